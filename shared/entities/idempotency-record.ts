@@ -1,0 +1,22 @@
+import { z } from "zod";
+import { defineEntity } from "../kv/define.ts";
+import type { RecordOf } from "../kv/define.ts";
+import { instant, segment } from "./values.ts";
+
+export const idempotencyRecord = defineEntity({
+  name: "idempotency-record",
+  summary: "What a call with an idempotency key did, kept 24 hours and committed with it.",
+  key: "idem:{callerHash}:{keyHash}",
+  schema: z.looseObject({
+    callerHash: segment,
+    keyHash: segment,
+    /** SHA-256 of the canonical request: the same key with another request is refused. */
+    requestHash: z.string(),
+    result: z.json(),
+    createdAt: instant,
+  }),
+  owner: "platform",
+  example: { callerHash: "5f2b", keyHash: "9c41", requestHash: "e3b0c442", result: null, createdAt: "2026-01-01T00:00:00.000Z" },
+});
+
+export type IdempotencyRecord = RecordOf<typeof idempotencyRecord>;

@@ -1,0 +1,24 @@
+import { z } from "zod";
+import { isSegment, isTimestamp } from "../kv/key.ts";
+
+/** Value types the declarations share. */
+
+/** UTC instant with milliseconds, `YYYY-MM-DDTHH:mm:ss.sssZ`. */
+export const instant = z.string().refine(isTimestamp, "must be a UTC instant YYYY-MM-DDTHH:mm:ss.sssZ")
+  .meta({ format: "date-time", examples: ["2026-11-01T09:30:00.000Z"] });
+/** Calendar day in UTC, `YYYY-MM-DD`. */
+export const day = z.iso.date();
+/** Month in UTC, `YYYY-MM`. */
+export const period = z.string().regex(/^\d{4}-(0[1-9]|1[0-2])$/, "must be YYYY-MM").meta({ examples: ["2026-11"] });
+/** An id as it stands in a key: one segment. */
+export const segment = z.string().refine(isSegment, "must be 1-128 characters of A-Z a-z 0-9 . _ ~ @ + -");
+export const email = z.email().max(254);
+/** ISO 4217 code. */
+export const currency = z.string().regex(/^[A-Z]{3}$/, "must be an ISO 4217 code");
+/** Integer amount in the currency's minor unit. */
+export const minorUnits = z.int().min(0);
+/** Non-negative decimal in the major unit with at most 2 decimals: 299 means 299.00 a month. */
+export const majorUnits = z.number().min(0).max(1e12)
+  .refine((amount) => Math.round(amount * 100) / 100 === amount, "must have at most 2 decimals");
+export const percent = z.number().min(0).max(100);
+export const metadata = z.record(z.string().max(100), z.json());

@@ -1,0 +1,27 @@
+import type { Clock } from "./clock.ts";
+
+/** Who acts, as the audit log records it. */
+export interface Actor {
+  readonly type: "admin" | "user" | "api_key" | "system";
+  readonly id: string;
+  readonly email?: string;
+}
+
+/**
+ * One caller of the services, built once per request and frozen. `tenantId` is the tenant the caller
+ * is bound to: services of a bound context use the tenant-bound store, which the database enforces.
+ * `null` is a platform caller.
+ */
+export interface Context {
+  readonly actor: Actor;
+  readonly tenantId: string | null;
+  readonly requestId: string;
+  readonly clock: Clock;
+  readonly ipAddress?: string;
+  readonly userAgent?: string;
+}
+
+/** The program itself: the scheduler, the seed, library use without a caller. */
+export function systemContext(clock: Clock, requestId = "system", id = "system"): Context {
+  return Object.freeze({ actor: Object.freeze({ type: "system" as const, id }), tenantId: null, requestId, clock });
+}

@@ -1,0 +1,141 @@
+import type { z } from "zod";
+import { assertSegment, isTimestamp, splitKey } from "./key.ts";
+import { errors } from "../kernel/errors.ts";
+import type { FieldName } from "./fields.ts";
+
+/** Parameters of a key template: `usage:{tenantId}:{metric}` has `tenantId` and `metric`. */
+type Params<K extends string> = K extends `${string}{${infer P}}${infer Rest}` ? P | Params<Rest> : never;
+/** Those that are fields of the record: `{~nonce}` is free, `{tenantId?}` may be absent. */
+type FieldParam<P extends string> = P extends `~${string}` ? never : P extends `${infer N}?` ? N : P;
+type MissingParam<K extends string, R> = Exclude<FieldParam<Params<K>>, keyof R>;
+
+/** What happens to a record when the tenant that owns it is deleted. */
+export type WhenOwnerGoes = "delete" | "keep";
+
+/** One declared entity: everything the program derives (keys, scope, cascade, retention, lists, docs). */
+export interface Entity<S extends z.ZodObject = z.ZodObject, K extends string = string> {
+  /** kebab-case, singular. */
+  readonly name: string;
+  readonly summary: string;
+  /** Key template: literal segments and `{field}` parameters. */
+  readonly key: K;
+  /** The stored form. Loose: fields a newer version wrote survive. */
+  readonly schema: S;
+  /** `self`: the record is the tenant; `tenant`: its `tenantId` (none: the platform); or the platform. */
+  readonly owner: "platform" | "tenant" | "self";
+  readonly whenOwnerGoes?: WhenOwnerGoes | ((record: z.output<S>) => WhenOwnerGoes);
+  /** Default retention: so many days after the instant in field `after`. */
+  readonly retention?: { readonly days: number; readonly after: keyof z.output<S> & string };
+  readonly filterable?: readonly (keyof z.output<S> & FieldName)[];
+  readonly sortable?: readonly (keyof z.output<S> & FieldName)[];
+  /** Fields of the case- and accent-insensitive substring search. */
+  readonly searchable?: readonly (keyof z.output<S> & string)[];
+  /** B-trees over (these, key), partial to the entity's keys; `@owner` is the owning tenant. */
+  readonly indexes?: readonly (readonly ((keyof z.output<S> & FieldName) | "@owner")[])[];
+  /** Counts (and one exact sum) kept by a trigger in the writing transaction. */
+  readonly rollup?: { readonly groupBy: readonly (keyof z.output<S> & FieldName)[]; readonly sum?: keyof z.output<S> & FieldName };
+  /** Never leave in a log, an audit entry, an export or the kv view. */
+  readonly secrets?: readonly (keyof z.output<S> & string)[];
+  /** Tenants may read the platform's records of this entity. */
+  readonly readableByTenants?: boolean;
+  /** Hot counters live apart: no index but the key. */
+  readonly storage?: "entries" | "counters";
+  /** Append-only, hash-chained by owner. */
+  readonly chained?: boolean;
+  /** Whether a tenant's export contains it. */
+  readonly exported?: boolean;
+  /** The record's `id` is its full key. */
+  readonly naturalKey?: boolean;
+  readonly example: z.input<S>;
+}
+
+// deno-lint-ignore no-explicit-any -- an entity's schema is invariant; heterogeneous lists need the top type
+export type AnyEntity = Entity<any, string>;
+export type RecordOf<E> = E extends { readonly schema: infer S extends z.ZodObject } ? z.output<S> : never;
+export type KeyParamsOf<E> = E extends { readonly key: infer K extends string }
+  ? { readonly [P in Params<K> as P extends `~${infer N}` ? N : P extends `${string}?` ? never : P]: string }
+    & { readonly [P in Params<K> as P extends `${infer N}?` ? N : never]?: string | undefined }
+  : never;
+
+/** Declares an entity. A key parameter or field the schema lacks does not compile. */
+export function defineEntity<const S extends z.ZodObject, const K extends string>(
+  entity: Entity<S, K> & (MissingParam<K, z.output<S>> extends never ? unknown : { key: `the schema lacks ${MissingParam<K, z.output<S>>}` }),
+): Entity<S, K> {
+  return entity;
+}
+
+interface TemplateSegment {
+  readonly literal?: string;
+  readonly param?: string;
+  readonly optional?: boolean;
+}
+
+const templates = new Map<string, readonly TemplateSegment[]>();
+
+function templateOf(key: string): readonly TemplateSegment[] {
+  let template = templates.get(key);
+  if (!template) {
+    template = key.split(":").map((part) => {
+      const match = /^\{~?(\w+)(\?)?\}$/.exec(part);
+      return match?.[1] ? { param: match[1], optional: match[2] === "?" } : { literal: part };
+    });
+    templates.set(key, template);
+  }
+  return template;
+}
+
+/** First segment of the entity's keys: what a prefix list starts from. */
+export function familyOf(entity: AnyEntity): string {
+  return templateOf(entity.key)[0]?.literal ?? "";
+}
+
+/** Builds the key of a record. Every parameter is one segment; anything else is `invalid_key` naming it. */
+export function keyOf<E extends AnyEntity>(entity: E, params: KeyParamsOf<E>): string {
+  const values: Readonly<Record<string, string | undefined>> = params;
+  const parts: string[] = [];
+  for (const { literal, param = "", optional } of templateOf(entity.key)) {
+    const value = literal ?? values[param];
+    if (value === undefined && optional) continue;
+    if (literal === undefined) assertSegment(value ?? "", param);
+    parts.push(value ?? "");
+  }
+  const key = parts.join(":");
+  if (key.length > 512) throw errors.invalidKey("a key is at most 512 bytes");
+  return key;
+}
+
+/** The parameters of a key of this entity, or null when the key is not of its pattern. */
+export function matchKey(entity: AnyEntity, key: string): Readonly<Record<string, string>> | null {
+  const segments = splitKey(key);
+  const template = templateOf(entity.key);
+  const missing = template.length - segments.length;
+  if (missing < 0 || missing > template.filter((t) => t.optional).length) return null;
+  const expected = missing > 0 ? template.filter((t) => !t.optional) : template;
+  const params: Record<string, string> = {};
+  for (const [i, part] of expected.entries()) {
+    const segment = segments[i] ?? "";
+    if (part.literal !== undefined ? part.literal !== segment : isTimestamp(segment) !== isTimeParam(part.param)) return null;
+    if (part.param) params[part.param] = segment;
+  }
+  return params;
+}
+
+function isTimeParam(param: string | undefined): boolean {
+  return param === "timestamp";
+}
+
+/** The full key for a short id or a full key of an entity whose key is `<family>:{id}` (or another one parameter). */
+export function keyFromId(entity: AnyEntity, id: string): string {
+  return id.startsWith(`${familyOf(entity)}:`) ? id : `${familyOf(entity)}:${id}`;
+}
+
+export function ownerOf(entity: AnyEntity, record: Readonly<Record<string, unknown>>): string | null {
+  if (entity.owner === "platform") return null;
+  const owner = entity.owner === "self" ? record["id"] : record["tenantId"];
+  return typeof owner === "string" ? owner : null;
+}
+
+export function cascadesOf(entity: AnyEntity, record: Readonly<Record<string, unknown>>): boolean {
+  const rule = typeof entity.whenOwnerGoes === "function" ? entity.whenOwnerGoes(record) : entity.whenOwnerGoes ?? "delete";
+  return rule === "delete";
+}

@@ -1,0 +1,70 @@
+import { errors } from "../kernel/errors.ts";
+
+/**
+ * Keys are segments joined by `:`. A segment is 1–128 of `[A-Za-z0-9._~@+-]`, or a timestamp in the
+ * 24-character ISO form, which itself contains two colons: the parser is pattern-aware.
+ */
+export const MAX_KEY_BYTES = 512; // the alphabet is ASCII, so characters are bytes
+const SEGMENT = /^[A-Za-z0-9._~@+-]{1,128}$/;
+const TIMESTAMP = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$/;
+const SPLIT = /\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z(?=:|$)|[^:]*/y;
+
+/** Segments that can never be a tenant id: they name the platform's own scopes. */
+export const RESERVED_TENANT_IDS: ReadonlySet<string> = new Set(["global", "platform", "settings"]);
+
+export function isSegment(text: string): boolean {
+  return SEGMENT.test(text);
+}
+
+/** True for an existing instant in the 24-character form; `2026-02-31T…` is not one. */
+export function isTimestamp(text: string): boolean {
+  if (!TIMESTAMP.test(text)) return false;
+  const epochMs = Date.parse(text);
+  return !Number.isNaN(epochMs) && new Date(epochMs).toISOString() === text;
+}
+
+/** Splits a key into its segments, a timestamp counting as one. Throws `invalid_key`. */
+export function splitKey(key: string): string[] {
+  if (key.length === 0) throw errors.invalidKey("a key cannot be empty");
+  if (key.length > MAX_KEY_BYTES) throw errors.invalidKey(`a key is at most ${MAX_KEY_BYTES} bytes`);
+  const segments: string[] = [];
+  let at = 0;
+  do {
+    SPLIT.lastIndex = at;
+    const segment = SPLIT.exec(key)?.[0] ?? "";
+    assertSegment(segment, "key");
+    segments.push(segment);
+    at += segment.length + 1;
+  } while (at <= key.length);
+  return segments;
+}
+
+export function assertSegment(segment: string, path: string): void {
+  if (SEGMENT.test(segment) || isTimestamp(segment)) return;
+  throw errors.invalidKey(
+    `a segment is 1-128 characters of A-Z a-z 0-9 . _ ~ @ + - or an ISO timestamp; got ${JSON.stringify(segment.slice(0, 40))}`,
+    path,
+  );
+}
+
+export function assertKey(key: string): void {
+  splitKey(key);
+}
+
+/** Half-open range of keys: `start <= key < end`, bytewise. */
+export interface KeyRange {
+  readonly start: string;
+  readonly end: string;
+}
+
+/**
+ * The keys under a prefix of whole segments: `usage:tn_1` and `usage:tn_1:` both mean
+ * `usage:tn_1:` ≤ key < `usage:tn_1;` (`;` follows `:` in ASCII), so `usage:tn_10:…` is never in it.
+ * The empty prefix is the whole store.
+ */
+export function prefixRange(prefix: string): KeyRange {
+  if (prefix === "") return { start: "", end: "\u007f" };
+  const whole = prefix.endsWith(":") ? prefix.slice(0, -1) : prefix;
+  splitKey(whole);
+  return { start: `${whole}:`, end: `${whole};` };
+}
