@@ -1,0 +1,122 @@
+import { createHash, randomBytes } from "node:crypto";
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import type pg from "pg";
+import { inject } from "vitest";
+import { withClient } from "./client.ts";
+import { ROLE_PASSWORD } from "./roles.ts";
+
+/** A database of one test file's own; every URL names it. */
+export interface TestDatabase {
+  readonly name: string;
+  /** The application's login: a member of service_role and nothing else. */
+  readonly appUrl: string;
+  /** The owner that ran the migrations; no superuser. */
+  readonly ownerUrl: string;
+  readonly superUrl: string;
+  /** PostgREST's login. */
+  readonly authenticatorUrl: string;
+  drop(): Promise<void>;
+}
+
+export const MIGRATIONS_DIR = fileURLToPath(new URL("../../supabase/migrations", import.meta.url));
+export const SCHEMAS_DIR = fileURLToPath(new URL("../../supabase/schemas", import.meta.url));
+
+/** The major version of the server this run is on. */
+export function postgresMajor(): number {
+  return inject("postgres").major;
+}
+
+/** A migrated database, cloned from a template that the first caller builds. */
+export async function freshDatabase(): Promise<TestDatabase> {
+  const { superUrl } = inject("postgres");
+  return await withClient(superUrl, async (client) => {
+    const template = await ensureTemplate(client, superUrl);
+    return await createDatabase(client, superUrl, `template ${template}`);
+  });
+}
+
+/**
+ * A database as a new Supabase project has it, without our migrations, made with extra
+ * `create database` options such as a locale, on the run's server or on the one named.
+ */
+export async function emptyDatabase(options = "", superUrl = inject("postgres").superUrl): Promise<TestDatabase> {
+  const database = await withClient(superUrl, (client) => createDatabase(client, superUrl, options));
+  await withClient(database.superUrl, (client) => client.query(SUPABASE_DEFAULTS));
+  return database;
+}
+
+/** Supabase hands whatever its `postgres` makes in `public` to the API roles: what must be closed has to be closed by us. */
+const SUPABASE_DEFAULTS = ["tables", "functions", "sequences"].map((kind) =>
+  `alter default privileges for role innkeep_owner in schema public grant all on ${kind} to anon, authenticated, service_role;`
+).join("\n") + `
+  grant usage on schema public to anon, authenticated, service_role;
+  create schema extensions authorization innkeep_owner;
+  grant usage on schema extensions to public;`;
+
+async function createDatabase(client: pg.Client, superUrl: string, options: string): Promise<TestDatabase> {
+  const name = `innkeep_test_${randomBytes(6).toString("hex")}`;
+  await client.query(`create database ${name} owner innkeep_owner ${options}`);
+  return {
+    name,
+    appUrl: urlFor(superUrl, name, "innkeep_app"),
+    ownerUrl: urlFor(superUrl, name, "innkeep_owner"),
+    authenticatorUrl: urlFor(superUrl, name, "authenticator"),
+    superUrl: urlFor(superUrl, name),
+    drop: () => withClient(superUrl, async (admin) => void await admin.query(`drop database if exists ${name} with (force)`)),
+  };
+}
+
+export function urlFor(superUrl: string, database: string, role?: string): string {
+  const url = new URL(superUrl);
+  url.pathname = `/${database}`;
+  if (role) {
+    url.username = role;
+    url.password = ROLE_PASSWORD;
+  }
+  return url.href;
+}
+
+/** Named by the migrations' text, so a changed migration gets a new template on a long-lived server. */
+async function ensureTemplate(client: pg.Client, superUrl: string): Promise<string> {
+  const files = await sqlFiles(MIGRATIONS_DIR);
+  const hash = createHash("sha256").update(files.map(({ sql }) => sql).join("\0")).digest("hex").slice(0, 12);
+  const template = `innkeep_template_${hash}`;
+  await client.query("select pg_advisory_lock(hashtext('innkeep test template'))");
+  try {
+    const { rowCount } = await client.query("select from pg_database where datname = $1", [template]);
+    if (rowCount) return template;
+    const building = await emptyDatabase("", superUrl);
+    await migrate(building.ownerUrl);
+    await client.query(`alter database ${building.name} rename to ${template}`);
+    return template;
+  } finally {
+    await client.query("select pg_advisory_unlock(hashtext('innkeep test template'))");
+  }
+}
+
+export async function sqlFiles(dir: string): Promise<{ readonly name: string; readonly sql: string }[]> {
+  const names = (await readdir(dir).catch(() => [])).filter((name) => name.endsWith(".sql")).sort();
+  return await Promise.all(names.map(async (name) => ({ name, sql: await readFile(join(dir, name), "utf8") })));
+}
+
+/** Applies every migration that is not recorded yet. */
+export async function migrate(ownerUrl: string): Promise<void> {
+  await withClient(ownerUrl, async (client) => {
+    await client.query("create schema if not exists supabase_migrations");
+    await client.query(
+      "create table if not exists supabase_migrations.schema_migrations(version text primary key, statements text[], name text)",
+    );
+    for (const { name, sql } of await sqlFiles(MIGRATIONS_DIR)) {
+      const [, version, title] = /^(\d+)_(.+)\.sql$/.exec(name) ?? [];
+      await client.query("begin");
+      const { rowCount } = await client.query(
+        "insert into supabase_migrations.schema_migrations values ($1, array[$2], $3) on conflict do nothing",
+        [version, sql, title],
+      );
+      if (rowCount) await client.query(sql);
+      await client.query("commit");
+    }
+  });
+}
