@@ -55,7 +55,10 @@ export const ERROR_KINDS = {
   rate_limited: { status: 429, title: "Too many requests", retryable: true, summary: "The caller's rate limit is used up; see Retry-After." },
   internal: { status: 500, title: "Internal error", retryable: true, summary: "Something failed inside; the request id finds it in the log." },
   store_unavailable: { status: 503, title: "Store unavailable", retryable: true, summary: "The database does not answer; nothing was written." },
+  keys_unavailable: { status: 503, title: "Signing keys unavailable", retryable: true, summary: "The keys that verify tokens cannot be read; nothing was done." },
   commit_unknown: { status: 503, title: "Commit unknown", retryable: true, summary: "The connection was lost after the commit was sent; it may have happened. Repeat only with an idempotency key." },
+  schema_mismatch: { status: 503, title: "Schema mismatch", retryable: true, summary: "The database's migrations are not those this program was written for." },
+  invalid_configuration: { status: 500, title: "Invalid configuration", retryable: false, summary: "The environment of the program is not usable; `errors` names every variable." },
 } as const satisfies Record<string, ErrorKind>;
 
 export type ErrorCode = keyof typeof ERROR_KINDS;

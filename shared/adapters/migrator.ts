@@ -1,0 +1,133 @@
+import { InnkeepError } from "../kernel/errors.ts";
+
+/** One file `supabase/migrations/<version>_<name>.sql`; reading it is the caller's work. */
+export interface Migration {
+  /** The file name's timestamp, `YYYYMMDDHHmmss`. */
+  readonly version: string;
+  readonly name: string;
+  readonly sql: string;
+}
+
+/** One connection (not a pool): a transaction spans several calls. `pg.Client` is one. */
+export interface MigrationClient {
+  query(text: string, values?: unknown[]): Promise<{ readonly rows: readonly unknown[] }>;
+}
+
+export interface MigrateOptions {
+  /** Answers what would be applied and changes nothing. */
+  readonly dryRun?: boolean;
+  /** Called before each file; for progress lines. */
+  readonly onApply?: (migration: Migration) => void;
+}
+
+/** Shape of the Supabase CLI's own table, so that `db push` and this agree on what is applied. */
+interface AppliedRow {
+  readonly version: string;
+  readonly name: string | null;
+  readonly statements: readonly string[] | null;
+}
+
+const BOOKKEEPING = `
+  create schema if not exists supabase_migrations;
+  create table if not exists supabase_migrations.schema_migrations (version text primary key, statements text[], name text);`;
+
+/**
+ * Applies what is not applied yet, in order, each file in one transaction of its own; answers what was
+ * (or, in a dry run, would be) applied. Throws `schema_mismatch` when the database has a migration this
+ * program does not know, when a landed file was edited, or when a file sorts before one already applied.
+ */
+export async function migrate(
+  client: MigrationClient,
+  migrations: readonly Migration[],
+  options: MigrateOptions = {},
+): Promise<Migration[]> {
+  const known = [...migrations].sort((a, b) => (a.version < b.version ? -1 : 1));
+  assertDistinct(known);
+  if (options.dryRun) return pendingOf(known, await readApplied(client));
+  const done: Migration[] = [];
+  for (;;) {
+    const next = await applyNext(client, known, options.onApply);
+    if (!next) return done;
+    done.push(next);
+  }
+}
+
+/** The lock is the transaction's, which also holds through a transaction pooler; what is pending is read under it. */
+async function applyNext(
+  client: MigrationClient,
+  known: readonly Migration[],
+  onApply: MigrateOptions["onApply"],
+): Promise<Migration | undefined> {
+  await client.query("begin");
+  try {
+    await client.query("select pg_advisory_xact_lock(hashtextextended('innkeep migrations', 0))");
+    const [next] = pendingOf(known, await readApplied(client));
+    if (next) {
+      onApply?.(next);
+      await client.query("set local statement_timeout = 0");
+      await client.query(BOOKKEEPING);
+      await client.query(next.sql);
+      await client.query("insert into supabase_migrations.schema_migrations (version, name, statements) values ($1, $2, array[$3])", [
+        next.version,
+        next.name,
+        next.sql,
+      ]);
+    }
+    await client.query("commit");
+    return next;
+  } catch (error) {
+    await client.query("rollback");
+    throw error;
+  }
+}
+
+async function readApplied(client: MigrationClient): Promise<readonly AppliedRow[]> {
+  const { rows: [table] } = await client.query("select to_regclass('supabase_migrations.schema_migrations') as found");
+  if ((table as { readonly found: string | null } | undefined)?.found == null) return [];
+  const { rows } = await client.query("select version, name, statements from supabase_migrations.schema_migrations order by version");
+  return rows as readonly AppliedRow[];
+}
+
+/** What is still to be applied, in order, once the applied part is found to be the beginning of `known`. */
+function pendingOf(known: readonly Migration[], applied: readonly AppliedRow[]): Migration[] {
+  const byVersion = new Map(known.map((migration) => [migration.version, migration]));
+  const unknown = applied.filter(({ version }) => !byVersion.has(version));
+  if (unknown.length > 0) {
+    throw mismatch(`the database has migrations this program does not know (${list(unknown)}): it is newer, run a newer Innkeep`);
+  }
+  const edited = applied.filter(({ version, statements }) =>
+    statements && digest(statements) !== digest([byVersion.get(version)?.sql ?? ""])
+  );
+  if (edited.length > 0) {
+    throw mismatch(`migrations that are already applied were edited (${list(edited)}): restore their text and add a new migration`);
+  }
+  const done = new Set(applied.map(({ version }) => version));
+  const newest = applied.at(-1)?.version ?? "";
+  const pending = known.filter(({ version }) => !done.has(version));
+  const late = pending.filter(({ version }) => version < newest);
+  if (late.length > 0) {
+    throw mismatch(`migrations sort before ${newest}, which is already applied (${list(late)}): give them a later timestamp`);
+  }
+  return pending;
+}
+
+/**
+ * The text without white space and semicolons: the Supabase CLI stores a file split into its statements,
+ * this program stores it whole, and both must compare as the same migration.
+ */
+function digest(statements: readonly string[]): string {
+  return statements.join("").replace(/[\s;]+/g, "");
+}
+
+function assertDistinct(sorted: readonly Migration[]): void {
+  const twice = sorted.filter((migration, i) => migration.version === sorted[i - 1]?.version);
+  if (twice.length > 0) throw mismatch(`two migrations have one version (${list(twice)})`);
+}
+
+function list(items: readonly { readonly version: string; readonly name: string | null }[]): string {
+  return items.map(({ version, name }) => (name ? `${version}_${name}` : version)).join(", ");
+}
+
+function mismatch(detail: string): InnkeepError {
+  return new InnkeepError("schema_mismatch", detail);
+}

@@ -1,0 +1,183 @@
+import type { JSONWebKeySet } from "jose";
+import { z } from "zod";
+import { InnkeepError } from "./kernel/errors.ts";
+import type { FieldError } from "./kernel/errors.ts";
+
+/** Everything the program takes from its environment, read once at start. */
+export interface Config {
+  readonly database: DatabaseConfig;
+  readonly jwt: JwtConfig;
+  /** Origins of browser frontends; `["*"]` lets every origin in, then without credentials. */
+  readonly corsOrigins: readonly string[];
+  /** `tn.example.com` is tenant `tn` when this is `example.com`; null: no subdomain is read from the host. */
+  readonly baseDomain: string | null;
+  /** What the scheduler sends; null: the jobs function refuses everyone. */
+  readonly jobsSecret: string | null;
+  readonly logLevel: "info" | "warn" | "error";
+  /** The first super_admin, made at the first start while there is none. */
+  readonly bootstrapAdmin: { readonly email: string; readonly userId: string } | null;
+}
+
+export type DatabaseConfig =
+  | {
+    readonly driver: "postgres";
+    readonly connectionString: string;
+    /** Named prepared statements; off behind a transaction pooler. */
+    readonly prepare: boolean;
+    readonly maxConnections: number;
+    readonly statementTimeoutMs: number;
+  }
+  | { readonly driver: "supabase"; readonly url: string; readonly key: string };
+
+export interface JwtConfig {
+  readonly issuer: string;
+  readonly audience: string;
+  readonly jwks?: { readonly url: string } | JSONWebKeySet;
+  /** HS256 tokens are refused without it. */
+  readonly legacySecret?: string;
+}
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+const url = (...protocols: string[]) =>
+  z.string().refine(
+    (text) => URL.canParse(text) && protocols.includes(new URL(text).protocol),
+    `must be a URL beginning with ${protocols.join("// or ")}//`,
+  );
+const web = url("https:", "http:");
+const postgres = url("postgres:", "postgresql:");
+const secret = z.string().min(16, "must be at least 16 characters");
+const count = (min: number, max: number) => z.coerce.number(`must be a number from ${min} to ${max}`).int().min(min).max(max);
+const origin = z.string().refine(
+  (text) => text === "*" || (URL.canParse(text) && new URL(text).origin === text),
+  "must be `*` or origins such as https://app.example.com",
+);
+
+const jwks = json("a JSON Web Key Set").pipe(
+  z.looseObject(
+    { keys: z.array(z.looseObject({ kty: z.string() }), "must have an array of keys") },
+    'must be a JSON Web Key Set: {"keys": [...]}',
+  ),
+);
+const keyDictionary = json("a JSON object of named keys").pipe(z.record(z.string(), z.string(), "must be a JSON object of named keys"));
+
+/** Every variable the program reads; docs/operations.md lists the same names, asserted by a test. */
+export const environmentSchema = z.object({
+  DATABASE_URL: postgres.optional(),
+  SUPABASE_DB_URL: postgres.optional(),
+  SUPABASE_URL: web.optional(),
+  SUPABASE_SERVICE_ROLE_KEY: z.string().optional(),
+  SUPABASE_SECRET_KEYS: keyDictionary.optional(),
+  SUPABASE_JWKS: jwks.optional(),
+  INNKEEP_DRIVER: z.enum(["postgres", "supabase"]).optional(),
+  INNKEEP_DB_POOLER: z.stringbool({ error: "must be true or false" }).optional(),
+  INNKEEP_DB_CONNECTIONS: count(1, 200).default(10),
+  INNKEEP_DB_TIMEOUT_MS: count(100, 120_000).default(15_000),
+  INNKEEP_JWT_ISSUER: z.string().optional(),
+  INNKEEP_JWT_AUDIENCE: z.string().default("authenticated"),
+  INNKEEP_JWT_SECRET: secret.optional(),
+  INNKEEP_CORS_ORIGINS: z.string().transform((text) => text.split(",").map((part) => part.trim()).filter(Boolean)).pipe(z.array(origin))
+    .default([]),
+  INNKEEP_BASE_DOMAIN: z.string().toLowerCase().regex(/^[a-z0-9-]+(\.[a-z0-9-]+)*$/, "must be a host name such as example.com").optional(),
+  INNKEEP_LOG_LEVEL: z.enum(["info", "warn", "error"]).default("info"),
+  INNKEEP_BOOTSTRAP_ADMIN_EMAIL: z.email("must be an email address").optional(),
+  INNKEEP_BOOTSTRAP_ADMIN_USER_ID: z.string().regex(/^[A-Za-z0-9._~@+-]{1,128}$/, "must be a Supabase Auth user id").optional(),
+  JOBS_SECRET: secret.optional(),
+});
+
+type Parsed = z.output<typeof environmentSchema>;
+
+/**
+ * The configuration of an environment such as `Deno.env.toObject()`. Throws one `invalid_configuration`
+ * that names every wrong or missing variable and never a value, which may be a secret.
+ */
+export function loadConfig(env: Environment): Config {
+  const set = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined && value.trim() !== ""));
+  const parsed = environmentSchema.safeParse(set);
+  if (!parsed.success) throw invalid(parsed.error.issues.map(({ path, message, code }) => ({ path: String(path[0]), message, code })));
+  const faults: FieldError[] = [];
+  const fault = (path: string, message: string) => void faults.push({ path, message, code: "missing" });
+  const database = databaseOf(parsed.data, fault);
+  const jwt = jwtOf(parsed.data, fault);
+  const bootstrapAdmin = bootstrapOf(parsed.data, fault);
+  if (faults.length > 0 || !database) throw invalid(faults);
+  return {
+    database,
+    jwt,
+    bootstrapAdmin,
+    corsOrigins: parsed.data.INNKEEP_CORS_ORIGINS,
+    baseDomain: parsed.data.INNKEEP_BASE_DOMAIN ?? null,
+    jobsSecret: parsed.data.JOBS_SECRET ?? null,
+    logLevel: parsed.data.INNKEEP_LOG_LEVEL,
+  };
+}
+
+type Fault = (variable: string, message: string) => void;
+
+/** Supabase injects both ways in; its own REST gateway is the default there because it holds no connection. */
+function databaseOf(env: Parsed, fault: Fault): DatabaseConfig | null {
+  const key = env.SUPABASE_SERVICE_ROLE_KEY ?? Object.values(env.SUPABASE_SECRET_KEYS ?? {})[0];
+  const direct = env.DATABASE_URL ?? env.SUPABASE_DB_URL;
+  const driver = env.INNKEEP_DRIVER ?? (env.DATABASE_URL ? "postgres" : env.SUPABASE_URL && key ? "supabase" : "postgres");
+  if (driver === "supabase") {
+    if (!env.SUPABASE_URL) fault("SUPABASE_URL", "is needed by the supabase driver");
+    if (!key) fault("SUPABASE_SERVICE_ROLE_KEY", "or SUPABASE_SECRET_KEYS is needed by the supabase driver");
+    return env.SUPABASE_URL && key ? { driver, url: env.SUPABASE_URL, key } : null;
+  }
+  if (!direct) {
+    fault("DATABASE_URL", "is missing: set it, or SUPABASE_URL with SUPABASE_SERVICE_ROLE_KEY, so that there is a database");
+    return null;
+  }
+  return {
+    driver,
+    connectionString: direct,
+    prepare: !(env.INNKEEP_DB_POOLER ?? looksPooled(direct)),
+    maxConnections: env.INNKEEP_DB_CONNECTIONS,
+    statementTimeoutMs: env.INNKEEP_DB_TIMEOUT_MS,
+  };
+}
+
+/** Supabase's transaction pooler listens on 6543. */
+function looksPooled(connectionString: string): boolean {
+  const { port, searchParams } = new URL(connectionString);
+  return port === "6543" || searchParams.get("pgbouncer") === "true";
+}
+
+function jwtOf(env: Parsed, fault: Fault): JwtConfig {
+  const auth = env.SUPABASE_URL ? `${env.SUPABASE_URL.replace(/\/+$/, "")}/auth/v1` : undefined;
+  const issuer = env.INNKEEP_JWT_ISSUER ?? auth;
+  if (!issuer) fault("INNKEEP_JWT_ISSUER", "is missing: set it, or SUPABASE_URL, so that tokens can be checked");
+  const inline = env.SUPABASE_JWKS?.keys.length ? (env.SUPABASE_JWKS as JSONWebKeySet) : undefined;
+  const keys = inline ?? (auth ? { url: `${auth}/.well-known/jwks.json` } : undefined);
+  if (!keys && !env.INNKEEP_JWT_SECRET) fault("SUPABASE_JWKS", "is missing: set it, or SUPABASE_URL, so that tokens can be checked");
+  return {
+    issuer: issuer ?? "",
+    audience: env.INNKEEP_JWT_AUDIENCE,
+    ...(keys ? { jwks: keys } : {}),
+    ...(env.INNKEEP_JWT_SECRET ? { legacySecret: env.INNKEEP_JWT_SECRET } : {}),
+  };
+}
+
+function bootstrapOf(env: Parsed, fault: Fault): Config["bootstrapAdmin"] {
+  const { INNKEEP_BOOTSTRAP_ADMIN_EMAIL: email, INNKEEP_BOOTSTRAP_ADMIN_USER_ID: userId } = env;
+  if (email && userId) return { email, userId };
+  if (email) fault("INNKEEP_BOOTSTRAP_ADMIN_USER_ID", "is needed with INNKEEP_BOOTSTRAP_ADMIN_EMAIL");
+  if (userId) fault("INNKEEP_BOOTSTRAP_ADMIN_EMAIL", "is needed with INNKEEP_BOOTSTRAP_ADMIN_USER_ID");
+  return null;
+}
+
+function json(what: string) {
+  return z.string().transform((text, context): unknown => {
+    try {
+      return JSON.parse(text);
+    } catch {
+      context.addIssue({ code: "custom", message: `must be ${what}` });
+      return z.NEVER;
+    }
+  });
+}
+
+function invalid(fields: readonly FieldError[]): InnkeepError {
+  const lines = fields.map(({ path, message }) => `  ${path} ${message}`);
+  return new InnkeepError("invalid_configuration", `the environment is not usable:\n${lines.join("\n")}`, fields);
+}
