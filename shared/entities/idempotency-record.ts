@@ -10,12 +10,14 @@ export const idempotencyRecord = defineEntity({
   schema: z.looseObject({
     callerHash: segment,
     keyHash: segment,
+    /** The tenant the caller is bound to, if any. */
+    tenantId: segment.optional(),
     /** SHA-256 of the canonical request: the same key with another request is refused. */
     requestHash: z.string(),
     result: z.json(),
     createdAt: instant,
   }),
-  owner: "platform",
+  owner: "tenant",
   example: { callerHash: "5f2b", keyHash: "9c41", requestHash: "e3b0c442", result: null, createdAt: "2026-01-01T00:00:00.000Z" },
 });
 

@@ -16,8 +16,9 @@ export const outboxEvent = defineEntity({
     data: z.record(z.string(), z.json()),
     createdAt: instant,
   }),
-  // The platform's row although it may name a tenant: it must outlive the tenant's deletion.
-  owner: "platform",
+  owner: "tenant",
+  // It must still go out after the tenant is gone.
+  whenOwnerGoes: "keep",
   filterable: ["type", "tenantId"],
   sortable: ["createdAt"],
   indexes: [["createdAt"]],

@@ -33,6 +33,7 @@ export const SQL_FUNCTIONS = {
   kv_tenant_total: { tenant: "text", query: "jsonb", now: "timestamptz" },
   kv_tenant_aggregate: { tenant: "text", query: "jsonb", now: "timestamptz" },
   kv_tenant_commit: { tenant: "text", checks: "jsonb", mutations: "jsonb", now: "timestamptz" },
+  kv_tenant_taken: { tenant: "text", keys: "text[]", now: "timestamptz" },
   kv_tenant_commit_many: { calls: "jsonb", now: "timestamptz" },
 } as const satisfies Record<string, Readonly<Record<string, SqlType>>>;
 

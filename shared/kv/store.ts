@@ -39,7 +39,7 @@ export interface Store {
    * Adds atomically to one or more numeric paths of one record and answers the record after exactly
    * this call. Null when the key is absent and no `initial` is given.
    */
-  increment(key: string, add: readonly Addition[], options?: IncrementOptions): Promise<Entry | null>;
+  increment(key: string, add: readonly Addition[], options?: IncrementOptions): Promise<Incremented | null>;
 
   /** The same store bound to one tenant; the database enforces it (row-level security). */
   forTenant(tenantId: string): Store;
@@ -62,6 +62,9 @@ export interface Entry<V = JsonValue> {
   /** The tenant that sees the row; null is the platform. */
   readonly owner: string | null;
 }
+
+/** The record after exactly one increment. */
+export type Incremented = Pick<Entry<JsonObject>, "key" | "value" | "version">;
 
 /** Whose rows: a tenant's, the platform's (null), every tenant's and the platform's ("any"). */
 export type OwnerScope = string | null | "any";

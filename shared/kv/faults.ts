@@ -1,0 +1,70 @@
+import { errors, InnkeepError } from "../kernel/errors.ts";
+import { jitteredPause } from "../kernel/backoff.ts";
+import { ConnectionFault, SqlError } from "./driver.ts";
+
+/** How often a commit that provably rolled back (40001, 40P01) is run again before `write_conflict`. */
+export const MAX_ATTEMPTS = 10;
+
+/** SQLSTATEs of a commit that lost to another and may simply be run again. */
+export function isSerializationFailure(error: unknown): boolean {
+  return error instanceof SqlError && (error.sqlState === "40001" || error.sqlState === "40P01");
+}
+
+/** Runs a commit again while it provably rolled back, with jitter, a bounded number of times. */
+export async function withRetries<T>(run: () => Promise<T>, what: string): Promise<T> {
+  for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
+    try {
+      return await run();
+    } catch (error) {
+      if (!isSerializationFailure(error)) throw error;
+      await jitteredPause(attempt);
+    }
+  }
+  throw errors.writeConflict(what);
+}
+
+/** A read that never reached the database or lost its connection is asked once more. */
+export async function withSecondTry<T>(run: () => Promise<T>): Promise<T> {
+  try {
+    return await run();
+  } catch (error) {
+    if (!(error instanceof ConnectionFault)) throw error;
+    return await run();
+  }
+}
+
+/** Translates what a driver throws into the closed vocabulary. `writing` decides what a lost connection means. */
+export function storeError(error: unknown, writing: boolean): InnkeepError {
+  if (error instanceof InnkeepError) return error;
+  if (error instanceof ConnectionFault) {
+    return writing && error.sent
+      ? new InnkeepError("commit_unknown", "the connection was lost after the commit was sent; it may have happened", [], {}, { cause: error })
+      : new InnkeepError("store_unavailable", "the database does not answer", [], {}, { cause: error });
+  }
+  if (error instanceof SqlError) return sqlError(error);
+  return new InnkeepError("internal", "the store failed", [], {}, { cause: error });
+}
+
+function sqlError(error: SqlError): InnkeepError {
+  const detail = error.detail ?? "";
+  switch (error.sqlState) {
+    case "KV001":
+      return new InnkeepError("validation_failed", `${detail} ${error.message}`.trim(), [{ path: detail, message: error.message, code: "invalid" }]);
+    case "KV003":
+      return new InnkeepError("tenant_deleted", error.message);
+    case "KV004":
+      return new InnkeepError("key_owner_mismatch", error.message);
+    case "KV005":
+      return new InnkeepError("append_only", error.message);
+    case "42501":
+      return new InnkeepError("key_owner_mismatch", "the row belongs to another owner", [], {}, { cause: error });
+    case "40001":
+    case "40P01":
+      return errors.writeConflict("the record");
+  }
+  // Classes 08 connection, 53 resources, 55 object state (lock timeout), 57 operator intervention: all rolled back.
+  if (/^(08|53|55|57)/.test(error.sqlState)) {
+    return new InnkeepError("store_unavailable", "the database cannot serve now; nothing was written", [], {}, { cause: error });
+  }
+  return new InnkeepError("internal", `the store failed with SQLSTATE ${error.sqlState}`, [], {}, { cause: error });
+}

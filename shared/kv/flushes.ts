@@ -1,0 +1,114 @@
+import { isoTime } from "../kernel/clock.ts";
+import type { Clock } from "../kernel/clock.ts";
+import { errors } from "../kernel/errors.ts";
+import type { JsonObject } from "../kernel/json.ts";
+import { Batcher } from "./coalesce.ts";
+import type { Outcome } from "./coalesce.ts";
+import { SqlError } from "./driver.ts";
+import type { SqlDriver } from "./driver.ts";
+import { storeError, withRetries, withSecondTry } from "./faults.ts";
+import { joinsWrites, mergeWrites, takeApart } from "./increment.ts";
+import type { MergedWrite, WriteCall } from "./increment.ts";
+import { toEntry } from "./row.ts";
+import type { CommitResult, Entry } from "./store.ts";
+
+interface ReadCall {
+  readonly tenantId: string | null;
+  readonly key: string;
+}
+
+interface Written {
+  readonly version: string;
+  /** The record after an increment; null where an absent key had no initial value. */
+  readonly value: JsonObject | null;
+}
+
+const MAX_CALLS = 256;
+
+/** The shared flushes of single-key reads and blind single-key writes. Service and tenant calls never mix. */
+export class Flushes {
+  readonly #reads: Readonly<Record<"service" | "tenant", Batcher<ReadCall, Entry | null>>>;
+  readonly #writes: Readonly<Record<"service" | "tenant", Batcher<WriteCall, Written>>>;
+
+  constructor(private readonly driver: SqlDriver, private readonly clock: Clock) {
+    const reads = () => new Batcher<ReadCall, Entry | null>({ lanes: 2, maxCalls: MAX_CALLS, flush: (calls) => this.#read(calls) });
+    const writes = () =>
+      new Batcher<WriteCall, Written>({ lanes: 1, maxCalls: MAX_CALLS, joins: joinsWrites, flush: (calls) => this.#write(calls) });
+    this.#reads = { service: reads(), tenant: reads() };
+    this.#writes = { service: writes(), tenant: writes() };
+  }
+
+  read(call: ReadCall): Promise<Entry | null> {
+    return this.#reads[call.tenantId === null ? "service" : "tenant"].run(call);
+  }
+
+  write(call: WriteCall): Promise<Written> {
+    return this.#writes[call.tenantId === null ? "service" : "tenant"].run(call);
+  }
+
+  async #read(calls: readonly ReadCall[]): Promise<Outcome<Entry | null>[]> {
+    const now = isoTime(this.clock.now());
+    const pairs = [...new Map(calls.map((call) => [`${call.tenantId ?? ""} ${call.key}`, call])).values()];
+    const keys = pairs.map((pair) => pair.key);
+    const tenants = pairs.flatMap((pair) => pair.tenantId === null ? [] : [pair.tenantId]);
+    try {
+      const rows = await withSecondTry(() => {
+        if (tenants.length > 0) return this.driver.rows("kv_tenant_mget", { tenants, keys, now });
+        const [only] = keys;
+        return keys.length === 1 ? this.driver.rows("kv_get", { key: only, now }) : this.driver.rows("kv_mget", { keys, now });
+      });
+      const found = new Map(rows.map((row) => [`${typeof row["tenant"] === "string" ? row["tenant"] : ""} ${String(row["key"])}`, toEntry(row)]));
+      return calls.map((call) => ({ ok: true, value: found.get(`${call.tenantId ?? ""} ${call.key}`) ?? null }));
+    } catch (error) {
+      throw storeError(error, false);
+    }
+  }
+
+  async #write(calls: readonly WriteCall[]): Promise<Outcome<Written>[]> {
+    try {
+      return await this.#writeTogether(calls);
+    } catch (error) {
+      // One bad call rolled all of them back: each is run on its own and gets its own answer.
+      if (error instanceof SqlError && calls.length > 1) return (await Promise.all(calls.map((call) => this.#write([call])))).flat();
+      return calls.map(() => ({ ok: false, error: takenOr(error, calls) }));
+    }
+  }
+
+  async #writeTogether(calls: readonly WriteCall[]): Promise<Outcome<Written>[]> {
+    const merged = mergeWrites(calls);
+    // Tenants in one order, as every flush takes their locks.
+    const tenants = [...new Set(merged.map((write) => write.tenantId))].sort();
+    const groups = tenants.map((tenant) => [tenant, merged.filter((write) => write.tenantId === tenant)] as const);
+    const now = isoTime(this.clock.now());
+    const results = await withRetries(
+      () => this.#send(groups.map(([tenant, writes]) => ({ tenant, mutations: writes.map((write) => write.mutation) })), now),
+      calls[0]?.key ?? "the record",
+    );
+    const outcomes: Outcome<Written>[] = [];
+    for (const [i, [, writes]] of groups.entries()) {
+      for (const write of writes) for (const [call, outcome] of outcomesOf(write, results[i], calls)) outcomes[call] = outcome;
+    }
+    return outcomes;
+  }
+
+  async #send(groups: readonly { tenant: string | null; mutations: readonly unknown[] }[], now: string): Promise<readonly CommitResult[]> {
+    const [only] = groups;
+    if (only?.tenant === null) return [await this.driver.scalar("kv_commit", { checks: [], mutations: only.mutations, now }) as CommitResult];
+    return await this.driver.scalar("kv_tenant_commit_many", { calls: groups, now }) as CommitResult[];
+  }
+}
+
+function outcomesOf(write: MergedWrite, result: CommitResult | undefined, calls: readonly WriteCall[]): [number, Outcome<Written>][] {
+  if (!result?.ok) return write.calls.map((call) => [call, { ok: false, error: errors.writeConflict(result?.conflict ?? write.key) }]);
+  const version = result.versions[write.key] ?? "";
+  const final = result.values[write.key] ?? null;
+  const values = final && takeApart(final, write.calls.map((call) => calls[call]?.mutation ?? write.mutation));
+  return write.calls.map((call, i) => [call, { ok: true, value: { version, value: values?.[i] ?? null } }]);
+}
+
+/** A tenant's write onto a row it cannot see is a conflict like any taken key. */
+function takenOr(error: unknown, calls: readonly WriteCall[]): unknown {
+  const [call] = calls;
+  if (call && call.tenantId !== null && error instanceof SqlError && error.sqlState === "42501") return errors.writeConflict(call.key);
+  return storeError(error, true);
+}

@@ -1,0 +1,124 @@
+import { errors, InnkeepError } from "../kernel/errors.ts";
+import { findUnstorable } from "../kernel/json.ts";
+import type { JsonValue } from "../kernel/json.ts";
+import { isoTime } from "../kernel/clock.ts";
+import { isTimestamp, prefixRange, RESERVED_TENANT_IDS, splitKey } from "./key.ts";
+import { LIMITS } from "./store.ts";
+import type { Check, Mutation, WriteOptions } from "./store.ts";
+
+/** A mutation as the SQL functions take it: plain JSON, checked here, once. */
+export type WireMutation = { readonly op: string; readonly key?: string; readonly [member: string]: unknown };
+
+/** Checks a commit's input against the limits and the alphabet before it reaches the database. */
+export function encodeCommit(
+  checks: readonly Check[],
+  mutations: readonly Mutation[],
+  tenantId: string | null,
+  nowMs: number,
+): { checks: Check[]; mutations: WireMutation[] } {
+  const count = mutations.length + checks.length;
+  if (count > LIMITS.mutationsPerCommit) throw errors.tooLarge("a commit", count, LIMITS.mutationsPerCommit, "mutations and checks");
+  for (const check of checks) {
+    splitKey(check.key);
+    if (check.version !== null && !/^\d{1,18}$/.test(check.version)) throw invalid("/checks/version", "is not a version");
+  }
+  let bytes = 0;
+  const seen = new Map<string, number>();
+  const wire: WireMutation[] = [];
+  for (const [i, mutation] of mutations.entries()) {
+    const encoded = encodeMutation(mutation, tenantId, nowMs);
+    bytes += encoded.bytes;
+    const key = encoded.wire.key;
+    const before = key === undefined ? undefined : seen.get(key);
+    if (before === undefined) {
+      if (key !== undefined) seen.set(key, wire.length);
+      wire.push(encoded.wire);
+    } else if (isPlain(encoded.wire) && isPlain(wire[before])) {
+      wire[before] = encoded.wire; // last one wins
+    } else {
+      throw invalid(`/mutations/${i}/key`, `is changed twice in one commit: ${key}`);
+    }
+  }
+  if (bytes > LIMITS.commitBytes) throw errors.tooLarge("a commit", bytes, LIMITS.commitBytes);
+  return { checks: [...checks], mutations: wire };
+}
+
+function isPlain(wire: WireMutation | undefined): boolean {
+  return wire?.op === "set" || wire?.op === "delete";
+}
+
+function encodeMutation(mutation: Mutation, tenantId: string | null, nowMs: number): { wire: WireMutation; bytes: number } {
+  switch (mutation.op) {
+    case "set": {
+      splitKey(mutation.key);
+      const { op, key, value } = mutation;
+      return { wire: { op, key, value, ...writeOptions(mutation, tenantId, nowMs) }, bytes: valueBytes(value, "") };
+    }
+    case "delete":
+      splitKey(mutation.key);
+      return { wire: { op: "delete", key: mutation.key }, bytes: mutation.key.length };
+    case "increment":
+    case "append": {
+      splitKey(mutation.key);
+      const { initial, ...rest } = mutation;
+      if (mutation.op === "increment") mutation.add.forEach((addition, i) => assertAddition(addition, `/add/${i}`));
+      else if (mutation.path.length === 0) throw invalid("/path", "is empty");
+      const bytes = valueBytes({ ...rest } as unknown as JsonValue, "") + (initial ? valueBytes(initial.value, "/initial/value") : 0);
+      const wireInitial = initial && { value: initial.value, ...writeOptions(initial, tenantId, nowMs) };
+      return { wire: wireInitial ? { ...rest, initial: wireInitial } : { ...rest }, bytes };
+    }
+    case "deletePrefix":
+      return { wire: { op: "deletePrefix", ...prefixRange(mutation.prefix) }, bytes: mutation.prefix.length };
+    case "deleteOwner":
+      if (tenantId !== null) throw new InnkeepError("forbidden", "a tenant-bound store cannot delete a tenant");
+      assertTenantId(mutation.owner);
+      return { wire: { op: "deleteOwner", owner: mutation.owner }, bytes: mutation.owner.length };
+  }
+}
+
+export function assertTenantId(tenantId: string): void {
+  const segments = splitKey(tenantId);
+  if (segments.length !== 1 || isTimestamp(tenantId)) throw errors.invalidKey("a tenant id is one segment", "tenantId");
+  if (RESERVED_TENANT_IDS.has(tenantId)) throw errors.invalidKey(`${tenantId} is reserved and can never be a tenant id`, "tenantId");
+}
+
+function assertAddition(addition: { readonly path: readonly string[]; readonly by: number }, at: string): void {
+  if (addition.path.length === 0) throw invalid(`${at}/path`, "is empty");
+  if (!Number.isFinite(addition.by)) throw invalid(`${at}/by`, "is not a finite number");
+}
+
+/** The owner is left out when the database shall derive it from the key's family. */
+function writeOptions(options: WriteOptions, tenantId: string | null, nowMs: number): WriteOptions {
+  const owner = options.owner === undefined ? tenantId ?? undefined : options.owner;
+  if (typeof owner === "string") assertTenantId(owner);
+  const { expiresAt } = options;
+  if (expiresAt !== undefined && expiresAt !== null) assertExpiry(expiresAt, nowMs);
+  return {
+    ...(owner === undefined ? {} : { owner }),
+    ...(options.cascades === undefined ? {} : { cascades: options.cascades }),
+    ...(expiresAt ? { expiresAt } : {}),
+  };
+}
+
+function assertExpiry(expiresAt: string, nowMs: number): void {
+  if (!isTimestamp(expiresAt)) throw invalid("/expiresAt", "is not a UTC instant with milliseconds");
+  if (expiresAt > isoTime(nowMs)) return;
+  throw new InnkeepError("invalid_ttl", `expiresAt ${expiresAt} is not in the future`, [
+    { path: "/expiresAt", message: "is not in the future", code: "invalid_ttl" },
+  ]);
+}
+
+function valueBytes(value: JsonValue, pointer: string): number {
+  if (value === null || value === undefined) throw invalid(pointer, "is null: delete the key instead");
+  const unstorable = findUnstorable(value, pointer);
+  if (unstorable) throw errors.validation([unstorable]);
+  const text = JSON.stringify(value);
+  const bytes = text.length * 3 <= LIMITS.valueBytes ? text.length : new TextEncoder().encode(text).length;
+  if (bytes > LIMITS.valueBytes) throw errors.tooLarge("a value", bytes, LIMITS.valueBytes);
+  return bytes;
+}
+
+function invalid(path: string, message: string): InnkeepError {
+  return errors.validation([{ path, message, code: "invalid" }]);
+}
+
