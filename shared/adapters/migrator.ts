@@ -82,8 +82,8 @@ async function applyNext(
 }
 
 async function readApplied(client: MigrationClient): Promise<readonly AppliedRow[]> {
-  const { rows: [table] } = await client.query("select to_regclass('supabase_migrations.schema_migrations') as found");
-  if ((table as { readonly found: string | null } | undefined)?.found == null) return [];
+  const { rows: tables } = await client.query("select where to_regclass('supabase_migrations.schema_migrations') is not null");
+  if (tables.length === 0) return [];
   const { rows } = await client.query("select version, name, statements from supabase_migrations.schema_migrations order by version");
   return rows as readonly AppliedRow[];
 }
