@@ -1,0 +1,54 @@
+import type { Context } from "hono";
+import { ERROR_KINDS, type ErrorCode, InnkeepError } from "../../../shared/kernel/errors.ts";
+import type { Logger } from "../../../shared/kernel/logger.ts";
+import { etagOf } from "./conditional.ts";
+import type { AppEnv } from "./request-context.ts";
+
+const RETRY_AFTER_SECONDS = 2;
+/** Standard members; public details can add to a problem but never replace one of these. */
+const STANDARD = new Set(["type", "title", "status", "detail", "instance", "code", "requestId", "errors"]);
+
+export function problemType(code: ErrorCode): string {
+  return `urn:innkeep:error:${code}`;
+}
+
+/** The only place where an error becomes HTTP: RFC 9457, with the headers its status asks for. */
+export function errorResponse(c: Context<AppEnv>, thrown: unknown, logger: Logger): Response {
+  const requestId = c.get("requestId");
+  const error = thrown instanceof InnkeepError ? thrown : new InnkeepError("internal", "Something failed inside; the request id finds it in the log.");
+  const { status, title } = ERROR_KINDS[error.code];
+  if (status >= 500) logger.error("request_failed", { requestId, code: error.code, ...describe(thrown) });
+  const members = {
+    ...Object.fromEntries(Object.entries(error.details).filter(([name]) => !STANDARD.has(name))),
+    type: problemType(error.code), title, status, detail: error.message, instance: new URL(c.req.url).pathname, code: error.code, requestId,
+    ...(error.fields.length > 0 ? { errors: error.fields } : {}),
+  };
+  const headers = new Headers({ "content-type": "application/problem+json", "cache-control": "no-store" });
+  for (const [name, value] of headersOf(c, error)) headers.set(name, value);
+  return c.body(JSON.stringify(members), { status, headers });
+}
+
+function headersOf(c: Context<AppEnv>, error: InnkeepError): [string, string][] {
+  const { status } = ERROR_KINDS[error.code];
+  const { retryAfterSeconds, allow, currentVersion } = error.details;
+  if (status === 401) {
+    const challenge = c.req.header("authorization") === undefined ? 'Bearer realm="innkeep"' : 'Bearer realm="innkeep", error="invalid_token"';
+    return [["www-authenticate", challenge]];
+  }
+  if (error.code === "insufficient_scope") {
+    return [["www-authenticate", `Bearer realm="innkeep", error="insufficient_scope", scope="${String(error.details["requiredScope"])}"`]];
+  }
+  if (status === 405 && Array.isArray(allow)) return [["allow", allow.join(", ")]];
+  if (status === 412 && typeof currentVersion === "string") return [["etag", etagOf(currentVersion)]];
+  if (status === 429 || status === 503) {
+    return [["retry-after", String(typeof retryAfterSeconds === "number" ? Math.ceil(retryAfterSeconds) : RETRY_AFTER_SECONDS)]];
+  }
+  return [];
+}
+
+/** For the log alone: what failed, and what made it fail. */
+function describe(thrown: unknown): Record<string, string> {
+  if (!(thrown instanceof Error)) return { error: String(thrown) };
+  const cause = thrown.cause instanceof Error ? { cause: `${thrown.cause.name}: ${thrown.cause.message}` } : {};
+  return { error: `${thrown.name}: ${thrown.message}`, stack: (thrown.stack ?? "").slice(0, 2_000), ...cause };
+}

@@ -1,0 +1,149 @@
+import type { JSONWebKeySet, JWTPayload, JWTVerifyGetKey, JWTVerifyOptions } from "jose";
+import type { Clock } from "../kernel/clock.ts";
+import { InnkeepError } from "../kernel/errors.ts";
+import type { Fetch, TokenClaims, TokenVerifier } from "../ports.ts";
+
+export interface TokenVerifierOptions {
+  readonly issuer: string;
+  readonly audience: string;
+  /** Where the project's signing keys are, or the keys themselves. Left out: only the legacy secret. */
+  readonly jwks?: { readonly url: string } | JSONWebKeySet | undefined;
+  /** The project's legacy shared secret; HS256 tokens are refused without it. */
+  readonly legacySecret?: string | undefined;
+  readonly clock: Clock;
+  readonly fetch: Fetch;
+  /** Shortest time between two reads of the key set, 30 s when left out: a flood of unknown `kid`s cannot hammer it. */
+  readonly refetchFloorMs?: number;
+  /** After this the key set is read again, 10 min when left out: a withdrawn key is honoured no longer. */
+  readonly keysMaxAgeMs?: number;
+  /** Verified tokens kept, 5,000 when left out. */
+  readonly cacheSize?: number;
+}
+
+const MAX_TOKEN_CHARS = 8_192;
+const FETCH_TIMEOUT_MS = 5_000;
+/** jose is read on the first token: a cold start does not pay for it. */
+let loading: Promise<typeof import("jose")> | undefined;
+const loadJose = () => loading ??= import("jose");
+
+/**
+ * Verifies Supabase Auth tokens (RFC 7519) locally: signature, `iss`, `aud`, `exp`, `nbf`, `sub`. The
+ * algorithm is chosen by configuration and never by the token, which shuts out `alg: none` and confusion.
+ */
+export function createTokenVerifier(options: TokenVerifierOptions): TokenVerifier {
+  const { clock, legacySecret, cacheSize = 5_000 } = options;
+  const verified = new Map<string, TokenClaims>();
+  const keySet = options.jwks ? createKeySet(options.jwks, options) : null;
+  const secret = legacySecret ? new TextEncoder().encode(legacySecret) : null;
+
+  async function check(token: string): Promise<TokenClaims> {
+    if (token.length > MAX_TOKEN_CHARS) throw refused("the token is too long");
+    const jose = await loadJose();
+    const rules: JWTVerifyOptions = {
+      issuer: options.issuer, audience: options.audience, requiredClaims: ["exp", "sub"], currentDate: new Date(clock.now()),
+    };
+    try {
+      const { alg } = jose.decodeProtectedHeader(token);
+      if (alg === "HS256" && secret) return claimsOf((await jose.jwtVerify(token, secret, { ...rules, algorithms: ["HS256"] })).payload);
+      if (!keySet || (alg !== "ES256" && alg !== "RS256")) throw refused("the token's algorithm is not accepted here");
+      return claimsOf((await jose.jwtVerify(token, await keySet.getKey(), { ...rules, algorithms: ["ES256", "RS256"] })).payload);
+    } catch (error) {
+      throw error instanceof InnkeepError ? error : refused(reasonOf(error), error);
+    }
+  }
+
+  return {
+    async verify(token) {
+      const known = verified.get(token);
+      if (known) {
+        if (clock.now() < known.expiresAtMs) return known;
+        verified.delete(token);
+        throw refused("the token has expired");
+      }
+      const claims = await check(token);
+      const oldest = verified.size >= cacheSize ? verified.keys().next().value : undefined;
+      if (oldest !== undefined) verified.delete(oldest);
+      verified.set(token, claims);
+      return claims;
+    },
+  };
+}
+
+type KeyRules = Pick<TokenVerifierOptions, "clock" | "fetch" | "refetchFloorMs" | "keysMaxAgeMs">;
+
+/** The signing keys: inline, or fetched once and again on age or an unknown `kid`, one request at a time. */
+function createKeySet(source: { readonly url: string } | JSONWebKeySet, rules: KeyRules): { getKey(): Promise<JWTVerifyGetKey> } {
+  const { clock, fetch, refetchFloorMs = 30_000, keysMaxAgeMs = 600_000 } = rules;
+  let keys: JWTVerifyGetKey | null = null;
+  let triedAtMs = -Infinity;
+  let readAtMs = -Infinity;
+  let running: Promise<void> | null = null;
+
+  async function read(url: string): Promise<void> {
+    triedAtMs = clock.now();
+    const jose = await loadJose();
+    const response = await fetch(url, { signal: AbortSignal.timeout(FETCH_TIMEOUT_MS), headers: { accept: "application/json" } });
+    if (!response.ok) throw new Error(`the key set answered ${response.status}`);
+    keys = jose.createLocalJWKSet(await response.json() as JSONWebKeySet);
+    readAtMs = clock.now();
+  }
+
+  async function refresh(url: string): Promise<void> {
+    if (!running && clock.now() - triedAtMs < refetchFloorMs) return;
+    running ??= read(url).finally(() => running = null);
+    try {
+      await running;
+    } catch (error) {
+      // Keys read before stay good while their source is away; without any, nobody can be let in or sent off.
+      if (!keys) throw new InnkeepError("keys_unavailable", "the signing keys cannot be read", [], {}, { cause: error });
+    }
+  }
+
+  async function getKey(): Promise<JWTVerifyGetKey> {
+    const jose = await loadJose();
+    if (!("url" in source)) return keys ??= jose.createLocalJWKSet(source);
+    const { url } = source;
+    if (!keys || clock.now() - readAtMs >= keysMaxAgeMs) await refresh(url);
+    return async (header, token) => {
+      if (!keys) throw new InnkeepError("keys_unavailable", "the signing keys cannot be read");
+      try {
+        return await keys(header, token);
+      } catch (error) {
+        if (!(error instanceof jose.errors.JWKSNoMatchingKey)) throw error;
+        await refresh(url);
+        return await keys(header, token);
+      }
+    };
+  }
+  return { getKey };
+}
+
+/** What the program reads of a verified payload; `user_metadata` goes no further. */
+function claimsOf(payload: JWTPayload): TokenClaims {
+  const { sub, exp, email, app_metadata: appMetadata } = payload;
+  if (typeof sub !== "string" || sub === "" || typeof exp !== "number") throw refused("the token names no user");
+  return Object.freeze({
+    subject: sub,
+    ...(typeof email === "string" && email !== "" ? { email } : {}),
+    appMetadata: isRecord(appMetadata) ? appMetadata : {},
+    expiresAtMs: exp * 1_000,
+  });
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function refused(detail: string, cause?: unknown): InnkeepError {
+  return new InnkeepError("unauthenticated", detail, [], {}, cause === undefined ? undefined : { cause });
+}
+
+/** What a caller may know of a refusal: which claim or check, never a library's inside. */
+function reasonOf(error: unknown): string {
+  const { code, claim } = (isRecord(error) ? error : {}) as { code?: unknown; claim?: unknown };
+  if (code === "ERR_JWT_EXPIRED") return "the token has expired";
+  if (code === "ERR_JWT_CLAIM_VALIDATION_FAILED" && typeof claim === "string") return `the token's ${claim} is not accepted here`;
+  if (code === "ERR_JWS_SIGNATURE_VERIFICATION_FAILED") return "the token's signature does not hold";
+  if (code === "ERR_JWKS_NO_MATCHING_KEY") return "the token is signed by a key that is not known here";
+  return "the token is not valid";
+}
