@@ -32,8 +32,8 @@ export interface Cluster {
   remove(): Promise<void>;
 }
 
-export async function startCluster(options: { readonly major?: PostgresMajor; readonly durable?: boolean } = {}): Promise<Cluster> {
-  const { major = 18, durable = false } = options;
+export async function startCluster(options: { readonly major?: PostgresMajor; readonly durable?: boolean; readonly settings?: Readonly<Record<string, string>> } = {}): Promise<Cluster> {
+  const { major = 18, durable = false, settings = {} } = options;
   await restoreSymlinks(major);
   const databaseDir = await mkdtemp(join(tmpdir(), `innkeep-pg${major}-`));
   const port = await freePort();
@@ -43,7 +43,7 @@ export async function startCluster(options: { readonly major?: PostgresMajor; re
     databaseDir, port, user: "postgres", password: PASSWORD, persistent: true,
     createPostgresUser: process.getuid?.() === 0,
     initdbFlags: ["--locale=C", "--encoding=UTF8", "--no-sync"],
-    postgresFlags: [...QUIET, ...(durable ? [] : VOLATILE)],
+    postgresFlags: [...QUIET, ...(durable ? [] : VOLATILE), ...Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`])],
     onLog: (line) => void log.push(String(line)),
     onError: (line) => void log.push(String(line)),
   });

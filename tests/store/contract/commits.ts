@@ -1,0 +1,196 @@
+import { expect, test } from "vitest";
+import type { CommitResult, Store } from "../../../shared/kv/store.ts";
+import { codeOf } from "../../support/store.ts";
+import type { Theme } from "./index.ts";
+
+/** The versions of a commit that must succeed. */
+async function versionsOf(commit: Promise<CommitResult>): Promise<Readonly<Record<string, string>>> {
+  const result = await commit;
+  if (!result.ok) throw new Error(`conflict on ${result.conflict}`);
+  return result.versions;
+}
+
+const isRising = (versions: readonly bigint[]) => versions.every((version, i) => i === 0 || version > (versions[i - 1] ?? 0n));
+
+export const commitCases: Theme = (open) => {
+  test("K02: the versions of 1,000 concurrent commits are all distinct decimal strings", async () => {
+    const { store, another } = open();
+    const stores = [store, another(), another(), another()];
+    const versions = await Promise.all(
+      Array.from({ length: 1_000 }, (_, i) => stores[i % 4]?.set(`version:${i % 50}`, i)),
+    );
+    expect(new Set(versions).size).toBe(1_000);
+    for (const version of versions) expect(version).toMatch(/^[1-9]\d*$/);
+  });
+
+  test("K02: a key's version strictly rises, seen from eight writers in a fight and by a reader", async () => {
+    const { store, racers } = open();
+    const writers = await racers(8);
+    let writing = true;
+    const seen: bigint[] = [];
+    const reader = (async () => {
+      while (writing) seen.push(BigInt((await store.get("version:hot"))?.version ?? 0));
+    })();
+    const written = await Promise.all(writers.map(async (writer, w) => {
+      const own: bigint[] = [];
+      for (let i = 0; i < 60; i++) own.push(BigInt(await writer.set("version:hot", { w, i })));
+      return own;
+    }));
+    writing = false;
+    await reader;
+    for (const own of written) expect(isRising(own)).toBe(true);
+    expect(seen.every((version, i) => version >= (seen[i - 1] ?? 0n))).toBe(true);
+    expect(BigInt((await store.get("version:hot"))?.version ?? 0)).toBe(written.flat().reduce((a, b) => (a > b ? a : b)));
+  });
+
+  test("K02: a deleted and recreated key goes on with a higher version", async () => {
+    const { store } = open();
+    const first = await store.set("version:again", 1);
+    await store.del("version:again");
+    expect(BigInt(await store.set("version:again", 2))).toBeGreaterThan(BigInt(first));
+  });
+
+  test("K02: a commit answers the version of every key it wrote, the one a read then shows", async () => {
+    const { store } = open();
+    const versions = await versionsOf(store.commit([], [
+      { op: "set", key: "answer:a", value: 1 },
+      { op: "increment", key: "answer:b", add: [{ path: ["n"], by: 2 }], initial: { value: {} } },
+      { op: "append", key: "answer:c", path: ["items"], items: ["x"], initial: { value: {} } },
+      { op: "delete", key: "answer:none" },
+    ]));
+    const entries = await store.mget(["answer:a", "answer:b", "answer:c"]);
+    expect(Object.keys(versions).sort()).toEqual(["answer:a", "answer:b", "answer:c"]);
+    for (const entry of entries) expect(entry?.version).toBe(versions[entry?.key ?? ""]);
+  });
+
+  test("K03: a check on a stale version refuses the commit whole and names the key", async () => {
+    const { store } = open();
+    const stale = await store.set("check:a", 1);
+    await store.set("check:a", 2);
+    const result = await store.commit([{ key: "check:a", version: stale }], [
+      { op: "set", key: "check:a", value: 3 }, { op: "set", key: "check:b", value: 3 }, { op: "delete", key: "check:c" },
+    ]);
+    expect(result).toEqual({ ok: false, conflict: "check:a", reason: "version" });
+    expect((await store.get("check:a"))?.value).toBe(2);
+    expect(await store.get("check:b")).toBeNull();
+  });
+
+  test("K03: a check on the present version lets the commit through, on another key too", async () => {
+    const { store } = open();
+    const version = await store.set("check:guard", 1);
+    await versionsOf(store.commit([{ key: "check:guard", version }], [{ op: "set", key: "check:other", value: 1 }]));
+    expect((await store.get("check:guard"))?.version).toBe(version);
+    expect((await store.get("check:other"))?.value).toBe(1);
+  });
+
+  test("K03: a version on an absent key, and a check without writes, are answers too", async () => {
+    const { store } = open();
+    expect(await store.commit([{ key: "check:absent", version: "1" }], [])).toEqual({ ok: false, conflict: "check:absent", reason: "version" });
+    expect(await store.commit([{ key: "check:absent", version: null }], [])).toMatchObject({ ok: true, versions: {} });
+  });
+
+  test("K03: a commit of a hundred checks fails on the one that does not hold", async () => {
+    const { store } = open();
+    const keys = Array.from({ length: 100 }, (_, i) => `checks:${i}`);
+    const versions = await versionsOf(store.commit([], keys.map((key) => ({ op: "set", key, value: 0 }))));
+    const checks = keys.map((key) => ({ key, version: versions[key] ?? "" }));
+    expect(await store.commit(checks, [{ op: "set", key: "checks:0", value: 1 }])).toMatchObject({ ok: true });
+    expect(await store.commit(checks, [{ op: "set", key: "checks:1", value: 1 }])).toEqual({ ok: false, conflict: "checks:0", reason: "version" });
+  });
+
+  test("K04: check(key, null) creates when absent and conflicts when present", async () => {
+    const { store } = open();
+    const create = (value: number) => store.commit([{ key: "create:a", version: null }], [{ op: "set", key: "create:a", value }]);
+    expect(await create(1)).toMatchObject({ ok: true });
+    expect(await create(2)).toEqual({ ok: false, conflict: "create:a", reason: "version" });
+    expect((await store.get("create:a"))?.value).toBe(1);
+    await store.del("create:a");
+    expect(await create(3)).toMatchObject({ ok: true });
+  });
+
+  test("K05: a commit with one refused mutation writes none of them", async () => {
+    const { store } = open();
+    await store.set("atomic:n", { n: 5 });
+    const result = await store.commit([], [
+      { op: "set", key: "atomic:a", value: 1 },
+      { op: "increment", key: "atomic:n", add: [{ path: ["n"], by: 1, max: 5 }] },
+      { op: "deletePrefix", prefix: "atomic" },
+    ]);
+    expect(result).toEqual({ ok: false, conflict: "atomic:n", reason: "bounds" });
+    expect(await store.get("atomic:a")).toBeNull();
+    expect((await store.get("atomic:n"))?.value).toEqual({ n: 5 });
+  });
+
+  test("K05: a commit whose last mutation is bad input writes none of them", async () => {
+    const { store } = open();
+    await store.set("atomic:text", { n: "five" });
+    const code = await codeOf(store.commit([], [
+      { op: "set", key: "atomic:b", value: 1 },
+      { op: "increment", key: "atomic:text", add: [{ path: ["n"], by: 1 }] },
+    ]));
+    expect(code).toBe("validation_failed");
+    expect(await store.get("atomic:b")).toBeNull();
+  });
+
+  test("K09: mset and mdel are one commit each and answer how many", async () => {
+    const { store } = open();
+    const pairs = Array.from({ length: 1_000 }, (_, i) => [`many:${i}`, { i }] as const);
+    expect(await store.mset(pairs)).toBe(1_000);
+    expect(await store.count("many")).toBe(1_000);
+    expect(await store.mdel(["many:0", "many:none", "many:1", "many:999"])).toBe(3);
+    expect(await store.mdel(["many:0"])).toBe(0);
+    expect(await store.count("many")).toBe(997);
+    expect(await store.mset([])).toBe(0);
+    expect(await store.mdel([])).toBe(0);
+  });
+
+  test("K09: 10,001 keys at once are refused with a typed error and nothing is written", async () => {
+    const { store } = open();
+    const keys = Array.from({ length: 10_001 }, (_, i) => `toomany:${i}`);
+    expect(await codeOf(store.mset(keys.map((key) => [key, 1])))).toBe("payload_too_large");
+    expect(await codeOf(store.mdel(keys))).toBe("payload_too_large");
+    expect(await store.count("toomany")).toBe(0);
+  });
+
+  test("K09: del tells whether a live entry was there", async () => {
+    const { store } = open();
+    await store.set("gone:a", 1);
+    expect([await store.del("gone:a"), await store.del("gone:a")]).toEqual([true, false]);
+  });
+
+  test("K03: deletes are counted by family, and deletePrefix takes what is under it and nothing else", async () => {
+    const { store } = open();
+    await store.mset([["room:a:1", 1], ["room:a:2", 1], ["room:ab:1", 1], ["room:a", 1], ["bed:1", 1]]);
+    const result = await store.commit([], [
+      { op: "deletePrefix", prefix: "room:a" }, { op: "delete", key: "bed:1" }, { op: "delete", key: "bed:none" },
+    ]);
+    expect(result).toMatchObject({ ok: true, deleted: { room: 2, bed: 1 } });
+    expect(await store.mget(["room:a", "room:ab:1"])).toEqual([expect.objectContaining({ value: 1 }), expect.objectContaining({ value: 1 })]);
+  });
+
+  test("K03: writing the same value again is a new version with the same createdAt", async () => {
+    const { store, clock } = open();
+    const createdAt = clock.iso();
+    const first = await store.set("same:a", { x: 1 });
+    clock.advance(5);
+    const second = await store.set("same:a", { x: 1 });
+    expect(BigInt(second)).toBeGreaterThan(BigInt(first));
+    expect(await store.get("same:a")).toMatchObject({ createdAt, updatedAt: clock.iso() });
+  });
+
+  test("K03: concurrent read-change-write with checks loses nothing", async () => {
+    const { store, racers } = open();
+    await store.set("cas:n", 0);
+    const addOne = async (writer: Store): Promise<void> => {
+      const entry = await writer.get("cas:n");
+      const check = { key: "cas:n", version: entry?.version ?? null };
+      const result = await writer.commit([check], [{ op: "set", key: "cas:n", value: Number(entry?.value) + 1 }]);
+      if (!result.ok) await addOne(writer);
+    };
+    const writers = await racers(6);
+    await Promise.all(writers.map(async (writer) => {
+      for (let i = 0; i < 10; i++) await addOne(writer);
+    }));
+    expect((await store.get("cas:n"))?.value).toBe(60);
+  });
+};

@@ -1,0 +1,166 @@
+import { expect, test } from "vitest";
+import type { Theme } from "./index.ts";
+import { codeOf } from "../../support/store.ts";
+
+const one = [{ path: ["n"], by: 1 }];
+const fromZero = { initial: { value: { n: 0 } } };
+
+export const incrementCases: Theme = (open) => {
+  test.each(["tally:hot", "usage:tn_hot:api_calls:2026-03"])("K06: 8 clients x 200 increments of %s store exactly 1,600", async (key) => {
+    const { store, racers } = open();
+    const clients = await racers(8);
+    const seen = await Promise.all(clients.map(async (client) => {
+      const own: number[] = [];
+      for (let i = 0; i < 200; i++) own.push(((await client.increment(key, one, fromZero))?.value as { n: number }).n);
+      return own;
+    }));
+    expect((await store.get(key))?.value).toEqual({ n: 1_600 });
+    expect(new Set(seen.flat()).size).toBe(1_600);
+  });
+
+  test("K06: concurrent increments through one store each get their own sum and version", async () => {
+    const { store } = open();
+    const entries = await Promise.all(Array.from({ length: 500 }, () => store.increment("tally:batch", one, fromZero)));
+    const sums = entries.map((entry) => (entry?.value as { n: number }).n);
+    expect([...sums].sort((a, b) => a - b)).toEqual(Array.from({ length: 500 }, (_, i) => i + 1));
+    expect(Math.max(...sums)).toBe(((await store.get("tally:batch"))?.value as { n: number }).n);
+  });
+
+  test("K06: increments of many keys with different amounts and shapes at once are all kept", async () => {
+    const { store } = open();
+    await Promise.all(Array.from({ length: 600 }, (_, i) =>
+      store.increment(`tally:spread:${i % 20}`, [{ path: ["total"], by: i }, { path: ["daily", `d${i % 3}`], by: 1 }], { initial: { value: {} } })
+    ));
+    const values = await store.getByPrefix("tally:spread") as { total: number; daily: Record<string, number> }[];
+    expect(values.reduce((sum, value) => sum + value.total, 0)).toBe((599 * 600) / 2);
+    expect(values.reduce((sum, value) => sum + Object.values(value.daily).reduce((a, b) => a + b, 0), 0)).toBe(600);
+  });
+
+  test("K06: several paths of one record move together, missing ones are made, the rest stays", async () => {
+    const { store, clock } = open();
+    await store.set("tally:paths", { current: 5, keep: ["me"] });
+    const entry = await store.increment("tally:paths", [
+      { path: ["current"], by: 3 }, { path: ["daily", "2026-03-01"], by: 3 }, { path: ["deep", "er", "n"], by: -2 },
+    ], { merge: { updatedAt: clock.iso() } });
+    const value = { current: 8, keep: ["me"], daily: { "2026-03-01": 3 }, deep: { er: { n: -2 } }, updatedAt: clock.iso() };
+    expect(entry?.value).toEqual(value);
+    expect(await store.get("tally:paths")).toMatchObject({ value, version: entry?.version });
+  });
+
+  test("K06: an absent key takes its initial value first; without one nothing is stored", async () => {
+    const { store } = open();
+    expect(await store.increment("tally:absent", one)).toBeNull();
+    expect(await store.get("tally:absent")).toBeNull();
+    const entry = await store.increment("tally:absent", one, { initial: { value: { n: 10, by: "me" }, owner: "tn_inc" } });
+    expect(entry?.value).toEqual({ n: 11, by: "me" });
+    expect(await store.get("tally:absent")).toMatchObject({ owner: "tn_inc" });
+    expect((await store.increment("tally:absent", one, { initial: { value: { n: 100 } } }))?.value).toEqual({ n: 12, by: "me" });
+  });
+
+  test("K06: a commit answers the records after its increments, null for an absent one", async () => {
+    const { store } = open();
+    const result = await store.commit([], [
+      { op: "increment", key: "tally:c1", add: one, initial: { value: { n: 1 } } },
+      { op: "increment", key: "tally:c2", add: one },
+    ]);
+    expect(result).toMatchObject({ ok: true, values: { "tally:c1": { n: 2 }, "tally:c2": null } });
+    expect(await store.get("tally:c2")).toBeNull();
+  });
+
+  test("K06: decimals add exactly", async () => {
+    const { store } = open();
+    const add = (by: number) => store.increment("tally:decimal", [{ path: ["n"], by }], fromZero);
+    for (const by of [0.1, 0.2, 0.3, 1e-7, -0.6]) await add(by);
+    expect((await store.get("tally:decimal"))?.value).toEqual({ n: 1e-7 });
+  });
+
+  test("K06: a sum that leaves its bounds refuses the commit; racing for ten seats seats ten", async () => {
+    const { store } = open();
+    const take = { op: "increment", key: "tally:seats", add: [{ path: ["n"], by: 1, max: 10 }], initial: { value: { n: 0 } } } as const;
+    const results = await Promise.all(Array.from({ length: 64 }, () => store.commit([], [take])));
+    expect(results.filter((result) => result.ok)).toHaveLength(10);
+    expect(results.filter((result) => !result.ok)[0]).toEqual({ ok: false, conflict: "tally:seats", reason: "bounds" });
+    expect((await store.get("tally:seats"))?.value).toEqual({ n: 10 });
+    const back = await store.commit([], [{ op: "increment", key: "tally:seats", add: [{ path: ["n"], by: -11, min: 0 }] }]);
+    expect(back).toEqual({ ok: false, conflict: "tally:seats", reason: "bounds" });
+  });
+
+  test("K06: in a batch, the increment that leaves its bounds fails alone", async () => {
+    const { store } = open();
+    await store.set("tally:mixed", { n: 0 });
+    const commits = Array.from({ length: 40 }, (_, i) =>
+      store.commit([], [{ op: "increment", key: "tally:mixed", add: [{ path: ["n"], by: i % 4 === 0 ? 1_000 : 1, max: 500 }] }])
+    );
+    const results = await Promise.all(commits);
+    expect(results.map((result) => result.ok)).toEqual(Array.from({ length: 40 }, (_, i) => i % 4 !== 0));
+    expect((await store.get("tally:mixed"))?.value).toEqual({ n: 30 });
+  });
+
+  test("K06: in a batch of increments, one outside its bounds is refused and the others are kept", async () => {
+    const { store } = open();
+    await store.set("tally:full", { n: 3 });
+    const outcomes = await Promise.all(Array.from({ length: 30 }, (_, i) =>
+      i % 10 === 3
+        ? codeOf(store.increment("tally:full", [{ path: ["n"], by: 1, max: 3 }]))
+        : store.increment(`tally:beside:${i}`, one, fromZero).then((entry) => entry?.value, (error: unknown) => String(error))
+    ));
+    expect(outcomes).toEqual(Array.from({ length: 30 }, (_, i) => i % 10 === 3 ? "write_conflict" : { n: 1 }));
+  });
+
+  test.each<[string, unknown]>([["text", "5"], ["null", null], ["list", []], ["object", {}], ["boolean", true]])(
+    "K06: adding to a %s is refused and changes nothing",
+    async (name, n) => {
+      const { store } = open();
+      await store.set(`tally:not:${name}`, { n } as { n: null });
+      expect(await codeOf(store.increment(`tally:not:${name}`, one))).toBe("validation_failed");
+      expect((await store.get(`tally:not:${name}`))?.value).toEqual({ n });
+    },
+  );
+
+  test("K06: one bad call in a batch gets its own error, the others go through", async () => {
+    const { store } = open();
+    await store.set("tally:bad", { n: "text" });
+    const outcomes = await Promise.all(Array.from({ length: 30 }, (_, i) =>
+      i % 10 === 3 ? codeOf(store.increment("tally:bad", one)) : store.increment("tally:good", one, fromZero).then(() => "ok")
+    ));
+    expect(outcomes.filter((outcome) => outcome === "validation_failed")).toHaveLength(3);
+    expect((await store.get("tally:good"))?.value).toEqual({ n: 27 });
+  });
+
+  test("K07: append adds in order and keeps the last items of its cap", async () => {
+    const { store } = open();
+    const append = (items: number[], cap?: number) =>
+      store.commit([], [{ op: "append", key: "tally:log", path: ["a", "log"], items, ...(cap ? { cap } : {}), initial: { value: { k: 1 } } }]);
+    await append([1, 2]);
+    await append([3]);
+    expect((await store.get("tally:log"))?.value).toEqual({ k: 1, a: { log: [1, 2, 3] } });
+    expect(await append([4, 5], 3)).toMatchObject({ ok: true, values: { "tally:log": { a: { log: [3, 4, 5] } } } });
+  });
+
+  test("K07: appends from many callers are all kept", async () => {
+    const { store, another } = open();
+    const stores = [store, another(), another()];
+    await Promise.all(Array.from({ length: 120 }, (_, i) =>
+      stores[i % 3]?.commit([], [{ op: "append", key: "tally:all", path: ["items"], items: [i], initial: { value: {} } }])
+    ));
+    const { items } = (await store.get("tally:all"))?.value as { items: number[] };
+    expect([...items].sort((a, b) => a - b)).toEqual(Array.from({ length: 120 }, (_, i) => i));
+  });
+
+  test("K06: sets, increments and deletes of one key from many callers leave one of the possible ends", async () => {
+    const { store } = open();
+    await Promise.all(Array.from({ length: 90 }, (_, i) =>
+      i % 3 === 0 ? store.set("tally:mix", { n: 0 }) : i % 3 === 1 ? store.increment("tally:mix", one, fromZero) : store.del("tally:mix")
+    ));
+    const n = ((await store.get("tally:mix"))?.value as { n: number } | undefined)?.n ?? 0;
+    expect(n).toBeGreaterThanOrEqual(0);
+    expect(n).toBeLessThanOrEqual(30);
+  });
+
+  test("K06: an integer sum beyond 2^53 - 1 is refused instead of losing digits", async () => {
+    const { store } = open();
+    await store.set("tally:huge", { n: Number.MAX_SAFE_INTEGER });
+    expect(await codeOf(store.increment("tally:huge", one))).toBe("validation_failed");
+    expect((await store.get("tally:huge"))?.value).toEqual({ n: Number.MAX_SAFE_INTEGER });
+  });
+};

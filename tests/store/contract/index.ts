@@ -1,0 +1,47 @@
+import { afterAll, beforeAll, describe } from "vitest";
+import type { OpenStore } from "../../support/store.ts";
+import { aggregateCases } from "./aggregates.ts";
+import { cascadeCases } from "./cascade.ts";
+import { commitCases } from "./commits.ts";
+import { expiryCases } from "./expiry.ts";
+import { incrementCases } from "./increments.ts";
+import { keyCases } from "./keys.ts";
+import { limitCases } from "./limits.ts";
+import { listCases } from "./lists.ts";
+import { queryCases } from "./queries.ts";
+import { raceCases } from "./races.ts";
+import { tenantCases } from "./tenants.ts";
+
+/** Registers the cases of one theme; `open` answers the theme's store once the tests run. */
+export type Theme = (open: () => OpenStore) => void;
+
+const THEMES: Readonly<Record<string, Theme>> = {
+  keys: keyCases,
+  lists: listCases,
+  commits: commitCases,
+  races: raceCases,
+  increments: incrementCases,
+  expiry: expiryCases,
+  limits: limitCases,
+  queries: queryCases,
+  aggregates: aggregateCases,
+  tenants: tenantCases,
+  cascade: cascadeCases,
+};
+
+/** What every driver must do, one fresh store a theme. A case makes keys of its own. */
+export function storeContract(name: string, factory: () => Promise<OpenStore>): void {
+  for (const [theme, cases] of Object.entries(THEMES)) {
+    describe(`${name}: ${theme}`, () => {
+      let opened: OpenStore | undefined;
+      beforeAll(async () => {
+        opened = await factory();
+      });
+      afterAll(() => opened?.close());
+      cases(() => {
+        if (!opened) throw new Error("the store is opened before the tests of its theme");
+        return opened;
+      });
+    });
+  }
+}
