@@ -1,0 +1,51 @@
+/** Names a tenant is reached by. A problem is a text for the caller; null means the name is fine. */
+
+/** Labels that stand for the platform itself, its mail and its infrastructure, or that a phisher would want. */
+export const RESERVED_SUBDOMAINS: ReadonlySet<string> = new Set(
+  `abuse account accounts admin administrator api app assets auth autoconfig autodiscover beta billing blog cdn console
+  control dashboard demo dev dns docs email files ftp global graphql health help hostmaster id imap info innkeep internal
+  invalid invoice invoices jobs legal local localhost login logout mail media metrics monitor mx noreply ns ns1 ns2 oauth
+  ofrep openapi ops pay payment payments platform pop pop3 portal postmaster preview private prod production public root
+  secure security settings sftp shop signin signup smtp ssh sso staging static status storage supabase support sys system
+  test tests tenant tenants testing usenet verify vpn web webhook webhooks webmail webmaster wpad ws www www1 www2`.split(/\s+/),
+);
+
+/** One DNS label (RFC 1123 §2.1), lower case. */
+const LABEL = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
+/** A label the URL standard reads as part of an IPv4 address: decimal, octal or hexadecimal. */
+const NUMBER = /^(?:\d+|0x[0-9a-f]*)$/;
+const DASHED_ADDRESS = /^\d{1,3}(?:-\d{1,3}){3}$/;
+/** A hostname is one key segment, which is shorter than DNS allows (253). */
+const MAX_HOSTNAME_CHARACTERS = 128;
+
+export function subdomainProblem(label: string): string | null {
+  if (label.length < 3 || label.length > 63) return "must be 3 to 63 characters";
+  const problem = labelProblem(label);
+  if (problem) return problem;
+  if (NUMBER.test(label) || DASHED_ADDRESS.test(label)) return "must not look like an address";
+  return RESERVED_SUBDOMAINS.has(label) ? "is reserved" : null;
+}
+
+export function domainProblem(hostname: string): string | null {
+  if (hostname.length > MAX_HOSTNAME_CHARACTERS) return `must be at most ${MAX_HOSTNAME_CHARACTERS} characters`;
+  if (hostname.startsWith("[") || hostname.includes("::")) return "must be a name, not an address";
+  const labels = hostname.split(".");
+  if (labels.length < 2) return "must be a full hostname, such as stay.hotel.example";
+  for (const label of labels) {
+    const problem = labelProblem(label);
+    if (problem) return problem;
+  }
+  // URL standard, "ends in a number": such a host is parsed as an IPv4 address.
+  return NUMBER.test(labels.at(-1) ?? "") ? "must be a name, not an address" : null;
+}
+
+function labelProblem(label: string): string | null {
+  if (!LABEL.test(label)) return "must be labels of a-z, 0-9 and inner hyphens, lower case";
+  // RFC 5891 §4.2.3.1: `--` third and fourth marks an encoded name, which can imitate another by look-alike letters.
+  return label.slice(2, 4) === "--" ? "must not be punycode" : null;
+}
+
+/** A Host header's name: lower case, without port and the trailing dot of a fully qualified name. */
+export function normalizeHost(host: string): string {
+  return host.trim().toLowerCase().replace(/^(\[[^\]]*\]|[^:]*):\d*$/, "$1").replace(/\.$/, "");
+}

@@ -1,0 +1,47 @@
+import { isoTime } from "../kernel/clock.ts";
+
+/** Months, days and billing intervals, all in UTC. */
+
+export type Interval = "monthly" | "yearly";
+
+/** The month an instant lies in, `YYYY-MM`. */
+export function periodOf(epochMs: number): string {
+  return isoTime(epochMs).slice(0, 7);
+}
+
+/** The day an instant lies in, `YYYY-MM-DD`. */
+export function dayOf(epochMs: number): string {
+  return isoTime(epochMs).slice(0, 10);
+}
+
+/** First instant of a month: `periodStart ≤ t < periodEnd`. */
+export function periodStart(period: string): string {
+  return `${period}-01T00:00:00.000Z`;
+}
+
+/** First instant after a month. */
+export function periodEnd(period: string): string {
+  return addInterval(periodStart(period), "monthly");
+}
+
+/**
+ * The same time of day one month or year on. A day the month lacks becomes its last one (31 Jan → 28 Feb).
+ * `anchorDay` is the day of month billing began on: with 31 it goes on to 31 Mar, without it to 28 Mar.
+ */
+export function addInterval(iso: string, interval: Interval, anchorDay = Number(iso.slice(8, 10))): string {
+  const months = Number(iso.slice(0, 4)) * 12 + Number(iso.slice(5, 7)) - 1 + (interval === "yearly" ? 12 : 1);
+  const year = Math.floor(months / 12);
+  const month = months % 12;
+  const day = Math.min(anchorDay, daysInMonth(year, month));
+  return `${digits(year, 4)}-${digits(month + 1, 2)}-${digits(day, 2)}${iso.slice(10)}`;
+}
+
+/** Gregorian (ISO 8601); `month` counts from 0. */
+function daysInMonth(year: number, month: number): number {
+  if (month === 1) return (year % 4 === 0 && year % 100 !== 0) || year % 400 === 0 ? 29 : 28;
+  return [3, 5, 8, 10].includes(month) ? 30 : 31;
+}
+
+function digits(value: number, width: number): string {
+  return String(value).padStart(width, "0");
+}
