@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type pg from "pg";
 import { inject } from "vitest";
+import { migrate as applyMigrations } from "../../shared/adapters/migrator.ts";
 import { withClient } from "./client.ts";
 import { ROLE_PASSWORD } from "./roles.ts";
 
@@ -101,22 +102,11 @@ export async function sqlFiles(dir: string): Promise<{ readonly name: string; re
   return await Promise.all(names.map(async (name) => ({ name, sql: await readFile(join(dir, name), "utf8") })));
 }
 
-/** Applies every migration that is not recorded yet. */
-export async function migrate(ownerUrl: string): Promise<void> {
-  await withClient(ownerUrl, async (client) => {
-    await client.query("create schema if not exists supabase_migrations");
-    await client.query(
-      "create table if not exists supabase_migrations.schema_migrations(version text primary key, statements text[], name text)",
-    );
-    for (const { name, sql } of await sqlFiles(MIGRATIONS_DIR)) {
-      const [, version, title] = /^(\d+)_(.+)\.sql$/.exec(name) ?? [];
-      await client.query("begin");
-      const { rowCount } = await client.query(
-        "insert into supabase_migrations.schema_migrations values ($1, array[$2], $3) on conflict do nothing",
-        [version, sql, title],
-      );
-      if (rowCount) await client.query(sql);
-      await client.query("commit");
-    }
+/** Applies the migrations that are not recorded yet, as `npm run migrate` does; answers their versions. */
+export async function migrate(ownerUrl: string): Promise<string[]> {
+  const migrations = (await sqlFiles(MIGRATIONS_DIR)).map(({ name, sql }) => {
+    const [, version = "", title = ""] = /^(\d+)_(.+)\.sql$/.exec(name) ?? [];
+    return { version, name: title, sql };
   });
+  return await withClient(ownerUrl, async (client) => (await applyMigrations(client, migrations)).map(({ version }) => version));
 }

@@ -56,6 +56,7 @@ export async function startPostgrest(options: BridgeOptions): Promise<PostgrestB
   });
   // An idle connection that dies is dropped by the pool; the next request opens another one.
   pool.on("error", () => undefined);
+  pool.on("connect", (client) => client.on("error", () => undefined));
   const server = createServer((request, response) => {
     void answer(pool, options, request, response);
   });

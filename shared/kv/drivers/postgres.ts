@@ -27,6 +27,8 @@ export function postgresDriver(options: PostgresDriverOptions): SqlDriver {
     });
     // An idle connection that breaks has no call to fail; the pool drops it and the next call opens another.
     pool.on("error", () => undefined);
+    // One that breaks during a call fails that call; its own event, unheard, would end the process.
+    pool.on("connect", (client) => client.on("error", () => undefined));
     return pool;
   };
   const call = async (name: SqlFunctionName, args: SqlArguments): Promise<SqlRow[]> => {
