@@ -45,3 +45,8 @@ function daysInMonth(year: number, month: number): number {
 function digits(value: number, width: number): string {
   return String(value).padStart(width, "0");
 }
+
+/** The same time of day so many days on; negative goes back. */
+export function addDays(iso: string, days: number): string {
+  return isoTime(Date.parse(iso) + days * 86_400_000);
+}
