@@ -1,0 +1,84 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { ConnectionFault, SqlError } from "../../shared/kv/driver.ts";
+import type { SqlDriver } from "../../shared/kv/driver.ts";
+import { postgresDriver } from "../../shared/kv/drivers/postgres.ts";
+import { MAX_ATTEMPTS } from "../../shared/kv/faults.ts";
+import { createStore } from "../../shared/kv/sql-store.ts";
+import type { Store } from "../../shared/kv/store.ts";
+import { freshDatabase } from "../support/postgres.ts";
+import type { TestDatabase } from "../support/postgres.ts";
+import { codeOf, testClock } from "../support/store.ts";
+
+let database: TestDatabase;
+let real: SqlDriver;
+
+beforeAll(async () => {
+  database = await freshDatabase();
+  real = postgresDriver({ connectionString: database.appUrl, max: 2 });
+});
+
+afterAll(async () => {
+  await real.close();
+  await database.drop();
+});
+
+/** The real driver, failing its first calls as a database under contention would. */
+function failing(times: number, error: Error): { readonly store: Store; readonly calls: () => number } {
+  let calls = 0;
+  const or = async <T>(call: () => Promise<T>): Promise<T> => {
+    if (++calls <= times) throw error;
+    return await call();
+  };
+  const driver: SqlDriver = {
+    rows: (name, args) => or(() => real.rows(name, args)),
+    scalar: (name, args) => or(() => real.scalar(name, args)),
+    close: () => Promise.resolve(),
+  };
+  return { store: createStore(driver, { clock: testClock() }), calls: () => calls };
+}
+
+const WRITES: readonly (readonly [string, (store: Store) => Promise<unknown>])[] = [
+  ["commit", (store) => store.commit([{ key: "retry:none", version: null }], [{ op: "set", key: "retry:a", value: 1 }])],
+  ["set", (store) => store.set("retry:b", 1)],
+  ["a tenant's increment", (store) => store.forTenant("tn_retry").increment("retry:c", [{ path: ["n"], by: 1 }], { initial: { value: {} } })],
+];
+
+test.each(WRITES)("K31: %s is run again after serialization failures and deadlocks, and goes through", async (_, write) => {
+  for (const state of ["40001", "40P01"]) {
+    const { store, calls } = failing(3, new SqlError(state, "lost to another"));
+    expect(await codeOf(write(store))).toMatch(/^no error/);
+    expect(calls()).toBe(4);
+  }
+});
+
+test.each(WRITES)("K31: %s that keeps losing ends as write_conflict after a bounded number of attempts", async (_, write) => {
+  const { store, calls } = failing(1_000, new SqlError("40001", "lost to another"));
+  expect(await codeOf(write(store))).toBe("write_conflict");
+  expect(calls()).toBeLessThanOrEqual(MAX_ATTEMPTS);
+});
+
+test.each(WRITES)("K31: %s is not run again when it may have happened, nor for any other error", async (_, write) => {
+  for (const [error, code] of [
+    [new ConnectionFault(true, "lost"), "commit_unknown"], [new ConnectionFault(false, "refused"), "store_unavailable"],
+    [new SqlError("57P01", "terminated"), "store_unavailable"], [new SqlError("53300", "too many connections"), "store_unavailable"],
+    [new SqlError("XX000", "internal"), "internal"],
+  ] as const) {
+    const { store, calls } = failing(1, error);
+    expect(await codeOf(write(store))).toBe(code);
+    expect(calls()).toBe(1);
+  }
+});
+
+test("K31: a read is asked once more after a lost connection, and no more than that", async () => {
+  const once = failing(1, new ConnectionFault(true, "lost"));
+  expect(await codeOf(once.store.get("retry:none"))).toBe("no error, but null");
+  const always = failing(1_000, new ConnectionFault(true, "lost"));
+  expect(await codeOf(always.store.get("retry:none"))).toBe("store_unavailable");
+  expect(always.calls()).toBe(2);
+});
+
+test("K31: an error never carries the database's own words to the caller", async () => {
+  const { store } = failing(1, new SqlError("XX000", "secret detail of a row", "Key (key)=(tenant:secret)"));
+  const error: unknown = await store.get("retry:none").catch((reason: unknown) => reason);
+  expect(String(error)).not.toMatch(/secret/);
+});
