@@ -1,0 +1,72 @@
+import pg from "pg";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { freshStore } from "../support/store.ts";
+import type { OpenStore } from "../support/store.ts";
+import { auditKey, auditRecord } from "../store/contract/samples.ts";
+
+let opened: OpenStore;
+let admin: pg.Client;
+const KEYS = [auditKey(null, "one"), auditKey("tn_a", "one")];
+
+beforeAll(async () => {
+  opened = await freshStore({ driver: "postgres" });
+  admin = new pg.Client({ connectionString: opened.database.superUrl });
+  await admin.connect();
+  for (const key of KEYS) await opened.store.set(key, auditRecord(key));
+});
+
+afterAll(async () => {
+  await admin.end();
+  await opened.close();
+});
+
+async function as(role: string, sql: string, tenant = "tn_a"): Promise<string> {
+  await admin.query("begin");
+  try {
+    await admin.query(`set local role ${role}`);
+    await admin.query("select set_config('kv.tenant', $1, true)", [tenant]);
+    const { rowCount } = await admin.query(sql);
+    return `${rowCount} rows`;
+  } catch (error) {
+    return (error as pg.DatabaseError).code ?? String(error);
+  } finally {
+    await admin.query("rollback");
+  }
+}
+
+const ROLES = ["postgres", "innkeep_owner", "kv_service", "kv_tenant", "service_role", "innkeep_app", "authenticated", "anon"];
+const CHANGES = [
+  "update kv.entries set value = '{}' where key like 'audit:%'",
+  "update kv.entries set key = 'note:moved' where key like 'audit:%'",
+  "update kv.entries set expires_at = now() where key like 'audit:%'",
+  "delete from kv.entries where key like 'audit:%'",
+  "delete from kv.entries",
+  "truncate kv.entries",
+  `insert into kv.entries (key, value, version, cascades, created_at, updated_at)
+     select key, '{}', 1, false, now(), now() from (values ('${KEYS[1]}')) v(key) on conflict (key) do update set value = '{}'`,
+  "merge into kv.entries e using (select 1) s on e.key like 'audit:%' when matched then delete",
+];
+
+/** Refused by our trigger (KV005) or because the role has no right at all (42501). */
+test.each(ROLES)("A07: as %s, audit entries can be neither updated, deleted, truncated nor overwritten", async (role) => {
+  for (const sql of CHANGES) expect([sql, await as(role, sql)]).toEqual([sql, expect.stringMatching(/^(KV005|42501)$/)]);
+});
+
+test.each(["postgres", "innkeep_owner"])("A07: %s, who bypasses row-level security, is stopped by the trigger", async (role) => {
+  expect(await as(role, "update kv.entries set value = '{}' where key like 'audit:%'")).toBe("KV005");
+  expect(await as(role, "delete from kv.entries where key like 'audit:%'")).toBe("KV005");
+  expect(await as(role, "truncate kv.entries")).toBe("KV005");
+  expect(await as(role, "truncate kv.entries, kv.chains")).toBe("KV005");
+});
+
+test("A07: retention's role may delete audit entries, and still not change one", async () => {
+  expect(await as("kv_retention", "delete from kv.entries where key like 'audit:%'")).toBe("2 rows");
+  expect(await as("kv_retention", "update kv.entries set value = '{}' where key like 'audit:%'")).toBe("42501");
+  expect(await as("kv_retention", "truncate kv.entries")).toBe("42501");
+});
+
+test("A07: other rows of the table are free to change, and the audit entries are all still there", async () => {
+  await opened.store.set("note:a", 1);
+  expect(await as("innkeep_owner", "update kv.entries set value = '2' where key = 'note:a'")).toBe("1 rows");
+  expect((await opened.store.mget(KEYS)).map((entry) => (entry?.value as { seq: number }).seq)).toEqual([1, 1]);
+});

@@ -1,0 +1,172 @@
+import pg from "pg";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { auditEntry } from "../../shared/entities/audit-entry.ts";
+import { subscription } from "../../shared/entities/subscription.ts";
+import { tenant } from "../../shared/entities/tenant.ts";
+import type { SqlDriver } from "../../shared/kv/driver.ts";
+import { SQL_FUNCTIONS } from "../../shared/kv/driver.ts";
+import { createStore } from "../../shared/kv/sql-store.ts";
+import type { Store } from "../../shared/kv/store.ts";
+import { freshDatabase } from "../support/postgres.ts";
+import type { TestDatabase } from "../support/postgres.ts";
+import { testClock } from "../support/store.ts";
+
+const PAGE = 20;
+let database: TestDatabase;
+let client: pg.Client;
+let store: Store;
+const notices: string[] = [];
+
+/** 100,000 tenants with a subscription each, 50,000 notes, 30,000 audit entries, 20,000 counters. */
+const LOAD = `
+  set session_replication_role = replica;
+  insert into kv.entries (key, value, version, owner, cascades, created_at, updated_at)
+  select k, v, nextval('kv.versions'), o, true, now(), now() from (
+    select 'tenant:tn_' || i as k, 'tn_' || i as o, jsonb_build_object('id', 'tn_' || i, 'name', 'Hotel ' || md5(i::text), 'subdomain', 's' || i,
+      'owner', 'o' || i || '@x.example', 'status', (array['trial', 'active', 'active', 'active', 'suspended'])[1 + i % 5], 'plan', (array['Pro', 'Basic', 'Trial'])[1 + i % 3],
+      'region', (array['us-east-1', 'eu-west-1'])[1 + i % 2], 'mrr', i % 1000, 'createdAt', to_char(timestamp '2020-01-01' + i * interval '7 minutes', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')) as v
+    from generate_series(1, 100000) i
+    union all
+    select 'subscription:tn_' || i, 'tn_' || i, jsonb_build_object('tenantId', 'tn_' || i, 'planId', 'Pro', 'status', 'active', 'currentPeriodEnd', '2026-04-01T00:00:00.000Z')
+    from generate_series(1, 100000) i
+    union all
+    select 'note:' || i % 500 || ':' || i, case when i % 2 = 0 then 'tn_' || i % 500 end, jsonb_build_object('n', i) from generate_series(1, 50000) i
+    union all
+    select 'audit:tn_' || i % 100 || ':2026-01-01T00:00:00.000Z:' || i, 'tn_' || i % 100,
+      jsonb_build_object('action', 'tenant.updated', 'resource', 'tenant', 'resourceId', 'tn_' || i % 100, 'userId', 'u' || i % 10, 'seq', i, 'timestamp', '2026-01-01T00:00:00.000Z')
+    from generate_series(1, 30000) i) rows;
+  insert into kv.counters (key, value, version, owner, cascades, created_at, updated_at)
+  select 'usage:tn_' || i || ':users:2026-03', '{"current": 1}', nextval('kv.versions'), 'tn_' || i, true, now(), now() from generate_series(1, 20000) i;
+  reset session_replication_role;`;
+
+beforeAll(async () => {
+  database = await freshDatabase();
+  client = new pg.Client({ connectionString: database.superUrl });
+  client.on("notice", ({ message }) => void notices.push(message ?? ""));
+  await client.connect();
+  await client.query(LOAD);
+  await client.query("vacuum analyze kv.entries, kv.counters");
+  await client.query(`load 'auto_explain'; set auto_explain.log_min_duration = 0; set auto_explain.log_nested_statements = on; set auto_explain.log_analyze = on;
+    set auto_explain.log_timing = off; set auto_explain.log_format = json; set client_min_messages = log`);
+  store = createStore(explainingDriver(client), { clock: testClock() });
+}, 180_000);
+
+afterAll(async () => {
+  await client.end();
+  await database.drop();
+});
+
+/** The pg driver's statements on the one connection that reports its plans. */
+function explainingDriver(connection: pg.Client): SqlDriver {
+  const call = async (name: keyof typeof SQL_FUNCTIONS, args: Readonly<Record<string, unknown>>) => {
+    const parameters = Object.entries(SQL_FUNCTIONS[name]);
+    const text = `select * from public.${name}(${parameters.map(([, type], i) => `$${i + 1}::${type}`).join(", ")})`;
+    const values = parameters.map(([parameter, type]) => (type === "jsonb" ? JSON.stringify(args[parameter]) : args[parameter]));
+    return (await connection.query<Record<string, unknown>>({ name, text, values })).rows;
+  };
+  return { rows: call, scalar: async (name, args) => (await call(name, args))[0]?.[name], close: () => Promise.resolve() };
+}
+
+interface PlanNode {
+  readonly "Node Type": string;
+  readonly "Relation Name"?: string;
+  readonly "Actual Rows": number;
+  readonly "Actual Loops": number;
+  readonly "Rows Removed by Filter"?: number;
+  readonly Plans?: readonly PlanNode[];
+}
+
+const flatten = (node: PlanNode): PlanNode[] => [node, ...(node.Plans ?? []).flatMap(flatten)];
+
+/** The scans of the store's tables in every statement that a call ran. */
+async function scansOf(call: () => Promise<unknown>): Promise<PlanNode[]> {
+  notices.length = 0;
+  await call();
+  const plans = notices.filter((notice) => notice.includes("plan:")).map((notice) => JSON.parse(notice.slice(notice.indexOf("{"))) as { Plan: PlanNode });
+  expect(plans.length).toBeGreaterThan(0);
+  return plans.flatMap(({ Plan }) => flatten(Plan)).filter((node) => /Scan/.test(node["Node Type"]) && ["entries", "counters"].includes(node["Relation Name"] ?? ""));
+}
+
+/** Rows a scan touched, those its filter threw away included. */
+const touched = (scans: readonly PlanNode[]) =>
+  scans.reduce((sum, node) => sum + (node["Actual Rows"] + (node["Rows Removed by Filter"] ?? 0)) * node["Actual Loops"], 0);
+
+const own = () => store.forTenant("tn_42");
+
+const RANGE_CALLS: readonly (readonly [string, number, () => Promise<unknown>])[] = [
+  ["get", 1, () => store.get("tenant:tn_77")],
+  ["get of a counter", 1, () => store.get("usage:tn_77:users:2026-03")],
+  ["mget of 100", 100, () => store.mget(Array.from({ length: 100 }, (_, i) => `tenant:tn_${i * 900}`))],
+  ["list of a prefix", 2 * PAGE + 2, () => store.list({ prefix: "note", limit: PAGE })],
+  ["list in reverse", 2 * PAGE + 2, () => store.list({ prefix: "note", limit: PAGE, reverse: true })],
+  ["keys-only list", 2 * PAGE + 2, () => store.list({ prefix: "tenant", limit: PAGE, keysOnly: true })],
+  ["list of counters", 2 * PAGE + 2, () => store.list({ prefix: "usage", limit: PAGE })],
+  ["list from a start key", 2 * PAGE + 2, () => store.list({ prefix: "tenant", start: "tenant:tn_5", limit: PAGE })],
+  ["list of the whole store", 2 * PAGE + 2, () => store.list({ prefix: "", limit: PAGE })],
+  ["list of a small prefix", 101, () => store.list({ prefix: "note:7", limit: 500 })],
+  ["count of a prefix", 100, () => store.count("note:7")],
+  ["a tenant's get", 1, () => own().get("tenant:tn_42")],
+  ["a tenant's list under its own prefix", 100, () => own().list({ prefix: "note:42", limit: PAGE })],
+  ["a tenant's count under its own prefix", 200, () => own().count("note:42")],
+];
+
+const asc = (field: string) => [{ field, direction: "asc" }] as const;
+const desc = (field: string) => [{ field, direction: "desc" }] as const;
+const active = [{ field: "status", in: ["active"] }];
+
+const QUERY_CALLS: readonly (readonly [string, number, () => Promise<unknown>])[] = [
+  ["newest first", PAGE + 1, () => store.query({ entity: tenant, orderBy: desc("createdAt"), limit: PAGE })],
+  ["by name", PAGE + 1, () => store.query({ entity: tenant, orderBy: asc("name"), limit: PAGE })],
+  ["by mrr downwards", PAGE + 1, () => store.query({ entity: tenant, orderBy: desc("mrr"), limit: PAGE })],
+  ["one status, newest first", PAGE + 1, () => store.query({ entity: tenant, where: active, orderBy: desc("createdAt"), limit: PAGE })],
+  ["one status and plan, by mrr", PAGE + 1, () => store.query({ entity: tenant, where: [...active, { field: "plan", in: ["Pro"] }], orderBy: desc("mrr"), limit: PAGE })],
+  ["one region, newest first", PAGE + 1, () => store.query({ entity: tenant, where: [{ field: "region", in: ["eu-west-1"] }], orderBy: desc("createdAt"), limit: PAGE })],
+  ["by subdomain", 1, () => store.query({ entity: tenant, where: [{ field: "subdomain", in: ["s77"] }], limit: PAGE })],
+  ["subscriptions due", PAGE + 1, () => store.query({ entity: subscription, where: active, orderBy: asc("currentPeriodEnd"), limit: PAGE })],
+  ["a tenant's audit log", PAGE + 1, () => store.query({ entity: auditEntry, owner: "tn_7", orderBy: desc("timestamp"), limit: PAGE })],
+  ["its own audit log, bound", PAGE + 1, () => own().query({ entity: auditEntry, orderBy: desc("seq"), limit: PAGE })],
+];
+
+test.each(RANGE_CALLS)("K17: %s reads an index and at most %i rows at 300,000 keys, in a custom and in a generic plan", async (_, most, call) => {
+  // From the sixth run on plpgsql may plan once for all values; both must hold.
+  for (let run = 0; run < 8; run++) {
+    const scans = await scansOf(call);
+    expect(scans.map((node) => node["Node Type"]).filter((type) => type === "Seq Scan")).toEqual([]);
+    expect(touched(scans)).toBeLessThanOrEqual(most);
+  }
+});
+
+test.each(QUERY_CALLS)("K26: the query %s reads an index and at most %i rows of 100,000", async (_, most, call) => {
+  for (let run = 0; run < 8; run++) {
+    const scans = await scansOf(call);
+    expect(scans.map((node) => node["Node Type"]).filter((type) => type === "Seq Scan")).toEqual([]);
+    expect(touched(scans)).toBeLessThanOrEqual(most);
+  }
+});
+
+test("K26: a page at depth 90,000 by cursor reads no more than the first page does", async () => {
+  let cursor: string | undefined;
+  const deep = "2021-03-12T12:00:00.000Z";
+  const where = [{ field: "createdAt", from: deep }];
+  const first = await store.query({ entity: tenant, where, orderBy: asc("createdAt"), limit: PAGE });
+  cursor = first.cursor ?? undefined;
+  const scans = await scansOf(() => store.query({ entity: tenant, where, orderBy: asc("createdAt"), limit: PAGE, ...(cursor ? { cursor } : {}) }));
+  expect(touched(scans)).toBeLessThanOrEqual(PAGE + 2);
+});
+
+test("K26: a search reads the search index, not the table", async () => {
+  const scans = await scansOf(() => store.query({ entity: tenant, search: "o77777@x", limit: PAGE }));
+  expect(scans.map((node) => node["Node Type"]).filter((type) => type === "Seq Scan")).toEqual([]);
+  expect(touched(scans)).toBeLessThanOrEqual(200);
+});
+
+test("K24: counts and sums by status and plan read the rollup and no entry", async () => {
+  expect(await scansOf(() => store.aggregate({ entity: tenant, groupBy: ["status", "plan"], sum: "mrr" }))).toEqual([]);
+  expect(await scansOf(() => store.count({ entity: tenant, where: active }))).toEqual([]);
+});
+
+test("K15: a count reads no values: the index alone answers it", async () => {
+  const scans = await scansOf(() => store.count("tenant"));
+  expect(touched(scans)).toBeGreaterThanOrEqual(100_000);
+  expect(scans.filter((node) => node["Node Type"] === "Seq Scan")).toEqual([]);
+});

@@ -1,0 +1,77 @@
+import { expect, test } from "vitest";
+import type { JsonObject } from "../../shared/kernel/json.ts";
+import type { Mutation } from "../../shared/kv/store.ts";
+import { withClient } from "../support/client.ts";
+import { seededRandom } from "../support/random.ts";
+import { freshStore } from "../support/store.ts";
+import { tenantRecord } from "../store/contract/samples.ts";
+
+const LIVE = `
+  select bucket, sum(count)::int as count, trim_scale(sum(total))::text as total from kv.rollups where rollup = 'tenant'
+  group by bucket having sum(count) <> 0 or sum(total) <> 0 order by bucket`;
+const REBUILT = `
+  select jsonb_build_array(value->'status', value->'plan') as bucket, count(*)::int as count, trim_scale(coalesce(sum((value->>'mrr')::numeric), 0))::text as total
+  from kv.entries where key >= 'tenant:' and key < 'tenant;' group by 1 order by 1`;
+
+test("K24: after 10,000 random operations a full rebuild equals the live rollup and every index", async () => {
+  const random = seededRandom("K24");
+  const opened = await freshStore({ driver: "postgres" });
+  const stores = [opened.store, opened.another(), opened.another(), opened.another()];
+  const mutation = (): Mutation => {
+    const id = `tn_${random.below(400)}`;
+    const fields: JsonObject = {
+      status: random.pick(["trial", "active", "suspended", "cancelled"]), plan: random.pick(["Pro", "Basic", "Trial"]), mrr: random.below(1_000_000) / 100,
+      ...(random.below(3) ? { region: random.pick(["us-east-1", "eu-west-1"]) } : {}),
+    };
+    switch (random.below(8)) {
+      case 0:
+        return { op: "delete", key: `tenant:${id}` };
+      case 1:
+        return { op: "increment", key: `tenant:${id}`, add: [{ path: ["mrr"], by: random.below(100) }], merge: { status: "active" } };
+      case 2:
+        return { op: "set", key: `note:${random.below(500)}`, value: { n: random.below(10) } };
+      default:
+        return { op: "set", key: `tenant:${id}`, value: tenantRecord(id, fields) };
+    }
+  };
+  let operations = 0;
+  while (operations < 10_000) {
+    await Promise.all(stores.map(async (store) => {
+      const byKey = new Map(Array.from({ length: 1 + random.below(12) }, mutation).map((m) => ["key" in m ? m.key : "", m]));
+      operations += byKey.size;
+      await store.commit([], [...byKey.values()]);
+    }));
+    if (random.below(60) === 0) await opened.store.commit([], [{ op: "deletePrefix", prefix: random.pick(["note", "tenant"]) }]);
+  }
+  await opened.store.commit([], [{ op: "deleteOwner", owner: "tn_7" }]);
+  await withClient(opened.database.superUrl, async (client) => {
+    expect((await client.query(LIVE)).rows).toEqual((await client.query(REBUILT)).rows);
+    await client.query("create extension if not exists amcheck");
+    const { rows: indexes } = await client.query<{ name: string }>(
+      "select indexrelid::regclass::text as name from pg_index where indrelid in ('kv.entries'::regclass, 'kv.counters'::regclass, 'kv.rollups'::regclass)",
+    );
+    expect(indexes.length).toBeGreaterThan(10);
+    // Raises when an entry of the table is missing from the index, or the index is out of order.
+    for (const { name } of indexes) {
+      const { rows: [method] } = await client.query<{ amname: string }>(
+        "select a.amname from pg_class c join pg_am a on a.oid = c.relam where c.oid = $1::regclass", [name],
+      );
+      if (method?.amname === "btree") await client.query("select bt_index_parent_check($1::regclass, true)", [name]);
+    }
+  });
+  await opened.close();
+});
+
+test("K24: the rollup keeps no trace of a commit that was refused or rolled back", async () => {
+  const opened = await freshStore({ driver: "postgres" });
+  const { store } = opened;
+  await store.set("tenant:tn_a", tenantRecord("tn_a"));
+  await store.commit([{ key: "tenant:tn_a", version: null }], [{ op: "set", key: "tenant:tn_b", value: tenantRecord("tn_b") }]);
+  await store.commit([], [{ op: "set", key: "tenant:tn_c", value: tenantRecord("tn_c") }, { op: "set", key: "usage:wrong", value: {} }]).catch(() => undefined);
+  await withClient(opened.database.superUrl, async (client) => {
+    const live = (await client.query(LIVE)).rows;
+    expect(live).toEqual((await client.query(REBUILT)).rows);
+    expect(live).toEqual([{ bucket: ["active", "Pro"], count: 1, total: "299" }]);
+  });
+  await opened.close();
+});

@@ -1,0 +1,163 @@
+import pg from "pg";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { seededRandom } from "../support/random.ts";
+import { freshStore } from "../support/store.ts";
+import type { OpenStore } from "../support/store.ts";
+
+let opened: OpenStore;
+let admin: pg.Client;
+const NOW = "2026-03-01T12:00:00.000Z";
+
+beforeAll(async () => {
+  opened = await freshStore({ driver: "postgres" });
+  admin = new pg.Client({ connectionString: opened.database.superUrl });
+  await admin.connect();
+  for (const tenant of ["tn_a", "tn_b"]) {
+    await opened.store.mset([[`tenant:${tenant}`, { id: tenant }], [`usage:${tenant}:users:2026-03`, { current: 1 }]]);
+    for (let i = 0; i < 50; i++) await opened.store.set(`note:${tenant}:${i}`, { of: tenant }, { owner: tenant });
+  }
+  await opened.store.mset([["plan:Pro", { id: "Pro" }], ["admin:u1", { userId: "u1" }], ["note:platform", 1]]);
+});
+
+afterAll(async () => {
+  await admin.end();
+  await opened.close();
+});
+
+/** Runs a statement as the tenant doors' role bound to a tenant (or to none) and undoes it. */
+async function asTenant(tenant: string | null, sql: string): Promise<pg.QueryResult | string> {
+  await admin.query("begin");
+  try {
+    await admin.query("set local role kv_tenant");
+    if (tenant !== null) await admin.query("select set_config('kv.tenant', $1, true)", [tenant]);
+    return await admin.query(sql);
+  } catch (error) {
+    return (error as pg.DatabaseError).code ?? String(error);
+  } finally {
+    await admin.query("rollback");
+  }
+}
+
+const rowsOf = (result: pg.QueryResult | string) => (typeof result === "string" ? result : result.rowCount);
+
+test("R09: row-level security is enabled and forced on every table of kv, and of every schema the API exposes", async () => {
+  const { rows } = await admin.query(
+    `select oid::regclass::text as name from pg_class where relkind in ('r', 'p') and relnamespace in ('kv'::regnamespace, 'public'::regnamespace)
+       and not (relrowsecurity and relforcerowsecurity)`,
+  );
+  expect(rows).toEqual([]);
+  const { rows: views } = await admin.query("select relname from pg_class where relkind in ('v', 'm') and relnamespace in ('kv'::regnamespace, 'public'::regnamespace)");
+  expect(views).toEqual([]);
+});
+
+test("R07: two tenants on one backend, 10,000 alternations with errors and service calls between: not one row crosses", async () => {
+  const random = seededRandom("R07");
+  const client = new pg.Client({ connectionString: opened.database.appUrl });
+  await client.connect();
+  const keys = ["tn_a", "tn_b"].flatMap((tenant) => [`tenant:${tenant}`, `usage:${tenant}:users:2026-03`, `note:${tenant}:7`]);
+  const read = { name: "read", text: "select key, owner from public.kv_tenant_mget(array_fill($1::text, array[6]), $2, $3)" };
+  let crossings = 0;
+  for (let i = 0; i < 10_000; i++) {
+    const tenant = i % 2 ? "tn_a" : "tn_b";
+    const { rows } = await client.query<{ key: string; owner: string }>({ ...read, values: [tenant, keys, NOW] });
+    if (rows.length !== 3 || rows.some(({ owner }) => owner !== tenant)) crossings++;
+    const roll = random.below(40);
+    if (roll === 0) await client.query("select public.kv_tenant_commit($1, '[]', $2, $3)", [tenant, "[{\"op\":\"set\",\"key\":\"subscription:tn_zzz\",\"value\":{}}]", NOW]).catch(() => undefined);
+    if (roll === 1) await client.query("select * from public.kv_tenant_list($1, 'note:', 'note;', false, 5, true, 'not a time')", [tenant]).catch(() => undefined);
+    if (roll === 2) await client.query("select * from public.kv_get('note:platform', $1)", [NOW]);
+    if (roll === 3) {
+      await client.query("begin");
+      await client.query({ ...read, values: [tenant === "tn_a" ? "tn_b" : "tn_a", keys, NOW] });
+      await client.query(random.below(2) ? "commit" : "rollback");
+    }
+    if (roll === 4) {
+      const { rows: [setting] } = await client.query("select coalesce(current_setting('kv.tenant', true), '') as tenant");
+      if ((setting as { tenant: string }).tenant !== "") crossings++;
+    }
+  }
+  await client.end();
+  expect(crossings).toBe(0);
+});
+
+test("R07: a tenant set by the session itself is overruled by the call's, and is worth nothing without one", async () => {
+  const client = new pg.Client({ connectionString: opened.database.appUrl });
+  await client.connect();
+  await client.query("set kv.tenant = 'tn_b'");
+  const { rows } = await client.query("select distinct owner from public.kv_tenant_list('tn_a', 'note:', 'note;', false, 500, false, $1)", [NOW]);
+  expect(rows).toEqual([{ owner: "tn_a" }]);
+  for (const tenant of ["", null]) {
+    const call = client.query("select * from public.kv_tenant_list($1, 'note:', 'note;', false, 500, false, $2)", [tenant, NOW]);
+    await expect(call).rejects.toMatchObject({ code: "KV001" });
+  }
+  await client.end();
+});
+
+test("R07: within one transaction nothing of a call's tenant is left for the next statement", async () => {
+  const client = new pg.Client({ connectionString: opened.database.appUrl });
+  await client.connect();
+  await client.query("begin");
+  const calls = [
+    "kv_tenant_list('tn_a', 'note:', 'note;', false, 500, false, now())", "kv_tenant_count('tn_a', 'note:', 'note;', now())",
+    "kv_tenant_mget(array['tn_a', 'tn_b'], array['note:tn_a:1', 'note:tn_b:1'], now())",
+    "kv_tenant_query('tn_a', '{\"start\":\"note:\",\"end\":\"note;\",\"where\":[],\"order\":[],\"reverse\":false,\"limit\":5}', now())",
+    "kv_tenant_total('tn_a', '{\"start\":\"note:\",\"end\":\"note;\",\"where\":[]}', now())",
+    "kv_tenant_aggregate('tn_a', '{\"start\":\"note:\",\"end\":\"note;\",\"where\":[],\"groupBy\":[]}', now())",
+    "kv_tenant_commit('tn_a', '[]', '[{\"op\":\"set\",\"key\":\"note:tn_a:1\",\"value\":{\"of\":\"tn_a\"},\"owner\":\"tn_a\"}]', now())",
+    "kv_tenant_commit_many('[{\"tenant\":\"tn_a\",\"mutations\":[{\"op\":\"delete\",\"key\":\"note:none\"}]}]', now())",
+  ];
+  for (const call of calls) {
+    await client.query(`select * from public.${call}`);
+    const { rows } = await client.query("select coalesce(current_setting('kv.tenant', true), '') as tenant");
+    expect([call, rows]).toEqual([call, [{ tenant: "" }]]);
+  }
+  await client.query("rollback");
+  await client.end();
+});
+
+test("R08: with no tenant set, the policies show 0 rows on every table and raise no error", async () => {
+  for (const table of ["entries", "counters", "owners", "chains"]) {
+    expect([table, rowsOf(await asTenant(null, `select * from kv.${table} where ${table === "entries" ? "key not like 'plan:%'" : "true"}`))]).toEqual([table, 0]);
+    expect(rowsOf(await asTenant("", `select * from kv.${table} where ${table === "entries" ? "key not like 'plan:%'" : "true"}`))).toBe(0);
+  }
+  expect(rowsOf(await asTenant(null, "update kv.entries set value = '{}'"))).toBe(0);
+  expect(rowsOf(await asTenant(null, "delete from kv.entries"))).toBe(0);
+  expect(rowsOf(await asTenant(null, "insert into kv.entries (key, value, version, owner, cascades, created_at, updated_at) values ('x:y', '1', 1, 'tn_a', true, now(), now())"))).toBe("42501");
+});
+
+test("R08: the policy asks for the tenant once, as an initplan, and a key is still found by its index", async () => {
+  const result = await asTenant("tn_a", "explain (costs off) select * from kv.entries where key = 'note:tn_a:1'");
+  const plan = typeof result === "string" ? result : result.rows.map((row: Record<string, string>) => row["QUERY PLAN"]).join("\n");
+  expect(plan).toMatch(/InitPlan/);
+  expect(plan).toMatch(/Index (Only )?Scan|Bitmap Index Scan/);
+  expect(plan).not.toMatch(/Seq Scan/);
+});
+
+const INSERT = "insert into kv.entries (key, value, version, owner, cascades, created_at, updated_at)";
+
+test.each([
+  ["inserting a row of another tenant", `${INSERT} values ('note:new', '1', 1, 'tn_b', true, now(), now())`],
+  ["inserting a platform row", `${INSERT} values ('note:new', '1', 1, null, true, now(), now())`],
+  ["inserting its own row under another tenant's name", `${INSERT} values ('subscription:tn_b', '1', 1, 'tn_a', true, now(), now())`],
+  ["inserting its own row in a platform family", `${INSERT} values ('plan:Mine', '1', 1, 'tn_a', true, now(), now())`],
+  ["moving a row to another tenant", "update kv.entries set owner = 'tn_b' where key = 'note:tn_a:1'"],
+  ["moving a row to the platform", "update kv.entries set owner = null where key = 'note:tn_a:1'"],
+  ["renaming a row to another tenant's key", "update kv.entries set key = 'subscription:tn_b' where key = 'note:tn_a:1'"],
+  ["overwriting another tenant's row by upsert", `${INSERT} values ('note:tn_b:1', '1', 1, 'tn_a', true, now(), now()) on conflict (key) do update set value = '2'`],
+  ["inserting a counter of another tenant", "insert into kv.counters (key, value, version, owner, cascades, created_at, updated_at) values ('usage:tn_b:rooms:2026-03', '1', 1, 'tn_a', true, now(), now())"],
+  ["marking another tenant as deleted", "insert into kv.owners (owner, deleted_at) values ('tn_b', now()) on conflict (owner) do update set deleted_at = now()"],
+  ["marking itself as deleted", "update kv.owners set deleted_at = now()"],
+  ["emptying a table", "truncate kv.entries"],
+  ["reading the rollups", "select * from kv.rollups"],
+  ["changing the key families", "update kv.families set rule = 'given'"],
+])("R10: as the tenant role, %s is refused by the database", async (_, sql) => {
+  expect(await asTenant("tn_a", sql)).toBe("42501");
+});
+
+test.each([
+  ["update", "update kv.entries set value = '{}' where key like 'note:tn_b%'"], ["delete", "delete from kv.entries where owner = 'tn_b'"],
+  ["select", "select * from kv.entries where owner is distinct from 'tn_a'"], ["select for update", "select * from kv.entries where owner = 'tn_b' for update"],
+  ["delete of counters", "delete from kv.counters where owner = 'tn_b'"], ["platform rows for update", "select * from kv.entries where key = 'plan:Pro' for update"],
+])("R10: as the tenant role, a %s of rows it does not own touches none", async (name, sql) => {
+  const readable = name === "select" ? 1 : 0; // plan:Pro
+  expect(rowsOf(await asTenant("tn_a", sql))).toBe(readable);
+});
