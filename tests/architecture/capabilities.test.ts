@@ -1,0 +1,39 @@
+import { expect, test } from "vitest";
+import ts from "typescript";
+import { sourcesOf, walk } from "./sources.ts";
+
+/** Rows of the capability catalogue that this state of the project claims; each has a test named after it. */
+const CLAIMED = [
+  ...rows("K", [1, 6], [8, 19], [21, 26], [28, 29], [31, 32], [34, 34]),
+  ...rows("T", [1, 8], [10, 10], [13, 15], [21, 21]),
+  ...rows("B", [1, 1], [7, 8], [17, 17], [28, 28]),
+  ...rows("U", [1, 4], [6, 6], [8, 8]),
+  ...rows("A", [1, 5], [7, 8]),
+  ...rows("C", [9, 9]),
+  ...rows("R", [1, 1], [3, 3], [7, 14]),
+  ...rows("H", [1, 2], [5, 9], [11, 11], [21, 22], [24, 24]),
+  ...rows("W", [16, 16]),
+  ...rows("O", [1, 2], [11, 11], [19, 19]),
+];
+
+function rows(letter: string, ...ranges: readonly (readonly [number, number])[]): string[] {
+  return ranges.flatMap(([from, to]) => Array.from({ length: to - from + 1 }, (_, i) => letter + String(from + i).padStart(2, "0")));
+}
+
+/** Test names begin with their rows: `K06: …`, `K03, K04: …`. */
+function namedRows(): ReadonlySet<string> {
+  const found = new Set<string>();
+  for (const source of sourcesOf("tests")) {
+    walk(source.ast, (node) => {
+      if (!ts.isStringLiteralLike(node) && !ts.isTemplateHead(node)) return;
+      const [, list] = /^((?:[A-Z]{1,2}\d{2}(?:, | and |\/)?)+): /.exec(node.text) ?? [];
+      for (const [row] of (list ?? "").matchAll(/[A-Z]{1,2}\d{2}/g)) found.add(row);
+    });
+  }
+  return found;
+}
+
+test("every claimed capability has a test named after it", () => {
+  const named = namedRows();
+  expect(CLAIMED.filter((row) => !named.has(row))).toEqual([]);
+});

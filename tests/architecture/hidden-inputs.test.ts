@@ -1,0 +1,66 @@
+import ts from "typescript";
+import { describe, expect, test } from "vitest";
+import { placeOf, sourcesOf, walk } from "./sources.ts";
+import type { Source } from "./sources.ts";
+
+/**
+ * Time, randomness, environment, console and network come in as values. These are their homes: the one
+ * place that reads each, and the entry files that hand it in. Everything under functions/local is the
+ * machine's own side and may ask it.
+ */
+const HOMES: Readonly<Record<string, readonly string[]>> = {
+  "Date.now": ["shared/kernel/clock.ts"],
+  "new Date()": [],
+  "Math.random": [],
+  "console": ["functions/api/index.ts"],
+  "process": [],
+  "Deno": ["functions/api/index.ts"],
+  "fetch": ["functions/api/index.ts"],
+};
+
+const sources = sourcesOf("shared", "functions").filter(({ path }) => !path.startsWith("functions/local/"));
+
+function hiddenInputsOf(source: Source): { readonly input: string; readonly place: string }[] {
+  const found: { readonly input: string; readonly place: string }[] = [];
+  walk(source.ast, (node) => {
+    const input = inputOf(node);
+    if (input) found.push({ input, place: placeOf(source, node) });
+  });
+  return found;
+}
+
+function inputOf(node: ts.Node): string | null {
+  if (ts.isPropertyAccessExpression(node) && ["Date.now", "Math.random"].includes(node.getText())) return node.getText();
+  if (ts.isNewExpression(node) && node.expression.getText() === "Date" && (node.arguments?.length ?? 0) === 0) return "new Date()";
+  if (ts.isCallExpression(node) && node.expression.getText() === "Date") return "new Date()";
+  // A call of the global, not of a value named fetch that came in.
+  if (ts.isPropertyAccessExpression(node) && node.getText() === "globalThis.fetch") return "fetch";
+  if (!ts.isIdentifier(node) || !["console", "process", "Deno"].includes(node.text)) return null;
+  const parent = node.parent;
+  const isMemberName = (ts.isPropertyAccessExpression(parent) && parent.name === node) ||
+    ((ts.isPropertyAssignment(parent) || ts.isPropertySignature(parent) || ts.isMethodDeclaration(parent)) && parent.name === node);
+  return isMemberName ? null : node.text;
+}
+
+describe("hidden inputs", () => {
+  test("time, randomness, environment and console are read only in their homes", () => {
+    const wrong = sources.flatMap((source) =>
+      hiddenInputsOf(source).filter(({ input }) => !HOMES[input]?.includes(source.path)).map(({ input, place }) => `${place} uses ${input}`)
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  test("a home that no longer uses its input is struck off", () => {
+    const used = new Set(sources.flatMap((source) => hiddenInputsOf(source).map(({ input }) => `${input} ${source.path}`)));
+    const stale = Object.entries(HOMES).flatMap(([input, paths]) => paths.map((path) => `${input} ${path}`)).filter((home) =>
+      !used.has(home) && !home.startsWith("fetch")
+    );
+    expect(stale).toEqual([]);
+  });
+
+  test("shared code names no runtime's types", () => {
+    const wrong = sources.filter(({ path, text }) => path.startsWith("shared/") && /\bNodeJS\.|\bBuffer\b|\/\/\/ <reference/.test(text))
+      .map(({ path }) => path);
+    expect(wrong).toEqual([]);
+  });
+});

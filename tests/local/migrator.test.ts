@@ -1,0 +1,114 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import pg from "pg";
+import { migrate } from "../../shared/adapters/migrator.ts";
+import type { Migration } from "../../shared/adapters/migrator.ts";
+import { readMigrations } from "../../functions/local/migrations.ts";
+import { withClient } from "../support/client.ts";
+import { emptyDatabase } from "../support/postgres.ts";
+import type { TestDatabase } from "../support/postgres.ts";
+
+const FIRST: Migration = { version: "20300101000000", name: "first", sql: "create table first (id int);\ninsert into first values (1);\n" };
+const SECOND: Migration = { version: "20300102000000", name: "second", sql: "create table second (id int);" };
+const BROKEN: Migration = { version: "20300103000000", name: "broken", sql: "create table third (id int); select 1 / 0;" };
+
+let database: TestDatabase;
+beforeAll(async () => void (database = await emptyDatabase()));
+afterAll(() => database.drop());
+
+/** Each test begins without tables and without a record of migrations. */
+async function withEmpty<T>(work: (client: pg.Client) => Promise<T>): Promise<T> {
+  return await withClient(database.ownerUrl, async (client) => {
+    await client.query("drop table if exists first, second, third; drop schema if exists supabase_migrations cascade");
+    return await work(client);
+  });
+}
+
+const versions = (migrations: readonly Migration[]) => migrations.map(({ version }) => version);
+
+async function tables(client: pg.Client): Promise<string[]> {
+  const { rows } = await client.query<{ name: string }>(
+    "select relname as name from pg_class where relname in ('first', 'second', 'third') order by 1",
+  );
+  return rows.map(({ name }) => name);
+}
+
+describe("migrator", () => {
+  test("O19: files are applied in the order of their versions, once, and recorded as the Supabase CLI records them", () =>
+    withEmpty(async (client) => {
+      expect(versions(await migrate(client, [SECOND, FIRST]))).toEqual([FIRST.version, SECOND.version]);
+      expect(await migrate(client, [FIRST, SECOND])).toEqual([]);
+      const { rows } = await client.query("select * from supabase_migrations.schema_migrations order by version");
+      expect(rows).toEqual([FIRST, SECOND].map(({ version, name, sql }) => ({ version, name, statements: [sql] })));
+    }));
+
+  test("O19: a dry run says what would be applied and changes nothing", () =>
+    withEmpty(async (client) => {
+      expect(versions(await migrate(client, [FIRST, SECOND], { dryRun: true }))).toEqual([FIRST.version, SECOND.version]);
+      expect(await tables(client)).toEqual([]);
+      expect((await client.query("select to_regnamespace('supabase_migrations') as found")).rows).toEqual([{ found: null }]);
+    }));
+
+  test("O19: a file that fails leaves nothing of itself behind, and those before it stay", () =>
+    withEmpty(async (client) => {
+      await expect(migrate(client, [FIRST, BROKEN])).rejects.toThrow(/division by zero/);
+      expect(await tables(client)).toEqual(["first"]);
+      expect(versions(await migrate(client, [FIRST, BROKEN], { dryRun: true }))).toEqual([BROKEN.version]);
+    }));
+
+  test("O19: a database with a newer migration than the program knows is refused untouched", () =>
+    withEmpty(async (client) => {
+      await migrate(client, [FIRST, SECOND]);
+      await expect(migrate(client, [FIRST])).rejects.toMatchObject({
+        code: "schema_mismatch",
+        message: expect.stringContaining("20300102000000_second"),
+      });
+    }));
+
+  test("O19: a landed file that was edited is refused, white space aside", () =>
+    withEmpty(async (client) => {
+      await migrate(client, [FIRST]);
+      expect(await migrate(client, [{ ...FIRST, sql: `\n${FIRST.sql.replaceAll("\n", "\n\n")}` }])).toEqual([]);
+      await expect(migrate(client, [{ ...FIRST, sql: FIRST.sql.replace("int", "bigint") }])).rejects.toMatchObject({
+        code: "schema_mismatch",
+        message: expect.stringContaining("edited"),
+      });
+    }));
+
+  test("O19: what the Supabase CLI applied, split into statements, counts as the same file", () =>
+    withEmpty(async (client) => {
+      await migrate(client, [FIRST]);
+      await client.query("update supabase_migrations.schema_migrations set statements = $1", [[
+        "create table first (id int)",
+        "insert into first values (1)",
+      ]]);
+      expect(versions(await migrate(client, [FIRST, SECOND]))).toEqual([SECOND.version]);
+    }));
+
+  test("O19: a file dated before one that is applied is refused, and so are two of one version", () =>
+    withEmpty(async (client) => {
+      await migrate(client, [SECOND]);
+      await expect(migrate(client, [FIRST, SECOND])).rejects.toMatchObject({
+        code: "schema_mismatch",
+        message: expect.stringContaining("later timestamp"),
+      });
+      await expect(migrate(client, [SECOND, { ...FIRST, version: SECOND.version }])).rejects.toMatchObject({ code: "schema_mismatch" });
+    }));
+
+  test("O19: eight starts at once apply each file once", () =>
+    withEmpty(async () => {
+      const applied = await Promise.all(
+        Array.from({ length: 8 }, () => withClient(database.ownerUrl, (client) => migrate(client, [FIRST, SECOND]))),
+      );
+      expect(versions(applied.flat()).sort()).toEqual([FIRST.version, SECOND.version]);
+    }));
+
+  test("O19: the project's own migrations bring an empty database up, and a second run changes nothing", async () => {
+    const empty = await emptyDatabase();
+    const migrations = await readMigrations();
+    await withClient(empty.ownerUrl, async (client) => {
+      expect(versions(await migrate(client, migrations))).toEqual(versions(migrations));
+      expect(await migrate(client, migrations)).toEqual([]);
+    });
+    await empty.drop();
+  });
+});
