@@ -20,7 +20,7 @@ const PARTS: Readonly<Record<string, string>> = {
   policies: `select polname || ' on ' || polrelid::regclass::text as name, polcmd::text, polpermissive, polroles::regrole[]::text as roles,
       pg_get_expr(polqual, polrelid) as using, pg_get_expr(polwithcheck, polrelid) as check from pg_policy`,
   extensions: `select extname as name, extnamespace::regnamespace::text as schema from pg_extension`,
-  defaults: `select defaclrole::regrole::text || defaclobjtype as name, defaclnamespace::regnamespace::text as schema, defaclacl::text as acl from pg_default_acl`,
+  defaults: `select defaclrole::regrole::text || defaclobjtype::text as name, defaclnamespace::regnamespace::text as schema, defaclacl::text as acl from pg_default_acl`,
   roles: `select rolname as name, rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin, rolbypassrls, rolconfig::text from pg_roles where rolname like 'kv\\_%'`,
   families: `select * from kv.families`,
 };

@@ -33,8 +33,7 @@ export function postgresMajor(): number {
 export async function freshDatabase(): Promise<TestDatabase> {
   const { superUrl } = inject("postgres");
   return await withClient(superUrl, async (client) => {
-    const template = await ensureTemplate(client, superUrl);
-    return await createDatabase(client, superUrl, `template ${template}`);
+    return await createDatabase(client, superUrl, `template ${await ensureTemplate(client, superUrl)}`);
   });
 }
 
@@ -43,8 +42,16 @@ export async function freshDatabase(): Promise<TestDatabase> {
  * `create database` options such as a locale, on the run's server or on the one named.
  */
 export async function emptyDatabase(options = "", superUrl = inject("postgres").superUrl): Promise<TestDatabase> {
-  const database = await withClient(superUrl, (client) => createDatabase(client, superUrl, options));
-  await withClient(database.superUrl, (client) => client.query(SUPABASE_DEFAULTS));
+  return await withClient(superUrl, async (client) => {
+    // Roles belong to the whole server: with the template built first, two test files never create them at once.
+    await ensureTemplate(client, superUrl);
+    return await createProject(client, superUrl, options);
+  });
+}
+
+async function createProject(client: pg.Client, superUrl: string, options: string): Promise<TestDatabase> {
+  const database = await createDatabase(client, superUrl, options);
+  await withClient(database.superUrl, (owner) => owner.query(SUPABASE_DEFAULTS));
   return database;
 }
 
@@ -88,7 +95,7 @@ async function ensureTemplate(client: pg.Client, superUrl: string): Promise<stri
   try {
     const { rowCount } = await client.query("select from pg_database where datname = $1", [template]);
     if (rowCount) return template;
-    const building = await emptyDatabase("", superUrl);
+    const building = await createProject(client, superUrl, "");
     await migrate(building.ownerUrl);
     await client.query(`alter database ${building.name} rename to ${template}`);
     return template;
