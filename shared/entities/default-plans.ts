@@ -1,4 +1,4 @@
-import type { Plan } from "./plan.ts";
+import type { PlanCreate } from "./inputs.ts";
 
 const MONTHLY_USD = { currency: "USD", interval: "monthly", active: true } as const;
 const GIB = 1024 ** 3;
@@ -7,7 +7,7 @@ const GIB = 1024 ** 3;
  * The plans a new platform starts with; once stored they are the platform's to change. Users, properties,
  * rooms and storage (bytes) are held at a time, bookings and api_calls counted by the month.
  */
-export const DEFAULT_PLANS: readonly Omit<Plan, "createdAt">[] = [
+export const DEFAULT_PLANS: readonly (PlanCreate & { readonly id: string })[] = [
   {
     ...MONTHLY_USD,
     id: "Trial",

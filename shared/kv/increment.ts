@@ -20,8 +20,11 @@ function isMergeable(mutation: WireMutation): boolean {
   return mutation.op === "increment" && additions(mutation).every((a) => Number.isSafeInteger(a.by) && a.min === undefined && a.max === undefined);
 }
 
-function additions(mutation: WireMutation): readonly Addition[] {
-  return (mutation["add"] ?? []) as readonly Addition[];
+type Sum = Addition & { readonly by: number };
+
+/** Of a mergeable mutation every addition has `by`. */
+function additions(mutation: WireMutation): readonly Sum[] {
+  return (mutation["add"] ?? []) as readonly Sum[];
 }
 
 export interface MergedWrite {
@@ -49,7 +52,7 @@ export function mergeWrites(batch: readonly WriteCall[]): MergedWrite[] {
 }
 
 function addTogether(a: WireMutation, b: WireMutation): WireMutation {
-  const sums = new Map<string, Addition>();
+  const sums = new Map<string, Sum>();
   for (const addition of [...additions(a), ...additions(b)]) {
     const path = JSON.stringify(addition.path);
     sums.set(path, { path: addition.path, by: (sums.get(path)?.by ?? 0) + addition.by });

@@ -7,6 +7,7 @@ import { errors } from "../kernel/errors.ts";
 export const MAX_KEY_BYTES = 512; // the alphabet is ASCII, so characters are bytes
 const SEGMENT = /^[A-Za-z0-9._~@+-]{1,128}$/;
 const TIMESTAMP = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$/;
+const TIMESTAMPS = /(?<=^|:)\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z(?=:|$)/g;
 const SPLIT = /\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z(?=:|$)|[^:]*/y;
 
 /** Segments that can never be a tenant id: they name the platform's own scopes. */
@@ -47,8 +48,8 @@ export function assertSegment(segment: string, path: string): void {
   );
 }
 
-export function assertKey(key: string): void {
-  splitKey(key);
+export function isKey(text: string): boolean {
+  return text.length <= MAX_KEY_BYTES && text.replaceAll(TIMESTAMPS, "t").split(":").every(isSegment);
 }
 
 /** Half-open range of keys: `start <= key < end`, bytewise. */

@@ -4,7 +4,7 @@ import type { JsonValue } from "../kernel/json.ts";
 import { isoTime } from "../kernel/clock.ts";
 import { isTimestamp, prefixRange, RESERVED_TENANT_IDS, splitKey } from "./key.ts";
 import { LIMITS } from "./store.ts";
-import type { Check, Mutation, WriteOptions } from "./store.ts";
+import type { Addition, Check, Mutation, WriteOptions } from "./store.ts";
 
 /** A mutation as the SQL functions take it: plain JSON, checked here, once. */
 export type WireMutation = { readonly op: string; readonly key?: string; readonly [member: string]: unknown };
@@ -82,9 +82,9 @@ export function assertTenantId(tenantId: string): void {
   if (RESERVED_TENANT_IDS.has(tenantId)) throw errors.invalidKey(`${tenantId} is reserved and can never be a tenant id`, "tenantId");
 }
 
-function assertAddition(addition: { readonly path: readonly string[]; readonly by: number }, at: string): void {
+function assertAddition(addition: Addition, at: string): void {
   if (addition.path.length === 0) throw invalid(`${at}/path`, "is empty");
-  if (!Number.isFinite(addition.by)) throw invalid(`${at}/by`, "is not a finite number");
+  if (!Number.isFinite(addition.by ?? addition.to)) throw invalid(`${at}/by`, "is not a finite number");
 }
 
 /** The owner is left out when the database shall derive it from the key's family. */

@@ -156,13 +156,15 @@ export interface WriteOptions {
   readonly cascades?: boolean;
 }
 
-export interface Addition {
-  readonly path: readonly string[];
-  readonly by: number;
-  /** The commit is refused (`conflict`, reason "bounds") when the sum would leave these. */
-  readonly min?: number;
-  readonly max?: number;
-}
+/** Adds `by` to the number at `path` (0 when missing), or sets it `to` a value: a gauge. */
+export type Addition =
+  & {
+    readonly path: readonly string[];
+    /** The commit is refused (`conflict`, reason "bounds") when the result would leave these. */
+    readonly min?: number;
+    readonly max?: number;
+  }
+  & ({ readonly by: number; readonly to?: never } | { readonly to: number; readonly by?: never });
 
 export interface IncrementOptions {
   /** Stored first when the key is absent; the additions then apply to it. */

@@ -257,8 +257,8 @@ insert into kv.families (family, colons, rule, counters, chained, rolled_up, cas
   ('audit', 5, 'segment', false, true, false, false),
   ('audit', 4, 'platform', false, true, false, false),
   ('admin', 1, 'platform', false, false, false, true),
-  ('outbox', 1, 'platform', false, false, false, true),
-  ('idem', 2, 'platform', false, false, false, true);
+  ('outbox', 1, 'given', false, false, false, false),
+  ('idem', 2, 'given', false, false, false, true);
 
 -- Platform rows that tenants may read.
 create function kv.tenant_readable(p_key text) returns boolean
@@ -586,7 +586,7 @@ begin
     if jsonb_typeof(v_old) <> 'number' then
       raise exception 'is not a number' using errcode = 'KV001', detail = '/' || array_to_string(v_path, '/');
     end if;
-    v_new := v_old::numeric + (v_add->>'by')::numeric;
+    v_new := coalesce((v_add->>'to')::numeric, v_old::numeric + (v_add->>'by')::numeric);
     if v_new < (v_add->>'min')::numeric or v_new > (v_add->>'max')::numeric then
       return null;
     end if;

@@ -100,8 +100,8 @@ insert into kv.families (family, colons, rule, counters, chained, rolled_up, cas
   ('audit', 5, 'segment', false, true, false, false),
   ('audit', 4, 'platform', false, true, false, false),
   ('admin', 1, 'platform', false, false, false, true),
-  ('outbox', 1, 'platform', false, false, false, true),
-  ('idem', 2, 'platform', false, false, false, true);
+  ('outbox', 1, 'given', false, false, false, false),
+  ('idem', 2, 'given', false, false, false, true);
 
 -- Platform rows that tenants may read.
 create function kv.tenant_readable(p_key text) returns boolean

@@ -37,7 +37,7 @@ begin
     if jsonb_typeof(v_old) <> 'number' then
       raise exception 'is not a number' using errcode = 'KV001', detail = '/' || array_to_string(v_path, '/');
     end if;
-    v_new := v_old::numeric + (v_add->>'by')::numeric;
+    v_new := coalesce((v_add->>'to')::numeric, v_old::numeric + (v_add->>'by')::numeric);
     if v_new < (v_add->>'min')::numeric or v_new > (v_add->>'max')::numeric then
       return null;
     end if;

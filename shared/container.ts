@@ -1,0 +1,61 @@
+import { entityOfKey, registry } from "./entities/registry.ts";
+import type { Clock } from "./kernel/clock.ts";
+import type { Context } from "./kernel/context.ts";
+import type { Logger } from "./kernel/logger.ts";
+import { plainKv } from "./kv/plain.ts";
+import type { PlainKv } from "./kv/plain.ts";
+import type { Store } from "./kv/store.ts";
+import { AdminUserService } from "./services/admin-user-service.ts";
+import { AuditService } from "./services/audit-service.ts";
+import { PlanService } from "./services/plan-service.ts";
+import { SubscriptionService } from "./services/subscription-service.ts";
+import { TenantService } from "./services/tenant-service.ts";
+import { UnitOfWork } from "./services/unit-of-work.ts";
+import { UsageService } from "./services/usage-service.ts";
+
+export interface ContainerOptions {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** ISO 4217 code of the platform's currency; USD when left out. */
+  readonly currency?: string;
+}
+
+/** The services bound to one caller, under the names the user's guide calls them by. */
+export interface Services {
+  readonly TenantService: TenantService;
+  readonly PlanService: PlanService;
+  readonly SubscriptionService: SubscriptionService;
+  readonly UsageService: UsageService;
+  readonly AuditService: AuditService;
+  readonly AdminUserService: AdminUserService;
+  readonly kv: PlainKv;
+}
+
+export interface Container {
+  /** The service-level store; a tenant's context never sees it. */
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  services(context: Context): Services;
+}
+
+/** The composition root: the one place that makes services. A bound caller gets the tenant-bound store. */
+export function createContainer({ store, clock, logger, currency = "USD" }: ContainerOptions): Container {
+  return {
+    store, clock, logger,
+    services(context) {
+      const own = context.tenantId === null ? store : store.forTenant(context.tenantId);
+      const unitOfWork = new UnitOfWork(own, context);
+      return {
+        TenantService: new TenantService(own, unitOfWork, currency),
+        PlanService: new PlanService(own, unitOfWork),
+        SubscriptionService: new SubscriptionService(own, unitOfWork),
+        UsageService: new UsageService(own, unitOfWork),
+        AuditService: new AuditService(own, unitOfWork),
+        AdminUserService: new AdminUserService(own, unitOfWork),
+        kv: plainKv(own, registry, entityOfKey),
+      };
+    },
+  };
+}

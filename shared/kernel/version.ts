@@ -1,0 +1,15 @@
+import { errors } from "./errors.ts";
+
+/** What `If-Match` asks for: any existing record, or one of these versions (RFC 9110 §13.1.1). */
+export type IfMatch = "*" | readonly string[];
+
+/** Options of every changing method of a service. */
+export interface ChangeOptions {
+  /** 412 `precondition_failed` at once when the record has another version. */
+  readonly ifMatch?: IfMatch | undefined;
+}
+
+export function assertMatch(version: string, { ifMatch }: ChangeOptions): void {
+  if (ifMatch === undefined || ifMatch === "*" || ifMatch.includes(version)) return;
+  throw errors.preconditionFailed(version);
+}

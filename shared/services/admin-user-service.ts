@@ -1,0 +1,146 @@
+import { adminUser } from "../entities/admin-user.ts";
+import type { AdminUser } from "../entities/admin-user.ts";
+import { idempotencyRecord } from "../entities/idempotency-record.ts";
+import { adminCreate, adminUpdate } from "../entities/inputs.ts";
+import type { AdminCreate, AdminUpdate } from "../entities/inputs.ts";
+import { isoTime } from "../kernel/clock.ts";
+import { errors, InnkeepError } from "../kernel/errors.ts";
+import { assertMatch } from "../kernel/version.ts";
+import type { ChangeOptions } from "../kernel/version.ts";
+import { Collection, parseInput } from "../kv/collection.ts";
+import type { Stored } from "../kv/collection.ts";
+import { keyOf } from "../kv/define.ts";
+import type { Check, Store } from "../kv/store.ts";
+import { assertAdminChange } from "../policies/admin-roles.ts";
+import { changedFields, mergePatch } from "../policies/merge-patch.ts";
+import { GRANTS } from "../policies/scopes.ts";
+import { conditionsOf, listPage } from "./paging.ts";
+import type { Filters, Page, Pagination, Sort } from "./paging.ts";
+import type { Change, Decision, UnitOfWork } from "./unit-of-work.ts";
+
+export type StoredAdmin = Stored<typeof adminUser>;
+
+export class AdminUserService {
+  readonly #admins: Collection<typeof adminUser>;
+
+  constructor(private readonly store: Store, private readonly unitOfWork: UnitOfWork) {
+    this.#admins = new Collection(adminUser, store);
+  }
+
+  async list(filters: Filters & { readonly search?: string } = {}, sort?: Sort, pagination?: Pagination): Promise<Page<StoredAdmin>> {
+    const { search, ...fields } = filters;
+    return await listPage(this.#admins, { where: conditionsOf(fields), search, sort, pagination }, [{ field: "createdAt", direction: "desc" }]);
+  }
+
+  async get(userId: string): Promise<StoredAdmin | null> {
+    return await this.#admins.get(userId);
+  }
+
+  /** Throws `already_exists`. */
+  async create(data: AdminCreate): Promise<StoredAdmin> {
+    const input = parseInput(adminCreate, data);
+    assertPermissions(input.permissions);
+    const record = this.#fresh(input);
+    return await this.unitOfWork.transact<StoredAdmin>(() => Promise.resolve(this.#decide("admin.created", null, record, [])));
+  }
+
+  /** JSON merge patch; null when there is no such admin. Throws `last_super_admin`. */
+  async update(userId: string, updates: AdminUpdate, options: ChangeOptions = {}): Promise<StoredAdmin | null> {
+    const patch = parseInput(adminUpdate, updates);
+    assertPermissions(patch.permissions);
+    if (!await this.get(userId)) return null;
+    return await this.unitOfWork.transact<StoredAdmin>(async () => {
+      const before = await this.get(userId);
+      if (!before) throw errors.notFound("admin", userId);
+      assertMatch(before.version, options);
+      const after = parseInput(adminUser.schema, mergePatch(before, patch));
+      const changed = changedFields(before, after);
+      if (Object.keys({ ...changed.before, ...changed.after }).length === 0) return { done: before };
+      return this.#decide("admin.updated", before, { ...after, updatedAt: this.unitOfWork.now() }, await this.#guard(before, after));
+    });
+  }
+
+  /** Whether there was an admin to remove. Throws `last_super_admin`. */
+  async remove(userId: string, options: ChangeOptions = {}): Promise<boolean> {
+    if (!await this.get(userId)) return false;
+    const { removed } = await this.unitOfWork.transact<{ removed: boolean }>(async () => {
+      const before = await this.get(userId);
+      if (!before) return { done: { removed: false } };
+      assertMatch(before.version, options);
+      const change: Change = { entity: adminUser, before, after: null };
+      return {
+        commit: {
+          changes: [change], checks: await this.#guard(before, null),
+          audit: [{ action: "admin.removed", resource: "admin", resourceId: before.userId, of: change }],
+          events: [{ type: "admin.removed", subject: before.userId, data: { userId: before.userId } }], answer: () => ({ removed: true }),
+        },
+      };
+    });
+    return removed;
+  }
+
+  /**
+   * The first admin, once: throws `bootstrap_closed` as soon as an enabled super_admin exists. Racing
+   * calls meet on one short-lived record, so that only one of them wins.
+   */
+  async bootstrap(data: Pick<AdminCreate, "userId" | "email"> & { readonly name?: string }): Promise<StoredAdmin> {
+    const input = parseInput(adminCreate, { name: data.email, ...data, role: "super_admin", enabled: true });
+    return await this.unitOfWork.transact<StoredAdmin>(async () => {
+      if ((await this.#enabledSuperAdmins()).length > 0) throw new InnkeepError("bootstrap_closed", "an enabled super_admin exists");
+      const before = await this.get(input.userId);
+      const now = this.unitOfWork.now();
+      const once = { callerHash: "bootstrap", keyHash: "first-admin", requestHash: "", result: null, createdAt: now };
+      const expiresAt = isoTime(this.unitOfWork.context.clock.now() + 60_000);
+      const { commit } = this.#decide("admin.bootstrapped", before, before ? { ...before, ...input, permissions: before.permissions, enabled: true, updatedAt: now } : this.#fresh(input), [
+        { key: keyOf(idempotencyRecord, once), version: null },
+      ]);
+      return { commit: { ...commit, mutations: [new Collection(idempotencyRecord, this.store).set(once, { expiresAt })] } };
+    });
+  }
+
+  #fresh({ permissions = [], enabled = true, ...input }: ReturnType<typeof adminCreate.parse>): AdminUser {
+    const now = this.unitOfWork.now();
+    return { ...input, permissions, enabled, createdAt: now, updatedAt: now };
+  }
+
+  /**
+   * The rule of the last enabled super_admin, and what the decision rests on: another one, unchanged.
+   * Two admins who demote each other check each other, and the store lets only one commit.
+   */
+  async #guard(before: StoredAdmin, after: AdminUser | null): Promise<Check[]> {
+    if (!isEnabledSuperAdmin(before) || isEnabledSuperAdmin(after)) return [];
+    const others = (await this.#enabledSuperAdmins()).filter(({ userId }) => userId !== before.userId);
+    assertAdminChange(before, after, others.length);
+    return others.slice(0, 1).map((other) => ({ key: this.#admins.key(other), version: other.version }));
+  }
+
+  async #enabledSuperAdmins(): Promise<StoredAdmin[]> {
+    const where = [{ field: "role", in: ["super_admin"] }, { field: "enabled", in: [true] }];
+    return (await this.#admins.list({ where, limit: 100 })).records;
+  }
+
+  #decide(action: string, before: StoredAdmin | null, after: AdminUser, checks: readonly Check[]): Extract<Decision<StoredAdmin>, { commit: unknown }> {
+    const change: Change = { entity: adminUser, before, after };
+    const key = this.#admins.key(after);
+    return {
+      commit: {
+        changes: [change], checks,
+        audit: [{ action, resource: "admin", resourceId: after.userId, of: change }],
+        events: [{ type: action, subject: after.userId, data: { userId: after.userId, role: after.role, enabled: after.enabled } }],
+        refuse: (conflict) => before || conflict !== key ? undefined : new InnkeepError("already_exists", `admin ${after.userId} exists`),
+        answer: ({ versions }) => ({ ...after, version: versions[key] ?? "" }),
+      },
+    };
+  }
+}
+
+function isEnabledSuperAdmin(admin: AdminUser | null): boolean {
+  return admin?.role === "super_admin" && admin.enabled;
+}
+
+function assertPermissions(permissions: readonly string[] | undefined): void {
+  const problems = (permissions ?? []).flatMap((grant, i) =>
+    GRANTS.includes(grant) ? [] : [{ path: `/permissions/${i}`, message: `there is no scope ${grant}`, code: "unknown_scope" }]);
+  if (problems.length > 0) throw errors.validation(problems);
+}
+

@@ -1,0 +1,125 @@
+import canonicalize from "canonicalize";
+import { auditEntry } from "../entities/audit-entry.ts";
+import { errors } from "../kernel/errors.ts";
+import type { JsonObject } from "../kernel/json.ts";
+import { sha256Hex } from "../kernel/sha256.ts";
+import { Collection } from "../kv/collection.ts";
+import type { Stored } from "../kv/collection.ts";
+import type { Condition, OwnerScope, Store } from "../kv/store.ts";
+import { listPage } from "./paging.ts";
+import type { Page, Pagination } from "./paging.ts";
+import type { UnitOfWork } from "./unit-of-work.ts";
+
+export type StoredAuditEntry = Stored<typeof auditEntry>;
+
+export interface AuditFilters {
+  readonly resource?: string;
+  readonly resourceId?: string;
+  /** Exact, or a glob at the end: `tenant.*`. */
+  readonly action?: string;
+  readonly userId?: string;
+  /** Instants: `from ≤ timestamp < to`. */
+  readonly from?: string;
+  readonly to?: string;
+}
+
+export interface AuditLogOptions {
+  readonly tenantId?: string;
+  readonly changes?: { readonly before: JsonObject; readonly after: JsonObject };
+  readonly data?: JsonObject;
+}
+
+export interface ChainReport {
+  readonly ok: boolean;
+  /** Entries that stand, up to the first that does not. */
+  readonly checked: number;
+  readonly firstBroken?: { readonly id: string; readonly seq: number; readonly reason: string };
+}
+
+const PAGE_ENTRIES = 500;
+const NO_HASH = "0".repeat(64);
+
+export class AuditService {
+  readonly #entries: Collection<typeof auditEntry>;
+
+  constructor(private readonly store: Store, private readonly unitOfWork: UnitOfWork) {
+    this.#entries = new Collection(auditEntry, store);
+  }
+
+  /** Newest first. With a tenant, that tenant's chain in the order of `seq`; without, every scope a platform caller sees. */
+  async list(tenantId?: string, pagination?: Pagination, filters: AuditFilters = {}): Promise<Page<StoredAuditEntry>> {
+    const owner: OwnerScope = tenantId ?? this.unitOfWork.context.tenantId ?? "any";
+    const field = owner === "any" ? "timestamp" : "seq";
+    return await listPage(this.#entries, { where: conditions(filters), owner, pagination }, [{ field, direction: "desc" }]);
+  }
+
+  /** Everything that was done to one record, newest first, over all periods and scopes. */
+  async getByResource(resource: string, resourceId: string, pagination?: Pagination): Promise<Page<StoredAuditEntry>> {
+    return await listPage(this.#entries, { where: conditions({ resource, resourceId }), owner: this.unitOfWork.context.tenantId ?? "any", pagination }, [
+      { field: "timestamp", direction: "desc" },
+    ]);
+  }
+
+  /** Writes an entry that records no change of ours, such as an action in another system. */
+  async log(action: string, resource: string, resourceId: string, options: AuditLogOptions = {}): Promise<void> {
+    await this.unitOfWork.transact<{ logged: true }>(() =>
+      Promise.resolve({ commit: { audit: [{ action, resource, resourceId, ...options }], answer: () => ({ logged: true as const }) } })
+    );
+  }
+
+  /** Walks one chain in the order of `seq` and names the first link that does not hold. */
+  async verify(tenantId?: string): Promise<ChainReport> {
+    const owner = tenantId ?? this.unitOfWork.context.tenantId;
+    let checked = 0;
+    let prevHash = NO_HASH;
+    let cursor: string | null = null;
+    do {
+      const page = await this.#chainPage(owner, cursor);
+      for (const entry of page.entries) {
+        const reason = await brokenBecause(entry, checked + 1, prevHash);
+        if (reason !== null) return { ok: false, checked, firstBroken: { id: entry.key, seq: seqOf(entry.value) ?? checked + 1, reason } };
+        prevHash = String(entry.value["hash"]);
+        checked++;
+      }
+      cursor = page.cursor;
+    } while (cursor !== null);
+    return { ok: true, checked };
+  }
+
+  /** Entries as stored: what is checked is what is there, not what a schema makes of it. */
+  async #chainPage(owner: string | null, cursor: string | null): Promise<{ entries: { key: string; value: JsonObject }[]; cursor: string | null }> {
+    const page = await this.store.query({
+      entity: auditEntry, owner, orderBy: [{ field: "seq", direction: "asc" }], limit: PAGE_ENTRIES, ...(cursor === null ? {} : { cursor }),
+    });
+    return { entries: page.entries.map(({ key, value }) => ({ key, value: value as JsonObject })), cursor: page.cursor };
+  }
+}
+
+async function brokenBecause(entry: { readonly key: string; readonly value: JsonObject }, seq: number, prevHash: string): Promise<string | null> {
+  const { seq: ownSeq, prevHash: ownPrev, hash, ...content } = entry.value;
+  if (ownSeq !== seq) return `seq is ${JSON.stringify(ownSeq ?? null)}, ${seq} was expected: an entry is missing, inserted or moved`;
+  if (ownPrev !== prevHash) return "prevHash is not the hash of the entry before";
+  const contentHash = await sha256Hex(canonicalize(content) ?? "");
+  if (await sha256Hex(`${prevHash}:${seq}:${contentHash}`) !== hash) return "the content does not match the hash";
+  return content["id"] === entry.key ? null : "the id is not the key";
+}
+
+function seqOf(value: JsonObject): number | null {
+  return typeof value["seq"] === "number" ? value["seq"] : null;
+}
+
+function conditions({ action, from, to, ...exact }: AuditFilters): Condition[] {
+  const fields = Object.entries(exact).flatMap(([field, value]): Condition[] => value === undefined ? [] : [{ field, in: [value] }]);
+  const time: Condition[] = from === undefined && to === undefined ? [] : [
+    { field: "timestamp", ...(from === undefined ? {} : { from }), ...(to === undefined ? {} : { to }) },
+  ];
+  return [...fields, ...actionCondition(action), ...time];
+}
+
+function actionCondition(action: string | undefined): Condition[] {
+  if (action === undefined || action === "*") return [];
+  if (!action.includes("*")) return [{ field: "action", in: [action] }];
+  if (!/^[a-z0-9._-]+\*$/.test(action)) throw errors.parameter("action", "takes one * at its end, e.g. tenant.*");
+  return [{ field: "action", prefix: action.slice(0, -1) }];
+}
+

@@ -1,0 +1,133 @@
+import { DEFAULT_PLANS } from "../entities/default-plans.ts";
+import { planCreate, planUpdate } from "../entities/inputs.ts";
+import type { PlanCreate, PlanUpdate } from "../entities/inputs.ts";
+import { plan as planEntity } from "../entities/plan.ts";
+import type { Plan } from "../entities/plan.ts";
+import { subscription as subscriptionEntity } from "../entities/subscription.ts";
+import { tenant as tenantEntity } from "../entities/tenant.ts";
+import { errors, InnkeepError } from "../kernel/errors.ts";
+import type { JsonObject } from "../kernel/json.ts";
+import { assertMatch } from "../kernel/version.ts";
+import type { ChangeOptions } from "../kernel/version.ts";
+import { Collection, parseInput } from "../kv/collection.ts";
+import type { Store } from "../kv/store.ts";
+import { changedFields, mergePatch } from "../policies/merge-patch.ts";
+import { conditionsOf, listPage } from "./paging.ts";
+import type { Filters, Page, Pagination, Sort } from "./paging.ts";
+import type { StoredPlan } from "./plan-change.ts";
+import type { Change, Decision, UnitOfWork } from "./unit-of-work.ts";
+
+export class PlanService {
+  readonly #plans: Collection<typeof planEntity>;
+
+  constructor(private readonly store: Store, private readonly unitOfWork: UnitOfWork) {
+    this.#plans = new Collection(planEntity, store);
+  }
+
+  async list(filters: Filters & { readonly search?: string } = {}, sort?: Sort, pagination?: Pagination): Promise<Page<StoredPlan>> {
+    const { search, ...fields } = filters;
+    return await listPage(this.#plans, { where: conditionsOf(fields), search, sort, pagination }, [{ field: "price", direction: "asc" }]);
+  }
+
+  /** By id (`Pro`) or full key (`plan:Pro`). */
+  async get(planId: string): Promise<StoredPlan | null> {
+    return await this.#plans.get(planId);
+  }
+
+  /** The id is the name where none is given. Throws `already_exists`. */
+  async create(data: PlanCreate): Promise<StoredPlan> {
+    const { id, displayName, ...input } = parseInput(planCreate, data);
+    const now = this.unitOfWork.now();
+    const record = parseInput(planEntity.schema, { ...input, id: id ?? input.name, displayName: displayName ?? input.name, createdAt: now, updatedAt: now });
+    return await this.unitOfWork.transact<StoredPlan>(() => Promise.resolve(this.#decide("plan.created", null, record)));
+  }
+
+  /** JSON merge patch; null when there is no such plan. */
+  async update(planId: string, updates: PlanUpdate, options: ChangeOptions = {}): Promise<StoredPlan | null> {
+    const patch = parseInput(planUpdate, updates);
+    if (!await this.get(planId)) return null;
+    return await this.unitOfWork.transact<StoredPlan>(async () => {
+      const before = await this.get(planId);
+      if (!before) throw errors.notFound("plan", planId);
+      assertMatch(before.version, options);
+      const after = parseInput(planEntity.schema, mergePatch(before, patch));
+      const changed = changedFields(before, after);
+      if (Object.keys({ ...changed.before, ...changed.after }).length === 0) return { done: before };
+      return this.#decide("plan.updated", before, { ...after, updatedAt: this.unitOfWork.now() });
+    });
+  }
+
+  /** Creates the plan, or replaces every field a caller may set. */
+  async upsert(data: PlanCreate): Promise<StoredPlan> {
+    const { id, ...fields } = parseInput(planCreate, data);
+    return await this.update(id ?? fields.name, fields) ?? await this.create(data);
+  }
+
+  /**
+   * Whether there was a plan to delete. Throws `plan_in_use`. It is deactivated first: from then on nobody
+   * can subscribe, since subscribers check the plan's version, so that the count that follows is final.
+   */
+  async delete(planId: string, options: ChangeOptions = {}): Promise<boolean> {
+    const found = await this.get(planId);
+    if (!found) return false;
+    assertMatch(found.version, options);
+    await this.#assertUnused(found);
+    const inactive = found.active ? await this.update(planId, { active: false }, { ifMatch: [found.version] }) : found;
+    try {
+      await this.#assertUnused(found);
+    } catch (error) {
+      if (found.active) await this.update(planId, { active: true });
+      throw error;
+    }
+    return await this.unitOfWork.transact<{ deleted: boolean }>(async () => {
+      const before = await this.get(planId);
+      if (!before) return { done: { deleted: false } };
+      if (before.version !== inactive?.version) throw errors.writeConflict(this.#plans.key(before));
+      const change: Change = { entity: planEntity, before, after: null };
+      return {
+        commit: {
+          changes: [change], audit: [{ action: "plan.deleted", resource: "plan", resourceId: before.id, of: change }],
+          events: [{ type: "plan.deleted", subject: before.id, data: { planId: before.id } }], answer: () => ({ deleted: true }),
+        },
+      };
+    }).then(({ deleted }) => deleted);
+  }
+
+  async #assertUnused({ id }: Plan): Promise<void> {
+    const [tenants, subscriptions] = await Promise.all([
+      this.store.count({ entity: tenantEntity, where: [{ field: "plan", in: [id] }] }),
+      this.store.count({ entity: subscriptionEntity, where: [{ field: "planId", in: [id] }] }),
+    ]);
+    if (tenants + subscriptions === 0) return;
+    throw new InnkeepError("plan_in_use", `plan ${id} is used by ${tenants} tenants and ${subscriptions} subscriptions`, [], { tenants, subscriptions });
+  }
+
+  /** Makes the four shipped plans where they are missing; answers the ids made. */
+  async seedDefaults(): Promise<string[]> {
+    const made: string[] = [];
+    for (const plan of DEFAULT_PLANS) {
+      if (await this.get(plan.id)) continue;
+      await this.create(plan);
+      made.push(plan.id);
+    }
+    return made;
+  }
+
+  #decide(action: string, before: StoredPlan | null, after: Plan): Decision<StoredPlan> {
+    const change: Change = { entity: planEntity, before, after };
+    const key = this.#plans.key(after);
+    return {
+      commit: {
+        changes: [change],
+        audit: [{ action, resource: "plan", resourceId: after.id, of: change }],
+        events: [{ type: action, subject: after.id, data: { plan: withoutVersion(after) } }],
+        refuse: () => before ? undefined : new InnkeepError("already_exists", `plan ${after.id} exists`),
+        answer: ({ versions }) => ({ ...after, version: versions[key] ?? "" }),
+      },
+    };
+  }
+}
+
+function withoutVersion({ version: _, ...record }: Plan & { readonly version?: string }): JsonObject {
+  return record as JsonObject;
+}

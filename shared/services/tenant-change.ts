@@ -1,0 +1,115 @@
+import type { z } from "zod";
+import { domainClaim, subdomainClaim } from "../entities/claims.ts";
+import { subscription as subscriptionEntity } from "../entities/subscription.ts";
+import { tenant as tenantEntity } from "../entities/tenant.ts";
+import type { Tenant, TenantStatus } from "../entities/tenant.ts";
+import type { tenantUpdate } from "../entities/tenant-input.ts";
+import type { JsonObject } from "../kernel/json.ts";
+import { Collection } from "../kv/collection.ts";
+import type { Stored } from "../kv/collection.ts";
+import { keyOf } from "../kv/define.ts";
+import type { Mutation, Store } from "../kv/store.ts";
+import { changedFields, mergePatch } from "../policies/merge-patch.ts";
+import { monthlyRevenue } from "../policies/money.ts";
+import { periodOf } from "../policies/periods.ts";
+import { nextStatus } from "../policies/tenant-status.ts";
+import { limitMutations, loadPlan, planCheck } from "./plan-change.ts";
+import { missingReason, refuseClaim } from "./tenant-setup.ts";
+import type { Change, Decision, UnitOfWork } from "./unit-of-work.ts";
+
+type StoredTenant = Stored<typeof tenantEntity>;
+
+/** One asked change of a tenant: a patch, or a step of its state machine. */
+export interface TenantMove {
+  readonly action: string;
+  readonly patch?: z.output<typeof tenantUpdate>;
+  readonly to?: TenantStatus;
+  readonly reason?: string;
+  readonly reactivation?: boolean;
+  readonly unsuspension?: boolean;
+}
+
+/** Decides a change of a tenant: its new record, and all that moves with it in the same commit. */
+export async function decideChange(store: Store, unitOfWork: UnitOfWork, before: StoredTenant, move: TenantMove): Promise<Decision<StoredTenant>> {
+  const now = unitOfWork.now();
+  // The status moves by its machine below, and a reason stands only beside a suspension.
+  const { suspensionReason: _, ...patch } = move.patch ?? {};
+  const patched = { ...mergePatch(before, patch), status: before.status } as StoredTenant;
+  const moved = moveStatus(patched, move, now);
+  const planChange = patched.plan === before.plan ? null : await loadPlan(store, patched.plan, "/plan");
+  const revenue: Partial<Tenant> = move.patch?.mrr !== undefined
+    ? { mrr: move.patch.mrr, mrrSource: "explicit" }
+    : planChange ? { mrr: monthlyRevenue(planChange), mrrSource: "plan" } : {};
+  const after: Tenant = { ...moved, ...revenue };
+  const changed = changedFields(before, after);
+  if (Object.keys({ ...changed.before, ...changed.after }).length === 0) return { done: before };
+
+  const record = { ...after, updatedAt: now };
+  const change: Change = { entity: tenantEntity, before, after: record };
+  const subscription = planChange && await new Collection(subscriptionEntity, store).get(before.id);
+  const key = keyOf(tenantEntity, { id: before.id });
+  return {
+    commit: {
+      changes: [
+        change, ...claimChanges(before, record, now),
+        ...(subscription && planChange ? [{ entity: subscriptionEntity, before: subscription, after: { ...subscription, planId: planChange.id, updatedAt: now } }] : []),
+      ],
+      checks: planChange ? [planCheck(planChange)] : [],
+      mutations: [
+        ...releasedClaims(before, record),
+        ...(planChange ? limitMutations(before.id, planChange.limits, periodOf(unitOfWork.context.clock.now()), now) : []),
+      ],
+      audit: [{ action: move.action, resource: "tenant", resourceId: before.id, tenantId: before.id, of: change }],
+      events: [{ type: move.action, subject: before.id, tenantId: before.id, data: { tenant: withoutVersion(record) } }],
+      refuse: refuseClaim(record),
+      answer: ({ versions }) => ({ ...record, version: versions[key] ?? before.version }),
+    },
+  };
+}
+
+/** The state machine's step with the times it leaves; a state it already has changes nothing. */
+function moveStatus(record: StoredTenant, move: TenantMove, now: string): StoredTenant {
+  const to = move.unsuspension ? unsuspended(record) : move.to ?? move.patch?.status ?? record.status;
+  if (nextStatus(record.status, to, move) === "same") return record;
+  const { suspendedFrom: _from, suspensionReason: _reason, ...rest } = record;
+  switch (to) {
+    case "suspended": {
+      const reason = (move.reason ?? move.patch?.suspensionReason)?.trim();
+      if (!reason) throw missingReason();
+      return { ...record, status: to, suspendedAt: now, suspensionReason: reason, suspendedFrom: record.status === "trial" ? "trial" : "active" };
+    }
+    case "cancelled":
+      return { ...rest, status: to, cancelledAt: now } as StoredTenant;
+    default: {
+      const { cancelledAt: _cancelledAt, ...live } = rest;
+      return { ...live, status: to, ...(record.status === "suspended" ? { unsuspendedAt: now } : {}) } as StoredTenant;
+    }
+  }
+}
+
+/** Anything but a suspended tenant keeps its state: there is nothing to lift. */
+function unsuspended(record: StoredTenant): TenantStatus {
+  return record.status === "suspended" ? record.suspendedFrom ?? "active" : record.status;
+}
+
+/** New names are claimed in the same commit; a name somebody holds is a conflict on the claim's key. */
+function claimChanges(before: StoredTenant, after: Tenant, createdAt: string): Change[] {
+  const tenantId = before.id;
+  return [
+    ...(after.subdomain === before.subdomain ? [] : [{ entity: subdomainClaim, before: null, after: { label: after.subdomain, tenantId, createdAt } }]),
+    ...(after.customDomain === before.customDomain || after.customDomain === undefined
+      ? [] : [{ entity: domainClaim, before: null, after: { hostname: after.customDomain, tenantId, createdAt } }]),
+  ];
+}
+
+/** Names given up; nobody else can hold them while this tenant's version stands. */
+function releasedClaims(before: StoredTenant, after: Tenant): Mutation[] {
+  return [
+    ...(after.subdomain === before.subdomain ? [] : [keyOf(subdomainClaim, { label: before.subdomain })]),
+    ...(after.customDomain === before.customDomain || before.customDomain === undefined ? [] : [keyOf(domainClaim, { hostname: before.customDomain })]),
+  ].map((key) => ({ op: "delete", key }));
+}
+
+function withoutVersion({ version: _, ...record }: Tenant & { readonly version?: string }): JsonObject {
+  return record as JsonObject;
+}

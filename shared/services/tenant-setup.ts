@@ -1,0 +1,109 @@
+import type { z } from "zod";
+import { domainClaim, subdomainClaim } from "../entities/claims.ts";
+import { subscription } from "../entities/subscription.ts";
+import { tenant } from "../entities/tenant.ts";
+import type { Tenant } from "../entities/tenant.ts";
+import type { tenantCreate } from "../entities/tenant-input.ts";
+import { METRICS, usageRecord } from "../entities/usage-record.ts";
+import { isoTime } from "../kernel/clock.ts";
+import type { Clock } from "../kernel/clock.ts";
+import { errors, InnkeepError } from "../kernel/errors.ts";
+import type { FieldError } from "../kernel/errors.ts";
+import { newId } from "../kernel/ids.ts";
+import { keyOf } from "../kv/define.ts";
+import { RESERVED_TENANT_IDS } from "../kv/key.ts";
+import { domainProblem, subdomainProblem } from "../policies/hostnames.ts";
+import { monthlyRevenue } from "../policies/money.ts";
+import { addInterval, periodOf } from "../policies/periods.ts";
+import { limitOf } from "../policies/usage.ts";
+import { emptyUsage } from "./plan-change.ts";
+import type { StoredPlan } from "./plan-change.ts";
+import type { Change } from "./unit-of-work.ts";
+
+/** Days of a trial when its plan names none (platform settings' default). */
+export const TRIAL_DAYS = 14;
+const DAY_MS = 86_400_000;
+
+/** The record of a new tenant. Throws `validation_failed` with every problem of its names at once. */
+export function newTenant(data: z.output<typeof tenantCreate>, plan: StoredPlan, clock: Clock): Tenant {
+  const nowMs = clock.now();
+  const now = isoTime(nowMs);
+  const trialDays = plan.trialDays ?? TRIAL_DAYS;
+  const status = data.status ?? (plan.trialDays ? "trial" : "active");
+  assertNames(data);
+  if (status === "suspended" && !data.suspensionReason) throw missingReason();
+  const { mrr, usagePercent = 0, ...given } = data;
+  return {
+    ...given,
+    id: data.id ?? newId("tn", nowMs),
+    plan: plan.id,
+    status,
+    usagePercent,
+    mrr: mrr ?? monthlyRevenue(plan),
+    mrrSource: mrr === undefined ? "plan" : "explicit",
+    created: now.slice(0, 10),
+    createdAt: now,
+    updatedAt: now,
+    ...(status === "trial" ? { trialEndsAt: data.trialEndsAt ?? isoTime(nowMs + trialDays * DAY_MS) } : {}),
+    ...(status === "suspended" ? { suspendedAt: now, suspendedFrom: "active" as const } : {}),
+    ...(status === "cancelled" ? { cancelledAt: now } : {}),
+  };
+}
+
+export function missingReason(): InnkeepError {
+  return errors.validation([{ path: "/suspensionReason", message: "is needed to suspend a tenant", code: "required" }]);
+}
+
+/** Subdomain, custom domain and id of a tenant, each problem with its pointer. */
+export function assertNames(names: { readonly id?: string | undefined; readonly subdomain?: string | undefined; readonly customDomain?: string | undefined }): void {
+  const problems: FieldError[] = [];
+  const add = (path: string, message: string | null) => {
+    if (message !== null) problems.push({ path, message, code: "invalid" });
+  };
+  if (names.id !== undefined && RESERVED_TENANT_IDS.has(names.id)) add("/id", `${names.id} is reserved`);
+  if (names.subdomain !== undefined) add("/subdomain", subdomainProblem(names.subdomain));
+  if (names.customDomain !== undefined) add("/customDomain", domainProblem(names.customDomain));
+  if (problems.length > 0) throw errors.validation(problems);
+}
+
+/** Everything a new tenant starts with, for one commit: itself, its claims, subscription and usage records. */
+export function setupChanges(record: Tenant, plan: StoredPlan, clock: Clock): Change[] {
+  const now = isoTime(clock.now());
+  const period = periodOf(clock.now());
+  const statuses = { trial: "trialing", cancelled: "cancelled" } as const;
+  const end = record.status === "trial" && record.trialEndsAt && record.trialEndsAt > now ? record.trialEndsAt : addInterval(now, plan.interval);
+  const sub = {
+    id: newId("sub", clock.now()), tenantId: record.id, planId: plan.id,
+    status: record.status === "trial" || record.status === "cancelled" ? statuses[record.status] : "active" as const,
+    currentPeriodStart: now, currentPeriodEnd: end, cancelAtPeriodEnd: false, createdAt: now, updatedAt: now,
+    ...(record.status === "cancelled" ? { cancelledAt: now } : {}),
+  };
+  return [
+    { entity: tenant, before: null, after: record },
+    ...claimChanges(record, now),
+    { entity: subscription, before: null, after: sub },
+    ...METRICS.map((metric) => ({
+      entity: usageRecord, before: null, after: emptyUsage(record.id, metric, period, limitOf(plan.limits, metric), now),
+    })),
+  ];
+}
+
+function claimChanges(record: Tenant, createdAt: string): Change[] {
+  return [
+    { entity: subdomainClaim, before: null, after: { label: record.subdomain, tenantId: record.id, createdAt } },
+    ...(record.customDomain === undefined ? [] : [{ entity: domainClaim, before: null, after: { hostname: record.customDomain, tenantId: record.id, createdAt } }]),
+  ];
+}
+
+/** A lost claim as the error a caller understands. */
+export function refuseClaim(record: Tenant): (conflict: string) => InnkeepError | undefined {
+  return (conflict) => {
+    if (conflict === keyOf(subdomainClaim, { label: record.subdomain })) {
+      return new InnkeepError("subdomain_taken", `the subdomain ${record.subdomain} is taken`);
+    }
+    if (record.customDomain !== undefined && conflict === keyOf(domainClaim, { hostname: record.customDomain })) {
+      return new InnkeepError("domain_taken", `the domain ${record.customDomain} is taken`);
+    }
+    return undefined;
+  };
+}

@@ -1,0 +1,180 @@
+import canonicalize from "canonicalize";
+import { auditEntry } from "../entities/audit-entry.ts";
+import { idempotencyRecord } from "../entities/idempotency-record.ts";
+import { outboxEvent } from "../entities/outbox-event.ts";
+import { diff } from "../derive/redaction.ts";
+import { isoTime } from "../kernel/clock.ts";
+import type { Context } from "../kernel/context.ts";
+import { errors, InnkeepError } from "../kernel/errors.ts";
+import { newId, newNonce } from "../kernel/ids.ts";
+import type { JsonObject, JsonValue } from "../kernel/json.ts";
+import { sha256Hex } from "../kernel/sha256.ts";
+import { Collection, parseInput } from "../kv/collection.ts";
+import type { Stored } from "../kv/collection.ts";
+import type { AnyEntity, RecordOf } from "../kv/define.ts";
+import type { Check, CommitResult, Mutation, Store } from "../kv/store.ts";
+
+/** A record before and after: the version read is checked in the commit, null means it must be absent. */
+export interface Change {
+  readonly entity: AnyEntity;
+  readonly before: Stored<AnyEntity> | null;
+  readonly after: RecordOf<AnyEntity> | null;
+}
+
+/** What the audit log says of a change; `of` is the change whose fields it shows. */
+export interface AuditNote {
+  readonly action: string;
+  readonly resource: string;
+  readonly resourceId: string;
+  /** The chain it goes to; left out: the platform's. */
+  readonly tenantId?: string | undefined;
+  readonly of?: Change;
+  readonly changes?: { readonly before: JsonObject; readonly after: JsonObject };
+  readonly data?: JsonObject;
+}
+
+/** An outgoing event: a row of the outbox, committed with the change. */
+export interface EventNote {
+  readonly type: string;
+  readonly subject: string;
+  readonly tenantId?: string | undefined;
+  readonly data: JsonObject;
+}
+
+/** Asks that a call with this key counts once: `request` is what makes it the same call. */
+export interface Idempotency {
+  readonly operation: string;
+  readonly key: string;
+  readonly request: JsonValue;
+}
+
+/** One decided transaction. The answer is made from the versions the commit gave. */
+export interface Transaction<T> {
+  readonly changes?: readonly Change[];
+  /** Versions the decision rests on although it does not write them. */
+  readonly checks?: readonly Check[];
+  readonly mutations?: readonly Mutation[];
+  readonly audit: readonly AuditNote[] | "none";
+  readonly events?: readonly EventNote[];
+  /** A conflict on a key that reading again cannot resolve, as a typed error. */
+  readonly refuse?: (conflict: string, reason: "version" | "bounds") => InnkeepError | undefined;
+  readonly answer: (committed: Extract<CommitResult, { ok: true }>) => T;
+}
+
+export type Decision<T> = { readonly commit: Transaction<T> } | { readonly done: T };
+
+export const MAX_DECISIONS = 5;
+export const IDEMPOTENCY_HOURS = 24;
+
+/**
+ * The one write path: record, claims, audit entry and outgoing event in one atomic commit. There is no
+ * other door, so auditing cannot be forgotten; `audit: "none"` is the visible exception.
+ */
+export class UnitOfWork {
+  constructor(private readonly store: Store, readonly context: Context) {}
+
+  /** The present instant of this caller's clock, ISO. */
+  now(): string {
+    return isoTime(this.context.clock.now());
+  }
+
+  /**
+   * Loads, decides and commits; a lost race is decided again on what is there now, up to 5 times, then
+   * `write_conflict`. With `idempotency`, a call seen before answers what it answered then.
+   */
+  async transact<T extends JsonValue | object>(decide: () => Promise<Decision<T>>, idempotency?: Idempotency): Promise<T> {
+    let conflict = "the record";
+    for (let attempt = 0; attempt < MAX_DECISIONS; attempt++) {
+      const seen = idempotency && await this.#idempotencyRecord(idempotency);
+      if (seen?.replay !== undefined) return seen.replay as T;
+      const decision = await decide();
+      if ("done" in decision) return decision.done;
+      const result = await this.#commit(decision.commit, seen);
+      if (result.ok) return decision.commit.answer(result);
+      const refused = decision.commit.refuse?.(result.conflict, result.reason);
+      if (refused) throw refused;
+      conflict = result.conflict;
+    }
+    throw errors.writeConflict(conflict);
+  }
+
+  async #commit<T>(transaction: Transaction<T>, idempotency: PendingIdempotency | undefined): Promise<CommitResult> {
+    const { changes = [], audit, events = [] } = transaction;
+    const collection = (entity: AnyEntity) => new Collection(entity, this.store);
+    const checks: Check[] = [...transaction.checks ?? []];
+    const mutations: Mutation[] = [...transaction.mutations ?? []];
+    for (const { entity, before, after } of changes) {
+      const key = collection(entity).keyOfRecord(after ?? before);
+      checks.push({ key, version: before?.version ?? null });
+      mutations.push(after ? collection(entity).set(after) : { op: "delete", key });
+    }
+    for (const note of audit === "none" ? [] : audit) mutations.push(await this.#auditMutation(note));
+    for (const event of events) mutations.push(this.#eventMutation(event));
+    if (idempotency) {
+      // The answer is kept as the caller will see it, so it is built as if committed; versions are read again on replay.
+      const result = transaction.answer({ ok: true, versions: {}, values: {}, deleted: {} });
+      const mutation = collection(idempotencyRecord).set({ ...idempotency.record, result: plainJson(result) }, { expiresAt: idempotency.expiresAt });
+      checks.push({ key: mutation.key, version: null });
+      mutations.push(mutation);
+    }
+    return await this.store.commit(checks, mutations);
+  }
+
+  async #auditMutation(note: AuditNote): Promise<Mutation> {
+    const { context } = this;
+    const timestamp = this.now();
+    const tenantId = note.tenantId ?? context.tenantId ?? undefined;
+    const changes = note.changes ?? (note.of && diff(note.of.entity, note.of.before, note.of.after));
+    const draft = plainJson({
+      id: new Collection(auditEntry, this.store).key({ tenantId, timestamp, nonce: newNonce() }),
+      action: note.action, resource: note.resource, resourceId: note.resourceId, tenantId,
+      actor: context.actor, userId: context.actor.id, userEmail: context.actor.email,
+      changes, data: note.data,
+      ipAddress: context.ipAddress, userAgent: context.userAgent, requestId: context.requestId, timestamp,
+    }) as JsonObject & { readonly id: string };
+    parseInput(auditEntry.schema.omit({ seq: true, prevHash: true, hash: true }), draft);
+    // RFC 8785; the database adds seq, prevHash and hash under the lock of the chain's head.
+    const contentHash = await sha256Hex(canonicalize(draft) ?? "");
+    return { op: "set", key: draft.id, value: { ...draft, contentHash }, owner: tenantId ?? null, cascades: false };
+  }
+
+  #eventMutation(event: EventNote): Mutation {
+    const createdAt = this.now();
+    return new Collection(outboxEvent, this.store).set({
+      id: newId("evt", this.context.clock.now()), type: event.type, subject: event.subject, data: plainJson(event.data) as RecordOf<typeof outboxEvent>["data"], createdAt,
+      ...(event.tenantId === undefined ? {} : { tenantId: event.tenantId }),
+    });
+  }
+
+  async #idempotencyRecord(idempotency: Idempotency): Promise<PendingIdempotency> {
+    if (idempotency.key.length < 1 || idempotency.key.length > 255) {
+      throw errors.validation([{ path: "/idempotencyKey", message: "must be 1 to 255 characters", code: "invalid" }]);
+    }
+    const { actor, tenantId, clock } = this.context;
+    const records = new Collection(idempotencyRecord, this.store);
+    const record = {
+      callerHash: await sha256Hex(`${actor.type}:${actor.id}:${tenantId ?? ""}`),
+      keyHash: await sha256Hex(`${idempotency.operation}:${idempotency.key}`),
+      ...(tenantId === null ? {} : { tenantId }),
+      requestHash: await sha256Hex(canonicalize(idempotency.request) ?? ""),
+      createdAt: this.now(),
+    };
+    const [seen] = await records.getMany([records.key(record)]);
+    if (!seen) return { record, expiresAt: isoTime(clock.now() + IDEMPOTENCY_HOURS * 3_600_000) };
+    if (seen.requestHash !== record.requestHash) {
+      throw new InnkeepError("idempotency_mismatch", "this idempotency key was used with another request");
+    }
+    return { record, expiresAt: "", replay: seen.result };
+  }
+}
+
+interface PendingIdempotency {
+  readonly record: Omit<RecordOf<typeof idempotencyRecord>, "result">;
+  readonly expiresAt: string;
+  readonly replay?: JsonValue;
+}
+
+/** What JSON makes of a value: members that are undefined go. */
+function plainJson(value: unknown): JsonValue {
+  return JSON.parse(JSON.stringify(value)) as JsonValue;
+}
