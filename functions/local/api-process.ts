@@ -1,0 +1,88 @@
+import { spawn } from "node:child_process";
+import { readFile, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import process from "node:process";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { DataDirectory } from "./data-directory.ts";
+import { PROJECT_DIR } from "./options.ts";
+import { endProcess } from "./processes.ts";
+import type { Running } from "./processes.ts";
+import { Refusal } from "./refusal.ts";
+
+const ENTRY = "functions/api/index.ts";
+const PID_FILE = "api.pid";
+const START_DEADLINE_MS = 30_000;
+
+export interface ApiOptions {
+  readonly directory: DataDirectory;
+  readonly port: number;
+  readonly url: string;
+  readonly appDatabaseUrl: string;
+}
+
+/** Runs the Edge Function as it stands under Deno and waits until it answers. */
+export async function startApi(options: ApiOptions): Promise<Running> {
+  const { directory, url } = options;
+  const child = spawn(process.execPath, ["run", "--no-prompt", "--allow-net", "--allow-env", "--allow-read", "--allow-sys", ENTRY], {
+    cwd: PROJECT_DIR,
+    detached: true, // Ctrl-C goes to the foreground group; the order of stopping is ours
+    stdio: ["ignore", "inherit", "inherit"],
+    env: environment(options),
+  });
+  const ended = new Promise<string>((resolve) => {
+    child.once("error", (error) => resolve(error.message));
+    child.once("exit", (code, signal) => resolve(signal ?? `exit code ${code}`));
+  });
+  await writeFile(join(directory.path, PID_FILE), String(child.pid ?? 0), { mode: 0o600 });
+  let over: string | null = null;
+  void ended.then((reason) => over = reason);
+  const deadline = Date.now() + START_DEADLINE_MS;
+  while (!over && !await answers(`${url}/health`)) {
+    if (Date.now() > deadline) child.kill("SIGKILL");
+    await sleep(25);
+  }
+  if (over) throw new Refusal(`the API did not start (${String(over)}); its own messages are above`);
+  return {
+    ended,
+    async stop() {
+      child.kill("SIGTERM");
+      const late = setTimeout(() => child.kill("SIGKILL"), 3_000);
+      await ended;
+      clearTimeout(late);
+      await rm(join(directory.path, PID_FILE), { force: true });
+    },
+  };
+}
+
+async function answers(url: string): Promise<boolean> {
+  return await fetch(url, { signal: AbortSignal.timeout(2_000) }).then(async (response) => {
+    await response.body?.cancel();
+    return response.ok;
+  }, () => false);
+}
+
+/** What Supabase would inject, and the caller's own INNKEEP_ variables; nothing else of this machine. */
+function environment({ directory, port, url, appDatabaseUrl }: ApiOptions): Record<string, string> {
+  const { signingKey, jobsSecret } = directory.secrets;
+  const own = Object.entries(process.env).filter(([name]) =>
+    name.startsWith("INNKEEP_") || name === "PATH" || name === "HOME" || name === "DENO_DIR"
+  );
+  return {
+    INNKEEP_BASE_DOMAIN: "localhost",
+    INNKEEP_CORS_ORIGINS: "http://localhost:3000,http://localhost:5173",
+    ...Object.fromEntries(own.map(([name, value]) => [name, value ?? ""])),
+    SUPABASE_URL: url,
+    SUPABASE_DB_URL: appDatabaseUrl,
+    SUPABASE_JWKS: JSON.stringify({ keys: [signingKey.publicJwk] }),
+    JOBS_SECRET: jobsSecret,
+    DENO_SERVE_ADDRESS: `tcp:127.0.0.1:${port}`,
+    NO_COLOR: "1",
+  };
+}
+
+/** After a kill -9 of the start: ends the API that was left running. */
+export async function endOrphanedApi(directory: DataDirectory): Promise<void> {
+  const pid = Number(await readFile(join(directory.path, PID_FILE), "utf8").catch(() => ""));
+  await endProcess(pid, ENTRY, ["SIGTERM", "SIGKILL"], 3_000);
+  await rm(join(directory.path, PID_FILE), { force: true });
+}

@@ -1,0 +1,75 @@
+import { resolve } from "node:path";
+import process from "node:process";
+import { createContainer } from "../../shared/container.ts";
+import { systemClock } from "../../shared/kernel/clock.ts";
+import { systemContext } from "../../shared/kernel/context.ts";
+import { silentLogger } from "../../shared/kernel/logger.ts";
+import { postgresDriver } from "../../shared/kv/drivers/postgres.ts";
+import { createStore } from "../../shared/kv/sql-store.ts";
+import { openDataDirectory, peekDataDirectory } from "./data-directory.ts";
+import { embeddedUrls, migrateDatabase } from "./database.ts";
+import { DEFAULT_DATA_DIR, parse } from "./options.ts";
+import { Refusal, runProgram } from "./refusal.ts";
+import { bootDatabase } from "./stack.ts";
+
+const HELP = `npm run bootstrap-admin -- --email E --user-id U [--name N]     makes the first super_admin, once
+
+  --email E      or INNKEEP_BOOTSTRAP_ADMIN_EMAIL
+  --user-id U    or INNKEEP_BOOTSTRAP_ADMIN_USER_ID: the person's Supabase Auth id, the sub of its tokens
+  --name N       how the audit log and the lists show the person; the email when left out
+  --data DIR     data directory of the local stack (.innkeep)
+  --help         this text
+
+The database is that of DATABASE_URL, migrated before; without it, the local stack's. The four plans are
+made when there is none. Once an enabled super_admin exists this is closed: admins then make admins.`;
+
+await runProgram(async () => {
+  const values = parse(process.argv.slice(2), {
+    email: { type: "string" },
+    "user-id": { type: "string" },
+    name: { type: "string" },
+    data: { type: "string", default: DEFAULT_DATA_DIR },
+    help: { type: "boolean", default: false },
+  });
+  if (values["help"]) return console.log(HELP);
+  const given = (option: string, variable: string): string => {
+    const value = values[option] || process.env[variable];
+    if (typeof value !== "string" || value === "") throw new Refusal(`--${option} or ${variable} is needed; see --help`);
+    return value;
+  };
+  const email = given("email", "INNKEEP_BOOTSTRAP_ADMIN_EMAIL");
+  const userId = given("user-id", "INNKEEP_BOOTSTRAP_ADMIN_USER_ID");
+  const name = typeof values["name"] === "string" ? { name: values["name"] } : {};
+  await withDatabase(resolve(String(values["data"])), async (databaseUrl) => {
+    const store = createStore(postgresDriver({ connectionString: databaseUrl, max: 2 }), { clock: systemClock });
+    const { PlanService, AdminUserService } = createContainer({ store, clock: systemClock, logger: silentLogger })
+      .services(systemContext(systemClock, "bootstrap", "bootstrap"));
+    try {
+      const { role } = await AdminUserService.bootstrap({ userId, email, ...name });
+      const plans = await store.count("plan") === 0 ? await PlanService.seedDefaults() : [];
+      console.log(`${userId} (${email}) is ${role}${plans.length > 0 ? `; plans made: ${plans.join(", ")}` : ""}`);
+    } finally {
+      await store.close();
+    }
+  });
+});
+
+/** DATABASE_URL, else the running local stack's database, else that of its data directory, started for the moment. */
+async function withDatabase(dataDir: string, work: (databaseUrl: string) => Promise<void>): Promise<void> {
+  const external = process.env["DATABASE_URL"];
+  if (external) return await work(external);
+  const running = await peekDataDirectory(dataDir).catch(() => null);
+  if (running?.running && running.info) {
+    return await work(embeddedUrls(Number(new URL(running.info.databaseUrl).port), running.secrets).app);
+  }
+  const cleanups: (() => Promise<void>)[] = [];
+  try {
+    const directory = await openDataDirectory(dataDir);
+    cleanups.push(() => directory.release());
+    const urls = await bootDatabase(directory, { options: { ephemeral: false }, externalUrl: undefined, say: () => undefined }, cleanups);
+    await migrateDatabase(urls.owner);
+    await work(urls.app);
+  } finally {
+    for (const cleanup of cleanups.reverse()) await cleanup();
+  }
+}

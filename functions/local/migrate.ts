@@ -1,0 +1,25 @@
+import process from "node:process";
+import { migrateDatabase } from "./database.ts";
+import { parse } from "./options.ts";
+import { Refusal, runProgram } from "./refusal.ts";
+
+const HELP = `npm run migrate -- [--dry-run]     brings the database of DATABASE_URL up to this program's migrations
+
+  --dry-run   says what would be applied and changes nothing
+  --help      this text
+
+The table of the Supabase CLI records what is applied, so this and "supabase db push" may be mixed.`;
+
+await runProgram(async () => {
+  const values = parse(process.argv.slice(2), {
+    "dry-run": { type: "boolean", default: false },
+    help: { type: "boolean", default: false },
+  });
+  if (values["help"]) return console.log(HELP);
+  const url = process.env["DATABASE_URL"];
+  if (!url) throw new Refusal("DATABASE_URL is not set: it names the database to migrate (the local stack migrates its own at the start)");
+  const dryRun = values["dry-run"] === true;
+  const applied = await migrateDatabase(url, { dryRun });
+  for (const { version, name } of applied) console.log(`${dryRun ? "would apply" : "applied"} ${version}_${name}`);
+  if (applied.length === 0) console.log("nothing to apply");
+});

@@ -1,0 +1,58 @@
+import { resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import type { ParseArgsConfig } from "node:util";
+import { Refusal } from "./refusal.ts";
+
+export const PROJECT_DIR = fileURLToPath(new URL("../../", import.meta.url));
+export const DEFAULT_DATA_DIR = resolve(PROJECT_DIR, ".innkeep");
+
+export interface StartOptions {
+  readonly port: number;
+  /** Null: a temporary one (with `ephemeral`). */
+  readonly dataDir: string | null;
+  readonly ephemeral: boolean;
+  readonly seed: "demo" | "none";
+}
+
+export const START_HELP = `npm start -- [options]     the whole stack: PostgreSQL, migrations, demo data, the API under Deno
+
+  --port N         where the API listens on 127.0.0.1 (8787)
+  --data DIR       data directory (.innkeep)
+  --ephemeral      keep nothing: a temporary data directory, or the empty DIR of --data, removed at the end
+  --seed demo|none 12 hotels with six months of usage (demo), or only plans and administrators (none)
+  --help           this text
+
+DATABASE_URL in the environment names another PostgreSQL (15 or newer) to use instead of the embedded one.
+DIR/local.json says where everything is and holds a token for each role.`;
+
+/** Answers null when help was asked for. */
+export function parseStartOptions(args: readonly string[]): StartOptions | null {
+  const values = parse(args, {
+    port: { type: "string", default: "8787" },
+    data: { type: "string" },
+    ephemeral: { type: "boolean", default: false },
+    seed: { type: "string", default: "demo" },
+    help: { type: "boolean", default: false },
+  });
+  if (values["help"]) return null;
+  const { port, data, ephemeral, seed } = values;
+  if (typeof port !== "string" || !/^\d{1,5}$/.test(port) || Number(port) < 1 || Number(port) > 65_535) {
+    throw new Refusal(`--port must be a number from 1 to 65535, not ${String(port)}`);
+  }
+  if (seed !== "demo" && seed !== "none") throw new Refusal(`--seed must be demo or none, not ${String(seed)}`);
+  const dataDir = typeof data === "string" && data !== "" ? resolve(data) : ephemeral ? null : DEFAULT_DATA_DIR;
+  return { port: Number(port), dataDir, ephemeral: ephemeral === true, seed };
+}
+
+export type OptionValues = Readonly<Record<string, string | boolean | undefined>>;
+
+/** `node:util` parseArgs with our words for its errors. */
+export function parse(args: readonly string[], options: NonNullable<ParseArgsConfig["options"]>): OptionValues {
+  try {
+    return parseArgs({ args: [...args], options, strict: true, allowPositionals: false }).values as OptionValues;
+  } catch (error) {
+    const message = error instanceof Error ? error.message.split(/[.\n] /)[0] : String(error);
+    throw new Refusal(`${message}; see --help`);
+  }
+}

@@ -1,0 +1,24 @@
+import { createServer } from "node:net";
+import type { AddressInfo } from "node:net";
+
+/** Whether a port of 127.0.0.1 can be listened on. */
+export function isPortFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const probe = createServer();
+    probe.once("error", () => resolve(false));
+    probe.listen(port, "127.0.0.1", () => probe.close(() => resolve(true)));
+  });
+}
+
+/** The preferred port when it is free, else one the system gives. */
+export async function freePort(preferred?: number): Promise<number> {
+  if (preferred !== undefined && await isPortFree(preferred)) return preferred;
+  return await new Promise((resolve, reject) => {
+    const probe = createServer();
+    probe.once("error", reject);
+    probe.listen(0, "127.0.0.1", () => {
+      const { port } = probe.address() as AddressInfo;
+      probe.close(() => resolve(port));
+    });
+  });
+}

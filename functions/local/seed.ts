@@ -1,0 +1,169 @@
+import { createContainer } from "../../shared/container.ts";
+import type { Services } from "../../shared/container.ts";
+import { ADMIN_ROLES } from "../../shared/entities/admin-user.ts";
+import { METRICS, usageRecord } from "../../shared/entities/usage-record.ts";
+import type { Metric } from "../../shared/entities/usage-record.ts";
+import { isoTime, systemClock } from "../../shared/kernel/clock.ts";
+import type { Clock } from "../../shared/kernel/clock.ts";
+import { systemContext } from "../../shared/kernel/context.ts";
+import { silentLogger } from "../../shared/kernel/logger.ts";
+import { Collection } from "../../shared/kv/collection.ts";
+import { keyOf } from "../../shared/kv/define.ts";
+import { postgresDriver } from "../../shared/kv/drivers/postgres.ts";
+import { createStore } from "../../shared/kv/sql-store.ts";
+import type { Mutation, Store } from "../../shared/kv/store.ts";
+import { addDays, addInterval, dayOf, periodEnd, periodOf, periodStart } from "../../shared/policies/periods.ts";
+import { limitOf, usagePercentage } from "../../shared/policies/usage.ts";
+import { HOTELS, usageOn } from "./hotels.ts";
+import type { Hotel } from "./hotels.ts";
+import { LOCAL_ADMINS } from "./people.ts";
+
+const MONTHS = 6;
+
+interface Seeding {
+  readonly store: Store;
+  /** The services as the program itself calls them, at an instant of the past. */
+  readonly at: (iso: string) => Services;
+  readonly nowMs: number;
+}
+
+interface SeedOptions {
+  readonly databaseUrl: string;
+  readonly demo: boolean;
+  /** False for a server of DATABASE_URL: what already holds data there is left as it is. */
+  readonly ownDatabase: boolean;
+  readonly say: (line: string) => void;
+}
+
+/**
+ * Plans, the administrators of `local.json`, and with `demo` the hotels. Every step looks first, so that a
+ * start after an interrupted one completes it. Answers the tenant that the local tenant tokens are for.
+ */
+export async function seedStack(options: SeedOptions): Promise<string | null> {
+  let atMs = systemClock.now();
+  const clock: Clock = { now: () => atMs };
+  const store = createStore(postgresDriver({ connectionString: options.databaseUrl, max: 4 }), { clock });
+  const container = createContainer({ store, clock, logger: silentLogger });
+  const seeding: Seeding = {
+    store,
+    nowMs: atMs,
+    at(iso) {
+      atMs = Date.parse(iso);
+      return container.services(systemContext(clock, "seed", "seed"));
+    },
+  };
+  try {
+    const present = isoTime(seeding.nowMs);
+    if (!options.ownDatabase && await store.count("audit") > 0) {
+      options.say("the database holds data, so nothing is seeded");
+      const demo = await seeding.at(present).TenantService.resolve(HOTELS[0]?.subdomain ?? "");
+      return demo?.id ?? null;
+    }
+    const opening = options.demo ? addDays(`${firstPeriod(seeding.nowMs)}-01T08:00:00.000Z`, -20) : present;
+    await seeding.at(opening).PlanService.seedDefaults();
+    await seedAdmins(seeding.at(opening));
+    options.say(options.demo ? "plans and administrators are there" : "plans and administrators are there, and no tenant (--seed none)");
+    if (!options.demo) return null;
+    const ids: string[] = [];
+    for (const [i, hotel] of HOTELS.entries()) ids.push(await seedHotel(seeding, hotel, addDays(opening, i + 1)));
+    options.say(`${HOTELS.length} hotels with ${MONTHS} months of usage are there`);
+    return ids[0] ?? null;
+  } finally {
+    await store.close();
+  }
+}
+
+async function seedAdmins({ AdminUserService }: Services): Promise<void> {
+  for (const role of ADMIN_ROLES) {
+    const { userId, email, name } = LOCAL_ADMINS[role];
+    if (!await AdminUserService.get(userId)) await AdminUserService.create({ userId, email, name, role });
+  }
+}
+
+/** A hotel's history: joined, perhaps upgraded, renewed this month, perhaps suspended or gone. */
+async function seedHotel(seeding: Seeding, hotel: Hotel, joined: string): Promise<string> {
+  const { nowMs } = seeding;
+  const { TenantService } = seeding.at(joined);
+  const found = await TenantService.resolve(hotel.subdomain);
+  const { id } = found ?? await TenantService.create({
+    name: hotel.name,
+    subdomain: hotel.subdomain,
+    region: hotel.region,
+    plan: hotel.upgradedFrom ?? hotel.plan,
+    owner: `owner@${hotel.subdomain}.example`,
+    ownerName: hotel.ownerName,
+    usagePercent: await currentPercentage(seeding, hotel),
+    ...(hotel.customDomain ? { customDomain: hotel.customDomain } : {}),
+    ...(hotel.plan === "Trial" ? { trialEndsAt: addDays(isoTime(nowMs), 9) } : {}),
+  });
+  if (hotel.upgradedFrom) await seeding.at(addDays(joined, 70)).TenantService.update(id, { plan: hotel.plan });
+  await seedUsage(seeding, hotel, id);
+  const start = `${periodOf(nowMs)}-01T00:00:00.000Z`;
+  if (hotel.plan !== "Trial") {
+    await seeding.at(start).SubscriptionService.put(id, {
+      currentPeriodStart: start,
+      currentPeriodEnd: addInterval(start, "monthly"),
+      paymentMethod: "card",
+    });
+  }
+  const ended = seeding.at(isoTime(nowMs));
+  if (hotel.ending === "suspended") await ended.TenantService.suspend(id, "The last two invoices are unpaid");
+  if (hotel.ending === "cancelled") await ended.TenantService.cancel(id);
+  return id;
+}
+
+/** Metering is not audited, so the months of one hotel are one commit of plain records. */
+async function seedUsage({ store, at, nowMs }: Seeding, hotel: Hotel, tenantId: string): Promise<void> {
+  const plan = await at(isoTime(nowMs)).PlanService.get(hotel.plan);
+  const records = new Collection(usageRecord, store);
+  const mutations: Mutation[] = periods(nowMs).flatMap((period) =>
+    METRICS.map((metric) => {
+      const daily = Object.fromEntries(daysOf(period, nowMs).map((day) => [day, usageOn(hotel, metric, day)]));
+      return records.set({
+        id: keyOf(usageRecord, { tenantId, metric, period }),
+        tenantId,
+        metric,
+        period,
+        current: total(metric, Object.values(daily)),
+        limit: plan && limitOf(plan.limits, metric),
+        daily,
+        createdAt: periodStart(period),
+        updatedAt: isoTime(nowMs),
+      });
+    })
+  );
+  await store.commit([], mutations);
+}
+
+/** The highest percentage over this month's metrics. */
+async function currentPercentage({ at, nowMs }: Seeding, hotel: Hotel): Promise<number> {
+  const plan = await at(isoTime(nowMs)).PlanService.get(hotel.plan);
+  const days = daysOf(periodOf(nowMs), nowMs);
+  const percentages = METRICS.map((metric) =>
+    usagePercentage(total(metric, days.map((day) => usageOn(hotel, metric, day))), plan && limitOf(plan.limits, metric))
+  );
+  return Math.max(...percentages);
+}
+
+/** A counter's month is the sum of its days; what is held is what was held last. */
+function total(metric: Metric, days: readonly number[]): number {
+  return metric === "bookings" || metric === "api_calls" ? days.reduce((sum, amount) => sum + amount, 0) : days.at(-1) ?? 0;
+}
+
+/** The last six months, oldest first; the last is the present one. */
+function periods(nowMs: number): string[] {
+  const [year = 0, month = 0] = periodOf(nowMs).split("-").map(Number);
+  return Array.from({ length: MONTHS }, (_, i) => isoTime(Date.UTC(year, month - MONTHS + i, 1)).slice(0, 7));
+}
+
+function firstPeriod(nowMs: number): string {
+  return periods(nowMs)[0] ?? periodOf(nowMs);
+}
+
+/** Its days up to today. */
+function daysOf(period: string, nowMs: number): string[] {
+  const last = Math.min(Date.parse(periodEnd(period)) - 1, nowMs);
+  const days: string[] = [];
+  for (let dayMs = Date.parse(periodStart(period)); dayMs <= last; dayMs += 86_400_000) days.push(dayOf(dayMs));
+  return days;
+}

@@ -1,0 +1,121 @@
+import { rm } from "node:fs/promises";
+import { relative } from "node:path";
+import process from "node:process";
+import { endOrphanedApi, startApi } from "./api-process.ts";
+import { openDataDirectory, temporaryDirectory } from "./data-directory.ts";
+import type { DataDirectory, LocalInfo } from "./data-directory.ts";
+import { embeddedUrls, migrateDatabase, prepareEmbedded, prepareExternal } from "./database.ts";
+import type { DatabaseUrls } from "./database.ts";
+import type { StartOptions } from "./options.ts";
+import { localTokens } from "./people.ts";
+import { freePort, isPortFree } from "./ports.ts";
+import { endOrphanedPostgres, ensureCluster, startPostgres } from "./postgres.ts";
+import { supervise } from "./processes.ts";
+import { Refusal } from "./refusal.ts";
+import { seedStack } from "./seed.ts";
+
+/** The running stack, stopped in the reverse order of its start. */
+export interface Stack {
+  readonly info: LocalInfo;
+  readonly dataDir: string;
+  stop(): Promise<void>;
+}
+
+export interface DatabaseContext {
+  readonly options: Pick<StartOptions, "ephemeral">;
+  /** `DATABASE_URL`, when another server is to be used. */
+  readonly externalUrl: string | undefined;
+  readonly say: (line: string) => void;
+}
+
+export interface StackContext extends DatabaseContext {
+  readonly options: StartOptions;
+  /** Asked between two steps: a Ctrl-C during the start. */
+  readonly isCancelled: () => boolean;
+}
+
+/** Boots everything. When a step fails, or the start is cancelled, what already runs is stopped first. */
+export async function startStack(context: StackContext): Promise<Stack | null> {
+  const { options, say } = context;
+  const path = options.dataDir ?? await temporaryDirectory();
+  const cleanups: (() => Promise<void>)[] = [];
+  const stop = async () => {
+    for (let cleanup = cleanups.pop(); cleanup; cleanup = cleanups.pop()) await cleanup();
+  };
+  try {
+    const directory = await openDataDirectory(path, { removeAtEnd: options.ephemeral });
+    cleanups.push(() => directory.release());
+    const info = await boot(directory, context, cleanups);
+    if (info) return { info, dataDir: path, stop };
+    await stop();
+    return null;
+  } catch (error) {
+    if (cleanups.length > 1) say("stopping what was started");
+    await stop();
+    if (options.dataDir === null) await rm(path, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+async function boot(directory: DataDirectory, context: StackContext, cleanups: (() => Promise<void>)[]): Promise<LocalInfo | null> {
+  const { options: { port }, say, isCancelled } = context;
+  const url = `http://127.0.0.1:${port}`;
+  await endOrphanedApi(directory);
+  if (!await isPortFree(port)) throw new Refusal(`port ${port} is taken by another program; choose another with --port`);
+  const urls = await bootDatabase(directory, context, cleanups);
+  if (isCancelled()) return null;
+  const applied = await migrateDatabase(urls.owner, { onApply: ({ version, name }) => say(`migration ${version}_${name}`) });
+  if (applied.length === 0) say("migrations are up to date");
+  if (isCancelled()) return null;
+  const tenantId = await seedOnce(directory, urls, context);
+  if (isCancelled()) return null;
+  const api = await supervise("the API", () => startApi({ directory, port, url, appDatabaseUrl: urls.app }), say);
+  cleanups.push(() => api.stop());
+  const { secrets } = directory;
+  const info: LocalInfo = {
+    url,
+    databaseUrl: urls.superuser,
+    jobsSecret: secrets.jobsSecret,
+    tokens: await localTokens(secrets, url, tenantId),
+    tenantId,
+  };
+  await directory.writeInfo(info);
+  return info;
+}
+
+/** The database alone; `bootstrap-admin` uses it when nothing runs. */
+export async function bootDatabase(
+  directory: DataDirectory,
+  context: DatabaseContext,
+  cleanups: (() => Promise<void>)[],
+): Promise<DatabaseUrls> {
+  const { options: { ephemeral }, externalUrl, say } = context;
+  if (externalUrl !== undefined) {
+    say(`using the PostgreSQL of DATABASE_URL (${new URL(externalUrl).host})`);
+    return await prepareExternal(externalUrl);
+  }
+  if (await endOrphanedPostgres(directory)) say("the last run was killed; PostgreSQL recovers from its log");
+  const port = await freePort(directory.marker.postgresPort);
+  await directory.updateMarker({ postgresPort: port });
+  if (directory.marker.seeded === undefined) say(`making a database in ${relative(process.cwd(), directory.path) || directory.path}`);
+  await ensureCluster(directory);
+  const postgres = await supervise("PostgreSQL", () => startPostgres({ directory, port, durable: !ephemeral }), say);
+  cleanups.push(() => postgres.stop());
+  say(`PostgreSQL listens on 127.0.0.1:${port}`);
+  const urls = embeddedUrls(port, directory.secrets);
+  await prepareEmbedded(urls, directory.secrets);
+  return urls;
+}
+
+/** Answers the demo tenant. A seed that was interrupted goes on where it stopped; one that is done is not repeated. */
+async function seedOnce(
+  directory: DataDirectory,
+  urls: DatabaseUrls,
+  { options: { seed }, externalUrl, say }: StackContext,
+): Promise<string | null> {
+  const { seeded } = directory.marker;
+  if (externalUrl === undefined && seeded) return seeded.tenantId;
+  const tenantId = await seedStack({ databaseUrl: urls.app, demo: seed === "demo", ownDatabase: externalUrl === undefined, say });
+  if (externalUrl === undefined) await directory.updateMarker({ seeded: { tenantId } });
+  return tenantId;
+}

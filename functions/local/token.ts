@@ -1,0 +1,69 @@
+import process from "node:process";
+import { resolve } from "node:path";
+import { ADMIN_ROLES } from "../../shared/entities/admin-user.ts";
+import type { AdminRole } from "../../shared/entities/admin-user.ts";
+import { peekDataDirectory } from "./data-directory.ts";
+import { DEFAULT_DATA_DIR, parse } from "./options.ts";
+import { TENANT_ROLES, tokenFor } from "./people.ts";
+import type { TenantRole, TokenSubject } from "./people.ts";
+import { Refusal, runProgram } from "./refusal.ts";
+
+const HELP = `npm run -s token -- --role R [options]     prints a JWT for the local stack, signed with its own key
+
+  --role R       of the platform: super_admin, admin, support, read_only
+                 of a tenant: owner, tenant_admin, staff, viewer (admin, too, beside --tenant)
+                 the names of local.json work as well: superAdmin, readOnly, tenantOwner, tenantStaff …
+  --tenant T     the tenant's id, for a tenant role; left out, the demo tenant
+  --user U       the user id (sub); left out, the local person of that role
+  --expires N    lifetime such as 90s, 15m, 1h (the default), 7d
+  --data DIR     data directory of the stack (.innkeep)
+  --help         this text`;
+
+const UNIT_SECONDS = { s: 1, m: 60, h: 3_600, d: 86_400 } as const;
+
+await runProgram(async () => {
+  const values = parse(process.argv.slice(2), {
+    role: { type: "string" },
+    tenant: { type: "string" },
+    user: { type: "string" },
+    expires: { type: "string", default: "1h" },
+    data: { type: "string", default: DEFAULT_DATA_DIR },
+    help: { type: "boolean", default: false },
+  });
+  if (values["help"]) return console.log(HELP);
+  const text = (name: string) => typeof values[name] === "string" && values[name] !== "" ? values[name] : undefined;
+  const { secrets, info } = await peekDataDirectory(resolve(text("data") ?? DEFAULT_DATA_DIR));
+  if (!info) throw new Refusal("the stack has not run in this data directory yet: run npm start once");
+  const subject = subjectOf(text("role"), text("tenant"), info.tenantId);
+  const user = text("user");
+  console.log(
+    await tokenFor(secrets, info.url, user === undefined ? subject : { ...subject, userId: user }, secondsOf(text("expires") ?? "1h")),
+  );
+});
+
+function subjectOf(given: string | undefined, tenant: string | undefined, demoTenant: string | null): TokenSubject {
+  const role = (given ?? "").replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+  const platformRole = ADMIN_ROLES.find((name) => name === role);
+  if (platformRole && !(platformRole === "admin" && tenant)) return platformSubject(platformRole, tenant);
+  const tenantRole = TENANT_ROLES.find((name) => name === role.replace(/^tenant_/, ""));
+  if (!tenantRole) {
+    throw new Refusal(`--role ${given ?? ""} is none of ${[...ADMIN_ROLES, "owner", "tenant_admin", "staff", "viewer"].join(", ")}`);
+  }
+  return tenantSubject(tenantRole, tenant ?? demoTenant);
+}
+
+function platformSubject(role: AdminRole, tenant: string | undefined): TokenSubject {
+  if (tenant) throw new Refusal(`${role} is a role of the platform and takes no --tenant`);
+  return { role, tenantId: null };
+}
+
+function tenantSubject(role: TenantRole, tenantId: string | null): TokenSubject {
+  if (!tenantId) throw new Refusal(`${role} is a role in a tenant, and there is no demo tenant: name one with --tenant`);
+  return { role, tenantId };
+}
+
+function secondsOf(text: string): number {
+  const [, count, unit] = /^([1-9]\d{0,6})([smhd])$/.exec(text) ?? [];
+  if (!count || !unit) throw new Refusal(`--expires must be a number and s, m, h or d, such as 15m; not ${text}`);
+  return Number(count) * UNIT_SECONDS[unit as keyof typeof UNIT_SECONDS];
+}
