@@ -67,6 +67,16 @@ export const incrementCases: Theme = (open) => {
     expect(await store.get("tally:c2")).toBeNull();
   });
 
+  test("U04: a gauge is set `to` a value in the same atomic step, within its bounds", async () => {
+    const { store } = open();
+    const gauge = (to: number, max?: number) => store.increment("tally:gauge", [{ path: ["n"], to, ...(max ? { max } : {}) }, { path: ["writes"], by: 1 }], fromZero);
+    expect((await gauge(40))?.value).toEqual({ n: 40, writes: 1 });
+    expect((await gauge(7))?.value).toEqual({ n: 7, writes: 2 });
+    expect(await codeOf(gauge(8, 7))).toBe("write_conflict");
+    await Promise.all(Array.from({ length: 20 }, (_, i) => gauge(i)));
+    expect((await store.get("tally:gauge"))?.value).toMatchObject({ writes: 22 });
+  });
+
   test("K06: decimals add exactly", async () => {
     const { store } = open();
     const add = (by: number) => store.increment("tally:decimal", [{ path: ["n"], by }], fromZero);
