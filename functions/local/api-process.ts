@@ -68,7 +68,7 @@ function environment({ directory, port, url, appDatabaseUrl }: ApiOptions): Reco
     name.startsWith("INNKEEP_") || name === "PATH" || name === "HOME" || name === "DENO_DIR"
   );
   return {
-    INNKEEP_BASE_DOMAIN: "localhost",
+    INNKEEP_BASE_DOMAIN: "innkeep.example",
     INNKEEP_CORS_ORIGINS: "http://localhost:3000,http://localhost:5173",
     ...Object.fromEntries(own.map(([name, value]) => [name, value ?? ""])),
     SUPABASE_URL: url,

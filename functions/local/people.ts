@@ -1,4 +1,5 @@
 import type { AdminRole } from "../../shared/entities/admin-user.ts";
+import type { TenantRole } from "../../shared/policies/scopes.ts";
 import type { LocalInfo, Secrets, TokenName } from "./data-directory.ts";
 import { signToken } from "./tokens.ts";
 
@@ -15,9 +16,6 @@ export const LOCAL_ADMINS: Readonly<Record<AdminRole, Person>> = {
   support: { userId: "local-support", email: "support@innkeep.example", name: "Sam Support" },
   read_only: { userId: "local-read-only", email: "read.only@innkeep.example", name: "Rae Reader" },
 };
-
-export const TENANT_ROLES = ["owner", "admin", "staff", "viewer"] as const;
-export type TenantRole = (typeof TENANT_ROLES)[number];
 
 export interface TokenSubject {
   readonly role: AdminRole | TenantRole;

@@ -2,10 +2,12 @@ import process from "node:process";
 import { resolve } from "node:path";
 import { ADMIN_ROLES } from "../../shared/entities/admin-user.ts";
 import type { AdminRole } from "../../shared/entities/admin-user.ts";
+import { TENANT_ROLES } from "../../shared/policies/scopes.ts";
+import type { TenantRole } from "../../shared/policies/scopes.ts";
 import { peekDataDirectory } from "./data-directory.ts";
 import { DEFAULT_DATA_DIR, parse } from "./options.ts";
-import { TENANT_ROLES, tokenFor } from "./people.ts";
-import type { TenantRole, TokenSubject } from "./people.ts";
+import { tokenFor } from "./people.ts";
+import type { TokenSubject } from "./people.ts";
 import { Refusal, runProgram } from "./refusal.ts";
 
 const HELP = `npm run -s token -- --role R [options]     prints a JWT for the local stack, signed with its own key
