@@ -1,8 +1,8 @@
 import type { z } from "zod";
 import type { Services } from "../../shared/container.ts";
 import type { ErrorCode } from "../../shared/kernel/errors.ts";
+import type { IfMatch } from "../../shared/kernel/version.ts";
 import type { Scope } from "../../shared/policies/scopes.ts";
-import type { IfMatch } from "./middleware/conditional.ts";
 import type { Caller } from "./middleware/authenticate.ts";
 import type { Reply } from "./reply.ts";
 

@@ -19,6 +19,11 @@ export function record<B extends Versioned>(body: B): Reply<200, B> {
   return { status: 200, body, version: body.version };
 }
 
+/** 200 with a counter, which has no version before its first use. */
+export function counter<B extends { readonly version: string | null }>(body: B): Reply<200, B> {
+  return body.version === null ? { status: 200, body } : { status: 200, body, version: body.version };
+}
+
 /** 201 with what was created, its ETag and where it is. */
 export function created<B extends Versioned>(body: B, location: string): Reply<201, B> {
   return { status: 201, body, version: body.version, location };

@@ -1,7 +1,6 @@
-/** Conditional requests (RFC 9110 §13). A version is a strong ETag: `"42"`. */
+import type { IfMatch } from "../../../shared/kernel/version.ts";
 
-/** What `If-Match` asks for: any existing record, or one of these versions. */
-export type IfMatch = "*" | readonly string[];
+/** Conditional requests (RFC 9110 §13). A version is a strong ETag: `"42"`. */
 
 export function etagOf(version: string): string {
   return `"${version}"`;

@@ -1,7 +1,11 @@
-import type { Container } from "../../../shared/container.ts";
-import { systemContext } from "../../../shared/kernel/context.ts";
+import { domainClaim, subdomainClaim } from "../../../shared/entities/claims.ts";
+import { tenant } from "../../../shared/entities/tenant.ts";
 import { errors, InnkeepError } from "../../../shared/kernel/errors.ts";
+import { keyOf } from "../../../shared/kv/define.ts";
 import { isSegment } from "../../../shared/kv/key.ts";
+import type { Store } from "../../../shared/kv/store.ts";
+import { domainProblem, normalizeHost, subdomainProblem } from "../../../shared/policies/hostnames.ts";
+import { forbiddenFields } from "../../../shared/policies/scopes.ts";
 import type { Route } from "../define-route.ts";
 import type { Caller } from "./authenticate.ts";
 
@@ -24,9 +28,9 @@ export interface HostRules {
  * credential asked for another by any source sees what it would see of a tenant that does not exist.
  */
 export async function resolveTenant(
-  caller: Caller, sources: TenantSources, rules: HostRules, container: Container, requestId: string,
+  caller: Caller, sources: TenantSources, rules: HostRules, store: Store,
 ): Promise<string | null> {
-  const byHost = await tenantOfHost(sources.host, rules, container, requestId);
+  const byHost = await claimedBy(sources.host, rules, store);
   const named = [shortId(sources.path), shortId(sources.query), shortId(sources.header), byHost].filter((id) => id !== undefined);
   if (caller.kind === "user") {
     const other = named.find((id) => id !== caller.tenantId);
@@ -35,14 +39,15 @@ export async function resolveTenant(
   }
   const outer = [shortId(sources.header), byHost].filter((id) => id !== undefined);
   const distinct = [...new Set([shortId(sources.path) ?? shortId(sources.query), ...outer].filter((id) => id !== undefined))];
-  if (caller.kind === "admin" && outer.length > 0) await assertReachable(distinct, container, requestId);
+  if (caller.kind === "admin" && outer.length > 0) await assertReachable(distinct, store);
   return distinct[0] ?? null;
 }
 
 /** A header or host names only a tenant that exists; two that exist and differ are a mistake worth naming. */
-async function assertReachable(ids: readonly string[], container: Container, requestId: string): Promise<void> {
-  const { TenantService } = container.services(systemContext(container.clock, requestId));
-  const found = await Promise.all(ids.map((id) => isSegment(id) ? TenantService.get(id) : null));
+async function assertReachable(ids: readonly string[], store: Store): Promise<void> {
+  const malformed = ids.find((id) => !isSegment(id));
+  if (malformed !== undefined) throw errors.notFound("tenant", malformed.slice(0, 200));
+  const found = await store.mget(ids.map((id) => keyOf(tenant, { id })));
   const missing = ids.find((_, i) => !found[i]);
   if (missing !== undefined) throw errors.notFound("tenant", missing);
   if (ids.length > 1) throw new InnkeepError("tenant_mismatch", "the path, X-Tenant-Id and host of this request name different tenants");
@@ -60,19 +65,36 @@ export function authorize(caller: Caller, route: Route): void {
   if (route.platformOnly && caller.kind !== "admin") throw new InnkeepError("forbidden", "this is for platform admins");
 }
 
-const NEVER_TENANTS = /^(localhost|[\d.]+|\[.*\])$|\.(localhost|supabase\.co|supabase\.red|supabase\.net)$/;
+/** Refuses a tenant's own user what in its records is the platform's, or its owner's, to change. */
+export function assertOwnFields(caller: Caller, kind: "tenant" | "subscription" | "usage", change: Readonly<Record<string, unknown>>): void {
+  if (caller.kind !== "user") return;
+  // A tenant reports what it uses; how much it may use is its plan's to say.
+  const forbidden = kind !== "usage" ? forbiddenFields(kind, caller.role, change) : change["limit"] === undefined ? [] : ["/limit"];
+  if (forbidden.length === 0) return;
+  const fields = forbidden.map((path) => ({ path, message: "is not yours to change", code: "forbidden" }));
+  throw new InnkeepError("forbidden", `not yours to change: ${forbidden.join(", ")}`, fields);
+}
 
-/** A subdomain of the base domain, or a custom domain, through the claims. An own or unknown host names no tenant. */
-async function tenantOfHost(
-  host: string | undefined, { baseDomain }: HostRules, container: Container, requestId: string,
-): Promise<string | undefined> {
-  const name = host?.toLowerCase().replace(/:\d+$/, "").replace(/\.$/, "");
-  if (!name || name === baseDomain || NEVER_TENANTS.test(name)) return undefined;
-  const { TenantService } = container.services(systemContext(container.clock, requestId));
-  const label = baseDomain && name.endsWith(`.${baseDomain}`) ? name.slice(0, -baseDomain.length - 1) : null;
-  if (label?.includes(".")) return undefined;
-  const found = await TenantService.resolve(label ?? name);
-  return found?.id;
+/** A host's tenant name: the label below the base domain, else a custom domain. Null for hosts that can name none. */
+export function nameOfHost(host: string, { baseDomain }: HostRules): { readonly subdomain: string } | { readonly domain: string } | null {
+  const name = normalizeHost(host);
+  if (name === baseDomain) return null;
+  if (baseDomain && name.endsWith(`.${baseDomain}`)) {
+    const subdomain = name.slice(0, -baseDomain.length - 1);
+    return subdomainProblem(subdomain) === null ? { subdomain } : null;
+  }
+  return PLATFORM_HOSTS.test(name) || domainProblem(name) !== null ? null : { domain: name };
+}
+
+/** Where Supabase serves functions from: never a tenant's, so no look-up. */
+const PLATFORM_HOSTS = /\.(supabase\.(co|red|net|com)|localhost)$/;
+
+async function claimedBy(host: string | undefined, rules: HostRules, store: Store): Promise<string | undefined> {
+  const name = host === undefined ? null : nameOfHost(host, rules);
+  if (!name) return undefined;
+  const key = "subdomain" in name ? keyOf(subdomainClaim, { label: name.subdomain }) : keyOf(domainClaim, { hostname: name.domain });
+  const claim = await store.get(key);
+  return claim ? subdomainClaim.schema.pick({ tenantId: true }).parse(claim.value).tenantId : undefined;
 }
 
 /** `tenant:tn_1` and `tn_1` name the same record. */

@@ -1,0 +1,85 @@
+import { z } from "zod";
+import { addDays } from "../../shared/policies/periods.ts";
+import type { AnyEntity } from "../../shared/kv/define.ts";
+import { type FilterParameter, filtersOf } from "../../shared/derive/list-filters.ts";
+import { isTimestamp } from "../../shared/kv/key.ts";
+import { LIMITS, type OrderBy } from "../../shared/kv/store.ts";
+import type { Filters, Pagination } from "../../shared/services/paging.ts";
+
+/** Query parameters are text: each schema checks the text and answers the value it stands for. */
+
+export function integer(min: number, max: number) {
+  return decimal(min, max, /^\d{1,9}$/).meta({ type: "integer", minimum: min, maximum: max });
+}
+
+export function decimal(min: number, max: number, form = /^\d{1,15}(\.\d{1,6})?$/) {
+  const inside = (text: unknown) => typeof text === "string" && form.test(text) && Number(text) >= min && Number(text) <= max;
+  return z.unknown().refine(inside, `must be a number from ${min} to ${max}`).transform(Number).meta({ type: "number", minimum: min, maximum: max });
+}
+
+export const flag = z.enum(["true", "false"]).transform((text) => text === "true").meta({ type: "boolean", enum: [true, false] });
+
+/** An instant; a bare day counts whole, so as an end it is the next midnight. */
+export function moment(bound: "from" | "to") {
+  const midnight = (text: string) => bound === "to" && isTimestamp(text) ? addDays(text, 1) : text;
+  return z.string().transform((text) => /^\d{4}-\d{2}-\d{2}$/.test(text) ? midnight(`${text}T00:00:00.000Z`) : text)
+    .refine(isTimestamp, "must be a day YYYY-MM-DD or a UTC instant YYYY-MM-DDTHH:mm:ss.sssZ")
+    .meta({ description: bound === "from" ? "At or after." : "Before; a bare day counts whole." });
+}
+
+export const pageParams = {
+  page: integer(1, LIMITS.offset).optional(),
+  limit: integer(1, 100).optional(),
+  cursor: z.string().min(1).max(4_000).optional().meta({ description: "From nextCursor of the page before; not with page." }),
+};
+
+/** `page` and `cursor` are two ways through one list; a page beyond the store's reach is refused. */
+export function checkPaging<S extends z.ZodObject>(schema: S): S {
+  return schema.check((payload) => {
+    const { page, limit = 20, cursor } = payload.value as { page?: number; limit?: number; cursor?: string };
+    const refuse = (path: string, message: string) => payload.issues.push({ code: "custom", input: payload.value, path: [path], message });
+    if (page !== undefined && cursor !== undefined) refuse("cursor", "goes without page");
+    if (page !== undefined && page * limit > LIMITS.offset) refuse("page", `reaches beyond record ${LIMITS.offset}; use the cursor`);
+  });
+}
+
+function filterOf({ type, values, bound }: FilterParameter): z.ZodType {
+  if (bound) return moment(bound).optional();
+  if (type === "boolean") return flag.transform((value) => [value]).optional();
+  const one = values ? z.enum(values as [string]) : z.string().min(1).max(512);
+  return z.string().min(1).max(4_000).transform((text) => text.split(",")).pipe(z.array(one).max(100))
+    .optional().meta({ description: values ? `Any of, by commas: ${values.join(", ")}.` : "One value, or several separated by commas: any of them." });
+}
+
+function sortOf(entity: AnyEntity) {
+  const allowed: readonly string[] = entity.sortable ?? [];
+  const rule = `some of ${allowed.join(", ")}, each at most once, with - for descending`;
+  return z.string().min(1).max(400)
+    .refine((text) => {
+      const fields = text.split(",").map((part) => part.replace(/^-/, ""));
+      return fields.every((field) => allowed.includes(field)) && new Set(fields).size === fields.length;
+    }, `must be ${rule}`)
+    .transform((text) => text.split(",").map((part): OrderBy => ({ field: part.replace(/^-/, ""), direction: part.startsWith("-") ? "desc" : "asc" })))
+    .optional().meta({ description: `By commas, ${rule}.` });
+}
+
+/** The parameters of an entity's list, from its declaration: filters, sort, search, page or cursor. Anything else is 400. */
+export function listQuery(entity: AnyEntity) {
+  const filters = Object.fromEntries(filtersOf(entity).map((filter) => [filter.name, filterOf(filter)]));
+  return checkPaging(z.strictObject({
+    ...filters,
+    ...(entity.searchable ? { search: z.string().min(1).max(200).optional() } : {}),
+    sort: sortOf(entity),
+    ...pageParams,
+  }));
+}
+
+/** A checked {@link listQuery} as the arguments every service's `list` takes. */
+export function listArguments(query: z.output<ReturnType<typeof listQuery>>): [Filters, readonly OrderBy[] | undefined, Pagination] {
+  const { sort, page, limit, cursor, ...filters } = query;
+  return [filters as Filters, sort, pagination({ page, limit, cursor })];
+}
+
+export function pagination(given: { page?: number | undefined; limit?: number | undefined; cursor?: string | undefined }): Pagination {
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+}

@@ -1,0 +1,31 @@
+import { z } from "zod";
+import type { Store } from "../../../shared/kv/store.ts";
+import { defineRoute, type Route } from "../define-route.ts";
+import { answer } from "../reply.ts";
+
+/** What a load balancer and a client generator ask; no credential. */
+export function systemRoutes(store: Store, document: () => Record<string, unknown>): Route[] {
+  return [
+    defineRoute({
+      method: "GET", path: "/health", operationId: "health", summary: "Whether the process answers; touches nothing", scope: "public",
+      responses: { 200: { description: "It does.", schema: z.object({ status: z.literal("ok") }) } },
+      handler: () => answer({ status: "ok" as const }),
+    }),
+    defineRoute({
+      method: "GET", path: "/ready", operationId: "ready", summary: "Whether the store answers", scope: "public",
+      errors: ["store_unavailable"],
+      responses: {
+        200: {
+          description: "It does; `migration` is its newest.",
+          schema: z.object({ status: z.literal("ready"), migration: z.string().nullable() }),
+        },
+      },
+      handler: async () => answer({ status: "ready" as const, migration: (await store.ping()).migration }),
+    }),
+    defineRoute({
+      method: "GET", path: "/openapi.json", operationId: "openapi", summary: "This API as OpenAPI 3.1", scope: "public",
+      responses: { 200: { description: "The file.", schema: z.looseObject({ openapi: z.string() }) } },
+      handler: () => answer({ openapi: "3.1.0", ...document() }),
+    }),
+  ];
+}

@@ -1,0 +1,134 @@
+import { afterAll, beforeAll, expect } from "vitest";
+import { createApi } from "../../../functions/api/app.ts";
+import type { Route } from "../../../functions/api/define-route.ts";
+import { createTokenVerifier } from "../../../shared/adapters/token-verifier.ts";
+import { type Container, createContainer, type Services } from "../../../shared/container.ts";
+import { ADMIN_ROLES, type AdminRole } from "../../../shared/entities/admin-user.ts";
+import { auditEntry } from "../../../shared/entities/audit-entry.ts";
+import type { TenantCreate } from "../../../shared/entities/tenant-input.ts";
+import { systemContext } from "../../../shared/kernel/context.ts";
+import { jsonLogger } from "../../../shared/kernel/logger.ts";
+import type { TenantRole } from "../../../shared/policies/scopes.ts";
+import type { StoredTenant } from "../../../shared/services/tenant-service.ts";
+import { freshStore, type OpenStore, type TestClock, testClock } from "../../support/store.ts";
+import { type Contract, contractOf } from "./contract.ts";
+import { AUDIENCE, ISSUER, makeSigner, type Signer } from "./tokens.ts";
+
+export interface Sent {
+  readonly token?: string | undefined;
+  /** Sent as JSON; `raw` is sent as it is. */
+  readonly json?: unknown;
+  readonly raw?: BodyInit;
+  readonly headers?: Record<string, string>;
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: Headers;
+  // deno-lint-ignore no-explicit-any -- a test reads what it expects to be there, and fails when it is not
+  readonly body: any;
+  readonly text: string;
+}
+
+export interface TestApi {
+  readonly routes: readonly Route[];
+  readonly contract: Contract;
+  readonly container: Container;
+  readonly services: Services;
+  readonly clock: TestClock;
+  readonly signer: Signer;
+  readonly open: OpenStore;
+  readonly logs: Record<string, unknown>[];
+  /** Sends a request to the app in process and holds the answer against the OpenAPI file. */
+  send(method: string, path: string, sent?: Sent): Promise<Answer>;
+  admin(role: AdminRole): string;
+  user(tenantId: string, role?: TenantRole, subject?: string): Promise<string>;
+  tenant(given?: Partial<TenantCreate>): Promise<StoredTenant>;
+  auditCount(): Promise<number>;
+}
+
+export interface ApiOptions {
+  readonly corsOrigins?: readonly string[];
+  readonly baseDomain?: string | null;
+}
+
+/** One app on a database of the test file's own, closed after it. */
+export function useApi(options: ApiOptions = {}): TestApi {
+  const holder: { api?: TestApi } = {};
+  beforeAll(async () => {
+    holder.api = await openApi(options);
+  });
+  afterAll(async () => {
+    await holder.api?.open.close();
+  });
+  return new Proxy({} as TestApi, {
+    get: (_, name) => {
+      if (!holder.api) throw new Error("the app is there from beforeAll on");
+      return holder.api[name as keyof TestApi];
+    },
+  });
+}
+
+async function openApi({ corsOrigins = ["https://admin.example"], baseDomain = "innkeep.example" }: ApiOptions): Promise<TestApi> {
+  const clock = testClock();
+  const open = await freshStore({ driver: "postgres", clock });
+  const logs: Record<string, unknown>[] = [];
+  const logger = jsonLogger((line) => logs.push(JSON.parse(line) as Record<string, unknown>), clock.now);
+  const container = createContainer({ store: open.store, clock, logger });
+  const signer = await makeSigner(clock);
+  const verifier = createTokenVerifier({ issuer: ISSUER, audience: AUDIENCE, jwks: signer.jwks, clock, fetch });
+  const { app, routes } = createApi({ container, verifier, config: { corsOrigins, baseDomain } });
+  const services = container.services(systemContext(clock));
+  await services.PlanService.seedDefaults();
+  const admins = new Map<AdminRole, string>();
+  for (const role of ADMIN_ROLES) {
+    await services.AdminUserService.create({ userId: `user-${role}`, email: `${role.replace("_", "-")}@innkeep.example`, name: role, role });
+    admins.set(role, await signer.sign(`user-${role}`));
+  }
+  const document = await (await app.request("/openapi.json")).json() as Record<string, unknown>;
+  const contract = contractOf(document);
+  let made = 0;
+  return {
+    routes, contract, container, services, clock, signer, open, logs,
+    send: async (method, path, sent = {}) => {
+      const answer = await request(app, method, path, sent);
+      contract.check(method, path, answer);
+      return answer;
+    },
+    admin: (role) => admins.get(role) ?? "",
+    user: (tenantId, role = "viewer", subject = `user-of-${tenantId}`) =>
+      signer.sign(subject, { email: "guest@hotel.example", app_metadata: { tenant_id: tenantId, tenant_role: role } }),
+    tenant: (given = {}) => {
+      made += 1;
+      return services.TenantService.create({
+        name: `Hotel ${made}`, subdomain: `hotel-${made}`, plan: "Pro", owner: "owner@hotel.example", ownerName: "Ada Auer", status: "active", ...given,
+      });
+    },
+    auditCount: () => open.store.count({ entity: auditEntry }),
+  };
+}
+
+type App = ReturnType<typeof createApi>["app"];
+
+async function request(app: App, method: string, path: string, { token, json, raw, headers = {} }: Sent): Promise<Answer> {
+  const body = raw ?? (json === undefined ? undefined : JSON.stringify(json));
+  const response = await app.request(path, {
+    method,
+    headers: {
+      ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+      ...(json === undefined ? {} : { "content-type": "application/json" }),
+      ...headers,
+    },
+    ...(body === undefined ? {} : { body }),
+  });
+  const text = await response.text();
+  const isJson = response.headers.get("content-type")?.includes("json");
+  return { status: response.status, headers: response.headers, text, body: isJson && text !== "" ? JSON.parse(text) : undefined };
+}
+
+/** A problem of this status and code, with all its standard members. */
+export function expectProblem(answer: Answer, status: number, code: string): void {
+  expect({ status: answer.status, code: answer.body?.code }, answer.text).toEqual({ status, code });
+  expect(answer.headers.get("content-type")).toBe("application/problem+json");
+  expect(answer.body.requestId).toBe(answer.headers.get("x-request-id"));
+}

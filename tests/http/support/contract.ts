@@ -1,0 +1,95 @@
+import { Ajv2020, type ValidateFunction } from "ajv/dist/2020.js";
+import formats from "ajv-formats";
+import { expect } from "vitest";
+import type { Answer } from "./api.ts";
+
+type Json = Record<string, unknown>;
+
+export interface Contract {
+  readonly document: Json;
+  /** Fails when the file does not document this answer: its status, media type, body and headers. */
+  check(method: string, path: string, answer: Answer): void;
+}
+
+/** Entities are documented open, since a newer version may have written more; what we write ourselves is all declared. */
+const ENTITIES = ["Tenant", "Plan", "Subscription", "AdminUser", "AuditEntry", "UsageRecord"];
+
+/** Holds answers against an OpenAPI file. */
+export function contractOf(document: Json): Contract {
+  const strict = structuredClone(document);
+  const schemas = at(strict, "components", "schemas");
+  for (const name of ENTITIES) at(schemas, name)["additionalProperties"] = false;
+  const ajv = new Ajv2020({ strict: false, allErrors: true });
+  formats.default(ajv);
+  ajv.addSchema(strict, "openapi");
+  const compiled = new Map<string, ValidateFunction>();
+  const validator = (ref: string) => {
+    const known = compiled.get(ref) ?? ajv.compile({ $ref: `openapi${ref}` });
+    compiled.set(ref, known);
+    return known;
+  };
+  const operations = operationsOf(document);
+  return {
+    document,
+    check: (method, path, answer) => {
+      const operation = operations.find((one) => one.matches(method, path));
+      const where = `${method} ${path} → ${answer.status} ${answer.text.slice(0, 400)}`;
+      checkCommonHeaders(answer, where);
+      if (answer.status >= 400) return checkBody(validator("#/components/schemas/Problem"), answer, method, where, operation?.responses);
+      if (!operation || method === "OPTIONS") return expect(answer.status, where).toBe(204);
+      const documented = operation.responses[answer.status];
+      expect(documented, `${where} is not documented`).toBeDefined();
+      for (const header of Object.keys(documented?.["headers"] ?? {})) {
+        if (header !== "Link" && !(header === "ETag" && answer.body?.version === null)) expect(answer.headers.has(header), `${where} lacks ${header}`).toBe(true);
+      }
+      const schema = documented?.["content"] ? at(documented, "content", "application/json", "schema")["$ref"] : undefined;
+      if (schema === undefined || method === "HEAD") return expect(answer.text, where).toBe("");
+      checkSchema(validator(String(schema)), answer, where);
+    },
+  };
+}
+
+interface Operation {
+  readonly responses: Record<string, Json>;
+  matches(method: string, path: string): boolean;
+}
+
+/** Literal paths before those with parameters, as a router takes them. */
+function operationsOf(document: Json): Operation[] {
+  const paths = Object.entries(at(document, "paths")).sort(([a], [b]) => Number(a.includes("{")) - Number(b.includes("{")));
+  return paths.flatMap(([path, methods]) => {
+    const pattern = new RegExp(`^(/functions/v1/api|/api)?${path.replaceAll(/\{\w+\}/g, "[^/]+").replaceAll(".", "\\.")}$`);
+    return Object.entries(methods as Json).map(([method, operation]) => ({
+      responses: at(operation as Json, "responses") as Record<string, Json>,
+      matches: (asked: string, url: string) =>
+        (asked === method.toUpperCase() || (asked === "HEAD" && method === "get")) && pattern.test(new URL(url, "http://localhost").pathname),
+    }));
+  });
+}
+
+function checkCommonHeaders({ headers }: Answer, where: string): void {
+  for (const name of ["x-request-id", "server-timing", "x-content-type-options", "content-security-policy", "cache-control", "referrer-policy"]) {
+    expect(headers.has(name), `${where} lacks ${name}`).toBe(true);
+  }
+}
+
+function checkBody(validate: ValidateFunction, answer: Answer, method: string, where: string, documented: Record<string, Json> | undefined): void {
+  if (documented && answer.status !== 405) expect(documented[answer.status], `${where}: this status is not documented`).toBeDefined();
+  const content = documented?.[answer.status];
+  if (content && answer.status !== 405) expect(String(content["description"]), where).toContain(`\`${method === "HEAD" ? "" : answer.body.code}`);
+  if (method === "HEAD") return;
+  expect(answer.headers.get("content-type"), where).toBe("application/problem+json");
+  checkSchema(validate, answer, where);
+  expect(answer.body.status, where).toBe(answer.status);
+  if (answer.status === 401) expect(answer.headers.get("www-authenticate"), where).toMatch(/^Bearer /);
+  if (answer.status === 405) expect(answer.headers.get("allow"), where).toBeTruthy();
+  if (answer.status === 503) expect(answer.headers.get("retry-after"), where).toMatch(/^\d+$/);
+}
+
+function checkSchema(validate: ValidateFunction, answer: Answer, where: string): void {
+  expect(validate(answer.body) || validate.errors, where).toBe(true);
+}
+
+function at(value: Json, ...path: string[]): Json {
+  return path.reduce((inner, name) => inner[name] as Json, value);
+}

@@ -1,0 +1,31 @@
+import { exportJWK, generateKeyPair, type JSONWebKeySet, type JWTPayload, SignJWT } from "jose";
+import type { Clock } from "../../../shared/kernel/clock.ts";
+
+export const ISSUER = "https://project.supabase.example/auth/v1";
+export const AUDIENCE = "authenticated";
+
+export interface Signer {
+  readonly jwks: JSONWebKeySet;
+  /** A Supabase Auth access token; `claims` override what it would have. */
+  sign(subject: string, claims?: JWTPayload): Promise<string>;
+}
+
+/** A signing key made here and now; nothing is stored. */
+export async function makeSigner(clock: Clock, alg: "ES256" | "RS256" = "ES256", kid = "test-key"): Promise<Signer> {
+  const { publicKey, privateKey } = await generateKeyPair(alg, { extractable: true });
+  const jwks = { keys: [{ ...await exportJWK(publicKey), kid, alg, use: "sig" }] };
+  return {
+    jwks,
+    sign: (subject, claims = {}) => {
+      const now = Math.floor(clock.now() / 1_000);
+      const payload = { iss: ISSUER, aud: AUDIENCE, iat: now, exp: now + 3_600, sub: subject, role: "authenticated", ...claims };
+      return new SignJWT(payload).setProtectedHeader({ alg, kid, typ: "JWT" }).sign(privateKey);
+    },
+  };
+}
+
+/** What a token looks like that says it needs no signature. */
+export function unsigned(payload: JWTPayload, header: Record<string, unknown> = { alg: "none", typ: "JWT" }): string {
+  const encode = (part: unknown) => Buffer.from(JSON.stringify(part)).toString("base64url");
+  return `${encode(header)}.${encode(payload)}.`;
+}
