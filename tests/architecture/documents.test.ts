@@ -1,0 +1,49 @@
+import { describe, expect, test } from "vitest";
+import { dataModelDocument, errorsDocument } from "../../shared/derive/documents.ts";
+import { declaredSql } from "../../shared/derive/schema-sql.ts";
+import { registry } from "../../shared/entities/registry.ts";
+import { ERROR_KINDS } from "../../shared/kernel/errors.ts";
+import { filesBelow, read } from "./sources.ts";
+
+describe("documents", () => {
+  test.each([
+    ["docs/data-model.md", "npm run docs", dataModelDocument(registry)],
+    ["docs/errors.md", "npm run docs", errorsDocument()],
+    ["supabase/schemas/20_declared.sql", "npm run schema", declaredSql(registry)],
+  ])("%s is fresh (else: %s)", (path, _, text) => {
+    expect(read(path)).toBe(text);
+  });
+
+  test("every link between the pages leads somewhere", () => {
+    const pages = ["README.md", ...filesBelow("docs").filter((path) => path.endsWith(".md"))];
+    const broken = pages.flatMap((page) => {
+      const folder = page.includes("/") ? page.slice(0, page.lastIndexOf("/") + 1) : "";
+      return [...read(page).matchAll(/\]\(([\w./-]+)(#[\w-]+)?\)/g)].map(([, target]) => `${folder}${target}`).filter((target) =>
+        !exists(target)
+      ).map((target) => `${page}: ${target}`);
+    });
+    expect(broken).toEqual([]);
+  });
+
+  test("the files and folders that prose names exist", () => {
+    const pages = ["README.md", "docs/architecture.md", "docs/adding-an-entity.md", "docs/operations.md", "docs/frontend.md"];
+    const named = pages.flatMap((page) =>
+      [...read(page).matchAll(/`((?:shared|functions|supabase|tests|docs)\/[\w./-]+)`/g)].map(([, path]) => `${page}: ${path}`)
+    );
+    expect(named.filter((mention) => !exists(mention.replace(/^.*: /, "").replace(/\/$/, "")))).toEqual([]);
+  });
+
+  test("an error code that the on-call page names is in the table", () => {
+    const named = [...read("docs/operations.md").matchAll(/`([a-z]+_[a-z_]+)`/g)].map(([, code]) => code ?? "");
+    const others = new Set(["service_role", "super_admin", "pg_trgm", "app_metadata", "user_metadata"]);
+    expect(named.filter((code) => !Object.hasOwn(ERROR_KINDS, code) && !others.has(code))).toEqual([]);
+  });
+});
+
+const everything = new Set(
+  ["docs", "functions", "shared", "supabase", "tests"].flatMap((folder) => filesBelow(folder)).concat("README.md"),
+);
+
+function exists(path: string): boolean {
+  return everything.has(path) || [...everything].some((file) => file.startsWith(`${path}/`));
+}
