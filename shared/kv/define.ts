@@ -7,7 +7,9 @@ import type { FieldName } from "./fields.ts";
 type Params<K extends string> = K extends `${string}{${infer P}}${infer Rest}` ? P | Params<Rest> : never;
 /** Those that are fields of the record: `{~nonce}` is free, `{tenantId?}` may be absent. */
 type FieldParam<P extends string> = P extends `~${string}` ? never : P extends `${infer N}?` ? N : P;
-type MissingParam<K extends string, R> = Exclude<FieldParam<Params<K>>, keyof R>;
+/** The declared fields: the record's own type is open, and would take any name. */
+type FieldOf<S extends z.ZodObject> = keyof S["shape"] & string;
+type MissingParam<K extends string, S extends z.ZodObject> = Exclude<FieldParam<Params<K>>, FieldOf<S>>;
 
 /** What happens to a record when the tenant that owns it is deleted. */
 export type WhenOwnerGoes = "delete" | "keep";
@@ -25,17 +27,17 @@ export interface Entity<S extends z.ZodObject = z.ZodObject, K extends string = 
   readonly owner: "platform" | "tenant" | "self";
   readonly whenOwnerGoes?: WhenOwnerGoes | ((record: z.output<S>) => WhenOwnerGoes);
   /** Default retention: so many days after the instant in field `after`. */
-  readonly retention?: { readonly days: number; readonly after: keyof z.output<S> & string };
-  readonly filterable?: readonly (keyof z.output<S> & FieldName)[];
-  readonly sortable?: readonly (keyof z.output<S> & FieldName)[];
+  readonly retention?: { readonly days: number; readonly after: FieldOf<S> };
+  readonly filterable?: readonly (FieldOf<S> & FieldName)[];
+  readonly sortable?: readonly (FieldOf<S> & FieldName)[];
   /** Fields of the case- and accent-insensitive substring search. */
-  readonly searchable?: readonly (keyof z.output<S> & string)[];
+  readonly searchable?: readonly FieldOf<S>[];
   /** B-trees over (these, key), partial to the entity's keys; `@owner` is the owning tenant. */
-  readonly indexes?: readonly (readonly ((keyof z.output<S> & FieldName) | "@owner")[])[];
+  readonly indexes?: readonly (readonly ((FieldOf<S> & FieldName) | "@owner")[])[];
   /** Counts (and one exact sum) kept by a trigger in the writing transaction. */
-  readonly rollup?: { readonly groupBy: readonly (keyof z.output<S> & FieldName)[]; readonly sum?: keyof z.output<S> & FieldName };
+  readonly rollup?: { readonly groupBy: readonly (FieldOf<S> & FieldName)[]; readonly sum?: FieldOf<S> & FieldName };
   /** Never leave in a log, an audit entry, an export or the kv view. */
-  readonly secrets?: readonly (keyof z.output<S> & string)[];
+  readonly secrets?: readonly FieldOf<S>[];
   /** Tenants may read the platform's records of this entity. */
   readonly readableByTenants?: boolean;
   /** Hot counters live apart: no index but the key. */
@@ -59,7 +61,7 @@ export type KeyParamsOf<E> = E extends { readonly key: infer K extends string }
 
 /** Declares an entity. A key parameter or field the schema lacks does not compile. */
 export function defineEntity<const S extends z.ZodObject, const K extends string>(
-  entity: Entity<S, K> & (MissingParam<K, z.output<S>> extends never ? unknown : { key: `the schema lacks ${MissingParam<K, z.output<S>>}` }),
+  entity: Entity<S, K> & (MissingParam<K, S> extends never ? unknown : { key: `the schema lacks ${MissingParam<K, S>}` }),
 ): Entity<S, K> {
   return entity;
 }
