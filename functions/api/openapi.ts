@@ -82,10 +82,9 @@ function parametersOf(route: Route): Json[] {
   return [...inPath, ...inQuery, ...conditional, ...(route.scope === "public" ? [] : [parameter("TenantId")]), parameter("RequestId")];
 }
 
-/** Whether the route deals in one record that has an ETag. */
+/** Whether the route reads or changes one record that has an ETag. */
 function versioned(route: Route): boolean {
-  if (route.method === "POST") return false;
-  return route.method !== "GET" || hasVersion(route.responses[200]?.schema);
+  return route.method === "DELETE" || hasVersion(route.responses[200]?.schema);
 }
 
 function hasVersion(schema: z.ZodType | undefined): boolean {

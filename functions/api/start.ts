@@ -1,0 +1,51 @@
+import { createTokenVerifier } from "../../shared/adapters/token-verifier.ts";
+import type { Config } from "../../shared/config.ts";
+import { type Container, createContainer } from "../../shared/container.ts";
+import type { Clock } from "../../shared/kernel/clock.ts";
+import { systemContext } from "../../shared/kernel/context.ts";
+import { isInnkeepError } from "../../shared/kernel/errors.ts";
+import { jsonLogger, type Logger } from "../../shared/kernel/logger.ts";
+import { postgresDriver } from "../../shared/kv/drivers/postgres.ts";
+import { supabaseDriver } from "../../shared/kv/drivers/supabase.ts";
+import { createStore } from "../../shared/kv/sql-store.ts";
+import type { Fetch } from "../../shared/ports.ts";
+import { createApp } from "./app.ts";
+
+export interface Surroundings {
+  readonly clock: Clock;
+  readonly fetch: Fetch;
+  /** Takes one line of the log. */
+  readonly write: (line: string) => void;
+}
+
+/** The API a configuration describes. Connects to nothing: database, keys and libraries wait for the first request. */
+export function apiOf(config: Config, { clock, fetch, write }: Surroundings): ReturnType<typeof createApp> {
+  const logger = fromLevel(jsonLogger(write, () => clock.now()), config.logLevel);
+  const container = createContainer({ store: createStore(driverOf(config.database), { clock }), clock, logger });
+  if (config.bootstrapAdmin) void bootstrap(container, config.bootstrapAdmin);
+  return createApp({ container, verifier: createTokenVerifier({ ...config.jwt, clock, fetch }), config });
+}
+
+function driverOf(database: Config["database"]) {
+  if (database.driver === "supabase") return supabaseDriver({ url: database.url, serviceKey: database.key });
+  const { connectionString, prepare, maxConnections, statementTimeoutMs } = database;
+  return postgresDriver({ connectionString, prepare, max: maxConnections, statementTimeoutMs });
+}
+
+function fromLevel(logger: Logger, level: Config["logLevel"]): Logger {
+  const silent = () => undefined;
+  return { ...logger, ...(level === "info" ? {} : { info: silent }), ...(level === "error" ? { warn: silent } : {}) };
+}
+
+/** The first super_admin from the environment, with the shipped plans; closed as soon as there is one. */
+async function bootstrap(container: Container, admin: NonNullable<Config["bootstrapAdmin"]>): Promise<void> {
+  const { AdminUserService, PlanService } = container.services(systemContext(container.clock, "bootstrap", "bootstrap"));
+  try {
+    await AdminUserService.bootstrap(admin);
+    await PlanService.seedDefaults();
+    container.logger.info("bootstrapped", { userId: admin.userId });
+  } catch (error) {
+    if (isInnkeepError(error, "bootstrap_closed")) return;
+    container.logger.error("bootstrap_failed", { error: error instanceof Error ? error.message : String(error) });
+  }
+}
