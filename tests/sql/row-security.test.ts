@@ -114,6 +114,25 @@ test("R07: within one transaction nothing of a call's tenant is left for the nex
   await client.end();
 });
 
+test("K29: a session cannot slip a prepared statement or a temporary function of its own under a door", async () => {
+  const [honest, hostile] = [new pg.Client({ connectionString: opened.database.appUrl }), new pg.Client({ connectionString: opened.database.appUrl })];
+  await Promise.all([honest.connect(), hostile.connect()]);
+  const page = { shape: "[1]", start: "note:", end: "note;", where: [], order: [], reverse: false, limit: 21, want: 5 };
+  const doors = ["kv_query($1, now())", "kv_tenant_query('tn_a', $1, now())"];
+  for (const door of doors) await honest.query(`select * from public.${door}`, [JSON.stringify(page)]);
+  const { rows: names } = await honest.query<{ name: string }>("select name from pg_prepared_statements where from_sql");
+  // Whoever the statement runs as is what the attacker becomes.
+  for (const { name } of names) {
+    await hostile.query(`prepare "${name}" (jsonb, timestamptz) as
+      select current_user::text, '{}'::jsonb, '1', null::text, now(), now(), null::timestamptz, '[]'::jsonb`);
+  }
+  for (const door of doors) {
+    const { rows } = await hostile.query<{ key: string }>(`select key from public.${door}`, [JSON.stringify(page)]);
+    expect(rows.filter(({ key }) => !key.startsWith("note:"))).toEqual([]);
+  }
+  await Promise.all([honest.end(), hostile.end()]);
+});
+
 test("R08: with no tenant set, the policies show 0 rows on every table and raise no error", async () => {
   for (const table of ["entries", "counters", "owners", "chains"]) {
     expect([table, rowsOf(await asTenant(null, `select * from kv.${table} where ${table === "entries" ? "key not like 'plan:%'" : "true"}`))]).toEqual([table, 0]);
