@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { mkdir, mkdtemp, open, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, open, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -56,14 +56,20 @@ export interface DataDirectory {
   release(): Promise<void>;
 }
 
-export function temporaryDirectory(): Promise<string> {
-  return mkdtemp(join(tmpdir(), "innkeep-"));
+export async function temporaryDirectory(): Promise<string> {
+  const path = await mkdtemp(join(tmpdir(), "innkeep-"));
+  await chmod(path, directoryMode());
+  return path;
+}
+
+/** As root, PostgreSQL runs as another user, which has to get through to its own folder. */
+function directoryMode(): number {
+  return process.getuid?.() === 0 ? 0o755 : 0o700;
 }
 
 /** Opens, or lays out, a data directory for this process alone. A foreign, older or used one is refused untouched. */
 export async function openDataDirectory(path: string, options: { readonly removeAtEnd?: boolean } = {}): Promise<DataDirectory> {
-  // As root, PostgreSQL runs as another user, which has to get through to its own folder.
-  await mkdir(path, { recursive: true, mode: process.getuid?.() === 0 ? 0o755 : 0o700 }).catch((error: Error) => {
+  await mkdir(path, { recursive: true, mode: directoryMode() }).catch((error: Error) => {
     throw new Refusal(`${path} cannot be a data directory: ${error.message}`);
   });
   let marker = await readMarker(path);

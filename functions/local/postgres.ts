@@ -51,12 +51,14 @@ export async function ensureCluster(directory: DataDirectory): Promise<void> {
   const draft = join(directory.path, "postgres.new");
   const passwordFile = join(directory.path, "initdb.password");
   const user = await userFor(null);
+  const programs = await findPrograms();
+  await Promise.all([assertEnterable(draft, user), assertEnterable(programs, user)]);
   await rm(draft, { recursive: true, force: true });
   await mkdir(draft, { mode: 0o700 });
   await writeFile(passwordFile, directory.secrets.superuserPassword, { mode: 0o600 });
   if (user) await Promise.all([chown(draft, user.uid, user.gid), chown(passwordFile, user.uid, user.gid)]);
   try {
-    await runInitdb(join(await findPrograms(), "initdb"), [
+    await runInitdb(join(programs, "initdb"), [
       `--pgdata=${draft}`,
       `--pwfile=${passwordFile}`,
       "--username=postgres",
@@ -78,7 +80,7 @@ async function runInitdb(program: string, args: readonly string[], user: SystemU
   });
   const errors = collect(child);
   const code = await new Promise<number | null>((resolve, reject) => child.once("error", reject).once("exit", resolve));
-  if (code !== 0) throw new Refusal(`PostgreSQL's initdb failed${unreachable(user)}:\n${errors()}`);
+  if (code !== 0) throw new Refusal(`PostgreSQL's initdb failed:\n${errors()}`);
 }
 
 /** Starts the server on an existing cluster and waits until it takes connections. */
@@ -163,8 +165,17 @@ async function userFor(data: string | null): Promise<SystemUser | null> {
   return { uid: Number(account[2]), gid: Number(account[3]) };
 }
 
-function unreachable(user: SystemUser | null): string {
-  return user ? ` (as root it runs as user ${user.uid}, who must be able to enter the data directory and this project's folder)` : "";
+/** Names the folder on the way that the server's user may not enter, which PostgreSQL itself reports unclearly. */
+async function assertEnterable(path: string, user: SystemUser | null): Promise<void> {
+  if (!user) return;
+  for (let folder = dirname(path); folder !== dirname(folder); folder = dirname(folder)) {
+    const { mode, uid } = await stat(folder);
+    if (mode & 0o001 || (uid === user.uid && mode & 0o100)) continue;
+    throw new Refusal(
+      `as root, PostgreSQL runs as another user, and that one may not enter ${folder}: start as an ordinary user, ` +
+        `or keep project and data (--data) in folders that everyone may enter`,
+    );
+  }
 }
 
 function collect(child: ChildProcess): () => string {

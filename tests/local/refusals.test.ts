@@ -1,0 +1,81 @@
+import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import { afterEach, describe, expect, test } from "vitest";
+import { cleanUp, finish, runLocal, temporaryFolder } from "./stack.ts";
+
+afterEach(cleanUp);
+
+async function refusal(...args: readonly string[]): Promise<string> {
+  const { code, output } = await finish(runLocal("start", args));
+  expect(code).toBe(1);
+  expect(output).not.toMatch(/\n\s+at /);
+  return output;
+}
+
+describe("npm start refuses clearly", () => {
+  test("an option it does not know, and values it cannot use", async () => {
+    expect(await refusal("--prot", "9000")).toContain("innkeep: Unknown option '--prot'");
+    expect(await refusal("--port", "eighty")).toContain("--port must be a number from 1 to 65535, not eighty");
+    expect(await refusal("--seed", "everything")).toContain("--seed must be demo or none");
+  });
+
+  test("a directory that is not its own, and touches nothing in it", async () => {
+    const folder = await temporaryFolder();
+    await writeFile(join(folder, "thesis.txt"), "years of work");
+    expect(await refusal("--data", folder)).toContain(`${folder} is not empty and not an Innkeep data directory (it has thesis.txt)`);
+    expect(await readdir(folder)).toEqual(["thesis.txt"]);
+  });
+
+  test("the data of another PostgreSQL, and says what to do", async () => {
+    const folder = await temporaryFolder();
+    await writeFile(join(folder, "innkeep.json"), JSON.stringify({ format: 1, postgres: 17 }));
+    await mkdir(join(folder, "postgres"));
+    await writeFile(join(folder, "postgres", "PG_VERSION"), "17\n");
+    const message = await refusal("--data", folder);
+    expect(message).toContain("holds the data of PostgreSQL 17, and this Innkeep runs 18");
+    expect(message).toContain(`mv ${folder} ${folder}.old`);
+    expect((await readdir(folder)).sort()).toEqual(["innkeep.json", "postgres"]);
+  });
+
+  test("a directory that a newer Innkeep made", async () => {
+    const folder = await temporaryFolder();
+    await writeFile(join(folder, "innkeep.json"), JSON.stringify({ format: 2, postgres: 18 }));
+    expect(await refusal("--data", folder)).toContain("was made by a newer Innkeep");
+  });
+
+  test("a port that is taken, before anything is made", async () => {
+    const folder = await temporaryFolder();
+    const other = createServer();
+    await new Promise<void>((resolve) => other.listen(0, "127.0.0.1", resolve));
+    const { port } = other.address() as AddressInfo;
+    const message = await refusal("--data", join(folder, "data"), "--port", String(port));
+    expect(message).toContain(`port ${port} is taken by another program; choose another with --port`);
+    expect(await readdir(join(folder, "data"))).not.toContain("postgres");
+    await new Promise((resolve) => other.close(resolve));
+  });
+
+  test("to remove a directory that holds data at the end", async () => {
+    const folder = await temporaryFolder();
+    await writeFile(join(folder, "innkeep.json"), JSON.stringify({ format: 1, postgres: 18 }));
+    expect(await refusal("--data", folder, "--ephemeral")).toContain("--ephemeral removes its directory at the end");
+    expect(await readFile(join(folder, "innkeep.json"), "utf8")).toContain("18");
+  });
+
+  test("a database that does not answer", async () => {
+    const folder = await temporaryFolder();
+    const { code, output } = await finish(
+      runLocal("start", ["--data", folder], { DATABASE_URL: "postgres://nobody:secret-word@127.0.0.1:1/none" }),
+    );
+    expect(code).toBe(1);
+    expect(output).toContain("cannot connect to PostgreSQL at 127.0.0.1:1");
+    expect(output).not.toContain("secret-word");
+  });
+
+  test.each(["start", "token", "migrate", "bootstrap-admin"])("%s --help explains itself and does nothing", async (name) => {
+    const { code, output } = await finish(runLocal(name, ["--help"]));
+    expect(code).toBe(0);
+    expect(output).toContain("--help");
+  });
+});

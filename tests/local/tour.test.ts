@@ -1,0 +1,108 @@
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { decodeJwt } from "jose";
+import { call, cleanUp, finish, run, runLocal, startStack, temporaryFolder } from "./stack.ts";
+import type { Stack } from "./stack.ts";
+import { tourSteps } from "./readme.ts";
+
+let dataDir: string;
+let stack: Stack;
+
+beforeAll(async () => {
+  dataDir = join(await temporaryFolder(), "data");
+  stack = await startStack(dataDir, ["--ephemeral"]);
+});
+afterAll(cleanUp);
+
+const BREAK = "-----8<-----";
+
+describe("the README", () => {
+  test("every command of the tour gives what its arrow says", async () => {
+    const steps = tourSteps();
+    expect(steps.length).toBeGreaterThan(15);
+    // One shell for the whole tour, as a reader has; only the address and the data directory differ.
+    const script = steps.map(({ script }) => script).join(`echo; echo '${BREAK}'\n`)
+      .replaceAll("http://127.0.0.1:8787", stack.info.url).replaceAll("run -s token --", `run -s token -- --data '${dataDir}'`);
+    const { code, output } = await finish(run("bash", ["-euo", "pipefail", "-c", script]));
+    const outputs = output.split(BREAK);
+    expect(code, output).toBe(0);
+    for (const [i, { script, expected }] of steps.entries()) {
+      for (const text of expected) expect(outputs[i], script).toContain(text);
+    }
+  });
+
+  test("the curl that the start prints works as pasted", async () => {
+    const [command = ""] = /^ {2}curl .*$/m.exec(stack.output()) ?? [];
+    const { output } = await finish(run("bash", ["-c", command]));
+    expect(JSON.parse(output)).toMatchObject({ pagination: { limit: 3, total: 12 } });
+  });
+});
+
+describe("tokens", () => {
+  async function token(...args: readonly string[]) {
+    return await finish(runLocal("token", ["--data", dataDir, ...args]));
+  }
+
+  test("of every role in local.json the API knows what it is", async () => {
+    const roles = Object.entries(stack.info.tokens).map(async ([name, value]) => {
+      const response = await fetch(`${stack.info.url}/v1/me`, { headers: { authorization: `Bearer ${value}` } });
+      return [name, response.status];
+    });
+    expect(Object.fromEntries(await Promise.all(roles))).toEqual({
+      superAdmin: 200,
+      admin: 200,
+      support: 200,
+      readOnly: 200,
+      tenantOwner: 200,
+      tenantStaff: 200,
+      tenantViewer: 200,
+    });
+  });
+
+  test("are printed for a role, a tenant, a user and a lifetime", async () => {
+    const { code, output } = await token("--role", "staff", "--tenant", "tn_elsewhere", "--user", "u-7", "--expires", "15m");
+    expect(code).toBe(0);
+    const claims = decodeJwt(output.trim());
+    expect(claims).toMatchObject({
+      sub: "u-7",
+      aud: "authenticated",
+      iss: `${stack.info.url}/auth/v1`,
+      app_metadata: { tenant_id: "tn_elsewhere", tenant_role: "staff" },
+    });
+    expect((claims.exp ?? 0) - (claims.iat ?? 0)).toBe(900);
+  });
+
+  test.each([
+    ["super_admin", "local-super-admin", undefined],
+    ["readOnly", "local-read-only", undefined],
+    ["admin", "local-admin", undefined],
+    ["tenantOwner", "local-tenant-owner", "owner"],
+    ["tenant_admin", "local-tenant-admin", "admin"],
+  ])("--role %s is %s", async (role, subject, tenantRole) => {
+    const claims = decodeJwt((await token("--role", role)).output.trim());
+    expect(claims.sub).toBe(subject);
+    expect((claims["app_metadata"] as { readonly tenant_role?: string }).tenant_role).toBe(tenantRole);
+  });
+
+  test.each([
+    [["--role", "emperor"], "--role emperor is none of super_admin, admin, support, read_only, owner, tenant_admin, staff, viewer"],
+    [["--role", "support", "--tenant", "tn_1"], "support is a role of the platform and takes no --tenant"],
+    [["--role", "admin", "--expires", "soon"], "--expires must be a number and s, m, h or d"],
+  ])("%j is refused", async (args, message) => {
+    expect(await token(...args)).toMatchObject({ code: 1, output: expect.stringContaining(message) });
+  });
+});
+
+test("O01: 64 callers at once through the API under Deno add up exactly", async () => {
+  const path = `/v1/tenants/${String(stack.info.tenantId)}/usage/bookings`;
+  const period = "2031-01";
+  const calls = 40;
+  const caller = async () => {
+    const statuses = new Set<number>();
+    for (let i = 0; i < calls; i++) statuses.add((await call(stack.info, "POST", `${path}/increment`, { amount: 1, period })).status);
+    return [...statuses];
+  };
+  const statuses = await Promise.all(Array.from({ length: 64 }, caller));
+  expect(statuses).toEqual(Array.from({ length: 64 }, () => [200]));
+  expect(await call(stack.info, "GET", `${path}?period=${period}`)).toMatchObject({ body: { current: 64 * calls } });
+});
