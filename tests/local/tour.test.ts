@@ -1,9 +1,9 @@
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { decodeJwt } from "jose";
-import { call, cleanUp, finish, run, runLocal, startStack, temporaryFolder } from "./stack.ts";
+import { cleanUp, finish, run, runLocal, startStack, temporaryFolder } from "./stack.ts";
 import type { Stack } from "./stack.ts";
-import { tourSteps } from "./readme.ts";
+import { expectExactCount, expectTourToHold } from "./flows.ts";
 
 let dataDir: string;
 let stack: Stack;
@@ -14,22 +14,8 @@ beforeAll(async () => {
 });
 afterAll(cleanUp);
 
-const BREAK = "-----8<-----";
-
 describe("the README", () => {
-  test("every command of the tour gives what its arrow says", async () => {
-    const steps = tourSteps();
-    expect(steps.length).toBeGreaterThan(15);
-    // One shell for the whole tour, as a reader has; only the address and the data directory differ.
-    const script = steps.map(({ script }) => script).join(`echo; echo '${BREAK}'\n`)
-      .replaceAll("http://127.0.0.1:8787", stack.info.url).replaceAll("run -s token --", `run -s token -- --data '${dataDir}'`);
-    const { code, output } = await finish(run("bash", ["-euo", "pipefail", "-c", script]));
-    const outputs = output.split(BREAK);
-    expect(code, output).toBe(0);
-    for (const [i, { script, expected }] of steps.entries()) {
-      for (const text of expected) expect(outputs[i], script).toContain(text);
-    }
-  });
+  test("every command of the tour gives what its arrow says", () => expectTourToHold(stack.info.url, dataDir));
 
   test("the curl that the start prints works as pasted", async () => {
     const [command = ""] = /^ {2}curl .*$/m.exec(stack.output()) ?? [];
@@ -93,16 +79,4 @@ describe("tokens", () => {
   });
 });
 
-test("O01: 64 callers at once through the API under Deno add up exactly", async () => {
-  const path = `/v1/tenants/${String(stack.info.tenantId)}/usage/bookings`;
-  const period = "2031-01";
-  const calls = 40;
-  const caller = async () => {
-    const statuses = new Set<number>();
-    for (let i = 0; i < calls; i++) statuses.add((await call(stack.info, "POST", `${path}/increment`, { amount: 1, period })).status);
-    return [...statuses];
-  };
-  const statuses = await Promise.all(Array.from({ length: 64 }, caller));
-  expect(statuses).toEqual(Array.from({ length: 64 }, () => [200]));
-  expect(await call(stack.info, "GET", `${path}?period=${period}`)).toMatchObject({ body: { current: 64 * calls } });
-});
+test("O01: 64 callers at once through the API under Deno add up exactly", () => expectExactCount(stack.info));
