@@ -22,6 +22,7 @@ export interface TokenVerifierOptions {
 
 const MAX_TOKEN_CHARS = 8_192;
 const FETCH_TIMEOUT_MS = 5_000;
+const FIRST_READ_FLOOR_MS = 1_000;
 /** jose is read on the first token: a cold start does not pay for it. */
 let loading: Promise<typeof import("jose")> | undefined;
 const loadJose = () => loading ??= import("jose");
@@ -89,7 +90,9 @@ function createKeySet(source: { readonly url: string } | JSONWebKeySet, rules: K
   }
 
   async function refresh(url: string): Promise<void> {
-    if (!running && clock.now() - triedAtMs < refetchFloorMs) return;
+    // Without any keys nobody is let in, so the floor is lower then.
+    const floorMs = keys ? refetchFloorMs : Math.min(refetchFloorMs, FIRST_READ_FLOOR_MS);
+    if (!running && clock.now() - triedAtMs < floorMs) return;
     running ??= read(url).finally(() => running = null);
     try {
       await running;

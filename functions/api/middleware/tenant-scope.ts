@@ -75,13 +75,20 @@ export function assertOwnFields(caller: Caller, kind: "tenant" | "subscription" 
   throw new InnkeepError("forbidden", `not yours to change: ${forbidden.join(", ")}`, fields);
 }
 
+export type TenantName = { readonly subdomain: string } | { readonly domain: string };
+
+/** The key of the claim on a name; null when it is none that could be claimed. */
+export function claimKey(name: TenantName): string | null {
+  if ("domain" in name) return keyOf(domainClaim, { hostname: name.domain });
+  return subdomainProblem(name.subdomain) === null ? keyOf(subdomainClaim, { label: name.subdomain }) : null;
+}
+
 /** A host's tenant name: the label below the base domain, else a custom domain. Null for hosts that can name none. */
-export function nameOfHost(host: string, { baseDomain }: HostRules): { readonly subdomain: string } | { readonly domain: string } | null {
+export function nameOfHost(host: string, { baseDomain }: HostRules): TenantName | null {
   const name = normalizeHost(host);
   if (name === baseDomain) return null;
   if (baseDomain && name.endsWith(`.${baseDomain}`)) {
-    const subdomain = name.slice(0, -baseDomain.length - 1);
-    return subdomainProblem(subdomain) === null ? { subdomain } : null;
+    return { subdomain: name.slice(0, -baseDomain.length - 1) };
   }
   return PLATFORM_HOSTS.test(name) || domainProblem(name) !== null ? null : { domain: name };
 }
@@ -91,9 +98,8 @@ const PLATFORM_HOSTS = /\.(supabase\.(co|red|net|com)|localhost)$/;
 
 async function claimedBy(host: string | undefined, rules: HostRules, store: Store): Promise<string | undefined> {
   const name = host === undefined ? null : nameOfHost(host, rules);
-  if (!name) return undefined;
-  const key = "subdomain" in name ? keyOf(subdomainClaim, { label: name.subdomain }) : keyOf(domainClaim, { hostname: name.domain });
-  const claim = await store.get(key);
+  const key = name && claimKey(name);
+  const claim = key && await store.get(key);
   return claim ? subdomainClaim.schema.pick({ tenantId: true }).parse(claim.value).tenantId : undefined;
 }
 

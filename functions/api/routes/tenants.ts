@@ -3,10 +3,12 @@ import { tenant, TENANT_STATUSES } from "../../../shared/entities/tenant.ts";
 import { tenantCreate, tenantUpdate } from "../../../shared/entities/tenant-input.ts";
 import type { ErrorCode } from "../../../shared/kernel/errors.ts";
 import { errors } from "../../../shared/kernel/errors.ts";
+import { subdomainClaim } from "../../../shared/entities/claims.ts";
+import type { Services } from "../../../shared/container.ts";
 import { domainProblem, subdomainProblem } from "../../../shared/policies/hostnames.ts";
 import { defineRoute, type Route } from "../define-route.ts";
 import { flag, listArguments, listQuery } from "../list-query.ts";
-import { assertOwnFields, type HostRules, nameOfHost } from "../middleware/tenant-scope.ts";
+import { assertOwnFields, claimKey, type HostRules, nameOfHost } from "../middleware/tenant-scope.ts";
 import { answer, created, page, record } from "../reply.ts";
 import { pageOf, tenantRecord } from "../schemas.ts";
 
@@ -63,9 +65,8 @@ export function tenantRoutes(hosts: HostRules): Route[] {
       method: "GET", path: "/v1/tenants/resolve", operationId: "resolveTenant", summary: "The tenant behind a host, a subdomain or an id",
       scope: "read:tenants", query: resolveQuery, responses: one,
       handler: async ({ query, services }) => {
-        const name = nameAsked(query, hosts);
-        const found = await services.TenantService.resolve(name.text);
-        return record(found && found[name.field] === name.text ? found : missing(name.text));
+        const id = query.id ?? await claimantOf(query, hosts, services);
+        return record(await services.TenantService.get(id) ?? missing(id));
       },
     }),
     defineRoute({
@@ -117,13 +118,13 @@ const statusRoutes: Route[] = [
   }),
 ];
 
-/** Which field the asked name must be: an id never answers for a subdomain of the same text. */
-function nameAsked(query: z.output<typeof resolveQuery>, hosts: HostRules): { field: "id" | "subdomain" | "customDomain"; text: string } {
-  if (query.id !== undefined) return { field: "id", text: query.id.replace(/^tenant:/, "") };
-  if (query.subdomain !== undefined) return { field: "subdomain", text: query.subdomain.toLowerCase() };
-  const name = nameOfHost(query.host ?? "", hosts);
-  if (!name) return missing(query.host ?? "");
-  return "subdomain" in name ? { field: "subdomain", text: name.subdomain } : { field: "customDomain", text: name.domain };
+/** Who holds a name, by its claim alone: the id of one tenant may read like the subdomain of another. */
+async function claimantOf(query: z.output<typeof resolveQuery>, hosts: HostRules, { kv }: Services): Promise<string> {
+  const name = query.subdomain !== undefined ? { subdomain: query.subdomain.toLowerCase() } : nameOfHost(query.host ?? "", hosts);
+  const asked = query.subdomain ?? query.host ?? "";
+  const key = name && claimKey(name);
+  const claim = key && await kv.get(key);
+  return claim ? subdomainClaim.schema.pick({ tenantId: true }).parse(claim).tenantId : missing(asked);
 }
 
 function missing(id: string): never {

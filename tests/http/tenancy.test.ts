@@ -1,0 +1,138 @@
+import { describe, expect, test } from "vitest";
+import { expectProblem, useApi } from "./support/api.ts";
+
+const api = useApi({ baseDomain: "innkeep.example" });
+
+describe("the tenant of a request", () => {
+  test("T13: is that of the path, of X-Tenant-Id, of the subdomain, of the custom domain or of the credential", async () => {
+    const hotel = await api.tenant({ subdomain: "aurora", customDomain: "stay.aurora.example" });
+    const token = api.admin("admin");
+    const audit = (path: string, headers: Record<string, string> = {}) => api.send("GET", path, { token, headers });
+    const count = (await audit(`/v1/audit?tenantId=${hotel.id}`)).body.pagination.total;
+    expect(count).toBeGreaterThan(0);
+    const same = [
+      await audit(`/v1/audit?tenantId=tenant:${hotel.id}`),
+      await audit("/v1/audit", { "x-tenant-id": hotel.id }),
+      await audit("http://aurora.innkeep.example/v1/audit"),
+      await audit("https://AURORA.innkeep.example:8443/v1/audit"),
+      await audit("http://stay.aurora.example/v1/audit"),
+      await api.send("GET", "/v1/audit", { token: await api.user(hotel.id, "viewer") }),
+    ];
+    for (const { status, body } of same) {
+      expect(status).toBe(200);
+      expect(body.pagination.total).toBe(count);
+      expect(body.data.every((entry: { tenantId: string }) => entry.tenantId === hotel.id)).toBe(true);
+    }
+    expect(api.logs.at(-1)).toMatchObject({ tenantId: hotel.id, route: "/v1/audit" });
+  });
+
+  test("T14: two sources that name different reachable tenants are refused with 403", async () => {
+    const [one, two] = [await api.tenant({ subdomain: "borealis" }), await api.tenant()];
+    const token = api.admin("admin");
+    const mixed = [
+      await api.send("GET", `/v1/tenants/${two.id}`, { token, headers: { "x-tenant-id": one.id } }),
+      await api.send("GET", `http://borealis.innkeep.example/v1/tenants/${two.id}`, { token }),
+      await api.send("GET", "http://borealis.innkeep.example/v1/audit", { token, headers: { "x-tenant-id": two.id } }),
+      await api.send("GET", `http://borealis.innkeep.example/v1/audit?tenantId=${two.id}`, { token }),
+    ];
+    for (const answer of mixed) expectProblem(answer, 403, "tenant_mismatch");
+    const agreeing = await api.send("GET", `http://borealis.innkeep.example/v1/tenants/${one.id}`, { token, headers: { "x-tenant-id": `tenant:${one.id}` } });
+    expect(agreeing.status).toBe(200);
+    expectProblem(await api.send("GET", `/v1/tenants/${two.id}`, { token, headers: { "x-tenant-id": "tn_none" } }), 404, "not_found");
+    expectProblem(await api.send("GET", `/v1/tenants/${two.id}`, { token, headers: { "x-tenant-id": "a:b%" } }), 404, "not_found");
+  });
+
+  test("T14: a bound credential that asks for another tenant by any source gets 404", async () => {
+    const [own, other] = [await api.tenant({ subdomain: "cirrus" }), await api.tenant({ subdomain: "stratus", customDomain: "stay.stratus.example" })];
+    const token = await api.user(own.id, "owner");
+    const foreign = [
+      await api.send("GET", `/v1/tenants/${other.id}`, { token }),
+      await api.send("GET", `/v1/tenants/${own.id}`, { token, headers: { "x-tenant-id": other.id } }),
+      await api.send("GET", `/v1/audit?tenantId=${other.id}`, { token }),
+      await api.send("GET", "http://stratus.innkeep.example/v1/audit", { token }),
+      await api.send("GET", "http://stay.stratus.example/v1/audit", { token }),
+      await api.send("GET", `/v1/tenants/resolve?id=${other.id}`, { token }),
+      await api.send("GET", "/v1/tenants/resolve?subdomain=stratus", { token }),
+      await api.send("GET", "/v1/tenants/resolve?host=stay.stratus.example", { token }),
+    ];
+    for (const answer of foreign) expectProblem(answer, 404, "not_found");
+    expect((await api.send("GET", "http://cirrus.innkeep.example/v1/audit", { token })).status).toBe(200);
+    expect((await api.send("GET", "/v1/tenants", { token })).body.data.map(({ id }: { id: string }) => id)).toEqual([own.id]);
+  });
+
+  test("R03: another tenant's record answers like one that never was, body for body", async () => {
+    const [own, other] = [await api.tenant(), await api.tenant()];
+    const token = await api.user(own.id, "owner");
+    const never = other.id.replace(/.{12}$/, "000000000000");
+    const ask = async (id: string, rest: string) => {
+      const { status, body } = await api.send("GET", `/v1/tenants/${id}${rest}`, { token, headers: { "x-request-id": "same" } });
+      return JSON.stringify({ status, body }).replaceAll(id, "ID");
+    };
+    for (const rest of ["", "/subscription", "/usage", "/usage/rooms", "/usage/rooms/check?amount=1"]) {
+      expect(await ask(other.id, rest)).toBe(await ask(never, rest));
+    }
+  });
+
+  test("T15: reserved labels, addresses and punycode look-alikes name no tenant", async () => {
+    const token = api.admin("admin");
+    for (const name of ["www", "api", "admin", "app", "xn--e1afmkfd"]) {
+      expect((await api.send("GET", `http://${name}.innkeep.example/v1/audit`, { token })).status).toBe(200);
+      expectProblem(await api.send("GET", `/v1/tenants/resolve?subdomain=${name}`, { token }), 404, "not_found");
+      const json = { name: "Hotel", subdomain: name, plan: "Pro", owner: "a@b.example", ownerName: "A" };
+      const answer = await api.send("POST", "/v1/tenants", { token, json });
+      expectProblem(answer, 422, "validation_failed");
+      expect(answer.body.errors[0].path).toBe("/subdomain");
+    }
+    for (const name of ["127.0.0.1", "[::1]", "localhost", "project.supabase.co"]) {
+      expect((await api.send("GET", `http://${name}/v1/audit`, { token })).status).toBe(200);
+    }
+  });
+
+  test("T02: a tenant is found by host, subdomain and id, each by its own name alone", async () => {
+    const hotel = await api.tenant({ id: "cumulus", subdomain: "nimbus", customDomain: "stay.nimbus.example" });
+    await api.tenant({ id: "nimbus", subdomain: "cumulus" });
+    const token = api.admin("read_only");
+    const find = async (query: string) => (await api.send("GET", `/v1/tenants/resolve?${query}`, { token })).body.id;
+    expect(await find("host=stay.nimbus.example")).toBe(hotel.id);
+    expect(await find("host=NIMBUS.innkeep.example:443")).toBe(hotel.id);
+    expect(await find("id=tenant:cumulus")).toBe(hotel.id);
+    expect(await find("subdomain=Nimbus")).toBe("cumulus");
+    expect(await find("subdomain=cumulus")).toBe("nimbus");
+    for (const query of ["", "id=a&host=b"]) expectProblem(await api.send("GET", `/v1/tenants/resolve?${query}`, { token }), 400, "invalid_parameter");
+  });
+});
+
+describe("what a tenant's own users may change", () => {
+  test("R11: its admin neither state, plan, revenue nor owner; its owner the owner and the subscription", async () => {
+    const { id } = await api.tenant();
+    const admin = await api.user(id, "admin");
+    const owner = await api.user(id, "owner");
+    const patch = (token: string, json: unknown) => api.send("PATCH", `/v1/tenants/${id}`, { token, json });
+    expect((await patch(admin, { name: "Renamed", settings: { locale: "de" } })).status).toBe(200);
+    for (const json of [{ status: "suspended" }, { plan: "Enterprise" }, { mrr: 0 }, { metadata: { legalHold: false } }]) {
+      for (const token of [admin, owner]) {
+        const answer = await patch(token, json);
+        expectProblem(answer, 403, "forbidden");
+        expect(answer.body.errors[0].path).toMatch(/^\/(status|plan|mrr|metadata\/legalHold)$/);
+      }
+    }
+    expectProblem(await patch(admin, { owner: "new@hotel.example" }), 403, "forbidden");
+    expect((await patch(owner, { owner: "new@hotel.example" })).body.owner).toBe("new@hotel.example");
+    const subscription = `/v1/tenants/${id}/subscription`;
+    expectProblem(await api.send("PUT", subscription, { token: admin, json: { planId: "Basic" } }), 403, "insufficient_scope");
+    expectProblem(await api.send("PUT", subscription, { token: owner, json: { status: "active", currentPeriodEnd: "2099-01-01T00:00:00.000Z" } }), 403, "forbidden");
+    const moved = await api.send("PUT", subscription, { token: owner, json: { planId: "Basic" } });
+    expect(moved.body?.planId, moved.text).toBe("Basic");
+    expect((await api.send("GET", `/v1/tenants/${id}`, { token: owner })).body.plan).toBe("Basic");
+  });
+
+  test("R11: staff count usage but raise no limit", async () => {
+    const { id } = await api.tenant();
+    const token = await api.user(id, "staff");
+    const path = `/v1/tenants/${id}/usage/rooms`;
+    expect((await api.send("PUT", path, { token, json: { value: 7 } })).body.current).toBe(7);
+    expectProblem(await api.send("PUT", path, { token, json: { value: 7, limit: null } }), 403, "forbidden");
+    expectProblem(await api.send("POST", `${path}/increment`, { token, json: { limit: 1e9 } }), 403, "forbidden");
+    expect((await api.send("POST", `${path}/increment`, { token })).body.current).toBe(8);
+  });
+});
