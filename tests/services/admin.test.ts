@@ -1,0 +1,174 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import type { AdminRole } from "../../shared/entities/admin-user.ts";
+import { systemContext } from "../../shared/kernel/context.ts";
+import { codeOf } from "../support/store.ts";
+import { openStage, userOf } from "./stage.ts";
+
+type Opened = Awaited<ReturnType<typeof openStage>>;
+let stage: Opened;
+beforeAll(async () => void (stage = await openStage()));
+afterAll(() => stage.close());
+
+let made = 0;
+async function admin(role: AdminRole, enabled = true): Promise<string> {
+  const userId = `${role.replace("_", "-")}-${++made}`;
+  await stage.AdminUserService.create({ userId, email: `${userId}@innkeep.example`, name: userId, role, enabled });
+  return userId;
+}
+
+/** Straight through the store: no rule stands in the way of a clean start. */
+async function removeAll(): Promise<void> {
+  await stage.store.mdel((await stage.dump("admin")).map(({ key }) => key));
+  await stage.store.mdel((await stage.dump("idem")).map(({ key }) => key));
+}
+beforeEach(removeAll);
+afterEach(removeAll);
+
+async function enabledSuperAdmins(): Promise<number> {
+  return (await stage.AdminUserService.list({ role: "super_admin", enabled: true })).pagination.total ?? -1;
+}
+
+describe("admins", () => {
+  it("R13: are created with a role, listed, filtered, searched, changed, disabled and removed", async () => {
+    await admin("super_admin");
+    const support = await admin("support");
+    expect(await stage.AdminUserService.get(`admin:${support}`)).toMatchObject({
+      userId: support,
+      role: "support",
+      enabled: true,
+      permissions: [],
+    });
+    expect((await stage.AdminUserService.list({ role: ["support", "read_only"] }, "email")).data.map(({ userId }) => userId)).toEqual([
+      support,
+    ]);
+    expect((await stage.AdminUserService.list({ search: "SUPPORT-" })).pagination.total).toBe(1);
+    expect(await stage.AdminUserService.update(support, { role: "admin", enabled: false })).toMatchObject({
+      role: "admin",
+      enabled: false,
+    });
+    expect((await stage.AdminUserService.list({ enabled: false })).data.map(({ userId }) => userId)).toEqual([support]);
+    expect(await stage.AdminUserService.remove(support)).toBe(true);
+    expect(await stage.AdminUserService.remove(support)).toBe(false);
+    expect(await stage.AdminUserService.update(support, { enabled: true })).toBeNull();
+  });
+
+  it("R13: bad input is named and a second admin of one id refused", async () => {
+    const userId = await admin("admin");
+    const data = { userId, email: "x@innkeep.example", name: "X", role: "admin" } as const;
+    expect(await codeOf(stage.AdminUserService.create(data))).toBe("already_exists");
+    for (
+      const bad of [{ email: "nobody" }, { role: "owner" }, { userId: "a:b" }, { permissions: ["fly:planes"] }, { hash: "x" }, {
+        createdAt: stage.clock.iso(),
+      }]
+    ) {
+      expect(await codeOf(stage.AdminUserService.create({ ...data, userId: "fresh", ...bad } as never)), JSON.stringify(bad)).toBe(
+        "validation_failed",
+      );
+    }
+    expect(await codeOf(stage.AdminUserService.update(userId, { userId: "other" } as object))).toBe("validation_failed");
+  });
+
+  it("R11: the last enabled super_admin is neither removed, disabled nor demoted, and anybody else is", async () => {
+    const last = await admin("super_admin");
+    await admin("super_admin", false);
+    const refused = [
+      () => stage.AdminUserService.remove(last),
+      () => stage.AdminUserService.update(last, { enabled: false }),
+      () => stage.AdminUserService.update(last, { role: "admin" }),
+      () => stage.AdminUserService.update(last, { role: "read_only", enabled: false }),
+    ];
+    for (const call of refused) expect(await codeOf(call())).toBe("last_super_admin");
+    expect(await stage.AdminUserService.update(last, { name: "Still here" })).toMatchObject({
+      name: "Still here",
+      role: "super_admin",
+      enabled: true,
+    });
+    await admin("super_admin");
+    expect(await stage.AdminUserService.update(last, { role: "admin" })).toMatchObject({ role: "admin" });
+  });
+
+  it("R11: super_admins who remove, disable and demote one another at once leave exactly one, in each of 20 rounds", async () => {
+    const stores = await stage.racers(6);
+    for (let round = 0; round < 20; round++) {
+      await removeAll();
+      const ids: string[] = [];
+      for (let i = 0; i < 3; i++) ids.push(await admin("super_admin"));
+      const outcomes = await Promise.all(stores.map((store, i) => {
+        const { AdminUserService } = stage.over(store);
+        const id = ids[i % 3] ?? "";
+        const calls = [
+          () => AdminUserService.remove(id),
+          () => AdminUserService.update(id, { enabled: false }),
+          () => AdminUserService.update(id, { role: "admin" }),
+        ];
+        return codeOf((calls[(i + round) % 3] ?? calls[0])?.() ?? (() => null));
+      }));
+      expect(outcomes.filter((code) => !code.startsWith("no error") && !["last_super_admin", "write_conflict", "not_found"].includes(code)))
+        .toEqual([]);
+      expect(await enabledSuperAdmins(), `round ${round}: ${outcomes.join()}`).toBeGreaterThanOrEqual(1);
+    }
+  });
+
+  it("R11: a tenant's caller neither sees nor makes an admin", async () => {
+    const userId = await admin("super_admin");
+    const { id } = await stage.tenant();
+    const { AdminUserService } = stage.as(userOf(id));
+    expect(await AdminUserService.get(userId)).toBeNull();
+    expect((await AdminUserService.list()).data).toEqual([]);
+    expect(
+      (await codeOf(AdminUserService.create({ userId: "evil", email: "e@x.example", name: "E", role: "super_admin" }))).startsWith(
+        "no error",
+      ),
+    ).toBe(false);
+    expect(await AdminUserService.update(userId, { enabled: false })).toBeNull();
+    expect(await AdminUserService.remove(userId)).toBe(false);
+    expect(await codeOf(AdminUserService.bootstrap({ userId: "evil", email: "e@x.example" }))).not.toMatch(/^no error/);
+    expect(await stage.AdminUserService.get("evil")).toBeNull();
+  });
+});
+
+describe("the bootstrap of the first admin", () => {
+  const system = () => stage.over(stage.store, systemContext(stage.clock));
+
+  it("R14: makes an enabled super_admin once, is audited, and is closed afterwards", async () => {
+    const before = (await stage.auditOf(null)).length;
+    expect(await system().AdminUserService.bootstrap({ userId: "first", email: "first@innkeep.example" }))
+      .toMatchObject({ userId: "first", role: "super_admin", enabled: true });
+    expect(await codeOf(system().AdminUserService.bootstrap({ userId: "second", email: "second@innkeep.example" }))).toBe(
+      "bootstrap_closed",
+    );
+    expect(await codeOf(system().AdminUserService.bootstrap({ userId: "first", email: "first@innkeep.example" }))).toBe("bootstrap_closed");
+    const entries = (await stage.auditOf(null)).slice(before);
+    expect(entries).toMatchObject([{ resource: "admin", resourceId: "first", actor: { type: "system" } }]);
+  });
+
+  it("R14: a disabled super_admin or an enabled admin does not close it; an admin that is there is raised", async () => {
+    const disabled = await admin("super_admin", false);
+    await admin("admin");
+    expect(await system().AdminUserService.bootstrap({ userId: disabled, email: "raised@innkeep.example" })).toMatchObject({
+      role: "super_admin",
+      enabled: true,
+    });
+    expect(await enabledSuperAdmins()).toBe(1);
+  });
+
+  it("R14: of 20 racing calls with different users exactly one wins, in each of 20 rounds", async () => {
+    const stores = await stage.racers(20);
+    for (let round = 0; round < 20; round++) {
+      await removeAll();
+      const codes = await Promise.all(
+        stores.map((store, i) =>
+          codeOf(
+            stage.over(store, systemContext(stage.clock)).AdminUserService.bootstrap({
+              userId: `racer-${i}`,
+              email: `r${i}@innkeep.example`,
+            }),
+          )
+        ),
+      );
+      expect(codes.filter((code) => code.startsWith("no error"))).toHaveLength(1);
+      expect(new Set(codes.filter((code) => !code.startsWith("no error")))).toEqual(new Set(["bootstrap_closed"]));
+      expect(await enabledSuperAdmins(), `round ${round}`).toBe(1);
+    }
+  });
+});
