@@ -2,10 +2,13 @@ import { withClient } from "../support/client.ts";
 
 /** What a database is made of, as text: definitions, owners, rights, policies, and the rows of the declared families. */
 const PARTS: Readonly<Record<string, string>> = {
-  schemas: `select nspname as name, nspowner::regrole::text as owner, nspacl::text as acl from pg_namespace where nspname in ('kv', 'public', 'extensions')`,
-  relations: `select oid::regclass::text as name, relkind, relowner::regrole::text as owner, relacl::text as acl, relrowsecurity, relforcerowsecurity,
+  schemas:
+    `select nspname as name, nspowner::regrole::text as owner, nspacl::text as acl from pg_namespace where nspname in ('kv', 'public', 'extensions')`,
+  relations:
+    `select oid::regclass::text as name, relkind, relowner::regrole::text as owner, relacl::text as acl, relrowsecurity, relforcerowsecurity,
       reloptions::text, relpersistence from pg_class where relnamespace in ('kv'::regnamespace, 'public'::regnamespace)`,
-  columns: `select attrelid::regclass::text as name, attname, format_type(atttypid, atttypmod) as type, attnotnull, attgenerated::text, attcollation::regcollation::text,
+  columns:
+    `select attrelid::regclass::text as name, attname, format_type(atttypid, atttypmod) as type, attnotnull, attgenerated::text, attcollation::regcollation::text,
       attacl::text, pg_get_expr(d.adbin, d.adrelid) as expression
     from pg_attribute a join pg_class c on c.oid = a.attrelid left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
     where c.relnamespace in ('kv'::regnamespace, 'public'::regnamespace) and attnum > 0 and not attisdropped`,
@@ -14,14 +17,18 @@ const PARTS: Readonly<Record<string, string>> = {
   indexes: `select indexrelid::regclass::text as name, pg_get_indexdef(indexrelid) as definition, indisvalid from pg_index i
     join pg_class c on c.oid = i.indrelid where c.relnamespace in ('kv'::regnamespace, 'public'::regnamespace)`,
   sequences: `select seqrelid::regclass::text as name, seqstart, seqincrement, seqmax, seqmin, seqcache, seqcycle from pg_sequence`,
-  functions: `select oid::regprocedure::text as name, proowner::regrole::text as owner, proacl::text as acl, pg_get_functiondef(oid) as definition from pg_proc
+  functions:
+    `select oid::regprocedure::text as name, proowner::regrole::text as owner, proacl::text as acl, pg_get_functiondef(oid) as definition from pg_proc
     where pronamespace in ('kv'::regnamespace, 'public'::regnamespace) and prokind <> 'a'`,
-  triggers: `select tgname as name, pg_get_triggerdef(oid) as definition, tgenabled::text from pg_trigger where not tgisinternal and tgrelid::regclass::text like 'kv.%'`,
+  triggers:
+    `select tgname as name, pg_get_triggerdef(oid) as definition, tgenabled::text from pg_trigger where not tgisinternal and tgrelid::regclass::text like 'kv.%'`,
   policies: `select polname || ' on ' || polrelid::regclass::text as name, polcmd::text, polpermissive, polroles::regrole[]::text as roles,
       pg_get_expr(polqual, polrelid) as using, pg_get_expr(polwithcheck, polrelid) as check from pg_policy`,
   extensions: `select extname as name, extnamespace::regnamespace::text as schema from pg_extension`,
-  defaults: `select defaclrole::regrole::text || defaclobjtype::text as name, defaclnamespace::regnamespace::text as schema, defaclacl::text as acl from pg_default_acl`,
-  roles: `select rolname as name, rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin, rolbypassrls, rolconfig::text from pg_roles where rolname like 'kv\\_%'`,
+  defaults:
+    `select defaclrole::regrole::text || defaclobjtype::text as name, defaclnamespace::regnamespace::text as schema, defaclacl::text as acl from pg_default_acl`,
+  roles:
+    `select rolname as name, rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin, rolbypassrls, rolconfig::text from pg_roles where rolname like 'kv\\_%'`,
   families: `select * from kv.families`,
 };
 

@@ -72,10 +72,18 @@ test.each(OUTSIDERS)("K29: %s gets permission denied on every function of the st
 
 test.each(CALLERS)("K29: %s gets permission denied on every table of the store, for every statement", async (role) => {
   for (const table of await tables()) {
-    for (const sql of [
-      `select * from ${table}`, `select count(*) from ${table}`, `insert into ${table} default values`, `delete from ${table}`, `truncate ${table}`,
-      `copy ${table} to stdout`, `lock table ${table}`, `select from ${table} for update`,
-    ]) {
+    for (
+      const sql of [
+        `select * from ${table}`,
+        `select count(*) from ${table}`,
+        `insert into ${table} default values`,
+        `delete from ${table}`,
+        `truncate ${table}`,
+        `copy ${table} to stdout`,
+        `lock table ${table}`,
+        `select from ${table} for update`,
+      ]
+    ) {
       expect([sql, await asRole(role, sql)]).toEqual([sql, "42501"]);
     }
   }
@@ -117,7 +125,9 @@ test("K29: the drivers' list of functions is the database's, by name, parameter 
      where p.pronamespace = 'public'::regnamespace and has_function_privilege('service_role', p.oid, 'execute') and p.proname like 'kv\\_%'`,
   );
   const declared = Object.entries(SQL_FUNCTIONS).map(([name, parameters]) => {
-    const types = Object.entries(parameters).map(([parameter, type]) => `p_${parameter} ${type === "timestamptz" ? "timestamp with time zone" : type}`);
+    const types = Object.entries(parameters).map(([parameter, type]) =>
+      `p_${parameter} ${type === "timestamptz" ? "timestamp with time zone" : type}`
+    );
     return { name, parameters: types.join(", ") };
   });
   const byName = (a: { name: string }, b: { name: string }) => (a.name < b.name ? -1 : 1);
@@ -134,7 +144,9 @@ test("K29: doors are security definer, owned by roles without login and bypass; 
   expect(rows.filter(({ pinned }) => pinned !== true).map(({ name }) => name)).toEqual([]);
   const definers = rows.filter(({ definer }) => definer);
   expect(definers.filter(({ weak }) => weak).map(({ name }) => name)).toEqual([]);
-  expect(definers.filter(({ name, owner }) => name.startsWith("kv_") && owner !== (name.startsWith("kv_tenant") ? "kv_tenant" : "kv_service"))).toEqual([]);
+  expect(
+    definers.filter(({ name, owner }) => name.startsWith("kv_") && owner !== (name.startsWith("kv_tenant") ? "kv_tenant" : "kv_service")),
+  ).toEqual([]);
   expect(rows.filter(({ name, definer }) => name.startsWith("kv_") && !definer)).toEqual([]);
 });
 
@@ -145,7 +157,9 @@ test("K29: nobody but the migrating owner is a member of the doors' roles", asyn
   );
   expect(rows.filter(({ member }) => member !== "innkeep_owner")).toEqual([]);
   for (const role of ["kv_service", "kv_tenant", "kv_retention"]) {
-    const { rows: [membership] } = await admin.query(`select pg_has_role('service_role', '${role}', 'member') as service, pg_has_role('innkeep_app', '${role}', 'member') as app`);
+    const { rows: [membership] } = await admin.query(
+      `select pg_has_role('service_role', '${role}', 'member') as service, pg_has_role('innkeep_app', '${role}', 'member') as app`,
+    );
     expect(membership).toEqual({ service: false, app: false });
   }
 });

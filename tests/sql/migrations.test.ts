@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { FIELDS, fieldColumn } from "../../shared/kv/fields.ts";
+import { fieldColumn, FIELDS } from "../../shared/kv/fields.ts";
 import type { FieldName, FieldType } from "../../shared/kv/fields.ts";
 import { registry } from "../../shared/entities/registry.ts";
 import { withClient } from "../support/client.ts";
@@ -54,15 +54,18 @@ const COLUMN_TYPE: Readonly<Record<FieldType, string>> = { text: "text", time: "
 
 test("K26: every filterable or sortable field has its stored generated column of the right type, in collation C where it is text", async () => {
   const database = await freshDatabase();
-  const { rows } = await withClient(database.superUrl, (client) =>
-    client.query<{ name: string; type: string; stored: boolean; collation: string }>(
-      `select attname as name, format_type(atttypid, atttypmod) as type, attgenerated = 's' as stored, attcollation::regcollation::text as collation
+  const { rows } = await withClient(
+    database.superUrl,
+    (client) =>
+      client.query<{ name: string; type: string; stored: boolean; collation: string }>(
+        `select attname as name, format_type(atttypid, atttypmod) as type, attgenerated = 's' as stored, attcollation::regcollation::text as collation
        from pg_attribute where attrelid = 'kv.entries'::regclass and attname like 'f\\_%' and not attisdropped`,
-    ));
+      ),
+  );
   const columns = new Map(rows.map((row) => [row.name, row]));
   for (const field of Object.keys(FIELDS) as FieldName[]) {
     const type = COLUMN_TYPE[FIELDS[field]];
-    const collation = type === "text" ? "\"C\"" : "-";
+    const collation = type === "text" ? '"C"' : "-";
     expect(columns.get(fieldColumn(field))).toEqual({ name: fieldColumn(field), type, stored: true, collation });
   }
   const declared = new Set(registry.flatMap((entity) => [...entity.filterable ?? [], ...entity.sortable ?? []]));
@@ -78,7 +81,9 @@ test("K26: no index hangs on the value itself: every update of an entry's other 
     ));
   expect(rows.filter(({ definition }) => /\bvalue\b|f_updated_at|\bversion\b|\bupdated_at\b/.test(definition))).toEqual([]);
   // Hot counters have the key's index alone; the sweep's partial one holds only what has an expiry.
-  const counters = rows.filter(({ definition }) => definition.includes("kv.counters") && !definition.endsWith("(expires_at) WHERE (expires_at IS NOT NULL)"));
+  const counters = rows.filter(({ definition }) =>
+    definition.includes("kv.counters") && !definition.endsWith("(expires_at) WHERE (expires_at IS NOT NULL)")
+  );
   expect(counters.map(({ definition }) => definition)).toEqual([expect.stringMatching(/^CREATE UNIQUE INDEX counters_pkey/)]);
   await database.drop();
 });

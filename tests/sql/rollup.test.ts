@@ -20,7 +20,9 @@ test("K24: after 10,000 random operations a full rebuild equals the live rollup 
   const mutation = (): Mutation => {
     const id = `tn_${random.below(400)}`;
     const fields: JsonObject = {
-      status: random.pick(["trial", "active", "suspended", "cancelled"]), plan: random.pick(["Pro", "Basic", "Trial"]), mrr: random.below(1_000_000) / 100,
+      status: random.pick(["trial", "active", "suspended", "cancelled"]),
+      plan: random.pick(["Pro", "Basic", "Trial"]),
+      mrr: random.below(1_000_000) / 100,
       ...(random.below(3) ? { region: random.pick(["us-east-1", "eu-west-1"]) } : {}),
     };
     switch (random.below(8)) {
@@ -54,7 +56,8 @@ test("K24: after 10,000 random operations a full rebuild equals the live rollup 
     // Raises when an entry of the table is missing from the index, or the index is out of order.
     for (const { name } of indexes) {
       const { rows: [method] } = await client.query<{ amname: string }>(
-        "select a.amname from pg_class c join pg_am a on a.oid = c.relam where c.oid = $1::regclass", [name],
+        "select a.amname from pg_class c join pg_am a on a.oid = c.relam where c.oid = $1::regclass",
+        [name],
       );
       if (method?.amname === "btree") await client.query("select bt_index_parent_check($1::regclass, true)", [name]);
     }
@@ -67,7 +70,8 @@ test("K24: the rollup keeps no trace of a commit that was refused or rolled back
   const { store } = opened;
   await store.set("tenant:tn_a", tenantRecord("tn_a"));
   await store.commit([{ key: "tenant:tn_a", version: null }], [{ op: "set", key: "tenant:tn_b", value: tenantRecord("tn_b") }]);
-  await store.commit([], [{ op: "set", key: "tenant:tn_c", value: tenantRecord("tn_c") }, { op: "set", key: "usage:wrong", value: {} }]).catch(() => undefined);
+  await store.commit([], [{ op: "set", key: "tenant:tn_c", value: tenantRecord("tn_c") }, { op: "set", key: "usage:wrong", value: {} }])
+    .catch(() => undefined);
   await withClient(opened.database.superUrl, async (client) => {
     const live = (await client.query(LIVE)).rows;
     expect(live).toEqual((await client.query(REBUILT)).rows);

@@ -46,7 +46,9 @@ test("R09: row-level security is enabled and forced on every table of kv, and of
        and not (relrowsecurity and relforcerowsecurity)`,
   );
   expect(rows).toEqual([]);
-  const { rows: views } = await admin.query("select relname from pg_class where relkind in ('v', 'm') and relnamespace in ('kv'::regnamespace, 'public'::regnamespace)");
+  const { rows: views } = await admin.query(
+    "select relname from pg_class where relkind in ('v', 'm') and relnamespace in ('kv'::regnamespace, 'public'::regnamespace)",
+  );
   expect(views).toEqual([]);
 });
 
@@ -62,8 +64,18 @@ test("R07: two tenants on one backend, 10,000 alternations with errors and servi
     const { rows } = await client.query<{ key: string; owner: string }>({ ...read, values: [tenant, keys, NOW] });
     if (rows.length !== 3 || rows.some(({ owner }) => owner !== tenant)) crossings++;
     const roll = random.below(40);
-    if (roll === 0) await client.query("select public.kv_tenant_commit($1, '[]', $2, $3)", [tenant, "[{\"op\":\"set\",\"key\":\"subscription:tn_zzz\",\"value\":{}}]", NOW]).catch(() => undefined);
-    if (roll === 1) await client.query("select * from public.kv_tenant_list($1, 'note:', 'note;', false, 5, true, 'not a time')", [tenant]).catch(() => undefined);
+    if (roll === 0) {
+      await client.query("select public.kv_tenant_commit($1, '[]', $2, $3)", [
+        tenant,
+        '[{"op":"set","key":"subscription:tn_zzz","value":{}}]',
+        NOW,
+      ]).catch(() => undefined);
+    }
+    if (roll === 1) {
+      await client.query("select * from public.kv_tenant_list($1, 'note:', 'note;', false, 5, true, 'not a time')", [tenant]).catch(() =>
+        undefined
+      );
+    }
     if (roll === 2) await client.query("select * from public.kv_get('note:platform', $1)", [NOW]);
     if (roll === 3) {
       await client.query("begin");
@@ -83,7 +95,9 @@ test("R07: a tenant set by the session itself is overruled by the call's, and is
   const client = new pg.Client({ connectionString: opened.database.appUrl });
   await client.connect();
   await client.query("set kv.tenant = 'tn_b'");
-  const { rows } = await client.query("select distinct owner from public.kv_tenant_list('tn_a', 'note:', 'note;', false, 500, false, $1)", [NOW]);
+  const { rows } = await client.query("select distinct owner from public.kv_tenant_list('tn_a', 'note:', 'note;', false, 500, false, $1)", [
+    NOW,
+  ]);
   expect(rows).toEqual([{ owner: "tn_a" }]);
   for (const tenant of ["", null]) {
     const call = client.query("select * from public.kv_tenant_list($1, 'note:', 'note;', false, 500, false, $2)", [tenant, NOW]);
@@ -97,13 +111,14 @@ test("R07: within one transaction nothing of a call's tenant is left for the nex
   await client.connect();
   await client.query("begin");
   const calls = [
-    "kv_tenant_list('tn_a', 'note:', 'note;', false, 500, false, now())", "kv_tenant_count('tn_a', 'note:', 'note;', now())",
+    "kv_tenant_list('tn_a', 'note:', 'note;', false, 500, false, now())",
+    "kv_tenant_count('tn_a', 'note:', 'note;', now())",
     "kv_tenant_mget(array['tn_a', 'tn_b'], array['note:tn_a:1', 'note:tn_b:1'], now())",
-    "kv_tenant_query('tn_a', '{\"start\":\"note:\",\"end\":\"note;\",\"where\":[],\"order\":[],\"reverse\":false,\"limit\":5}', now())",
-    "kv_tenant_total('tn_a', '{\"start\":\"note:\",\"end\":\"note;\",\"where\":[]}', now())",
-    "kv_tenant_aggregate('tn_a', '{\"start\":\"note:\",\"end\":\"note;\",\"where\":[],\"groupBy\":[]}', now())",
-    "kv_tenant_commit('tn_a', '[]', '[{\"op\":\"set\",\"key\":\"note:tn_a:1\",\"value\":{\"of\":\"tn_a\"},\"owner\":\"tn_a\"}]', now())",
-    "kv_tenant_commit_many('[{\"tenant\":\"tn_a\",\"mutations\":[{\"op\":\"delete\",\"key\":\"note:none\"}]}]', now())",
+    'kv_tenant_query(\'tn_a\', \'{"start":"note:","end":"note;","where":[],"order":[],"reverse":false,"limit":5}\', now())',
+    'kv_tenant_total(\'tn_a\', \'{"start":"note:","end":"note;","where":[]}\', now())',
+    'kv_tenant_aggregate(\'tn_a\', \'{"start":"note:","end":"note;","where":[],"groupBy":[]}\', now())',
+    'kv_tenant_commit(\'tn_a\', \'[]\', \'[{"op":"set","key":"note:tn_a:1","value":{"of":"tn_a"},"owner":"tn_a"}]\', now())',
+    'kv_tenant_commit_many(\'[{"tenant":"tn_a","mutations":[{"op":"delete","key":"note:none"}]}]\', now())',
   ];
   for (const call of calls) {
     await client.query(`select * from public.${call}`);
@@ -115,7 +130,10 @@ test("R07: within one transaction nothing of a call's tenant is left for the nex
 });
 
 test("K29: a session cannot slip a prepared statement or a temporary function of its own under a door", async () => {
-  const [honest, hostile] = [new pg.Client({ connectionString: opened.database.appUrl }), new pg.Client({ connectionString: opened.database.appUrl })];
+  const [honest, hostile] = [
+    new pg.Client({ connectionString: opened.database.appUrl }),
+    new pg.Client({ connectionString: opened.database.appUrl }),
+  ];
   await Promise.all([honest.connect(), hostile.connect()]);
   const page = { shape: "[1]", start: "note:", end: "note;", where: [], order: [], reverse: false, limit: 21, want: 5 };
   const doors = ["kv_query($1, now())", "kv_tenant_query('tn_a', $1, now())"];
@@ -135,12 +153,22 @@ test("K29: a session cannot slip a prepared statement or a temporary function of
 
 test("R08: with no tenant set, the policies show 0 rows on every table and raise no error", async () => {
   for (const table of ["entries", "counters", "owners", "chains"]) {
-    expect([table, rowsOf(await asTenant(null, `select * from kv.${table} where ${table === "entries" ? "key not like 'plan:%'" : "true"}`))]).toEqual([table, 0]);
+    expect([
+      table,
+      rowsOf(await asTenant(null, `select * from kv.${table} where ${table === "entries" ? "key not like 'plan:%'" : "true"}`)),
+    ]).toEqual([table, 0]);
     expect(rowsOf(await asTenant("", `select * from kv.${table} where ${table === "entries" ? "key not like 'plan:%'" : "true"}`))).toBe(0);
   }
   expect(rowsOf(await asTenant(null, "update kv.entries set value = '{}'"))).toBe(0);
   expect(rowsOf(await asTenant(null, "delete from kv.entries"))).toBe(0);
-  expect(rowsOf(await asTenant(null, "insert into kv.entries (key, value, version, owner, cascades, created_at, updated_at) values ('x:y', '1', 1, 'tn_a', true, now(), now())"))).toBe("42501");
+  expect(
+    rowsOf(
+      await asTenant(
+        null,
+        "insert into kv.entries (key, value, version, owner, cascades, created_at, updated_at) values ('x:y', '1', 1, 'tn_a', true, now(), now())",
+      ),
+    ),
+  ).toBe("42501");
 });
 
 test("R08: the policy asks for the tenant once, as an initplan, and a key is still found by its index", async () => {
@@ -161,9 +189,18 @@ test.each([
   ["moving a row to another tenant", "update kv.entries set owner = 'tn_b' where key = 'note:tn_a:1'"],
   ["moving a row to the platform", "update kv.entries set owner = null where key = 'note:tn_a:1'"],
   ["renaming a row to another tenant's key", "update kv.entries set key = 'subscription:tn_b' where key = 'note:tn_a:1'"],
-  ["overwriting another tenant's row by upsert", `${INSERT} values ('note:tn_b:1', '1', 1, 'tn_a', true, now(), now()) on conflict (key) do update set value = '2'`],
-  ["inserting a counter of another tenant", "insert into kv.counters (key, value, version, owner, cascades, created_at, updated_at) values ('usage:tn_b:rooms:2026-03', '1', 1, 'tn_a', true, now(), now())"],
-  ["marking another tenant as deleted", "insert into kv.owners (owner, deleted_at) values ('tn_b', now()) on conflict (owner) do update set deleted_at = now()"],
+  [
+    "overwriting another tenant's row by upsert",
+    `${INSERT} values ('note:tn_b:1', '1', 1, 'tn_a', true, now(), now()) on conflict (key) do update set value = '2'`,
+  ],
+  [
+    "inserting a counter of another tenant",
+    "insert into kv.counters (key, value, version, owner, cascades, created_at, updated_at) values ('usage:tn_b:rooms:2026-03', '1', 1, 'tn_a', true, now(), now())",
+  ],
+  [
+    "marking another tenant as deleted",
+    "insert into kv.owners (owner, deleted_at) values ('tn_b', now()) on conflict (owner) do update set deleted_at = now()",
+  ],
   ["marking itself as deleted", "update kv.owners set deleted_at = now()"],
   ["emptying a table", "truncate kv.entries"],
   ["reading the rollups", "select * from kv.rollups"],
@@ -173,9 +210,12 @@ test.each([
 });
 
 test.each([
-  ["update", "update kv.entries set value = '{}' where key like 'note:tn_b%'"], ["delete", "delete from kv.entries where owner = 'tn_b'"],
-  ["select", "select * from kv.entries where owner is distinct from 'tn_a'"], ["select for update", "select * from kv.entries where owner = 'tn_b' for update"],
-  ["delete of counters", "delete from kv.counters where owner = 'tn_b'"], ["platform rows for update", "select * from kv.entries where key = 'plan:Pro' for update"],
+  ["update", "update kv.entries set value = '{}' where key like 'note:tn_b%'"],
+  ["delete", "delete from kv.entries where owner = 'tn_b'"],
+  ["select", "select * from kv.entries where owner is distinct from 'tn_a'"],
+  ["select for update", "select * from kv.entries where owner = 'tn_b' for update"],
+  ["delete of counters", "delete from kv.counters where owner = 'tn_b'"],
+  ["platform rows for update", "select * from kv.entries where key = 'plan:Pro' for update"],
 ])("R10: as the tenant role, a %s of rows it does not own touches none", async (name, sql) => {
   const readable = name === "select" ? 1 : 0; // plan:Pro
   expect(rowsOf(await asTenant("tn_a", sql))).toBe(readable);

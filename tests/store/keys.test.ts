@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { registry, entityOfKey } from "../../shared/entities/registry.ts";
+import { entityOfKey, registry } from "../../shared/entities/registry.ts";
 import { tenant } from "../../shared/entities/tenant.ts";
 import { usageRecord } from "../../shared/entities/usage-record.ts";
 import { auditEntry } from "../../shared/entities/audit-entry.ts";
@@ -12,7 +12,18 @@ import { isSegment, isTimestamp, prefixRange, splitKey } from "../../shared/kv/k
 const anySegment = fc.oneof(
   fc.string({ unit: "binary", maxLength: 140 }),
   fc.string({ unit: fc.constantFrom(..."abcXYZ019._~@+-:;%*/\\ \u0000\nü"), maxLength: 30 }),
-  fc.constantFrom("tn_1:evil", "..", "2026-01-01T00:00:00.000Z", "2026-02-30T00:00:00.000Z", "*", "tn_1%", "tn_1;", "", "a".repeat(128), "a".repeat(129)),
+  fc.constantFrom(
+    "tn_1:evil",
+    "..",
+    "2026-01-01T00:00:00.000Z",
+    "2026-02-30T00:00:00.000Z",
+    "*",
+    "tn_1%",
+    "tn_1;",
+    "",
+    "a".repeat(128),
+    "a".repeat(129),
+  ),
 );
 const RUNS = { numRuns: 10_000 };
 
@@ -82,7 +93,9 @@ describe("K23: key spaces", () => {
   test("K23: every declared example has a key that belongs to its entity alone", () => {
     for (const entity of registry) {
       const example = entity.example as Record<string, string>;
-      const params = Object.fromEntries([...entity.key.matchAll(/\{~?(\w+)\??\}/g)].map(([, name = ""]) => [name, example[name] ?? "nonce1"]));
+      const params = Object.fromEntries(
+        [...entity.key.matchAll(/\{~?(\w+)\??\}/g)].map(([, name = ""]) => [name, example[name] ?? "nonce1"]),
+      );
       const key = keyOf(entity, params as never);
       expect(entityOfKey(key)?.name, key).toBe(entity.name);
       expect(registry.filter((other) => matchKey(other, key) !== null)).toHaveLength(1);

@@ -45,11 +45,14 @@ const BLOCKERS: readonly (readonly [string, (id: string) => string])[] = [
   ["at the advisory lock of a checked key", (id) => `select pg_advisory_xact_lock(hashtextextended('note:z:${id}', 0))`],
   ["at the owner's row", (id) => `insert into kv.owners (owner) values ('${id}')`],
   ["at the chain's head", (id) => `insert into kv.chains (scope, seq, hash) values ('${id}', 0, repeat('0', 64))`],
-  ["at its first new row", (id) => `insert into kv.entries (key, value, version, cascades, created_at, updated_at)
+  ["at its first new row", (id) =>
+    `insert into kv.entries (key, value, version, cascades, created_at, updated_at)
      values ('note:a:${id}', '1', 0, true, now(), now())`],
-  ["at its last new row", (id) => `insert into kv.entries (key, value, version, cascades, created_at, updated_at)
+  ["at its last new row", (id) =>
+    `insert into kv.entries (key, value, version, cascades, created_at, updated_at)
      values ('tenant:${id}', '{}', 0, true, now(), now())`],
-  ["at its counter", (id) => `insert into kv.counters (key, value, version, cascades, created_at, updated_at)
+  ["at its counter", (id) =>
+    `insert into kv.counters (key, value, version, cascades, created_at, updated_at)
      values ('usage:${id}:users:2026-03', '{}', 0, true, now(), now())`],
 ];
 
@@ -63,26 +66,29 @@ async function waitingBackend(): Promise<number> {
   }
 }
 
-test.each(BLOCKERS)("K05: a backend killed while its commit waits %s leaves none of the keys, and the same commit then goes through", async (name, blocker) => {
-  const { store } = opened;
-  const id = `tn_${name.replaceAll(/[^a-z]/g, "")}`;
-  const { keys, mutations } = everyStep(id);
-  const checks = keys.map((key) => ({ key, version: null }));
-  const holder = new pg.Client({ connectionString: own.database.superUrl });
-  await holder.connect();
-  await holder.query("begin");
-  await holder.query(blocker(id));
-  const commit = codeOf(store.commit(checks, mutations));
-  await admin.query("select pg_terminate_backend($1)", [await waitingBackend()]);
-  expect(["store_unavailable", "commit_unknown"]).toContain(await commit);
-  await holder.query("rollback");
-  await holder.end();
-  expect(await store.mget(keys)).toEqual(keys.map(() => null));
-  const left = await admin.query("select from kv.owners where owner = $1 union all select from kv.chains where scope = $1", [id]);
-  expect(left.rowCount).toBe(0);
-  expect(await store.commit(checks, mutations)).toMatchObject({ ok: true });
-  expect((await store.mget(keys)).every((entry) => entry !== null)).toBe(true);
-});
+test.each(BLOCKERS)(
+  "K05: a backend killed while its commit waits %s leaves none of the keys, and the same commit then goes through",
+  async (name, blocker) => {
+    const { store } = opened;
+    const id = `tn_${name.replaceAll(/[^a-z]/g, "")}`;
+    const { keys, mutations } = everyStep(id);
+    const checks = keys.map((key) => ({ key, version: null }));
+    const holder = new pg.Client({ connectionString: own.database.superUrl });
+    await holder.connect();
+    await holder.query("begin");
+    await holder.query(blocker(id));
+    const commit = codeOf(store.commit(checks, mutations));
+    await admin.query("select pg_terminate_backend($1)", [await waitingBackend()]);
+    expect(["store_unavailable", "commit_unknown"]).toContain(await commit);
+    await holder.query("rollback");
+    await holder.end();
+    expect(await store.mget(keys)).toEqual(keys.map(() => null));
+    const left = await admin.query("select from kv.owners where owner = $1 union all select from kv.chains where scope = $1", [id]);
+    expect(left.rowCount).toBe(0);
+    expect(await store.commit(checks, mutations)).toMatchObject({ ok: true });
+    expect((await store.mget(keys)).every((entry) => entry !== null)).toBe(true);
+  },
+);
 
 test("K05: backends killed at random moments of 200-key commits leave 0 or all 200 keys of each", async () => {
   const random = seededRandom("K05 kills");

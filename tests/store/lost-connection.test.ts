@@ -49,26 +49,29 @@ const OPEN: Readonly<Record<DriverName, () => Promise<Fragile>>> = {
 
 const DRIVERS: readonly DriverName[] = ["postgres", "supabase"];
 
-test.each(DRIVERS)("K05: %s: a commit whose answer is lost is commit_unknown, happens once, and is never sent again by itself", async (driver) => {
-  const { store, loseNextAnswer, hangUp, close } = await OPEN[driver]();
-  const key = `lost:${driver}`;
-  const add = [{ path: ["n"], by: 1 }];
-  await store.set(key, { n: 0 });
-  const calls = [
-    () => store.increment(key, add),
-    () => store.commit([], [{ op: "increment", key, add }]),
-    () => store.forTenant("tn_lost").increment(`own:${driver}`, add, { initial: { value: { n: 0 } } }),
-  ];
-  for (const call of calls) {
-    await store.ping(); // opens the connection, so that the lost answer is the call's
-    loseNextAnswer();
-    expect(await codeOf(call)).toBe("commit_unknown");
-  }
-  // A commit that is executed while its client has gone may end a moment later.
-  await expect.poll(async () => (await store.mget([key, `own:${driver}`])).map((entry) => entry?.value)).toEqual([{ n: 2 }, { n: 1 }]);
-  await hangUp();
-  await close();
-});
+test.each(DRIVERS)(
+  "K05: %s: a commit whose answer is lost is commit_unknown, happens once, and is never sent again by itself",
+  async (driver) => {
+    const { store, loseNextAnswer, hangUp, close } = await OPEN[driver]();
+    const key = `lost:${driver}`;
+    const add = [{ path: ["n"], by: 1 }];
+    await store.set(key, { n: 0 });
+    const calls = [
+      () => store.increment(key, add),
+      () => store.commit([], [{ op: "increment", key, add }]),
+      () => store.forTenant("tn_lost").increment(`own:${driver}`, add, { initial: { value: { n: 0 } } }),
+    ];
+    for (const call of calls) {
+      await store.ping(); // opens the connection, so that the lost answer is the call's
+      loseNextAnswer();
+      expect(await codeOf(call)).toBe("commit_unknown");
+    }
+    // A commit that is executed while its client has gone may end a moment later.
+    await expect.poll(async () => (await store.mget([key, `own:${driver}`])).map((entry) => entry?.value)).toEqual([{ n: 2 }, { n: 1 }]);
+    await hangUp();
+    await close();
+  },
+);
 
 test.each(DRIVERS)("K05: %s: a read whose answer is lost is simply asked again", async (driver) => {
   const { store, loseNextAnswer, hangUp, close } = await OPEN[driver]();
@@ -87,8 +90,15 @@ test.each(DRIVERS)("K05: %s: when nothing listens, every call is store_unavailab
   await store.ping();
   await hangUp();
   const calls = [
-    store.get("x:a"), store.set("x:a", 1), store.commit([{ key: "x:a", version: null }], []), store.list({ prefix: "x" }), store.count("x"),
-    store.sweep(1), store.ping(), store.forTenant("tn_x").set("x:a", 1), store.forTenant("tn_x").mget(["x:a"]),
+    store.get("x:a"),
+    store.set("x:a", 1),
+    store.commit([{ key: "x:a", version: null }], []),
+    store.list({ prefix: "x" }),
+    store.count("x"),
+    store.sweep(1),
+    store.ping(),
+    store.forTenant("tn_x").set("x:a", 1),
+    store.forTenant("tn_x").mget(["x:a"]),
   ];
   expect(await Promise.all(calls.map(codeOf))).toEqual(calls.map(() => "store_unavailable"));
   await close();

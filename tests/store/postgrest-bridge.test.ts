@@ -40,7 +40,12 @@ function client(key: string = API_KEYS.serviceKey) {
 }
 
 test("bridge: named parameters arrive in their declared types and a scalar comes back as its JSON value", async () => {
-  const sent = { p_text: "it's 100% _ok_ ✓", p_json: { a: [1, null, { b: "ü" }] }, p_list: ["x,y", '"', "{}"], p_at: "2026-01-02T03:04:05.678Z" };
+  const sent = {
+    p_text: "it's 100% _ok_ ✓",
+    p_json: { a: [1, null, { b: "ü" }] },
+    p_list: ["x,y", '"', "{}"],
+    p_at: "2026-01-02T03:04:05.678Z",
+  };
   const { data, error, status } = await client().rpc("echo", sent);
   expect(error).toBeNull();
   expect(status).toBe(200);
@@ -67,7 +72,15 @@ test("bridge: void answers 204, a function that only reads gets a read-only tran
 });
 
 test.each([
-  ["P0001", 400], ["23505", 409], ["23503", 409], ["40001", 500], ["53300", 503], ["57014", 500], ["08006", 503], ["22000", 400], ["KV001", 400],
+  ["P0001", 400],
+  ["23505", 409],
+  ["23503", 409],
+  ["40001", 500],
+  ["53300", 503],
+  ["57014", 500],
+  ["08006", 503],
+  ["22000", 400],
+  ["KV001", 400],
 ])("bridge: SQLSTATE %s answers %i with PostgREST's error body", async (state, status) => {
   const answer = await client().rpc("fail", { p_state: state });
   expect(answer).toMatchObject({ status, error: { code: state, message: "failed", details: "why", hint: "so" } });

@@ -40,7 +40,10 @@ function failing(times: number, error: Error): { readonly store: Store; readonly
 const WRITES: readonly (readonly [string, (store: Store) => Promise<unknown>])[] = [
   ["commit", (store) => store.commit([{ key: "retry:none", version: null }], [{ op: "set", key: "retry:a", value: 1 }])],
   ["set", (store) => store.set("retry:b", 1)],
-  ["a tenant's increment", (store) => store.forTenant("tn_retry").increment("retry:c", [{ path: ["n"], by: 1 }], { initial: { value: {} } })],
+  [
+    "a tenant's increment",
+    (store) => store.forTenant("tn_retry").increment("retry:c", [{ path: ["n"], by: 1 }], { initial: { value: {} } }),
+  ],
 ];
 
 test.each(WRITES)("K31: %s is run again after serialization failures and deadlocks, and goes through", async (_, write) => {
@@ -58,11 +61,15 @@ test.each(WRITES)("K31: %s that keeps losing ends as write_conflict after a boun
 });
 
 test.each(WRITES)("K31: %s is not run again when it may have happened, nor for any other error", async (_, write) => {
-  for (const [error, code] of [
-    [new ConnectionFault(true, "lost"), "commit_unknown"], [new ConnectionFault(false, "refused"), "store_unavailable"],
-    [new SqlError("57P01", "terminated"), "store_unavailable"], [new SqlError("53300", "too many connections"), "store_unavailable"],
-    [new SqlError("XX000", "internal"), "internal"],
-  ] as const) {
+  for (
+    const [error, code] of [
+      [new ConnectionFault(true, "lost"), "commit_unknown"],
+      [new ConnectionFault(false, "refused"), "store_unavailable"],
+      [new SqlError("57P01", "terminated"), "store_unavailable"],
+      [new SqlError("53300", "too many connections"), "store_unavailable"],
+      [new SqlError("XX000", "internal"), "internal"],
+    ] as const
+  ) {
     const { store, calls } = failing(1, error);
     expect(await codeOf(write(store))).toBe(code);
     expect(calls()).toBe(1);

@@ -9,13 +9,19 @@ async function failureOf(answer: () => Promise<Response>): Promise<unknown> {
 }
 
 const problem = (status: number, body: object) => () => Promise.resolve(Response.json(body, { status }));
-const refusedBy = (code: string) => () => Promise.reject(new TypeError("fetch failed", { cause: Object.assign(new Error(code), { code }) }));
+const refusedBy = (code: string) => () =>
+  Promise.reject(new TypeError("fetch failed", { cause: Object.assign(new Error(code), { code }) }));
 
 test.each<[string, () => Promise<Response>, string, string | null]>([
   ["an error of ours", problem(400, { code: "KV003", message: "tenant deleted", details: "tn_1", hint: null }), "KV003", "tn_1"],
   ["a lost race", problem(500, { code: "40001", message: "again", details: null, hint: null }), "40001", null],
   ["a terminated backend", problem(503, { code: "57P01", message: "terminating", details: null, hint: null }), "57P01", null],
-  ["a missing function", problem(404, { code: "PGRST202", message: "Could not find the function", details: "x", hint: null }), "42883", "x"],
+  [
+    "a missing function",
+    problem(404, { code: "PGRST202", message: "Could not find the function", details: "x", hint: null }),
+    "42883",
+    "x",
+  ],
   ["a refused key", problem(401, { message: "Invalid API key" }), "28000", null],
   ["an expired token", problem(401, { code: "PGRST301", message: "JWT expired", details: null, hint: null }), "28000", null],
 ])("K31: supabase: %s is an SqlError: whatever it was part of is rolled back", async (_, answer, sqlState, detail) => {
@@ -28,15 +34,36 @@ test.each<[string, () => Promise<Response>, boolean]>([
   ["a refused connection", refusedBy("ECONNREFUSED"), false],
   ["an unknown host", refusedBy("ENOTFOUND"), false],
   ["a connection that is never made", refusedBy("UND_ERR_CONNECT_TIMEOUT"), false],
-  ["a refused connection under Deno", () => Promise.reject(new TypeError("error sending request for url (http://x/): client error (Connect): tcp connect error: Connection refused (os error 111)")), false],
+  [
+    "a refused connection under Deno",
+    () =>
+      Promise.reject(
+        new TypeError(
+          "error sending request for url (http://x/): client error (Connect): tcp connect error: Connection refused (os error 111)",
+        ),
+      ),
+    false,
+  ],
   ["no database connection", problem(503, { code: "PGRST000", message: "Database connection error.", details: null, hint: null }), false],
-  ["no schema cache", problem(503, { code: "PGRST002", message: "Could not query the database for the schema cache.", details: null, hint: null }), false],
+  [
+    "no schema cache",
+    problem(503, { code: "PGRST002", message: "Could not query the database for the schema cache.", details: null, hint: null }),
+    false,
+  ],
   ["an exhausted pool", problem(504, { code: "PGRST003", message: "Timed out acquiring connection", details: null, hint: null }), false],
   ["too many requests", problem(429, { message: "Too many requests" }), false],
-  ["a database connection lost on the way", problem(503, { code: "PGRST001", message: "Database client error.", details: null, hint: null }), true],
+  [
+    "a database connection lost on the way",
+    problem(503, { code: "PGRST001", message: "Database client error.", details: null, hint: null }),
+    true,
+  ],
   ["a reset connection", refusedBy("ECONNRESET"), true],
   ["a socket closed before the answer", refusedBy("UND_ERR_SOCKET"), true],
-  ["a closed connection under Deno", () => Promise.reject(new TypeError("error sending request for url (http://x/): connection closed before message completed")), true],
+  [
+    "a closed connection under Deno",
+    () => Promise.reject(new TypeError("error sending request for url (http://x/): connection closed before message completed")),
+    true,
+  ],
   ["an aborted request", () => Promise.reject(new DOMException("The operation was aborted.", "AbortError")), true],
   ["a gateway's page", () => Promise.resolve(new Response("<html>502 Bad Gateway</html>", { status: 502 })), true],
   ["an empty gateway timeout", () => Promise.resolve(new Response("", { status: 504 })), true],
@@ -62,6 +89,10 @@ test("K12: supabase: one request a call, parameters by name, the key as apikey a
   expect(requests).toHaveLength(1);
   const [request] = requests;
   expect(request?.url).toBe("http://project.invalid/rest/v1/rpc/kv_mget");
-  expect([request?.method, request?.headers.get("apikey"), request?.headers.get("authorization")]).toEqual(["POST", "the-key", "Bearer the-key"]);
+  expect([request?.method, request?.headers.get("apikey"), request?.headers.get("authorization")]).toEqual([
+    "POST",
+    "the-key",
+    "Bearer the-key",
+  ]);
   expect(await request?.json()).toEqual({ p_keys: ["a:b"], p_now: "2026-01-01T00:00:00.000Z" });
 });

@@ -32,7 +32,9 @@ export interface Cluster {
   remove(): Promise<void>;
 }
 
-export async function startCluster(options: { readonly major?: PostgresMajor; readonly durable?: boolean; readonly settings?: Readonly<Record<string, string>> } = {}): Promise<Cluster> {
+export async function startCluster(
+  options: { readonly major?: PostgresMajor; readonly durable?: boolean; readonly settings?: Readonly<Record<string, string>> } = {},
+): Promise<Cluster> {
   const { major = 18, durable = false, settings = {} } = options;
   await restoreSymlinks(major);
   const databaseDir = await mkdtemp(join(tmpdir(), `innkeep-pg${major}-`));
@@ -40,10 +42,18 @@ export async function startCluster(options: { readonly major?: PostgresMajor; re
   const log: string[] = [];
   const Embedded = major === 17 ? EmbeddedPostgres17 : EmbeddedPostgres;
   const server = new Embedded({
-    databaseDir, port, user: "postgres", password: PASSWORD, persistent: true,
+    databaseDir,
+    port,
+    user: "postgres",
+    password: PASSWORD,
+    persistent: true,
     createPostgresUser: process.getuid?.() === 0,
     initdbFlags: ["--locale=C", "--encoding=UTF8", "--no-sync"],
-    postgresFlags: [...QUIET, ...(durable ? [] : VOLATILE), ...Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`])],
+    postgresFlags: [
+      ...QUIET,
+      ...(durable ? [] : VOLATILE),
+      ...Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`]),
+    ],
     onLog: (line) => void log.push(String(line)),
     onError: (line) => void log.push(String(line)),
   });

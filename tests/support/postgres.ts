@@ -56,9 +56,10 @@ async function createProject(client: pg.Client, superUrl: string, options: strin
 }
 
 /** Supabase hands whatever its `postgres` makes in `public` to the API roles: what must be closed has to be closed by us. */
-const SUPABASE_DEFAULTS = ["tables", "functions", "sequences"].map((kind) =>
-  `alter default privileges for role innkeep_owner in schema public grant all on ${kind} to anon, authenticated, service_role;`
-).join("\n") + `
+const SUPABASE_DEFAULTS =
+  ["tables", "functions", "sequences"].map((kind) =>
+    `alter default privileges for role innkeep_owner in schema public grant all on ${kind} to anon, authenticated, service_role;`
+  ).join("\n") + `
   grant usage on schema public to anon, authenticated, service_role;
   create schema extensions authorization innkeep_owner;
   grant usage on schema extensions to public;`;

@@ -105,7 +105,13 @@ async function call(client: pg.PoolClient, name: string, routine: Routine, given
   return routine.empty ? { status: 204, body: "" } : { status: 200, body: rows[0]?.body ?? "null" };
 }
 
-export function problem(status: number, code: string, message: string, details: string | null = null, hint: string | null = null): RpcAnswer {
+export function problem(
+  status: number,
+  code: string,
+  message: string,
+  details: string | null = null,
+  hint: string | null = null,
+): RpcAnswer {
   return { status, body: JSON.stringify({ code, message, details, hint }) };
 }
 
@@ -121,9 +127,36 @@ export function errorAnswer(error: unknown, authenticated: boolean): RpcAnswer {
 
 /** Longest prefix of the SQLSTATE wins; what is not listed is 400. */
 const STATUS_OF_STATE: Readonly<Record<string, number>> = {
-  "08": 503, "09": 500, "0L": 403, "0P": 403, "23503": 409, "23505": 409, "25006": 405, "21000": 500, "25": 500, "28": 403,
-  "2D": 500, "38": 500, "39": 500, "3B": 500, "40": 500, "53400": 500, "53": 503, "54": 500, "55": 500, "57P01": 503, "57": 500,
-  "58": 500, "F0": 500, "HV": 500, "P0001": 400, "P0": 500, "XX": 500, "42883": 404, "42P01": 404, "42P17": 500,
+  "08": 503,
+  "09": 500,
+  "0L": 403,
+  "0P": 403,
+  "23503": 409,
+  "23505": 409,
+  "25006": 405,
+  "21000": 500,
+  "25": 500,
+  "28": 403,
+  "2D": 500,
+  "38": 500,
+  "39": 500,
+  "3B": 500,
+  "40": 500,
+  "53400": 500,
+  "53": 503,
+  "54": 500,
+  "55": 500,
+  "57P01": 503,
+  "57": 500,
+  "58": 500,
+  "F0": 500,
+  "HV": 500,
+  "P0001": 400,
+  "P0": 500,
+  "XX": 500,
+  "42883": 404,
+  "42P01": 404,
+  "42P17": 500,
 };
 
 function statusOf(code: string, message: string, authenticated: boolean): number {

@@ -67,7 +67,11 @@ export async function freshStore(options: FreshStoreOptions): Promise<OpenStore>
     return store;
   };
   return {
-    store: another(), clock, database, driver, another,
+    store: another(),
+    clock,
+    database,
+    driver,
+    another,
     racers: async (count) => {
       const stores = Array.from({ length: count }, () => another({ connections: 1 }));
       await Promise.all(stores.map((store) => store.ping()));

@@ -72,7 +72,12 @@ function answeringFetch(send: typeof fetch): typeof fetch {
 }
 
 const CONNECT_CODES: ReadonlySet<unknown> = new Set([
-  "ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH", "UND_ERR_CONNECT_TIMEOUT",
+  "ECONNREFUSED",
+  "ENOTFOUND",
+  "EAI_AGAIN",
+  "EHOSTUNREACH",
+  "ENETUNREACH",
+  "UND_ERR_CONNECT_TIMEOUT",
 ]);
 
 /** Node names the step in the cause's code, Deno in the message; whatever is unclear counts as sent. */

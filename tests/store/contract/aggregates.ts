@@ -9,8 +9,7 @@ import { codeOf } from "../../support/store.ts";
 import type { Theme } from "./index.ts";
 import { storeTenants, tenantRecord } from "./samples.ts";
 
-const byGroup = (rows: readonly AggregateRow[]) =>
-  rows.map(({ group, count, sum }) => `${JSON.stringify(group)} ${count} ${sum}`).sort();
+const byGroup = (rows: readonly AggregateRow[]) => rows.map(({ group, count, sum }) => `${JSON.stringify(group)} ${count} ${sum}`).sort();
 
 /** Cents, so that the expected sums are exact. */
 function recount(records: Iterable<JsonObject>, groupBy: readonly string[]): string[] {
@@ -39,7 +38,11 @@ export const aggregateCases: Theme = (open) => {
         live.set(id, { ...record, mrr: Number(record["mrr"]) + 10 });
         await store.increment(`tenant:${id}`, [{ path: ["mrr"], by: 10 }]);
       } else {
-        const record = tenantRecord(id, { status: random.pick(["trial", "active"]), plan: random.pick(["Pro", "Basic"]), mrr: random.below(100_000) / 100 });
+        const record = tenantRecord(id, {
+          status: random.pick(["trial", "active"]),
+          plan: random.pick(["Pro", "Basic"]),
+          mrr: random.below(100_000) / 100,
+        });
         live.set(id, record);
         await store.set(`tenant:${id}`, record);
       }
@@ -71,7 +74,9 @@ export const aggregateCases: Theme = (open) => {
       }
     }));
     const records = await store.getByPrefix("tenant") as JsonObject[];
-    expect(byGroup(await store.aggregate({ entity: tenant, groupBy: ["status", "plan"], sum: "mrr" }))).toEqual(recount(records, ["status", "plan"]));
+    expect(byGroup(await store.aggregate({ entity: tenant, groupBy: ["status", "plan"], sum: "mrr" }))).toEqual(
+      recount(records, ["status", "plan"]),
+    );
   });
 
   test("K24: sums are exact decimals beyond what a double holds", async () => {
@@ -84,9 +89,14 @@ export const aggregateCases: Theme = (open) => {
   test("K26: an aggregate that no rollup covers is counted from the rows", async () => {
     const { store } = open();
     await store.commit([], [{ op: "deletePrefix", prefix: "tenant" }]);
-    await storeTenants(store, ["eu-west-1", "eu-west-1", "us-east-1", null].map((region, i) => tenantRecord(`tn_u${i}`, { mrr: i + 0.5, ...(region ? { region } : {}) })));
+    await storeTenants(
+      store,
+      ["eu-west-1", "eu-west-1", "us-east-1", null].map((region, i) =>
+        tenantRecord(`tn_u${i}`, { mrr: i + 0.5, ...(region ? { region } : {}) })
+      ),
+    );
     const rows = await store.aggregate({ entity: tenant, groupBy: ["region"], sum: "mrr" });
-    expect(byGroup(rows)).toEqual(["[\"eu-west-1\"] 2 2", "[\"us-east-1\"] 1 2.5", "[null] 1 3.5"]);
+    expect(byGroup(rows)).toEqual(['["eu-west-1"] 2 2', '["us-east-1"] 1 2.5', "[null] 1 3.5"]);
     const bounded = await store.aggregate({ entity: tenant, groupBy: ["status"], sum: "usagePercent", where: [{ field: "mrr", from: 1 }] });
     expect(bounded).toEqual([{ group: ["active"], count: 3, sum: "0" }]);
   });
@@ -96,15 +106,21 @@ export const aggregateCases: Theme = (open) => {
     for (const [i, status] of ["active", "Active", "active"].entries()) {
       await store.set(`subscription:tn_s${i}`, { id: `sub_${i}`, tenantId: `tn_s${i}`, planId: "Pro", status });
     }
-    expect(byGroup(await store.aggregate({ entity: subscription, groupBy: ["status"] }))).toEqual(["[\"Active\"] 1 0", "[\"active\"] 2 0"]);
-    expect(await store.aggregate({ entity: subscription, groupBy: ["planId"], owner: "tn_s1" })).toEqual([{ group: ["Pro"], count: 1, sum: "0" }]);
+    expect(byGroup(await store.aggregate({ entity: subscription, groupBy: ["status"] }))).toEqual(['["Active"] 1 0', '["active"] 2 0']);
+    expect(await store.aggregate({ entity: subscription, groupBy: ["planId"], owner: "tn_s1" })).toEqual([{
+      group: ["Pro"],
+      count: 1,
+      sum: "0",
+    }]);
   });
 
   test("K32: an aggregate over an undeclared or a text field is refused", async () => {
     const { store } = open();
     const calls = [
-      store.aggregate({ entity: adminUser, groupBy: ["lastLoginAt"] }), store.aggregate({ entity: adminUser, groupBy: ["role) --"] }),
-      store.aggregate({ entity: adminUser, groupBy: ["role"], sum: "name" }), store.aggregate({ entity: adminUser, groupBy: [], sum: "nothing" }),
+      store.aggregate({ entity: adminUser, groupBy: ["lastLoginAt"] }),
+      store.aggregate({ entity: adminUser, groupBy: ["role) --"] }),
+      store.aggregate({ entity: adminUser, groupBy: ["role"], sum: "name" }),
+      store.aggregate({ entity: adminUser, groupBy: [], sum: "nothing" }),
     ];
     expect(await Promise.all(calls.map(codeOf))).toEqual(calls.map(() => "invalid_parameter"));
   });

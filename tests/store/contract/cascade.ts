@@ -48,8 +48,11 @@ export const cascadeCases: Theme = (open) => {
     const own = store.forTenant("tn_dead");
     const add = [{ path: ["n"], by: 1 }];
     const calls = [
-      store.set("tenant:tn_dead", tenantRecord("tn_dead")), store.set("apikey:again", {}, { owner: "tn_dead" }), own.set("note:again", {}),
-      store.mset([["note:beside", 1], ["subscription:tn_dead", {}]]), own.increment("usage:tn_dead:users:2026-03", add, { initial: { value: {} } }),
+      store.set("tenant:tn_dead", tenantRecord("tn_dead")),
+      store.set("apikey:again", {}, { owner: "tn_dead" }),
+      own.set("note:again", {}),
+      store.mset([["note:beside", 1], ["subscription:tn_dead", {}]]),
+      own.increment("usage:tn_dead:users:2026-03", add, { initial: { value: {} } }),
       store.increment("usage:tn_dead:users:2026-03", add, { initial: { value: {} } }),
       own.commit([{ key: "note:again", version: null }], [{ op: "set", key: "note:again", value: 1 }]),
     ];
@@ -62,7 +65,9 @@ export const cascadeCases: Theme = (open) => {
     const { store } = open();
     await storeTenant(store, "tn_last");
     const result = await store.commit([], [
-      { op: "deleteOwner", owner: "tn_last" }, auditSet("tn_last", "zdeleted"), auditSet(null, "zdeleted"),
+      { op: "deleteOwner", owner: "tn_last" },
+      auditSet("tn_last", "zdeleted"),
+      auditSet(null, "zdeleted"),
       { op: "set", key: "outbox:evt_last", value: { id: "evt_last", type: "tenant.deleted" } },
     ]);
     expect(result).toMatchObject({ ok: true, deleted: { tenant: 1 } });
@@ -83,8 +88,15 @@ export const cascadeCases: Theme = (open) => {
         i % 3 === 0
           ? writer.forTenant(id).set(`orphan:${round}:${i}`, 1)
           : i % 3 === 1
-          ? writer.commit([{ key: `orphan:${round}:${i}`, version: null }], [{ op: "set", key: `orphan:${round}:${i}`, value: 1, owner: id }])
-          : writer.increment(`usage:${id}:rooms:2026-${String(i + 1).padStart(2, "0")}`, [{ path: ["n"], by: 1 }], { initial: { value: {} } });
+          ? writer.commit([{ key: `orphan:${round}:${i}`, version: null }], [{
+            op: "set",
+            key: `orphan:${round}:${i}`,
+            value: 1,
+            owner: id,
+          }])
+          : writer.increment(`usage:${id}:rooms:2026-${String(i + 1).padStart(2, "0")}`, [{ path: ["n"], by: 1 }], {
+            initial: { value: {} },
+          });
       await Promise.all(writers.map(async (writer, i) => {
         if (i === 0) return await deleter.commit([], [{ op: "deleteOwner", owner: id }]);
         return await write(writer, i).catch((error: unknown) => {
@@ -93,8 +105,13 @@ export const cascadeCases: Theme = (open) => {
         });
       }));
     }
-    const { rows } = await withClient(database.superUrl, (client) =>
-      client.query("select key from kv.entries where owner like 'tn_race%' union all select key from kv.counters where owner like 'tn_race%'"));
+    const { rows } = await withClient(
+      database.superUrl,
+      (client) =>
+        client.query(
+          "select key from kv.entries where owner like 'tn_race%' union all select key from kv.counters where owner like 'tn_race%'",
+        ),
+    );
     expect(rows).toEqual([]);
     expect(refused).toBeGreaterThan(0);
   });
@@ -106,10 +123,16 @@ export const cascadeCases: Theme = (open) => {
     const before = await store.mget(keys);
     for (const key of keys) {
       const calls = [
-        store.set(key, auditRecord(key)), store.del(key), store.mdel([key]), store.commit([], [{ op: "deletePrefix", prefix: "audit" }]),
+        store.set(key, auditRecord(key)),
+        store.del(key),
+        store.mdel([key]),
+        store.commit([], [{ op: "deletePrefix", prefix: "audit" }]),
       ];
       expect(await Promise.all(calls.map(codeOf))).toEqual(calls.map(() => "append_only"));
-      const changes = [store.increment(key, [{ path: ["seq"], by: 1 }]), store.commit([], [{ op: "append", key, path: ["x"], items: [1] }])];
+      const changes = [
+        store.increment(key, [{ path: ["seq"], by: 1 }]),
+        store.commit([], [{ op: "append", key, path: ["x"], items: [1] }]),
+      ];
       for (const code of await Promise.all(changes.map(codeOf))) expect(["append_only", "validation_failed"]).toContain(code);
     }
     const own = store.forTenant("tn_audit");
@@ -126,7 +149,8 @@ export const cascadeCases: Theme = (open) => {
       for (let i = 0; i < 25; i++) {
         const at = `2026-03-01T12:00:${String(i).padStart(2, "0")}.${String(w).padStart(3, "0")}Z`;
         await writer.commit([], [
-          auditSet("tn_chain", `n${w}`, at), auditSet(null, `chain${w}`, at),
+          auditSet("tn_chain", `n${w}`, at),
+          auditSet(null, `chain${w}`, at),
           { op: "increment", key: "chain:n", add: [{ path: ["n"], by: 1, max: 120 }] },
         ]);
       }

@@ -40,7 +40,11 @@ export const expiryCases: Theme = (open) => {
     expect(page.entries.map((entry) => entry.key)).toEqual(["plan:steady"]);
     expect(page.total).toBe(1);
     expect(await store.count({ entity: plan })).toBe(1);
-    expect(await store.aggregate({ entity: plan, groupBy: ["interval"], sum: "price" })).toEqual([{ group: ["monthly"], count: 1, sum: "5" }]);
+    expect(await store.aggregate({ entity: plan, groupBy: ["interval"], sum: "price" })).toEqual([{
+      group: ["monthly"],
+      count: 1,
+      sum: "5",
+    }]);
   });
 
   test("K18: a check takes an expired entry as absent", async () => {
@@ -48,7 +52,9 @@ export const expiryCases: Theme = (open) => {
     expect(await store.commit([{ key: "brief:check", version: null }], [])).toMatchObject({ ok: false });
     expire();
     expect(await store.commit([{ key: "brief:check", version }], [])).toEqual({ ok: false, conflict: "brief:check", reason: "version" });
-    expect(await store.commit([{ key: "brief:check", version: null }], [{ op: "set", key: "brief:check", value: 2 }])).toMatchObject({ ok: true });
+    expect(await store.commit([{ key: "brief:check", version: null }], [{ op: "set", key: "brief:check", value: 2 }])).toMatchObject({
+      ok: true,
+    });
   });
 
   test("K18: creating over an expired entry starts anew: createdAt is now, the old expiry is gone", async () => {
@@ -59,20 +65,23 @@ export const expiryCases: Theme = (open) => {
     expect(await store.get("brief:anew")).toMatchObject({ createdAt: clock.iso(), expiresAt: null });
   });
 
-  test.each(["brief:count", "usage:tn_brief:users:2026-03"])("K18: increment of the expired %s starts from its initial value, not from the old count", async (key) => {
-    const { store, clock, expire } = await shortLived(key);
-    expect((await store.increment(key, add))?.value).toEqual({ n: 8 });
-    expect((await store.get(key))?.expiresAt).toBe(clock.iso(1_000));
-    expire();
-    expect(await store.increment(key, add)).toBeNull();
-    expect(await store.get(key)).toBeNull();
-    const initial = { value: { n: 0 }, expiresAt: clock.iso(1_000) };
-    expect((await store.increment(key, add, { initial }))?.value).toEqual({ n: 1 });
-    expect(await store.get(key)).toMatchObject({ createdAt: clock.iso(), expiresAt: clock.iso(1_000) });
-  });
+  test.each(["brief:count", "usage:tn_brief:users:2026-03"])(
+    "K18: increment of the expired %s starts from its initial value, not from the old count",
+    async (key) => {
+      const { store, clock, expire } = await shortLived(key);
+      expect((await store.increment(key, add))?.value).toEqual({ n: 8 });
+      expect((await store.get(key))?.expiresAt).toBe(clock.iso(1_000));
+      expire();
+      expect(await store.increment(key, add)).toBeNull();
+      expect(await store.get(key)).toBeNull();
+      const initial = { value: { n: 0 }, expiresAt: clock.iso(1_000) };
+      expect((await store.increment(key, add, { initial }))?.value).toEqual({ n: 1 });
+      expect(await store.get(key)).toMatchObject({ createdAt: clock.iso(), expiresAt: clock.iso(1_000) });
+    },
+  );
 
   test("K18: racing increments of an expired counter all start from the initial value", async () => {
-    const { store, racers, } = open();
+    const { store, racers } = open();
     const { expire } = await shortLived("brief:raced");
     expire();
     const clients = await racers(16);
@@ -122,8 +131,13 @@ export const expiryCases: Theme = (open) => {
     const steps = [await store.sweep(10), await store.sweep(10), await store.sweep(10), await store.sweep(10)];
     expect(steps).toEqual([10, 10, 6, 0]);
     expect(await store.count("sweep")).toBe(1);
-    const left = await withClient(database.superUrl, async (client) =>
-      (await client.query("select key from kv.entries where key like 'sweep:%' union all select key from kv.counters where key like '%sweep%'")).rows);
+    const left = await withClient(
+      database.superUrl,
+      async (client) =>
+        (await client.query(
+          "select key from kv.entries where key like 'sweep:%' union all select key from kv.counters where key like '%sweep%'",
+        )).rows,
+    );
     expect(left).toEqual([{ key: "sweep:alive" }]);
   });
 
@@ -132,9 +146,16 @@ export const expiryCases: Theme = (open) => {
     await store.set("ttl:kept", 1);
     for (const expiresAt of [clock.iso(), clock.iso(-1), "1999-01-01T00:00:00.000Z"]) {
       const calls = [
-        store.set("ttl:a", 1, { expiresAt }), store.mset([["ttl:b", 1], ["ttl:kept", 2]], { expiresAt }),
+        store.set("ttl:a", 1, { expiresAt }),
+        store.mset([["ttl:b", 1], ["ttl:kept", 2]], { expiresAt }),
         store.increment("ttl:c", add, { initial: { value: {}, expiresAt } }),
-        store.commit([], [{ op: "set", key: "ttl:d", value: 1 }, { op: "append", key: "ttl:e", path: ["x"], items: [1], initial: { value: {}, expiresAt } }]),
+        store.commit([], [{ op: "set", key: "ttl:d", value: 1 }, {
+          op: "append",
+          key: "ttl:e",
+          path: ["x"],
+          items: [1],
+          initial: { value: {}, expiresAt },
+        }]),
       ];
       expect(await Promise.all(calls.map(codeOf))).toEqual(calls.map(() => "invalid_ttl"));
     }

@@ -28,9 +28,15 @@ export const incrementCases: Theme = (open) => {
 
   test("K06: increments of many keys with different amounts and shapes at once are all kept", async () => {
     const { store } = open();
-    await Promise.all(Array.from({ length: 600 }, (_, i) =>
-      store.increment(`tally:spread:${i % 20}`, [{ path: ["total"], by: i }, { path: ["daily", `d${i % 3}`], by: 1 }], { initial: { value: {} } })
-    ));
+    await Promise.all(
+      Array.from(
+        { length: 600 },
+        (_, i) =>
+          store.increment(`tally:spread:${i % 20}`, [{ path: ["total"], by: i }, { path: ["daily", `d${i % 3}`], by: 1 }], {
+            initial: { value: {} },
+          }),
+      ),
+    );
     const values = await store.getByPrefix("tally:spread") as { total: number; daily: Record<string, number> }[];
     expect(values.reduce((sum, value) => sum + value.total, 0)).toBe((599 * 600) / 2);
     expect(values.reduce((sum, value) => sum + Object.values(value.daily).reduce((a, b) => a + b, 0), 0)).toBe(600);
@@ -40,7 +46,9 @@ export const incrementCases: Theme = (open) => {
     const { store, clock } = open();
     await store.set("tally:paths", { current: 5, keep: ["me"] });
     const entry = await store.increment("tally:paths", [
-      { path: ["current"], by: 3 }, { path: ["daily", "2026-03-01"], by: 3 }, { path: ["deep", "er", "n"], by: -2 },
+      { path: ["current"], by: 3 },
+      { path: ["daily", "2026-03-01"], by: 3 },
+      { path: ["deep", "er", "n"], by: -2 },
     ], { merge: { updatedAt: clock.iso() } });
     const value = { current: 8, keep: ["me"], daily: { "2026-03-01": 3 }, deep: { er: { n: -2 } }, updatedAt: clock.iso() };
     expect(entry?.value).toEqual(value);
@@ -69,7 +77,8 @@ export const incrementCases: Theme = (open) => {
 
   test("U04: a gauge is set `to` a value in the same atomic step, within its bounds", async () => {
     const { store } = open();
-    const gauge = (to: number, max?: number) => store.increment("tally:gauge", [{ path: ["n"], to, ...(max ? { max } : {}) }, { path: ["writes"], by: 1 }], fromZero);
+    const gauge = (to: number, max?: number) =>
+      store.increment("tally:gauge", [{ path: ["n"], to, ...(max ? { max } : {}) }, { path: ["writes"], by: 1 }], fromZero);
     expect((await gauge(40))?.value).toEqual({ n: 40, writes: 1 });
     expect((await gauge(7))?.value).toEqual({ n: 7, writes: 2 });
     expect(await codeOf(gauge(8, 7))).toBe("write_conflict");
@@ -98,8 +107,9 @@ export const incrementCases: Theme = (open) => {
   test("K06: in a batch, the increment that leaves its bounds fails alone", async () => {
     const { store } = open();
     await store.set("tally:mixed", { n: 0 });
-    const commits = Array.from({ length: 40 }, (_, i) =>
-      store.commit([], [{ op: "increment", key: "tally:mixed", add: [{ path: ["n"], by: i % 4 === 0 ? 1_000 : 1, max: 500 }] }])
+    const commits = Array.from(
+      { length: 40 },
+      (_, i) => store.commit([], [{ op: "increment", key: "tally:mixed", add: [{ path: ["n"], by: i % 4 === 0 ? 1_000 : 1, max: 500 }] }]),
     );
     const results = await Promise.all(commits);
     expect(results.map((result) => result.ok)).toEqual(Array.from({ length: 40 }, (_, i) => i % 4 !== 0));
@@ -109,11 +119,15 @@ export const incrementCases: Theme = (open) => {
   test("K06: in a batch of increments, one outside its bounds is refused and the others are kept", async () => {
     const { store } = open();
     await store.set("tally:full", { n: 3 });
-    const outcomes = await Promise.all(Array.from({ length: 30 }, (_, i) =>
-      i % 10 === 3
-        ? codeOf(store.increment("tally:full", [{ path: ["n"], by: 1, max: 3 }]))
-        : store.increment(`tally:beside:${i}`, one, fromZero).then((entry) => entry?.value, (error: unknown) => String(error))
-    ));
+    const outcomes = await Promise.all(
+      Array.from(
+        { length: 30 },
+        (_, i) =>
+          i % 10 === 3
+            ? codeOf(store.increment("tally:full", [{ path: ["n"], by: 1, max: 3 }]))
+            : store.increment(`tally:beside:${i}`, one, fromZero).then((entry) => entry?.value, (error: unknown) => String(error)),
+      ),
+    );
     expect(outcomes).toEqual(Array.from({ length: 30 }, (_, i) => i % 10 === 3 ? "write_conflict" : { n: 1 }));
   });
 
@@ -130,9 +144,12 @@ export const incrementCases: Theme = (open) => {
   test("K06: one bad call in a batch gets its own error, the others go through", async () => {
     const { store } = open();
     await store.set("tally:bad", { n: "text" });
-    const outcomes = await Promise.all(Array.from({ length: 30 }, (_, i) =>
-      i % 10 === 3 ? codeOf(store.increment("tally:bad", one)) : store.increment("tally:good", one, fromZero).then(() => "ok")
-    ));
+    const outcomes = await Promise.all(
+      Array.from(
+        { length: 30 },
+        (_, i) => i % 10 === 3 ? codeOf(store.increment("tally:bad", one)) : store.increment("tally:good", one, fromZero).then(() => "ok"),
+      ),
+    );
     expect(outcomes.filter((outcome) => outcome === "validation_failed")).toHaveLength(3);
     expect((await store.get("tally:good"))?.value).toEqual({ n: 27 });
   });
@@ -140,7 +157,14 @@ export const incrementCases: Theme = (open) => {
   test("K07: append adds in order and keeps the last items of its cap", async () => {
     const { store } = open();
     const append = (items: number[], cap?: number) =>
-      store.commit([], [{ op: "append", key: "tally:log", path: ["a", "log"], items, ...(cap ? { cap } : {}), initial: { value: { k: 1 } } }]);
+      store.commit([], [{
+        op: "append",
+        key: "tally:log",
+        path: ["a", "log"],
+        items,
+        ...(cap ? { cap } : {}),
+        initial: { value: { k: 1 } },
+      }]);
     await append([1, 2]);
     await append([3]);
     expect((await store.get("tally:log"))?.value).toEqual({ k: 1, a: { log: [1, 2, 3] } });
@@ -150,18 +174,31 @@ export const incrementCases: Theme = (open) => {
   test("K07: appends from many callers are all kept", async () => {
     const { store, another } = open();
     const stores = [store, another(), another()];
-    await Promise.all(Array.from({ length: 120 }, (_, i) =>
-      stores[i % 3]?.commit([], [{ op: "append", key: "tally:all", path: ["items"], items: [i], initial: { value: {} } }])
-    ));
+    await Promise.all(
+      stores.map((own, s) =>
+        Promise.all(
+          Array.from({ length: 40 }, (_, i) =>
+            own.commit([], [{ op: "append", key: "tally:all", path: ["items"], items: [s * 40 + i], initial: { value: {} } }])),
+        )
+      ),
+    );
     const { items } = (await store.get("tally:all"))?.value as { items: number[] };
     expect([...items].sort((a, b) => a - b)).toEqual(Array.from({ length: 120 }, (_, i) => i));
   });
 
   test("K06: sets, increments and deletes of one key from many callers leave one of the possible ends", async () => {
     const { store } = open();
-    await Promise.all(Array.from({ length: 90 }, (_, i) =>
-      i % 3 === 0 ? store.set("tally:mix", { n: 0 }) : i % 3 === 1 ? store.increment("tally:mix", one, fromZero) : store.del("tally:mix")
-    ));
+    await Promise.all(
+      Array.from(
+        { length: 90 },
+        (_, i) =>
+          i % 3 === 0
+            ? store.set("tally:mix", { n: 0 })
+            : i % 3 === 1
+            ? store.increment("tally:mix", one, fromZero)
+            : store.del("tally:mix"),
+      ),
+    );
     const n = ((await store.get("tally:mix"))?.value as { n: number } | undefined)?.n ?? 0;
     expect(n).toBeGreaterThanOrEqual(0);
     expect(n).toBeLessThanOrEqual(30);

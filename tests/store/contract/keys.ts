@@ -12,13 +12,30 @@ const VALUES: Readonly<Record<string, JsonValue>> = {
   no: false,
   list: [1, "two", null],
   numbers: [0.1, -1.5, 1e-7, 5e-324, 9007199254740991, -9007199254740991, 123456.789],
-  quotes: { "it's": "\"quoted\" \\ back\\slash \n\t %s $1 ${x}" },
-  prototype: JSON.parse("{\"__proto__\": 1, \"constructor\": {\"prototype\": 2}}") as JsonValue,
+  quotes: { "it's": '"quoted" \\ back\\slash \n\t %s $1 ${x}' },
+  prototype: JSON.parse('{"__proto__": 1, "constructor": {"prototype": 2}}') as JsonValue,
 };
 
 const BAD_KEYS = [
-  "", ":", "a:", ":a", "a::b", "a b", "a/b", "a%b", "a\\b", "ä", "a:b\u0000", "🏨", "a:*", "a".repeat(129), `${"a:".repeat(256)}a`,
-  "audit:2026-02-31T00:00:00.000Z:x", "a\n", "a:\"", "a:{b}",
+  "",
+  ":",
+  "a:",
+  ":a",
+  "a::b",
+  "a b",
+  "a/b",
+  "a%b",
+  "a\\b",
+  "ä",
+  "a:b\u0000",
+  "🏨",
+  "a:*",
+  "a".repeat(129),
+  `${"a:".repeat(256)}a`,
+  "audit:2026-02-31T00:00:00.000Z:x",
+  "a\n",
+  'a:"',
+  "a:{b}",
 ];
 
 export const keyCases: Theme = (open) => {
@@ -45,11 +62,23 @@ export const keyCases: Theme = (open) => {
     const version = await store.set("thing:entry", { n: 1 });
     clock.advance(1_234);
     expect(await store.get("thing:entry")).toEqual({
-      key: "thing:entry", value: { n: 1 }, version, createdAt, updatedAt: createdAt, expiresAt: null, owner: null,
+      key: "thing:entry",
+      value: { n: 1 },
+      version,
+      createdAt,
+      updatedAt: createdAt,
+      expiresAt: null,
+      owner: null,
     });
     const second = await store.set("thing:entry", { n: 2 }, { expiresAt: clock.iso(60_000), owner: "tn_keys" });
     expect(await store.get("thing:entry")).toEqual({
-      key: "thing:entry", value: { n: 2 }, version: second, createdAt, updatedAt: clock.iso(), expiresAt: clock.iso(60_000), owner: "tn_keys",
+      key: "thing:entry",
+      value: { n: 2 },
+      version: second,
+      createdAt,
+      updatedAt: clock.iso(),
+      expiresAt: clock.iso(60_000),
+      owner: "tn_keys",
     });
   });
 
@@ -113,8 +142,14 @@ export const keyCases: Theme = (open) => {
   test.each(BAD_KEYS)("K22: the key %j is refused by every operation before it reaches the database", async (key) => {
     const { store } = open();
     const calls = [
-      store.get(key), store.mget(["thing:fine", key]), store.set(key, 1), store.mset([["thing:never", 1], [key, 1]]), store.del(key),
-      store.mdel([key]), store.increment(key, [{ path: ["n"], by: 1 }], { initial: { value: {} } }), store.commit([{ key, version: null }], []),
+      store.get(key),
+      store.mget(["thing:fine", key]),
+      store.set(key, 1),
+      store.mset([["thing:never", 1], [key, 1]]),
+      store.del(key),
+      store.mdel([key]),
+      store.increment(key, [{ path: ["n"], by: 1 }], { initial: { value: {} } }),
+      store.commit([{ key, version: null }], []),
     ];
     expect(await Promise.all(calls.map(codeOf))).toEqual(calls.map(() => "invalid_key"));
     expect(await store.get("thing:never")).toBeNull();
@@ -123,7 +158,10 @@ export const keyCases: Theme = (open) => {
   test.each(["a b", "a::", ":", "ä", "a%", "x".repeat(200)])("K22: the prefix %j is refused", async (prefix) => {
     const { store } = open();
     const calls = [
-      store.list({ prefix }), store.getByPrefix(prefix), store.count(prefix), store.commit([], [{ op: "deletePrefix", prefix }]),
+      store.list({ prefix }),
+      store.getByPrefix(prefix),
+      store.count(prefix),
+      store.commit([], [{ op: "deletePrefix", prefix }]),
     ];
     expect(await Promise.all(calls.map(codeOf))).toEqual(calls.map(() => "invalid_key"));
   });

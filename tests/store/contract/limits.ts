@@ -140,7 +140,10 @@ export const limitCases: Theme = (open) => {
     async (version) => {
       const { store } = open();
       await store.set("odd:version", 1);
-      const outcome = await store.commit([{ key: "odd:version", version }], []).then((result) => (result.ok ? "passed" : "conflict"), codeOfError);
+      const outcome = await store.commit([{ key: "odd:version", version }], []).then(
+        (result) => (result.ok ? "passed" : "conflict"),
+        codeOfError,
+      );
       expect(["conflict", "validation_failed"]).toContain(outcome);
     },
   );

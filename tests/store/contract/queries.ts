@@ -17,10 +17,15 @@ const REGIONS = ["us-east-1", "us-west-2", "eu-west-1"];
 function manyTenants(): JsonObject[] {
   const random = seededRandom("queries");
   return Array.from({ length: 300 }, (_, i) => {
-    const optional: JsonObject = random.below(3) ? { region: random.pick(REGIONS), trialEndsAt: `2026-0${1 + random.below(9)}-01T00:00:00.000Z` } : {};
+    const optional: JsonObject = random.below(3)
+      ? { region: random.pick(REGIONS), trialEndsAt: `2026-0${1 + random.below(9)}-01T00:00:00.000Z` }
+      : {};
     return tenantRecord(`tn_${String(i).padStart(3, "0")}`, {
-      name: random.pick(["Aurora", "Åland", "zebra", "Zürich", "aurora", "Élan", "Élan", "Hotel 100%", "hotel_x"]), plan: random.pick(PLANS),
-      status: random.pick(STATUSES), mrr: random.below(5) * 99.5, createdAt: `2026-01-${String(1 + random.below(28)).padStart(2, "0")}T00:00:00.000Z`,
+      name: random.pick(["Aurora", "Åland", "zebra", "Zürich", "aurora", "Élan", "Élan", "Hotel 100%", "hotel_x"]),
+      plan: random.pick(PLANS),
+      status: random.pick(STATUSES),
+      mrr: random.below(5) * 99.5,
+      createdAt: `2026-01-${String(1 + random.below(28)).padStart(2, "0")}T00:00:00.000Z`,
       ...optional,
     });
   });
@@ -65,8 +70,16 @@ export const queryCases: Theme = (open) => {
   });
 
   test.each<readonly (readonly [Field, "asc" | "desc"])[]>([
-    [["name", "asc"]], [["name", "desc"]], [["mrr", "asc"]], [["mrr", "desc"]], [["region", "asc"]], [["region", "desc"]], [["trialEndsAt", "desc"]],
-    [["createdAt", "desc"]], [["status", "asc"], ["mrr", "desc"]], [["region", "desc"], ["trialEndsAt", "asc"]],
+    [["name", "asc"]],
+    [["name", "desc"]],
+    [["mrr", "asc"]],
+    [["mrr", "desc"]],
+    [["region", "asc"]],
+    [["region", "desc"]],
+    [["trialEndsAt", "desc"]],
+    [["createdAt", "desc"]],
+    [["status", "asc"], ["mrr", "desc"]],
+    [["region", "desc"], ["trialEndsAt", "asc"]],
     [["plan", "desc"], ["region", "asc"], ["name", "desc"]],
   ])("K13: cursor pages sorted by %s %s %s hold every record once, in order, nulls last", async (...order) => {
     const orderBy = order.map(([field, direction]) => ({ field, direction }));
@@ -81,25 +94,48 @@ export const queryCases: Theme = (open) => {
   test.each<[string, readonly Condition[], (record: JsonObject) => boolean]>([
     ["one value", [{ field: "status", in: ["trial"] }], (r) => r["status"] === "trial"],
     ["any of several", [{ field: "plan", in: ["Pro", "Basic"] }], (r) => r["plan"] === "Pro" || r["plan"] === "Basic"],
-    ["two fields", [{ field: "status", in: ["active"] }, { field: "plan", in: ["Pro"] }], (r) => r["status"] === "active" && r["plan"] === "Pro"],
+    [
+      "two fields",
+      [{ field: "status", in: ["active"] }, { field: "plan", in: ["Pro"] }],
+      (r) => r["status"] === "active" && r["plan"] === "Pro",
+    ],
     ["case decides", [{ field: "plan", in: ["pro"] }], () => false],
-    ["a number range, from inclusive, to exclusive", [{ field: "mrr", from: 99.5, to: 298.5 }], (r) => [99.5, 199].includes(Number(r["mrr"]))],
-    ["an open time range", [{ field: "createdAt", from: "2026-01-15T00:00:00.000Z" }], (r) => String(r["createdAt"]) >= "2026-01-15T00:00:00.000Z"],
+    [
+      "a number range, from inclusive, to exclusive",
+      [{ field: "mrr", from: 99.5, to: 298.5 }],
+      (r) => [99.5, 199].includes(Number(r["mrr"])),
+    ],
+    [
+      "an open time range",
+      [{ field: "createdAt", from: "2026-01-15T00:00:00.000Z" }],
+      (r) => String(r["createdAt"]) >= "2026-01-15T00:00:00.000Z",
+    ],
     ["a text prefix", [{ field: "region", prefix: "us-" }], (r) => String(r["region"]).startsWith("us-")],
     ["a prefix with a wildcard", [{ field: "region", prefix: "us_" }], () => false],
     ["a value that looks like SQL", [{ field: "status", in: ["' or true --", "active'; drop table kv.entries; --"] }], () => false],
     ["unicode", [{ field: "owner", in: ["Ünï@example"] }], () => false],
   ])("K26: the filter by %s answers the same as a scan, sorted and counted", async (_, where, matches) => {
     const expected = records.filter(matches);
-    expect(await all({ where, orderBy: [{ field: "createdAt", direction: "desc" }] }, 13)).toEqual(sorted(expected, [["createdAt", "desc"]]));
+    expect(await all({ where, orderBy: [{ field: "createdAt", direction: "desc" }] }, 13)).toEqual(
+      sorted(expected, [["createdAt", "desc"]]),
+    );
     expect(await open().store.count({ entity: tenant, where })).toBe(expected.length);
     const page = await open().store.query({ entity: tenant, where, limit: 3, withTotal: true });
     expect(page.total).toBe(expected.length);
   });
 
   test.each<[string, RegExp]>([
-    ["elan", /Élan/], ["ÉLAN", /Élan/], ["zurich", /Zürich/], ["aUrOr", /aurora/i], ["100%", /100%/], ["%", /%/], ["l_x", /hotel_x/], ["_", /./],
-    ["\\", /never/], ["aland", /Åland/], ["nothing like it", /never/],
+    ["elan", /Élan/],
+    ["ÉLAN", /Élan/],
+    ["zurich", /Zürich/],
+    ["aUrOr", /aurora/i],
+    ["100%", /100%/],
+    ["%", /%/],
+    ["l_x", /hotel_x/],
+    ["_", /./],
+    ["\\", /never/],
+    ["aland", /Åland/],
+    ["nothing like it", /never/],
   ])("T14: the search %j finds substrings without case and accents, and takes every character as itself", async (search, name) => {
     // An underscore is in no sample field but the name: ids are not searched, subdomains have hyphens.
     const expected = records.filter((record) => (search === "_" ? /_/ : name).test(String(record["name"])));
@@ -123,9 +159,12 @@ export const queryCases: Theme = (open) => {
     const base: Query = { entity: tenant, limit: 5, orderBy: [{ field: "name", direction: "asc" }] };
     const cursor = (await store.query(base)).cursor ?? "";
     const calls = [
-      store.query({ ...base, cursor, where: [{ field: "status", in: ["active"] }] }), store.query({ ...base, cursor, orderBy: [] }),
-      store.query({ ...base, cursor, orderBy: [{ field: "name", direction: "desc" }] }), store.query({ ...base, cursor: "x" }),
-      store.query({ ...base, cursor: cursor.slice(2) }), store.query({ ...base, cursor, search: "a" }),
+      store.query({ ...base, cursor, where: [{ field: "status", in: ["active"] }] }),
+      store.query({ ...base, cursor, orderBy: [] }),
+      store.query({ ...base, cursor, orderBy: [{ field: "name", direction: "desc" }] }),
+      store.query({ ...base, cursor: "x" }),
+      store.query({ ...base, cursor: cursor.slice(2) }),
+      store.query({ ...base, cursor, search: "a" }),
       store.query({ entity: adminUser, limit: 5, orderBy: [{ field: "name", direction: "asc" }], cursor }),
     ];
     expect(await Promise.all(calls.map(codeOf))).toEqual(calls.map(() => "invalid_cursor"));
@@ -138,7 +177,9 @@ export const queryCases: Theme = (open) => {
     const [fingerprint] = JSON.parse(Buffer.from(cursor, "base64url").toString()) as [string];
     for (const position of [["text", "tenant:x"], [true, "tenant:x"], ["NaN", "tenant:x"], [1, 5], [1, "\u0000"], [1e308, "tenant:x"]]) {
       const forged = Buffer.from(JSON.stringify([fingerprint, ...position])).toString("base64url");
-      expect(await Promise.race([codeOf(store.query({ ...base, cursor: forged }))]), JSON.stringify(position)).toMatch(/^(invalid_cursor|no error.*)$/);
+      expect(await Promise.race([codeOf(store.query({ ...base, cursor: forged }))]), JSON.stringify(position)).toMatch(
+        /^(invalid_cursor|no error.*)$/,
+      );
     }
   });
 
@@ -157,14 +198,18 @@ export const queryCases: Theme = (open) => {
     ["U+0000 in a prefix", { where: [{ field: "region", prefix: "a\u0000" }] }],
     ["a lone surrogate in a search", { search: "\ud800" }],
     ["U+0000 in a search", { search: "a\u0000" }],
-    ["limit 0", { limit: 0 }], ["limit 501", { limit: 501 }], ["a deep offset", { offset: 100_001 }], ["a negative offset", { offset: -1 }],
+    ["limit 0", { limit: 0 }],
+    ["limit 501", { limit: 501 }],
+    ["a deep offset", { offset: 100_001 }],
+    ["a negative offset", { offset: -1 }],
   ])("K32: a query with %s is refused with invalid_parameter", async (_, part) => {
     expect(await codeOf(open().store.query({ entity: tenant, limit: 10, ...part }))).toBe("invalid_parameter");
   });
 
   test("K26: a string or a huge number where a number is sorted is stored, sorts last and disturbs nothing", async () => {
     const { store } = open();
-    const admin = (userId: string, fields: JsonObject) => store.set(`admin:${userId}`, { userId, role: "admin", createdAt: "2026-01-01T00:00:00.000Z", ...fields });
+    const admin = (userId: string, fields: JsonObject) =>
+      store.set(`admin:${userId}`, { userId, role: "admin", createdAt: "2026-01-01T00:00:00.000Z", ...fields });
     await admin("a", { name: "ok", enabled: true });
     await admin("b", { name: { not: "text" }, enabled: "yes", createdAt: 5 });
     await admin("c", { name: "x".repeat(100_000), enabled: 1, email: ["no"] });

@@ -17,9 +17,7 @@ export const raceCases: Theme = (open) => {
   test("K04: of 50 warm racers creating one key, exactly one wins, in each of 50 rounds", async () => {
     for (let round = 0; round < ROUNDS; round++) {
       const key = `race:create:${round}`;
-      const results = await Promise.all(racers.map((racer, value) =>
-        racer.commit([{ key, version: null }], [{ op: "set", key, value }])
-      ));
+      const results = await Promise.all(racers.map((racer, value) => racer.commit([{ key, version: null }], [{ op: "set", key, value }])));
       expect(winners(results), `round ${round}`).toBe(1);
       expect((await open().store.get(key))?.value).toBe(results.findIndex((result) => result.ok));
     }
@@ -83,23 +81,30 @@ export const raceCases: Theme = (open) => {
     }
   });
 
-  test.each(["race:first", "usage:tn_first:users:2026-03"])("K06: the first increments of an absent %s, raced in 50 rounds, are all kept", async (key) => {
-    for (let round = 0; round < ROUNDS; round++) {
-      const counter = key.replace(/(first)/, `$1${round}`);
-      const add = [{ path: ["n"], by: 1 }];
-      const entries = await Promise.all(racers.slice(0, 12).map((racer) => racer.increment(counter, add, { initial: { value: { n: 0 } } })));
-      const sums = entries.map((entry) => (entry?.value as { n: number }).n);
-      expect(sums.toSorted((a, b) => a - b), `round ${round}`).toEqual(Array.from({ length: 12 }, (_, i) => i + 1));
-    }
-  });
+  test.each(["race:first", "usage:tn_first:users:2026-03"])(
+    "K06: the first increments of an absent %s, raced in 50 rounds, are all kept",
+    async (key) => {
+      for (let round = 0; round < ROUNDS; round++) {
+        const counter = key.replace(/(first)/, `$1${round}`);
+        const add = [{ path: ["n"], by: 1 }];
+        const entries = await Promise.all(
+          racers.slice(0, 12).map((racer) => racer.increment(counter, add, { initial: { value: { n: 0 } } })),
+        );
+        const sums = entries.map((entry) => (entry?.value as { n: number }).n);
+        expect(sums.toSorted((a, b) => a - b), `round ${round}`).toEqual(Array.from({ length: 12 }, (_, i) => i + 1));
+      }
+    },
+  );
 
   test("K31: commits over the same keys in opposite orders never deadlock and all succeed", async () => {
     const keys = Array.from({ length: 12 }, (_, i) => `order:${i}`);
     for (let round = 0; round < ROUNDS; round++) {
-      const results = await Promise.all(racers.slice(0, 12).map((racer, i) => {
-        const mine = i % 2 ? keys.toReversed() : [...keys.slice(i), ...keys.slice(0, i)];
-        return racer.commit([], mine.map((key) => ({ op: "increment", key, add: [{ path: ["n"], by: 1 }], initial: { value: {} } })));
-      }));
+      const results = await Promise.all(
+        racers.slice(0, 12).map((racer, i) => {
+          const mine = i % 2 ? keys.toReversed() : [...keys.slice(i), ...keys.slice(0, i)];
+          return racer.commit([], mine.map((key) => ({ op: "increment", key, add: [{ path: ["n"], by: 1 }], initial: { value: {} } })));
+        }),
+      );
       expect(winners(results)).toBe(12);
     }
     const values = (await open().store.mget(keys)).map((entry) => entry?.value);

@@ -4,9 +4,19 @@ import type { Store } from "../../../shared/kv/store.ts";
 /** A tenant record with the fields the store's columns look at. */
 export function tenantRecord(id: string, fields: JsonObject = {}): JsonObject {
   return {
-    id, name: `Hotel ${id}`, subdomain: id.toLowerCase().replaceAll("_", "-"), plan: "Pro", status: "active",
-    owner: `owner@${id.toLowerCase().replaceAll("_", "-")}.example`, ownerName: "Ada Auer", usagePercent: 0, mrr: 299, mrrSource: "plan",
-    created: "2026-01-01", createdAt: "2026-01-01T00:00:00.000Z", ...fields,
+    id,
+    name: `Hotel ${id}`,
+    subdomain: id.toLowerCase().replaceAll("_", "-"),
+    plan: "Pro",
+    status: "active",
+    owner: `owner@${id.toLowerCase().replaceAll("_", "-")}.example`,
+    ownerName: "Ada Auer",
+    usagePercent: 0,
+    mrr: 299,
+    mrrSource: "plan",
+    created: "2026-01-01",
+    createdAt: "2026-01-01T00:00:00.000Z",
+    ...fields,
   };
 }
 
@@ -20,8 +30,15 @@ export async function storeTenants(store: Store, records: readonly JsonObject[])
 /** An audit entry as a commit hands it over: the database adds `seq`, `prevHash` and `hash`. */
 export function auditRecord(key: string, fields: JsonObject = {}): JsonObject {
   return {
-    id: key, action: "tenant.updated", resource: "tenant", resourceId: "tn_x", actor: { type: "system", id: "system" }, userId: "system",
-    timestamp: "2026-03-01T12:00:00.000Z", contentHash: "c".repeat(64), ...fields,
+    id: key,
+    action: "tenant.updated",
+    resource: "tenant",
+    resourceId: "tn_x",
+    actor: { type: "system", id: "system" },
+    userId: "system",
+    timestamp: "2026-03-01T12:00:00.000Z",
+    contentHash: "c".repeat(64),
+    ...fields,
   };
 }
 

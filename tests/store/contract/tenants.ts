@@ -16,12 +16,15 @@ export const tenantCases: Theme = (open) => {
     const { store } = open();
     for (const id of TENANTS) {
       await store.mset([
-        [`tenant:${id}`, tenantRecord(id)], [`subscription:${id}`, { tenantId: id, planId: "Pro", status: "active" }],
+        [`tenant:${id}`, tenantRecord(id)],
+        [`subscription:${id}`, { tenantId: id, planId: "Pro", status: "active" }],
         [`usage:${id}:api_calls:2026-03`, { tenantId: id, current: 5 }],
       ]);
       await store.set(`note:${id}`, { of: id }, { owner: id });
     }
-    await store.mset([["plan:Pro", { id: "Pro", name: "Pro", active: true }], ["admin:u1", { userId: "u1" }], ["note:platform", { of: "platform" }]]);
+    await store.mset([["plan:Pro", { id: "Pro", name: "Pro", active: true }], ["admin:u1", { userId: "u1" }], ["note:platform", {
+      of: "platform",
+    }]]);
   });
 
   test("R10: a bound store reads its own rows and takes every other row as missing", async () => {
@@ -60,7 +63,8 @@ export const tenantCases: Theme = (open) => {
     expect((await store.list({ prefix: "plan" })).entries).toHaveLength(1);
     const version = (await store.get("plan:Pro"))?.version ?? "";
     const attempts: Mutation[] = [
-      { op: "set", key: "plan:Pro", value: { id: "Pro", price: 0 } }, { op: "set", key: "plan:Mine", value: { id: "Mine" } },
+      { op: "set", key: "plan:Pro", value: { id: "Pro", price: 0 } },
+      { op: "set", key: "plan:Mine", value: { id: "Mine" } },
       { op: "set", key: "admin:me", value: { role: "super_admin" } },
       { op: "increment", key: "plan:Pro", add: [{ path: ["price"], by: -1 }], initial: { value: {} } },
     ];
@@ -72,15 +76,24 @@ export const tenantCases: Theme = (open) => {
   });
 
   test.each([
-    "subscription:tn_b", "tenant:tn_b", "usage:tn_b:users:2026-03", "tenant:tn_new", "audit:tn_b:2026-03-01T12:00:00.000Z:x", "subscription:tn_aa",
+    "subscription:tn_b",
+    "tenant:tn_b",
+    "usage:tn_b:users:2026-03",
+    "tenant:tn_new",
+    "audit:tn_b:2026-03-01T12:00:00.000Z:x",
+    "subscription:tn_aa",
   ])("R10: tenant a cannot create %s: the key names another tenant", async (key) => {
     const store = bound("tn_a");
     const before = await open().store.get(key);
     const calls = [
-      store.set(key, { tenantId: "tn_a" }), store.mset([["note:tn_a:x", 1], [key, { tenantId: "tn_a" }]]),
-      store.set(key, { tenantId: "tn_b" }, { owner: "tn_b" }), store.increment(key, [{ path: ["n"], by: 1 }], { initial: { value: {} } }),
+      store.set(key, { tenantId: "tn_a" }),
+      store.mset([["note:tn_a:x", 1], [key, { tenantId: "tn_a" }]]),
+      store.set(key, { tenantId: "tn_b" }, { owner: "tn_b" }),
+      store.increment(key, [{ path: ["n"], by: 1 }], { initial: { value: {} } }),
     ];
-    for (const code of await Promise.all(calls.map(codeOf))) expect(["key_owner_mismatch", "write_conflict", "append_only"]).toContain(code);
+    for (const code of await Promise.all(calls.map(codeOf))) {
+      expect(["key_owner_mismatch", "write_conflict", "append_only"]).toContain(code);
+    }
     expect(await open().store.get(key)).toEqual(before);
     expect(await open().store.get("note:tn_a:x")).toBeNull();
   });
@@ -88,8 +101,11 @@ export const tenantCases: Theme = (open) => {
   test("R10: the service-level store refuses a key whose tenant segment and owner disagree, and an undeclared shape", async () => {
     const { store } = open();
     const calls = [
-      store.set("subscription:tn_a", {}, { owner: "tn_b" }), store.set("plan:Odd", {}, { owner: "tn_a" }),
-      store.set("usage:tn_a", { n: 1 }), store.set("subscription:tn_a:extra", {}), store.set("tenant", {}),
+      store.set("subscription:tn_a", {}, { owner: "tn_b" }),
+      store.set("plan:Odd", {}, { owner: "tn_a" }),
+      store.set("usage:tn_a", { n: 1 }),
+      store.set("subscription:tn_a:extra", {}),
+      store.set("tenant", {}),
     ];
     expect(await Promise.all(calls.map(codeOf))).toEqual(calls.map(() => "key_owner_mismatch"));
   });
@@ -151,7 +167,9 @@ export const tenantCases: Theme = (open) => {
     const stores = ids.map((id) => store.forTenant(id));
     await Promise.all(stores.map((own, i) => own.set(`mix:${i}`, { of: ids[i] ?? "" })));
     for (let round = 0; round < 10; round++) {
-      const seen = await Promise.all(stores.flatMap((own, i) => ids.map(async (_, j) => ((await own.get(`mix:${j}`)) !== null) === (i === j))));
+      const seen = await Promise.all(
+        stores.flatMap((own, i) => ids.map(async (_, j) => ((await own.get(`mix:${j}`)) !== null) === (i === j))),
+      );
       expect(seen.every(Boolean)).toBe(true);
       await Promise.all(stores.map((own, i) => own.increment(`mix:${i}`, [{ path: ["n"], by: 1 }], { initial: { value: {} } })));
       const stolen = await Promise.all(stores.map((own, i) => own.increment(`mix:${(i + 1) % 20}`, [{ path: ["n"], by: 100 }])));
@@ -176,6 +194,6 @@ export const tenantCases: Theme = (open) => {
 /** "ok", "conflict", or the code of the error. */
 async function outcome(store: Store, mutations: readonly Mutation[]): Promise<string> {
   const code = await codeOf(store.commit([], mutations));
-  if (code.startsWith("no error")) return code.includes("\"ok\":true") ? "ok" : "conflict";
+  if (code.startsWith("no error")) return code.includes('"ok":true') ? "ok" : "conflict";
   return code;
 }
