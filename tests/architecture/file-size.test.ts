@@ -5,7 +5,9 @@ import type { Source } from "./sources.ts";
 
 /** Over the limit for a reason; a line here is a promise that splitting would make it worse. */
 const LARGE_FILES: Readonly<Record<string, string>> = {};
-const LONG_FUNCTIONS: Readonly<Record<string, string>> = {};
+const LONG_FUNCTIONS: Readonly<Record<string, string>> = {
+  tenantRoutes: "the list of one resource's routes, a declaration after the other; its handlers are short",
+};
 
 const sources = sourcesOf("shared", "functions", "tests");
 

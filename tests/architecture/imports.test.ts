@@ -19,7 +19,7 @@ const TABLE: readonly (readonly [from: string, folders: readonly string[], packa
     ["canonicalize", "zod"],
   ],
   ["shared/container.ts", ["shared"], []],
-  ["functions/api", ["shared"], ["@hono/zod-openapi", "hono", "zod"]],
+  ["functions/api", ["shared"], ["hono", "zod"]],
   ["functions/local", ["shared"], ["jose", "node:*", "pg"]],
 ];
 

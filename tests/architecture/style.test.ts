@@ -7,8 +7,8 @@ const program = sourcesOf("shared", "functions");
 const everything = [...program, ...sourcesOf("tests")];
 const VAGUE = /(^|[/-])(utils?|helpers?|common|misc|manager|lib|stuff)([-/.]|$)/;
 
-/** The one place where a heterogeneous list of schemas needs the top type. */
-const ANY_HOMES = ["shared/kv/define.ts"];
+/** A heterogeneous list of schemas needs the top type; a test of HTTP reads bodies as it expects them. */
+const ANY_HOMES = ["shared/kv/define.ts", "tests/http/support/api.ts"];
 
 function places(sources: readonly Source[], isWrong: (node: ts.Node) => boolean): string[] {
   return sources.flatMap((source) => {
@@ -31,7 +31,7 @@ describe("style", () => {
     expect(everything.map(({ path }) => path).filter((path) => VAGUE.test(path))).toEqual([]);
   });
 
-  test("the type any appears nowhere but in its one home", () => {
+  test("the type any appears nowhere but in its homes", () => {
     const wrong = places(everything.filter(({ path }) => !ANY_HOMES.includes(path)), (node) => node.kind === ts.SyntaxKind.AnyKeyword);
     expect(wrong).toEqual([]);
   });
