@@ -1,5 +1,17 @@
 import { InnkeepError } from "../kernel/errors.ts";
 
+/** The newest migration this program was written for; a test holds it to the files. */
+export const SCHEMA_VERSION = "20261121000000";
+
+/** Throws `schema_mismatch` unless the database's newest migration is {@link SCHEMA_VERSION}. */
+export function assertSchemaVersion(newest: string | null): void {
+  if (newest === SCHEMA_VERSION) return;
+  const fault = newest !== null && newest > SCHEMA_VERSION
+    ? "newer than this program: deploy the newer one"
+    : "not migrated for this program";
+  throw mismatch(`the database's schema (${newest ?? "none"}, wanted ${SCHEMA_VERSION}) is ${fault}`);
+}
+
 /** One file `supabase/migrations/<version>_<name>.sql`; reading it is the caller's work. */
 export interface Migration {
   /** The file name's timestamp, `YYYYMMDDHHmmss`. */

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import pg from "pg";
-import { migrate } from "../../shared/adapters/migrator.ts";
+import { assertSchemaVersion, migrate, SCHEMA_VERSION } from "../../shared/adapters/migrator.ts";
 import type { Migration } from "../../shared/adapters/migrator.ts";
 import { readMigrations } from "../../functions/local/migrations.ts";
 import { withClient } from "../support/client.ts";
@@ -101,6 +101,16 @@ describe("migrator", () => {
       );
       expect(versions(applied.flat()).sort()).toEqual([FIRST.version, SECOND.version]);
     }));
+
+  test("O19: the program knows its newest migration, and is not ready on a newer or older database", async () => {
+    expect(SCHEMA_VERSION).toBe(versions(await readMigrations()).at(-1));
+    expect(() => assertSchemaVersion(SCHEMA_VERSION)).not.toThrow();
+    expect(() => assertSchemaVersion("20991231000000")).toThrow(
+      expect.objectContaining({ code: "schema_mismatch", message: expect.stringContaining("deploy the newer one") }),
+    );
+    expect(() => assertSchemaVersion("20000101000000")).toThrow(expect.objectContaining({ code: "schema_mismatch" }));
+    expect(() => assertSchemaVersion(null)).toThrow(expect.objectContaining({ code: "schema_mismatch" }));
+  });
 
   test("O19: the project's own migrations bring an empty database up, and a second run changes nothing", async () => {
     const empty = await emptyDatabase();

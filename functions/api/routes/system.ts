@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { assertSchemaVersion } from "../../../shared/adapters/migrator.ts";
 import type { Store } from "../../../shared/kv/store.ts";
 import { defineRoute, type Route } from "../define-route.ts";
 import { answer } from "../reply.ts";
@@ -12,15 +13,19 @@ export function systemRoutes(store: Store, document: () => Record<string, unknow
       handler: () => answer({ status: "ok" as const }),
     }),
     defineRoute({
-      method: "GET", path: "/ready", operationId: "ready", summary: "Whether the store answers", scope: "public",
-      errors: ["store_unavailable"],
+      method: "GET", path: "/ready", operationId: "ready", summary: "Whether the store answers, with the schema this program needs", scope: "public",
+      errors: ["store_unavailable", "schema_mismatch"],
       responses: {
         200: {
           description: "It does; `migration` is its newest.",
           schema: z.object({ status: z.literal("ready"), migration: z.string().nullable() }),
         },
       },
-      handler: async () => answer({ status: "ready" as const, migration: (await store.ping()).migration }),
+      handler: async () => {
+        const { migration } = await store.ping();
+        assertSchemaVersion(migration);
+        return answer({ status: "ready" as const, migration });
+      },
     }),
     defineRoute({
       method: "GET", path: "/openapi.json", operationId: "openapi", summary: "This API as OpenAPI 3.1", scope: "public",
