@@ -3,6 +3,7 @@ import type { FieldName, FieldType } from "../kv/fields.ts";
 import { familyOf } from "../kv/define.ts";
 import type { AnyEntity } from "../kv/define.ts";
 import { prefixRange } from "../kv/key.ts";
+import { wireOrder, wirePage, wireSelection } from "../kv/query-plan.ts";
 
 /**
  * The part of the database that follows from the declarations: field columns, indexes, key families,
@@ -22,37 +23,44 @@ export function declaredSql(registry: readonly AnyEntity[]): string {
 }
 
 function columnsSql(registry: readonly AnyEntity[]): string {
-  const lines = Object.entries(FIELDS).map(([field, type]) => {
-    const [sqlType, expression] = columnExpression(field as FieldName, type);
-    return `  add column ${fieldColumn(field as FieldName)} ${sqlType} generated always as (${expression}) stored`;
-  });
-  lines.push(`  add column f_search text collate "C" generated always as (${searchExpression(registry)}) stored`);
-  return `alter table kv.entries\n${lines.join(",\n")};`;
+  const columns = Object.entries(FIELDS).map(([field, type]) => `  add column ${fieldColumn(field as FieldName)} ${SQL_TYPES[type]}`);
+  return `alter table kv.entries\n${[...columns, '  add column f_search text collate "C"'].join(",\n")};\n\n${fieldsTriggerSql(registry)}`;
 }
 
-/** Safe expressions only: a value of another type gives null and never refuses the write (store.md §3). */
-function columnExpression(field: FieldName, type: FieldType): [string, string] {
-  const member = `value->'${field}'`;
-  const text = `value->>'${field}'`;
-  switch (type) {
-    case "text":
-      // 128 characters keep every index tuple under a third of a page; equality rechecks the value itself.
-      return ['text collate "C"', `lower(left(${text}, 128) collate "und-x-icu")`];
-    case "time":
-      return ['text collate "C"', `case when length(${text}) = 24 then ${text} end`];
-    case "number":
-      return ["numeric", `case when jsonb_typeof(${member}) = 'number' then (${member})::numeric end`];
-    case "boolean":
-      return ["boolean", `case when jsonb_typeof(${member}) = 'boolean' then (${member})::boolean end`];
-  }
+const SQL_TYPES: Readonly<Record<FieldType, string>> = { text: 'text collate "C"', time: 'text collate "C"', number: "numeric", boolean: "boolean" };
+
+/**
+ * The columns follow from the value by a trigger, per family only those its entities declare. As stored
+ * generated columns the same 55 cost every one-row statement a millisecond more, since Postgres prepares
+ * their expressions anew each time (docs/architecture.md).
+ */
+function fieldsTriggerSql(registry: readonly AnyEntity[]): string {
+  const cases = [...new Set(registry.map(familyOf))].map((family) => {
+    const entities = registry.filter((entity) => familyOf(entity) === family);
+    const fields = [...new Set(entities.flatMap(indexedFields))].sort();
+    const searched = [...new Set(entities.flatMap((entity) => entity.searchable ?? []))];
+    const lines = fields.map((field) => `      new.${fieldColumn(field)} := kv.${FIELDS[field]}_field(new.value, '${field}');`);
+    if (searched.length > 0) {
+      lines.push(`      new.f_search := kv.fold(${searched.map((field) => `coalesce(new.value->>'${field}', '')`).join(" || E'\\n' || ")});`);
+    }
+    return lines.length === 0 ? "" : `    when '${family}' then\n${lines.join("\n")}\n`;
+  });
+  return `create function kv.set_fields() returns trigger
+language plpgsql set search_path = '' as $$
+begin
+  case split_part(new.key, ':', 1)
+${cases.join("")}    else null;
+  end case;
+  return new;
+end $$;
+create trigger entries_fields before insert or update on kv.entries
+  for each row execute function kv.set_fields();
+alter table kv.entries enable always trigger entries_fields;`;
 }
 
-function searchExpression(registry: readonly AnyEntity[]): string {
-  const cases = registry.filter((entity) => entity.searchable?.length).map((entity) => {
-    const texts = entity.searchable?.map((field) => `coalesce(value->>'${field}', '')`).join(" || E'\\n' || ");
-    return `when ${inRange("key", entity)} then kv.fold(${texts})`;
-  });
-  return `case ${cases.join(" ")} end`;
+function indexedFields(entity: AnyEntity): FieldName[] {
+  const names = [...entity.filterable ?? [], ...entity.sortable ?? [], ...(entity.indexes ?? []).flat(), ...entity.rollup?.groupBy ?? []];
+  return names.filter((name): name is FieldName => name in FIELDS);
 }
 
 function indexesSql(registry: readonly AnyEntity[]): string {
@@ -150,6 +158,33 @@ create trigger ${family}_rollup_delete after delete on kv.entries
   for each row when (${inRange("old.key", entity)}) execute function kv.rollup_${family}();
 alter function kv.rollup_${family}() owner to kv_service;`;
   }).join("\n");
+}
+
+/** The pages the declared indexes serve, first ones and those after a cursor, as kept SQL functions (45_pages.sql). */
+export function pagesSql(registry: readonly AnyEntity[]): string {
+  const queries = registry.flatMap((entity) => (entity.indexes ?? []).flatMap((fields) => indexPages(entity, fields)));
+  const lines = [...new Map(queries.map((query) => [query.shape, query])).values()]
+    .map((query) => `select kv.keep_page('${JSON.stringify(query).replaceAll("'", "''")}');`);
+  return ["-- Generated by `npm run schema` from shared/entities; a change here also needs a migration.", ...lines].join("\n") + "\n";
+}
+
+/** Equality on an index's leading fields, sorted by its last one, both ways. The values only give the shape. */
+function indexPages(entity: AnyEntity, fields: readonly string[]) {
+  const sortField = fields.at(-1) ?? "";
+  if (!(entity.sortable as readonly string[] | undefined)?.includes(sortField)) return [];
+  const leading = fields.slice(0, -1).filter((field) => field !== "@owner");
+  const where = leading.map((field) => ({ field, in: [sampleOf(field)] }));
+  const owner = fields.includes("@owner") ? "tn_1" : undefined;
+  const selection = wireSelection({ entity, where, ...(owner === undefined ? {} : { owner }) }, null);
+  return (["asc", "desc"] as const).flatMap((direction) => {
+    const order = wireOrder(entity, [{ field: sortField, direction }]);
+    return [wirePage(selection, order, { limit: 100 }), wirePage(selection, order, { limit: 100, after: [sampleOf(sortField), "key"] })];
+  });
+}
+
+function sampleOf(field: string): string | number | boolean {
+  const type = FIELDS[field as FieldName];
+  return type === "number" ? 0 : type === "boolean" ? true : "";
 }
 
 function inRange(column: string, entity: AnyEntity): string {

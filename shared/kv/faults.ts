@@ -1,6 +1,7 @@
 import { errors, InnkeepError } from "../kernel/errors.ts";
 import { jitteredPause } from "../kernel/backoff.ts";
 import { ConnectionFault, SqlError } from "./driver.ts";
+import { LIMITS } from "./store.ts";
 
 /** How often a commit that provably rolled back (40001, 40P01) is run again before `write_conflict`. */
 export const MAX_ATTEMPTS = 10;
@@ -54,6 +55,8 @@ function sqlError(error: SqlError): InnkeepError {
       return new InnkeepError("tenant_deleted", error.message);
     case "KV004":
       return new InnkeepError("key_owner_mismatch", error.message);
+    case "KV006":
+      return errors.tooLarge("a value", LIMITS.valueBytes + 1, LIMITS.valueBytes);
     case "KV005":
       return new InnkeepError("append_only", error.message);
     case "42501":

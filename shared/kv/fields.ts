@@ -1,6 +1,6 @@
 /**
- * The fields entities may filter and sort by. Each is one stored generated column of `kv.entries`,
- * shared by all entities that have a field of that name, so the list is short and a name means one
+ * The fields entities may filter and sort by. Each is one column of `kv.entries`, set
+ * by a trigger and shared by all entities that have a field of that name, so the list is short and a name means one
  * type everywhere. A new field needs a migration: `npm run schema` prints it, a test fails until then.
  */
 export type FieldType = "text" | "time" | "number" | "boolean";

@@ -69,7 +69,7 @@ export class Flushes {
       return await this.#writeTogether(calls);
     } catch (error) {
       // One bad call rolled all of them back: each is run on its own and gets its own answer.
-      if (error instanceof SqlError && calls.length > 1) return (await Promise.all(calls.map((call) => this.#write([call])))).flat();
+      if (error instanceof SqlError && calls.length > 1) return await this.#oneByOne(calls);
       return calls.map(() => ({ ok: false, error: takenOr(error, calls) }));
     }
   }
@@ -86,9 +86,20 @@ export class Flushes {
     );
     const outcomes: Outcome<Written>[] = [];
     for (const [i, [, writes]] of groups.entries()) {
-      for (const write of writes) for (const [call, outcome] of outcomesOf(write, results[i], calls)) outcomes[call] = outcome;
+      const members = writes.flatMap((write) => write.calls);
+      if (results[i]?.ok || members.length === 1) {
+        for (const write of writes) for (const [call, outcome] of outcomesOf(write, results[i], calls)) outcomes[call] = outcome;
+      } else {
+        // One call outside its bounds refused its group, of which nothing was written.
+        const own = await this.#oneByOne(calls.filter((_, call) => members.includes(call)));
+        members.toSorted((a, b) => a - b).forEach((call, n) => outcomes[call] = own[n] ?? { ok: false, error: errors.writeConflict("the record") });
+      }
     }
     return outcomes;
+  }
+
+  async #oneByOne(calls: readonly WriteCall[]): Promise<Outcome<Written>[]> {
+    return (await Promise.all(calls.map((call) => this.#write([call])))).flat();
   }
 
   async #send(groups: readonly { tenant: string | null; mutations: readonly unknown[] }[], now: string): Promise<readonly CommitResult[]> {

@@ -1,4 +1,5 @@
 import type { JsonObject, JsonValue } from "../kernel/json.ts";
+import { LIMITS } from "./store.ts";
 import type { Addition } from "./store.ts";
 import type { WireMutation } from "./mutation.ts";
 
@@ -7,10 +8,12 @@ export interface WriteCall {
   readonly tenantId: string | null;
   readonly key: string;
   readonly mutation: WireMutation;
+  readonly bytes: number;
 }
 
 /** Whether a write may share a commit with those already in the batch: other keys, or a counter they can add to together. */
 export function joinsWrites(batch: readonly WriteCall[], call: WriteCall): boolean {
+  if (batch.reduce((sum, { bytes }) => sum + bytes, call.bytes) > LIMITS.commitBytes) return batch.length === 0;
   const same = batch.find((other) => other.key === call.key && other.tenantId === call.tenantId);
   return same === undefined || (isMergeable(same.mutation) && isMergeable(call.mutation) && ("initial" in same.mutation) === ("initial" in call.mutation));
 }

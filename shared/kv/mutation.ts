@@ -15,7 +15,7 @@ export function encodeCommit(
   mutations: readonly Mutation[],
   tenantId: string | null,
   nowMs: number,
-): { checks: Check[]; mutations: WireMutation[] } {
+): { checks: Check[]; mutations: WireMutation[]; bytes: number } {
   const count = mutations.length + checks.length;
   if (count > LIMITS.mutationsPerCommit) throw errors.tooLarge("a commit", count, LIMITS.mutationsPerCommit, "mutations and checks");
   for (const check of checks) {
@@ -40,7 +40,7 @@ export function encodeCommit(
     }
   }
   if (bytes > LIMITS.commitBytes) throw errors.tooLarge("a commit", bytes, LIMITS.commitBytes);
-  return { checks: [...checks], mutations: wire };
+  return { checks: [...checks], mutations: wire, bytes };
 }
 
 function isPlain(wire: WireMutation | undefined): boolean {

@@ -1,4 +1,6 @@
-import { errors } from "../kernel/errors.ts";
+import { errors, InnkeepError } from "../kernel/errors.ts";
+import { findUnstorable } from "../kernel/json.ts";
+import type { JsonValue } from "../kernel/json.ts";
 import { familyOf } from "./define.ts";
 import type { AnyEntity } from "./define.ts";
 import { fieldColumn, FIELDS } from "./fields.ts";
@@ -29,10 +31,12 @@ export function wireSelection(selection: Selection, tenantId: string | null): Wi
   const { entity, search } = selection;
   const owner = ownerCondition(entity, selection.owner, tenantId);
   if (search !== undefined && !entity.searchable?.length) throw errors.parameter("search", `${entity.name} has no searchable fields`);
+  if (search !== undefined) assertType("search", "text", search);
   return {
     ...prefixRange(familyOf(entity)),
     ...(owner === "any" ? {} : { owner }),
-    where: (selection.where ?? []).map((condition) => wireCondition(entity, condition)),
+    // In one order, so that a filter has one shape however it was written.
+    where: (selection.where ?? []).map((condition) => wireCondition(entity, condition)).sort((a, b) => a.column < b.column ? -1 : 1),
     ...(search === undefined ? {} : { search }),
   };
 }
@@ -47,21 +51,39 @@ function ownerCondition(entity: AnyEntity, owner: OwnerScope | undefined, tenant
 function wireCondition(entity: AnyEntity, condition: Condition): WireCondition {
   const { field, ...rest } = condition;
   const type = declaredType(entity, field);
-  for (const value of "in" in condition ? condition.in : []) assertType(field, type, value);
+  for (const value of valuesOf(condition)) assertType(field, type, value);
   if ("in" in condition && condition.in.length === 0) throw errors.parameter(field, "needs a value");
   if ("prefix" in condition && type !== "text") throw errors.parameter(field, "takes no prefix");
   return { column: fieldColumn(field as FieldName), field, type, ...rest };
 }
 
-function declaredType(entity: AnyEntity, field: string): FieldType {
+function valuesOf(condition: Condition): readonly unknown[] {
+  if ("in" in condition) return condition.in;
+  if ("prefix" in condition) return [condition.prefix];
+  return [condition.from, condition.to].filter((bound) => bound !== undefined);
+}
+
+export function declaredType(entity: AnyEntity, field: string): FieldType {
   const declared: readonly string[] = [...(entity.filterable ?? []), ...(entity.sortable ?? [])];
   if (!declared.includes(field)) throw errors.parameter(field, `${entity.name} has no such filter or sort field`, "unknown_field");
   return FIELDS[field as FieldName];
 }
 
-function assertType(field: string, type: FieldType, value: string | number | boolean): void {
+function assertType(field: string, type: FieldType, value: unknown): void {
   const expected = type === "number" || type === "boolean" ? type : "string";
   if (typeof value !== expected || (type === "number" && !Number.isFinite(value))) throw errors.parameter(field, `must be a ${expected}`);
+  const unstorable = type === "number" ? null : findUnstorable(value);
+  if (unstorable) throw errors.parameter(field, unstorable.message, unstorable.code);
+}
+
+/** A cursor comes back from outside: its position must be of the sort fields' types. Throws `invalid_cursor`. */
+export function assertPosition(order: WireOrder, position: readonly JsonValue[]): void {
+  try {
+    for (const [i, { type }] of order.entries()) if (position[i] !== null) assertType("cursor", type, position[i]);
+    assertType("cursor", "text", position[order.length]);
+  } catch (error) {
+    throw new InnkeepError("invalid_cursor", "the cursor is damaged", [{ path: "cursor", message: "is damaged", code: "invalid_cursor" }], {}, { cause: error });
+  }
 }
 
 export function wireOrder(entity: AnyEntity, orderBy: readonly OrderBy[]): WireOrder {
@@ -70,6 +92,24 @@ export function wireOrder(entity: AnyEntity, orderBy: readonly OrderBy[]): WireO
     if (!sortable.includes(field)) throw errors.parameter("sort", `${entity.name} cannot be sorted by ${field}`, "unknown_field");
     return { column: fieldColumn(field as FieldName), type: FIELDS[field as FieldName], desc: direction === "desc" };
   });
+}
+
+/** Pages are planned in one of two sizes, so that a plan serves many limits; one row more tells whether there is a next. */
+const PAGE_SIZES = [100, LIMITS.pageEntries] as const;
+
+/** A page as the SQL function takes it, with the shape its plan is kept under. */
+export function wirePage(selection: WireQuery, order: WireOrder, page: { limit: number; offset?: number | undefined; after?: readonly JsonValue[] }) {
+  const size = PAGE_SIZES.find((size) => size >= page.limit) ?? LIMITS.pageEntries;
+  const { where, owner, search, ...range } = selection;
+  const shape = JSON.stringify([
+    range, owner === undefined ? "any" : owner === null ? "platform" : "tenant", search !== undefined,
+    where.map((condition) => [condition.column, "in" in condition && Array.isArray(condition.in) ? Math.min(condition.in.length, 2) : Object.keys(condition).sort()]),
+    order, page.after?.map((value) => value === null), size,
+  ]);
+  return {
+    ...selection, order, shape, reverse: order.at(-1)?.desc ?? false, limit: size + 1, want: page.limit + 1,
+    ...(page.after ? { after: page.after } : {}), ...(page.offset ? { offset: page.offset } : {}),
+  };
 }
 
 export function assertPage(query: Query): void {

@@ -10,7 +10,7 @@ import { storeError, withRetries, withSecondTry } from "./faults.ts";
 import { prefixRange, splitKey } from "./key.ts";
 import { assertTenantId, encodeCommit } from "./mutation.ts";
 import type { WireMutation } from "./mutation.ts";
-import { assertPage, wireOrder, wireRollup, wireSelection } from "./query-plan.ts";
+import { assertPage, assertPosition, declaredType, wireOrder, wirePage, wireRollup, wireSelection } from "./query-plan.ts";
 import { toEntry } from "./row.ts";
 import { LIMITS } from "./store.ts";
 import type {
@@ -62,7 +62,9 @@ class SqlStore implements Store {
     let { start, end } = rangeOf(options);
     const fingerprint = await fingerprintOf([start, end, reverse]);
     if (options.cursor !== undefined) {
-      const last = String(decodeCursor(fingerprint, options.cursor, 1)[0]);
+      const position = decodeCursor(fingerprint, options.cursor, 1);
+      assertPosition([], position);
+      const last = String(position[0]);
       // U+0001 sorts before every character a key can have: the least string after `last`.
       if (reverse) end = last;
       else start = `${last}\u0001`;
@@ -99,10 +101,10 @@ class SqlStore implements Store {
     assertPage(query);
     const selection = wireSelection(query, this.tenantId);
     const order = wireOrder(query.entity, query.orderBy ?? []);
-    const reverse = order.at(-1)?.desc ?? false;
     const fingerprint = await fingerprintOf([selection, order]);
     const after = query.cursor === undefined ? {} : { after: decodeCursor(fingerprint, query.cursor, order.length + 1) };
-    const wire = { ...selection, ...after, order, reverse, limit: query.limit + 1, ...(query.offset ? { offset: query.offset } : {}) };
+    if (after.after) assertPosition(order, after.after);
+    const wire = wirePage(selection, order, { limit: query.limit, offset: query.offset, ...after });
     const { entity, owner, where } = query;
     const [rows, total] = await Promise.all([
       this.#door("query", { query: wire }),
@@ -116,6 +118,7 @@ class SqlStore implements Store {
   }
 
   async aggregate(query: AggregateQuery): Promise<AggregateRow[]> {
+    for (const field of query.groupBy) declaredType(query.entity, field);
     const rollup = wireRollup(query, this.tenantId);
     const [sum] = query.sum === undefined ? [] : wireOrder(query.entity, [{ field: query.sum, direction: "asc" }]);
     if (sum && sum.type !== "number") throw errors.parameter("sum", "needs a number field");
@@ -132,7 +135,7 @@ class SqlStore implements Store {
   async commit(checks: readonly Check[], mutations: readonly Mutation[]): Promise<CommitResult> {
     const commit = encodeCommit(checks, mutations, this.tenantId, this.clock.now());
     if (commit.checks.length + commit.mutations.length === 0) return { ok: true, versions: {}, values: {}, deleted: {} };
-    const args = { ...commit, now: isoTime(this.clock.now()) };
+    const args = { checks: commit.checks, mutations: commit.mutations, now: isoTime(this.clock.now()) };
     try {
       return await withRetries(() => this.#commitOnce(args), commit.mutations[0]?.key ?? "the commit");
     } catch (error) {
@@ -162,8 +165,7 @@ class SqlStore implements Store {
   }
 
   async set(key: string, value: JsonValue, options: WriteOptions = {}): Promise<string> {
-    const { mutations } = encodeCommit([], [{ op: "set", key, value, ...options }], this.tenantId, this.clock.now());
-    return (await this.#write(key, mutations)).version;
+    return (await this.#write({ op: "set", key, value, ...options })).version;
   }
 
   async mset(pairs: readonly (readonly [key: string, value: JsonValue])[], options: WriteOptions = {}): Promise<number> {
@@ -181,15 +183,14 @@ class SqlStore implements Store {
   }
 
   async increment(key: string, add: readonly Addition[], options: IncrementOptions = {}): Promise<Incremented | null> {
-    const { mutations } = encodeCommit([], [{ op: "increment", key, add, ...options }], this.tenantId, this.clock.now());
-    const { version, value } = await this.#write(key, mutations);
+    const { version, value } = await this.#write({ op: "increment", key, add, ...options });
     return value ? { key, version, value } : null;
   }
 
-  async #write(key: string, mutations: readonly WireMutation[]): Promise<{ version: string; value: JsonObject | null }> {
-    const [mutation] = mutations;
+  async #write(write: Extract<Mutation, { op: "set" | "increment" }>) {
+    const { mutations: [mutation], bytes } = encodeCommit([], [write], this.tenantId, this.clock.now());
     if (!mutation) throw new InnkeepError("internal", "a write without a mutation");
-    return await this.flushes.write({ tenantId: this.tenantId, key, mutation });
+    return await this.flushes.write({ tenantId: this.tenantId, key: write.key, mutation, bytes });
   }
 
   async #must(mutations: readonly Mutation[]): Promise<Extract<CommitResult, { ok: true }>> {

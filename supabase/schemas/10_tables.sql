@@ -2,7 +2,7 @@
 create sequence kv.versions as bigint cache 1;
 
 create table kv.entries (
-  key text collate "C" primary key,
+  key text collate "C",
   value jsonb not null,
   version bigint not null,
   -- The tenant that sees the row; null is the platform.
@@ -11,19 +11,23 @@ create table kv.entries (
   cascades boolean not null,
   expires_at timestamptz,
   created_at timestamptz not null,
-  updated_at timestamptz not null
+  updated_at timestamptz not null,
+  -- With the expiry in it, the key's index alone answers a count.
+  primary key (key) include (expires_at)
 ) with (fillfactor = 90);
 
 -- Same shape, no index but the key: updates stay in their page (HOT).
 create table kv.counters (
-  key text collate "C" primary key,
+  key text collate "C",
   value jsonb not null,
   version bigint not null,
   owner text collate "C",
   cascades boolean not null,
   expires_at timestamptz,
   created_at timestamptz not null,
-  updated_at timestamptz not null
+  updated_at timestamptz not null,
+  -- With the expiry in it, the key's index alone answers a count.
+  primary key (key) include (expires_at)
 ) with (fillfactor = 75);
 
 create index entries_cascade on kv.entries (owner) where cascades and owner is not null;
@@ -59,7 +63,8 @@ create table kv.chains (
 create table kv.rollups (
   rollup text collate "C" not null,
   shard integer not null,
-  bucket jsonb not null,
+  -- The group's values as a JSON array, kept as text: grouping text is twice as fast.
+  bucket text collate "C" not null,
   count bigint not null,
   total numeric not null,
   primary key (rollup, shard, bucket)

@@ -1,5 +1,6 @@
 -- Filter, search, sort, page, count and group over the declared field columns. The query comes as one
--- object built from the declaration: {start, end, owner?, where[], search?, order[], after?, limit, offset?}.
+-- object built from the declaration: {shape, start, end, owner?, where[],
+-- search?, order[], after?, limit, want, offset?}: at most `want` rows, read in pages of `limit`.
 -- Column names are quoted identifiers of the declaration's alphabet; every value is a bound parameter.
 
 create function kv.field(p_name text) returns text
@@ -50,11 +51,12 @@ begin
           v_column, kv.operand('v.item', v_type), v_path);
       end if;
       if v_type = 'text' then
-        v_sql := v_sql || format(' and %s->''in'' ? (%s)', v_path, v_member);
+        -- As a case, so that the planner does not take the recheck for a second, rare condition.
+        v_sql := v_sql || format(' and case when %s->''in'' ? (%s) then true end', v_path, v_member);
       end if;
     elsif v_condition ? 'prefix' then
       -- A half-open range of bytes, rechecked on the value: never a pattern.
-      v_sql := v_sql || format(' and %1$s >= %2$s and %1$s < (%2$s || U&''\+10FFFF'') and left(%3$s, length(%4$s)) = %4$s',
+      v_sql := v_sql || format(' and %1$s >= %2$s and %1$s < (%2$s || U&''\+10FFFF'') and case when left(%3$s, length(%4$s)) = %4$s then true end',
         v_column, kv.operand(v_path || '->>''prefix''', v_type), v_member, v_path || '->>''prefix''');
     else
       if v_condition ? 'from' then
@@ -120,8 +122,8 @@ begin
     if p_query ? 'after' then
       v_range := ' and ' || kv.after_sql(p_query, 0);
     end if;
-    return format('select %s, jsonb_build_array(e.key) from kv.entries e where %s%s order by e.key %s limit %s offset %s',
-      v_columns, v_where, v_range, v_way, p_query->>'limit', coalesce(p_query->>'offset', '0'));
+    return format('select * from (select %s, jsonb_build_array(e.key) from kv.entries e where %s%s order by e.key %s limit %s) page limit ($1->>''want'')::bigint offset %s',
+      v_columns, v_where, v_range, v_way, v_limit, coalesce(p_query->>'offset', '0'));
   end if;
   v_first := 'e.' || kv.field(v_order->0->>'column');
   for i in 0 .. v_fields - 1 loop
@@ -147,14 +149,33 @@ begin
   v_range := case when p_query ? 'after' and p_query->'after'->>0 is null then ' and (' || kv.after_sql(p_query, 1) || ')' else '' end;
   v_branches := v_branches || format('(select %s from kv.entries e where %s and %s is null%s order by %se.key %s limit %s)',
     v_columns, v_where, v_first, v_range, v_sort, v_way, v_limit);
-  return format('select * from (%s) page limit %s offset %s', array_to_string(v_branches, ' union all '), p_query->>'limit', coalesce(p_query->>'offset', '0'));
+  return format('select * from (%s) page limit ($1->>''want'')::bigint offset %s', array_to_string(v_branches, ' union all '), coalesce(p_query->>'offset', '0'));
 end $$;
 
-create function kv.query_body(p_query jsonb, p_now timestamptz)
-returns table (key text, value jsonb, version text, owner text, created_at timestamptz, updated_at timestamptz, expires_at timestamptz, "position" jsonb)
-language plpgsql stable set search_path = '' set max_parallel_workers_per_gather = 0 as $$
+create type kv.page as (
+  key text, value jsonb, version text, owner text, created_at timestamptz, updated_at timestamptz, expires_at timestamptz, "position" jsonb
+);
+
+-- Keeps a page's SQL as a function, named by its shape (what is asked, without the values): planning costs
+-- many times what reading a page does, and a function's plan stays in the session.
+create function kv.keep_page(p_query jsonb) returns void
+language plpgsql set search_path = '' as $$
 begin
-  return query execute kv.page_sql(p_query) using p_query, p_now;
+  execute format('create function kv.%I(jsonb, timestamptz) returns setof kv.page language plpgsql stable set search_path = '''' as %L',
+    'page_' || md5(p_query->>'shape'), 'begin return query ' || kv.page_sql(p_query) || '; end');
+end $$;
+
+-- A kept page where there is one (45_pages.sql: those the declared indexes serve), else planned for this call.
+create function kv.query_body(p_query jsonb, p_now timestamptz) returns setof kv.page
+language plpgsql stable set search_path = '' set max_parallel_workers_per_gather = 0 as $$
+declare
+  v_kept regprocedure := to_regprocedure(format('kv.page_%s(jsonb, timestamptz)', md5(p_query->>'shape')));
+begin
+  if v_kept is null or p_query ? 'offset' then
+    return query execute kv.page_sql(p_query) using p_query, p_now;
+  else
+    return query execute format('select * from %s($1, $2)', v_kept::regproc) using p_query, p_now;
+  end if;
 end $$;
 
 create function kv.total_body(p_query jsonb, p_now timestamptz) returns bigint
@@ -185,12 +206,16 @@ create function kv.rollup_body(p_query jsonb) returns table ("group" jsonb, coun
 language plpgsql stable set search_path = '' as $$
 begin
   return query
-    select b.kept, sum(b.n)::bigint, trim_scale(sum(b.total))::text
+    select kept.bucket, sum(total.n)::bigint, trim_scale(sum(total.amount))::text
     from (
-      select (select coalesce(jsonb_agg(r.bucket->(k::integer) order by o), '[]') from jsonb_array_elements_text(p_query->'keep') with ordinality as kept(k, o)) as kept,
-        r.count as n, r.total
-      from (select r.bucket, sum(r.count) as count, sum(r.total) as total from kv.rollups r where r.rollup = p_query->>'rollup' group by r.bucket) r
-      where r.count <> 0 and not exists (
-        select from jsonb_array_elements(p_query->'where') w where not (w->'in') @> jsonb_build_array(r.bucket->((w->>'at')::integer)))
-    ) b group by b.kept;
+      select r.bucket::jsonb as bucket, sum(r.count) as n, sum(r.total) as amount
+      from kv.rollups r where r.rollup = p_query->>'rollup' group by r.bucket
+    ) total
+    cross join lateral (
+      select coalesce(jsonb_agg(total.bucket->(k::integer) order by o), '[]') as bucket
+      from jsonb_array_elements_text(p_query->'keep') with ordinality as ks(k, o)
+    ) kept
+    where total.n <> 0 and not exists (
+      select from jsonb_array_elements(p_query->'where') w where not (w->'in') @> jsonb_build_array(total.bucket->((w->>'at')::integer)))
+    group by kept.bucket;
 end $$;

@@ -38,12 +38,21 @@ begin
       raise exception 'is not a number' using errcode = 'KV001', detail = '/' || array_to_string(v_path, '/');
     end if;
     v_new := coalesce((v_add->>'to')::numeric, v_old::numeric + (v_add->>'by')::numeric);
+    if abs(v_new) > 9007199254740991 and v_new = trunc(v_new) then
+      raise exception 'is an integer beyond 2^53 - 1' using errcode = 'KV001', detail = '/' || array_to_string(v_path, '/');
+    end if;
     if v_new < (v_add->>'min')::numeric or v_new > (v_add->>'max')::numeric then
       return null;
     end if;
     v_value := kv.put(v_value, v_path, to_jsonb(v_new));
   end loop;
-  return v_value || coalesce(p_mutation->'merge', '{}');
+  v_value := v_value || coalesce(p_mutation->'merge', '{}');
+  -- jsonb's text has a space after every comma and colon; only what is over the limit with them is measured without.
+  if octet_length(v_value::text) > 262144
+    and octet_length(regexp_replace(v_value::text, '("(?:[^"\\]|\\.)*")|([,:]) ', '\1\2', 'g')) > 262144 then
+    raise exception 'the record grows over 262144 bytes' using errcode = 'KV006';
+  end if;
+  return v_value;
 end $$;
 
 -- Adds the counts of two reports.
@@ -105,12 +114,12 @@ begin
   return coalesce(v_writes, '{}');
 end $$;
 
--- Locks every existing row of the keys, in key order, first entries, then counters.
-create function kv.lock_entries(p_keys text[]) returns void
+-- Locks every existing row of the keys, in key order, first entries, then counters; answers which there are.
+create function kv.lock_entries(p_keys text[]) returns text[]
 language plpgsql set search_path = '' as $$
 begin
-  perform from kv.entries e where e.key = any(p_keys) order by e.key for update;
-  perform from kv.counters c where c.key = any(p_keys) order by c.key for update;
+  return array(select e.key from kv.entries e where e.key = any(p_keys) order by e.key for update)
+    || array(select c.key from kv.counters c where c.key = any(p_keys) order by c.key for update);
 end $$;
 
 -- The first key whose live version is not the one expected, or null.
@@ -191,7 +200,8 @@ begin
 end $$;
 
 -- Writes the rows. The version is drawn under the row's lock, so a key's versions only grow. A row of
--- `p_fresh` was computed as absent: had another commit made it meanwhile, this one is run again (40001).
+-- `p_fresh` was computed as absent: had another commit made it meanwhile, this one is run again (40001);
+-- a row that cannot be seen even now is another tenant's (42501).
 create function kv.put_rows(p_rows kv.write[], p_fresh text[], p_now timestamptz) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
@@ -223,7 +233,10 @@ begin
     v_versions := v_versions || v_counters;
   end if;
   if cardinality(p_fresh) > 0 and exists (select from unnest(p_fresh) k where not v_versions ? k) then
-    raise exception 'a key was created meanwhile' using errcode = '40001';
+    if exists (select from kv.mget_body(array(select k from unnest(p_fresh) k where not v_versions ? k), '-infinity')) then
+      raise exception 'a key was created meanwhile' using errcode = '40001';
+    end if;
+    raise exception 'a key belongs to another owner' using errcode = '42501';
   end if;
   return v_versions;
 end $$;
@@ -237,6 +250,7 @@ declare
   v_owners text[];
   v_gone text;
   v_fresh text[] := '{}';
+  v_locked text[] := '{}';
   v_values jsonb := '{}';
   v_deleted jsonb := '{}';
   v_conflict text;
@@ -266,28 +280,33 @@ begin
 
   -- A lone blind set needs no look before; everything else locks what exists first.
   if v_checked or cardinality(v_keys) > 1 or v_writes[1].op <> 'set' then
-    perform kv.lock_entries(v_keys);
+    v_locked := kv.lock_entries(v_keys);
   end if;
   if v_checked then
     v_conflict := kv.failed_check(p_checks, p_now);
     if v_conflict is not null then
       return jsonb_build_object('ok', false, 'conflict', v_conflict, 'reason', 'version');
     end if;
+    -- "Absent" must still hold at the write: writers without checks take no key lock.
+    v_fresh := array(select w.key from unnest(v_writes) w join jsonb_array_elements(p_checks) c on c->>'key' = w.key
+      where w.op = 'set' and c->>'version' is null and w.key <> all(v_locked));
   end if;
   perform pg_advisory_xact_lock(hashtext('kv.rollup:' || s.family), s.shard)
     from (select distinct split_part(w.key, ':', 1) as family, w.shard from unnest(v_writes) w where w.shard is not null order by 1, 2) s;
 
-  for v_write in select * from unnest(v_writes) w order by w.chained, coalesce(w.owner, ''), w.ord loop
-    if v_write.op = 'delete' then
-      continue;
-    elsif v_write.chained then
+  -- Plain sets are written as they come; the others are computed from what is there, chains last.
+  v_rows := array(select w from unnest(v_writes) w where w.op = 'set' and not w.chained);
+  for v_write in select * from unnest(v_writes) w where w.op in ('increment', 'append') or w.chained order by w.chained, coalesce(w.owner, ''), w.ord loop
+    if v_write.chained then
       v_write.value := kv.chain(coalesce(v_write.owner, ''), v_write.value);
-    elsif v_write.op <> 'set' then
+    else
       select x.value, x.owner, x.cascades, x.expires_at, x.expires_at <= p_now as expired into v_row from (
         select e.* from (select key, value, owner, cascades, expires_at from kv.entries) e where e.key = v_write.key
         union all select key, value, owner, cascades, expires_at from kv.counters c where c.key = v_write.key) x;
       if not found then
         v_fresh := v_fresh || v_write.key;
+      elsif v_write.key <> all(v_locked) then
+        raise exception 'a key was created meanwhile' using errcode = '40001';
       end if;
       if found and v_row.expired is not true then
         v_write.value := v_row.value;
