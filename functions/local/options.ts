@@ -1,4 +1,5 @@
-import { resolve } from "node:path";
+import { relative, resolve } from "node:path";
+import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import type { ParseArgsConfig } from "node:util";
@@ -6,6 +7,12 @@ import { Refusal } from "./refusal.ts";
 
 export const PROJECT_DIR = fileURLToPath(new URL("../../", import.meta.url));
 export const DEFAULT_DATA_DIR = resolve(PROJECT_DIR, ".innkeep");
+
+/** A path as a person at this terminal would write it. */
+export function shownPath(path: string): string {
+  const near = relative(process.cwd(), path);
+  return near === "" || near.startsWith("..") ? path : near;
+}
 
 export interface StartOptions {
   readonly port: number;

@@ -1,11 +1,10 @@
 import { rm } from "node:fs/promises";
-import { relative } from "node:path";
-import process from "node:process";
 import { endOrphanedApi, startApi } from "./api-process.ts";
 import { openDataDirectory, temporaryDirectory } from "./data-directory.ts";
 import type { DataDirectory, LocalInfo } from "./data-directory.ts";
 import { embeddedUrls, migrateDatabase, prepareEmbedded, prepareExternal } from "./database.ts";
 import type { DatabaseUrls } from "./database.ts";
+import { shownPath } from "./options.ts";
 import type { StartOptions } from "./options.ts";
 import { localTokens } from "./people.ts";
 import { freePort, isPortFree } from "./ports.ts";
@@ -97,7 +96,7 @@ export async function bootDatabase(
   if (await endOrphanedPostgres(directory)) say("the last run was killed; PostgreSQL recovers from its log");
   const port = await freePort(directory.marker.postgresPort);
   await directory.updateMarker({ postgresPort: port });
-  if (directory.marker.seeded === undefined) say(`making a database in ${relative(process.cwd(), directory.path) || directory.path}`);
+  if (directory.marker.seeded === undefined) say(`making a database in ${shownPath(directory.path)}`);
   await ensureCluster(directory);
   const postgres = await supervise("PostgreSQL", () => startPostgres({ directory, port, durable: !ephemeral }), say);
   cleanups.push(() => postgres.stop());

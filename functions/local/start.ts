@@ -1,6 +1,5 @@
-import { relative } from "node:path";
 import process from "node:process";
-import { parseStartOptions, START_HELP } from "./options.ts";
+import { parseStartOptions, shownPath, START_HELP } from "./options.ts";
 import { runProgram } from "./refusal.ts";
 import { startStack } from "./stack.ts";
 import type { Stack } from "./stack.ts";
@@ -45,12 +44,11 @@ function stopSignal(): { readonly asked: Promise<void>; readonly isAsked: () => 
 }
 
 function summary({ info, dataDir }: Stack): string {
-  const shownDir = relative(process.cwd(), dataDir);
   const path = info.tenantId ? "/v1/tenants?limit=3" : "/v1/me";
   return `
   API       ${info.url}
   OpenAPI   ${info.url}/openapi.json
-  Data      ${shownDir.startsWith("..") ? dataDir : shownDir} (local.json holds a token for each role)
+  Data      ${shownPath(dataDir)} (local.json holds a token for each role)
 
   Try:
   curl -s '${info.url}${path}' -H 'Authorization: Bearer ${info.tokens.superAdmin}'
