@@ -1,6 +1,7 @@
 import { type Context, Hono } from "hono";
 import type { Container } from "../../shared/container.ts";
 import { errors, InnkeepError } from "../../shared/kernel/errors.ts";
+import type { Logger } from "../../shared/kernel/logger.ts";
 import { isSegment } from "../../shared/kv/key.ts";
 import type { TokenVerifier } from "../../shared/ports.ts";
 import { pathParams, type Route } from "./define-route.ts";
@@ -47,7 +48,7 @@ export function createApi(deps: ApiDeps): Api {
   ];
   app.use(requestContext(container.logger), cors(config.corsOrigins));
   for (const route of routes) app.on(route.method, route.path, serve(route, deps));
-  app.notFound(unmatched(routes));
+  app.notFound((c) => unmatched(c, routes, container.logger));
   app.onError((error, c) => errorResponse(c, error, container.logger));
   return { app, routes };
 }
@@ -114,13 +115,15 @@ function readIfMatch(c: Context, route: Route) {
 }
 
 /** 405 with Allow where the path exists under other methods, OPTIONS answered, else 404. */
-function unmatched(routes: readonly Route[]) {
-  const patterns = routes.map(({ method, path }) => ({ method, pattern: new RegExp(`^${path.replaceAll(/:\w+/g, "[^/]+").replaceAll(".", "\\.")}$`) }));
-  return (c: Context<AppEnv>): Response => {
-    const methods = patterns.filter(({ pattern }) => pattern.test(c.req.path)).map(({ method }) => method as string);
-    if (methods.length === 0) throw new InnkeepError("not_found", `there is nothing at ${c.req.path.slice(0, 200)}`);
-    const allow = [...new Set(["OPTIONS", ...(methods.includes("GET") ? ["HEAD"] : []), ...methods])];
-    if (c.req.method === "OPTIONS") return c.body(null, 204, { allow: allow.join(", ") });
-    throw new InnkeepError("method_not_allowed", `${c.req.method} is not a method of this path`, [], { allow });
-  };
+function unmatched(c: Context<AppEnv>, routes: readonly Route[], logger: Logger): Response {
+  const methods = routes.filter(({ path }) => patternOf(path).test(c.req.path)).map(({ method }) => method as string);
+  // Answered, not thrown: Hono runs no middleware's second half after a notFound that throws.
+  if (methods.length === 0) return errorResponse(c, new InnkeepError("not_found", `there is nothing at ${c.req.path.slice(0, 200)}`), logger);
+  const allow = [...new Set(["OPTIONS", ...(methods.includes("GET") ? ["HEAD"] : []), ...methods])];
+  if (c.req.method === "OPTIONS") return c.body(null, 204, { allow: allow.join(", ") });
+  return errorResponse(c, new InnkeepError("method_not_allowed", `${c.req.method} is not a method of this path`, [], { allow }), logger);
+}
+
+function patternOf(path: string): RegExp {
+  return new RegExp(`^${path.replaceAll(".", "\\.").replaceAll(/:\w+/g, "[^/]+")}$`);
 }

@@ -11,6 +11,7 @@ import { jsonLogger } from "../../../shared/kernel/logger.ts";
 import type { TenantRole } from "../../../shared/policies/scopes.ts";
 import type { StoredTenant } from "../../../shared/services/tenant-service.ts";
 import { freshStore, type OpenStore, type TestClock, testClock } from "../../support/store.ts";
+import type { TestDatabase } from "../../support/postgres.ts";
 import { type Contract, contractOf } from "./contract.ts";
 import { AUDIENCE, ISSUER, makeSigner, type Signer } from "./tokens.ts";
 
@@ -50,6 +51,8 @@ export interface TestApi {
 export interface ApiOptions {
   readonly corsOrigins?: readonly string[];
   readonly baseDomain?: string | null;
+  /** Where the database is, when it is not one of the run's own server. */
+  readonly database?: () => Promise<TestDatabase>;
 }
 
 /** One app on a database of the test file's own, closed after it. */
@@ -69,9 +72,9 @@ export function useApi(options: ApiOptions = {}): TestApi {
   });
 }
 
-async function openApi({ corsOrigins = ["https://admin.example"], baseDomain = "innkeep.example" }: ApiOptions): Promise<TestApi> {
+async function openApi({ corsOrigins = ["https://admin.example"], baseDomain = "innkeep.example", database }: ApiOptions): Promise<TestApi> {
   const clock = testClock();
-  const open = await freshStore({ driver: "postgres", clock });
+  const open = await freshStore({ driver: "postgres", clock, ...(database ? { database: await database() } : {}) });
   const logs: Record<string, unknown>[] = [];
   const logger = jsonLogger((line) => logs.push(JSON.parse(line) as Record<string, unknown>), clock.now);
   const container = createContainer({ store: open.store, clock, logger });

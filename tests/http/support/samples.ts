@@ -33,7 +33,9 @@ export function pathOf(route: Route, ids: { readonly tenantId: string; readonly 
 }
 
 /** The state a route needs for its call to change something. */
-const PREPARED: Readonly<Record<string, (api: TestApi, tenantId: string) => Promise<unknown>>> = {
+const PREPARED: Readonly<Record<string, (api: TestApi, tenantId: string, planId: string) => Promise<unknown>>> = {
+  // Deleting an active plan first deactivates it, a change of its own with an entry of its own.
+  deletePlan: (api, _, planId) => api.services.PlanService.update(planId, { active: false }),
   unsuspendTenant: (api, id) => api.services.TenantService.suspend(id, "unpaid"),
   reactivateTenant: (api, id) => api.services.TenantService.cancel(id),
   reactivateSubscription: (api, id) => api.services.SubscriptionService.cancel(id),
@@ -45,6 +47,6 @@ export async function prepare(api: TestApi, route: Route): Promise<{ tenantId: s
   const { id: tenantId } = await api.tenant();
   const { id: planId } = await api.services.PlanService.create({ name: `Spare${calls}`, price: 1, currency: "USD", interval: "monthly", limits: LIMITS });
   const { userId } = await api.services.AdminUserService.create({ userId: `spare-${calls}`, email: "spare@innkeep.example", name: "Spare", role: "support" });
-  await PREPARED[route.operationId]?.(api, tenantId);
+  await PREPARED[route.operationId]?.(api, tenantId, planId);
   return { tenantId, planId, userId };
 }

@@ -1,0 +1,107 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { seededRandom } from "../support/random.ts";
+import { expectProblem, useApi } from "./support/api.ts";
+
+const api = useApi();
+const { seed } = seededRandom("merge patch over HTTP");
+const token = () => api.admin("super_admin");
+const patch = (id: string, json: unknown, headers: Record<string, string> = {}) => api.send("PATCH", `/v1/tenants/${id}`, { token: token(), json, headers });
+
+describe("conditional requests", () => {
+  test("H05: a record carries its version as ETag, and If-None-Match with it answers 304 without a body", async () => {
+    const { id, version } = await api.tenant();
+    for (const path of [`/v1/tenants/${id}`, `/v1/tenants/${id}/subscription`, `/v1/tenants/${id}/usage/rooms`, "/v1/plans/Pro", "/v1/admins/user-admin"]) {
+      const first = await api.send("GET", path, { token: token() });
+      const etag = first.headers.get("etag") ?? "";
+      expect(etag).toBe(`"${first.body.version}"`);
+      expect(first.headers.get("cache-control")).toBe("private, no-cache");
+      for (const header of [etag, `W/${etag}`, `"0", ${etag}`, "*"]) {
+        const again = await api.send("GET", path, { token: token(), headers: { "if-none-match": header } });
+        expect([again.status, again.text, again.headers.get("etag")]).toEqual([304, "", etag]);
+      }
+      expect((await api.send("GET", path, { token: token(), headers: { "if-none-match": '"0"' } })).status).toBe(200);
+    }
+    expect(version).toMatch(/^\d+$/);
+  });
+
+  test("T03: a patch with the present version is made, one with a stale version answers 412 with the present ETag", async () => {
+    const { id, version } = await api.tenant();
+    const first = await patch(id, { name: "First" }, { "if-match": `"${version}"` });
+    expect(first.status).toBe(200);
+    const stale = await patch(id, { name: "Second" }, { "if-match": `"${version}"` });
+    expectProblem(stale, 412, "precondition_failed");
+    expect(stale.headers.get("etag")).toBe(first.headers.get("etag"));
+    expect((await api.send("GET", `/v1/tenants/${id}`, { token: token() })).body.name).toBe("First");
+    for (const header of ["*", `"1", ${first.headers.get("etag")}`]) {
+      expect((await patch(id, { name: `By ${header}` }, { "if-match": header })).status).toBe(header === "*" ? 200 : 412);
+    }
+    expectProblem(await patch(id, { name: "x" }, { "if-match": `W/"${version}"` }), 412, "precondition_failed");
+    expectProblem(await patch(id, { name: "x" }, { "if-match": version }), 400, "invalid_parameter");
+  });
+
+  test("T03: writers without If-Match lose nothing of one another's", async () => {
+    const { id } = await api.tenant();
+    const answers = await Promise.all(Array.from({ length: 4 }, (_, i) => patch(id, { settings: { [`k${i}`]: i } })));
+    expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 200]);
+    expect((await api.send("GET", `/v1/tenants/${id}`, { token: token() })).body.settings).toEqual({ k0: 0, k1: 1, k2: 2, k3: 3 });
+  });
+});
+
+describe("merge patch", () => {
+  test("H06: null removes an optional field, and one that is needed cannot be removed", async () => {
+    const { id } = await api.tenant({ region: "eu-west-1", branding: { logoUrl: "https://a.example/l.png", primaryColor: "#001122" } });
+    const cleared = await patch(id, { region: null, branding: { logoUrl: null } });
+    expect(cleared.status, cleared.text).toBe(200);
+    expect(cleared.body).not.toHaveProperty("region");
+    expect(cleared.body.branding).toEqual({ primaryColor: "#001122" });
+    expectProblem(await patch(id, { name: null }), 422, "validation_failed");
+  });
+
+  test("H06: application/merge-patch+json is taken by PATCH alone", async () => {
+    const { id } = await api.tenant();
+    const headers = { "content-type": "application/merge-patch+json; charset=utf-8" };
+    expect((await api.send("PATCH", `/v1/tenants/${id}`, { token: token(), raw: '{"name":"By patch"}', headers })).body.name).toBe("By patch");
+    expectProblem(await api.send("POST", `/v1/tenants/${id}/suspend`, { token: token(), raw: '{"reason":"x"}', headers }), 415, "unsupported_media_type");
+  });
+
+  test("H06: ids, times, hashes and computed fields in a body are refused with a pointer to each", async () => {
+    const { id } = await api.tenant();
+    const fields = ["id", "createdAt", "updatedAt", "created", "version", "mrrSource", "usagePercent", "suspendedAt", "suspendedFrom", "cancelledAt"];
+    const answer = await patch(id, Object.fromEntries(fields.map((field) => [field, "x"])));
+    expectProblem(answer, 422, "validation_failed");
+    expect(answer.body.errors.map(({ path }: { path: string }) => path).sort()).toEqual(fields.map((field) => `/${field}`).sort());
+  });
+
+  test("H06: any series of patches over HTTP leaves what RFC 7396 says", async () => {
+    const { id } = await api.tenant();
+    let expected: unknown = {};
+    const name = fc.stringMatching(/^[a-z~/ é]{1,6}$/);
+    const value = fc.jsonValue({ maxDepth: 2, noUnicodeString: false }).filter((json) => isSafe(json));
+    const run = fc.asyncProperty(fc.dictionary(name, value, { maxKeys: 4 }), async (change) => {
+      const answer = await patch(id, { settings: change });
+      expect(answer.status, answer.text).toBe(200);
+      expected = merged(expected, JSON.parse(JSON.stringify(change)));
+      expect(answer.body.settings).toEqual(expected);
+    });
+    await fc.assert(run, { seed, numRuns: 60, endOnFailure: true });
+  });
+});
+
+/** RFC 7396 §2, word for word. */
+function merged(target: unknown, change: unknown): unknown {
+  if (typeof change !== "object" || change === null || Array.isArray(change)) return change;
+  const result: Record<string, unknown> = typeof target === "object" && target !== null && !Array.isArray(target) ? { ...target } : {};
+  for (const [name, value] of Object.entries(change)) {
+    if (value === null) delete result[name];
+    else result[name] = merged(result[name], value);
+  }
+  return result;
+}
+
+/** What the store holds and JSON keeps: no -0, no unsafe integer, no name of the prototype. */
+function isSafe(json: unknown): boolean {
+  const text = JSON.stringify(json);
+  const numbers = text.match(/-?\d+(\.\d+)?(e[+-]?\d+)?/gi) ?? [];
+  return !/__proto__|\\u0000|\\ud[89a-f]/i.test(text) && numbers.every((number) => Number.isSafeInteger(Number(number)) && !Object.is(Number(number), -0));
+}

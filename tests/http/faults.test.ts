@@ -1,0 +1,48 @@
+import { afterAll, expect, test } from "vitest";
+import { createApp } from "../../functions/api/app.ts";
+import { createTokenVerifier } from "../../shared/adapters/token-verifier.ts";
+import { createContainer } from "../../shared/container.ts";
+import { jsonLogger } from "../../shared/kernel/logger.ts";
+import { own } from "./support/own-database.ts";
+import { expectProblem, useApi } from "./support/api.ts";
+import { AUDIENCE, ISSUER } from "./support/tokens.ts";
+
+const api = useApi({ database: async () => (await own()).database });
+afterAll(async () => (await own()).cluster.remove());
+
+test("H01: with the database stopped requests answer 503 with Retry-After, and recover when it is back without a restart", async () => {
+  const token = api.admin("super_admin");
+  const { id } = await api.tenant();
+  const path = `/v1/tenants/${id}`;
+  const { cluster } = await own();
+  await cluster.stop();
+  expect((await api.send("GET", "/health")).status).toBe(200);
+  for (const answer of [
+    await api.send("GET", "/ready"), await api.send("GET", path, { token }), await api.send("GET", "/v1/tenants", { token }),
+    await api.send("PATCH", path, { token, json: { name: "Lost" } }), await api.send("GET", "/v1/me", { token }),
+  ]) {
+    expectProblem(answer, 503, "store_unavailable");
+    expect(Number(answer.headers.get("retry-after"))).toBeGreaterThan(0);
+    expect(answer.text).not.toMatch(/ECONN|127\.0\.0\.1|postgres|select /i);
+  }
+  await cluster.start();
+  await expect.poll(async () => (await api.send("GET", "/ready")).status, { timeout: 15_000 }).toBe(200);
+  expect((await api.send("PATCH", path, { token, json: { name: "Back" } })).body.name).toBe("Back");
+});
+
+test("H23: what nobody foresaw answers 500 with a request id, and its inside is in the log alone", async () => {
+  const { store } = api.container;
+  const lines: string[] = [];
+  const logger = jsonLogger((line) => lines.push(line), api.clock.now);
+  const broken = { ...createContainer({ store, clock: api.clock, logger }), services: () => { throw new TypeError("inside: password=hunter2"); } };
+  const verifier = createTokenVerifier({ issuer: ISSUER, audience: AUDIENCE, jwks: api.signer.jwks, clock: api.clock, fetch });
+  const app = createApp({ container: broken, verifier, config: { corsOrigins: [], baseDomain: null } });
+  const response = await app.request("/v1/plans", { headers: { authorization: `Bearer ${api.admin("admin")}` } });
+  const text = await response.text();
+  expect(response.status).toBe(500);
+  expect(JSON.parse(text)).toMatchObject({ code: "internal", requestId: response.headers.get("x-request-id") });
+  expect(text).not.toContain("hunter2");
+  const line = lines.find((one) => one.includes("request_failed")) ?? "";
+  expect(line).toContain(String(response.headers.get("x-request-id")));
+  expect(line).toContain("TypeError");
+});

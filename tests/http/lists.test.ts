@@ -1,0 +1,108 @@
+import { beforeAll, describe, expect, test } from "vitest";
+import { expectProblem, useApi } from "./support/api.ts";
+
+const api = useApi();
+const list = (query: string, token = api.admin("read_only")) => api.send("GET", `/v1/tenants${query}`, { token });
+const names = (answer: { body: { data: { name: string }[] } }) => answer.body.data.map(({ name }) => name);
+
+beforeAll(async () => {
+  const hotels = [
+    ["Zürich Palace", "Pro", "active", 900, "eu-west-1"], ["Café Inn", "Basic", "active", 100, "us-east-1"], ["aurora", "Pro", "trial", 300, undefined],
+    ["Borealis", "Enterprise", "active", 900, "eu-west-1"], ["100% Hotel", "Trial", "trial", 0, undefined],
+  ] as const;
+  for (const [name, plan, status, mrr, region] of hotels) {
+    api.clock.advance(60_000);
+    await api.tenant({ name, plan, status, mrr, ...(region ? { region } : {}) });
+  }
+});
+
+describe("the list of tenants", () => {
+  test("T04: takes filters, any-of filters, ranges of time and sorts by several fields", async () => {
+    expect(names(await list(""))).toEqual(["100% Hotel", "Borealis", "aurora", "Café Inn", "Zürich Palace"]);
+    expect(names(await list("?sort=name"))).toEqual(["100% Hotel", "aurora", "Borealis", "Café Inn", "Zürich Palace"]);
+    expect(names(await list("?sort=-mrr,name&status=active,trial&limit=2"))).toEqual(["Borealis", "Zürich Palace"]);
+    expect(names(await list("?plan=plan:Pro,Basic&sort=name"))).toEqual(["aurora", "Café Inn", "Zürich Palace"]);
+    expect(names(await list("?region=eu-west-1&status=active&sort=name"))).toEqual(["Borealis", "Zürich Palace"]);
+    expect(names(await list("?sort=region,name")).slice(-2).sort()).toEqual(["100% Hotel", "aurora"]);
+    expect(names(await list("?sort=-region,name")).slice(-2).sort()).toEqual(["100% Hotel", "aurora"]);
+    expect(names(await list("?createdFrom=2026-03-01T12:04:00.000Z"))).toEqual(["100% Hotel", "Borealis"]);
+    expect(names(await list("?createdTo=2026-03-01T12:02:00.000Z"))).toEqual(["Zürich Palace"]);
+    expect(names(await list("?createdTo=2026-03-01"))).toHaveLength(5);
+    expect(names(await list("?createdTo=2026-02-28"))).toHaveLength(0);
+  });
+
+  test("T05: searches without regard to case and accents, and % stands for itself", async () => {
+    expect(names(await list("?search=CAFE"))).toEqual(["Café Inn"]);
+    expect(names(await list("?search=zurich"))).toEqual(["Zürich Palace"]);
+    expect(names(await list("?search=0%25%20h"))).toEqual(["100% Hotel"]);
+    expect(names(await list("?search=_____"))).toEqual([]);
+  });
+
+  test("H08: has the page form with totals, and a Link to the next page", async () => {
+    const first = await list("?limit=2&page=1&sort=name");
+    expect(first.body.pagination).toMatchObject({ page: 1, limit: 2, total: 5, totalPages: 3, hasNext: true, hasPrev: false });
+    expect((await list("?limit=2&page=3&sort=name")).body.pagination).toEqual({ page: 3, limit: 2, total: 5, totalPages: 3, hasNext: false, hasPrev: true });
+    const beyond = await list("?limit=2&page=9");
+    expect([beyond.status, beyond.body.data]).toEqual([200, []]);
+    expect(beyond.headers.has("link")).toBe(false);
+  });
+
+  test("H07: is walked by cursor or by Link to the same end, stable while rows come", async () => {
+    const seen: string[] = [];
+    let path: string | null = "/v1/tenants?limit=2&sort=name";
+    for (let i = 0; path !== null; i++) {
+      const answer = await api.send("GET", path, { token: api.admin("read_only") });
+      seen.push(...names(answer));
+      if (i === 0) await api.tenant({ name: "0 came meanwhile" });
+      if (i > 0) expect(Object.keys(answer.body.pagination).sort()).toEqual(answer.body.pagination.hasNext ? ["hasNext", "limit", "nextCursor"] : ["hasNext", "limit"]);
+      path = /^<([^>]+)>; rel="next"$/.exec(answer.headers.get("link") ?? "")?.[1] ?? null;
+    }
+    expect(seen).toEqual(["100% Hotel", "aurora", "Borealis", "Café Inn", "Zürich Palace"]);
+  });
+
+  test("H07: a cursor with another filter or sort, or damaged, is refused with 400", async () => {
+    const { nextCursor } = (await list("?limit=1&sort=name")).body.pagination;
+    for (const query of [`sort=-name&cursor=${nextCursor}`, `sort=name&status=active&cursor=${nextCursor}`, "sort=name&cursor=garbage", `sort=name&cursor=${nextCursor.slice(0, -2)}`]) {
+      expectProblem(await list(`?limit=1&${query}`), 400, "invalid_cursor");
+    }
+    expectProblem(await list(`?page=1&cursor=${nextCursor}`), 400, "invalid_parameter");
+  });
+
+  test("H02: names every bad parameter at once with 400", async () => {
+    const answer = await list("?limit=101&page=0&sort=secret&status=activ&colour=red&createdFrom=yesterday&search=%00&plan=");
+    expectProblem(answer, 400, "invalid_parameter");
+    expect(new Set(answer.body.errors.map(({ path }: { path: string }) => path.split(".")[0]))).toEqual(
+      new Set(["limit", "page", "sort", "status", "colour", "createdFrom", "search", "plan"]),
+    );
+  });
+
+  test("H07: refuses limits and pages that are no plain numbers in range", async () => {
+    for (const bad of ["limit=0", "limit=-1", "limit=1.5", "limit=1e1", "limit=0x5", "limit=", "limit=ten", "page=99999999999", "page=5002&limit=20", "limit=5&limit=6", "sort=name,-name", "sort=", "cursor="]) {
+      expectProblem(await list(`?${bad}`), 400, "invalid_parameter");
+    }
+  });
+
+  test("T06: counts by status and plan, and the revenue, agree with the list", async () => {
+    const { status, body } = await api.send("GET", "/v1/tenants/stats", { token: api.admin("support") });
+    expect(status).toBe(200);
+    const all = (await list("?limit=100")).body.data as { status: string; plan: string; mrr: number }[];
+    expect(body.total).toBe(all.length);
+    for (const [name, count] of Object.entries(body.byStatus)) expect(count).toBe(all.filter((one) => one.status === name).length);
+    for (const [name, count] of Object.entries(body.byPlan)) expect(count).toBe(all.filter((one) => one.plan === name).length);
+    expect(body.totalMrr).toBe(all.reduce((sum, { mrr }) => sum + mrr, 0));
+  });
+});
+
+test("A05: the audit log is filtered by resource, action, actor and time, and its chain verifies", async () => {
+  const token = api.admin("super_admin");
+  const made = await api.send("POST", "/v1/tenants", { token, json: { name: "Audited", subdomain: "audited", plan: "Pro", owner: "a@b.example", ownerName: "A" } });
+  await api.send("PATCH", `/v1/tenants/${made.body.id}`, { token, json: { name: "Audited twice" } });
+  const audit = async (query: string) => (await api.send("GET", `/v1/audit?${query}`, { token })).body;
+  const entries = (await audit(`tenantId=${made.body.id}`)).data;
+  expect(entries.map((entry: { action: string }) => entry.action)).toEqual(["tenant.updated", "tenant.created"]);
+  expect(entries[0]).toMatchObject({ seq: 2, changes: { before: { name: "Audited" }, after: { name: "Audited twice" } }, userId: "user-super_admin" });
+  expect((await audit(`resource=tenant&resourceId=${made.body.id}&action=tenant.upd*&actorId=user-super_admin`)).data).toHaveLength(1);
+  expect((await audit(`resourceId=${made.body.id}&to=2026-01-01`)).data).toEqual([]);
+  expect((await api.send("GET", `/v1/audit/verify?tenantId=${made.body.id}`, { token })).body).toEqual({ ok: true, checked: 2 });
+  expect((await api.send("GET", "/v1/audit/verify", { token })).body.ok).toBe(true);
+});
