@@ -1,7 +1,7 @@
 import type { z } from "zod";
 import { errors, InnkeepError } from "../kernel/errors.ts";
 import type { FieldError } from "../kernel/errors.ts";
-import { pointerToken } from "../kernel/json.ts";
+import { findUnstorable, pointerToken } from "../kernel/json.ts";
 import type { JsonObject } from "../kernel/json.ts";
 import { cascadesOf, keyFromId, keyOf, matchKey, ownerOf } from "./define.ts";
 import type { AnyEntity, KeyParamsOf, RecordOf } from "./define.ts";
@@ -71,11 +71,15 @@ function pointerOf(path: readonly PropertyKey[]): string {
   return path.map((token) => `/${pointerToken(String(token))}`).join("");
 }
 
-/** Checks an input against a schema; every problem at once, each with its JSON Pointer. */
+/** Checks an input against a schema, and that the store can hold it; every problem at once, each with its JSON Pointer. */
 export function parseInput<S extends z.ZodType>(schema: S, input: unknown): z.output<S> {
+  // First what no schema may walk into: it may be too deep.
+  const unstorable = findUnstorable(input);
+  if (unstorable?.code === "too_deep") throw errors.validation([unstorable]);
   const parsed = schema.safeParse(input);
-  if (parsed.success) return parsed.data;
-  throw errors.validation(fieldErrors(parsed.error.issues));
+  if (parsed.success && !unstorable) return parsed.data;
+  const problems = parsed.success ? [] : fieldErrors(parsed.error.issues);
+  throw errors.validation(unstorable && !problems.some(({ path }) => path === unstorable.path) ? [unstorable, ...problems] : problems);
 }
 
 /** Zod's issues as field errors; an unknown member is named itself, not its parent. */

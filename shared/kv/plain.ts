@@ -1,4 +1,4 @@
-import { InnkeepError } from "../kernel/errors.ts";
+import { errors, InnkeepError } from "../kernel/errors.ts";
 import type { JsonObject, JsonValue } from "../kernel/json.ts";
 import { Collection, parseInput } from "./collection.ts";
 import { familyOf } from "./define.ts";
@@ -33,8 +33,9 @@ export function plainKv(store: Store, registry: readonly AnyEntity[], entityOfKe
   const mutation = (key: string, value: JsonValue) => {
     const entity = entityOf(key);
     if (entity.chained) throw new InnkeepError("append_only", `${entity.name} records are written by the audit log alone`);
-    const record = parseInput(entity.schema, value) as JsonObject;
-    return { ...new Collection(entity, store).set(record), key };
+    const set = new Collection(entity, store).set(parseInput(entity.schema, value) as JsonObject);
+    if (set.key !== key) throw errors.validation([{ path: "", message: `is the record ${set.key}, not ${key}`, code: "key_mismatch" }]);
+    return set;
   };
   const declared = (keys: readonly string[]): readonly string[] => {
     for (const key of keys) entityOf(key);
@@ -47,7 +48,8 @@ export function plainKv(store: Store, registry: readonly AnyEntity[], entityOfKe
     mget: async (keys) => (await store.mget(declared(keys))).map((entry) => entry?.value ?? null),
     mset: async (keys, values) => {
       if (keys.length !== values.length) throw new InnkeepError("bad_request", `${keys.length} keys were given ${values.length} values`);
-      await store.commit([], keys.map((key, i) => mutation(key, values[i] ?? null)));
+      const result = await store.commit([], keys.map((key, i) => mutation(key, values[i] ?? null)));
+      if (!result.ok) throw errors.writeConflict(result.conflict);
     },
     mdel: async (keys) => void await store.mdel(declared(keys)),
     getByPrefix: async (prefix) => {

@@ -1,7 +1,7 @@
 import { isoTime } from "../kernel/clock.ts";
 import type { Clock } from "../kernel/clock.ts";
 import { errors, InnkeepError } from "../kernel/errors.ts";
-import type { JsonObject, JsonValue } from "../kernel/json.ts";
+import type { JsonValue } from "../kernel/json.ts";
 import { Flushes } from "./flushes.ts";
 import { decodeCursor, encodeCursor, fingerprintOf } from "./cursor.ts";
 import { SqlError } from "./driver.ts";

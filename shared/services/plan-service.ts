@@ -50,7 +50,9 @@ export class PlanService {
       const before = await this.get(planId);
       if (!before) throw errors.notFound("plan", planId);
       assertMatch(before.version, options);
-      const after = parseInput(planEntity.schema, mergePatch(before, patch));
+      // A limit of null is unlimited, not absent: limits are replaced one by one, beside the merge patch.
+      const { limits, ...rest } = patch;
+      const after = parseInput(planEntity.schema, { ...mergePatch(before, rest), limits: { ...before.limits, ...limits } });
       const changed = changedFields(before, after);
       if (Object.keys({ ...changed.before, ...changed.after }).length === 0) return { done: before };
       return this.#decide("plan.updated", before, { ...after, updatedAt: this.unitOfWork.now() });

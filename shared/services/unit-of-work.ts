@@ -2,7 +2,7 @@ import canonicalize from "canonicalize";
 import { auditEntry } from "../entities/audit-entry.ts";
 import { idempotencyRecord } from "../entities/idempotency-record.ts";
 import { outboxEvent } from "../entities/outbox-event.ts";
-import { diff } from "../derive/redaction.ts";
+import { bounded, diff } from "../derive/redaction.ts";
 import { isoTime } from "../kernel/clock.ts";
 import type { Context } from "../kernel/context.ts";
 import { errors, InnkeepError } from "../kernel/errors.ts";
@@ -114,7 +114,8 @@ export class UnitOfWork {
       // The answer is kept as the caller will see it, so it is built as if committed; versions are read again on replay.
       const result = transaction.answer({ ok: true, versions: {}, values: {}, deleted: {} });
       const mutation = collection(idempotencyRecord).set({ ...idempotency.record, result: plainJson(result) }, { expiresAt: idempotency.expiresAt });
-      checks.push({ key: mutation.key, version: null });
+      // First, so that a racing send of the same call meets itself here and not at the name it claimed.
+      checks.unshift({ key: mutation.key, version: null });
       mutations.push(mutation);
     }
     return await this.store.commit(checks, mutations);
@@ -141,7 +142,8 @@ export class UnitOfWork {
   #eventMutation(event: EventNote): Mutation {
     const createdAt = this.now();
     return new Collection(outboxEvent, this.store).set({
-      id: newId("evt", this.context.clock.now()), type: event.type, subject: event.subject, data: plainJson(event.data) as RecordOf<typeof outboxEvent>["data"], createdAt,
+      id: newId("evt", this.context.clock.now()), type: event.type, subject: event.subject, createdAt,
+      data: bounded(plainJson(event.data) as JsonObject) as RecordOf<typeof outboxEvent>["data"],
       ...(event.tenantId === undefined ? {} : { tenantId: event.tenantId }),
     });
   }

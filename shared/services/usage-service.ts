@@ -33,7 +33,8 @@ export interface UsageCheck {
   readonly percentage: number;
 }
 
-const amountSchema = z.number().min(-1e12).max(1e12);
+/** A counter only grows; `record` sets it back. */
+const amountSchema = z.number().min(0).max(1e12);
 const valueSchema = z.number().min(0).max(1e15);
 const limitSchema = z.number().min(0).max(1e15).nullable().optional();
 
