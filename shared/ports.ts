@@ -19,4 +19,7 @@ export interface TokenVerifier {
 }
 
 /** The part of `fetch` that reading a key set needs. */
-export type Fetch = (url: string, init?: { readonly signal?: AbortSignal; readonly headers?: Readonly<Record<string, string>> }) => Promise<Response>;
+export type Fetch = (
+  url: string,
+  init?: { readonly signal?: AbortSignal; readonly headers?: Readonly<Record<string, string>> },
+) => Promise<Response>;

@@ -44,7 +44,13 @@ export function createApi(deps: ApiDeps): Api {
   let document: Record<string, unknown> | undefined;
   const routes: Route[] = [
     ...systemRoutes(container.store, () => document ??= buildOpenApi(routes)),
-    ...meRoutes, ...tenantRoutes(config), ...subscriptionRoutes, ...usageRoutes, ...planRoutes, ...adminRoutes, ...auditRoutes,
+    ...meRoutes,
+    ...tenantRoutes(config),
+    ...subscriptionRoutes,
+    ...usageRoutes,
+    ...planRoutes,
+    ...adminRoutes,
+    ...auditRoutes,
   ];
   app.use(requestContext(container.logger), cors(config.corsOrigins));
   for (const route of routes) app.on(route.method, route.path, serve(route, deps));
@@ -67,7 +73,9 @@ function serve(route: Route, deps: ApiDeps) {
     const caller = await callerOf(c, route, deps);
     c.set("caller", `${caller.kind}:${caller.actor.id}`);
     const params = readParams(c, names);
-    const tenantId = route.scope === "public" ? null : await resolveTenant(caller, sourcesOf(c, route, params), deps.config, container.store);
+    const tenantId = route.scope === "public"
+      ? null
+      : await resolveTenant(caller, sourcesOf(c, route, params), deps.config, container.store);
     c.set("tenantId", tenantId);
     authorize(caller, route);
     c.set("authMs", since(authStartedAt));
@@ -118,7 +126,9 @@ function readIfMatch(c: Context, route: Route) {
 function unmatched(c: Context<AppEnv>, routes: readonly Route[], logger: Logger): Response {
   const methods = routes.filter(({ path }) => patternOf(path).test(c.req.path)).map(({ method }) => method as string);
   // Answered, not thrown: Hono runs no middleware's second half after a notFound that throws.
-  if (methods.length === 0) return errorResponse(c, new InnkeepError("not_found", `there is nothing at ${c.req.path.slice(0, 200)}`), logger);
+  if (methods.length === 0) {
+    return errorResponse(c, new InnkeepError("not_found", `there is nothing at ${c.req.path.slice(0, 200)}`), logger);
+  }
   const allow = [...new Set(["OPTIONS", ...(methods.includes("GET") ? ["HEAD"] : []), ...methods])];
   if (c.req.method === "OPTIONS") return c.body(null, 204, { allow: allow.join(", ") });
   return errorResponse(c, new InnkeepError("method_not_allowed", `${c.req.method} is not a method of this path`, [], { allow }), logger);

@@ -38,7 +38,10 @@ export interface Call<P extends string = string, Q extends z.ZodType | undefined
 }
 
 export interface RouteSpec<
-  P extends string, Q extends z.ZodObject | undefined, B extends z.ZodType | undefined, R extends ResponseSpecs,
+  P extends string,
+  Q extends z.ZodObject | undefined,
+  B extends z.ZodType | undefined,
+  R extends ResponseSpecs,
 > {
   readonly method: Method;
   /** From the API's root, parameters as `:name`; `:tenantId` is the tenant of the request. */
@@ -78,8 +81,10 @@ export interface AnyCall extends Omit<Call, "params" | "query" | "body"> {
  * `responses`; a route without a scope does not compile.
  */
 export function defineRoute<
-  const P extends string, const R extends ResponseSpecs,
-  Q extends z.ZodObject | undefined = undefined, B extends z.ZodType | undefined = undefined,
+  const P extends string,
+  const R extends ResponseSpecs,
+  Q extends z.ZodObject | undefined = undefined,
+  B extends z.ZodType | undefined = undefined,
 >(spec: RouteSpec<P, Q, B, R>): Route {
   // The app calls a handler only with the output of this very route's own schemas.
   return spec as unknown as Route;

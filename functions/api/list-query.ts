@@ -14,7 +14,11 @@ export function integer(min: number, max: number) {
 
 export function decimal(min: number, max: number, form = /^\d{1,15}(\.\d{1,6})?$/) {
   const inside = (text: unknown) => typeof text === "string" && form.test(text) && Number(text) >= min && Number(text) <= max;
-  return z.unknown().refine(inside, `must be a number from ${min} to ${max}`).transform(Number).meta({ type: "number", minimum: min, maximum: max });
+  return z.unknown().refine(inside, `must be a number from ${min} to ${max}`).transform(Number).meta({
+    type: "number",
+    minimum: min,
+    maximum: max,
+  });
 }
 
 export const flag = z.enum(["true", "false"]).transform((text) => text === "true").meta({ type: "boolean", enum: [true, false] });
@@ -48,7 +52,9 @@ function filterOf({ type, values, bound }: FilterParameter): z.ZodType {
   if (type === "boolean") return flag.transform((value) => [value]).optional();
   const one = values ? z.enum(values as [string]) : z.string().min(1).max(512);
   return z.string().min(1).max(4_000).transform((text) => text.split(",")).pipe(z.array(one).max(100))
-    .optional().meta({ description: values ? `Any of, by commas: ${values.join(", ")}.` : "One value, or several separated by commas: any of them." });
+    .optional().meta({
+      description: values ? `Any of, by commas: ${values.join(", ")}.` : "One value, or several separated by commas: any of them.",
+    });
 }
 
 function sortOf(entity: AnyEntity) {
@@ -59,7 +65,9 @@ function sortOf(entity: AnyEntity) {
       const fields = text.split(",").map((part) => part.replace(/^-/, ""));
       return fields.every((field) => allowed.includes(field)) && new Set(fields).size === fields.length;
     }, `must be ${rule}`)
-    .transform((text) => text.split(",").map((part): OrderBy => ({ field: part.replace(/^-/, ""), direction: part.startsWith("-") ? "desc" : "asc" })))
+    .transform((text) =>
+      text.split(",").map((part): OrderBy => ({ field: part.replace(/^-/, ""), direction: part.startsWith("-") ? "desc" : "asc" }))
+    )
     .optional().meta({ description: `By commas, ${rule}.` });
 }
 

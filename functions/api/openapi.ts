@@ -10,53 +10,75 @@ const ref = (name: string): Json => ({ $ref: `${COMPONENTS}${name}` });
 const header = (name: string): Json => ({ $ref: `#/components/headers/${name}` });
 const parameter = (name: string): Json => ({ $ref: `#/components/parameters/${name}` });
 
+type Names = ReturnType<typeof z.registry<{ id: string }>>;
+
 /** The OpenAPI 3.1 file, from the very schemas that check requests and describe answers. */
 export function buildOpenApi(routes: readonly Route[]): Json {
-  const outputs = z.registry<{ id: string }>();
-  const inputs = z.registry<{ id: string }>();
-  const name = (schema: z.ZodType, fallback: string, registry: typeof outputs) => {
-    const id = registry.get(schema)?.id ?? fallback;
-    if (!registry.has(schema)) registry.add(schema, { id });
-    return id;
-  };
+  const outputs: Names = z.registry<{ id: string }>();
+  const inputs: Names = z.registry<{ id: string }>();
   for (const [schema, id] of components) outputs.add(schema, { id });
   const paths: Record<string, Json> = {};
   for (const route of routes) {
     const at = route.path.replaceAll(/:(\w+)/g, "{$1}");
-    const pascal = `${route.operationId[0]?.toUpperCase()}${route.operationId.slice(1)}`;
-    const responses = Object.entries(route.responses).map(([status, spec]) => {
-      const id = spec?.schema && name(spec.schema, `${pascal}Response${status}`, outputs);
-      return [status, success(route, Number(status), spec?.description ?? "", id)] as const;
-    });
-    const body = route.body && { required: !route.bodyOptional, content: bodyContent(route, name(route.body, `${pascal}Body`, inputs)) };
-    (paths[at] ??= {})[route.method.toLowerCase()] = {
-      operationId: route.operationId, summary: route.summary, ...(route.description ? { description: route.description } : {}),
-      tags: [tagOf(route)], security: route.scope === "public" ? [] : [{ bearer: [] }],
-      "x-scope": route.scope, ...(route.platformOnly ? { "x-platform-only": true } : {}),
-      parameters: parametersOf(route), ...(body ? { requestBody: body } : {}),
-      responses: { ...notModified(route), ...Object.fromEntries(responses), ...problems(route) },
-    };
+    (paths[at] ??= {})[route.method.toLowerCase()] = operationOf(route, inputs, outputs);
   }
   return {
     openapi: "3.1.0",
     jsonSchemaDialect: "https://json-schema.org/draft/2020-12/schema",
-    info: { title: "Innkeep", version: "1", summary: "The control plane for multi-tenant SaaS on Supabase", license: { name: "MIT", identifier: "MIT" } },
+    info: {
+      title: "Innkeep",
+      version: "1",
+      summary: "The control plane for multi-tenant SaaS on Supabase",
+      license: { name: "MIT", identifier: "MIT" },
+    },
     servers: [{ url: "." }],
     tags: [...new Set(routes.map(tagOf))].map((tag) => ({ name: tag })),
     paths,
     components: {
       schemas: { JsonValue: { description: "Any JSON value." }, ...schemasOf(outputs, "output"), ...schemasOf(inputs, "input") },
-      headers: HEADERS, parameters: PARAMETERS,
+      headers: HEADERS,
+      parameters: PARAMETERS,
       securitySchemes: { bearer: { type: "http", scheme: "bearer", bearerFormat: "JWT", description: "A Supabase Auth access token." } },
     },
   };
 }
 
+function operationOf(route: Route, inputs: Names, outputs: Names): Json {
+  const pascal = `${route.operationId[0]?.toUpperCase()}${route.operationId.slice(1)}`;
+  const responses = Object.entries(route.responses).map(([status, spec]) => {
+    const id = spec?.schema && nameIn(outputs, spec.schema, `${pascal}Response${status}`);
+    return [status, success(route, Number(status), spec?.description ?? "", id)] as const;
+  });
+  const body = route.body && { required: !route.bodyOptional, content: bodyContent(route, nameIn(inputs, route.body, `${pascal}Body`)) };
+  return {
+    operationId: route.operationId,
+    summary: route.summary,
+    ...(route.description ? { description: route.description } : {}),
+    tags: [tagOf(route)],
+    security: route.scope === "public" ? [] : [{ bearer: [] }],
+    "x-scope": route.scope,
+    ...(route.platformOnly ? { "x-platform-only": true } : {}),
+    parameters: parametersOf(route),
+    ...(body ? { requestBody: body } : {}),
+    responses: { ...notModified(route), ...Object.fromEntries(responses), ...problems(route) },
+  };
+}
+
+/** The name a schema has among the components, given now where it has none. */
+function nameIn(names: Names, schema: z.ZodType, fallback: string): string {
+  const id = names.get(schema)?.id ?? fallback;
+  if (!names.has(schema)) names.add(schema, { id });
+  return id;
+}
+
 /** Named schemas without their own `$id`; the only cycle there is, a JSON value within itself, has its own name. */
-function schemasOf(registry: ReturnType<typeof z.registry<{ id: string }>>, io: "input" | "output"): Json {
-  const { schemas } = z.toJSONSchema(registry, { uri: (id) => `${COMPONENTS}${id}`, io, target: "draft-2020-12", unrepresentable: "any" });
+function schemasOf(names: Names, io: "input" | "output"): Json {
+  const { schemas } = z.toJSONSchema(names, { uri: (id) => `${COMPONENTS}${id}`, io, target: "draft-2020-12", unrepresentable: "any" });
   const named = Object.entries(schemas).filter(([id]) => id !== "__shared").map(([id, { $schema: _, $id: __, ...schema }]) => [id, schema]);
-  const text = JSON.stringify(Object.fromEntries(named)).replaceAll(/#\/components\/schemas\/__shared#\/\$defs\/\w+/g, `${COMPONENTS}JsonValue`);
+  const text = JSON.stringify(Object.fromEntries(named)).replaceAll(
+    /#\/components\/schemas\/__shared#\/\$defs\/\w+/g,
+    `${COMPONENTS}JsonValue`,
+  );
   return JSON.parse(text) as Json;
 }
 
@@ -72,7 +94,11 @@ function bodyContent(route: Route, id: string): Json {
 
 function parametersOf(route: Route): Json[] {
   const inPath = pathParams(route.path).map((name) => ({
-    name, in: "path", required: true, description: "The short id or the full key.", schema: { type: "string", minLength: 1 },
+    name,
+    in: "path",
+    required: true,
+    description: "The short id or the full key.",
+    schema: { type: "string", minLength: 1 },
   }));
   const inQuery = Object.entries(route.query?.shape ?? {}).map(([name, schema]) => {
     const { $schema: _, ...json } = z.toJSONSchema(schema as z.ZodType, { io: "input", unrepresentable: "any" });
@@ -97,8 +123,10 @@ function success(route: Route, status: number, description: string, schema: stri
   return {
     description,
     headers: {
-      "X-Request-Id": header("RequestId"), "Server-Timing": header("ServerTiming"),
-      ...(hasVersion(spec) ? { ETag: header("ETag") } : {}), ...(status === 201 ? { Location: header("Location") } : {}),
+      "X-Request-Id": header("RequestId"),
+      "Server-Timing": header("ServerTiming"),
+      ...(hasVersion(spec) ? { ETag: header("ETag") } : {}),
+      ...(status === 201 ? { Location: header("Location") } : {}),
       ...(isPage ? { Link: header("Link") } : {}),
     },
     ...(schema ? { content: { "application/json": { schema: ref(schema) } } } : {}),
@@ -107,7 +135,12 @@ function success(route: Route, status: number, description: string, schema: stri
 
 function notModified(route: Route): Json {
   if (route.method !== "GET" || !versioned(route)) return {};
-  return { 304: { description: "The version of If-None-Match is the present one.", headers: { ETag: header("ETag"), "X-Request-Id": header("RequestId") } } };
+  return {
+    304: {
+      description: "The version of If-None-Match is the present one.",
+      headers: { ETag: header("ETag"), "X-Request-Id": header("RequestId") },
+    },
+  };
 }
 
 /** Every error a route can give, by what it takes: credentials, a path, a body, a version. */
@@ -116,7 +149,16 @@ function errorCodes(route: Route): ErrorCode[] {
   if (route.query) codes.push("invalid_cursor");
   codes.push("invalid_parameter");
   if (route.scope !== "public") {
-    codes.push("unauthenticated", "forbidden", "insufficient_scope", "tenant_suspended", "tenant_mismatch", "not_found", "store_unavailable", "keys_unavailable");
+    codes.push(
+      "unauthenticated",
+      "forbidden",
+      "insufficient_scope",
+      "tenant_suspended",
+      "tenant_mismatch",
+      "not_found",
+      "store_unavailable",
+      "keys_unavailable",
+    );
   }
   if (route.method !== "GET") codes.push("commit_unknown");
   if (route.method === "POST" || route.method === "PUT" || route.method === "PATCH") {
@@ -148,7 +190,15 @@ function problems(route: Route): Json {
 
 function exampleOf(code: ErrorCode): Json {
   const { status, title, summary } = ERROR_KINDS[code];
-  return { type: problemType(code), title, status, detail: summary, instance: "/v1/tenants", code, requestId: "req_f3a9k2m1x8q0f3a9k2m1x8q0" };
+  return {
+    type: problemType(code),
+    title,
+    status,
+    detail: summary,
+    instance: "/v1/tenants",
+    code,
+    requestId: "req_f3a9k2m1x8q0f3a9k2m1x8q0",
+  };
 }
 
 const text = { type: "string" };

@@ -43,4 +43,3 @@ export function answer<B>(body: B): Reply<200, B> {
 export function noContent(): Reply<204, null> {
   return { status: 204, body: null };
 }
-

@@ -41,7 +41,10 @@ export function createTokenVerifier(options: TokenVerifierOptions): TokenVerifie
     if (token.length > MAX_TOKEN_CHARS) throw refused("the token is too long");
     const jose = await loadJose();
     const rules: JWTVerifyOptions = {
-      issuer: options.issuer, audience: options.audience, requiredClaims: ["exp", "sub"], currentDate: new Date(clock.now()),
+      issuer: options.issuer,
+      audience: options.audience,
+      requiredClaims: ["exp", "sub"],
+      currentDate: new Date(clock.now()),
     };
     try {
       const { alg } = jose.decodeProtectedHeader(token);

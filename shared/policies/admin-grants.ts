@@ -12,7 +12,11 @@ interface Standing {
  * Who may make, change or remove an admin: nobody edits their own role or permissions, and nobody gives
  * to another, or takes from one, rights beyond their own. `before` and `after` are null where there is none.
  */
-export function assertMayAdminister(own: { readonly userId: string; readonly scopes: Scopes }, before: Standing | null, after: Standing | null): void {
+export function assertMayAdminister(
+  own: { readonly userId: string; readonly scopes: Scopes },
+  before: Standing | null,
+  after: Standing | null,
+): void {
   for (const standing of [before, after]) {
     if (standing && !covers(own.scopes, adminScopes(standing.role, standing.permissions))) {
       throw new InnkeepError("forbidden", "an admin with more rights than yours is not yours to make, change or remove");

@@ -11,14 +11,37 @@ const paths = (answer: { body: { errors: { path: string }[] } }) => answer.body.
 describe("a bad body", () => {
   test("H02: names every mistake at once with JSON Pointers", async () => {
     const answer = await post({
-      name: "", subdomain: "www", customDomain: "127.0.0.1", plan: 7, status: "on", owner: "nobody", mrr: 1.234,
-      branding: { primaryColor: "red" }, metadata: { "a/b~c": "\u0000" }, "unknown/field": 1, id: "a:b", createdAt: "now",
+      name: "",
+      subdomain: "www",
+      customDomain: "127.0.0.1",
+      plan: 7,
+      status: "on",
+      owner: "nobody",
+      mrr: 1.234,
+      branding: { primaryColor: "red" },
+      metadata: { "a/b~c": "\u0000" },
+      "unknown/field": 1,
+      id: "a:b",
+      createdAt: "now",
     });
     expectProblem(answer, 422, "validation_failed");
-    expect(new Set(paths(answer))).toEqual(new Set([
-      "/name", "/subdomain", "/customDomain", "/plan", "/status", "/owner", "/ownerName", "/mrr", "/branding/primaryColor",
-      "/metadata/a~1b~0c", "/unknown~1field", "/id", "/createdAt",
-    ]));
+    expect(new Set(paths(answer))).toEqual(
+      new Set([
+        "/name",
+        "/subdomain",
+        "/customDomain",
+        "/plan",
+        "/status",
+        "/owner",
+        "/ownerName",
+        "/mrr",
+        "/branding/primaryColor",
+        "/metadata/a~1b~0c",
+        "/unknown~1field",
+        "/id",
+        "/createdAt",
+      ]),
+    );
     expect(answer.body.errors.every((error: object) => Object.keys(error).join() === "path,message,code")).toBe(true);
   });
 
@@ -47,12 +70,23 @@ describe("a bad body", () => {
     for (const number of ["1e400", "-1e400", "1e308", "99999999999999999999", "1e13", "0.001", "-0.01"]) {
       expectProblem(await raw(JSON.stringify({ ...good, mrr: "N" }).replace('"N"', number)), 422, "validation_failed");
     }
-    const usage = (value: string) => api.send("PUT", "/v1/tenants/tn_none/usage/rooms", { token: api.admin("super_admin"), raw: `{"value":${value}}`, headers: { "content-type": "application/json" } });
+    const usage = (value: string) =>
+      api.send("PUT", "/v1/tenants/tn_none/usage/rooms", {
+        token: api.admin("super_admin"),
+        raw: `{"value":${value}}`,
+        headers: { "content-type": "application/json" },
+      });
     for (const value of ["1e400", "1e16", "-1", '"7"', "null", "true"]) expectProblem(await usage(value), 422, "validation_failed");
   });
 
   test("H01: with names of the prototype is refused, and nothing is polluted", async () => {
-    for (const body of ['{"__proto__":{"isAdmin":true}}', `{"metadata":{"__proto__":{"isAdmin":true}}}`, '{"metadata":{"a":[{"__proto__":1}]}}']) {
+    for (
+      const body of [
+        '{"__proto__":{"isAdmin":true}}',
+        `{"metadata":{"__proto__":{"isAdmin":true}}}`,
+        '{"metadata":{"a":[{"__proto__":1}]}}',
+      ]
+    ) {
       const answer = await raw(JSON.stringify(good).replace(/}$/, `,${body.slice(1)}`));
       expectProblem(answer, 422, "validation_failed");
       expect(answer.text).toContain("__proto__");
@@ -82,11 +116,24 @@ describe("a bad body", () => {
 
   test("H22: that is no UTF-8, has no type, or is missing is refused", async () => {
     expectProblem(await raw(new Uint8Array([0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d])), 400, "invalid_json");
-    for (const type of ["text/json", "application/jsonp", "multipart/form-data", "application/x-www-form-urlencoded", "application/problem+json", ""]) {
+    for (
+      const type of [
+        "text/json",
+        "application/jsonp",
+        "multipart/form-data",
+        "application/x-www-form-urlencoded",
+        "application/problem+json",
+        "",
+      ]
+    ) {
       expectProblem(await raw("{}", { "content-type": type }), 415, "unsupported_media_type");
     }
     expectProblem(await raw("", { "content-type": "application/json" }), 400, "invalid_json");
-    expectProblem(await raw(JSON.stringify(good), { "content-type": "APPLICATION/JSON; charset=utf-8", "x-tenant-id": "tn_none" }), 404, "not_found");
+    expectProblem(
+      await raw(JSON.stringify(good), { "content-type": "APPLICATION/JSON; charset=utf-8", "x-tenant-id": "tn_none" }),
+      404,
+      "not_found",
+    );
   });
 
   test("H01: over what one value may hold is refused with 413", async () => {
@@ -102,7 +149,11 @@ describe("a conflict", () => {
     const answer = await api.send("POST", `/v1/tenants/${id}/cancel`, { token });
     expectProblem(answer, 409, "invalid_transition");
     expect(answer.body).toMatchObject({ allowed: ["trial", "active"], from: "pending", to: "cancelled" });
-    expectProblem(await api.send("PATCH", `/v1/tenants/${id}`, { token, json: { status: "suspended", suspensionReason: "x" } }), 409, "invalid_transition");
+    expectProblem(
+      await api.send("PATCH", `/v1/tenants/${id}`, { token, json: { status: "suspended", suspensionReason: "x" } }),
+      409,
+      "invalid_transition",
+    );
     expect((await api.send("PATCH", `/v1/tenants/${id}`, { token, json: { status: "pending" } })).status).toBe(200);
   });
 
@@ -111,7 +162,8 @@ describe("a conflict", () => {
     const token = api.admin("super_admin");
     const user = await api.user(id, "owner");
     const see = async () => (await api.send("GET", `/v1/tenants/${id}`, { token: user })).status;
-    const step = async (name: string, json?: unknown) => expect((await api.send("POST", `/v1/tenants/${id}/${name}`, { token, ...(json ? { json } : {}) })).status).toBe(200);
+    const step = async (name: string, json?: unknown) =>
+      expect((await api.send("POST", `/v1/tenants/${id}/${name}`, { token, ...(json ? { json } : {}) })).status).toBe(200);
     expect(await see()).toBe(200);
     await step("suspend", { reason: "unpaid" });
     expect(await see()).toBe(403);
@@ -144,7 +196,9 @@ describe("a conflict", () => {
     expect(dry.body).toMatchObject({ tenantId: id, dryRun: true, removed: { tenant: 1, subscription: 1, "usage-record": 6 } });
     expect((await api.send("GET", path, { token })).status).toBe(200);
     expect((await api.send("DELETE", path, { token })).body).toEqual({ ...dry.body, dryRun: false });
-    for (const gone of [path, `${path}/subscription`, `${path}/usage`, `${path}/usage/rooms`]) expectProblem(await api.send("GET", gone, { token }), 404, "not_found");
+    for (const gone of [path, `${path}/subscription`, `${path}/usage`, `${path}/usage/rooms`]) {
+      expectProblem(await api.send("GET", gone, { token }), 404, "not_found");
+    }
     expectProblem(await api.send("DELETE", path, { token }), 404, "not_found");
     expect((await api.send("GET", `/v1/audit?tenantId=${id}`, { token })).body.data[0].action).toBe("tenant.deleted");
   });

@@ -78,7 +78,10 @@ describe("every route", () => {
   test("R13: for platform admins alone refuses a tenant's owner with 403", async () => {
     const { id } = await api.tenant();
     const token = await api.user(id, "owner");
-    await everyRoute((route) => route.platformOnly === true, async (route) => expectProblem(await call(route, id, token), 403, "forbidden"));
+    await everyRoute(
+      (route) => route.platformOnly === true,
+      async (route) => expectProblem(await call(route, id, token), 403, "forbidden"),
+    );
   });
 
   test("T14: of another tenant answers a tenant's owner 404, whatever its right", async () => {
@@ -110,7 +113,8 @@ describe("every route", () => {
     const { id } = await api.tenant();
     await everyRoute(takesBody, async (route) => {
       const answer = await api.send(route.method, pathOf(route, { tenantId: id }), {
-        token: api.admin("super_admin"), json: { ...bodyOf(route), "no/such": 1 },
+        token: api.admin("super_admin"),
+        json: { ...bodyOf(route), "no/such": 1 },
       });
       expectProblem(answer, 422, "validation_failed");
       expect(answer.body.errors).toEqual([{ path: "/no~1such", message: "is not a field here", code: "unrecognized_keys" }]);
@@ -123,11 +127,17 @@ describe("every route", () => {
     const json = { "content-type": "application/json" };
     await everyRoute(takesBody, async (route) => {
       const path = pathOf(route, { tenantId: id });
-      for (const value of [[], [1], "text", 1, true, null]) expectProblem(await api.send(route.method, path, { token, json: value }), 422, "validation_failed");
+      for (const value of [[], [1], "text", 1, true, null]) {
+        expectProblem(await api.send(route.method, path, { token, json: value }), 422, "validation_failed");
+      }
       for (const raw of ["{", "{'a':1}", '{"a":1,}', "\ufffe", '"\u0000"']) {
         expectProblem(await api.send(route.method, path, { token, raw, headers: json }), 400, "invalid_json");
       }
-      expectProblem(await api.send(route.method, path, { token, raw: "{}", headers: { "content-type": "text/plain" } }), 415, "unsupported_media_type");
+      expectProblem(
+        await api.send(route.method, path, { token, raw: "{}", headers: { "content-type": "text/plain" } }),
+        415,
+        "unsupported_media_type",
+      );
       const long = JSON.stringify({ name: "x".repeat(1024 * 1024) });
       expectProblem(await api.send(route.method, path, { token, raw: long, headers: json }), 413, "payload_too_large");
     });
@@ -138,7 +148,8 @@ describe("every route", () => {
     await everyRoute(() => true, async (route) => {
       const path = pathOf(route, { tenantId: id });
       const answer = await api.send(route.method, `${path}${path.includes("?") ? "&" : "?"}nosuch=1`, {
-        token: api.admin("super_admin"), ...(takesBody(route) ? { json: bodyOf(route) ?? {} } : {}),
+        token: api.admin("super_admin"),
+        ...(takesBody(route) ? { json: bodyOf(route) ?? {} } : {}),
       });
       expectProblem(answer, 400, "invalid_parameter");
       expect(answer.body.errors).toContainEqual({ path: "nosuch", message: "is not a parameter of this route", code: "unknown_parameter" });
@@ -164,7 +175,11 @@ describe("every route", () => {
       const before = await api.auditCount();
       api.clock.advance(1); // the newest entries are then this request's
       const json = bodyOf(route);
-      const answer = await api.send(route.method, pathOf(route, ids), { token, headers: { "x-request-id": `audit-${route.operationId}` }, ...(json ? { json } : {}) });
+      const answer = await api.send(route.method, pathOf(route, ids), {
+        token,
+        headers: { "x-request-id": `audit-${route.operationId}` },
+        ...(json ? { json } : {}),
+      });
       expect(answer.status, answer.text).toBeLessThan(300);
       const count = expected[route.operationId] ?? 1;
       expect(await api.auditCount() - before, route.operationId).toBe(count);
@@ -184,7 +199,10 @@ describe("every route", () => {
       const answer = await api.send(route.method, pathOf(route, ids), sent);
       expectProblem(answer, 412, "precondition_failed");
       expect(answer.headers.get("etag")).toBe(`"${answer.body.currentVersion}"`);
-      const again = await api.send(route.method, pathOf(route, ids), { ...sent, headers: { "if-match": `W/"1", ${answer.headers.get("etag")}` } });
+      const again = await api.send(route.method, pathOf(route, ids), {
+        ...sent,
+        headers: { "if-match": `W/"1", ${answer.headers.get("etag")}` },
+      });
       expect(again.status, again.text).toBeLessThan(300);
     });
   });

@@ -7,7 +7,13 @@ const me = (token: string) => api.send("GET", "/v1/me", { token });
 
 describe("a platform admin", () => {
   test("R13: is who the store says, with the role's scopes and the permissions beyond it", async () => {
-    await api.services.AdminUserService.create({ userId: "u-perm", email: "p@innkeep.example", name: "P", role: "read_only", permissions: ["write:plans"] });
+    await api.services.AdminUserService.create({
+      userId: "u-perm",
+      email: "p@innkeep.example",
+      name: "P",
+      role: "read_only",
+      permissions: ["write:plans"],
+    });
     const { status, body } = await me(await api.signer.sign("u-perm"));
     expect(status).toBe(200);
     expect(body).toMatchObject({ type: "admin", userId: "u-perm", email: "p@innkeep.example", role: "read_only", tenantId: null });
@@ -32,7 +38,10 @@ describe("a platform admin", () => {
 
   test("R13: reads a disabled admin's state and the list of admins over HTTP", async () => {
     const token = api.admin("super_admin");
-    const made = await api.send("POST", "/v1/admins", { token, json: { userId: "u-list", email: "l@innkeep.example", name: "Lister", role: "support", enabled: false } });
+    const made = await api.send("POST", "/v1/admins", {
+      token,
+      json: { userId: "u-list", email: "l@innkeep.example", name: "Lister", role: "support", enabled: false },
+    });
     expect(made.status, made.text).toBe(201);
     expect(made.headers.get("location")).toBe("/v1/admins/u-list");
     expect((await api.send("GET", "/v1/admins/admin:u-list", { token })).body).toEqual(made.body);
@@ -55,9 +64,21 @@ describe("a platform admin", () => {
   });
 
   test("R11: with write:admins as a permission makes nobody greater than itself", async () => {
-    await api.services.AdminUserService.create({ userId: "u-deputy", email: "d@innkeep.example", name: "D", role: "admin", permissions: ["write:admins"] });
+    await api.services.AdminUserService.create({
+      userId: "u-deputy",
+      email: "d@innkeep.example",
+      name: "D",
+      role: "admin",
+      permissions: ["write:admins"],
+    });
     const token = await api.signer.sign("u-deputy");
-    const json = (role: string, permissions: string[] = []) => ({ userId: `u-${role}`, email: "x@innkeep.example", name: "X", role, permissions });
+    const json = (role: string, permissions: string[] = []) => ({
+      userId: `u-${role}`,
+      email: "x@innkeep.example",
+      name: "X",
+      role,
+      permissions,
+    });
     expectProblem(await api.send("POST", "/v1/admins", { token, json: json("super_admin") }), 403, "forbidden");
     expectProblem(await api.send("POST", "/v1/admins", { token, json: json("support", ["*"]) }), 403, "forbidden");
     expectProblem(await api.send("PATCH", "/v1/admins/user-super_admin", { token, json: { enabled: false } }), 403, "forbidden");
@@ -74,7 +95,12 @@ describe("a tenant's user", () => {
       app_metadata: { tenant_id: own.id, tenant_role: "viewer" },
       user_metadata: { tenant_id: other.id, tenant_role: "owner", role: "super_admin", app_metadata: { tenant_id: other.id } },
     });
-    expect((await me(token)).body).toMatchObject({ type: "user", role: "viewer", tenantId: own.id, tenant: { id: own.id, status: "active" } });
+    expect((await me(token)).body).toMatchObject({
+      type: "user",
+      role: "viewer",
+      tenantId: own.id,
+      tenant: { id: own.id, status: "active" },
+    });
     expectProblem(await api.send("GET", `/v1/tenants/${other.id}`, { token }), 404, "not_found");
     expectProblem(await api.send("PATCH", `/v1/tenants/${own.id}`, { token, json: { name: "Mine" } }), 403, "insufficient_scope");
   });
@@ -87,7 +113,12 @@ describe("a tenant's user", () => {
 
   test("R01: with a malformed tenant, an unknown role or a tenant that is gone is nobody's user", async () => {
     const { id } = await api.tenant();
-    for (const appMetadata of [{ tenant_id: `${id}:x` }, { tenant_id: 7 }, { tenant_id: "global" }, { tenant_id: "tn_none" }, { tenant_id: id, tenant_role: "root" }, { tenant_id: id, tenant_role: ["owner"] }]) {
+    for (
+      const appMetadata of [{ tenant_id: `${id}:x` }, { tenant_id: 7 }, { tenant_id: "global" }, { tenant_id: "tn_none" }, {
+        tenant_id: id,
+        tenant_role: "root",
+      }, { tenant_id: id, tenant_role: ["owner"] }]
+    ) {
       expectProblem(await me(await api.signer.sign("u-odd", { app_metadata: appMetadata })), 403, "forbidden");
     }
     expect((await me(await api.signer.sign("u-plain", { app_metadata: { tenant_id: id } }))).body.role).toBe("viewer");
@@ -106,8 +137,12 @@ test("R01: a credential that is not a good bearer token answers 401 and says onl
   const stranger = await makeSigner(api.clock);
   const now = api.clock.now() / 1_000;
   const headers = {
-    scheme: "Basic dXNlcjpwYXNz", empty: "Bearer ", two: `Bearer ${api.admin("admin")} x`, none: `Bearer ${unsigned({ iss: ISSUER, aud: AUDIENCE, sub: "user-admin", exp: now + 60 })}`,
-    stranger: `Bearer ${await stranger.sign("user-super_admin")}`, expired: `Bearer ${await api.signer.sign("user-super_admin", { exp: now - 1 })}`,
+    scheme: "Basic dXNlcjpwYXNz",
+    empty: "Bearer ",
+    two: `Bearer ${api.admin("admin")} x`,
+    none: `Bearer ${unsigned({ iss: ISSUER, aud: AUDIENCE, sub: "user-admin", exp: now + 60 })}`,
+    stranger: `Bearer ${await stranger.sign("user-super_admin")}`,
+    expired: `Bearer ${await api.signer.sign("user-super_admin", { exp: now - 1 })}`,
     issuer: `Bearer ${await api.signer.sign("user-super_admin", { iss: "https://evil.example" })}`,
     audience: `Bearer ${await api.signer.sign("user-super_admin", { aud: "anon" })}`,
   };

@@ -6,12 +6,21 @@ import { expectProblem, useApi } from "./support/api.ts";
 const api = useApi();
 const { seed } = seededRandom("merge patch over HTTP");
 const token = () => api.admin("super_admin");
-const patch = (id: string, json: unknown, headers: Record<string, string> = {}) => api.send("PATCH", `/v1/tenants/${id}`, { token: token(), json, headers });
+const patch = (id: string, json: unknown, headers: Record<string, string> = {}) =>
+  api.send("PATCH", `/v1/tenants/${id}`, { token: token(), json, headers });
 
 describe("conditional requests", () => {
   test("H05: a record carries its version as ETag, and If-None-Match with it answers 304 without a body", async () => {
     const { id, version } = await api.tenant();
-    for (const path of [`/v1/tenants/${id}`, `/v1/tenants/${id}/subscription`, `/v1/tenants/${id}/usage/rooms`, "/v1/plans/Pro", "/v1/admins/user-admin"]) {
+    for (
+      const path of [
+        `/v1/tenants/${id}`,
+        `/v1/tenants/${id}/subscription`,
+        `/v1/tenants/${id}/usage/rooms`,
+        "/v1/plans/Pro",
+        "/v1/admins/user-admin",
+      ]
+    ) {
       const first = await api.send("GET", path, { token: token() });
       const etag = first.headers.get("etag") ?? "";
       expect(etag).toBe(`"${first.body.version}"`);
@@ -61,13 +70,30 @@ describe("merge patch", () => {
   test("H06: application/merge-patch+json is taken by PATCH alone", async () => {
     const { id } = await api.tenant();
     const headers = { "content-type": "application/merge-patch+json; charset=utf-8" };
-    expect((await api.send("PATCH", `/v1/tenants/${id}`, { token: token(), raw: '{"name":"By patch"}', headers })).body.name).toBe("By patch");
-    expectProblem(await api.send("POST", `/v1/tenants/${id}/suspend`, { token: token(), raw: '{"reason":"x"}', headers }), 415, "unsupported_media_type");
+    expect((await api.send("PATCH", `/v1/tenants/${id}`, { token: token(), raw: '{"name":"By patch"}', headers })).body.name).toBe(
+      "By patch",
+    );
+    expectProblem(
+      await api.send("POST", `/v1/tenants/${id}/suspend`, { token: token(), raw: '{"reason":"x"}', headers }),
+      415,
+      "unsupported_media_type",
+    );
   });
 
   test("H06: ids, times, hashes and computed fields in a body are refused with a pointer to each", async () => {
     const { id } = await api.tenant();
-    const fields = ["id", "createdAt", "updatedAt", "created", "version", "mrrSource", "usagePercent", "suspendedAt", "suspendedFrom", "cancelledAt"];
+    const fields = [
+      "id",
+      "createdAt",
+      "updatedAt",
+      "created",
+      "version",
+      "mrrSource",
+      "usagePercent",
+      "suspendedAt",
+      "suspendedFrom",
+      "cancelledAt",
+    ];
     const answer = await patch(id, Object.fromEntries(fields.map((field) => [field, "x"])));
     expectProblem(answer, 422, "validation_failed");
     expect(answer.body.errors.map(({ path }: { path: string }) => path).sort()).toEqual(fields.map((field) => `/${field}`).sort());
@@ -103,5 +129,6 @@ function merged(target: unknown, change: unknown): unknown {
 function isSafe(json: unknown): boolean {
   const text = JSON.stringify(json);
   const numbers = text.match(/-?\d+(\.\d+)?(e[+-]?\d+)?/gi) ?? [];
-  return !/__proto__|\\u0000|\\ud[89a-f]/i.test(text) && numbers.every((number) => Number.isSafeInteger(Number(number)) && !Object.is(Number(number), -0));
+  return !/__proto__|\\u0000|\\ud[89a-f]/i.test(text) &&
+    numbers.every((number) => Number.isSafeInteger(Number(number)) && !Object.is(Number(number), -0));
 }

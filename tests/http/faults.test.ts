@@ -17,10 +17,15 @@ test("H01: with the database stopped requests answer 503 with Retry-After, and r
   const { cluster } = await own();
   await cluster.stop();
   expect((await api.send("GET", "/health")).status).toBe(200);
-  for (const answer of [
-    await api.send("GET", "/ready"), await api.send("GET", path, { token }), await api.send("GET", "/v1/tenants", { token }),
-    await api.send("PATCH", path, { token, json: { name: "Lost" } }), await api.send("GET", "/v1/me", { token }),
-  ]) {
+  for (
+    const answer of [
+      await api.send("GET", "/ready"),
+      await api.send("GET", path, { token }),
+      await api.send("GET", "/v1/tenants", { token }),
+      await api.send("PATCH", path, { token, json: { name: "Lost" } }),
+      await api.send("GET", "/v1/me", { token }),
+    ]
+  ) {
     expectProblem(answer, 503, "store_unavailable");
     expect(Number(answer.headers.get("retry-after"))).toBeGreaterThan(0);
     expect(answer.text).not.toMatch(/ECONN|127\.0\.0\.1|postgres|select /i);
@@ -34,7 +39,12 @@ test("H23: what nobody foresaw answers 500 with a request id, and its inside is 
   const { store } = api.container;
   const lines: string[] = [];
   const logger = jsonLogger((line) => lines.push(line), api.clock.now);
-  const broken = { ...createContainer({ store, clock: api.clock, logger }), services: () => { throw new TypeError("inside: password=hunter2"); } };
+  const broken = {
+    ...createContainer({ store, clock: api.clock, logger }),
+    services: () => {
+      throw new TypeError("inside: password=hunter2");
+    },
+  };
   const verifier = createTokenVerifier({ issuer: ISSUER, audience: AUDIENCE, jwks: api.signer.jwks, clock: api.clock, fetch });
   const app = createApp({ container: broken, verifier, config: { corsOrigins: [], baseDomain: null } });
   const response = await app.request("/v1/plans", { headers: { authorization: `Bearer ${api.admin("admin")}` } });

@@ -9,32 +9,81 @@ const { seed } = seededRandom("fuzz over HTTP");
 const REQUESTS = Number(process.env["FUZZ_REQUESTS"] ?? 5_000);
 
 const nasty = fc.oneof(
-  fc.constantFrom("\u0000", "\ud800", "'; drop table kv.entries; --", "../..", "%", "_", "", "null", "1e999", "-0", "true", "tn_1:x", "__proto__", "constructor", "\u202e", "🏨".repeat(40), "9".repeat(400)),
+  fc.constantFrom(
+    "\u0000",
+    "\ud800",
+    "'; drop table kv.entries; --",
+    "../..",
+    "%",
+    "_",
+    "",
+    "null",
+    "1e999",
+    "-0",
+    "true",
+    "tn_1:x",
+    "__proto__",
+    "constructor",
+    "\u202e",
+    "🏨".repeat(40),
+    "9".repeat(400),
+  ),
   fc.string({ unit: "binary", maxLength: 40 }),
 );
-const value = fc.oneof(nasty, fc.jsonValue({ maxDepth: 3 }), fc.double(), fc.integer(), fc.constantFrom(null, true, [], {}, 2 ** 53, -1e308));
+const value = fc.oneof(
+  nasty,
+  fc.jsonValue({ maxDepth: 3 }),
+  fc.double(),
+  fc.integer(),
+  fc.constantFrom(null, true, [], {}, 2 ** 53, -1e308),
+);
 /** Some members of a good body replaced, some strangers beside them. */
 const mutation = fc.record({ keep: fc.double({ min: 0, max: 1, noNaN: true }), extra: fc.dictionary(nasty, value, { maxKeys: 2 }), value });
 const request = fc.record({
-  route: fc.nat(), segment: fc.option(nasty), query: fc.array(fc.tuple(fc.oneof(nasty, fc.constantFrom("limit", "page", "cursor", "sort", "search", "status", "period", "tenantId", "amount", "from")), nasty), { maxLength: 3 }),
-  change: fc.option(mutation), raw: fc.option(fc.oneof(nasty, fc.json())), caller: fc.constantFrom("super_admin", "read_only", "owner", "none"),
-  header: fc.option(fc.tuple(fc.constantFrom("if-match", "if-none-match", "x-tenant-id", "x-request-id", "x-forwarded-for", "origin"), fc.string({ maxLength: 20 }))),
+  route: fc.nat(),
+  segment: fc.option(nasty),
+  query: fc.array(
+    fc.tuple(
+      fc.oneof(nasty, fc.constantFrom("limit", "page", "cursor", "sort", "search", "status", "period", "tenantId", "amount", "from")),
+      nasty,
+    ),
+    { maxLength: 3 },
+  ),
+  change: fc.option(mutation),
+  raw: fc.option(fc.oneof(nasty, fc.json())),
+  caller: fc.constantFrom("super_admin", "read_only", "owner", "none"),
+  header: fc.option(
+    fc.tuple(
+      fc.constantFrom("if-match", "if-none-match", "x-tenant-id", "x-request-id", "x-forwarded-for", "origin"),
+      fc.string({ maxLength: 20 }),
+    ),
+  ),
 });
 
 test("H23: no request whatever gives a 5xx, a stack or SQL text, and every answer is as documented", async () => {
   const { id } = await api.tenant();
   const owner = await api.user(id, "owner");
-  const tokens: Record<string, string | undefined> = { super_admin: api.admin("super_admin"), read_only: api.admin("read_only"), owner, none: undefined };
+  const tokens: Record<string, string | undefined> = {
+    super_admin: api.admin("super_admin"),
+    read_only: api.admin("read_only"),
+    owner,
+    none: undefined,
+  };
   // The tenant under test and the caller's own standing are to outlast the run.
-  const routes = api.routes.filter(({ operationId }) => operationId !== "deleteTenant" && operationId !== "deleteAdmin" && operationId !== "updateAdmin");
+  const routes = api.routes.filter(({ operationId }) =>
+    operationId !== "deleteTenant" && operationId !== "deleteAdmin" && operationId !== "updateAdmin"
+  );
   const run = fc.asyncProperty(request, async ({ route: pick, segment, query, change, raw, caller, header }) => {
     const route = routes[pick % routes.length];
     if (!route) return;
     const path = pathOf(route, { tenantId: id }).replace(/\?.*/, "");
-    const at = segment === null ? path : path.replace(/[^/]+$/, () => encodeURIComponent(segment.toWellFormed?.() ?? segment.replaceAll(/[\ud800-\udfff]/g, "x")) || "x");
+    const at = segment === null
+      ? path
+      : path.replace(/[^/]+$/, () => encodeURIComponent(segment.toWellFormed?.() ?? segment.replaceAll(/[\ud800-\udfff]/g, "x")) || "x");
     const search = new URLSearchParams(query).toString();
     const sent = {
-      token: tokens[caller], headers: { ...(header && isHeader(header[1]) ? { [header[0]]: header[1] } : {}), "content-type": "application/json" },
+      token: tokens[caller],
+      headers: { ...(header && isHeader(header[1]) ? { [header[0]]: header[1] } : {}), "content-type": "application/json" },
       ...(route.method === "GET" || route.method === "DELETE" ? {} : { raw: raw ?? JSON.stringify(mutated(bodyOf(route) ?? {}, change)) }),
     };
     const answer = await api.send(route.method, search ? `${at}?${search}` : at, sent);

@@ -22,7 +22,10 @@ interface Operation {
   readonly requestBody?: { readonly content: Record<string, { schema: Json }> };
 }
 const file = () => api.contract.document as unknown as Document;
-const operations = () => Object.entries(file().paths).flatMap(([path, methods]) => Object.entries(methods).map(([method, operation]) => ({ path, method, operation })));
+const operations = () =>
+  Object.entries(file().paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, operation]) => ({ path, method, operation }))
+  );
 
 /** Every `$ref` of the file, wherever it stands. */
 function references(value: unknown): string[] {
@@ -45,7 +48,15 @@ describe("the OpenAPI file", () => {
     for (const { path, operation } of operations()) {
       const named = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name);
       expect(operation.parameters.filter((one) => one["in"] === "path").map((one) => one["name"])).toEqual(named);
-      for (const one of operation.parameters) if (!("$ref" in one)) expect(one).toMatchObject({ name: expect.any(String), in: expect.stringMatching(/^(path|query|header)$/), schema: expect.any(Object) });
+      for (const one of operation.parameters) {
+        if (!("$ref" in one)) {
+          expect(one).toMatchObject({
+            name: expect.any(String),
+            in: expect.stringMatching(/^(path|query|header)$/),
+            schema: expect.any(Object),
+          });
+        }
+      }
       expect(operation.summary.length).toBeGreaterThan(5);
       for (const [status, response] of Object.entries(operation.responses)) {
         expect(status).toMatch(/^[1-5]\d\d$/);
@@ -72,7 +83,13 @@ describe("the OpenAPI file", () => {
     const ajv = new Ajv2020({ strict: false });
     formats.default(ajv);
     ajv.addSchema(file(), "file");
-    const names: Record<string, string> = { tenant: "Tenant", plan: "Plan", subscription: "Subscription", "admin-user": "AdminUser", "audit-entry": "AuditEntry" };
+    const names: Record<string, string> = {
+      tenant: "Tenant",
+      plan: "Plan",
+      subscription: "Subscription",
+      "admin-user": "AdminUser",
+      "audit-entry": "AuditEntry",
+    };
     for (const entity of registry.filter(({ name }) => name in names)) {
       const validate = ajv.compile({ $ref: `file#/components/schemas/${names[entity.name]}` });
       const example = { ...entity.schema.parse(entity.example), version: "1" };
@@ -86,8 +103,12 @@ describe("the OpenAPI file", () => {
       const isPublic = route?.scope === "public";
       expect(operation.security).toEqual(isPublic ? [] : [{ bearer: [] }]);
       const statuses = Object.keys(operation.responses);
-      for (const status of isPublic ? ["500"] : ["400", "401", "403", "404", "500", "503"]) expect(statuses, `${method} ${path}`).toContain(status);
-      if (["post", "put", "patch"].includes(method)) for (const status of ["413", "415", "422"]) expect(statuses, path).toContain(status);
+      for (const status of isPublic ? ["500"] : ["400", "401", "403", "404", "500", "503"]) {
+        expect(statuses, `${method} ${path}`).toContain(status);
+      }
+      if (["post", "put", "patch"].includes(method)) {
+        for (const status of ["413", "415", "422"]) expect(statuses, path).toContain(status);
+      }
       if (method === "delete" || method === "patch") expect(references(operation.parameters)).toContain("#/components/parameters/IfMatch");
     }
     const tenant = file().paths["/v1/tenants/{tenantId}"]?.["get"];

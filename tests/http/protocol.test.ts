@@ -3,7 +3,9 @@ import { expectProblem, useApi } from "./support/api.ts";
 
 const api = useApi({ corsOrigins: ["https://admin.example", "http://localhost:5173"] });
 const preflight = (origin: string, path = "/v1/tenants") =>
-  api.send("OPTIONS", path, { headers: { origin, "access-control-request-method": "PATCH", "access-control-request-headers": "authorization,if-match" } });
+  api.send("OPTIONS", path, {
+    headers: { origin, "access-control-request-method": "PATCH", "access-control-request-headers": "authorization,if-match" },
+  });
 
 describe("CORS", () => {
   test("H21: a listed origin's preflight is answered, cached and without a credential", async () => {
@@ -26,9 +28,17 @@ describe("CORS", () => {
 
   test("H21: answers and errors to a listed origin can be read, with the headers a frontend needs", async () => {
     const headers = { origin: "http://localhost:5173" };
-    for (const answer of [await api.send("GET", "/v1/plans", { token: api.admin("admin"), headers }), await api.send("GET", "/v1/plans", { headers }), await api.send("GET", "/nowhere", { headers })]) {
+    for (
+      const answer of [
+        await api.send("GET", "/v1/plans", { token: api.admin("admin"), headers }),
+        await api.send("GET", "/v1/plans", { headers }),
+        await api.send("GET", "/nowhere", { headers }),
+      ]
+    ) {
       expect(answer.headers.get("access-control-allow-origin")).toBe("http://localhost:5173");
-      for (const name of ["ETag", "Link", "Location", "Retry-After", "X-Request-Id"]) expect(answer.headers.get("access-control-expose-headers")).toContain(name);
+      for (const name of ["ETag", "Link", "Location", "Retry-After", "X-Request-Id"]) {
+        expect(answer.headers.get("access-control-expose-headers")).toContain(name);
+      }
     }
   });
 });
@@ -54,7 +64,12 @@ describe("methods", () => {
   });
 
   test("H22: OPTIONS names the methods of a path, and a method it lacks answers 405 with the same list", async () => {
-    const allow = { "/health": "OPTIONS, HEAD, GET", "/v1/tenants": "OPTIONS, HEAD, GET, POST", "/v1/plans/Pro": "OPTIONS, HEAD, GET, PATCH, DELETE", "/v1/tenants/tn_1/suspend": "OPTIONS, POST" };
+    const allow = {
+      "/health": "OPTIONS, HEAD, GET",
+      "/v1/tenants": "OPTIONS, HEAD, GET, POST",
+      "/v1/plans/Pro": "OPTIONS, HEAD, GET, PATCH, DELETE",
+      "/v1/tenants/tn_1/suspend": "OPTIONS, POST",
+    };
     for (const [path, methods] of Object.entries(allow)) {
       const options = await api.send("OPTIONS", path);
       expect([options.status, options.headers.get("allow")]).toEqual([204, methods]);
@@ -89,7 +104,11 @@ describe("request ids and logs", () => {
   test("H09: a good X-Request-Id is kept, a bad one replaced, and both are in answer, error, log and audit entry", async () => {
     const token = api.admin("super_admin");
     const { id } = await api.tenant();
-    const answer = await api.send("PATCH", `/v1/tenants/${id}`, { token, json: { name: "Traced" }, headers: { "x-request-id": "trace-1.A_b~c" } });
+    const answer = await api.send("PATCH", `/v1/tenants/${id}`, {
+      token,
+      json: { name: "Traced" },
+      headers: { "x-request-id": "trace-1.A_b~c" },
+    });
     expect(answer.headers.get("x-request-id")).toBe("trace-1.A_b~c");
     expect(api.logs.at(-1)).toMatchObject({ event: "request", requestId: "trace-1.A_b~c" });
     const audit = await api.send("GET", `/v1/audit?tenantId=${id}&limit=1`, { token });
@@ -105,12 +124,18 @@ describe("request ids and logs", () => {
     const { id } = await api.tenant();
     const token = await api.user(id, "owner", "u-logged");
     const before = api.logs.length;
-    await api.send("PATCH", `/v1/tenants/${id}?x=query-secret`, { token, json: { name: "body-secret" }, headers: { "x-api-key": "header-secret" } });
+    await api.send("PATCH", `/v1/tenants/${id}?x=query-secret`, {
+      token,
+      json: { name: "body-secret" },
+      headers: { "x-api-key": "header-secret" },
+    });
     await api.send("PATCH", `/v1/tenants/${id}`, { token, json: { name: "body-secret" } });
     await api.send("GET", "/nowhere/path-secret");
     const lines = api.logs.slice(before);
     expect(lines.map(({ event, route, status, method }) => [event, method, route, status])).toEqual([
-      ["request", "PATCH", "/v1/tenants/:tenantId", 400], ["request", "PATCH", "/v1/tenants/:tenantId", 200], ["request", "GET", "unmatched", 404],
+      ["request", "PATCH", "/v1/tenants/:tenantId", 400],
+      ["request", "PATCH", "/v1/tenants/:tenantId", 200],
+      ["request", "GET", "unmatched", 404],
     ]);
     expect(lines[1]).toMatchObject({ caller: "user:u-logged", tenantId: id, level: "info" });
     expect(lines[1]?.["durationMs"]).toBeTypeOf("number");
@@ -121,7 +146,9 @@ describe("request ids and logs", () => {
   test("H24: times are RFC 3339 in UTC with milliseconds, ids carry their prefix", async () => {
     const { id } = await api.tenant();
     const token = api.admin("admin");
-    const bodies = await Promise.all(["", "/subscription", "/usage/rooms"].map(async (rest) => (await api.send("GET", `/v1/tenants/${id}${rest}`, { token })).body));
+    const bodies = await Promise.all(
+      ["", "/subscription", "/usage/rooms"].map(async (rest) => (await api.send("GET", `/v1/tenants/${id}${rest}`, { token })).body),
+    );
     const times = bodies.flatMap((body) => Object.entries(body)).filter(([name]) => /At$|^currentPeriod/.test(name));
     expect(times.length).toBeGreaterThan(5);
     for (const [name, value] of times) expect(value, name).toMatch(/^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$/);
@@ -131,8 +158,15 @@ describe("request ids and logs", () => {
 
 test("H23: every answer has the security headers and is not stored, but where an ETag serves", async () => {
   const { headers } = await api.send("GET", "/v1/tenants", { token: api.admin("admin") });
-  expect(Object.fromEntries(["x-content-type-options", "x-frame-options", "referrer-policy", "cache-control"].map((name) => [name, headers.get(name)]))).toEqual({
-    "x-content-type-options": "nosniff", "x-frame-options": "DENY", "referrer-policy": "no-referrer", "cache-control": "no-store",
+  expect(
+    Object.fromEntries(
+      ["x-content-type-options", "x-frame-options", "referrer-policy", "cache-control"].map((name) => [name, headers.get(name)]),
+    ),
+  ).toEqual({
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-store",
   });
   expect(headers.get("content-security-policy")).toContain("default-src 'none'");
   expect(headers.get("server-timing")).toMatch(/^auth;dur=[\d.]+, store;dur=[\d.]+, total;dur=[\d.]+$/);

@@ -36,14 +36,20 @@ describe("the tenant of a request", () => {
       await api.send("GET", `http://borealis.innkeep.example/v1/audit?tenantId=${two.id}`, { token }),
     ];
     for (const answer of mixed) expectProblem(answer, 403, "tenant_mismatch");
-    const agreeing = await api.send("GET", `http://borealis.innkeep.example/v1/tenants/${one.id}`, { token, headers: { "x-tenant-id": `tenant:${one.id}` } });
+    const agreeing = await api.send("GET", `http://borealis.innkeep.example/v1/tenants/${one.id}`, {
+      token,
+      headers: { "x-tenant-id": `tenant:${one.id}` },
+    });
     expect(agreeing.status).toBe(200);
     expectProblem(await api.send("GET", `/v1/tenants/${two.id}`, { token, headers: { "x-tenant-id": "tn_none" } }), 404, "not_found");
     expectProblem(await api.send("GET", `/v1/tenants/${two.id}`, { token, headers: { "x-tenant-id": "a:b%" } }), 404, "not_found");
   });
 
   test("T14: a bound credential that asks for another tenant by any source gets 404", async () => {
-    const [own, other] = [await api.tenant({ subdomain: "cirrus" }), await api.tenant({ subdomain: "stratus", customDomain: "stay.stratus.example" })];
+    const [own, other] = [
+      await api.tenant({ subdomain: "cirrus" }),
+      await api.tenant({ subdomain: "stratus", customDomain: "stay.stratus.example" }),
+    ];
     const token = await api.user(own.id, "owner");
     const foreign = [
       await api.send("GET", `/v1/tenants/${other.id}`, { token }),
@@ -98,7 +104,9 @@ describe("the tenant of a request", () => {
     expect(await find("id=tenant:cumulus")).toBe(hotel.id);
     expect(await find("subdomain=Nimbus")).toBe("cumulus");
     expect(await find("subdomain=cumulus")).toBe("nimbus");
-    for (const query of ["", "id=a&host=b"]) expectProblem(await api.send("GET", `/v1/tenants/resolve?${query}`, { token }), 400, "invalid_parameter");
+    for (const query of ["", "id=a&host=b"]) {
+      expectProblem(await api.send("GET", `/v1/tenants/resolve?${query}`, { token }), 400, "invalid_parameter");
+    }
   });
 });
 
@@ -120,7 +128,11 @@ describe("what a tenant's own users may change", () => {
     expect((await patch(owner, { owner: "new@hotel.example" })).body.owner).toBe("new@hotel.example");
     const subscription = `/v1/tenants/${id}/subscription`;
     expectProblem(await api.send("PUT", subscription, { token: admin, json: { planId: "Basic" } }), 403, "insufficient_scope");
-    expectProblem(await api.send("PUT", subscription, { token: owner, json: { status: "active", currentPeriodEnd: "2099-01-01T00:00:00.000Z" } }), 403, "forbidden");
+    expectProblem(
+      await api.send("PUT", subscription, { token: owner, json: { status: "active", currentPeriodEnd: "2099-01-01T00:00:00.000Z" } }),
+      403,
+      "forbidden",
+    );
     const moved = await api.send("PUT", subscription, { token: owner, json: { planId: "Basic" } });
     expect(moved.body?.planId, moved.text).toBe("Basic");
     expect((await api.send("GET", `/v1/tenants/${id}`, { token: owner })).body.plan).toBe("Basic");

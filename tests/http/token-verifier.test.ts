@@ -32,9 +32,18 @@ describe("the token verifier", () => {
   test("R01: a good token gives its subject, email and app_metadata, and never its user_metadata", async () => {
     for (const alg of ["ES256", "RS256"] as const) {
       const signer = await makeSigner(clock, alg);
-      const token = await signer.sign("u1", { email: "a@b.example", app_metadata: { tenant_id: "tn_1" }, user_metadata: { tenant_id: "tn_2" } });
+      const token = await signer.sign("u1", {
+        email: "a@b.example",
+        app_metadata: { tenant_id: "tn_1" },
+        user_metadata: { tenant_id: "tn_2" },
+      });
       const claims = await verifier({ jwks: signer.jwks }).verify(token);
-      expect(claims).toEqual({ subject: "u1", email: "a@b.example", appMetadata: { tenant_id: "tn_1" }, expiresAtMs: (nowSeconds + 3_600) * 1_000 });
+      expect(claims).toEqual({
+        subject: "u1",
+        email: "a@b.example",
+        appMetadata: { tenant_id: "tn_1" },
+        expiresAtMs: (nowSeconds + 3_600) * 1_000,
+      });
     }
   });
 
@@ -44,7 +53,9 @@ describe("the token verifier", () => {
     const check = verifier({ jwks: signer.jwks });
     const good = await signer.sign("u1");
     const [head = "", payload = "", signature = ""] = good.split(".");
-    const swapped = Buffer.from(JSON.stringify({ ...JSON.parse(Buffer.from(payload, "base64url").toString()), sub: "u2" })).toString("base64url");
+    const swapped = Buffer.from(JSON.stringify({ ...JSON.parse(Buffer.from(payload, "base64url").toString()), sub: "u2" })).toString(
+      "base64url",
+    );
     const claims = { iss: ISSUER, aud: AUDIENCE, exp: nowSeconds + 60, sub: "u1" };
     const cases: Record<string, [string, string]> = {
       expired: [await signer.sign("u1", { exp: nowSeconds }), "the token has expired"],

@@ -1,31 +1,63 @@
 import { describe, expect, test } from "vitest";
 import { ADMIN_ROLES } from "../../shared/entities/admin-user.ts";
 import { assertMayAdminister } from "../../shared/policies/admin-grants.ts";
-import { adminScopes, ALL_SCOPES, covers, expandGrants, forbiddenFields, GRANTS, type Scope, TENANT_ROLES, tenantScopes } from "../../shared/policies/scopes.ts";
+import {
+  adminScopes,
+  ALL_SCOPES,
+  covers,
+  expandGrants,
+  forbiddenFields,
+  GRANTS,
+  type Scope,
+  TENANT_ROLES,
+  tenantScopes,
+} from "../../shared/policies/scopes.ts";
 
-const ROLES = { ...Object.fromEntries(ADMIN_ROLES.map((role) => [role, adminScopes(role)])), ...Object.fromEntries(TENANT_ROLES.map((role) => [`tenant ${role}`, tenantScopes(role)])) };
+const ROLES = {
+  ...Object.fromEntries(ADMIN_ROLES.map((role) => [role, adminScopes(role)])),
+  ...Object.fromEntries(TENANT_ROLES.map((role) => [`tenant ${role}`, tenantScopes(role)])),
+};
 
 /** Columns: super_admin admin support read_only | viewer staff admin owner. */
 const TABLE: readonly (readonly [Scope, string])[] = [
-  ["read:tenants", "yyyy yyyy"], ["write:tenants", "yynn nnyy"],
-  ["read:subscriptions", "yyyy yyyy"], ["write:subscriptions", "yynn nnny"],
-  ["read:usage", "yyyy yyyy"], ["write:usage", "yynn nyyy"],
-  ["read:alerts", "yyyy yyyy"], ["write:alerts", "yynn nnyy"],
-  ["read:integrations", "yyyy yyyy"], ["write:integrations", "yynn nnyy"],
-  ["read:webhooks", "yyyy yyyy"], ["write:webhooks", "yynn nnyy"],
-  ["read:api-keys", "yyyy yyyy"], ["write:api-keys", "yynn nnyy"],
-  ["read:compliance", "yyyy yyyy"], ["write:compliance", "yynn nnyy"],
-  ["read:notifications", "yyyy yyyy"], ["write:notifications", "yyyn nyyy"],
-  ["read:plans", "yyyy yyyy"], ["write:plans", "yynn nnnn"],
-  ["read:invoices", "yyyy yyyy"], ["write:invoices", "yynn nnnn"],
-  ["read:flags", "yyyy yyyy"], ["write:flags", "yynn nnnn"],
-  ["read:audit", "yyyy yyyy"], ["write:audit", "yynn nnnn"],
-  ["read:secrets", "yyyn nnnn"], ["write:secrets", "yynn nnnn"],
-  ["read:policies", "yyyy nnnn"], ["write:policies", "yynn nnnn"],
-  ["read:settings", "yyyy nnnn"], ["write:settings", "yynn nnnn"],
-  ["read:admins", "yyyy nnnn"], ["write:admins", "ynnn nnnn"],
-  ["read:dashboard", "yyyy nnnn"], ["write:dashboard", "yynn nnnn"],
-  ["read:kv", "ynnn nnnn"], ["write:kv", "ynnn nnnn"],
+  ["read:tenants", "yyyy yyyy"],
+  ["write:tenants", "yynn nnyy"],
+  ["read:subscriptions", "yyyy yyyy"],
+  ["write:subscriptions", "yynn nnny"],
+  ["read:usage", "yyyy yyyy"],
+  ["write:usage", "yynn nyyy"],
+  ["read:alerts", "yyyy yyyy"],
+  ["write:alerts", "yynn nnyy"],
+  ["read:integrations", "yyyy yyyy"],
+  ["write:integrations", "yynn nnyy"],
+  ["read:webhooks", "yyyy yyyy"],
+  ["write:webhooks", "yynn nnyy"],
+  ["read:api-keys", "yyyy yyyy"],
+  ["write:api-keys", "yynn nnyy"],
+  ["read:compliance", "yyyy yyyy"],
+  ["write:compliance", "yynn nnyy"],
+  ["read:notifications", "yyyy yyyy"],
+  ["write:notifications", "yyyn nyyy"],
+  ["read:plans", "yyyy yyyy"],
+  ["write:plans", "yynn nnnn"],
+  ["read:invoices", "yyyy yyyy"],
+  ["write:invoices", "yynn nnnn"],
+  ["read:flags", "yyyy yyyy"],
+  ["write:flags", "yynn nnnn"],
+  ["read:audit", "yyyy yyyy"],
+  ["write:audit", "yynn nnnn"],
+  ["read:secrets", "yyyn nnnn"],
+  ["write:secrets", "yynn nnnn"],
+  ["read:policies", "yyyy nnnn"],
+  ["write:policies", "yynn nnnn"],
+  ["read:settings", "yyyy nnnn"],
+  ["write:settings", "yynn nnnn"],
+  ["read:admins", "yyyy nnnn"],
+  ["write:admins", "ynnn nnnn"],
+  ["read:dashboard", "yyyy nnnn"],
+  ["write:dashboard", "yynn nnnn"],
+  ["read:kv", "ynnn nnnn"],
+  ["write:kv", "ynnn nnnn"],
 ];
 
 describe("scopes", () => {
@@ -52,11 +84,18 @@ describe("scopes", () => {
     expect(forbiddenFields("tenant", "owner", change)).toEqual(["/status", "/plan", "/mrr", "/metadata/legalHold"]);
     expect(forbiddenFields("tenant", "owner", { metadata: null })).toEqual(["/metadata"]);
     expect(forbiddenFields("tenant", "owner", { name: "x", metadata: { note: 1 }, ownerName: "Ada" })).toEqual([]);
-    expect(forbiddenFields("subscription", "owner", { planId: "Pro", status: "active", currentPeriodEnd: "x" })).toEqual(["/status", "/currentPeriodEnd"]);
+    expect(forbiddenFields("subscription", "owner", { planId: "Pro", status: "active", currentPeriodEnd: "x" })).toEqual([
+      "/status",
+      "/currentPeriodEnd",
+    ]);
   });
 
   test("R11: nobody edits their own role or permissions, and nobody gives or takes what is beyond them", () => {
-    const standing = (userId: string, role: "super_admin" | "admin" | "support", permissions: string[] = []) => ({ userId, role, permissions });
+    const standing = (userId: string, role: "super_admin" | "admin" | "support", permissions: string[] = []) => ({
+      userId,
+      role,
+      permissions,
+    });
     const deputy = { userId: "deputy", scopes: adminScopes("admin", ["write:admins"]) };
     const allowed = (before: ReturnType<typeof standing> | null, after: ReturnType<typeof standing> | null, own = deputy) => {
       try {

@@ -13,12 +13,19 @@ export type Caller =
   | { readonly kind: "anonymous"; readonly actor: Actor; readonly scopes: Scopes; readonly tenantId: null }
   | { readonly kind: "admin"; readonly actor: Actor; readonly scopes: Scopes; readonly tenantId: null; readonly admin: AdminUser }
   | {
-    readonly kind: "user"; readonly actor: Actor; readonly scopes: Scopes; readonly tenantId: string; readonly role: TenantRole;
+    readonly kind: "user";
+    readonly actor: Actor;
+    readonly scopes: Scopes;
+    readonly tenantId: string;
+    readonly role: TenantRole;
     readonly tenant: Tenant;
   };
 
 export const anonymous: Caller = {
-  kind: "anonymous", actor: { type: "user", id: "anonymous" }, scopes: new Set(), tenantId: null,
+  kind: "anonymous",
+  actor: { type: "user", id: "anonymous" },
+  scopes: new Set(),
+  tenantId: null,
 };
 
 /** The caller of a bearer token. What must take effect at once (a disabled admin, a suspended tenant) is read from the store. */

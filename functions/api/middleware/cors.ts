@@ -1,7 +1,8 @@
 import type { MiddlewareHandler } from "hono";
 
 const ALLOWED_METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE";
-const ALLOWED_HEADERS = "authorization, apikey, content-type, if-match, if-none-match, idempotency-key, x-api-key, x-client-info, x-request-id, x-tenant-id";
+const ALLOWED_HEADERS =
+  "authorization, apikey, content-type, if-match, if-none-match, idempotency-key, x-api-key, x-client-info, x-request-id, x-tenant-id";
 const EXPOSED_HEADERS = "ETag, Link, Location, Retry-After, Server-Timing, WWW-Authenticate, X-Request-Id";
 const PREFLIGHT_SECONDS = "7200"; // Chrome's own upper bound.
 

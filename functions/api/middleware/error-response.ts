@@ -15,12 +15,20 @@ export function problemType(code: ErrorCode): string {
 /** The only place where an error becomes HTTP: RFC 9457, with the headers its status asks for. */
 export function errorResponse(c: Context<AppEnv>, thrown: unknown, logger: Logger): Response {
   const requestId = c.get("requestId");
-  const error = thrown instanceof InnkeepError ? thrown : new InnkeepError("internal", "Something failed inside; the request id finds it in the log.");
+  const error = thrown instanceof InnkeepError
+    ? thrown
+    : new InnkeepError("internal", "Something failed inside; the request id finds it in the log.");
   const { status, title } = ERROR_KINDS[error.code];
   if (status >= 500) logger.error("request_failed", { requestId, code: error.code, ...describe(thrown) });
   const members = {
     ...Object.fromEntries(Object.entries(error.details).filter(([name]) => !STANDARD.has(name))),
-    type: problemType(error.code), title, status, detail: error.message, instance: new URL(c.req.url).pathname, code: error.code, requestId,
+    type: problemType(error.code),
+    title,
+    status,
+    detail: error.message,
+    instance: new URL(c.req.url).pathname,
+    code: error.code,
+    requestId,
     ...(error.fields.length > 0 ? { errors: error.fields } : {}),
   };
   const headers = new Headers({ "content-type": "application/problem+json", "cache-control": "no-store" });
@@ -32,7 +40,9 @@ function headersOf(c: Context<AppEnv>, error: InnkeepError): [string, string][] 
   const { status } = ERROR_KINDS[error.code];
   const { retryAfterSeconds, allow, currentVersion } = error.details;
   if (status === 401) {
-    const challenge = c.req.header("authorization") === undefined ? 'Bearer realm="innkeep"' : 'Bearer realm="innkeep", error="invalid_token"';
+    const challenge = c.req.header("authorization") === undefined
+      ? 'Bearer realm="innkeep"'
+      : 'Bearer realm="innkeep", error="invalid_token"';
     return [["www-authenticate", challenge]];
   }
   if (error.code === "insufficient_scope") {

@@ -42,8 +42,13 @@ export function requestContext(logger: Logger): MiddlewareHandler<AppEnv> {
     for (const [name, value] of SECURITY_HEADERS) if (!headers.has(name)) headers.set(name, value);
     if (!headers.has("cache-control")) headers.set("cache-control", "no-store");
     logger.info("request", {
-      requestId, method: c.req.method, route: c.get("route") ?? "unmatched", status: c.res.status, durationMs,
-      caller: c.get("caller") ?? "anonymous", tenantId: c.get("tenantId") ?? null,
+      requestId,
+      method: c.req.method,
+      route: c.get("route") ?? "unmatched",
+      status: c.res.status,
+      durationMs,
+      caller: c.get("caller") ?? "anonymous",
+      tenantId: c.get("tenantId") ?? null,
     });
   };
 }

@@ -10,7 +10,9 @@ export function respond(c: Context, route: Route, reply: Reply, external: (path:
     headers.set("etag", etagOf(reply.version));
     headers.set("cache-control", "private, no-cache");
     headers.set("vary", "Authorization, X-Tenant-Id");
-    if (route.method === "GET" && noneMatches(c.req.header("if-none-match"), reply.version)) return new Response(null, { status: 304, headers });
+    if (route.method === "GET" && noneMatches(c.req.header("if-none-match"), reply.version)) {
+      return new Response(null, { status: 304, headers });
+    }
   }
   if (reply.location !== undefined) headers.set("location", external(reply.location));
   if (reply.next !== undefined) headers.set("link", `<${external(nextPage(c, reply.next))}>; rel="next"`);

@@ -28,7 +28,10 @@ export interface HostRules {
  * credential asked for another by any source sees what it would see of a tenant that does not exist.
  */
 export async function resolveTenant(
-  caller: Caller, sources: TenantSources, rules: HostRules, store: Store,
+  caller: Caller,
+  sources: TenantSources,
+  rules: HostRules,
+  store: Store,
 ): Promise<string | null> {
   const byHost = await claimedBy(sources.host, rules, store);
   const named = [shortId(sources.path), shortId(sources.query), shortId(sources.header), byHost].filter((id) => id !== undefined);
@@ -56,7 +59,9 @@ async function assertReachable(ids: readonly string[], store: Store): Promise<vo
 /** After tenancy: a suspended tenant's own users, then the route's scope. */
 export function authorize(caller: Caller, route: Route): void {
   if (route.scope === "public") return;
-  if (caller.kind === "user" && !route.openWhenSuspended && (caller.tenant.status === "suspended" || caller.tenant.status === "cancelled")) {
+  if (
+    caller.kind === "user" && !route.openWhenSuspended && (caller.tenant.status === "suspended" || caller.tenant.status === "cancelled")
+  ) {
     throw new InnkeepError("tenant_suspended", `the tenant is ${caller.tenant.status}`);
   }
   if (route.scope !== "caller" && !caller.scopes.has(route.scope)) {
@@ -66,7 +71,11 @@ export function authorize(caller: Caller, route: Route): void {
 }
 
 /** Refuses a tenant's own user what in its records is the platform's, or its owner's, to change. */
-export function assertOwnFields(caller: Caller, kind: "tenant" | "subscription" | "usage", change: Readonly<Record<string, unknown>>): void {
+export function assertOwnFields(
+  caller: Caller,
+  kind: "tenant" | "subscription" | "usage",
+  change: Readonly<Record<string, unknown>>,
+): void {
   if (caller.kind !== "user") return;
   // A tenant reports what it uses; how much it may use is its plan's to say.
   const forbidden = kind !== "usage" ? forbiddenFields(kind, caller.role, change) : change["limit"] === undefined ? [] : ["/limit"];

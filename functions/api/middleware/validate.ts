@@ -16,7 +16,9 @@ interface Checked {
  */
 export async function checkedInput(c: Context, route: Route): Promise<{ query: unknown; body: unknown }> {
   const query = checkQuery(new URL(c.req.url).searchParams, route.query);
-  const body = route.method === "GET" || route.method === "DELETE" ? { value: undefined, errors: [] } : checkBody(await readJsonBody(c), route);
+  const body = route.method === "GET" || route.method === "DELETE"
+    ? { value: undefined, errors: [] }
+    : checkBody(await readJsonBody(c), route);
   const found = [...query.errors, ...body.errors];
   if (query.errors.length > 0) throw new InnkeepError("invalid_parameter", sentence(found), found);
   if (body.errors.length > 0) throw errors.validation(found);
@@ -28,8 +30,9 @@ function checkQuery(search: URLSearchParams, schema: z.ZodObject | undefined): C
   const found: FieldError[] = [];
   for (const [name, value] of search) {
     const path = printable(name);
-    if (!schema || !Object.hasOwn(schema.shape, name)) found.push({ path, message: "is not a parameter of this route", code: "unknown_parameter" });
-    else if (Object.hasOwn(given, name)) found.push({ path, message: "is given more than once", code: "repeated" });
+    if (!schema || !Object.hasOwn(schema.shape, name)) {
+      found.push({ path, message: "is not a parameter of this route", code: "unknown_parameter" });
+    } else if (Object.hasOwn(given, name)) found.push({ path, message: "is given more than once", code: "repeated" });
     else if (findUnstorable(value)) found.push({ path, message: "contains U+0000", code: "null_character" });
     else given[name] = value;
   }
@@ -43,7 +46,10 @@ function checkBody(given: unknown, route: Route): Checked {
   const value = given === undefined ? {} : given;
   if (!route.body) {
     const extra = typeof value === "object" && value !== null && !Array.isArray(value) ? Object.keys(value) : [""];
-    return { value: undefined, errors: extra.map((name) => ({ path: pointer([name]), message: "is not a field here", code: "unrecognized_keys" })) };
+    return {
+      value: undefined,
+      errors: extra.map((name) => ({ path: pointer([name]), message: "is not a field here", code: "unrecognized_keys" })),
+    };
   }
   // First what no schema may walk into: it is too deep, or names the prototype.
   const unstorable = findUnstorable(value) ?? findPrototypeName(value);

@@ -13,13 +13,24 @@ const one = { 200: { description: "The admin.", schema: adminRecord } };
 /** Platform admins. What a change takes or gives is compared with the caller's own rights. */
 export const adminRoutes: Route[] = [
   defineRoute({
-    method: "GET", path: "/v1/admins", operationId: "listAdmins", summary: "Platform admins", scope: "read:admins", query: listQuery(adminUser),
+    method: "GET",
+    path: "/v1/admins",
+    operationId: "listAdmins",
+    summary: "Platform admins",
+    scope: "read:admins",
+    query: listQuery(adminUser),
     responses: { 200: { description: "A page of admins.", schema: pageOf("AdminUserPage", adminRecord) } },
     handler: async ({ query, services }) => page(await services.AdminUserService.list(...listArguments(query))),
   }),
   defineRoute({
-    method: "POST", path: "/v1/admins", operationId: "createAdmin", summary: "Make a user a platform admin", scope: "write:admins", body: adminCreate,
-    errors: ["already_exists"], responses: { 201: { description: "The new admin.", schema: adminRecord } },
+    method: "POST",
+    path: "/v1/admins",
+    operationId: "createAdmin",
+    summary: "Make a user a platform admin",
+    scope: "write:admins",
+    body: adminCreate,
+    errors: ["already_exists"],
+    responses: { 201: { description: "The new admin.", schema: adminRecord } },
     handler: async ({ body, services, caller }) => {
       assertMayAdminister(own(caller), null, { ...body, permissions: body.permissions ?? [] });
       const made = await services.AdminUserService.create(body);
@@ -27,21 +38,41 @@ export const adminRoutes: Route[] = [
     },
   }),
   defineRoute({
-    method: "GET", path: "/v1/admins/:userId", operationId: "getAdmin", summary: "One admin", scope: "read:admins", responses: one,
+    method: "GET",
+    path: "/v1/admins/:userId",
+    operationId: "getAdmin",
+    summary: "One admin",
+    scope: "read:admins",
+    responses: one,
     handler: async ({ params, services }) => record(await services.AdminUserService.get(params.userId) ?? missing(params.userId)),
   }),
   defineRoute({
-    method: "PATCH", path: "/v1/admins/:userId", operationId: "updateAdmin", summary: "Change an admin by JSON merge patch", scope: "write:admins",
-    body: adminUpdate, errors: ["last_super_admin"], responses: one,
+    method: "PATCH",
+    path: "/v1/admins/:userId",
+    operationId: "updateAdmin",
+    summary: "Change an admin by JSON merge patch",
+    scope: "write:admins",
+    body: adminUpdate,
+    errors: ["last_super_admin"],
+    responses: one,
     handler: async ({ params, body, services, caller, ifMatch }) => {
       const before = await services.AdminUserService.get(params.userId) ?? missing(params.userId);
-      assertMayAdminister(own(caller), before, { ...before, role: body.role ?? before.role, permissions: body.permissions ?? before.permissions });
+      assertMayAdminister(own(caller), before, {
+        ...before,
+        role: body.role ?? before.role,
+        permissions: body.permissions ?? before.permissions,
+      });
       return record(await services.AdminUserService.update(params.userId, body, { ifMatch }) ?? missing(params.userId));
     },
   }),
   defineRoute({
-    method: "DELETE", path: "/v1/admins/:userId", operationId: "deleteAdmin", summary: "Take the platform's rights from a user", scope: "write:admins",
-    errors: ["last_super_admin"], responses: { 204: { description: "No admin any more." } },
+    method: "DELETE",
+    path: "/v1/admins/:userId",
+    operationId: "deleteAdmin",
+    summary: "Take the platform's rights from a user",
+    scope: "write:admins",
+    errors: ["last_super_admin"],
+    responses: { 204: { description: "No admin any more." } },
     handler: async ({ params, services, caller, ifMatch }) => {
       assertMayAdminister(own(caller), await services.AdminUserService.get(params.userId), null);
       return await services.AdminUserService.remove(params.userId, { ifMatch }) ? noContent() : missing(params.userId);

@@ -18,7 +18,11 @@ const me = z.object({
 
 export const meRoutes: Route[] = [
   defineRoute({
-    method: "GET", path: "/v1/me", operationId: "getMe", summary: "Who is calling, and what the credential may do", scope: "caller",
+    method: "GET",
+    path: "/v1/me",
+    operationId: "getMe",
+    summary: "Who is calling, and what the credential may do",
+    scope: "caller",
     openWhenSuspended: true,
     responses: { 200: { description: "The caller.", schema: me } },
     handler: ({ caller }) => answer(describe(caller)),

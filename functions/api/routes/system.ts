@@ -8,12 +8,20 @@ import { answer } from "../reply.ts";
 export function systemRoutes(store: Store, document: () => Record<string, unknown>): Route[] {
   return [
     defineRoute({
-      method: "GET", path: "/health", operationId: "health", summary: "Whether the process answers; touches nothing", scope: "public",
+      method: "GET",
+      path: "/health",
+      operationId: "health",
+      summary: "Whether the process answers; touches nothing",
+      scope: "public",
       responses: { 200: { description: "It does.", schema: z.object({ status: z.literal("ok") }) } },
       handler: () => answer({ status: "ok" as const }),
     }),
     defineRoute({
-      method: "GET", path: "/ready", operationId: "ready", summary: "Whether the store answers, with the schema this program needs", scope: "public",
+      method: "GET",
+      path: "/ready",
+      operationId: "ready",
+      summary: "Whether the store answers, with the schema this program needs",
+      scope: "public",
       errors: ["store_unavailable", "schema_mismatch"],
       responses: {
         200: {
@@ -28,7 +36,11 @@ export function systemRoutes(store: Store, document: () => Record<string, unknow
       },
     }),
     defineRoute({
-      method: "GET", path: "/openapi.json", operationId: "openapi", summary: "This API as OpenAPI 3.1", scope: "public",
+      method: "GET",
+      path: "/openapi.json",
+      operationId: "openapi",
+      summary: "This API as OpenAPI 3.1",
+      scope: "public",
       responses: { 200: { description: "The file.", schema: z.looseObject({ openapi: z.string() }) } },
       handler: () => answer({ openapi: "3.1.0", ...document() }),
     }),

@@ -13,22 +13,39 @@ import { usageView } from "../schemas.ts";
 
 const path = "/v1/tenants/:tenantId/usage";
 const ofPeriod = z.strictObject({ period: period.optional().meta({ description: "YYYY-MM in UTC; the present month when left out." }) });
-const limit = z.number().min(0).max(1e15).nullable().optional().meta({ description: "Null is unlimited; kept when left out. For platform admins." });
+const limit = z.number().min(0).max(1e15).nullable().optional().meta({
+  description: "Null is unlimited; kept when left out. For platform admins.",
+});
 const one = { 200: { description: "The usage of one metric.", schema: usageView } };
 const check = z.object({
-  allowed: z.boolean(), current: z.number(), limit: z.number().nullable(), remaining: z.number().nullable(), percentage: z.int().min(0).max(100),
+  allowed: z.boolean(),
+  current: z.number(),
+  limit: z.number().nullable(),
+  remaining: z.number().nullable(),
+  percentage: z.int().min(0).max(100),
 });
 
 /** Metering: gauges are put, counters are incremented. Not audited: the counting itself is the record. */
 export const usageRoutes: Route[] = [
   defineRoute({
-    method: "GET", path, operationId: "listUsage", summary: "Every metric of one period", scope: "read:usage", query: ofPeriod,
+    method: "GET",
+    path,
+    operationId: "listUsage",
+    summary: "Every metric of one period",
+    scope: "read:usage",
+    query: ofPeriod,
     responses: { 200: { description: "All metrics, used or not.", schema: z.object({ data: z.array(usageView) }) } },
     handler: async ({ params, query, services }) => answer({ data: await services.UsageService.getAll(params.tenantId, query.period) }),
   }),
   defineRoute({
-    method: "GET", path: `${path}/:metric`, operationId: "getUsage", summary: "One metric of one period; zero when never used", scope: "read:usage",
-    description: `Metrics: ${METRICS.join(", ")}.`, query: ofPeriod, responses: one,
+    method: "GET",
+    path: `${path}/:metric`,
+    operationId: "getUsage",
+    summary: "One metric of one period; zero when never used",
+    scope: "read:usage",
+    description: `Metrics: ${METRICS.join(", ")}.`,
+    query: ofPeriod,
+    responses: one,
     handler: async ({ params, query, services }) => {
       const found = await services.UsageService.get(params.tenantId, metricOf(params.metric), query.period);
       if (!found) throw errors.notFound("tenant", params.tenantId);
@@ -36,8 +53,13 @@ export const usageRoutes: Route[] = [
     },
   }),
   defineRoute({
-    method: "PUT", path: `${path}/:metric`, operationId: "recordUsage", summary: "Set a gauge", scope: "write:usage",
-    body: z.strictObject({ value: z.number().min(0).max(1e15), limit, period: period.optional() }), responses: one,
+    method: "PUT",
+    path: `${path}/:metric`,
+    operationId: "recordUsage",
+    summary: "Set a gauge",
+    scope: "write:usage",
+    body: z.strictObject({ value: z.number().min(0).max(1e15), limit, period: period.optional() }),
+    responses: one,
     handler: async ({ params, body, services, caller, ifMatch }) => {
       assertOwnFields(caller, "usage", body);
       await assertVersion(services, params, body.period, ifMatch);
@@ -45,8 +67,14 @@ export const usageRoutes: Route[] = [
     },
   }),
   defineRoute({
-    method: "POST", path: `${path}/:metric/increment`, operationId: "incrementUsage", summary: "Add to a counter, atomically", scope: "write:usage",
-    body: z.strictObject({ amount: z.number().min(-1e12).max(1e12).default(1), limit, period: period.optional() }), bodyOptional: true, responses: one,
+    method: "POST",
+    path: `${path}/:metric/increment`,
+    operationId: "incrementUsage",
+    summary: "Add to a counter, atomically",
+    scope: "write:usage",
+    body: z.strictObject({ amount: z.number().min(-1e12).max(1e12).default(1), limit, period: period.optional() }),
+    bodyOptional: true,
+    responses: one,
     handler: async ({ params, body, services, caller, ifMatch }) => {
       assertOwnFields(caller, "usage", body);
       await assertVersion(services, params, body.period, ifMatch);
@@ -54,7 +82,11 @@ export const usageRoutes: Route[] = [
     },
   }),
   defineRoute({
-    method: "GET", path: `${path}/:metric/check`, operationId: "checkUsage", summary: "Whether an amount would still fit", scope: "read:usage",
+    method: "GET",
+    path: `${path}/:metric/check`,
+    operationId: "checkUsage",
+    summary: "Whether an amount would still fit",
+    scope: "read:usage",
     query: ofPeriod.extend({ amount: decimal(0, 1e12).optional() }),
     responses: { 200: { description: "The answer; nothing is counted.", schema: check } },
     handler: async ({ params, query, services }) =>
@@ -63,7 +95,12 @@ export const usageRoutes: Route[] = [
 ];
 
 /** A counter has no check in its commit, so a race after this one goes by: adding is right in any order. */
-async function assertVersion(services: Services, params: { tenantId: string; metric: string }, period: string | undefined, ifMatch: IfMatch | undefined) {
+async function assertVersion(
+  services: Services,
+  params: { tenantId: string; metric: string },
+  period: string | undefined,
+  ifMatch: IfMatch | undefined,
+) {
   if (ifMatch === undefined) return;
   const found = await services.UsageService.get(params.tenantId, metricOf(params.metric), period);
   if (found?.version === null) throw errors.preconditionFailed(null);

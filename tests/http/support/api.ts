@@ -72,7 +72,9 @@ export function useApi(options: ApiOptions = {}): TestApi {
   });
 }
 
-async function openApi({ corsOrigins = ["https://admin.example"], baseDomain = "innkeep.example", database }: ApiOptions): Promise<TestApi> {
+async function openApi(
+  { corsOrigins = ["https://admin.example"], baseDomain = "innkeep.example", database }: ApiOptions,
+): Promise<TestApi> {
   const clock = testClock();
   const open = await freshStore({ driver: "postgres", clock, ...(database ? { database: await database() } : {}) });
   const logs: Record<string, unknown>[] = [];
@@ -85,14 +87,26 @@ async function openApi({ corsOrigins = ["https://admin.example"], baseDomain = "
   await services.PlanService.seedDefaults();
   const admins = new Map<AdminRole, string>();
   for (const role of ADMIN_ROLES) {
-    await services.AdminUserService.create({ userId: `user-${role}`, email: `${role.replace("_", "-")}@innkeep.example`, name: role, role });
+    await services.AdminUserService.create({
+      userId: `user-${role}`,
+      email: `${role.replace("_", "-")}@innkeep.example`,
+      name: role,
+      role,
+    });
     admins.set(role, await signer.sign(`user-${role}`));
   }
   const document = await (await app.request("/openapi.json")).json() as Record<string, unknown>;
   const contract = contractOf(document);
   let made = 0;
   return {
-    routes, contract, container, services, clock, signer, open, logs,
+    routes,
+    contract,
+    container,
+    services,
+    clock,
+    signer,
+    open,
+    logs,
     send: async (method, path, sent = {}) => {
       const answer = await request(app, method, path, sent);
       contract.check(method, path, answer);
@@ -104,7 +118,13 @@ async function openApi({ corsOrigins = ["https://admin.example"], baseDomain = "
     tenant: (given = {}) => {
       made += 1;
       return services.TenantService.create({
-        name: `Hotel ${made}`, subdomain: `hotel-${made}`, plan: "Pro", owner: "owner@hotel.example", ownerName: "Ada Auer", status: "active", ...given,
+        name: `Hotel ${made}`,
+        subdomain: `hotel-${made}`,
+        plan: "Pro",
+        owner: "owner@hotel.example",
+        ownerName: "Ada Auer",
+        status: "active",
+        ...given,
       });
     },
     auditCount: () => open.store.count({ entity: auditEntry }),

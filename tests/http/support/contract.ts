@@ -40,7 +40,9 @@ export function contractOf(document: Json): Contract {
       const documented = operation.responses[answer.status];
       expect(documented, `${where} is not documented`).toBeDefined();
       for (const header of Object.keys(documented?.["headers"] ?? {})) {
-        if (header !== "Link" && !(header === "ETag" && answer.body?.version === null)) expect(answer.headers.has(header), `${where} lacks ${header}`).toBe(true);
+        if (header !== "Link" && !(header === "ETag" && answer.body?.version === null)) {
+          expect(answer.headers.has(header), `${where} lacks ${header}`).toBe(true);
+        }
       }
       const schema = documented?.["content"] ? at(documented, "content", "application/json", "schema")["$ref"] : undefined;
       if (schema === undefined || method === "HEAD") return expect(answer.text, where).toBe("");
@@ -62,21 +64,32 @@ function operationsOf(document: Json): Operation[] {
     return Object.entries(methods as Json).map(([method, operation]) => ({
       responses: at(operation as Json, "responses") as Record<string, Json>,
       matches: (asked: string, url: string) =>
-        (asked === method.toUpperCase() || (asked === "HEAD" && method === "get")) && pattern.test(new URL(url, "http://localhost").pathname),
+        (asked === method.toUpperCase() || (asked === "HEAD" && method === "get")) &&
+        pattern.test(new URL(url, "http://localhost").pathname),
     }));
   });
 }
 
 function checkCommonHeaders({ headers }: Answer, where: string): void {
-  for (const name of ["x-request-id", "server-timing", "x-content-type-options", "content-security-policy", "cache-control", "referrer-policy"]) {
+  for (
+    const name of ["x-request-id", "server-timing", "x-content-type-options", "content-security-policy", "cache-control", "referrer-policy"]
+  ) {
     expect(headers.has(name), `${where} lacks ${name}`).toBe(true);
   }
 }
 
-function checkBody(validate: ValidateFunction, answer: Answer, method: string, where: string, documented: Record<string, Json> | undefined): void {
+function checkBody(
+  validate: ValidateFunction,
+  answer: Answer,
+  method: string,
+  where: string,
+  documented: Record<string, Json> | undefined,
+): void {
   if (documented && answer.status !== 405) expect(documented[answer.status], `${where}: this status is not documented`).toBeDefined();
   const content = documented?.[answer.status];
-  if (content && answer.status !== 405) expect(String(content["description"]), where).toContain(`\`${method === "HEAD" ? "" : answer.body.code}`);
+  if (content && answer.status !== 405) {
+    expect(String(content["description"]), where).toContain(`\`${method === "HEAD" ? "" : answer.body.code}`);
+  }
   if (method === "HEAD") return;
   expect(answer.headers.get("content-type"), where).toBe("application/problem+json");
   checkSchema(validate, answer, where);

@@ -3,7 +3,13 @@ import type { TestApi } from "./api.ts";
 
 /** What a good call of each route with a body sends. A new route without one fails the battery. */
 const BODIES: Readonly<Record<string, (n: number) => Record<string, unknown>>> = {
-  createTenant: (n) => ({ name: "Hotel Sample", subdomain: `sample-${n}`, plan: "Pro", owner: "ada@sample.example", ownerName: "Ada Auer" }),
+  createTenant: (n) => ({
+    name: "Hotel Sample",
+    subdomain: `sample-${n}`,
+    plan: "Pro",
+    owner: "ada@sample.example",
+    ownerName: "Ada Auer",
+  }),
   updateTenant: (n) => ({ name: `Renamed ${n}` }),
   suspendTenant: () => ({ reason: "unpaid" }),
   putSubscription: (n) => ({ metadata: { note: n } }),
@@ -45,8 +51,19 @@ const PREPARED: Readonly<Record<string, (api: TestApi, tenantId: string, planId:
 export async function prepare(api: TestApi, route: Route): Promise<{ tenantId: string; planId: string; userId: string }> {
   calls += 1;
   const { id: tenantId } = await api.tenant();
-  const { id: planId } = await api.services.PlanService.create({ name: `Spare${calls}`, price: 1, currency: "USD", interval: "monthly", limits: LIMITS });
-  const { userId } = await api.services.AdminUserService.create({ userId: `spare-${calls}`, email: "spare@innkeep.example", name: "Spare", role: "support" });
+  const { id: planId } = await api.services.PlanService.create({
+    name: `Spare${calls}`,
+    price: 1,
+    currency: "USD",
+    interval: "monthly",
+    limits: LIMITS,
+  });
+  const { userId } = await api.services.AdminUserService.create({
+    userId: `spare-${calls}`,
+    email: "spare@innkeep.example",
+    name: "Spare",
+    role: "support",
+  });
   await PREPARED[route.operationId]?.(api, tenantId, planId);
   return { tenantId, planId, userId };
 }
