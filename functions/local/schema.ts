@@ -1,5 +1,10 @@
-import { declaredSql } from "../../shared/derive/schema-sql.ts";
+import { declaredSql, pagesSql } from "../../shared/derive/schema-sql.ts";
 import { registry } from "../../shared/entities/registry.ts";
 
-// What the declarations ask of the database: the text of supabase/schemas/20_declared.sql.
-console.log(declaredSql(registry).trimEnd());
+// What the declarations ask of the database. Printed, for the migration a change needs; `--write` also
+// refreshes the two files of supabase/schemas that are this text.
+const files = { "20_declared.sql": declaredSql(registry), "45_pages.sql": pagesSql(registry) };
+for (const [name, sql] of Object.entries(files)) {
+  if (Deno.args.includes("--write")) await Deno.writeTextFile(new URL(`../../supabase/schemas/${name}`, import.meta.url), sql);
+  else console.log(sql.trimEnd() + "\n");
+}

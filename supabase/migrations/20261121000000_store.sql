@@ -598,8 +598,9 @@ begin
 end $$;
 
 -- A kept page where there is one (45_pages.sql: those the declared indexes serve), else planned for this call.
+-- The settings are for its planner: pages are short, and random reads on today's disks cost little.
 create function kv.query_body(p_query jsonb, p_now timestamptz) returns setof kv.page
-language plpgsql stable set search_path = '' set max_parallel_workers_per_gather = 0 as $$
+language plpgsql stable set search_path = '' set max_parallel_workers_per_gather = 0 set random_page_cost = 1.1 as $$
 declare
   v_kept regprocedure := to_regprocedure(format('kv.page_%s(jsonb, timestamptz)', md5(p_query->>'shape')));
 begin
@@ -1070,7 +1071,7 @@ begin
 
   -- Plain sets are written as they come; the others are computed from what is there, chains last.
   v_rows := array(select w from unnest(v_writes) w where w.op = 'set' and not w.chained);
-  for v_write in select * from unnest(v_writes) w where w.op in ('increment', 'append') or w.chained order by w.chained, coalesce(w.owner, ''), w.ord loop
+  for v_write in select * from unnest(v_writes) w where w.op <> 'delete' and (w.chained or w.op <> 'set') order by w.chained, coalesce(w.owner, ''), w.ord loop
     if v_write.chained then
       v_write.value := kv.chain(coalesce(v_write.owner, ''), v_write.value);
     else

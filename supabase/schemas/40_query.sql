@@ -166,8 +166,9 @@ begin
 end $$;
 
 -- A kept page where there is one (45_pages.sql: those the declared indexes serve), else planned for this call.
+-- The settings are for its planner: pages are short, and random reads on today's disks cost little.
 create function kv.query_body(p_query jsonb, p_now timestamptz) returns setof kv.page
-language plpgsql stable set search_path = '' set max_parallel_workers_per_gather = 0 as $$
+language plpgsql stable set search_path = '' set max_parallel_workers_per_gather = 0 set random_page_cost = 1.1 as $$
 declare
   v_kept regprocedure := to_regprocedure(format('kv.page_%s(jsonb, timestamptz)', md5(p_query->>'shape')));
 begin

@@ -296,7 +296,7 @@ begin
 
   -- Plain sets are written as they come; the others are computed from what is there, chains last.
   v_rows := array(select w from unnest(v_writes) w where w.op = 'set' and not w.chained);
-  for v_write in select * from unnest(v_writes) w where w.op in ('increment', 'append') or w.chained order by w.chained, coalesce(w.owner, ''), w.ord loop
+  for v_write in select * from unnest(v_writes) w where w.op <> 'delete' and (w.chained or w.op <> 'set') order by w.chained, coalesce(w.owner, ''), w.ord loop
     if v_write.chained then
       v_write.value := kv.chain(coalesce(v_write.owner, ''), v_write.value);
     else

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { dataModelDocument, errorsDocument } from "../../shared/derive/documents.ts";
-import { declaredSql } from "../../shared/derive/schema-sql.ts";
+import { declaredSql, pagesSql } from "../../shared/derive/schema-sql.ts";
 import { registry } from "../../shared/entities/registry.ts";
 import { ERROR_KINDS } from "../../shared/kernel/errors.ts";
 import { filesBelow, read } from "./sources.ts";
@@ -9,7 +9,8 @@ describe("documents", () => {
   test.each([
     ["docs/data-model.md", "npm run docs", dataModelDocument(registry)],
     ["docs/errors.md", "npm run docs", errorsDocument()],
-    ["supabase/schemas/20_declared.sql", "npm run schema", declaredSql(registry)],
+    ["supabase/schemas/20_declared.sql", "npm run schema -- --write", declaredSql(registry)],
+    ["supabase/schemas/45_pages.sql", "npm run schema -- --write", pagesSql(registry)],
   ])("%s is fresh (else: %s)", (path, _, text) => {
     expect(read(path)).toBe(text);
   });

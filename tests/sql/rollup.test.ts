@@ -7,8 +7,8 @@ import { freshStore } from "../support/store.ts";
 import { tenantRecord } from "../store/contract/samples.ts";
 
 const LIVE = `
-  select bucket, sum(count)::int as count, trim_scale(sum(total))::text as total from kv.rollups where rollup = 'tenant'
-  group by bucket having sum(count) <> 0 or sum(total) <> 0 order by bucket`;
+  select bucket::jsonb as bucket, sum(count)::int as count, trim_scale(sum(total))::text as total from kv.rollups where rollup = 'tenant'
+  group by bucket having sum(count) <> 0 or sum(total) <> 0 order by 1`;
 const REBUILT = `
   select jsonb_build_array(value->'status', value->'plan') as bucket, count(*)::int as count, trim_scale(coalesce(sum((value->>'mrr')::numeric), 0))::text as total
   from kv.entries where key >= 'tenant:' and key < 'tenant;' group by 1 order by 1`;

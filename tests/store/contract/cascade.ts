@@ -123,7 +123,7 @@ export const cascadeCases: Theme = (open) => {
     const before = await store.mget(keys);
     for (const key of keys) {
       const calls = [
-        store.set(key, auditRecord(key)),
+        store.set(key, { ...auditRecord(key), contentHash: "0".repeat(64) }),
         store.del(key),
         store.mdel([key]),
         store.commit([], [{ op: "deletePrefix", prefix: "audit" }]),
