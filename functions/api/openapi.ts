@@ -38,6 +38,7 @@ export function buildOpenApi(routes: readonly Route[]): Json {
       schemas: { JsonValue: { description: "Any JSON value." }, ...schemasOf(outputs, "output"), ...schemasOf(inputs, "input") },
       headers: HEADERS,
       parameters: PARAMETERS,
+      examples: Object.fromEntries((Object.keys(ERROR_KINDS) as ErrorCode[]).map((code) => [code, { value: exampleOf(code) }])),
       securitySchemes: { bearer: { type: "http", scheme: "bearer", bearerFormat: "JWT", description: "A Supabase Auth access token." } },
     },
   };
@@ -182,7 +183,7 @@ function problems(route: Route): Json {
     content: {
       "application/problem+json": {
         schema: ref("Problem"),
-        examples: Object.fromEntries(codes.map((code) => [code, { value: exampleOf(code) }])),
+        examples: Object.fromEntries(codes.map((code) => [code, { $ref: `#/components/examples/${code}` }])),
       },
     },
   }]));

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { useApi } from "./support/api.ts";
+import { expectProblem, useApi } from "./support/api.ts";
 
 const api = useApi();
 
@@ -12,4 +12,60 @@ test("T01: a tenant is created with its id, location, times and ETag", async () 
   expect(answer.body.id).toMatch(/^tn_\d{13}_[0-9a-z]{12}$/);
   expect(answer.headers.get("location")).toBe(`/v1/tenants/${answer.body.id}`);
   expect(answer.headers.get("etag")).toBe(`"${answer.body.version}"`);
+});
+
+test("T07: a tenant's life over HTTP: created, moved to another plan, metered, cancelled and brought back", async () => {
+  const token = api.admin("admin");
+  const created = await api.send("POST", "/v1/tenants", {
+    token,
+    json: { name: "Hotel Borealis", subdomain: "borealis", plan: "Basic", owner: "bo@borealis.example", ownerName: "Bo", status: "active" },
+  });
+  const path = `/v1/tenants/${created.body.id}`;
+  const get = async (rest = "") => (await api.send("GET", path + rest, { token })).body;
+  const moved = await api.send("PUT", `${path}/subscription`, { token, json: { planId: "plan:Enterprise", paymentMethod: "card" } });
+  expect(moved.body, moved.text).toMatchObject({ planId: "Enterprise", paymentMethod: "card", tenantId: created.body.id });
+  expect(await get()).toMatchObject({ plan: "Enterprise", mrrSource: "plan" });
+  const counted = await api.send("POST", `${path}/usage/bookings/increment`, { token, json: { amount: 40, limit: 100 } });
+  expect(counted.body).toMatchObject({ metric: "bookings", current: 40, limit: 100, percentage: 40, resetsAt: "2026-04-01T00:00:00.000Z" });
+  expect(await get("/usage/bookings/check?amount=61")).toEqual({ allowed: false, current: 40, limit: 100, remaining: 60, percentage: 40 });
+  expect((await get("/usage?period=2026-03")).data).toHaveLength(6);
+  expect((await get("/usage/bookings?period=2025-01")).current).toBe(0);
+  const atEnd = await api.send("POST", `${path}/subscription/cancel`, { token });
+  expect(atEnd.body).toMatchObject({ cancelAtPeriodEnd: true, status: "active" });
+  const atOnce = await api.send("POST", `${path}/subscription/cancel`, { token, json: { cancelAtPeriodEnd: false } });
+  expect(atOnce.body).toMatchObject({ status: "cancelled", cancelledAt: "2026-03-01T12:00:00.000Z" });
+  expect((await api.send("POST", `${path}/subscription/reactivate`, { token })).body).toMatchObject({
+    status: "active",
+    cancelAtPeriodEnd: false,
+  });
+  expect((await api.send("POST", `${path}/cancel`, { token })).body.status).toBe("cancelled");
+  expect((await api.send("POST", `${path}/reactivate`, { token })).body.status).toBe("active");
+});
+
+test("T01: a full key is taken wherever an id is", async () => {
+  const { id } = await api.tenant();
+  const token = api.admin("admin");
+  for (
+    const path of [
+      `/v1/tenants/tenant:${id}`,
+      `/v1/tenants/tenant%3A${id}`,
+      `/v1/tenants/tenant:${id}/usage/rooms`,
+      "/v1/plans/plan:Pro",
+      "/v1/admins/admin:user-admin",
+    ]
+  ) {
+    expect((await api.send("GET", path, { token })).status, path).toBe(200);
+  }
+});
+
+test("U01: a metric that does not exist answers 404, a bad period 400 or 422", async () => {
+  const { id } = await api.tenant();
+  const token = api.admin("admin");
+  const path = `/v1/tenants/${id}/usage`;
+  expectProblem(await api.send("GET", `${path}/guests`, { token }), 404, "not_found");
+  expectProblem(await api.send("PUT", `${path}/guests`, { token, json: { value: 1 } }), 404, "not_found");
+  for (const period of ["2026", "2026-13", "2026-3", "now"]) {
+    expectProblem(await api.send("GET", `${path}?period=${period}`, { token }), 400, "invalid_parameter");
+    expectProblem(await api.send("PUT", `${path}/rooms`, { token, json: { value: 1, period } }), 422, "validation_failed");
+  }
 });
