@@ -114,6 +114,23 @@ describe("a bad body", () => {
     }
   });
 
+  test("H23: with a flood of mistakes gets a short answer", async () => {
+    const token = api.admin("super_admin");
+    const strangers = Object.fromEntries(Array.from({ length: 20_000 }, (_, i) => [`stranger${i}`, i]));
+    const admin = { userId: "u", email: "u@innkeep.example", name: "U", role: "support", permissions: Array(100_000).fill(1) };
+    for (
+      const [path, json] of [["/v1/tenants", { ...good, ...strangers }], ["/v1/tenants", { ...good, ["k".repeat(500_000)]: "\u0000" }], [
+        "/v1/admins",
+        admin,
+      ]] as const
+    ) {
+      const answer = await api.send("POST", path, { token, json });
+      expectProblem(answer, 422, "validation_failed");
+      expect(answer.body.errors.length).toBeLessThanOrEqual(100);
+      expect(answer.text.length).toBeLessThan(50_000);
+    }
+  });
+
   test("H22: that is no UTF-8, has no type, or is missing is refused", async () => {
     expectProblem(await raw(new Uint8Array([0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d])), 400, "invalid_json");
     for (

@@ -5,6 +5,10 @@ import { findUnstorable, pointerToken } from "../../../shared/kernel/json.ts";
 import type { Route } from "../define-route.ts";
 import { readJsonBody } from "./read-body.ts";
 
+/** A body of a million mistakes gets no answer a hundred times its size. */
+const MAX_ERRORS = 100;
+const MAX_PATH_CHARS = 300;
+
 interface Checked {
   readonly value: unknown;
   readonly errors: readonly FieldError[];
@@ -19,7 +23,10 @@ export async function checkedInput(c: Context, route: Route): Promise<{ query: u
   const body = route.method === "GET" || route.method === "DELETE"
     ? { value: undefined, errors: [] }
     : checkBody(await readJsonBody(c), route);
-  const found = [...query.errors, ...body.errors];
+  const found = [...query.errors, ...body.errors].slice(0, MAX_ERRORS).map((error) => ({
+    ...error,
+    path: error.path.slice(0, MAX_PATH_CHARS),
+  }));
   if (query.errors.length > 0) throw new InnkeepError("invalid_parameter", sentence(found), found);
   if (body.errors.length > 0) throw errors.validation(found);
   return { query: query.value, body: body.value };
