@@ -28,8 +28,16 @@ export function decodeCursor(fingerprint: string, cursor: string, length: number
   return position;
 }
 
-/** 64 bits of SHA-256 over the query's own JSON. */
-export async function fingerprintOf(query: unknown): Promise<string> {
-  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(JSON.stringify(query)));
-  return Array.from(new Uint8Array(digest, 0, 8), (byte) => byte.toString(16).padStart(2, "0")).join("");
+/**
+ * 64 bits of FNV-1a over the query's own JSON, as two runs of 32 bits. It keeps honest callers from mixing
+ * cursors up; a forged position is only another place to read from, under the same rights.
+ */
+export function fingerprintOf(query: unknown): string {
+  const text = JSON.stringify(query);
+  const hash = (basis: number) => {
+    let h = basis;
+    for (let i = 0; i < text.length; i++) h = Math.imul(h ^ text.charCodeAt(i), 0x01000193);
+    return (h >>> 0).toString(16).padStart(8, "0");
+  };
+  return hash(0x811c9dc5) + hash(0x050c5d1f);
 }

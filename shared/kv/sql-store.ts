@@ -60,7 +60,7 @@ class SqlStore implements Store {
     if (!Number.isInteger(limit) || limit < 1 || limit > LIMITS.pageEntries) throw errors.parameter("limit", `must be 1 to ${LIMITS.pageEntries}`);
     const { reverse = false, keysOnly = false } = options;
     let { start, end } = rangeOf(options);
-    const fingerprint = await fingerprintOf([start, end, reverse]);
+    const fingerprint = fingerprintOf([start, end, reverse]);
     if (options.cursor !== undefined) {
       const position = decodeCursor(fingerprint, options.cursor, 1);
       assertPosition([], position);
@@ -101,7 +101,7 @@ class SqlStore implements Store {
     assertPage(query);
     const selection = wireSelection(query, this.tenantId);
     const order = wireOrder(query.entity, query.orderBy ?? []);
-    const fingerprint = await fingerprintOf([selection, order]);
+    const fingerprint = fingerprintOf([selection, order]);
     const after = query.cursor === undefined ? {} : { after: decodeCursor(fingerprint, query.cursor, order.length + 1) };
     if (after.after) assertPosition(order, after.after);
     const wire = wirePage(selection, order, { limit: query.limit, offset: query.offset, ...after });

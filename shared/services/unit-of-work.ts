@@ -6,7 +6,7 @@ import { bounded, diff } from "../derive/redaction.ts";
 import { isoTime } from "../kernel/clock.ts";
 import type { Context } from "../kernel/context.ts";
 import { errors, InnkeepError } from "../kernel/errors.ts";
-import { newId, newNonce } from "../kernel/ids.ts";
+import { loadIds, newId, newNonce } from "../kernel/ids.ts";
 import type { JsonObject, JsonValue } from "../kernel/json.ts";
 import { sha256Hex } from "../kernel/sha256.ts";
 import { Collection, parseInput } from "../kv/collection.ts";
@@ -83,6 +83,7 @@ export class UnitOfWork {
    * `write_conflict`. With `idempotency`, a call seen before answers what it answered then.
    */
   async transact<T extends JsonValue | object>(decide: () => Promise<Decision<T>>, idempotency?: Idempotency): Promise<T> {
+    await loadIds();
     let conflict = "the record";
     for (let attempt = 0; attempt < MAX_DECISIONS; attempt++) {
       const seen = idempotency && await this.#idempotencyRecord(idempotency);

@@ -30,10 +30,11 @@ create function kv.colons(p_key text) returns integer
 language sql immutable strict parallel safe
 return length(p_key) - length(replace(p_key, ':', ''));
 
--- One record in 64 shards of a rollup, so that a hot bucket is no hot lock.
+-- One record in 16 shards of a rollup, so that a hot bucket is no hot lock. With 64 a sum costs 0.39 ms
+-- instead of 0.16, for 1,560 commits a second instead of 1,520 (32 clients changing tenants).
 create function kv.shard(p_key text) returns integer
 language sql immutable strict parallel safe
-return (hashtextextended(p_key, 0) & 63)::integer;
+return (hashtextextended(p_key, 0) & 15)::integer;
 
 -- Audit entries are append-only for every role but retention's, the owner of the table included.
 create function kv.refuse_change() returns trigger

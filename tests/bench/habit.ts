@@ -31,7 +31,7 @@ export class Habit {
   }
 
   async mset(pairs: readonly (readonly [string, Json])[]): Promise<void> {
-    await Promise.all(pairs.map(([key, value]) => this.set(key, value)));
+    for (const [key, value] of pairs) await this.set(key, value);
   }
 
   /** The variant some panels have: one upsert of all rows. */

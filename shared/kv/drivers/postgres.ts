@@ -12,6 +12,9 @@ export interface PostgresDriverOptions {
   readonly prepare?: boolean;
 }
 
+/** Times stay text: the store cuts them itself (row.ts). */
+const TIMESTAMPTZ = 1184;
+
 /** Calls the SQL functions over a pool of connections. `pg` is loaded with the first call: it costs cold start. */
 export function postgresDriver(options: PostgresDriverOptions): SqlDriver {
   let opening: Promise<Pool> | undefined;
@@ -24,6 +27,7 @@ export function postgresDriver(options: PostgresDriverOptions): SqlDriver {
       statement_timeout: options.statementTimeoutMs ?? 30_000,
       idleTimeoutMillis: 30_000,
       keepAlive: true,
+      types: { getTypeParser: (oid, format) => oid === TIMESTAMPTZ ? String : pg.types.getTypeParser(oid, format) },
     });
     // An idle connection that breaks has no call to fail; the pool drops it and the next call opens another.
     pool.on("error", () => undefined);

@@ -1,0 +1,128 @@
+import { spawn } from "node:child_process";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { createSigningKey, issuerOf, signToken } from "../../functions/local/tokens.ts";
+import type { SigningKey } from "../../functions/local/tokens.ts";
+import { createTokenVerifier } from "../../shared/adapters/token-verifier.ts";
+import { adminUser } from "../../shared/entities/admin-user.ts";
+import { systemClock } from "../../shared/kernel/clock.ts";
+import type { JsonObject } from "../../shared/kernel/json.ts";
+import type { Store } from "../../shared/kv/store.ts";
+import { interleave, median, ratio } from "./measure.ts";
+import { ms, rate } from "./report.ts";
+import type { Row } from "./report.ts";
+
+const ENTRY = fileURLToPath(new URL("../../functions/api/index.ts", import.meta.url));
+const PROJECT = fileURLToPath(new URL("../../", import.meta.url));
+
+/** The API itself under Deno, on the large data set. */
+export async function httpRows(store: Store, databaseUrl: string, report: (row: Row) => void): Promise<void> {
+  const key = await createSigningKey();
+  const userId = "bench-admin";
+  await store.mset([[`admin:${userId}`, { ...adminUser.example, userId } as JsonObject]]);
+  const port = await freePort();
+  const url = `http://127.0.0.1:${port}`;
+  const token = await signToken(key, url, { userId, email: "bench@innkeep.example", appMetadata: {}, expiresInSeconds: 3_600 });
+  await repeatedToken(key, url, token, report);
+  const api = await start([ENTRY], port, environment(key, url, databaseUrl));
+  try {
+    const headers = { authorization: `Bearer ${token}` };
+    const get = async (path: string) => {
+      const response = await fetch(url + path, { headers });
+      if (!response.ok) throw new Error(`${path} answered ${response.status}: ${await response.text()}`);
+      await response.arrayBuffer();
+    };
+    const measured = await interleave([
+      { name: "tenant", run: (i) => get(`/v1/tenants/tn_${String((i * 7919) % 100_000).padStart(7, "0")}`) },
+      { name: "constant", run: () => get("/health") },
+    ], { callers: 64, operations: 6_000, rounds: 7 });
+    const [tenant, constant] = measured;
+    report({
+      operation: "HTTP GET /v1/tenants/:id with JWT and scope check, Deno", callers: 64, store: rate(tenant),
+      other: `constant answer ${rate(constant)}`, ratio: ratio(tenant, constant), target: 0.35,
+    });
+  } finally {
+    await api.stop();
+  }
+  await coldStart(key, databaseUrl, report);
+}
+
+async function repeatedToken(key: SigningKey, url: string, token: string, report: (row: Row) => void): Promise<void> {
+  const verifier = createTokenVerifier({
+    issuer: issuerOf(url), audience: "authenticated", jwks: { keys: [{ kty: "EC", ...key.publicJwk }] }, clock: systemClock, fetch,
+  });
+  const first = performance.now();
+  await verifier.verify(token);
+  const verified = performance.now() - first;
+  const rounds = await Promise.all(Array.from({ length: 9 }, async () => {
+    const started = performance.now();
+    for (let i = 0; i < 20_000; i++) await verifier.verify(token);
+    return (performance.now() - started) / 20;
+  }));
+  report({
+    operation: "a repeated JWT, in µs", callers: 1, store: `${median(rounds).toFixed(2)} µs`, other: `its first verification ${ms(verified)}`,
+    ratio: median(rounds), target: 5, atMost: true,
+  });
+}
+
+async function coldStart(key: SigningKey, databaseUrl: string, report: (row: Row) => void): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), "innkeep-bench-"));
+  const empty = join(folder, "empty.ts");
+  await writeFile(empty, `Deno.serve(() => new Response("ok"));\n`);
+  const took = { api: [] as number[], empty: [] as number[] };
+  for (let round = -1; round < 11; round++) {
+    for (const [name, entry] of [["empty", empty], ["api", ENTRY]] as const) {
+      const port = await freePort();
+      const started = performance.now();
+      const server = await start([entry], port, environment(key, `http://127.0.0.1:${port}`, databaseUrl));
+      if (round >= 0) took[name].push(performance.now() - started);
+      await server.stop();
+    }
+  }
+  await rm(folder, { recursive: true, force: true });
+  const over = median(took.api.map((time, i) => time - (took.empty[i] ?? 0)));
+  report({
+    operation: "cold start of `api` to its first answer, over an empty Deno program, in ms", callers: 1, store: ms(median(took.api)),
+    other: ms(median(took.empty)), ratio: over, target: 60, atMost: true,
+  });
+}
+
+async function start(entry: readonly string[], port: number, env: Readonly<Record<string, string>>) {
+  const child = spawn(process.execPath, ["run", "-A", "--no-check", ...entry], {
+    cwd: PROJECT, stdio: "ignore", env: { ...env, DENO_SERVE_ADDRESS: `tcp:127.0.0.1:${port}` },
+  });
+  const ended = new Promise((resolve) => child.once("exit", resolve));
+  const deadline = performance.now() + 20_000;
+  for (;;) {
+    const response = await fetch(`http://127.0.0.1:${port}/health`).catch(() => null);
+    await response?.arrayBuffer();
+    if (response?.ok) break;
+    if (performance.now() > deadline) throw new Error("the server did not answer");
+    await sleep(1);
+  }
+  return {
+    async stop() {
+      child.kill("SIGKILL");
+      await ended;
+    },
+  };
+}
+
+function environment(key: SigningKey, url: string, databaseUrl: string): Record<string, string> {
+  const kept = ["PATH", "HOME", "DENO_DIR"].map((name) => [name, process.env[name] ?? ""]);
+  return { ...Object.fromEntries(kept), SUPABASE_URL: url, DATABASE_URL: databaseUrl, SUPABASE_JWKS: JSON.stringify({ keys: [key.publicJwk] }) };
+}
+
+async function freePort(): Promise<number> {
+  const probe = createServer();
+  await new Promise<void>((resolve) => probe.listen(0, "127.0.0.1", resolve));
+  const { port } = probe.address() as AddressInfo;
+  await new Promise((resolve) => probe.close(resolve));
+  return port;
+}
