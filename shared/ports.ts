@@ -9,6 +9,8 @@ export interface TokenClaims {
   readonly subject: string;
   readonly email?: string;
   readonly appMetadata: Readonly<Record<string, unknown>>;
+  /** `iat`: when the token was issued; absent when it does not say. */
+  readonly issuedAtMs?: number;
   /** The instant from which the token is refused. */
   readonly expiresAtMs: number;
 }

@@ -23,6 +23,8 @@ export interface TokenVerifierOptions {
 const MAX_TOKEN_CHARS = 8_192;
 const FETCH_TIMEOUT_MS = 5_000;
 const FIRST_READ_FLOOR_MS = 1_000;
+/** The year 10000, which a 24-character instant cannot hold. */
+const END_OF_TIME_SECONDS = 253_402_300_800;
 /** jose is read on the first token: a cold start does not pay for it. */
 let loading: Promise<typeof import("jose")> | undefined;
 const loadJose = () => loading ??= import("jose");
@@ -126,12 +128,13 @@ function createKeySet(source: { readonly url: string } | JSONWebKeySet, rules: K
 
 /** What the program reads of a verified payload; `user_metadata` goes no further. */
 function claimsOf(payload: JWTPayload): TokenClaims {
-  const { sub, exp, email, app_metadata: appMetadata } = payload;
+  const { sub, exp, iat, email, app_metadata: appMetadata } = payload;
   if (typeof sub !== "string" || sub === "" || typeof exp !== "number") throw refused("the token names no user");
   return Object.freeze({
     subject: sub,
     ...(typeof email === "string" && email !== "" ? { email } : {}),
     appMetadata: isRecord(appMetadata) ? appMetadata : {},
+    ...(typeof iat === "number" && iat >= 0 && iat < END_OF_TIME_SECONDS ? { issuedAtMs: Math.floor(iat * 1_000) } : {}),
     expiresAtMs: exp * 1_000,
   });
 }

@@ -1,8 +1,10 @@
+import { z } from "zod";
 import { adminUser } from "../entities/admin-user.ts";
 import type { AdminUser } from "../entities/admin-user.ts";
 import { idempotencyRecord } from "../entities/idempotency-record.ts";
 import { adminCreate, adminUpdate } from "../entities/inputs.ts";
 import type { AdminCreate, AdminUpdate } from "../entities/inputs.ts";
+import { instant } from "../entities/values.ts";
 import { isoTime } from "../kernel/clock.ts";
 import { errors, InnkeepError } from "../kernel/errors.ts";
 import { assertMatch } from "../kernel/version.ts";
@@ -20,6 +22,8 @@ import type { Change, Decision, UnitOfWork } from "./unit-of-work.ts";
 
 export type StoredAdmin = Stored<typeof adminUser>;
 
+const login = z.strictObject({ lastLoginAt: instant });
+
 export class AdminUserService {
   readonly #admins: Collection<typeof adminUser>;
 
@@ -29,7 +33,10 @@ export class AdminUserService {
 
   async list(filters: Filters & { readonly search?: string } = {}, sort?: Sort, pagination?: Pagination): Promise<Page<StoredAdmin>> {
     const { search, ...fields } = filters;
-    return await listPage(this.#admins, { where: conditionsOf(fields), search, sort, pagination }, [{ field: "createdAt", direction: "desc" }]);
+    return await listPage(this.#admins, { where: conditionsOf(fields), search, sort, pagination }, [{
+      field: "createdAt",
+      direction: "desc",
+    }]);
   }
 
   async get(userId: string): Promise<StoredAdmin | null> {
@@ -60,6 +67,19 @@ export class AdminUserService {
     });
   }
 
+  /**
+   * An admin has signed in at `at`, an ISO instant: only a later one than is known is written, so that a token
+   * used a thousand times is one sign-in. Null when there is no such admin.
+   */
+  async recordLogin(userId: string, at: string): Promise<StoredAdmin | null> {
+    const { lastLoginAt } = parseInput(login, { lastLoginAt: at });
+    return await this.unitOfWork.transact<StoredAdmin | null>(async () => {
+      const before = await this.get(userId);
+      if (!before || (before.lastLoginAt !== undefined && lastLoginAt <= before.lastLoginAt)) return { done: before };
+      return this.#decide("admin.signed_in", before, { ...before, lastLoginAt, updatedAt: this.unitOfWork.now() }, []);
+    });
+  }
+
   /** Whether there was an admin to remove. Throws `last_super_admin`. */
   async remove(userId: string, options: ChangeOptions = {}): Promise<boolean> {
     if (!await this.get(userId)) return false;
@@ -70,9 +90,11 @@ export class AdminUserService {
       const change: Change = { entity: adminUser, before, after: null };
       return {
         commit: {
-          changes: [change], checks: await this.#guard(before, null),
+          changes: [change],
+          checks: await this.#guard(before, null),
           audit: [{ action: "admin.removed", resource: "admin", resourceId: before.userId, of: change }],
-          events: [{ type: "admin.removed", subject: before.userId, data: { userId: before.userId } }], answer: () => ({ removed: true }),
+          events: [{ type: "admin.removed", subject: before.userId, data: { userId: before.userId } }],
+          answer: () => ({ removed: true }),
         },
       };
     });
@@ -91,9 +113,14 @@ export class AdminUserService {
       const now = this.unitOfWork.now();
       const once = { callerHash: "bootstrap", keyHash: "first-admin", requestHash: "", result: null, createdAt: now };
       const expiresAt = isoTime(this.unitOfWork.context.clock.now() + 60_000);
-      const { commit } = this.#decide("admin.bootstrapped", before, before ? { ...before, ...input, permissions: before.permissions, enabled: true, updatedAt: now } : this.#fresh(input), [
-        { key: keyOf(idempotencyRecord, once), version: null },
-      ]);
+      const { commit } = this.#decide(
+        "admin.bootstrapped",
+        before,
+        before ? { ...before, ...input, permissions: before.permissions, enabled: true, updatedAt: now } : this.#fresh(input),
+        [
+          { key: keyOf(idempotencyRecord, once), version: null },
+        ],
+      );
       return { commit: { ...commit, mutations: [new Collection(idempotencyRecord, this.store).set(once, { expiresAt })] } };
     });
   }
@@ -119,12 +146,18 @@ export class AdminUserService {
     return (await this.#admins.list({ where, limit: 100 })).records;
   }
 
-  #decide(action: string, before: StoredAdmin | null, after: AdminUser, checks: readonly Check[]): Extract<Decision<StoredAdmin>, { commit: unknown }> {
+  #decide(
+    action: string,
+    before: StoredAdmin | null,
+    after: AdminUser,
+    checks: readonly Check[],
+  ): Extract<Decision<StoredAdmin>, { commit: unknown }> {
     const change: Change = { entity: adminUser, before, after };
     const key = this.#admins.key(after);
     return {
       commit: {
-        changes: [change], checks,
+        changes: [change],
+        checks,
         audit: [{ action, resource: "admin", resourceId: after.userId, of: change }],
         events: [{ type: action, subject: after.userId, data: { userId: after.userId, role: after.role, enabled: after.enabled } }],
         refuse: (conflict) => before || conflict !== key ? undefined : new InnkeepError("already_exists", `admin ${after.userId} exists`),
@@ -140,7 +173,7 @@ function isEnabledSuperAdmin(admin: AdminUser | null): boolean {
 
 function assertPermissions(permissions: readonly string[] | undefined): void {
   const problems = (permissions ?? []).flatMap((grant, i) =>
-    GRANTS.includes(grant) ? [] : [{ path: `/permissions/${i}`, message: `there is no scope ${grant}`, code: "unknown_scope" }]);
+    GRANTS.includes(grant) ? [] : [{ path: `/permissions/${i}`, message: `there is no scope ${grant}`, code: "unknown_scope" }]
+  );
   if (problems.length > 0) throw errors.validation(problems);
 }
-

@@ -36,6 +36,22 @@ describe("a platform admin", () => {
     expectProblem(await me(token), 403, "forbidden");
   });
 
+  test("R13: is signed in once by a new token, whatever it asks for afterwards, and not by one without its instant", async () => {
+    await api.services.AdminUserService.create({ userId: "u-login", email: "i@innkeep.example", name: "I", role: "support" });
+    const lastLogin = async () => (await api.services.AdminUserService.get("u-login"))?.lastLoginAt;
+    const silent = await api.signer.sign("u-login", { iat: undefined });
+    expect((await me(silent)).status).toBe(200);
+    expect(await lastLogin()).toBeUndefined();
+    const before = await api.auditCount();
+    const token = await api.signer.sign("u-login");
+    for (let i = 0; i < 3; i++) expect((await me(token)).status).toBe(200);
+    expect((await api.send("GET", "/v1/plans", { token })).status).toBe(200);
+    expect(await lastLogin()).toBe(api.clock.iso());
+    expect(await api.auditCount() - before).toBe(1);
+    const { data: [entry] } = await api.services.AuditService.getByResource("admin", "u-login", { limit: 1 });
+    expect(entry).toMatchObject({ action: "admin.signed_in", actor: { type: "admin", id: "u-login" } });
+  });
+
   test("R13: reads a disabled admin's state and the list of admins over HTTP", async () => {
     const token = api.admin("super_admin");
     const made = await api.send("POST", "/v1/admins", {

@@ -42,8 +42,18 @@ describe("the token verifier", () => {
         subject: "u1",
         email: "a@b.example",
         appMetadata: { tenant_id: "tn_1" },
+        issuedAtMs: nowSeconds * 1_000,
         expiresAtMs: (nowSeconds + 3_600) * 1_000,
       });
+    }
+  });
+
+  test("R13: a token without an instant of issue, or with one no record can hold, is good and says none", async () => {
+    const signer = await makeSigner(clock);
+    for (const iat of [undefined, -1, 1e12, 253_402_300_800]) {
+      const claims = await verifier({ jwks: signer.jwks }).verify(await signer.sign("u1", { iat }));
+      expect(claims).not.toHaveProperty("issuedAtMs");
+      expect(claims.subject).toBe("u1");
     }
   });
 

@@ -68,6 +68,29 @@ describe("admins", () => {
     expect(await codeOf(stage.AdminUserService.update(userId, { userId: "other" } as object))).toBe("validation_failed");
   });
 
+  it("R13: the last login is the latest sign-in, one audit entry each, however often and in whatever order it is told", async () => {
+    const userId = await admin("support");
+    const stores = await stage.racers(8);
+    const before = (await stage.auditOf(null)).length;
+    const first = "2026-03-01T08:00:00.000Z";
+    const second = "2026-03-02T08:00:00.000Z";
+    await Promise.all(stores.map((store) => stage.over(store).AdminUserService.recordLogin(userId, first)));
+    stage.clock.advance(1_000);
+    expect(await stage.AdminUserService.recordLogin(`admin:${userId}`, second)).toMatchObject({
+      lastLoginAt: second,
+      updatedAt: stage.clock.iso(),
+    });
+    expect(await stage.AdminUserService.recordLogin(userId, first)).toEqual(await stage.AdminUserService.get(userId));
+    expect((await stage.AdminUserService.get(userId))?.lastLoginAt).toBe(second);
+    const entries = (await stage.auditOf(null)).slice(before);
+    expect(entries).toMatchObject([
+      { action: "admin.signed_in", resourceId: userId, changes: { before: {}, after: { lastLoginAt: first } } },
+      { action: "admin.signed_in", resourceId: userId, changes: { before: { lastLoginAt: first }, after: { lastLoginAt: second } } },
+    ]);
+    expect(await stage.AdminUserService.recordLogin("nobody", second)).toBeNull();
+    expect(await codeOf(stage.AdminUserService.recordLogin(userId, "yesterday"))).toBe("validation_failed");
+  });
+
   it("R11: the last enabled super_admin is neither removed, disabled nor demoted, and anybody else is", async () => {
     const last = await admin("super_admin");
     await admin("super_admin", false);

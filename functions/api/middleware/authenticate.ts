@@ -11,7 +11,15 @@ import type { TokenClaims, TokenVerifier } from "../../../shared/ports.ts";
 /** Who is calling, as the store knows it at this moment. */
 export type Caller =
   | { readonly kind: "anonymous"; readonly actor: Actor; readonly scopes: Scopes; readonly tenantId: null }
-  | { readonly kind: "admin"; readonly actor: Actor; readonly scopes: Scopes; readonly tenantId: null; readonly admin: AdminUser }
+  | {
+    readonly kind: "admin";
+    readonly actor: Actor;
+    readonly scopes: Scopes;
+    readonly tenantId: null;
+    readonly admin: AdminUser;
+    /** When the credential was issued, where it says so. */
+    readonly issuedAtMs: number | undefined;
+  }
   | {
     readonly kind: "user";
     readonly actor: Actor;
@@ -39,7 +47,14 @@ export async function authenticate(header: string | undefined, container: Contai
   const email = claims.email === undefined ? {} : { email: claims.email };
   if (admin?.enabled) {
     const actor: Actor = { type: "admin", id: admin.userId, email: admin.email };
-    return { kind: "admin", actor, scopes: adminScopes(admin.role, admin.permissions), tenantId: null, admin };
+    return {
+      kind: "admin",
+      actor,
+      scopes: adminScopes(admin.role, admin.permissions),
+      tenantId: null,
+      admin,
+      issuedAtMs: claims.issuedAtMs,
+    };
   }
   if (bound && own) {
     const actor: Actor = { type: "user", id: claims.subject, ...email };

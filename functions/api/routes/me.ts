@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { ADMIN_ROLES } from "../../../shared/entities/admin-user.ts";
 import { TENANT_STATUSES } from "../../../shared/entities/tenant.ts";
+import { isoTime } from "../../../shared/kernel/clock.ts";
 import { TENANT_ROLES } from "../../../shared/policies/scopes.ts";
 import { defineRoute, type Route } from "../define-route.ts";
 import type { Caller } from "../middleware/authenticate.ts";
@@ -22,10 +23,17 @@ export const meRoutes: Route[] = [
     path: "/v1/me",
     operationId: "getMe",
     summary: "Who is calling, and what the credential may do",
+    description: "The first call with a platform admin's new token is recorded as its last login.",
     scope: "caller",
     openWhenSuspended: true,
+    errors: ["write_conflict", "commit_unknown"],
     responses: { 200: { description: "The caller.", schema: me } },
-    handler: ({ caller }) => answer(describe(caller)),
+    handler: async ({ caller, services }) => {
+      if (caller.kind === "admin" && caller.issuedAtMs !== undefined) {
+        await services.AdminUserService.recordLogin(caller.admin.userId, isoTime(caller.issuedAtMs));
+      }
+      return answer(describe(caller));
+    },
   }),
 ];
 

@@ -6,8 +6,8 @@ export const AUDIENCE = "authenticated";
 
 export interface Signer {
   readonly jwks: JSONWebKeySet;
-  /** A Supabase Auth access token; `claims` override what it would have. */
-  sign(subject: string, claims?: JWTPayload): Promise<string>;
+  /** A Supabase Auth access token; `claims` override what it would have, undefined leaves a claim out. */
+  sign(subject: string, claims?: Readonly<Record<string, unknown>>): Promise<string>;
 }
 
 /** A signing key made here and now; nothing is stored. */
