@@ -38,7 +38,13 @@ export class PlanService {
   async create(data: PlanCreate): Promise<StoredPlan> {
     const { id, displayName, ...input } = parseInput(planCreate, data);
     const now = this.unitOfWork.now();
-    const record = parseInput(planEntity.schema, { ...input, id: id ?? input.name, displayName: displayName ?? input.name, createdAt: now, updatedAt: now });
+    const record = parseInput(planEntity.schema, {
+      ...input,
+      id: id ?? input.name,
+      displayName: displayName ?? input.name,
+      createdAt: now,
+      updatedAt: now,
+    });
     return await this.unitOfWork.transact<StoredPlan>(() => Promise.resolve(this.#decide("plan.created", null, record)));
   }
 
@@ -66,33 +72,43 @@ export class PlanService {
   }
 
   /**
-   * Whether there was a plan to delete. Throws `plan_in_use`. It is deactivated first: from then on nobody
-   * can subscribe, since subscribers check the plan's version, so that the count that follows is final.
+   * Whether there was a plan to delete. Throws `plan_in_use`. Subscribers check the plan's version, so none comes
+   * after the deletion; for one that came between the count and the deletion the plan is put back.
    */
   async delete(planId: string, options: ChangeOptions = {}): Promise<boolean> {
-    const found = await this.get(planId);
-    if (!found) return false;
-    assertMatch(found.version, options);
-    await this.#assertUnused(found);
-    const inactive = found.active ? await this.update(planId, { active: false }, { ifMatch: [found.version] }) : found;
-    try {
-      await this.#assertUnused(found);
-    } catch (error) {
-      if (found.active) await this.update(planId, { active: true });
-      throw error;
-    }
-    return await this.unitOfWork.transact<{ deleted: boolean }>(async () => {
+    const { plan } = await this.unitOfWork.transact<{ plan: StoredPlan | null }>(async () => {
       const before = await this.get(planId);
-      if (!before) return { done: { deleted: false } };
-      if (before.version !== inactive?.version) throw errors.writeConflict(this.#plans.key(before));
+      if (!before) return { done: { plan: null } };
+      assertMatch(before.version, options);
+      await this.#assertUnused(before);
       const change: Change = { entity: planEntity, before, after: null };
       return {
         commit: {
-          changes: [change], audit: [{ action: "plan.deleted", resource: "plan", resourceId: before.id, of: change }],
-          events: [{ type: "plan.deleted", subject: before.id, data: { planId: before.id } }], answer: () => ({ deleted: true }),
+          changes: [change],
+          audit: [{ action: "plan.deleted", resource: "plan", resourceId: before.id, of: change }],
+          events: [{ type: "plan.deleted", subject: before.id, data: { planId: before.id } }],
+          answer: () => ({ plan: before }),
         },
       };
-    }).then(({ deleted }) => deleted);
+    });
+    if (!plan) return false;
+    try {
+      await this.#assertUnused(plan);
+    } catch (error) {
+      await this.#putBack(plan);
+      throw error;
+    }
+    return true;
+  }
+
+  /** Whoever made a plan of this id again meanwhile was faster, and the subscribers have theirs. */
+  async #putBack({ version: _, ...plan }: StoredPlan): Promise<void> {
+    await this.unitOfWork.transact<StoredPlan>(async () => {
+      const present = await this.get(plan.id);
+      if (present) return { done: present };
+      const { commit: { refuse: _refuse, ...commit } } = this.#decide("plan.restored", null, plan as Plan);
+      return { commit };
+    });
   }
 
   async #assertUnused({ id }: Plan): Promise<void> {
@@ -101,7 +117,10 @@ export class PlanService {
       this.store.count({ entity: subscriptionEntity, where: [{ field: "planId", in: [id] }] }),
     ]);
     if (tenants + subscriptions === 0) return;
-    throw new InnkeepError("plan_in_use", `plan ${id} is used by ${tenants} tenants and ${subscriptions} subscriptions`, [], { tenants, subscriptions });
+    throw new InnkeepError("plan_in_use", `plan ${id} is used by ${tenants} tenants and ${subscriptions} subscriptions`, [], {
+      tenants,
+      subscriptions,
+    });
   }
 
   /** Makes the four shipped plans where they are missing; answers the ids made. */
@@ -115,7 +134,7 @@ export class PlanService {
     return made;
   }
 
-  #decide(action: string, before: StoredPlan | null, after: Plan): Decision<StoredPlan> {
+  #decide(action: string, before: StoredPlan | null, after: Plan): Extract<Decision<StoredPlan>, { commit: unknown }> {
     const change: Change = { entity: planEntity, before, after };
     const key = this.#plans.key(after);
     return {

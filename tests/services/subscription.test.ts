@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { subscription } from "../../shared/entities/subscription.ts";
+import type { Store } from "../../shared/kv/store.ts";
 import { codeOf } from "../support/store.ts";
 import { openStage, userOf } from "./stage.ts";
 
@@ -159,9 +161,32 @@ describe("plans", () => {
     expect(await stage.PlanService.delete("plan:Busy")).toBe(true);
     expect(await stage.PlanService.get("Busy")).toBeNull();
     expect(await stage.PlanService.delete("Busy")).toBe(false);
-    expect((await stage.auditOf(null)).filter(({ resourceId }) => resourceId === "Busy").map(({ action }) => action).at(-1)).toBe(
+    expect((await stage.auditOf(null)).filter(({ resourceId }) => resourceId === "Busy").map(({ action }) => action)).toEqual([
+      "plan.created",
       "plan.deleted",
-    );
+    ]);
+  });
+
+  it("B28: a plan somebody subscribes to between the count and the deletion comes back as it was", async () => {
+    const before = await stage.PlanService.create({ name: "Late", price: 1, currency: "USD", interval: "monthly", limits: noLimits });
+    let late: Promise<unknown> | undefined;
+    const store = new Proxy(stage.store, {
+      get: (real, name: keyof Store) => {
+        if (name !== "commit") return typeof real[name] === "function" ? real[name].bind(real) : real[name];
+        return async (...commit: Parameters<Store["commit"]>) => {
+          await (late ??= stage.tenant({ plan: "Late" }));
+          return await real.commit(...commit);
+        };
+      },
+    });
+    expect(await codeOf(stage.over(store).PlanService.delete("Late", { ifMatch: [before.version] }))).toBe("plan_in_use");
+    expect(await stage.PlanService.get("Late")).toEqual({ ...before, version: expect.not.stringMatching(`^${before.version}$`) });
+    expect((await stage.tenant({ plan: "Late" })).plan).toBe("Late");
+    expect((await stage.auditOf(null)).filter(({ resourceId }) => resourceId === "Late").map(({ action }) => action)).toEqual([
+      "plan.created",
+      "plan.deleted",
+      "plan.restored",
+    ]);
   });
 
   it("B28: no tenant is left with a plan that was deleted while it was made", async () => {
@@ -180,10 +205,15 @@ describe("plans", () => {
           }),
         )
       );
-      await Promise.all([...makers, codeOf(stage.PlanService.delete(plan))]);
+      const outcomes = await Promise.all([codeOf(stage.PlanService.delete(plan)), ...makers]);
       const users = (await stage.TenantService.list({ plan })).pagination.total;
-      if (await stage.PlanService.get(plan) === null) expect(users, `round ${round}`).toBe(0);
-      else expect((await stage.PlanService.get(plan))?.active, `round ${round}`).toBe(true);
+      const subscriptions = await stage.store.count({ entity: subscription, where: [{ field: "planId", in: [plan] }] });
+      const left = await stage.PlanService.get(plan);
+      const note = `round ${round}: ${outcomes.join()}`;
+      expect(outcomes.slice(1).filter((code) => code.startsWith("no error")).length, note).toBe(users);
+      expect(subscriptions, note).toBe(users);
+      expect(left?.active, note).toBe(outcomes[0] === "plan_in_use" ? true : undefined);
+      if (!left) expect(users, note).toBe(0);
     }
   });
 });

@@ -39,9 +39,7 @@ export function pathOf(route: Route, ids: { readonly tenantId: string; readonly 
 }
 
 /** The state a route needs for its call to change something. */
-const PREPARED: Readonly<Record<string, (api: TestApi, tenantId: string, planId: string) => Promise<unknown>>> = {
-  // Deleting an active plan first deactivates it, a change of its own with an entry of its own.
-  deletePlan: (api, _, planId) => api.services.PlanService.update(planId, { active: false }),
+const PREPARED: Readonly<Record<string, (api: TestApi, tenantId: string) => Promise<unknown>>> = {
   unsuspendTenant: (api, id) => api.services.TenantService.suspend(id, "unpaid"),
   reactivateTenant: (api, id) => api.services.TenantService.cancel(id),
   reactivateSubscription: (api, id) => api.services.SubscriptionService.cancel(id),
@@ -64,6 +62,6 @@ export async function prepare(api: TestApi, route: Route): Promise<{ tenantId: s
     name: "Spare",
     role: "support",
   });
-  await PREPARED[route.operationId]?.(api, tenantId, planId);
+  await PREPARED[route.operationId]?.(api, tenantId);
   return { tenantId, planId, userId };
 }
