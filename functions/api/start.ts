@@ -18,7 +18,7 @@ export interface Surroundings {
   readonly write: (line: string) => void;
 }
 
-/** The API a configuration describes. Connects to nothing: database, keys and libraries wait for the first request. */
+/** The API a configuration describes. Database, keys and libraries wait for the first request, but for a configured first administrator. */
 export function apiOf(config: Config, { clock, fetch, write }: Surroundings): ReturnType<typeof createApp> {
   const logger = fromLevel(jsonLogger(write, () => clock.now()), config.logLevel);
   const container = createContainer({ store: createStore(driverOf(config.database), { clock }), clock, logger });

@@ -1,4 +1,4 @@
--- Lower case, no accents: what search compares. Immutable, so a generated column may use it.
+-- Lower case, no accents: what search compares. Immutable: the same text always gives the same search column.
 create function kv.fold(p_text text) returns text
 language sql immutable strict parallel safe
 return lower(regexp_replace(normalize(p_text, NFKD), '[\u0300-\u036f]', '', 'g') collate "und-x-icu");

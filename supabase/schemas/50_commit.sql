@@ -342,7 +342,7 @@ begin
   return jsonb_build_object('ok', true, 'versions', kv.put_rows(v_rows, v_fresh, p_now), 'values', v_values, 'deleted', v_deleted);
 end $$;
 
--- Removes the bytes of entries already gone by the caller's clock, at most p_limit of each table.
+-- Removes the bytes of entries already gone by the caller's clock, at most p_limit in all.
 create function kv.sweep_body(p_limit integer, p_now timestamptz) returns bigint
 language plpgsql set search_path = '' as $$
 declare
