@@ -15,7 +15,8 @@ import type { Store } from "../kv/store.ts";
 import { changedFields, mergePatch } from "../policies/merge-patch.ts";
 import { monthlyRevenue } from "../policies/money.ts";
 import { addInterval, periodOf } from "../policies/periods.ts";
-import { limitMutations, loadPlan, planCheck } from "./plan-change.ts";
+import { ended, resumed } from "../policies/subscription-status.ts";
+import { findPlan, limitMutations, loadPlan, planCheck } from "./plan-change.ts";
 import type { StoredPlan } from "./plan-change.ts";
 import type { Change, Decision, UnitOfWork } from "./unit-of-work.ts";
 
@@ -63,33 +64,31 @@ export class SubscriptionService {
 
   /** At period end (default) the status stays until then; `false` cancels at once. */
   async cancel(tenantId: string, cancelAtPeriodEnd = true, options: ChangeOptions = {}): Promise<StoredSubscription> {
-    return await this.#step(tenantId, options, "subscription.cancelled", (before, now) =>
-      before.status === "cancelled" ? before
-        : cancelAtPeriodEnd ? { ...before, cancelAtPeriodEnd: true }
-        : { ...before, status: "cancelled", cancelAtPeriodEnd: false, cancelledAt: now });
+    return await this.#step(
+      tenantId,
+      options,
+      "subscription.cancelled",
+      (before, now) => cancelAtPeriodEnd && before.status !== "cancelled" ? { ...before, cancelAtPeriodEnd: true } : ended(before, now),
+    );
   }
 
   /** Takes a cancellation back; a subscription that has ended starts a new period now. */
   async reactivate(tenantId: string, options: ChangeOptions = {}): Promise<StoredSubscription> {
-    return await this.#step(tenantId, options, "subscription.reactivated", (before, now, plan) => {
-      const { cancelledAt: _, ...rest } = before;
-      const ended = before.status === "cancelled" && before.currentPeriodEnd <= now;
-      return {
-        ...rest, cancelAtPeriodEnd: false, status: before.status === "cancelled" ? "active" : before.status,
-        ...(ended ? { currentPeriodStart: now, currentPeriodEnd: addInterval(now, plan.interval) } : {}),
-      };
-    });
+    return await this.#step(tenantId, options, "subscription.reactivated", (before, now, plan) => resumed(before, now, plan.interval));
   }
 
   async #step(
-    tenantId: string, options: ChangeOptions, action: string,
+    tenantId: string,
+    options: ChangeOptions,
+    action: string,
     step: (before: StoredSubscription, now: string, plan: StoredPlan) => Subscription,
   ): Promise<StoredSubscription> {
     const { record } = await this.unitOfWork.transact<SubscriptionPut>(async () => {
       const [owner, before] = await Promise.all([this.#tenants.get(tenantId), this.get(tenantId)]);
       if (!owner || !before) throw errors.notFound("subscription", tenantId);
       assertMatch(before.version, options);
-      const plan = await loadPlan(this.store, before.planId, "/planId");
+      // A deactivated plan takes nobody new; whoever has it can leave it and come back.
+      const plan = await findPlan(this.store, before.planId, "/planId");
       return this.#decide(owner, before, step(before, this.unitOfWork.now(), plan), null, action);
     });
     return record;
@@ -98,28 +97,49 @@ export class SubscriptionService {
   #fresh(tenantId: string, plan: StoredPlan): Subscription {
     const now = this.unitOfWork.now();
     return {
-      id: newId("sub", this.unitOfWork.context.clock.now()), tenantId, planId: plan.id, status: "active", currentPeriodStart: now,
-      currentPeriodEnd: addInterval(now, plan.interval), cancelAtPeriodEnd: false, createdAt: now,
+      id: newId("sub", this.unitOfWork.context.clock.now()),
+      tenantId,
+      planId: plan.id,
+      status: "active",
+      currentPeriodStart: now,
+      currentPeriodEnd: addInterval(now, plan.interval),
+      cancelAtPeriodEnd: false,
+      createdAt: now,
     };
   }
 
   #decide(
-    owner: Stored<typeof tenantEntity>, before: StoredSubscription | null, decided: Subscription, newPlan: StoredPlan | null, action: string,
+    owner: Stored<typeof tenantEntity>,
+    before: StoredSubscription | null,
+    decided: Subscription,
+    newPlan: StoredPlan | null,
+    action: string,
   ): Decision<SubscriptionPut> {
     const now = this.unitOfWork.now();
     const changed = changedFields(before ?? {}, decided);
-    if (before && !newPlan && Object.keys({ ...changed.before, ...changed.after }).length === 0) return { done: { record: before, created: false } };
+    if (before && !newPlan && Object.keys({ ...changed.before, ...changed.after }).length === 0) {
+      return { done: { record: before, created: false } };
+    }
     const after = { ...decided, updatedAt: now };
     const change: Change = { entity: subscriptionEntity, before, after };
     const moved = newPlan && owner.plan !== newPlan.id
-      ? [{ entity: tenantEntity, before: owner, after: { ...owner, plan: newPlan.id, mrr: monthlyRevenue(newPlan), mrrSource: "plan" as const, updatedAt: now } }]
+      ? [{
+        entity: tenantEntity,
+        before: owner,
+        after: { ...owner, plan: newPlan.id, mrr: monthlyRevenue(newPlan), mrrSource: "plan" as const, updatedAt: now },
+      }]
       : [];
     const key = keyOf(subscriptionEntity, { tenantId: owner.id });
     return {
       commit: {
         changes: [change, ...moved],
-        checks: [...(newPlan ? [planCheck(newPlan)] : []), ...(moved.length > 0 ? [] : [{ key: keyOf(tenantEntity, owner), version: owner.version }])],
-        mutations: moved.length > 0 && newPlan ? limitMutations(owner.id, newPlan.limits, periodOf(this.unitOfWork.context.clock.now()), now) : [],
+        checks: [
+          ...(newPlan ? [planCheck(newPlan)] : []),
+          ...(moved.length > 0 ? [] : [{ key: keyOf(tenantEntity, owner), version: owner.version }]),
+        ],
+        mutations: moved.length > 0 && newPlan
+          ? limitMutations(owner.id, newPlan.limits, periodOf(this.unitOfWork.context.clock.now()), now)
+          : [],
         audit: [{ action, resource: "subscription", resourceId: after.id, tenantId: owner.id, of: change, ...movedPlan(owner, newPlan) }],
         events: [{ type: action, subject: after.id, tenantId: owner.id, data: { subscription: withoutVersion(after) } }],
         answer: ({ versions }) => ({ record: { ...after, version: versions[key] ?? "" }, created: before === null }),

@@ -4,6 +4,7 @@ import { subscription as subscriptionEntity } from "../entities/subscription.ts"
 import { tenant as tenantEntity } from "../entities/tenant.ts";
 import type { Tenant, TenantStatus } from "../entities/tenant.ts";
 import type { tenantUpdate } from "../entities/tenant-input.ts";
+import { diff } from "../derive/redaction.ts";
 import type { JsonObject } from "../kernel/json.ts";
 import { Collection } from "../kv/collection.ts";
 import type { Stored } from "../kv/collection.ts";
@@ -12,8 +13,9 @@ import type { Mutation, Store } from "../kv/store.ts";
 import { changedFields, mergePatch } from "../policies/merge-patch.ts";
 import { monthlyRevenue } from "../policies/money.ts";
 import { periodOf } from "../policies/periods.ts";
+import { followed, resumed } from "../policies/subscription-status.ts";
 import { nextStatus } from "../policies/tenant-status.ts";
-import { limitMutations, loadPlan, planCheck } from "./plan-change.ts";
+import { findPlan, limitMutations, loadPlan, planCheck } from "./plan-change.ts";
 import { missingReason, refuseClaim } from "./tenant-setup.ts";
 import type { Change, Decision, UnitOfWork } from "./unit-of-work.ts";
 
@@ -30,7 +32,12 @@ export interface TenantMove {
 }
 
 /** Decides a change of a tenant: its new record, and all that moves with it in the same commit. */
-export async function decideChange(store: Store, unitOfWork: UnitOfWork, before: StoredTenant, move: TenantMove): Promise<Decision<StoredTenant>> {
+export async function decideChange(
+  store: Store,
+  unitOfWork: UnitOfWork,
+  before: StoredTenant,
+  move: TenantMove,
+): Promise<Decision<StoredTenant>> {
   const now = unitOfWork.now();
   // The status moves by its machine below, and a reason stands only beside a suspension.
   const { suspensionReason: _, ...patch } = move.patch ?? {};
@@ -39,32 +46,64 @@ export async function decideChange(store: Store, unitOfWork: UnitOfWork, before:
   const planChange = patched.plan === before.plan ? null : await loadPlan(store, patched.plan, "/plan");
   const revenue: Partial<Tenant> = move.patch?.mrr !== undefined
     ? { mrr: move.patch.mrr, mrrSource: "explicit" }
-    : planChange ? { mrr: monthlyRevenue(planChange), mrrSource: "plan" } : {};
+    : planChange
+    ? { mrr: monthlyRevenue(planChange), mrrSource: "plan" }
+    : {};
   const after: Tenant = { ...moved, ...revenue };
   const changed = changedFields(before, after);
   if (Object.keys({ ...changed.before, ...changed.after }).length === 0) return { done: before };
 
   const record = { ...after, updatedAt: now };
   const change: Change = { entity: tenantEntity, before, after: record };
-  const subscription = planChange && await new Collection(subscriptionEntity, store).get(before.id);
+  const subscription = await subscriptionChange(store, before, record, now);
   const key = keyOf(tenantEntity, { id: before.id });
   return {
     commit: {
       changes: [
-        change, ...claimChanges(before, record, now),
-        ...(subscription && planChange ? [{ entity: subscriptionEntity, before: subscription, after: { ...subscription, planId: planChange.id, updatedAt: now } }] : []),
+        change,
+        ...claimChanges(before, record, now),
+        ...(subscription ? [subscription] : []),
       ],
       checks: planChange ? [planCheck(planChange)] : [],
       mutations: [
         ...releasedClaims(before, record),
         ...(planChange ? limitMutations(before.id, planChange.limits, periodOf(unitOfWork.context.clock.now()), now) : []),
       ],
-      audit: [{ action: move.action, resource: "tenant", resourceId: before.id, tenantId: before.id, of: change }],
+      audit: [{
+        action: move.action,
+        resource: "tenant",
+        resourceId: before.id,
+        tenantId: before.id,
+        of: change,
+        ...movedSubscription(subscription),
+      }],
       events: [{ type: move.action, subject: before.id, tenantId: before.id, data: { tenant: withoutVersion(record) } }],
       refuse: refuseClaim(record),
       answer: ({ versions }) => ({ ...record, version: versions[key] ?? before.version }),
     },
   };
+}
+
+/** The subscription goes where its tenant goes: to its plan, and with its status. Null where nothing of it moves. */
+async function subscriptionChange(store: Store, before: StoredTenant, after: Tenant, now: string): Promise<Change | null> {
+  if (after.plan === before.plan && after.status === before.status) return null;
+  const subscription = await new Collection(subscriptionEntity, store).get(before.id);
+  if (!subscription) return null;
+  const base = { ...subscription, ...(after.plan === before.plan ? {} : { planId: after.plan }) };
+  const moved = after.status === before.status
+    ? base
+    : before.status === "cancelled"
+    ? resumed(base, now, (await findPlan(store, base.planId, "/plan")).interval)
+    : followed(base, after.status, now);
+  return diff(subscriptionEntity, subscription, moved)
+    ? { entity: subscriptionEntity, before: subscription, after: { ...moved, updatedAt: now } }
+    : null;
+}
+
+/** The subscription's side of the change, in the one audit entry of the call. */
+function movedSubscription(change: Change | null): { data?: JsonObject } {
+  const changes = change && diff(change.entity, change.before, change.after);
+  return changes ? { data: { subscription: { ...changes } as JsonObject } } : {};
 }
 
 /** The state machine's step with the times it leaves; a state it already has changes nothing. */
@@ -76,7 +115,13 @@ function moveStatus(record: StoredTenant, move: TenantMove, now: string): Stored
     case "suspended": {
       const reason = (move.reason ?? move.patch?.suspensionReason)?.trim();
       if (!reason) throw missingReason();
-      return { ...record, status: to, suspendedAt: now, suspensionReason: reason, suspendedFrom: record.status === "trial" ? "trial" : "active" };
+      return {
+        ...record,
+        status: to,
+        suspendedAt: now,
+        suspensionReason: reason,
+        suspendedFrom: record.status === "trial" ? "trial" : "active",
+      };
     }
     case "cancelled":
       return { ...rest, status: to, cancelledAt: now } as StoredTenant;
@@ -96,9 +141,12 @@ function unsuspended(record: StoredTenant): TenantStatus {
 function claimChanges(before: StoredTenant, after: Tenant, createdAt: string): Change[] {
   const tenantId = before.id;
   return [
-    ...(after.subdomain === before.subdomain ? [] : [{ entity: subdomainClaim, before: null, after: { label: after.subdomain, tenantId, createdAt } }]),
+    ...(after.subdomain === before.subdomain
+      ? []
+      : [{ entity: subdomainClaim, before: null, after: { label: after.subdomain, tenantId, createdAt } }]),
     ...(after.customDomain === before.customDomain || after.customDomain === undefined
-      ? [] : [{ entity: domainClaim, before: null, after: { hostname: after.customDomain, tenantId, createdAt } }]),
+      ? []
+      : [{ entity: domainClaim, before: null, after: { hostname: after.customDomain, tenantId, createdAt } }]),
   ];
 }
 
@@ -106,7 +154,9 @@ function claimChanges(before: StoredTenant, after: Tenant, createdAt: string): C
 function releasedClaims(before: StoredTenant, after: Tenant): Mutation[] {
   return [
     ...(after.subdomain === before.subdomain ? [] : [keyOf(subdomainClaim, { label: before.subdomain })]),
-    ...(after.customDomain === before.customDomain || before.customDomain === undefined ? [] : [keyOf(domainClaim, { hostname: before.customDomain })]),
+    ...(after.customDomain === before.customDomain || before.customDomain === undefined
+      ? []
+      : [keyOf(domainClaim, { hostname: before.customDomain })]),
   ].map((key) => ({ op: "delete", key }));
 }
 

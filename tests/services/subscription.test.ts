@@ -105,6 +105,15 @@ describe("subscriptions", () => {
     expect(await codeOf(stage.SubscriptionService.cancel("tn_none"))).toBe("not_found");
   });
 
+  it("B07: a subscription to a plan deactivated since is cancelled and taken back like any other", async () => {
+    await stage.PlanService.create({ name: "Fading", price: 1, currency: "USD", interval: "monthly", limits: noLimits });
+    const { id } = await stage.tenant({ plan: "Fading" });
+    await stage.PlanService.update("Fading", { active: false });
+    expect(await stage.SubscriptionService.cancel(id)).toMatchObject({ cancelAtPeriodEnd: true });
+    expect(await stage.SubscriptionService.cancel(id, false)).toMatchObject({ status: "cancelled" });
+    expect(await stage.SubscriptionService.reactivate(id)).toMatchObject({ status: "active", planId: "Fading" });
+  });
+
   it("B07: a tenant's own owner changes its own subscription and no other", async () => {
     const [own, other] = [await stage.tenant(), await stage.tenant()];
     const { SubscriptionService } = stage.as(userOf(own.id));

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { TENANT_STATUSES } from "../../shared/entities/tenant.ts";
 import type { TenantStatus } from "../../shared/entities/tenant.ts";
 import { InnkeepError } from "../../shared/kernel/errors.ts";
+import type { StoredSubscription } from "../../shared/services/subscription-service.ts";
 import type { StoredTenant } from "../../shared/services/tenant-service.ts";
 import { codeOf } from "../support/store.ts";
 import { openStage } from "./stage.ts";
@@ -26,6 +27,12 @@ async function tenantThatIs(status: TenantStatus): Promise<StoredTenant> {
 function present(tenant: StoredTenant | null): StoredTenant {
   if (!tenant) throw new Error("the tenant is gone");
   return tenant;
+}
+
+async function subscriptionOf(id: string): Promise<StoredSubscription> {
+  const found = await stage.SubscriptionService.get(id);
+  if (!found) throw new Error("the subscription is gone");
+  return found;
 }
 
 describe("the state machine of a tenant", () => {
@@ -81,6 +88,80 @@ describe("the state machine of a tenant", () => {
     const back = present(await stage.TenantService.reactivate(id));
     expect(back.status).toBe("active");
     expect(back).not.toHaveProperty("cancelledAt");
+  });
+
+  it("T07: a trial that becomes active takes its subscription along, in one commit and one audit entry", async () => {
+    const { id } = await tenantThatIs("trial");
+    const before = await subscriptionOf(id);
+    expect(before.status).toBe("trialing");
+    const events = (await stage.dump("outbox")).length;
+    await stage.TenantService.update(id, { status: "active" });
+    const { version: _v, updatedAt: _u, status, ...rest } = await subscriptionOf(id);
+    expect(status).toBe("active");
+    expect(before).toMatchObject(rest);
+    expect((await stage.auditOf(id)).slice(1)).toMatchObject([{
+      action: "tenant.updated",
+      data: { subscription: { before: { status: "trialing" }, after: { status: "active" } } },
+    }]);
+    expect((await stage.dump("outbox")).length - events).toBe(1);
+  });
+
+  it("T07: a suspension and its lifting leave the subscription as it is", async () => {
+    for (const status of ["trial", "active"] as const) {
+      const { id } = await tenantThatIs(status);
+      const before = await subscriptionOf(id);
+      await stage.TenantService.suspend(id, "unpaid");
+      await stage.TenantService.unsuspend(id);
+      expect(await subscriptionOf(id)).toEqual(before);
+    }
+  });
+
+  it("T07: a cancelled tenant's subscription is cancelled with it and comes back with it, in its period while that lasts", async () => {
+    for (const status of ["trial", "active", "suspended"] as const) {
+      const { id } = await tenantThatIs(status);
+      await stage.SubscriptionService.cancel(id);
+      const { currentPeriodStart, currentPeriodEnd } = await subscriptionOf(id);
+      await stage.TenantService.cancel(id);
+      expect(await subscriptionOf(id)).toMatchObject({ status: "cancelled", cancelledAt: stage.clock.iso(), cancelAtPeriodEnd: false });
+      stage.clock.advance(60_000);
+      await stage.TenantService.reactivate(id);
+      const back = await subscriptionOf(id);
+      expect(back).toMatchObject({ status: "active", cancelAtPeriodEnd: false, currentPeriodStart, currentPeriodEnd });
+      expect(back).not.toHaveProperty("cancelledAt");
+      expect((await stage.auditOf(id)).slice(2)).toMatchObject([
+        { action: "tenant.cancelled", data: { subscription: { after: { status: "cancelled" } } } },
+        { action: "tenant.reactivated", data: { subscription: { before: { status: "cancelled" }, after: { status: "active" } } } },
+      ]);
+    }
+  });
+
+  it("T07: a tenant that comes back after its period is over begins a new one, on a plan deactivated meanwhile too", async () => {
+    const limits = { users: 1, properties: 1, rooms: 1, bookings: 1, api_calls: 1, storage: 1, customDomains: 1 };
+    await stage.PlanService.create({ name: "Yearly", price: 1, currency: "USD", interval: "yearly", limits });
+    const { id } = await stage.tenant({ plan: "Yearly" });
+    await stage.TenantService.cancel(id);
+    await stage.PlanService.update("Yearly", { active: false });
+    stage.clock.advance(400 * 86_400_000);
+    await stage.TenantService.reactivate(id);
+    const now = stage.clock.iso();
+    expect(await subscriptionOf(id)).toMatchObject({
+      status: "active",
+      currentPeriodStart: now,
+      currentPeriodEnd: `${Number(now.slice(0, 4)) + 1}${now.slice(4)}`,
+    });
+  });
+
+  it("T07: a tenant without a subscription moves all the same, and one cancelled by itself stays so", async () => {
+    const { id } = await tenantThatIs("trial");
+    await stage.store.del(`subscription:${id}`);
+    expect((await stage.TenantService.update(id, { status: "active" }))?.status).toBe("active");
+    const other = await tenantThatIs("trial");
+    await stage.SubscriptionService.cancel(other.id, false);
+    const cancelled = await subscriptionOf(other.id);
+    stage.clock.advance(1_000);
+    await stage.TenantService.update(other.id, { status: "active" });
+    await stage.TenantService.cancel(other.id);
+    expect(await subscriptionOf(other.id)).toEqual(cancelled);
   });
 
   it("T07: moves of a tenant that is not there answer null", async () => {
