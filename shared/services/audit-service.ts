@@ -1,11 +1,12 @@
 import canonicalize from "canonicalize";
 import { auditEntry } from "../entities/audit-entry.ts";
+import type { AuditEntry } from "../entities/audit-entry.ts";
 import { errors } from "../kernel/errors.ts";
 import type { JsonObject } from "../kernel/json.ts";
 import { sha256Hex } from "../kernel/sha256.ts";
 import { Collection } from "../kv/collection.ts";
 import type { Stored } from "../kv/collection.ts";
-import type { Condition, OwnerScope, Store } from "../kv/store.ts";
+import type { Condition, OwnerScope, Query, QueryPage, Store } from "../kv/store.ts";
 import { listPage } from "./paging.ts";
 import type { Page, Pagination } from "./paging.ts";
 import type { UnitOfWork } from "./unit-of-work.ts";
@@ -48,14 +49,18 @@ export class AuditService {
 
   /** Newest first. With a tenant, that tenant's chain in the order of `seq`; without, every scope a platform caller sees. */
   async list(tenantId?: string, pagination?: Pagination, filters: AuditFilters = {}): Promise<Page<StoredAuditEntry>> {
-    const owner: OwnerScope = tenantId ?? this.unitOfWork.context.tenantId ?? "any";
+    const owner: OwnerScope = this.#scope(tenantId) ?? "any";
     const field = owner === "any" ? "timestamp" : "seq";
     return await listPage(this.#entries, { where: conditions(filters), owner, pagination }, [{ field, direction: "desc" }]);
   }
 
   /** Everything that was done to one record, newest first, over all periods and scopes. */
   async getByResource(resource: string, resourceId: string, pagination?: Pagination): Promise<Page<StoredAuditEntry>> {
-    return await listPage(this.#entries, { where: conditions({ resource, resourceId }), owner: this.unitOfWork.context.tenantId ?? "any", pagination }, [
+    return await listPage(this.#entries, {
+      where: conditions({ resource, resourceId }),
+      owner: this.unitOfWork.context.tenantId ?? "any",
+      pagination,
+    }, [
       { field: "timestamp", direction: "desc" },
     ]);
   }
@@ -67,35 +72,63 @@ export class AuditService {
     );
   }
 
+  /**
+   * Every entry as it is stored, page by page: of a tenant (a bound caller's own) in the order of its chain,
+   * else of all scopes a platform caller sees, oldest first. `seq`, `prevHash` and `hash` stay, so a whole chain can be verified elsewhere.
+   */
+  async *export(tenantId?: string, filters: AuditFilters = {}): AsyncGenerator<AuditEntry, void, undefined> {
+    const owner = this.#scope(tenantId) ?? "any";
+    const field = owner === "any" ? "timestamp" : "seq";
+    for await (const { value } of this.#walk({ owner, where: conditions(filters), orderBy: [{ field, direction: "asc" }] })) {
+      yield value as AuditEntry;
+    }
+  }
+
   /** Walks one chain in the order of `seq` and names the first link that does not hold. */
   async verify(tenantId?: string): Promise<ChainReport> {
-    const owner = tenantId ?? this.unitOfWork.context.tenantId;
     let checked = 0;
     let prevHash = NO_HASH;
-    let cursor: string | null = null;
-    do {
-      const page = await this.#chainPage(owner, cursor);
-      for (const entry of page.entries) {
-        const reason = await brokenBecause(entry, checked + 1, prevHash);
-        if (reason !== null) return { ok: false, checked, firstBroken: { id: entry.key, seq: seqOf(entry.value) ?? checked + 1, reason } };
-        prevHash = String(entry.value["hash"]);
-        checked++;
-      }
-      cursor = page.cursor;
-    } while (cursor !== null);
+    for await (const entry of this.#walk({ owner: this.#scope(tenantId), orderBy: [{ field: "seq", direction: "asc" }] })) {
+      const reason = await brokenBecause(entry, checked + 1, prevHash);
+      if (reason !== null) return { ok: false, checked, firstBroken: { id: entry.key, seq: seqOf(entry.value) ?? checked + 1, reason } };
+      prevHash = String(entry.value["hash"]);
+      checked++;
+    }
     return { ok: true, checked };
   }
 
-  /** Entries as stored: what is checked is what is there, not what a schema makes of it. */
-  async #chainPage(owner: string | null, cursor: string | null): Promise<{ entries: { key: string; value: JsonObject }[]; cursor: string | null }> {
-    const page = await this.store.query({
-      entity: auditEntry, owner, orderBy: [{ field: "seq", direction: "asc" }], limit: PAGE_ENTRIES, ...(cursor === null ? {} : { cursor }),
-    });
-    return { entries: page.entries.map(({ key, value }) => ({ key, value: value as JsonObject })), cursor: page.cursor };
+  /** The tenant asked for, by short id or full key, else the caller's own; null for a platform caller without one. */
+  #scope(tenantId: string | undefined): string | null {
+    const own = this.unitOfWork.context.tenantId;
+    const asked = tenantId?.replace(/^tenant:/, "") ?? own;
+    // Its store would answer with its own entries, under another's name.
+    if (own !== null && asked !== own) throw errors.notFound("tenant", asked ?? "");
+    return asked;
+  }
+
+  /** Entries as stored, one page in memory: what is checked or handed out is what is there, not what a schema makes of it. */
+  async *#walk(
+    query: Pick<Query, "owner" | "where" | "orderBy">,
+  ): AsyncGenerator<{ readonly key: string; readonly value: JsonObject }, void, undefined> {
+    let cursor: string | null = null;
+    do {
+      const page: QueryPage = await this.store.query({
+        ...query,
+        entity: auditEntry,
+        limit: PAGE_ENTRIES,
+        ...(cursor === null ? {} : { cursor }),
+      });
+      for (const { key, value } of page.entries) yield { key, value: value as JsonObject };
+      cursor = page.cursor;
+    } while (cursor !== null);
   }
 }
 
-async function brokenBecause(entry: { readonly key: string; readonly value: JsonObject }, seq: number, prevHash: string): Promise<string | null> {
+async function brokenBecause(
+  entry: { readonly key: string; readonly value: JsonObject },
+  seq: number,
+  prevHash: string,
+): Promise<string | null> {
   const { seq: ownSeq, prevHash: ownPrev, hash, ...content } = entry.value;
   if (ownSeq !== seq) return `seq is ${JSON.stringify(ownSeq ?? null)}, ${seq} was expected: an entry is missing, inserted or moved`;
   if (ownPrev !== prevHash) return "prevHash is not the hash of the entry before";
@@ -122,4 +155,3 @@ function actionCondition(action: string | undefined): Condition[] {
   if (!/^[a-z0-9._-]+\*$/.test(action)) throw errors.parameter("action", "takes one * at its end, e.g. tenant.*");
   return [{ field: "action", prefix: action.slice(0, -1) }];
 }
-

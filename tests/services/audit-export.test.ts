@@ -1,0 +1,96 @@
+import { createHash } from "node:crypto";
+import canonicalize from "canonicalize";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { AuditEntry } from "../../shared/entities/audit-entry.ts";
+import type { Store } from "../../shared/kv/store.ts";
+import { codeOf } from "../support/store.ts";
+import { openStage, userOf } from "./stage.ts";
+
+let stage: Awaited<ReturnType<typeof openStage>>;
+beforeAll(async () => void (stage = await openStage()));
+afterAll(() => stage.close());
+
+async function all(entries: AsyncIterable<AuditEntry>): Promise<AuditEntry[]> {
+  const found: AuditEntry[] = [];
+  for await (const entry of entries) found.push(entry);
+  return found;
+}
+
+const sha256 = (text: string) => createHash("sha256").update(text, "utf8").digest("hex");
+
+/** A chain checked from its exported lines alone, as somebody without the program would. */
+function holds(entries: readonly AuditEntry[]): boolean {
+  let prev = "0".repeat(64);
+  return entries.every(({ seq, prevHash, hash, ...content }, i) => {
+    const expected = sha256(`${prev}:${i + 1}:${sha256(canonicalize(content) ?? "")}`);
+    const ok = seq === i + 1 && prevHash === prev && hash === expected;
+    prev = hash;
+    return ok;
+  });
+}
+
+describe("the export of the audit log", () => {
+  it("A10: of a tenant is its whole chain over several pages, in order, and verifies from the exported lines alone", async () => {
+    const { id } = await stage.tenant();
+    const neighbour = await stage.tenant({ id: `${id}0` });
+    for (let i = 0; i < 26; i++) {
+      await Promise.all(
+        Array.from({ length: 20 }, (_, n) => stage.AuditService.log("room.opened", "room", `room-${i * 20 + n}`, { tenantId: id })),
+      );
+    }
+    const entries = await all(stage.AuditService.export(id));
+    expect(entries).toEqual(await stage.auditOf(id));
+    expect(entries).toHaveLength(521);
+    expect(holds(JSON.parse(JSON.stringify(entries)) as AuditEntry[])).toBe(true);
+    expect(await all(stage.AuditService.export(`tenant:${id}`))).toEqual(entries);
+    expect(await all(stage.as(userOf(id)).AuditService.export())).toEqual(entries);
+    expect(await codeOf(all(stage.as(userOf(id)).AuditService.export(neighbour.id)))).toBe("not_found");
+  });
+
+  it("A10: takes the filters of the list", async () => {
+    const { id } = await stage.tenant();
+    await stage.TenantService.suspend(id, "unpaid");
+    stage.clock.advance(1_000);
+    const from = stage.clock.iso();
+    await stage.TenantService.unsuspend(id);
+    const actions = async (filters: Parameters<typeof stage.AuditService.export>[1]) =>
+      (await all(stage.AuditService.export(id, filters))).map(({ action }) => action);
+    expect(await actions({ action: "tenant.*", to: from })).toEqual(["tenant.created", "tenant.suspended"]);
+    expect(await actions({ from })).toEqual(["tenant.unsuspended"]);
+    expect(await actions({ userId: "nobody" })).toEqual([]);
+  });
+
+  it("A10: without a tenant holds every scope in the order of time for the platform", async () => {
+    const { id } = await stage.tenant();
+    stage.clock.advance(1_000);
+    await stage.AuditService.log("platform.ticked", "platform", "clock");
+    stage.clock.advance(1_000);
+    await stage.TenantService.update(id, { name: "Later" });
+    const entries = await all(stage.AuditService.export());
+    expect(entries.slice(-2).map(({ action }) => action)).toEqual(["platform.ticked", "tenant.updated"]);
+    const times = entries.map(({ timestamp }) => timestamp);
+    expect(times).toEqual([...times].sort());
+    expect(new Set(entries.map((entry) => entry.id))).toEqual(new Set((await stage.dump("audit")).map(({ key }) => key)));
+  });
+
+  it("A10: holds one page at a time: the next is read when the last entry of this one was taken", async () => {
+    const { id } = await stage.tenant();
+    for (let i = 0; i < 25; i++) {
+      await Promise.all(Array.from({ length: 20 }, () => stage.AuditService.log("room.opened", "room", "r", { tenantId: id })));
+    }
+    let pages = 0;
+    const store = new Proxy(stage.store, {
+      get: (real, name: keyof Store) => {
+        if (name === "query") pages++;
+        return typeof real[name] === "function" ? real[name].bind(real) : real[name];
+      },
+    });
+    const entries = stage.over(store).AuditService.export(id);
+    expect(pages).toBe(0);
+    for (let seq = 1; seq <= 500; seq++) expect((await entries.next()).value).toMatchObject({ seq });
+    expect(pages).toBe(1);
+    expect((await entries.next()).value).toMatchObject({ seq: 501 });
+    expect(pages).toBe(2);
+    expect(await entries.next()).toEqual({ done: true, value: undefined });
+  });
+});
