@@ -10,8 +10,8 @@ const TIMESTAMP = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$/;
 const TIMESTAMPS = /(?<=^|:)\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z(?=:|$)/g;
 const SPLIT = /\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z(?=:|$)|[^:]*/y;
 
-/** Segments that can never be a tenant id: they name the platform's own scopes. */
-export const RESERVED_TENANT_IDS: ReadonlySet<string> = new Set(["global", "platform", "settings"]);
+/** Segments that can never be a tenant id: they name the platform's own scopes, or what stands at `/v1/tenants/…`. */
+export const RESERVED_TENANT_IDS: ReadonlySet<string> = new Set(["global", "platform", "settings", "stats", "resolve"]);
 
 export function isSegment(text: string): boolean {
   return SEGMENT.test(text);

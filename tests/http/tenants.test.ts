@@ -58,6 +58,19 @@ test("T01: a full key is taken wherever an id is", async () => {
   }
 });
 
+test("K23: no tenant can have an id that a path of the API shadows", async () => {
+  const shadowing = api.routes.map(({ path }) => /^\/v1\/tenants\/([^:/]+)/.exec(path)?.[1]).filter((word) => word !== undefined);
+  expect(shadowing).toContain("stats");
+  for (const id of shadowing) {
+    const answer = await api.send("POST", "/v1/tenants", {
+      token: api.admin("admin"),
+      json: { id, name: "Hotel Shadow", subdomain: "shadow", plan: "Pro", owner: "s@shadow.example", ownerName: "S" },
+    });
+    expectProblem(answer, 422, "validation_failed");
+    expect(answer.body.errors).toMatchObject([{ path: "/id" }]);
+  }
+});
+
 test("U01: a metric that does not exist answers 404, a bad period 400 or 422", async () => {
   const { id } = await api.tenant();
   const token = api.admin("admin");

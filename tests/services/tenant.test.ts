@@ -66,7 +66,7 @@ describe("creating a tenant", () => {
     const created = await stage.tenant({ id: "legacy-17" });
     expect(created.id).toBe("legacy-17");
     expect(await codeOf(stage.tenant({ id: "legacy-17" }))).toBe("already_exists");
-    for (const id of ["global", "platform", "settings", "tn_1:evil", "tn%", ""]) {
+    for (const id of ["global", "platform", "settings", "stats", "resolve", "tn_1:evil", "tn%", ""]) {
       expect(await codeOf(stage.tenant({ id })), id).toBe("validation_failed");
     }
   });
