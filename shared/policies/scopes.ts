@@ -104,22 +104,38 @@ export function covers(own: Scopes, asked: Scopes): boolean {
   return true;
 }
 
+/** Records of a tenant's own that it may change in part. */
+export type OwnRecord = "tenant" | "subscription" | "usage";
+
 /** Who may change which member of a record of the tenant's own; what is not named, `admin` and `owner` may. */
-const TENANT_FIELDS: Readonly<Record<"tenant" | "subscription", Readonly<Record<string, "owner" | "platform">>>> = {
+const TENANT_FIELDS: Readonly<Record<OwnRecord, Readonly<Record<string, "owner" | "platform">>>> = {
   tenant: {
-    status: "platform", plan: "platform", mrr: "platform", usagePercent: "platform", trialEndsAt: "platform", suspensionReason: "platform",
-    owner: "owner", ownerName: "owner", ownerUserId: "owner",
+    status: "platform",
+    plan: "platform",
+    mrr: "platform",
+    usagePercent: "platform",
+    trialEndsAt: "platform",
+    suspensionReason: "platform",
+    owner: "owner",
+    ownerName: "owner",
+    ownerUserId: "owner",
   },
   subscription: {
-    status: "platform", currentPeriodStart: "platform", currentPeriodEnd: "platform", lastPaymentStatus: "platform", cancelledAt: "platform",
+    status: "platform",
+    currentPeriodStart: "platform",
+    currentPeriodEnd: "platform",
+    lastPaymentStatus: "platform",
+    cancelledAt: "platform",
   },
+  // A tenant reports what it uses; how much it may use is its plan's to say.
+  usage: { limit: "platform" },
 };
 
 /**
  * The members of a change that this tenant role may not touch. `metadata.legalHold` is the platform's:
  * a tenant cannot lift the hold it is under.
  */
-export function forbiddenFields(kind: "tenant" | "subscription", role: TenantRole, change: Readonly<Record<string, unknown>>): string[] {
+export function forbiddenFields(kind: OwnRecord, role: TenantRole, change: Readonly<Record<string, unknown>>): string[] {
   const forbidden = Object.keys(change).filter((field) => {
     const holder = TENANT_FIELDS[kind][field];
     return holder === "platform" || (holder === "owner" && role !== "owner");
@@ -127,6 +143,8 @@ export function forbiddenFields(kind: "tenant" | "subscription", role: TenantRol
   const metadata = change["metadata"];
   // Null would drop the whole object, and the hold with it.
   if (kind === "tenant" && metadata === null) forbidden.push("/metadata");
-  if (kind === "tenant" && typeof metadata === "object" && metadata !== null && "legalHold" in metadata) forbidden.push("/metadata/legalHold");
+  if (kind === "tenant" && typeof metadata === "object" && metadata !== null && "legalHold" in metadata) {
+    forbidden.push("/metadata/legalHold");
+  }
   return forbidden;
 }

@@ -90,6 +90,13 @@ describe("scopes", () => {
     ]);
   });
 
+  test("R11: a tenant says what it uses, and not even its owner how much it may use", () => {
+    for (const role of TENANT_ROLES) {
+      expect(forbiddenFields("usage", role, { value: 1, period: "2026-01" })).toEqual([]);
+      for (const limit of [1, null]) expect(forbiddenFields("usage", role, { value: 1, limit })).toEqual(["/limit"]);
+    }
+  });
+
   test("R11: nobody edits their own role or permissions, and nobody gives or takes what is beyond them", () => {
     const standing = (userId: string, role: "super_admin" | "admin" | "support", permissions: string[] = []) => ({
       userId,

@@ -5,7 +5,7 @@ import { keyOf } from "../../../shared/kv/define.ts";
 import { isSegment } from "../../../shared/kv/key.ts";
 import type { Store } from "../../../shared/kv/store.ts";
 import { domainProblem, normalizeHost, subdomainProblem } from "../../../shared/policies/hostnames.ts";
-import { forbiddenFields } from "../../../shared/policies/scopes.ts";
+import { forbiddenFields, type OwnRecord } from "../../../shared/policies/scopes.ts";
 import type { Route } from "../define-route.ts";
 import type { Caller } from "./authenticate.ts";
 
@@ -71,14 +71,9 @@ export function authorize(caller: Caller, route: Route): void {
 }
 
 /** Refuses a tenant's own user what in its records is the platform's, or its owner's, to change. */
-export function assertOwnFields(
-  caller: Caller,
-  kind: "tenant" | "subscription" | "usage",
-  change: Readonly<Record<string, unknown>>,
-): void {
+export function assertOwnFields(caller: Caller, kind: OwnRecord, change: Readonly<Record<string, unknown>>): void {
   if (caller.kind !== "user") return;
-  // A tenant reports what it uses; how much it may use is its plan's to say.
-  const forbidden = kind !== "usage" ? forbiddenFields(kind, caller.role, change) : change["limit"] === undefined ? [] : ["/limit"];
+  const forbidden = forbiddenFields(kind, caller.role, change);
   if (forbidden.length === 0) return;
   const fields = forbidden.map((path) => ({ path, message: "is not yours to change", code: "forbidden" }));
   throw new InnkeepError("forbidden", `not yours to change: ${forbidden.join(", ")}`, fields);
