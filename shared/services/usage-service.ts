@@ -6,13 +6,15 @@ import type { Metric, UsageRecord } from "../entities/usage-record.ts";
 import { period as periodSchema } from "../entities/values.ts";
 import { errors } from "../kernel/errors.ts";
 import type { JsonObject } from "../kernel/json.ts";
+import { assertMatch } from "../kernel/version.ts";
+import type { ChangeOptions } from "../kernel/version.ts";
 import { Collection, parseInput } from "../kv/collection.ts";
 import { keyOf } from "../kv/define.ts";
-import type { Addition, Mutation, Store } from "../kv/store.ts";
+import type { Addition, Check, Mutation, Store } from "../kv/store.ts";
 import { dayOf, periodEnd, periodOf } from "../policies/periods.ts";
 import { checkAmount, isOverLimit, limitOf, usagePercentage } from "../policies/usage.ts";
 import { emptyUsage } from "./plan-change.ts";
-import type { UnitOfWork } from "./unit-of-work.ts";
+import type { Idempotency, UnitOfWork } from "./unit-of-work.ts";
 
 /** A usage record as callers see it: with its percentage, and when the next period begins. */
 export type Usage = UsageRecord & {
@@ -68,23 +70,45 @@ export class UsageService {
   }
 
   /** Sets an absolute value: a gauge such as rooms or storage. `limit` is kept when left out. */
-  async record(tenantId: string, metric: Metric, value: number, limit?: number | null, period?: string): Promise<Usage> {
+  async record(
+    tenantId: string,
+    metric: Metric,
+    value: number,
+    limit?: number | null,
+    period?: string,
+    options: ChangeOptions = {},
+  ): Promise<Usage> {
     assertInput(valueSchema, value, "value");
-    return await this.#count(this.#address(tenantId, metric, period), (day) => [
-      { path: ["current"], to: value }, { path: ["daily", day], to: value },
-    ], limit);
+    const at = this.#address(tenantId, metric, period);
+    const set = (day: string): Addition[] => [{ path: ["current"], to: value }, { path: ["daily", day], to: value }];
+    return await (options.ifMatch === undefined ? this.#count(at, set, limit) : this.#countInCommit(at, set, limit, options));
   }
 
   /** Adds atomically; with an idempotency key a call counts once, however often it is sent. */
   async increment(
-    tenantId: string, metric: Metric, amount = 1, limit?: number | null, period?: string, options: { readonly idempotencyKey?: string } = {},
+    tenantId: string,
+    metric: Metric,
+    amount = 1,
+    limit?: number | null,
+    period?: string,
+    options: ChangeOptions & { readonly idempotencyKey?: string } = {},
   ): Promise<Usage> {
     assertInput(amountSchema, amount, "amount");
+    const { ifMatch, idempotencyKey } = options;
     const at = this.#address(tenantId, metric, period);
     const add = (day: string): Addition[] => [{ path: ["current"], by: amount }, { path: ["daily", day], by: amount }];
-    return options.idempotencyKey === undefined
-      ? await this.#count(at, add, limit)
-      : await this.#countOnce(at, add, limit, options.idempotencyKey, amount);
+    if (ifMatch === undefined && idempotencyKey === undefined) return await this.#count(at, add, limit);
+    return await this.#countInCommit(
+      at,
+      add,
+      limit,
+      options,
+      idempotencyKey === undefined ? undefined : {
+        operation: "usage.increment",
+        key: idempotencyKey,
+        request: { key: at.key, amount, limit: limit ?? null },
+      },
+    );
   }
 
   async isOverLimit(tenantId: string, metric: Metric, period?: string): Promise<boolean> {
@@ -111,17 +135,45 @@ export class UsageService {
     return viewOf(usageRecord.schema.parse(counted.value), counted.version);
   }
 
-  async #countOnce(at: Address, add: (day: string) => Addition[], limit: number | null | undefined, key: string, amount: number): Promise<Usage> {
+  /** As a commit, which can rest on the record's version and remember that the call was made. */
+  async #countInCommit(
+    at: Address,
+    add: (day: string) => Addition[],
+    limit: number | null | undefined,
+    options: ChangeOptions,
+    idempotency?: Idempotency,
+  ): Promise<Usage> {
     assertInput(limitSchema, limit, "limit");
     const merge = { updatedAt: this.unitOfWork.now(), ...(limit === undefined ? {} : { limit }) };
-    const mutation: Mutation = { op: "increment", key: at.key, add: add(this.#day(at.period)), merge, initial: { value: await this.#first(at) } };
-    await this.unitOfWork.transact<{ readonly counted: boolean }>(
-      () => Promise.resolve({ commit: { mutations: [mutation], audit: "none", answer: () => ({ counted: true }) } }),
-      { operation: "usage.increment", key, request: { key: at.key, amount, limit: limit ?? null } },
-    );
+    const mutation: Mutation = {
+      op: "increment",
+      key: at.key,
+      add: add(this.#day(at.period)),
+      merge,
+      initial: { value: await this.#first(at) },
+    };
+    const counted = await this.unitOfWork.transact<{ readonly value: JsonObject | null; readonly version: string | null }>(async () => ({
+      commit: {
+        checks: await this.#matching(at, options),
+        mutations: [mutation],
+        audit: "none",
+        answer: ({ values, versions }) => ({ value: values[at.key] ?? null, version: versions[at.key] ?? null }),
+      },
+    }), idempotency);
+    if (counted.value && counted.version !== null) return viewOf(usageRecord.schema.parse(counted.value), counted.version);
+    // A call seen before: it counted then, and is answered with what is there now.
     const usage = await this.get(at.tenantId, at.metric, at.period);
     if (!usage) throw errors.notFound("tenant", at.tenantId);
     return usage;
+  }
+
+  /** The version a caller's `If-Match` allows, for the commit to check again. */
+  async #matching(at: Address, options: ChangeOptions): Promise<Check[]> {
+    if (options.ifMatch === undefined) return [];
+    const record = await this.#usage.get(at.key);
+    if (!record) throw errors.preconditionFailed(null);
+    assertMatch(record.version, options);
+    return [{ key: at.key, version: record.version }];
   }
 
   #address(tenantId: string, metric: Metric, period = periodOf(this.unitOfWork.context.clock.now())): Address {

@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { METRICS } from "../../shared/entities/usage-record.ts";
+import type { IfMatch } from "../../shared/kernel/version.ts";
+import type { Store } from "../../shared/kv/store.ts";
 import { codeOf } from "../support/store.ts";
 import { openStage, userOf } from "./stage.ts";
 
@@ -212,5 +214,43 @@ describe("an increment with an idempotency key", () => {
     await stage.UsageService.increment(id, "rooms", 1, undefined, undefined, { idempotencyKey: "mine" });
     expect((await stage.UsageService.get(id, "rooms"))?.current).toBe(2);
     expect((await stage.dump("idem")).some(({ owner }) => owner === id)).toBe(true);
+  });
+});
+
+describe("a count that rests on a version", () => {
+  it("H05: of 8 at once on the same version exactly one counts and the others are told, gauge and counter alike", async () => {
+    const { id } = await stage.tenant();
+    const stores = await stage.racers(8);
+    const ways = [
+      (store: Store, ifMatch: string[]) => stage.over(store).UsageService.increment(id, "rooms", 5, undefined, undefined, { ifMatch }),
+      (store: Store, ifMatch: string[]) => stage.over(store).UsageService.record(id, "rooms", 5, 9, undefined, { ifMatch }),
+    ];
+    for (const count of ways) {
+      const { version } = await stage.UsageService.record(id, "rooms", 0);
+      const codes = await Promise.all(stores.map((store) => codeOf(count(store, [version ?? ""]))));
+      expect(codes.filter((code) => code.startsWith("no error")), codes.join()).toHaveLength(1);
+      expect(new Set(codes.filter((code) => !code.startsWith("no error")))).toEqual(new Set(["precondition_failed"]));
+      expect((await stage.UsageService.get(id, "rooms"))?.current).toBe(5);
+    }
+  });
+
+  it("H05: answers the record and version of this very count, and counts nothing where there is no record yet", async () => {
+    const { id } = await stage.tenant();
+    const counted = await stage.UsageService.increment(id, "rooms", 2, undefined, undefined, { ifMatch: "*" });
+    expect(counted).toMatchObject({ current: 2 });
+    expect(counted).toEqual(await stage.UsageService.get(id, "rooms"));
+    const inPast = (ifMatch: IfMatch) => stage.UsageService.record(id, "rooms", 1, undefined, "2025-07", { ifMatch });
+    expect([await codeOf(inPast("*")), await codeOf(inPast(["1"]))]).toEqual(["precondition_failed", "precondition_failed"]);
+    expect(await stage.store.get(`usage:${id}:rooms:2025-07`)).toBeNull();
+    expect(await codeOf(stage.UsageService.record("tn_none", "rooms", 1, undefined, undefined, { ifMatch: "*" }))).toBe("not_found");
+  });
+
+  it("H05: a call with an idempotency key too is answered again after its own count moved the version", async () => {
+    const { id } = await stage.tenant();
+    const { version } = await stage.UsageService.record(id, "rooms", 1);
+    const send = () =>
+      stage.UsageService.increment(id, "rooms", 1, undefined, undefined, { ifMatch: [version ?? ""], idempotencyKey: "once" });
+    expect((await send()).current).toBe(2);
+    expect((await send()).current).toBe(2);
   });
 });

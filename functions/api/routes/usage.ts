@@ -1,9 +1,7 @@
 import { z } from "zod";
 import { type Metric, METRICS } from "../../../shared/entities/usage-record.ts";
 import { period } from "../../../shared/entities/values.ts";
-import type { Services } from "../../../shared/container.ts";
 import { errors } from "../../../shared/kernel/errors.ts";
-import { assertMatch, type IfMatch } from "../../../shared/kernel/version.ts";
 import { isUsageMetric } from "../../../shared/policies/usage.ts";
 import { defineRoute, type Route } from "../define-route.ts";
 import { decimal } from "../list-query.ts";
@@ -62,8 +60,9 @@ export const usageRoutes: Route[] = [
     responses: one,
     handler: async ({ params, body, services, caller, ifMatch }) => {
       assertOwnFields(caller, "usage", body);
-      await assertVersion(services, params, body.period, ifMatch);
-      return counter(await services.UsageService.record(params.tenantId, metricOf(params.metric), body.value, body.limit, body.period));
+      return counter(
+        await services.UsageService.record(params.tenantId, metricOf(params.metric), body.value, body.limit, body.period, { ifMatch }),
+      );
     },
   }),
   defineRoute({
@@ -77,8 +76,9 @@ export const usageRoutes: Route[] = [
     responses: one,
     handler: async ({ params, body, services, caller, ifMatch }) => {
       assertOwnFields(caller, "usage", body);
-      await assertVersion(services, params, body.period, ifMatch);
-      return counter(await services.UsageService.increment(params.tenantId, metricOf(params.metric), body.amount, body.limit, body.period));
+      return counter(
+        await services.UsageService.increment(params.tenantId, metricOf(params.metric), body.amount, body.limit, body.period, { ifMatch }),
+      );
     },
   }),
   defineRoute({
@@ -93,19 +93,6 @@ export const usageRoutes: Route[] = [
       answer(await services.UsageService.check(params.tenantId, metricOf(params.metric), query.amount, query.period)),
   }),
 ];
-
-/** A counter has no check in its commit, so a race after this one goes by: adding is right in any order. */
-async function assertVersion(
-  services: Services,
-  params: { tenantId: string; metric: string },
-  period: string | undefined,
-  ifMatch: IfMatch | undefined,
-) {
-  if (ifMatch === undefined) return;
-  const found = await services.UsageService.get(params.tenantId, metricOf(params.metric), period);
-  if (found?.version === null) throw errors.preconditionFailed(null);
-  if (found) assertMatch(found.version, { ifMatch });
-}
 
 function metricOf(name: string): Metric {
   if (!isUsageMetric(name)) throw errors.notFound("metric", name);
