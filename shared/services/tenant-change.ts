@@ -16,6 +16,7 @@ import { periodOf } from "../policies/periods.ts";
 import { followed, resumed } from "../policies/subscription-status.ts";
 import { nextStatus } from "../policies/tenant-status.ts";
 import { findPlan, limitMutations, loadPlan, planCheck } from "./plan-change.ts";
+import type { StoredPlan } from "./plan-change.ts";
 import { missingReason, refuseClaim } from "./tenant-setup.ts";
 import type { Change, Decision, UnitOfWork } from "./unit-of-work.ts";
 
@@ -44,12 +45,7 @@ export async function decideChange(
   const patched = { ...mergePatch(before, patch), status: before.status } as StoredTenant;
   const moved = moveStatus(patched, move, now);
   const planChange = patched.plan === before.plan ? null : await loadPlan(store, patched.plan, "/plan");
-  const revenue: Partial<Tenant> = move.patch?.mrr !== undefined
-    ? { mrr: move.patch.mrr, mrrSource: "explicit" }
-    : planChange
-    ? { mrr: monthlyRevenue(planChange), mrrSource: "plan" }
-    : {};
-  const after: Tenant = { ...moved, ...revenue };
+  const after: Tenant = { ...moved, ...revenueOf(move, planChange) };
   const changed = changedFields(before, after);
   if (Object.keys({ ...changed.before, ...changed.after }).length === 0) return { done: before };
 
@@ -59,11 +55,7 @@ export async function decideChange(
   const key = keyOf(tenantEntity, { id: before.id });
   return {
     commit: {
-      changes: [
-        change,
-        ...claimChanges(before, record, now),
-        ...(subscription ? [subscription] : []),
-      ],
+      changes: [change, ...claimChanges(before, record, now), ...(subscription ? [subscription] : [])],
       checks: planChange ? [planCheck(planChange)] : [],
       mutations: [
         ...releasedClaims(before, record),
@@ -84,16 +76,23 @@ export async function decideChange(
   };
 }
 
+/** An explicit revenue stays until a plan change without one. */
+function revenueOf({ patch }: TenantMove, planChange: StoredPlan | null): Partial<Tenant> {
+  if (patch?.mrr !== undefined) return { mrr: patch.mrr, mrrSource: "explicit" };
+  return planChange ? { mrr: monthlyRevenue(planChange), mrrSource: "plan" } : {};
+}
+
 /** The subscription goes where its tenant goes: to its plan, and with its status. Null where nothing of it moves. */
 async function subscriptionChange(store: Store, before: StoredTenant, after: Tenant, now: string): Promise<Change | null> {
   if (after.plan === before.plan && after.status === before.status) return null;
   const subscription = await new Collection(subscriptionEntity, store).get(before.id);
   if (!subscription) return null;
   const base = { ...subscription, ...(after.plan === before.plan ? {} : { planId: after.plan }) };
-  const moved = after.status === before.status
-    ? base
-    : before.status === "cancelled"
+  const back = before.status === "cancelled" && after.status !== "cancelled";
+  const moved = back
     ? resumed(base, now, (await findPlan(store, base.planId, "/plan")).interval)
+    : after.status === before.status
+    ? base
     : followed(base, after.status, now);
   return diff(subscriptionEntity, subscription, moved)
     ? { entity: subscriptionEntity, before: subscription, after: { ...moved, updatedAt: now } }
