@@ -11,6 +11,8 @@ export interface Config {
   readonly corsOrigins: readonly string[];
   /** `tn.example.com` is tenant `tn` when this is `example.com`; null: no subdomain is read from the host. */
   readonly baseDomain: string | null;
+  /** The API's own hosts, which name no tenant. */
+  readonly apiHosts: readonly string[];
   /** What the scheduler sends; null: the jobs function refuses everyone. */
   readonly jobsSecret: string | null;
   readonly logLevel: "info" | "warn" | "error";
@@ -53,6 +55,9 @@ const origin = z.string().refine(
   "must be `*` or origins such as https://app.example.com",
 );
 
+const list = z.string().transform((text) => text.split(",").map((part) => part.trim()).filter(Boolean));
+const hostname = z.string().toLowerCase().regex(/^[a-z0-9-]+(\.[a-z0-9-]+)*$/, "must be a host name such as example.com");
+
 const jwks = json("a JSON Web Key Set").pipe(
   z.looseObject(
     { keys: z.array(z.looseObject({ kty: z.string() }), "must have an array of keys") },
@@ -76,9 +81,9 @@ export const environmentSchema = z.object({
   INNKEEP_JWT_ISSUER: z.string().optional(),
   INNKEEP_JWT_AUDIENCE: z.string().default("authenticated"),
   INNKEEP_JWT_SECRET: secret.optional(),
-  INNKEEP_CORS_ORIGINS: z.string().transform((text) => text.split(",").map((part) => part.trim()).filter(Boolean)).pipe(z.array(origin))
-    .default([]),
-  INNKEEP_BASE_DOMAIN: z.string().toLowerCase().regex(/^[a-z0-9-]+(\.[a-z0-9-]+)*$/, "must be a host name such as example.com").optional(),
+  INNKEEP_CORS_ORIGINS: list.pipe(z.array(origin)).default([]),
+  INNKEEP_BASE_DOMAIN: hostname.optional(),
+  INNKEEP_API_HOSTS: list.pipe(z.array(hostname)).default([]),
   INNKEEP_LOG_LEVEL: z.enum(["info", "warn", "error"]).default("info"),
   INNKEEP_BOOTSTRAP_ADMIN_EMAIL: z.email("must be an email address").optional(),
   INNKEEP_BOOTSTRAP_ADMIN_USER_ID: z.string().regex(/^[A-Za-z0-9._~@+-]{1,128}$/, "must be a Supabase Auth user id").optional(),
@@ -107,6 +112,7 @@ export function loadConfig(env: Environment): Config {
     bootstrapAdmin,
     corsOrigins: parsed.data.INNKEEP_CORS_ORIGINS,
     baseDomain: parsed.data.INNKEEP_BASE_DOMAIN ?? null,
+    apiHosts: parsed.data.INNKEEP_API_HOSTS,
     jobsSecret: parsed.data.JOBS_SECRET ?? null,
     logLevel: parsed.data.INNKEEP_LOG_LEVEL,
   };

@@ -5,6 +5,7 @@ import type { Logger } from "./kernel/logger.ts";
 import { plainKv } from "./kv/plain.ts";
 import type { PlainKv } from "./kv/plain.ts";
 import type { Store } from "./kv/store.ts";
+import { type HostRules, NO_HOST_RULES } from "./policies/hostnames.ts";
 import { AdminUserService } from "./services/admin-user-service.ts";
 import { AuditService } from "./services/audit-service.ts";
 import { PlanService } from "./services/plan-service.ts";
@@ -19,6 +20,8 @@ export interface ContainerOptions {
   readonly logger: Logger;
   /** ISO 4217 code of the platform's currency; USD when left out. */
   readonly currency?: string;
+  /** Names no tenant may take; none when left out. */
+  readonly hosts?: HostRules;
 }
 
 /** The services bound to one caller, under the names the user's guide calls them by. */
@@ -41,14 +44,16 @@ export interface Container {
 }
 
 /** The composition root: the one place that makes services. A bound caller gets the tenant-bound store. */
-export function createContainer({ store, clock, logger, currency = "USD" }: ContainerOptions): Container {
+export function createContainer({ store, clock, logger, currency = "USD", hosts = NO_HOST_RULES }: ContainerOptions): Container {
   return {
-    store, clock, logger,
+    store,
+    clock,
+    logger,
     services(context) {
       const own = context.tenantId === null ? store : store.forTenant(context.tenantId);
       const unitOfWork = new UnitOfWork(own, context);
       return {
-        TenantService: new TenantService(own, unitOfWork, currency),
+        TenantService: new TenantService(own, unitOfWork, { currency, hosts }),
         PlanService: new PlanService(own, unitOfWork),
         SubscriptionService: new SubscriptionService(own, unitOfWork),
         UsageService: new UsageService(own, unitOfWork),

@@ -3,6 +3,7 @@ import type { Container } from "../../shared/container.ts";
 import { errors, InnkeepError } from "../../shared/kernel/errors.ts";
 import type { Logger } from "../../shared/kernel/logger.ts";
 import { isSegment } from "../../shared/kv/key.ts";
+import type { HostRules } from "../../shared/policies/hostnames.ts";
 import type { TokenVerifier } from "../../shared/ports.ts";
 import { pathParams, type Route } from "./define-route.ts";
 import { anonymous, authenticate, type Caller } from "./middleware/authenticate.ts";
@@ -28,7 +29,7 @@ import { usageRoutes } from "./routes/usage.ts";
 export interface ApiDeps {
   readonly container: Container;
   readonly verifier: TokenVerifier;
-  readonly config: { readonly corsOrigins: readonly string[]; readonly baseDomain: string | null };
+  readonly config: HostRules & { readonly corsOrigins: readonly string[] };
 }
 
 export interface Api {

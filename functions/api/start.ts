@@ -21,7 +21,7 @@ export interface Surroundings {
 /** The API a configuration describes. Database, keys and libraries wait for the first request, but for a configured first administrator. */
 export function apiOf(config: Config, { clock, fetch, write }: Surroundings): ReturnType<typeof createApp> {
   const logger = fromLevel(jsonLogger(write, () => clock.now()), config.logLevel);
-  const container = createContainer({ store: createStore(driverOf(config.database), { clock }), clock, logger });
+  const container = createContainer({ store: createStore(driverOf(config.database), { clock }), clock, logger, hosts: config });
   if (config.bootstrapAdmin) void bootstrap(container, config.bootstrapAdmin);
   return createApp({ container, verifier: createTokenVerifier({ ...config.jwt, clock, fetch }), config });
 }

@@ -1,5 +1,15 @@
 /** Names a tenant is reached by. A problem is a text for the caller; null means the name is fine. */
 
+/** What the platform keeps for itself among the names a request can come by. */
+export interface HostRules {
+  /** `aurora.example.com` is tenant `aurora` when this is `example.com`. */
+  readonly baseDomain: string | null;
+  /** The API's own hosts: they name no tenant, and no tenant may take them. */
+  readonly apiHosts: readonly string[];
+}
+
+export const NO_HOST_RULES: HostRules = { baseDomain: null, apiHosts: [] };
+
 /** Labels that stand for the platform itself, its mail and its infrastructure, or that a phisher would want. */
 export const RESERVED_SUBDOMAINS: ReadonlySet<string> = new Set(
   `abuse account accounts admin administrator api app assets auth autoconfig autodiscover beta billing blog cdn console
@@ -37,6 +47,17 @@ export function domainProblem(hostname: string): string | null {
   }
   // URL standard, "ends in a number": such a host is parsed as an IPv4 address.
   return NUMBER.test(labels.at(-1) ?? "") ? "must be a name, not an address" : null;
+}
+
+/** Whoever held the API's own name would turn every other tenant's requests away. */
+export function heldSubdomainProblem(label: string, { baseDomain, apiHosts }: HostRules): string | null {
+  return baseDomain !== null && apiHosts.includes(`${label}.${baseDomain}`) ? "is the platform's own" : null;
+}
+
+/** Names below the base domain are subdomains, and claimed as such. */
+export function heldDomainProblem(hostname: string, { baseDomain, apiHosts }: HostRules): string | null {
+  const isBelow = baseDomain !== null && `.${hostname}`.endsWith(`.${baseDomain}`);
+  return isBelow || apiHosts.includes(hostname) ? "is the platform's own" : null;
 }
 
 function labelProblem(label: string): string | null {

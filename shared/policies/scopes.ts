@@ -116,6 +116,8 @@ const TENANT_FIELDS: Readonly<Record<OwnRecord, Readonly<Record<string, "owner" 
     usagePercent: "platform",
     trialEndsAt: "platform",
     suspensionReason: "platform",
+    // Until a domain is verified, claiming one would be taking requests that are meant for others.
+    customDomain: "platform",
     owner: "owner",
     ownerName: "owner",
     ownerUserId: "owner",

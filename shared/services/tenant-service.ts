@@ -15,6 +15,7 @@ import type { Stored } from "../kv/collection.ts";
 import { familyOf } from "../kv/define.ts";
 import { isSegment } from "../kv/key.ts";
 import type { Condition, Store } from "../kv/store.ts";
+import type { HostRules } from "../policies/hostnames.ts";
 import { conditionsOf, listPage } from "./paging.ts";
 import type { Filters, Page, Pagination, Sort } from "./paging.ts";
 import { loadPlan, planCheck } from "./plan-change.ts";
@@ -50,12 +51,19 @@ export interface TenantStats {
   readonly currency: string;
 }
 
+/** What the platform says of all its tenants. */
+export interface TenantRules {
+  /** ISO 4217 code. */
+  readonly currency: string;
+  readonly hosts: HostRules;
+}
+
 const REVENUE_STATUSES: readonly TenantStatus[] = ["active", "trial"];
 
 export class TenantService {
   readonly #tenants: Collection<typeof tenantEntity>;
 
-  constructor(private readonly store: Store, private readonly unitOfWork: UnitOfWork, private readonly currency: string) {
+  constructor(private readonly store: Store, private readonly unitOfWork: UnitOfWork, private readonly platform: TenantRules) {
     this.#tenants = new Collection(tenantEntity, store);
   }
 
@@ -64,7 +72,9 @@ export class TenantService {
     const { search, createdFrom, createdTo, plan, ...fields } = filters;
     const plans = plan === undefined ? {} : { plan: [plan].flat().map((id) => String(id).replace(/^plan:/, "")) };
     const created: Condition[] = createdFrom === undefined && createdTo === undefined ? [] : [{
-      field: "createdAt", ...(createdFrom === undefined ? {} : { from: createdFrom }), ...(createdTo === undefined ? {} : { to: createdTo }),
+      field: "createdAt",
+      ...(createdFrom === undefined ? {} : { from: createdFrom }),
+      ...(createdTo === undefined ? {} : { to: createdTo }),
     }];
     const where = [...conditionsOf({ ...fields, ...plans }), ...created];
     return await listPage(this.#tenants, { where, search, sort, pagination }, [{ field: "createdAt", direction: "desc" }]);
@@ -81,7 +91,9 @@ export class TenantService {
     if (!isSegment(name)) return null;
     const lower = name.toLowerCase();
     const [byId, bySubdomain, byDomain] = await Promise.all([
-      this.#tenants.get(name), new Collection(subdomainClaim, this.store).get(lower), new Collection(domainClaim, this.store).get(lower),
+      this.#tenants.get(name),
+      new Collection(subdomainClaim, this.store).get(lower),
+      new Collection(domainClaim, this.store).get(lower),
     ]);
     const claim = bySubdomain ?? byDomain;
     return byId ?? (claim && await this.#tenants.get(claim.tenantId));
@@ -90,8 +102,10 @@ export class TenantService {
   /** Tenant, claims, subscription, usage records, audit entry and event in one commit. */
   async create(data: TenantCreate, options: { readonly idempotencyKey?: string } = {}): Promise<StoredTenant> {
     const input = parseInput(tenantCreate, data);
+    assertNames(input, this.platform.hosts);
     const { clock } = this.unitOfWork.context;
-    const idempotency = options.idempotencyKey === undefined ? undefined
+    const idempotency = options.idempotencyKey === undefined
+      ? undefined
       : { operation: "tenant.create", key: options.idempotencyKey, request: JSON.parse(JSON.stringify(data)) as JsonValue };
     const created = await this.unitOfWork.transact<StoredTenant>(async () => {
       const plan = await loadPlan(this.store, input.plan, "/plan");
@@ -100,11 +114,19 @@ export class TenantService {
       const [change] = changes;
       return {
         commit: {
-          changes, checks: [planCheck(plan)],
-          audit: [{ action: "tenant.created", resource: "tenant", resourceId: record.id, tenantId: record.id, ...(change ? { of: change } : {}) }],
+          changes,
+          checks: [planCheck(plan)],
+          audit: [{
+            action: "tenant.created",
+            resource: "tenant",
+            resourceId: record.id,
+            tenantId: record.id,
+            ...(change ? { of: change } : {}),
+          }],
           events: [{ type: "tenant.created", subject: record.id, tenantId: record.id, data: { tenant: record as JsonObject } }],
-          refuse: (conflict) => refuseClaim(record)(conflict) ??
-            (conflict === this.#tenants.key(record) ? new InnkeepError("already_exists", `tenant ${record.id} exists`) : undefined),
+          refuse: (conflict) =>
+            refuseClaim(record)(conflict) ??
+              (conflict === this.#tenants.key(record) ? new InnkeepError("already_exists", `tenant ${record.id} exists`) : undefined),
           answer: ({ versions }) => ({ ...record, version: versions[this.#tenants.key(record)] ?? "" }),
         },
       };
@@ -116,7 +138,7 @@ export class TenantService {
   /** JSON merge patch; null when there is no such tenant. A plan change moves mrr, subscription and limits with it. */
   async update(tenantId: string, updates: TenantUpdate, options: ChangeOptions = {}): Promise<StoredTenant | null> {
     const patch = parseInput(tenantUpdate, updates);
-    assertNames({ subdomain: patch.subdomain, customDomain: patch.customDomain ?? undefined });
+    assertNames({ subdomain: patch.subdomain, customDomain: patch.customDomain ?? undefined }, this.platform.hosts);
     return await this.#change(tenantId, options, { action: "tenant.updated", patch });
   }
 
@@ -166,7 +188,12 @@ export class TenantService {
       assertMatch(before.version, options);
       if (before.metadata?.["legalHold"] === true) throw new InnkeepError("legal_hold", `tenant ${before.id} is under legal hold`);
       if (dryRun) return { done: { tenantId: before.id, dryRun, removed: await this.#countOwned(before.id), kept } };
-      const note = { action: "tenant.deleted", resource: "tenant", resourceId: before.id, of: { entity: tenantEntity, before, after: null } };
+      const note = {
+        action: "tenant.deleted",
+        resource: "tenant",
+        resourceId: before.id,
+        of: { entity: tenantEntity, before, after: null },
+      };
       return {
         commit: {
           checks: [{ key: this.#tenants.key(before), version: before.version }],
@@ -182,7 +209,9 @@ export class TenantService {
   async #countOwned(owner: string): Promise<Record<string, number>> {
     const going = registry.filter((entity) => cascadePlan([entity]).some(({ rule }) => rule === "goes" || rule === "depends"));
     const counts = await Promise.all(going.map(async (entity) => {
-      const count = entity.storage === "counters" ? await this.store.count(`${familyOf(entity)}:${owner}`) : await this.store.count({ entity, owner });
+      const count = entity.storage === "counters"
+        ? await this.store.count(`${familyOf(entity)}:${owner}`)
+        : await this.store.count({ entity, owner });
       return [entity.name, count] as const;
     }));
     return Object.fromEntries(counts.filter(([, count]) => count > 0));
@@ -206,21 +235,33 @@ export class TenantService {
 
   /** Sum of `mrr` over active and trial tenants, summed as decimals in the database. */
   async calculateTotalMRR(): Promise<number> {
-    const [row] = await this.store.aggregate({ entity: tenantEntity, groupBy: [], sum: "mrr", where: [{ field: "status", in: REVENUE_STATUSES }] });
+    const [row] = await this.store.aggregate({
+      entity: tenantEntity,
+      groupBy: [],
+      sum: "mrr",
+      where: [{ field: "status", in: REVENUE_STATUSES }],
+    });
     return Number(row?.sum ?? "0");
   }
 
   async stats(): Promise<TenantStats> {
     const [byStatus, byPlan, totalMrr] = await Promise.all([this.countByStatus(), this.countByPlan(), this.calculateTotalMRR()]);
-    return { total: Object.values(byStatus).reduce((sum, count) => sum + count, 0), byStatus, byPlan, totalMrr, currency: this.currency };
+    return {
+      total: Object.values(byStatus).reduce((sum, count) => sum + count, 0),
+      byStatus,
+      byPlan,
+      totalMrr,
+      currency: this.platform.currency,
+    };
   }
 }
 
 /** Counts by key family as counts by the kind of record that goes. */
 function kindsOf(deleted: Readonly<Record<string, number>>): Record<string, number> {
-  return Object.fromEntries(Object.entries(deleted).map(([family, count]) => {
-    const entity = registry.find((e) => familyOf(e) === family && e.owner !== "platform");
-    return [entity?.name ?? family, count];
-  }));
+  return Object.fromEntries(
+    Object.entries(deleted).map(([family, count]) => {
+      const entity = registry.find((e) => familyOf(e) === family && e.owner !== "platform");
+      return [entity?.name ?? family, count];
+    }),
+  );
 }
-

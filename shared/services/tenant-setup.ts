@@ -12,7 +12,7 @@ import type { FieldError } from "../kernel/errors.ts";
 import { newId } from "../kernel/ids.ts";
 import { keyOf } from "../kv/define.ts";
 import { RESERVED_TENANT_IDS } from "../kv/key.ts";
-import { domainProblem, subdomainProblem } from "../policies/hostnames.ts";
+import { domainProblem, heldDomainProblem, heldSubdomainProblem, type HostRules, subdomainProblem } from "../policies/hostnames.ts";
 import { monthlyRevenue } from "../policies/money.ts";
 import { addInterval, periodOf } from "../policies/periods.ts";
 import { limitOf } from "../policies/usage.ts";
@@ -24,13 +24,12 @@ import type { Change } from "./unit-of-work.ts";
 export const TRIAL_DAYS = 14;
 const DAY_MS = 86_400_000;
 
-/** The record of a new tenant. Throws `validation_failed` with every problem of its names at once. */
+/** The record of a new tenant, whose names are checked. */
 export function newTenant(data: z.output<typeof tenantCreate>, plan: StoredPlan, clock: Clock): Tenant {
   const nowMs = clock.now();
   const now = isoTime(nowMs);
   const trialDays = plan.trialDays ?? TRIAL_DAYS;
   const status = data.status ?? (plan.trialDays ? "trial" : "active");
-  assertNames(data);
   if (status === "suspended" && !data.suspensionReason) throw missingReason();
   const { mrr, usagePercent = 0, ...given } = data;
   return {
@@ -54,15 +53,21 @@ export function missingReason(): InnkeepError {
   return errors.validation([{ path: "/suspensionReason", message: "is needed to suspend a tenant", code: "required" }]);
 }
 
+interface Names {
+  readonly id?: string | undefined;
+  readonly subdomain?: string | undefined;
+  readonly customDomain?: string | undefined;
+}
+
 /** Subdomain, custom domain and id of a tenant, each problem with its pointer. */
-export function assertNames(names: { readonly id?: string | undefined; readonly subdomain?: string | undefined; readonly customDomain?: string | undefined }): void {
+export function assertNames({ id, subdomain, customDomain }: Names, hosts: HostRules): void {
   const problems: FieldError[] = [];
   const add = (path: string, message: string | null) => {
     if (message !== null) problems.push({ path, message, code: "invalid" });
   };
-  if (names.id !== undefined && RESERVED_TENANT_IDS.has(names.id)) add("/id", `${names.id} is reserved`);
-  if (names.subdomain !== undefined) add("/subdomain", subdomainProblem(names.subdomain));
-  if (names.customDomain !== undefined) add("/customDomain", domainProblem(names.customDomain));
+  if (id !== undefined && RESERVED_TENANT_IDS.has(id)) add("/id", `${id} is reserved`);
+  if (subdomain !== undefined) add("/subdomain", subdomainProblem(subdomain) ?? heldSubdomainProblem(subdomain, hosts));
+  if (customDomain !== undefined) add("/customDomain", domainProblem(customDomain) ?? heldDomainProblem(customDomain, hosts));
   if (problems.length > 0) throw errors.validation(problems);
 }
 
@@ -71,11 +76,19 @@ export function setupChanges(record: Tenant, plan: StoredPlan, clock: Clock): Ch
   const now = isoTime(clock.now());
   const period = periodOf(clock.now());
   const statuses = { trial: "trialing", cancelled: "cancelled" } as const;
-  const end = record.status === "trial" && record.trialEndsAt && record.trialEndsAt > now ? record.trialEndsAt : addInterval(now, plan.interval);
+  const end = record.status === "trial" && record.trialEndsAt && record.trialEndsAt > now
+    ? record.trialEndsAt
+    : addInterval(now, plan.interval);
   const sub = {
-    id: newId("sub", clock.now()), tenantId: record.id, planId: plan.id,
+    id: newId("sub", clock.now()),
+    tenantId: record.id,
+    planId: plan.id,
     status: record.status === "trial" || record.status === "cancelled" ? statuses[record.status] : "active" as const,
-    currentPeriodStart: now, currentPeriodEnd: end, cancelAtPeriodEnd: false, createdAt: now, updatedAt: now,
+    currentPeriodStart: now,
+    currentPeriodEnd: end,
+    cancelAtPeriodEnd: false,
+    createdAt: now,
+    updatedAt: now,
     ...(record.status === "cancelled" ? { cancelledAt: now } : {}),
   };
   return [
@@ -83,7 +96,9 @@ export function setupChanges(record: Tenant, plan: StoredPlan, clock: Clock): Ch
     ...claimChanges(record, now),
     { entity: subscription, before: null, after: sub },
     ...METRICS.map((metric) => ({
-      entity: usageRecord, before: null, after: emptyUsage(record.id, metric, period, limitOf(plan.limits, metric), now),
+      entity: usageRecord,
+      before: null,
+      after: emptyUsage(record.id, metric, period, limitOf(plan.limits, metric), now),
     })),
   ];
 }
@@ -91,7 +106,9 @@ export function setupChanges(record: Tenant, plan: StoredPlan, clock: Clock): Ch
 function claimChanges(record: Tenant, createdAt: string): Change[] {
   return [
     { entity: subdomainClaim, before: null, after: { label: record.subdomain, tenantId: record.id, createdAt } },
-    ...(record.customDomain === undefined ? [] : [{ entity: domainClaim, before: null, after: { hostname: record.customDomain, tenantId: record.id, createdAt } }]),
+    ...(record.customDomain === undefined
+      ? []
+      : [{ entity: domainClaim, before: null, after: { hostname: record.customDomain, tenantId: record.id, createdAt } }]),
   ];
 }
 

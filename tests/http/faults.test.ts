@@ -46,7 +46,7 @@ test("H23: what nobody foresaw answers 500 with a request id, and its inside is 
     },
   };
   const verifier = createTokenVerifier({ issuer: ISSUER, audience: AUDIENCE, jwks: api.signer.jwks, clock: api.clock, fetch });
-  const app = createApp({ container: broken, verifier, config: { corsOrigins: [], baseDomain: null } });
+  const app = createApp({ container: broken, verifier, config: { corsOrigins: [], baseDomain: null, apiHosts: [] } });
   const response = await app.request("/v1/plans", { headers: { authorization: `Bearer ${api.admin("admin")}` } });
   const text = await response.text();
   expect(response.status).toBe(500);

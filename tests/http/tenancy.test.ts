@@ -1,7 +1,10 @@
 import { describe, expect, test } from "vitest";
+import { createContainer } from "../../shared/container.ts";
+import { systemContext } from "../../shared/kernel/context.ts";
+import { silentLogger } from "../../shared/kernel/logger.ts";
 import { expectProblem, useApi } from "./support/api.ts";
 
-const api = useApi({ baseDomain: "innkeep.example" });
+const api = useApi({ baseDomain: "innkeep.example", apiHosts: ["backend.innkeep.example", "api.acme.example"] });
 
 describe("the tenant of a request", () => {
   test("T13: is that of the path, of X-Tenant-Id, of the subdomain, of the custom domain or of the credential", async () => {
@@ -91,6 +94,31 @@ describe("the tenant of a request", () => {
     }
     for (const name of ["127.0.0.1", "[::1]", "localhost", "project.supabase.co"]) {
       expect((await api.send("GET", `http://${name}/v1/audit`, { token })).status).toBe(200);
+    }
+  });
+
+  test("R03: the API's own hosts name no tenant, whoever holds the name, and no tenant can take them", async () => {
+    const [thief, other] = [await api.tenant(), await api.tenant()];
+    const token = api.admin("admin");
+    const patch = (sender: string, json: unknown) => api.send("PATCH", `/v1/tenants/${thief.id}`, { token: sender, json });
+    expectProblem(await patch(await api.user(thief.id, "admin"), { customDomain: "hotel.example" }), 403, "forbidden");
+    expectProblem(await patch(await api.user(thief.id, "owner"), { customDomain: null }), 403, "forbidden");
+    for (const customDomain of ["api.acme.example", "innkeep.example", "other.innkeep.example"]) {
+      const answer = await patch(token, { customDomain });
+      expectProblem(answer, 422, "validation_failed");
+      expect(answer.body.errors[0].path).toBe("/customDomain");
+    }
+    const refused = await patch(await api.user(thief.id, "admin"), { subdomain: "backend" });
+    expectProblem(refused, 422, "validation_failed");
+    expect(refused.body.errors[0].path).toBe("/subdomain");
+    // Claims from before the list was set name nobody either.
+    const unruled = createContainer({ store: api.container.store, clock: api.clock, logger: silentLogger });
+    const { TenantService } = unruled.services(systemContext(api.clock));
+    await TenantService.update(thief.id, { subdomain: "backend", customDomain: "api.acme.example" });
+    const guest = await api.user(other.id, "viewer");
+    for (const host of ["backend.innkeep.example", "API.acme.example:443"]) {
+      expect((await api.send("GET", `http://${host}/v1/tenants/${other.id}`, { token: guest })).status).toBe(200);
+      expect((await api.send("GET", `https://${host}/v1/tenants/${other.id}`, { token })).status).toBe(200);
     }
   });
 

@@ -66,6 +66,15 @@ describe("configuration", () => {
     expect(loadConfig({ ...SUPABASE, INNKEEP_JWT_SECRET: "0123456789abcdef" }).jwt).toHaveProperty("legacySecret");
   });
 
+  test("the API's own hosts are a list of names, lower case", () => {
+    expect(loadConfig(SUPABASE).apiHosts).toEqual([]);
+    const hosts = loadConfig({ ...SUPABASE, INNKEEP_API_HOSTS: "API.acme.example, backend.innkeep.example" }).apiHosts;
+    expect(hosts).toEqual(["api.acme.example", "backend.innkeep.example"]);
+    expect(refusalOf({ ...SUPABASE, INNKEEP_API_HOSTS: "https://api.acme.example" }).fields.map(({ path }) => path)).toEqual([
+      "INNKEEP_API_HOSTS",
+    ]);
+  });
+
   test("every mistake is reported at once, by the variable's name", () => {
     const { fields, code } = refusalOf({
       DATABASE_URL: "mysql://x",

@@ -79,9 +79,24 @@ describe("scopes", () => {
   });
 
   test("R11: a tenant's admin changes neither state nor money nor owner, its owner no state and no money, and nobody a legal hold", () => {
-    const change = { name: "x", status: "active", plan: "Pro", mrr: 1, owner: "a@b.example", metadata: { legalHold: false } };
-    expect(forbiddenFields("tenant", "admin", change)).toEqual(["/status", "/plan", "/mrr", "/owner", "/metadata/legalHold"]);
-    expect(forbiddenFields("tenant", "owner", change)).toEqual(["/status", "/plan", "/mrr", "/metadata/legalHold"]);
+    const change = {
+      name: "x",
+      status: "active",
+      plan: "Pro",
+      mrr: 1,
+      customDomain: "a.example",
+      owner: "a@b.example",
+      metadata: { legalHold: false },
+    };
+    expect(forbiddenFields("tenant", "admin", change)).toEqual([
+      "/status",
+      "/plan",
+      "/mrr",
+      "/customDomain",
+      "/owner",
+      "/metadata/legalHold",
+    ]);
+    expect(forbiddenFields("tenant", "owner", change)).toEqual(["/status", "/plan", "/mrr", "/customDomain", "/metadata/legalHold"]);
     expect(forbiddenFields("tenant", "owner", { metadata: null })).toEqual(["/metadata"]);
     expect(forbiddenFields("tenant", "owner", { name: "x", metadata: { note: 1 }, ownerName: "Ada" })).toEqual([]);
     expect(forbiddenFields("subscription", "owner", { planId: "Pro", status: "active", currentPeriodEnd: "x" })).toEqual([

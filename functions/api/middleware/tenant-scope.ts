@@ -4,7 +4,7 @@ import { errors, InnkeepError } from "../../../shared/kernel/errors.ts";
 import { keyOf } from "../../../shared/kv/define.ts";
 import { isSegment } from "../../../shared/kv/key.ts";
 import type { Store } from "../../../shared/kv/store.ts";
-import { domainProblem, normalizeHost, subdomainProblem } from "../../../shared/policies/hostnames.ts";
+import { domainProblem, type HostRules, normalizeHost, subdomainProblem } from "../../../shared/policies/hostnames.ts";
 import { forbiddenFields, type OwnRecord } from "../../../shared/policies/scopes.ts";
 import type { Route } from "../define-route.ts";
 import type { Caller } from "./authenticate.ts";
@@ -16,11 +16,6 @@ export interface TenantSources {
   readonly query: string | undefined;
   readonly header: string | undefined;
   readonly host: string | undefined;
-}
-
-export interface HostRules {
-  /** `aurora.example.com` is tenant `aurora` when this is `example.com`. */
-  readonly baseDomain: string | null;
 }
 
 /**
@@ -88,9 +83,9 @@ export function claimKey(name: TenantName): string | null {
 }
 
 /** A host's tenant name: the label below the base domain, else a custom domain. Null for hosts that can name none. */
-export function nameOfHost(host: string, { baseDomain }: HostRules): TenantName | null {
+export function nameOfHost(host: string, { baseDomain, apiHosts }: HostRules): TenantName | null {
   const name = normalizeHost(host);
-  if (name === baseDomain) return null;
+  if (name === baseDomain || apiHosts.includes(name)) return null;
   if (baseDomain && name.endsWith(`.${baseDomain}`)) {
     return { subdomain: name.slice(0, -baseDomain.length - 1) };
   }

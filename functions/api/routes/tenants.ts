@@ -5,10 +5,10 @@ import type { ErrorCode } from "../../../shared/kernel/errors.ts";
 import { errors } from "../../../shared/kernel/errors.ts";
 import { subdomainClaim } from "../../../shared/entities/claims.ts";
 import type { Services } from "../../../shared/container.ts";
-import { domainProblem, subdomainProblem } from "../../../shared/policies/hostnames.ts";
+import { domainProblem, type HostRules, subdomainProblem } from "../../../shared/policies/hostnames.ts";
 import { defineRoute, type Route } from "../define-route.ts";
 import { flag, listArguments, listQuery } from "../list-query.ts";
-import { assertOwnFields, claimKey, type HostRules, nameOfHost } from "../middleware/tenant-scope.ts";
+import { assertOwnFields, claimKey, nameOfHost } from "../middleware/tenant-scope.ts";
 import { answer, created, page, record } from "../reply.ts";
 import { pageOf, tenantRecord } from "../schemas.ts";
 
@@ -109,7 +109,8 @@ export function tenantRoutes(hosts: HostRules): Route[] {
       path: "/v1/tenants/:tenantId",
       operationId: "updateTenant",
       summary: "Change a tenant by JSON merge patch",
-      description: "A tenant's own admin may not change status, plan, revenue or the owner; its owner may change the owner.",
+      description:
+        "A tenant's own admin may not change status, plan, revenue, the custom domain or the owner; its owner may change the owner.",
       scope: "write:tenants",
       body: updateBody,
       errors: [...names, "invalid_transition"],

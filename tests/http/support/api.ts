@@ -51,6 +51,7 @@ export interface TestApi {
 export interface ApiOptions {
   readonly corsOrigins?: readonly string[];
   readonly baseDomain?: string | null;
+  readonly apiHosts?: readonly string[];
   /** Where the database is, when it is not one of the run's own server. */
   readonly database?: () => Promise<TestDatabase>;
 }
@@ -73,16 +74,16 @@ export function useApi(options: ApiOptions = {}): TestApi {
 }
 
 async function openApi(
-  { corsOrigins = ["https://admin.example"], baseDomain = "innkeep.example", database }: ApiOptions,
+  { corsOrigins = ["https://admin.example"], baseDomain = "innkeep.example", apiHosts = [], database }: ApiOptions,
 ): Promise<TestApi> {
   const clock = testClock();
   const open = await freshStore({ driver: "postgres", clock, ...(database ? { database: await database() } : {}) });
   const logs: Record<string, unknown>[] = [];
   const logger = jsonLogger((line) => logs.push(JSON.parse(line) as Record<string, unknown>), clock.now);
-  const container = createContainer({ store: open.store, clock, logger });
+  const container = createContainer({ store: open.store, clock, logger, hosts: { baseDomain, apiHosts } });
   const signer = await makeSigner(clock);
   const verifier = createTokenVerifier({ issuer: ISSUER, audience: AUDIENCE, jwks: signer.jwks, clock, fetch });
-  const { app, routes } = createApi({ container, verifier, config: { corsOrigins, baseDomain } });
+  const { app, routes } = createApi({ container, verifier, config: { corsOrigins, baseDomain, apiHosts } });
   const services = container.services(systemContext(clock));
   await services.PlanService.seedDefaults();
   const admins = new Map<AdminRole, string>();
