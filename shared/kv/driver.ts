@@ -26,6 +26,8 @@ export const SQL_FUNCTIONS = {
   kv_commit: { checks: "jsonb", mutations: "jsonb", now: "timestamptz" },
   kv_sweep: { limit: "integer", now: "timestamptz" },
   kv_ping: {},
+  kv_chain_head: { scope: "text" },
+  kv_tenant_chain_head: { tenant: "text", scope: "text" },
   kv_tenant_mget: { tenants: "text[]", keys: "text[]", now: "timestamptz" },
   kv_tenant_list: { tenant: "text", start: "text", end: "text", reverse: "boolean", limit: "integer", keys_only: "boolean", now: "timestamptz" },
   kv_tenant_count: { tenant: "text", start: "text", end: "text", now: "timestamptz" },

@@ -42,11 +42,21 @@ export function storeError(error: unknown, writing: boolean): InnkeepError {
       ? new InnkeepError("commit_unknown", "the connection was lost after the commit was sent; it may have happened", [], {}, { cause: error })
       : new InnkeepError("store_unavailable", "the database does not answer", [], {}, { cause: error });
   }
-  if (error instanceof SqlError) return sqlError(error);
+  if (error instanceof SqlError) return sqlError(error, writing);
   return new InnkeepError("internal", "the store failed", [], {}, { cause: error });
 }
 
-function sqlError(error: SqlError): InnkeepError {
+/** 42501 of a write onto a row that row-level security hides, not of a missing grant. */
+export function isForeignRow(error: unknown): boolean {
+  return error instanceof SqlError && error.sqlState === "42501" && /row-level security|another owner/.test(error.message);
+}
+
+/** Classes 08 connection, 28 login, 53 resources, 55 object state (lock timeout), 57 operator intervention: nobody's fault, all rolled back. */
+export function isOutage(error: SqlError): boolean {
+  return /^(08|28|53|55|57)/.test(error.sqlState);
+}
+
+function sqlError(error: SqlError, writing: boolean): InnkeepError {
   const detail = error.detail ?? "";
   switch (error.sqlState) {
     case "KV001":
@@ -60,13 +70,13 @@ function sqlError(error: SqlError): InnkeepError {
     case "KV005":
       return new InnkeepError("append_only", error.message);
     case "42501":
-      return new InnkeepError("key_owner_mismatch", "the row belongs to another owner", [], {}, { cause: error });
+      if (isForeignRow(error) && writing) return new InnkeepError("key_owner_mismatch", "the row belongs to another owner", [], {}, { cause: error });
+      return new InnkeepError("store_unavailable", "the database refuses this login; is it a member of service_role?", [], {}, { cause: error });
     case "40001":
     case "40P01":
       return errors.writeConflict("the record");
   }
-  // Classes 08 connection, 53 resources, 55 object state (lock timeout), 57 operator intervention: all rolled back.
-  if (/^(08|53|55|57)/.test(error.sqlState)) {
+  if (isOutage(error)) {
     return new InnkeepError("store_unavailable", "the database cannot serve now; nothing was written", [], {}, { cause: error });
   }
   return new InnkeepError("internal", `the store failed with SQLSTATE ${error.sqlState}`, [], {}, { cause: error });

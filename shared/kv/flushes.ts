@@ -6,7 +6,7 @@ import { Batcher } from "./coalesce.ts";
 import type { Outcome } from "./coalesce.ts";
 import { SqlError } from "./driver.ts";
 import type { SqlDriver } from "./driver.ts";
-import { storeError, withRetries, withSecondTry } from "./faults.ts";
+import { isForeignRow, isOutage, storeError, withRetries, withSecondTry } from "./faults.ts";
 import { joinsWrites, mergeWrites, takeApart } from "./increment.ts";
 import type { MergedWrite, WriteCall } from "./increment.ts";
 import { toEntry } from "./row.ts";
@@ -69,7 +69,7 @@ export class Flushes {
       return await this.#writeTogether(calls);
     } catch (error) {
       // One bad call rolled all of them back: each is run on its own and gets its own answer.
-      if (error instanceof SqlError && calls.length > 1) return await this.#oneByOne(calls);
+      if (error instanceof SqlError && !isOutage(error) && calls.length > 1) return await this.#oneByOne(calls);
       return calls.map(() => ({ ok: false, error: takenOr(error, calls) }));
     }
   }
@@ -99,7 +99,9 @@ export class Flushes {
   }
 
   async #oneByOne(calls: readonly WriteCall[]): Promise<Outcome<Written>[]> {
-    return (await Promise.all(calls.map((call) => this.#write([call])))).flat();
+    const outcomes: Outcome<Written>[] = [];
+    for (const call of calls) outcomes.push(...await this.#write([call]));
+    return outcomes;
   }
 
   async #send(groups: readonly { tenant: string | null; mutations: readonly unknown[] }[], now: string): Promise<readonly CommitResult[]> {
@@ -120,6 +122,6 @@ function outcomesOf(write: MergedWrite, result: CommitResult | undefined, calls:
 /** A tenant's write onto a row it cannot see is a conflict like any taken key. */
 function takenOr(error: unknown, calls: readonly WriteCall[]): unknown {
   const [call] = calls;
-  if (call && call.tenantId !== null && error instanceof SqlError && error.sqlState === "42501") return errors.writeConflict(call.key);
+  if (call && call.tenantId !== null && isForeignRow(error)) return errors.writeConflict(call.key);
   return storeError(error, true);
 }

@@ -22,6 +22,7 @@ export function encodeCommit(
     splitKey(check.key);
     if (check.version !== null && !/^\d{1,18}$/.test(check.version)) throw invalid("/checks/version", "is not a version");
   }
+  if (mutations.filter(({ op }) => op === "deleteOwner").length > 1) throw invalid("/mutations", "deletes two tenants in one commit");
   let bytes = 0;
   const seen = new Map<string, number>();
   const wire: WireMutation[] = [];

@@ -6,7 +6,7 @@ import { Flushes } from "./flushes.ts";
 import { decodeCursor, encodeCursor, fingerprintOf } from "./cursor.ts";
 import { SqlError } from "./driver.ts";
 import type { SqlArguments, SqlDriver, SqlFunctionName, SqlRow } from "./driver.ts";
-import { storeError, withRetries, withSecondTry } from "./faults.ts";
+import { isForeignRow, storeError, withRetries, withSecondTry } from "./faults.ts";
 import { prefixRange, splitKey } from "./key.ts";
 import { assertTenantId, encodeCommit } from "./mutation.ts";
 import type { WireMutation } from "./mutation.ts";
@@ -139,7 +139,7 @@ class SqlStore implements Store {
     try {
       return await withRetries(() => this.#commitOnce(args), commit.mutations[0]?.key ?? "the commit");
     } catch (error) {
-      if (this.tenantId !== null && error instanceof SqlError && error.sqlState === "42501") return await this.#taken(commit.mutations);
+      if (this.tenantId !== null && isForeignRow(error)) return await this.#taken(commit.mutations);
       throw storeError(error, true);
     }
   }
@@ -197,6 +197,14 @@ class SqlStore implements Store {
     const result = await this.commit([], mutations);
     if (!result.ok) throw errors.writeConflict(result.conflict);
     return result;
+  }
+
+  async chainHead(scope: string | null): Promise<{ readonly seq: number; readonly hash: string } | null> {
+    const args = { scope: scope ?? "" };
+    return await this.#call(false, () =>
+      this.tenantId === null
+        ? this.driver.scalar("kv_chain_head", args)
+        : this.driver.scalar("kv_tenant_chain_head", { tenant: this.tenantId, ...args })) as { seq: number; hash: string } | null;
   }
 
   async sweep(limit: number): Promise<number> {

@@ -44,6 +44,8 @@ export interface Store {
   /** The same store bound to one tenant; the database enforces it (row-level security). */
   forTenant(tenantId: string): Store;
 
+  /** Where the audit chain of a scope stands (null: the platform's); null when it has no entry. */
+  chainHead(scope: string | null): Promise<{ readonly seq: number; readonly hash: string } | null>;
   /** Removes the bytes of expired entries, at most `limit`; answers how many went. Service level only. */
   sweep(limit: number): Promise<number>;
   /** Asks the database for a sign of life and its newest migration (null: none). */

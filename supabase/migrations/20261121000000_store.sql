@@ -109,7 +109,7 @@ grant select, insert, update on kv.owners, kv.chains to kv_tenant;
 grant select on kv.families to kv_service, kv_tenant;
 grant select, delete on kv.entries to kv_retention;
 grant usage on sequence kv.versions to kv_service, kv_tenant;
--- Lower case, no accents: what search compares. Immutable, so a generated column may use it.
+-- Lower case, no accents: what search compares. Immutable: the same text always gives the same search column.
 create function kv.fold(p_text text) returns text
 language sql immutable strict parallel safe
 return lower(regexp_replace(normalize(p_text, NFKD), '[\u0300-\u036f]', '', 'g') collate "und-x-icu");
@@ -556,7 +556,7 @@ begin
       v_range := ' and ' || kv.after_sql(p_query, 0);
     end if;
     return format('select * from (select %s, jsonb_build_array(e.key) from kv.entries e where %s%s order by e.key %s limit %s) page limit ($1->>''want'')::bigint offset %s',
-      v_columns, v_where, v_range, v_way, v_limit, coalesce(p_query->>'offset', '0'));
+      v_columns, v_where, v_range, v_way, v_limit, coalesce((p_query->>'offset')::bigint, 0));
   end if;
   v_first := 'e.' || kv.field(v_order->0->>'column');
   for i in 0 .. v_fields - 1 loop
@@ -582,7 +582,7 @@ begin
   v_range := case when p_query ? 'after' and p_query->'after'->>0 is null then ' and (' || kv.after_sql(p_query, 1) || ')' else '' end;
   v_branches := v_branches || format('(select %s from kv.entries e where %s and %s is null%s order by %se.key %s limit %s)',
     v_columns, v_where, v_first, v_range, v_sort, v_way, v_limit);
-  return format('select * from (%s) page limit ($1->>''want'')::bigint offset %s', array_to_string(v_branches, ' union all '), coalesce(p_query->>'offset', '0'));
+  return format('select * from (%s) page limit ($1->>''want'')::bigint offset %s', array_to_string(v_branches, ' union all '), coalesce((p_query->>'offset')::bigint, 0));
 end $$;
 
 create type kv.page as (
@@ -590,12 +590,17 @@ create type kv.page as (
 );
 
 -- Keeps a page's SQL as a function, named by its shape (what is asked, without the values): planning costs
--- many times what reading a page does, and a function's plan stays in the session.
+-- many times what reading a page does, and a function's plan stays in the session. A page of one owner's rows
+-- is kept for each door (see 55_twins.sql).
 create function kv.keep_page(p_query jsonb) returns void
 language plpgsql set search_path = '' as $$
+declare
+  v_door text;
 begin
-  execute format('create function kv.%I(jsonb, timestamptz) returns setof kv.page language plpgsql stable set search_path = '''' as %L',
-    'page_' || md5(p_query->>'shape'), 'begin return query ' || kv.page_sql(p_query) || '; end');
+  foreach v_door in array case when p_query->>'owner' is null then array['page_'] else array['page_', 'tenant_page_'] end loop
+    execute format('create function kv.%I(jsonb, timestamptz) returns setof kv.page language plpgsql stable set search_path = '''' as %L',
+      v_door || md5(p_query->>'shape'), 'begin return query ' || kv.page_sql(p_query) || '; end');
+  end loop;
 end $$;
 
 -- A kept page where there is one (45_pages.sql: those the declared indexes serve), else planned for this call.
@@ -774,8 +779,8 @@ select kv.keep_page('{"start":"outbox:","end":"outbox;","where":[],"order":[{"co
 select kv.keep_page('{"start":"outbox:","end":"outbox;","where":[],"order":[{"column":"f_created_at","type":"time","desc":false}],"shape":"[{\"start\":\"outbox:\",\"end\":\"outbox;\"},\"any\",false,[],[{\"column\":\"f_created_at\",\"type\":\"time\",\"desc\":false}],[false,false],100]","reverse":false,"limit":101,"want":101,"after":["","key"]}');
 select kv.keep_page('{"start":"outbox:","end":"outbox;","where":[],"order":[{"column":"f_created_at","type":"time","desc":true}],"shape":"[{\"start\":\"outbox:\",\"end\":\"outbox;\"},\"any\",false,[],[{\"column\":\"f_created_at\",\"type\":\"time\",\"desc\":true}],null,100]","reverse":true,"limit":101,"want":101}');
 select kv.keep_page('{"start":"outbox:","end":"outbox;","where":[],"order":[{"column":"f_created_at","type":"time","desc":true}],"shape":"[{\"start\":\"outbox:\",\"end\":\"outbox;\"},\"any\",false,[],[{\"column\":\"f_created_at\",\"type\":\"time\",\"desc\":true}],[false,false],100]","reverse":true,"limit":101,"want":101,"after":["","key"]}');
--- The one way anything is written. Locks are taken in one order by every commit, so commits never
--- deadlock: key locks (only with checks), owners, existing entries, rollup shards, chain heads, new entries;
+-- The one way anything is written. Locks are taken in one order by every commit, so keyed commits never
+-- deadlock (a prefix or a cascade locks its rows as it finds them; a deadlock with one is run again): key locks (only with checks), owners, existing entries, rollup shards, chain heads, new entries;
 -- each sorted.
 
 -- Sets `p_path` in `p_value`, making the objects on the way.
@@ -887,15 +892,25 @@ begin
   if v_refused is not null then
     raise exception 'key % names another owner or is not of its family''s shape', v_refused using errcode = 'KV004', detail = v_refused;
   end if;
+  if exists (select from unnest(v_writes) w where w.chained and (w.expires_at is not null or w.mutation->'initial' ? 'expiresAt')) then
+    raise exception 'an entry of an audit chain cannot expire' using errcode = 'KV001', detail = '/expiresAt';
+  end if;
   return coalesce(v_writes, '{}');
 end $$;
 
 -- Locks every existing row of the keys, in key order, first entries, then counters; answers which there are.
-create function kv.lock_entries(p_keys text[]) returns text[]
+create function kv.lock_entries(p_keys text[], p_entries boolean, p_counters boolean) returns text[]
 language plpgsql set search_path = '' as $$
+declare
+  v_locked text[] := '{}';
 begin
-  return array(select e.key from kv.entries e where e.key = any(p_keys) order by e.key for update)
-    || array(select c.key from kv.counters c where c.key = any(p_keys) order by c.key for update);
+  if p_entries then
+    v_locked := array(select e.key from kv.entries e where e.key = any(p_keys) order by e.key for update);
+  end if;
+  if p_counters then
+    v_locked := v_locked || array(select c.key from kv.counters c where c.key = any(p_keys) order by c.key for update);
+  end if;
+  return v_locked;
 end $$;
 
 -- The first key whose live version is not the one expected, or null.
@@ -953,25 +968,42 @@ begin
   return coalesce(v_deleted, '{}');
 end $$;
 
--- Deletes a range of keys or the given keys; answers the live ones by family.
-create function kv.delete_keys(p_start text, p_end text, p_keys text[], p_now timestamptz) returns jsonb
+-- Deletes the range [p_start, p_end); answers the live ones by family. A prefix is of one family, and then
+-- they are counted without reading them back.
+create function kv.delete_range(p_start text, p_end text, p_now timestamptz) returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+  v_family text := split_part(p_start, ':', 1);
+  v_live bigint;
+  v_gone bigint;
+begin
+  if p_start = '' then
+    return kv.delete_keys(array(select e.key from kv.entries e union all select c.key from kv.counters c), p_now);
+  end if;
+  select -count(*) into v_live from kv.entries e where e.expires_at <= p_now and e.key >= p_start and e.key < p_end;
+  delete from kv.entries e where e.key >= p_start and e.key < p_end;
+  get diagnostics v_gone = row_count;
+  v_live := v_live + v_gone;
+  if kv.in_counters(p_start) then
+    select v_live - count(*) into v_live from kv.counters c where c.expires_at <= p_now and c.key >= p_start and c.key < p_end;
+    delete from kv.counters c where c.key >= p_start and c.key < p_end;
+    get diagnostics v_gone = row_count;
+    v_live := v_live + v_gone;
+  end if;
+  return case when v_live = 0 then '{}' else jsonb_build_object(v_family, v_live) end;
+end $$;
+
+-- Deletes the given keys; answers the live ones by family.
+create function kv.delete_keys(p_keys text[], p_now timestamptz) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
   v_deleted jsonb;
 begin
-  if p_keys is null then
-    with gone as (delete from kv.entries e where e.key >= p_start and e.key < p_end returning e.key, e.expires_at),
-      counted as (delete from kv.counters c where c.key >= p_start and c.key < p_end returning c.key, c.expires_at)
-    select jsonb_object_agg(family, n) into v_deleted from (
-      select split_part(a.key, ':', 1) as family, count(*) as n from (select * from gone union all select * from counted) a
-      where a.expires_at is null or a.expires_at > p_now group by 1) t;
-  else
-    with gone as (delete from kv.entries e where e.key = any(p_keys) returning e.key, e.expires_at),
-      counted as (delete from kv.counters c where c.key = any(p_keys) returning c.key, c.expires_at)
-    select jsonb_object_agg(family, n) into v_deleted from (
-      select split_part(a.key, ':', 1) as family, count(*) as n from (select * from gone union all select * from counted) a
-      where a.expires_at is null or a.expires_at > p_now group by 1) t;
-  end if;
+  with gone as (delete from kv.entries e where e.key = any(p_keys) returning e.key, e.expires_at),
+    counted as (delete from kv.counters c where c.key = any(p_keys) returning c.key, c.expires_at)
+  select jsonb_object_agg(family, n) into v_deleted from (
+    select split_part(a.key, ':', 1) as family, count(*) as n from (select * from gone union all select * from counted) a
+    where a.expires_at is null or a.expires_at > p_now group by 1) t;
   return coalesce(v_deleted, '{}');
 end $$;
 
@@ -985,16 +1017,18 @@ declare
   v_counters jsonb;
   v_expected bigint;
 begin
-  with written as (
-    insert into kv.entries as e (key, value, version, owner, cascades, expires_at, created_at, updated_at)
-    select r.key, r.value, nextval('kv.versions'), r.owner, r.cascades, r.expires_at, p_now, p_now
-    from unnest(p_rows) r where not r.counters order by r.key
-    on conflict (key) do update set value = excluded.value, version = nextval('kv.versions'), owner = excluded.owner,
-      cascades = excluded.cascades, expires_at = excluded.expires_at, updated_at = excluded.updated_at,
-      created_at = case when e.expires_at <= p_now then excluded.created_at else e.created_at end
-    where e.key <> all(p_fresh)
-    returning e.key, e.version
-  ) select coalesce(jsonb_object_agg(w.key, w.version::text), '{}') into v_versions from written w;
+  if exists (select from unnest(p_rows) r where not r.counters) then
+    with written as (
+      insert into kv.entries as e (key, value, version, owner, cascades, expires_at, created_at, updated_at)
+      select r.key, r.value, nextval('kv.versions'), r.owner, r.cascades, r.expires_at, p_now, p_now
+      from unnest(p_rows) r where not r.counters order by r.key
+      on conflict (key) do update set value = excluded.value, version = nextval('kv.versions'), owner = excluded.owner,
+        cascades = excluded.cascades, expires_at = excluded.expires_at, updated_at = excluded.updated_at,
+        created_at = case when e.expires_at <= p_now then excluded.created_at else e.created_at end
+      where e.key <> all(p_fresh)
+      returning e.key, e.version
+    ) select coalesce(jsonb_object_agg(w.key, w.version::text), '{}') into v_versions from written w;
+  end if;
   if exists (select from unnest(p_rows) r where r.counters) then
     with written as (
       insert into kv.counters as e (key, value, version, owner, cascades, expires_at, created_at, updated_at)
@@ -1034,14 +1068,25 @@ declare
   v_row record;
   v_mutation jsonb;
   v_checked boolean := jsonb_array_length(p_checks) > 0;
+  -- Of what kinds the commit is, so that none looks for what it does not have.
+  v_ranged boolean := jsonb_array_length(p_mutations) > cardinality(v_writes);
+  v_entries boolean;
+  v_counters boolean;
+  v_deletes boolean;
+  v_computed boolean;
+  v_sharded boolean;
 begin
-  select array_agg(distinct w.owner) filter (where w.op <> 'delete'), array_agg(w.key) into v_owners, v_keys from unnest(v_writes) w;
+  select array_agg(distinct w.owner) filter (where w.op <> 'delete' and w.owner is not null), array_agg(w.key),
+    bool_or(not w.counters), bool_or(w.counters), bool_or(w.op = 'delete'), bool_or(w.op <> 'delete' and (w.chained or w.op <> 'set')), bool_or(w.shard is not null)
+  into v_owners, v_keys, v_entries, v_counters, v_deletes, v_computed, v_sharded from unnest(v_writes) w;
   if v_checked then
     v_keys := v_keys || array(select c->>'key' from jsonb_array_elements(p_checks) c);
     perform pg_advisory_xact_lock(h) from (select distinct hashtextextended(k, 0) as h from unnest(v_keys) k order by h) locks;
   end if;
 
-  select m->>'owner' into v_gone from jsonb_array_elements(p_mutations) m where m->>'op' = 'deleteOwner';
+  if v_ranged then
+    select m->>'owner' into v_gone from jsonb_array_elements(p_mutations) m where m->>'op' = 'deleteOwner';
+  end if;
   if v_gone is not null then
     perform from kv.owners o where o.owner = v_gone for update;
     if exists (select from unnest(v_writes) w where w.op <> 'delete' and (w.owner <> v_gone or (w.owner = v_gone and w.cascades))) then
@@ -1049,14 +1094,13 @@ begin
     end if;
     v_owners := null;
   end if;
-  v_owners := array_remove(v_owners, null);
-  if v_owners <> '{}' then
+  if v_owners is not null then
     perform kv.lock_owners(v_owners);
   end if;
 
   -- A lone blind set needs no look before; everything else locks what exists first.
   if v_checked or cardinality(v_keys) > 1 or v_writes[1].op <> 'set' then
-    v_locked := kv.lock_entries(v_keys);
+    v_locked := kv.lock_entries(v_keys, v_checked or v_entries, v_checked or v_counters);
   end if;
   if v_checked then
     v_conflict := kv.failed_check(p_checks, p_now);
@@ -1067,18 +1111,22 @@ begin
     v_fresh := array(select w.key from unnest(v_writes) w join jsonb_array_elements(p_checks) c on c->>'key' = w.key
       where w.op = 'set' and c->>'version' is null and w.key <> all(v_locked));
   end if;
-  perform pg_advisory_xact_lock(hashtext('kv.rollup:' || s.family), s.shard)
-    from (select distinct split_part(w.key, ':', 1) as family, w.shard from unnest(v_writes) w where w.shard is not null order by 1, 2) s;
+  if v_sharded then
+    perform pg_advisory_xact_lock(hashtext('kv.rollup:' || s.family), s.shard)
+      from (select distinct split_part(w.key, ':', 1) as family, w.shard from unnest(v_writes) w where w.shard is not null order by 1, 2) s;
+  end if;
 
   -- Plain sets are written as they come; the others are computed from what is there, chains last.
-  v_rows := array(select w from unnest(v_writes) w where w.op = 'set' and not w.chained);
-  for v_write in select * from unnest(v_writes) w where w.op <> 'delete' and (w.chained or w.op <> 'set') order by w.chained, coalesce(w.owner, ''), w.ord loop
+  v_rows := case when v_computed or v_deletes then array(select w from unnest(v_writes) w where w.op = 'set' and not w.chained) else v_writes end;
+  for v_write in select * from unnest(v_writes) w where v_computed and w.op <> 'delete' and (w.chained or w.op <> 'set') order by w.chained, coalesce(w.owner, ''), w.ord loop
     if v_write.chained then
       v_write.value := kv.chain(coalesce(v_write.owner, ''), v_write.value);
     else
-      select x.value, x.owner, x.cascades, x.expires_at, x.expires_at <= p_now as expired into v_row from (
-        select e.* from (select key, value, owner, cascades, expires_at from kv.entries) e where e.key = v_write.key
-        union all select key, value, owner, cascades, expires_at from kv.counters c where c.key = v_write.key) x;
+      if v_write.counters then
+        select c.value, c.owner, c.cascades, c.expires_at, c.expires_at <= p_now as expired into v_row from kv.counters c where c.key = v_write.key;
+      else
+        select e.value, e.owner, e.cascades, e.expires_at, e.expires_at <= p_now as expired into v_row from kv.entries e where e.key = v_write.key;
+      end if;
       if not found then
         v_fresh := v_fresh || v_write.key;
       elsif v_write.key <> all(v_locked) then
@@ -1106,19 +1154,20 @@ begin
     v_rows := v_rows || v_write;
   end loop;
 
-  for v_mutation in select m from jsonb_array_elements(p_mutations) m where m->>'op' in ('deletePrefix', 'deleteOwner') loop
-    v_deleted := kv.tally(v_deleted, case v_mutation->>'op'
-      when 'deleteOwner' then kv.delete_owner(v_mutation->>'owner', p_now)
-      else kv.delete_keys(v_mutation->>'start', v_mutation->>'end', null, p_now) end);
-  end loop;
-  v_keys := array(select w.key from unnest(v_writes) w where w.op = 'delete');
-  if v_keys <> '{}' then
-    v_deleted := kv.tally(v_deleted, kv.delete_keys(null, null, v_keys, p_now));
+  if v_ranged then
+    for v_mutation in select m from jsonb_array_elements(p_mutations) m where m->>'op' in ('deletePrefix', 'deleteOwner') loop
+      v_deleted := kv.tally(v_deleted, case v_mutation->>'op'
+        when 'deleteOwner' then kv.delete_owner(v_mutation->>'owner', p_now)
+        else kv.delete_range(v_mutation->>'start', v_mutation->>'end', p_now) end);
+    end loop;
+  end if;
+  if v_deletes then
+    v_deleted := kv.tally(v_deleted, kv.delete_keys(array(select w.key from unnest(v_writes) w where w.op = 'delete'), p_now));
   end if;
   return jsonb_build_object('ok', true, 'versions', kv.put_rows(v_rows, v_fresh, p_now), 'values', v_values, 'deleted', v_deleted);
 end $$;
 
--- Removes the bytes of entries already gone by the caller's clock, at most p_limit of each table.
+-- Removes the bytes of entries already gone by the caller's clock, at most p_limit in all.
 create function kv.sweep_body(p_limit integer, p_now timestamptz) returns bigint
 language plpgsql set search_path = '' as $$
 declare
@@ -1138,7 +1187,7 @@ end $$;
 do $$
 declare
   v_names text[] := array['mget_body', 'list_body', 'count_body', 'query_body', 'total_body', 'aggregate_body', 'lock_owners', 'resolve',
-    'lock_entries', 'failed_check', 'chain', 'delete_owner', 'delete_keys', 'put_rows', 'commit_body'];
+    'lock_entries', 'failed_check', 'chain', 'delete_owner', 'delete_range', 'delete_keys', 'put_rows', 'commit_body'];
   v_name text;
   v_other text;
   v_source text;
@@ -1148,7 +1197,7 @@ begin
     foreach v_other in array v_names loop
       v_source := replace(v_source, 'kv.' || v_other || '(', 'kv.tenant_' || v_other || '(');
     end loop;
-    execute v_source;
+    execute replace(v_source, 'kv.page_%s', 'kv.tenant_page_%s');
   end loop;
 end $$;
 -- Who sees what. Two policies a table: the service door sees all, the tenant door its own rows (and the
@@ -1244,8 +1293,9 @@ begin
   end if;
 end $$;
 
+-- A commit waits at most 5 s for a row (55P03, rolled back): one stuck session must not hold up all writes.
 create function public.kv_commit(p_checks jsonb, p_mutations jsonb, p_now timestamptz) returns jsonb
-language plpgsql security definer set search_path = '' set plan_cache_mode = force_generic_plan as $$
+language plpgsql security definer set search_path = '' set plan_cache_mode = force_generic_plan set lock_timeout = '5s' as $$
 begin
   return kv.commit_body(p_checks, p_mutations, p_now);
 end $$;
@@ -1330,7 +1380,7 @@ begin
 end $$;
 
 create function public.kv_tenant_commit(p_tenant text, p_checks jsonb, p_mutations jsonb, p_now timestamptz) returns jsonb
-language plpgsql security definer set search_path = '' set plan_cache_mode = force_generic_plan as $$
+language plpgsql security definer set search_path = '' set plan_cache_mode = force_generic_plan set lock_timeout = '5s' as $$
 declare
   v_result jsonb;
 begin
@@ -1342,7 +1392,7 @@ end $$;
 
 -- Several tenants' commits without checks in one transaction: [{tenant, mutations}], answered in order.
 create function public.kv_tenant_commit_many(p_calls jsonb, p_now timestamptz) returns jsonb
-language plpgsql security definer set search_path = '' set plan_cache_mode = force_generic_plan as $$
+language plpgsql security definer set search_path = '' set plan_cache_mode = force_generic_plan set lock_timeout = '5s' as $$
 declare
   v_call record;
   v_results jsonb := '[]';
@@ -1353,6 +1403,24 @@ begin
   end loop;
   perform kv.leave();
   return v_results;
+end $$;
+
+-- The head of an audit chain, to compare what is there with: {seq, hash}; nothing where no entry was ever made.
+create function public.kv_chain_head(p_scope text) returns jsonb
+language plpgsql stable security definer set search_path = '' as $$
+begin
+  return (select jsonb_build_object('seq', c.seq, 'hash', c.hash) from kv.chains c where c.scope = p_scope);
+end $$;
+
+create function public.kv_tenant_chain_head(p_tenant text, p_scope text) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_head jsonb;
+begin
+  perform kv.enter(p_tenant);
+  v_head := (select jsonb_build_object('seq', c.seq, 'hash', c.hash) from kv.chains c where c.scope = p_scope);
+  perform kv.leave();
+  return v_head;
 end $$;
 
 -- Which of the keys is held by a row this tenant cannot see: raised as KV007 with the key, so that
@@ -1392,13 +1460,15 @@ end $$;
 revoke all on schema kv from public;
 revoke all on all functions in schema kv from public;
 grant execute on all functions in schema kv to kv_service, kv_tenant;
-grant execute on all functions in schema kv to kv_retention;
+grant execute on function kv.refuse_change() to kv_retention;
+-- It makes functions; only migrations call it.
+revoke execute on function kv.keep_page(jsonb) from kv_service, kv_tenant;
 revoke create on schema kv, public from kv_service, kv_tenant;
 
 do $$
 begin
-  if to_regnamespace('supabase_migrations') is not null then
+  if to_regclass('supabase_migrations.schema_migrations') is not null then
     grant usage on schema supabase_migrations to kv_service;
-    grant select on all tables in schema supabase_migrations to kv_service;
+    execute 'grant select on supabase_migrations.schema_migrations to kv_service';
   end if;
 end $$;

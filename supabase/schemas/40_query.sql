@@ -123,7 +123,7 @@ begin
       v_range := ' and ' || kv.after_sql(p_query, 0);
     end if;
     return format('select * from (select %s, jsonb_build_array(e.key) from kv.entries e where %s%s order by e.key %s limit %s) page limit ($1->>''want'')::bigint offset %s',
-      v_columns, v_where, v_range, v_way, v_limit, coalesce(p_query->>'offset', '0'));
+      v_columns, v_where, v_range, v_way, v_limit, coalesce((p_query->>'offset')::bigint, 0));
   end if;
   v_first := 'e.' || kv.field(v_order->0->>'column');
   for i in 0 .. v_fields - 1 loop
@@ -149,7 +149,7 @@ begin
   v_range := case when p_query ? 'after' and p_query->'after'->>0 is null then ' and (' || kv.after_sql(p_query, 1) || ')' else '' end;
   v_branches := v_branches || format('(select %s from kv.entries e where %s and %s is null%s order by %se.key %s limit %s)',
     v_columns, v_where, v_first, v_range, v_sort, v_way, v_limit);
-  return format('select * from (%s) page limit ($1->>''want'')::bigint offset %s', array_to_string(v_branches, ' union all '), coalesce(p_query->>'offset', '0'));
+  return format('select * from (%s) page limit ($1->>''want'')::bigint offset %s', array_to_string(v_branches, ' union all '), coalesce((p_query->>'offset')::bigint, 0));
 end $$;
 
 create type kv.page as (
@@ -157,12 +157,17 @@ create type kv.page as (
 );
 
 -- Keeps a page's SQL as a function, named by its shape (what is asked, without the values): planning costs
--- many times what reading a page does, and a function's plan stays in the session.
+-- many times what reading a page does, and a function's plan stays in the session. A page of one owner's rows
+-- is kept for each door (see 55_twins.sql).
 create function kv.keep_page(p_query jsonb) returns void
 language plpgsql set search_path = '' as $$
+declare
+  v_door text;
 begin
-  execute format('create function kv.%I(jsonb, timestamptz) returns setof kv.page language plpgsql stable set search_path = '''' as %L',
-    'page_' || md5(p_query->>'shape'), 'begin return query ' || kv.page_sql(p_query) || '; end');
+  foreach v_door in array case when p_query->>'owner' is null then array['page_'] else array['page_', 'tenant_page_'] end loop
+    execute format('create function kv.%I(jsonb, timestamptz) returns setof kv.page language plpgsql stable set search_path = '''' as %L',
+      v_door || md5(p_query->>'shape'), 'begin return query ' || kv.page_sql(p_query) || '; end');
+  end loop;
 end $$;
 
 -- A kept page where there is one (45_pages.sql: those the declared indexes serve), else planned for this call.

@@ -3,7 +3,7 @@
 do $$
 declare
   v_names text[] := array['mget_body', 'list_body', 'count_body', 'query_body', 'total_body', 'aggregate_body', 'lock_owners', 'resolve',
-    'lock_entries', 'failed_check', 'chain', 'delete_owner', 'delete_keys', 'put_rows', 'commit_body'];
+    'lock_entries', 'failed_check', 'chain', 'delete_owner', 'delete_range', 'delete_keys', 'put_rows', 'commit_body'];
   v_name text;
   v_other text;
   v_source text;
@@ -13,6 +13,6 @@ begin
     foreach v_other in array v_names loop
       v_source := replace(v_source, 'kv.' || v_other || '(', 'kv.tenant_' || v_other || '(');
     end loop;
-    execute v_source;
+    execute replace(v_source, 'kv.page_%s', 'kv.tenant_page_%s');
   end loop;
 end $$;

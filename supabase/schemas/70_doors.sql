@@ -56,8 +56,9 @@ begin
   end if;
 end $$;
 
+-- A commit waits at most 5 s for a row (55P03, rolled back): one stuck session must not hold up all writes.
 create function public.kv_commit(p_checks jsonb, p_mutations jsonb, p_now timestamptz) returns jsonb
-language plpgsql security definer set search_path = '' set plan_cache_mode = force_generic_plan as $$
+language plpgsql security definer set search_path = '' set plan_cache_mode = force_generic_plan set lock_timeout = '5s' as $$
 begin
   return kv.commit_body(p_checks, p_mutations, p_now);
 end $$;
@@ -142,7 +143,7 @@ begin
 end $$;
 
 create function public.kv_tenant_commit(p_tenant text, p_checks jsonb, p_mutations jsonb, p_now timestamptz) returns jsonb
-language plpgsql security definer set search_path = '' set plan_cache_mode = force_generic_plan as $$
+language plpgsql security definer set search_path = '' set plan_cache_mode = force_generic_plan set lock_timeout = '5s' as $$
 declare
   v_result jsonb;
 begin
@@ -154,7 +155,7 @@ end $$;
 
 -- Several tenants' commits without checks in one transaction: [{tenant, mutations}], answered in order.
 create function public.kv_tenant_commit_many(p_calls jsonb, p_now timestamptz) returns jsonb
-language plpgsql security definer set search_path = '' set plan_cache_mode = force_generic_plan as $$
+language plpgsql security definer set search_path = '' set plan_cache_mode = force_generic_plan set lock_timeout = '5s' as $$
 declare
   v_call record;
   v_results jsonb := '[]';
@@ -165,6 +166,24 @@ begin
   end loop;
   perform kv.leave();
   return v_results;
+end $$;
+
+-- The head of an audit chain, to compare what is there with: {seq, hash}; nothing where no entry was ever made.
+create function public.kv_chain_head(p_scope text) returns jsonb
+language plpgsql stable security definer set search_path = '' as $$
+begin
+  return (select jsonb_build_object('seq', c.seq, 'hash', c.hash) from kv.chains c where c.scope = p_scope);
+end $$;
+
+create function public.kv_tenant_chain_head(p_tenant text, p_scope text) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_head jsonb;
+begin
+  perform kv.enter(p_tenant);
+  v_head := (select jsonb_build_object('seq', c.seq, 'hash', c.hash) from kv.chains c where c.scope = p_scope);
+  perform kv.leave();
+  return v_head;
 end $$;
 
 -- Which of the keys is held by a row this tenant cannot see: raised as KV007 with the key, so that

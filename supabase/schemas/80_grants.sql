@@ -16,13 +16,15 @@ end $$;
 revoke all on schema kv from public;
 revoke all on all functions in schema kv from public;
 grant execute on all functions in schema kv to kv_service, kv_tenant;
-grant execute on all functions in schema kv to kv_retention;
+grant execute on function kv.refuse_change() to kv_retention;
+-- It makes functions; only migrations call it.
+revoke execute on function kv.keep_page(jsonb) from kv_service, kv_tenant;
 revoke create on schema kv, public from kv_service, kv_tenant;
 
 do $$
 begin
-  if to_regnamespace('supabase_migrations') is not null then
+  if to_regclass('supabase_migrations.schema_migrations') is not null then
     grant usage on schema supabase_migrations to kv_service;
-    grant select on all tables in schema supabase_migrations to kv_service;
+    execute 'grant select on supabase_migrations.schema_migrations to kv_service';
   end if;
 end $$;

@@ -40,7 +40,7 @@ export function postgresDriver(options: PostgresDriverOptions): SqlDriver {
     try {
       client = await (await (opening ??= open())).connect();
     } catch (error) {
-      throw sqlErrorOf(error) ?? new ConnectionFault(false, "the database cannot be reached", { cause: error });
+      throw new ConnectionFault(false, "the database cannot be reached", { cause: error });
     }
     let broken = false;
     try {
