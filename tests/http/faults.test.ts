@@ -35,6 +35,22 @@ test("H01: with the database stopped requests answer 503 with Retry-After, and r
   expect((await api.send("PATCH", path, { token, json: { name: "Back" } })).body.name).toBe("Back");
 });
 
+test("H23: a stored record that does not fit its declaration answers 500 without its key or its fault, which are in the log", async () => {
+  const token = api.admin("super_admin");
+  const { id } = await api.tenant();
+  const key = `tenant:${id}`;
+  const { value = {} } = await api.container.store.get(key) ?? {};
+  await api.container.store.set(key, { ...Object(value), mrr: "much" }, { owner: id, cascades: true });
+  const answer = await api.send("GET", `/v1/tenants/${id}`, { token });
+  expectProblem(answer, 500, "internal");
+  expect(answer.body.detail).toMatch(/the request id finds it in the log/);
+  expect(JSON.stringify({ ...answer.body, instance: "" })).not.toMatch(/tn_|mrr|declaration/);
+  expect(answer.body.errors).toBeUndefined();
+  expect(api.logs.find((line) => line["requestId"] === answer.body.requestId && line["code"] === "internal")).toMatchObject({
+    error: expect.stringContaining(`${key} does not match its declaration at /mrr`) as string,
+  });
+});
+
 test("H23: what nobody foresaw answers 500 with a request id, and its inside is in the log alone", async () => {
   const { store } = api.container;
   const lines: string[] = [];

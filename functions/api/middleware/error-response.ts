@@ -15,9 +15,7 @@ export function problemType(code: ErrorCode): string {
 /** The only place where an error becomes HTTP: RFC 9457, with the headers its status asks for. */
 export function errorResponse(c: Context<AppEnv>, thrown: unknown, logger: Logger): Response {
   const requestId = c.get("requestId");
-  const error = thrown instanceof InnkeepError
-    ? thrown
-    : new InnkeepError("internal", "Something failed inside; the request id finds it in the log.");
+  const error = publicError(thrown);
   const { status, title } = ERROR_KINDS[error.code];
   if (status >= 500) logger.error("request_failed", { requestId, code: error.code, ...describe(thrown) });
   const members = {
@@ -34,6 +32,12 @@ export function errorResponse(c: Context<AppEnv>, thrown: unknown, logger: Logge
   const headers = new Headers({ "content-type": "application/problem+json", "cache-control": "no-store" });
   for (const [name, value] of headersOf(c, error)) headers.set(name, value);
   return c.body(JSON.stringify(members), { status, headers });
+}
+
+/** What failed inside names keys and places of the store: that is for the log alone. */
+function publicError(thrown: unknown): InnkeepError {
+  if (thrown instanceof InnkeepError && ERROR_KINDS[thrown.code].status !== 500) return thrown;
+  return new InnkeepError("internal", "Something failed inside; the request id finds it in the log.");
 }
 
 function headersOf(c: Context<AppEnv>, error: InnkeepError): [string, string][] {
