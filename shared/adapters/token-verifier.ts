@@ -14,7 +14,7 @@ export interface TokenVerifierOptions {
   readonly fetch: Fetch;
   /** Shortest time between two reads of the key set, 30 s when left out: a flood of unknown `kid`s cannot hammer it. */
   readonly refetchFloorMs?: number;
-  /** After this the key set is read again, 10 min when left out: a withdrawn key is honoured no longer. */
+  /** After this the key set is read and a remembered token verified again, 10 min when left out: a withdrawn key is honoured no longer. */
   readonly keysMaxAgeMs?: number;
   /** Verified tokens kept, 5,000 when left out. */
   readonly cacheSize?: number;
@@ -35,7 +35,7 @@ const loadJose = () => loading ??= import("jose");
  */
 export function createTokenVerifier(options: TokenVerifierOptions): TokenVerifier {
   const { clock, legacySecret, cacheSize = 5_000 } = options;
-  const verified = new Map<string, TokenClaims>();
+  const verified = new Map<string, { readonly claims: TokenClaims; readonly untilMs: number }>();
   const keySet = options.jwks ? createKeySet(options.jwks, options) : null;
   const secret = legacySecret ? new TextEncoder().encode(legacySecret) : null;
 
@@ -61,15 +61,15 @@ export function createTokenVerifier(options: TokenVerifierOptions): TokenVerifie
   return {
     async verify(token) {
       const known = verified.get(token);
-      if (known) {
-        if (clock.now() < known.expiresAtMs) return known;
-        verified.delete(token);
-        throw refused("the token has expired");
-      }
+      const now = clock.now();
+      if (known && now < known.untilMs) return known.claims;
+      if (known) verified.delete(token);
+      if (known && known.claims.expiresAtMs <= now) throw refused("the token has expired");
       const claims = await check(token);
       const oldest = verified.size >= cacheSize ? verified.keys().next().value : undefined;
       if (oldest !== undefined) verified.delete(oldest);
-      verified.set(token, claims);
+      // No longer than the keys are trusted unread: a withdrawn one takes what it signed with it.
+      verified.set(token, { claims, untilMs: Math.min(claims.expiresAtMs, keySet?.trustedUntilMs() ?? Infinity) });
       return claims;
     },
   };
@@ -77,8 +77,14 @@ export function createTokenVerifier(options: TokenVerifierOptions): TokenVerifie
 
 type KeyRules = Pick<TokenVerifierOptions, "clock" | "fetch" | "refetchFloorMs" | "keysMaxAgeMs">;
 
+interface KeySet {
+  getKey(): Promise<JWTVerifyGetKey>;
+  /** When what these keys verified has to be verified again. */
+  trustedUntilMs(): number;
+}
+
 /** The signing keys: inline, or fetched once and again on age or an unknown `kid`, one request at a time. */
-function createKeySet(source: { readonly url: string } | JSONWebKeySet, rules: KeyRules): { getKey(): Promise<JWTVerifyGetKey> } {
+function createKeySet(source: { readonly url: string } | JSONWebKeySet, rules: KeyRules): KeySet {
   const { clock, fetch, refetchFloorMs = 30_000, keysMaxAgeMs = 600_000 } = rules;
   let keys: JWTVerifyGetKey | null = null;
   let triedAtMs = -Infinity;
@@ -123,7 +129,9 @@ function createKeySet(source: { readonly url: string } | JSONWebKeySet, rules: K
       }
     };
   }
-  return { getKey };
+  // Past their age because their source is away, they are good for as long as nobody asks for them again.
+  const trustedUntilMs = () => "url" in source ? Math.max(readAtMs + keysMaxAgeMs, triedAtMs + refetchFloorMs) : Infinity;
+  return { getKey, trustedUntilMs };
 }
 
 /** What the program reads of a verified payload; `user_metadata` goes no further. */

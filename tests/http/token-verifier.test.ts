@@ -156,6 +156,23 @@ describe("the key set", () => {
     expect(await refusal(check.verify(await signer.sign("u2")))).toMatch(/not known here/);
   });
 
+  test("R01: a remembered token whose key was withdrawn is refused once the key set has aged, however long it says it is good", async () => {
+    const own = testClock();
+    const signer = await makeSigner(own);
+    const { state, options } = keyServer(signer.jwks);
+    const check = verifier({ ...options, clock: own });
+    const exp = Date.parse("2099-01-01T00:00:00Z") / 1_000;
+    await check.verify(await signer.sign("u0", { exp }));
+    own.advance(300_000);
+    const token = await signer.sign("u1", { exp });
+    await check.verify(token);
+    state.keys = (await makeSigner(own)).jwks;
+    own.advance(300_000 - 1);
+    expect(await check.verify(token)).toBe(await check.verify(token));
+    own.advance(1);
+    for (let i = 0; i < 2; i++) expect(await refusal(check.verify(token))).toMatch(/^unauthenticated: the token's signature/);
+  });
+
   test("R01: keys read before stay good while their source is away; without any the answer is 503", async () => {
     const own = testClock();
     const signer = await makeSigner(own);
