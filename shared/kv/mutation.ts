@@ -2,7 +2,7 @@ import { errors, InnkeepError } from "../kernel/errors.ts";
 import { findUnstorable } from "../kernel/json.ts";
 import type { JsonValue } from "../kernel/json.ts";
 import { isoTime } from "../kernel/clock.ts";
-import { isTimestamp, prefixRange, RESERVED_TENANT_IDS, splitKey } from "./key.ts";
+import { assertKey, isTimestamp, prefixRange, RESERVED_TENANT_IDS, splitKey } from "./key.ts";
 import { LIMITS } from "./store.ts";
 import type { Addition, Check, Mutation, WriteOptions } from "./store.ts";
 
@@ -19,7 +19,7 @@ export function encodeCommit(
   const count = mutations.length + checks.length;
   if (count > LIMITS.mutationsPerCommit) throw errors.tooLarge("a commit", count, LIMITS.mutationsPerCommit, "mutations and checks");
   for (const check of checks) {
-    splitKey(check.key);
+    assertKey(check.key);
     if (check.version !== null && !/^\d{1,18}$/.test(check.version)) throw invalid("/checks/version", "is not a version");
   }
   if (mutations.filter(({ op }) => op === "deleteOwner").length > 1) throw invalid("/mutations", "deletes two tenants in one commit");
@@ -51,16 +51,16 @@ function isPlain(wire: WireMutation | undefined): boolean {
 function encodeMutation(mutation: Mutation, tenantId: string | null, nowMs: number): { wire: WireMutation; bytes: number } {
   switch (mutation.op) {
     case "set": {
-      splitKey(mutation.key);
+      assertKey(mutation.key);
       const { op, key, value } = mutation;
       return { wire: { op, key, value, ...writeOptions(mutation, tenantId, nowMs) }, bytes: valueBytes(value, "") };
     }
     case "delete":
-      splitKey(mutation.key);
+      assertKey(mutation.key);
       return { wire: { op: "delete", key: mutation.key }, bytes: mutation.key.length };
     case "increment":
     case "append": {
-      splitKey(mutation.key);
+      assertKey(mutation.key);
       const { initial, ...rest } = mutation;
       if (mutation.op === "increment") mutation.add.forEach((addition, i) => assertAddition(addition, `/add/${i}`));
       else if (mutation.path.length === 0) throw invalid("/path", "is empty");

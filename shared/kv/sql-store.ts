@@ -7,7 +7,7 @@ import { decodeCursor, encodeCursor, fingerprintOf } from "./cursor.ts";
 import { SqlError } from "./driver.ts";
 import type { SqlArguments, SqlDriver, SqlFunctionName, SqlRow } from "./driver.ts";
 import { isForeignRow, storeError, withRetries, withSecondTry } from "./faults.ts";
-import { prefixRange, splitKey } from "./key.ts";
+import { assertKey, prefixRange } from "./key.ts";
 import { assertTenantId, encodeCommit } from "./mutation.ts";
 import type { WireMutation } from "./mutation.ts";
 import { assertPage, assertPosition, declaredType, wireOrder, wirePage, wireRollup, wireSelection } from "./query-plan.ts";
@@ -38,12 +38,12 @@ class SqlStore implements Store {
   }
 
   async get(key: string): Promise<Entry | null> {
-    splitKey(key);
+    assertKey(key);
     return await this.flushes.read({ tenantId: this.tenantId, key });
   }
 
   async mget(keys: readonly string[]): Promise<(Entry | null)[]> {
-    for (const key of keys) splitKey(key);
+    for (const key of keys) assertKey(key);
     const found = new Map<string, Entry>();
     for (let at = 0; at < keys.length; at += LIMITS.pageEntries) {
       const part = [...new Set(keys.slice(at, at + LIMITS.pageEntries))];

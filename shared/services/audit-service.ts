@@ -84,15 +84,28 @@ export class AuditService {
     }
   }
 
-  /** Walks one chain in the order of `seq` and names the first link that does not hold. */
+  /**
+   * Walks one chain in the order of `seq` and names the first link that does not hold. The head kept beside
+   * the entries, read first, shows whether any are missing at the end.
+   */
   async verify(tenantId?: string): Promise<ChainReport> {
+    const scope = this.#scope(tenantId);
+    const head = await this.store.chainHead(scope);
     let checked = 0;
     let prevHash = NO_HASH;
-    for await (const entry of this.#walk({ owner: this.#scope(tenantId), orderBy: [{ field: "seq", direction: "asc" }] })) {
+    let lastId = "";
+    for await (const entry of this.#walk({ owner: scope, orderBy: [{ field: "seq", direction: "asc" }] })) {
       const reason = await brokenBecause(entry, checked + 1, prevHash);
       if (reason !== null) return { ok: false, checked, firstBroken: { id: entry.key, seq: seqOf(entry.value) ?? checked + 1, reason } };
       prevHash = String(entry.value["hash"]);
+      lastId = entry.key;
       checked++;
+      if (checked === head?.seq && prevHash !== head.hash) {
+        return { ok: false, checked: checked - 1, firstBroken: { id: entry.key, seq: checked, reason: "the hash is not the one the chain's head had" } };
+      }
+    }
+    if (head && checked < head.seq) {
+      return { ok: false, checked, firstBroken: { id: lastId, seq: checked + 1, reason: `after this entry, entries ${checked + 1} to ${head.seq} are missing at the end` } };
     }
     return { ok: true, checked };
   }

@@ -85,6 +85,15 @@ describe("the hash chain", () => {
     expect(await stage.AuditService.verify(id)).toMatchObject({ ok: false, checked: 3, firstBroken: { id: keys[4] } });
   });
 
+  it("A08: entries cut off at the end are found, though what is left holds together", async () => {
+    const { id, keys } = await chainOf(6);
+    await tamper("delete from kv.entries where key = any($1)", [keys.slice(4)]);
+    expect(await stage.AuditService.verify(id)).toMatchObject({ ok: false, checked: 4, firstBroken: { id: keys[3], seq: 5 } });
+    const gone = await chainOf(2);
+    await tamper("delete from kv.entries where key = any($1)", [gone.keys]);
+    expect(await stage.AuditService.verify(gone.id)).toMatchObject({ ok: false, checked: 0 });
+  });
+
   it("A08: an inserted entry is found", async () => {
     const { id, keys } = await chainOf(6);
     const key = `audit:${id}:2026-03-01T12:00:00.000Z:forgedforged`;

@@ -116,6 +116,17 @@ export const cascadeCases: Theme = (open) => {
     expect(refused).toBeGreaterThan(0);
   });
 
+  test("A07: an audit entry cannot be made to expire, and no sweep stumbles over one", async () => {
+    const { store, clock } = open();
+    const key = auditKey("tn_expiring", "one");
+    const set = { op: "set", key, value: auditRecord(key), expiresAt: clock.iso(1_000) } as const;
+    expect(await codeOf(store.commit([], [set]))).toBe("validation_failed");
+    await store.set("sweep:x", { x: 1 }, { expiresAt: clock.iso(1_000) });
+    clock.advance(2_000);
+    expect(await store.sweep(100)).toBeGreaterThan(0);
+    expect(await store.chainHead("tn_expiring")).toBeNull();
+  });
+
   test("A07: an audit entry can be neither changed nor deleted, by either store, nor by a prefix", async () => {
     const { store } = open();
     await store.commit([], [auditSet("tn_audit", "one"), auditSet(null, "one")]);
