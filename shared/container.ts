@@ -6,7 +6,7 @@ import { plainKv } from "./kv/plain.ts";
 import type { PlainKv } from "./kv/plain.ts";
 import type { Store } from "./kv/store.ts";
 import { type HostRules, NO_HOST_RULES } from "./policies/hostnames.ts";
-import { AdminUserService } from "./services/admin-user-service.ts";
+import { AdminUserService, type StoredAdmin } from "./services/admin-user-service.ts";
 import { AuditService } from "./services/audit-service.ts";
 import { PlanService } from "./services/plan-service.ts";
 import { SubscriptionService } from "./services/subscription-service.ts";
@@ -41,6 +41,19 @@ export interface Container {
   readonly clock: Clock;
   readonly logger: Logger;
   services(context: Context): Services;
+}
+
+/**
+ * The first administrator, and before it the shipped plans: a start that dies in between is then made up by the next
+ * one. Throws `bootstrap_closed`, without touching the plans, as soon as an enabled super_admin exists.
+ */
+export async function bootstrapPlatform(
+  { AdminUserService, PlanService }: Services,
+  first: Parameters<AdminUserService["bootstrap"]>[0],
+): Promise<{ readonly admin: StoredAdmin; readonly plans: string[] }> {
+  await AdminUserService.assertBootstrapOpen();
+  const plans = await PlanService.seedDefaults();
+  return { admin: await AdminUserService.bootstrap(first), plans };
 }
 
 /** The composition root: the one place that makes services. A bound caller gets the tenant-bound store. */

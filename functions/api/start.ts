@@ -1,6 +1,6 @@
 import { createTokenVerifier } from "../../shared/adapters/token-verifier.ts";
 import type { Config } from "../../shared/config.ts";
-import { type Container, createContainer } from "../../shared/container.ts";
+import { bootstrapPlatform, type Container, createContainer } from "../../shared/container.ts";
 import type { Clock } from "../../shared/kernel/clock.ts";
 import { systemContext } from "../../shared/kernel/context.ts";
 import { isInnkeepError } from "../../shared/kernel/errors.ts";
@@ -39,10 +39,8 @@ function fromLevel(logger: Logger, level: Config["logLevel"]): Logger {
 
 /** The first super_admin from the environment, with the shipped plans; closed as soon as there is one. */
 async function bootstrap(container: Container, admin: NonNullable<Config["bootstrapAdmin"]>): Promise<void> {
-  const { AdminUserService, PlanService } = container.services(systemContext(container.clock, "bootstrap", "bootstrap"));
   try {
-    await AdminUserService.bootstrap(admin);
-    await PlanService.seedDefaults();
+    await bootstrapPlatform(container.services(systemContext(container.clock, "bootstrap", "bootstrap")), admin);
     container.logger.info("bootstrapped", { userId: admin.userId });
   } catch (error) {
     if (isInnkeepError(error, "bootstrap_closed")) return;

@@ -1,6 +1,6 @@
 import { resolve } from "node:path";
 import process from "node:process";
-import { createContainer } from "../../shared/container.ts";
+import { bootstrapPlatform, createContainer } from "../../shared/container.ts";
 import { systemClock } from "../../shared/kernel/clock.ts";
 import { systemContext } from "../../shared/kernel/context.ts";
 import { silentLogger } from "../../shared/kernel/logger.ts";
@@ -21,7 +21,7 @@ const HELP = `npm run bootstrap-admin -- --email E --user-id U [--name N]     ma
   --help         this text
 
 The database is that of DATABASE_URL, migrated before; without it, the local stack's. The four plans are
-made when there is none. Once an enabled super_admin exists this is closed: admins then make admins.`;
+made first, where they are missing. Once an enabled super_admin exists this is closed: admins then make admins.`;
 
 await runProgram(async () => {
   const values = parse(process.argv.slice(2), {
@@ -42,12 +42,11 @@ await runProgram(async () => {
   const name = typeof values["name"] === "string" ? { name: values["name"] } : {};
   await withDatabase(resolve(String(values["data"])), async (databaseUrl) => {
     const store = createStore(postgresDriver({ connectionString: databaseUrl, max: 2 }), { clock: systemClock });
-    const { PlanService, AdminUserService } = createContainer({ store, clock: systemClock, logger: silentLogger })
+    const services = createContainer({ store, clock: systemClock, logger: silentLogger })
       .services(systemContext(systemClock, "bootstrap", "bootstrap"));
     try {
-      const { role } = await AdminUserService.bootstrap({ userId, email, ...name });
-      const plans = await store.count("plan") === 0 ? await PlanService.seedDefaults() : [];
-      console.log(`${userId} (${email}) is ${role}${plans.length > 0 ? `; plans made: ${plans.join(", ")}` : ""}`);
+      const { admin, plans } = await bootstrapPlatform(services, { userId, email, ...name });
+      console.log(`${userId} (${email}) is ${admin.role}${plans.length > 0 ? `; plans made: ${plans.join(", ")}` : ""}`);
     } finally {
       await store.close();
     }

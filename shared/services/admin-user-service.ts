@@ -101,6 +101,11 @@ export class AdminUserService {
     return removed;
   }
 
+  /** Throws `bootstrap_closed` as soon as an enabled super_admin exists. */
+  async assertBootstrapOpen(): Promise<void> {
+    if ((await this.#enabledSuperAdmins()).length > 0) throw new InnkeepError("bootstrap_closed", "an enabled super_admin exists");
+  }
+
   /**
    * The first admin, once: throws `bootstrap_closed` as soon as an enabled super_admin exists. Racing
    * calls meet on one short-lived record, so that only one of them wins.
@@ -108,7 +113,7 @@ export class AdminUserService {
   async bootstrap(data: Pick<AdminCreate, "userId" | "email"> & { readonly name?: string }): Promise<StoredAdmin> {
     const input = parseInput(adminCreate, { name: data.email, ...data, role: "super_admin", enabled: true });
     return await this.unitOfWork.transact<StoredAdmin>(async () => {
-      if ((await this.#enabledSuperAdmins()).length > 0) throw new InnkeepError("bootstrap_closed", "an enabled super_admin exists");
+      await this.assertBootstrapOpen();
       const before = await this.get(input.userId);
       const now = this.unitOfWork.now();
       const once = { callerHash: "bootstrap", keyHash: "first-admin", requestHash: "", result: null, createdAt: now };

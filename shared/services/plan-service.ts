@@ -5,7 +5,7 @@ import { plan as planEntity } from "../entities/plan.ts";
 import type { Plan } from "../entities/plan.ts";
 import { subscription as subscriptionEntity } from "../entities/subscription.ts";
 import { tenant as tenantEntity } from "../entities/tenant.ts";
-import { errors, InnkeepError } from "../kernel/errors.ts";
+import { errors, InnkeepError, isInnkeepError } from "../kernel/errors.ts";
 import type { JsonObject } from "../kernel/json.ts";
 import { assertMatch } from "../kernel/version.ts";
 import type { ChangeOptions } from "../kernel/version.ts";
@@ -123,13 +123,17 @@ export class PlanService {
     });
   }
 
-  /** Makes the four shipped plans where they are missing; answers the ids made. */
+  /** Makes the four shipped plans where they are missing; answers the ids made. Racing calls share the work. */
   async seedDefaults(): Promise<string[]> {
     const made: string[] = [];
     for (const plan of DEFAULT_PLANS) {
       if (await this.get(plan.id)) continue;
-      await this.create(plan);
-      made.push(plan.id);
+      try {
+        await this.create(plan);
+        made.push(plan.id);
+      } catch (error) {
+        if (!isInnkeepError(error, "already_exists")) throw error;
+      }
     }
     return made;
   }

@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { bootstrapPlatform } from "../../shared/container.ts";
 import type { AdminRole } from "../../shared/entities/admin-user.ts";
 import { systemContext } from "../../shared/kernel/context.ts";
 import { codeOf } from "../support/store.ts";
@@ -173,6 +174,24 @@ describe("the bootstrap of the first admin", () => {
       enabled: true,
     });
     expect(await enabledSuperAdmins()).toBe(1);
+  });
+
+  it("R14: comes after the plans, makes up for a start that died in between, and closed brings no deleted plan back", async () => {
+    const clean = await openStage();
+    const { store, clock } = clean;
+    const first = { userId: "first", email: "first@innkeep.example" };
+    const services = clean.over(store, systemContext(clock));
+    for (const id of ["Basic", "Pro"]) await services.PlanService.delete(id);
+    const racing = await Promise.all(
+      [1, 2].map(() => bootstrapPlatform(services, first).then(({ admin }) => admin.role, (error: unknown) => error)),
+    );
+    expect(racing).toContain("super_admin");
+    expect(racing).toContainEqual(expect.objectContaining({ code: "bootstrap_closed" }));
+    expect((await services.PlanService.list()).data).toHaveLength(4);
+    await services.PlanService.delete("Basic");
+    expect(await codeOf(bootstrapPlatform(services, first))).toBe("bootstrap_closed");
+    expect(await services.PlanService.get("Basic")).toBeNull();
+    await clean.close();
   });
 
   it("R14: of 20 racing calls with different users exactly one wins, in each of 20 rounds", async () => {
