@@ -29,7 +29,7 @@ export type DatabaseConfig =
     readonly maxConnections: number;
     readonly statementTimeoutMs: number;
   }
-  | { readonly driver: "supabase"; readonly url: string; readonly key: string };
+  | { readonly driver: "supabase"; readonly url: string; readonly key: string; readonly timeoutMs: number };
 
 export interface JwtConfig {
   readonly issuer: string;
@@ -128,7 +128,7 @@ function databaseOf(env: Parsed, fault: Fault): DatabaseConfig | null {
   if (driver === "supabase") {
     if (!env.SUPABASE_URL) fault("SUPABASE_URL", "is needed by the supabase driver");
     if (!key) fault("SUPABASE_SERVICE_ROLE_KEY", "or SUPABASE_SECRET_KEYS is needed by the supabase driver");
-    return env.SUPABASE_URL && key ? { driver, url: env.SUPABASE_URL, key } : null;
+    return env.SUPABASE_URL && key ? { driver, url: env.SUPABASE_URL, key, timeoutMs: env.INNKEEP_DB_TIMEOUT_MS } : null;
   }
   if (!direct) {
     fault("DATABASE_URL", "is missing: set it, or SUPABASE_URL with SUPABASE_SERVICE_ROLE_KEY, so that there is a database");

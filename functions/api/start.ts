@@ -27,7 +27,10 @@ export function apiOf(config: Config, { clock, fetch, write }: Surroundings): Re
 }
 
 function driverOf(database: Config["database"]) {
-  if (database.driver === "supabase") return supabaseDriver({ url: database.url, serviceKey: database.key });
+  if (database.driver === "supabase") {
+    const { url, key, timeoutMs } = database;
+    return supabaseDriver({ url, serviceKey: key, timeoutMs });
+  }
   const { connectionString, prepare, maxConnections, statementTimeoutMs } = database;
   return postgresDriver({ connectionString, prepare, max: maxConnections, statementTimeoutMs });
 }

@@ -23,7 +23,7 @@ function refusalOf(env: Environment): InnkeepError {
 describe("configuration", () => {
   test("what Supabase injects is enough, and its gateway is the default way to the database", () => {
     const config = loadConfig(SUPABASE);
-    expect(config.database).toEqual({ driver: "supabase", url: SUPABASE.SUPABASE_URL, key: "service-role-key" });
+    expect(config.database).toEqual({ driver: "supabase", url: SUPABASE.SUPABASE_URL, key: "service-role-key", timeoutMs: 15_000 });
     expect(config.jwt).toEqual({
       issuer: "https://abc.supabase.co/auth/v1",
       audience: "authenticated",
@@ -35,6 +35,7 @@ describe("configuration", () => {
     const { SUPABASE_URL } = SUPABASE;
     const config = loadConfig({ SUPABASE_URL, SUPABASE_SECRET_KEYS: '{"default":"sb_secret_1"}' });
     expect(config.database).toMatchObject({ driver: "supabase", key: "sb_secret_1" });
+    expect(loadConfig({ ...SUPABASE, INNKEEP_DB_TIMEOUT_MS: "700" }).database).toMatchObject({ driver: "supabase", timeoutMs: 700 });
   });
 
   test("a database URL of one's own, or the driver's name, chooses a direct connection", () => {

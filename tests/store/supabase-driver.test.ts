@@ -75,6 +75,27 @@ test.each<[string, () => Promise<Response>, boolean]>([
   expect(error).toMatchObject({ sent });
 });
 
+test.each(["headers", "body"])(
+  "K31: supabase: a gateway that hangs before its %s is given up, and the call may have happened",
+  async (part) => {
+    const driver = supabaseDriver({
+      url: "http://project.invalid",
+      serviceKey: "key",
+      timeoutMs: 20,
+      fetch: (_, init) => {
+        const hanging = new Promise<never>((_resolve, reject) => {
+          init?.signal?.addEventListener("abort", () => reject(init.signal?.reason as Error));
+        });
+        if (part === "headers") return hanging;
+        return Promise.resolve(new Response(new ReadableStream({ pull: () => hanging }), { status: 200 }));
+      },
+    });
+    const error = await driver.rows("kv_get", { key: "a:b", now: "2026-01-01T00:00:00.000Z" }).catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(ConnectionFault);
+    expect(error).toMatchObject({ sent: true });
+  },
+);
+
 test("K12: supabase: one request a call, parameters by name, the key as apikey and bearer", async () => {
   const requests: Request[] = [];
   const driver = supabaseDriver({

@@ -6,6 +6,8 @@ export interface SupabaseDriverOptions {
   readonly url: string;
   /** A secret key: the functions are granted to service_role alone. */
   readonly serviceKey: string;
+  /** A call that has no answer by then is given up, 15 s when left out; it may have happened. */
+  readonly timeoutMs?: number;
   /** How a request leaves; the runtime's own when left out. */
   readonly fetch?: typeof fetch;
 }
@@ -44,7 +46,7 @@ async function connect(options: SupabaseDriverOptions): Promise<RpcClient> {
   const { createClient } = await import("@supabase/supabase-js");
   const client = createClient(options.url, options.serviceKey, {
     auth: { persistSession: false, autoRefreshToken: false, detectSessionInUrl: false },
-    global: { fetch: answeringFetch(options.fetch ?? fetch) },
+    global: { fetch: answeringFetch(options.fetch ?? fetch, options.timeoutMs ?? 15_000) },
     // Node 20 has no WebSocket and createClient throws without one; nothing here ever opens it.
     realtime: { transport: NoWebSocket as never },
   });
@@ -60,10 +62,11 @@ class NoWebSocket {
 const NEVER_SENT = "never_sent";
 
 /** supabase-js flattens a failed fetch to text; a request that never left is told apart here, by its cause. */
-function answeringFetch(send: typeof fetch): typeof fetch {
+function answeringFetch(send: typeof fetch, timeoutMs: number): typeof fetch {
   return async (input, init) => {
     try {
-      return await send(input, init);
+      const deadline = AbortSignal.timeout(timeoutMs);
+      return await send(input, { ...init, signal: init?.signal ? AbortSignal.any([init.signal, deadline]) : deadline });
     } catch (error) {
       if (!neverSent(error)) throw error;
       return Response.json({ code: NEVER_SENT, message: String(error) }, { status: 503 });
