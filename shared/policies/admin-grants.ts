@@ -8,12 +8,18 @@ interface Standing {
   readonly permissions: readonly string[];
 }
 
+/** Who makes the change, with the scopes they hold. */
+export interface Administrator {
+  readonly userId: string;
+  readonly scopes: Scopes;
+}
+
 /**
  * Who may make, change or remove an admin: nobody edits their own role or permissions, and nobody gives
  * to another, or takes from one, rights beyond their own. `before` and `after` are null where there is none.
  */
 export function assertMayAdminister(
-  own: { readonly userId: string; readonly scopes: Scopes },
+  own: Administrator,
   before: Standing | null,
   after: Standing | null,
 ): void {

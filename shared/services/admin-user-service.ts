@@ -13,6 +13,7 @@ import { Collection, parseInput } from "../kv/collection.ts";
 import type { Stored } from "../kv/collection.ts";
 import { keyOf } from "../kv/define.ts";
 import type { Check, Store } from "../kv/store.ts";
+import { type Administrator, assertMayAdminister } from "../policies/admin-grants.ts";
 import { assertAdminChange } from "../policies/admin-roles.ts";
 import { changedFields, mergePatch } from "../policies/merge-patch.ts";
 import { GRANTS } from "../policies/scopes.ts";
@@ -21,6 +22,11 @@ import type { Filters, Page, Pagination, Sort } from "./paging.ts";
 import type { Change, Decision, UnitOfWork } from "./unit-of-work.ts";
 
 export type StoredAdmin = Stored<typeof adminUser>;
+
+/** A change, and in whose name: what `by` may not give or take is refused. Without it the program itself acts. */
+export interface AdminChangeOptions extends ChangeOptions {
+  readonly by?: Administrator;
+}
 
 const login = z.strictObject({ lastLoginAt: instant });
 
@@ -44,15 +50,16 @@ export class AdminUserService {
   }
 
   /** Throws `already_exists`. */
-  async create(data: AdminCreate): Promise<StoredAdmin> {
+  async create(data: AdminCreate, { by }: Pick<AdminChangeOptions, "by"> = {}): Promise<StoredAdmin> {
     const input = parseInput(adminCreate, data);
     assertPermissions(input.permissions);
     const record = this.#fresh(input);
+    if (by) assertMayAdminister(by, null, record);
     return await this.unitOfWork.transact<StoredAdmin>(() => Promise.resolve(this.#decide("admin.created", null, record, [])));
   }
 
   /** JSON merge patch; null when there is no such admin. Throws `last_super_admin`. */
-  async update(userId: string, updates: AdminUpdate, options: ChangeOptions = {}): Promise<StoredAdmin | null> {
+  async update(userId: string, updates: AdminUpdate, options: AdminChangeOptions = {}): Promise<StoredAdmin | null> {
     const patch = parseInput(adminUpdate, updates);
     assertPermissions(patch.permissions);
     if (!await this.get(userId)) return null;
@@ -61,6 +68,7 @@ export class AdminUserService {
       if (!before) throw errors.notFound("admin", userId);
       assertMatch(before.version, options);
       const after = parseInput(adminUser.schema, mergePatch(before, patch));
+      if (options.by) assertMayAdminister(options.by, before, after);
       const changed = changedFields(before, after);
       if (Object.keys({ ...changed.before, ...changed.after }).length === 0) return { done: before };
       return this.#decide("admin.updated", before, { ...after, updatedAt: this.unitOfWork.now() }, await this.#guard(before, after));
@@ -81,12 +89,13 @@ export class AdminUserService {
   }
 
   /** Whether there was an admin to remove. Throws `last_super_admin`. */
-  async remove(userId: string, options: ChangeOptions = {}): Promise<boolean> {
+  async remove(userId: string, options: AdminChangeOptions = {}): Promise<boolean> {
     if (!await this.get(userId)) return false;
     const { removed } = await this.unitOfWork.transact<{ removed: boolean }>(async () => {
       const before = await this.get(userId);
       if (!before) return { done: { removed: false } };
       assertMatch(before.version, options);
+      if (options.by) assertMayAdminister(options.by, before, null);
       const change: Change = { entity: adminUser, before, after: null };
       return {
         commit: {

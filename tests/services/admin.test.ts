@@ -2,6 +2,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { bootstrapPlatform } from "../../shared/container.ts";
 import type { AdminRole } from "../../shared/entities/admin-user.ts";
 import { systemContext } from "../../shared/kernel/context.ts";
+import type { Store } from "../../shared/kv/store.ts";
+import { adminScopes } from "../../shared/policies/scopes.ts";
 import { codeOf } from "../support/store.ts";
 import { openStage, userOf } from "./stage.ts";
 
@@ -131,6 +133,39 @@ describe("admins", () => {
         .toEqual([]);
       expect(await enabledSuperAdmins(), `round ${round}: ${outcomes.join()}`).toBeGreaterThanOrEqual(1);
     }
+  });
+
+  it("R11: someone promoted while a lesser admin changes or removes them is beyond that admin's reach", async () => {
+    await admin("super_admin");
+    const by = { userId: "deputy", scopes: adminScopes("admin", ["write:admins"]) };
+    for (const act of ["update", "remove"] as const) {
+      const userId = await admin("support");
+      // The promotion lands between the deputy's decision and its commit.
+      let promoted = false;
+      const store: Store = new Proxy(stage.store, {
+        get: (target, name) => {
+          const member: unknown = Reflect.get(target, name);
+          if (typeof member !== "function") return member;
+          if (name !== "commit" || promoted) return member.bind(target) as unknown;
+          return async (...call: Parameters<Store["commit"]>) => {
+            promoted = true;
+            await stage.AdminUserService.update(userId, { role: "super_admin" });
+            return await target.commit(...call);
+          };
+        },
+      });
+      const { AdminUserService } = stage.over(store);
+      const calls = {
+        update: () => AdminUserService.update(userId, { enabled: false }, { by }),
+        remove: () => AdminUserService.remove(userId, { by }),
+      };
+      expect(await codeOf(calls[act]())).toBe("forbidden");
+      expect(await stage.AdminUserService.get(userId)).toMatchObject({ role: "super_admin", enabled: true });
+    }
+    expect(await codeOf(stage.AdminUserService.create({ userId: "peer", email: "p@x.example", name: "P", role: "super_admin" }, { by })))
+      .toBe(
+        "forbidden",
+      );
   });
 
   it("R11: a tenant's caller neither sees nor makes an admin", async () => {

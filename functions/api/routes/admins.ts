@@ -1,7 +1,7 @@
 import { adminUser } from "../../../shared/entities/admin-user.ts";
 import { adminCreate, adminUpdate } from "../../../shared/entities/inputs.ts";
 import { errors } from "../../../shared/kernel/errors.ts";
-import { assertMayAdminister } from "../../../shared/policies/admin-grants.ts";
+import type { Administrator } from "../../../shared/policies/admin-grants.ts";
 import { defineRoute, type Route } from "../define-route.ts";
 import { listArguments, listQuery } from "../list-query.ts";
 import type { Caller } from "../middleware/authenticate.ts";
@@ -32,8 +32,7 @@ export const adminRoutes: Route[] = [
     errors: ["already_exists"],
     responses: { 201: { description: "The new admin.", schema: adminRecord } },
     handler: async ({ body, services, caller }) => {
-      assertMayAdminister(own(caller), null, { ...body, permissions: body.permissions ?? [] });
-      const made = await services.AdminUserService.create(body);
+      const made = await services.AdminUserService.create(body, { by: own(caller) });
       return created(made, `/v1/admins/${made.userId}`);
     },
   }),
@@ -55,15 +54,8 @@ export const adminRoutes: Route[] = [
     body: adminUpdate,
     errors: ["last_super_admin"],
     responses: one,
-    handler: async ({ params, body, services, caller, ifMatch }) => {
-      const before = await services.AdminUserService.get(params.userId) ?? missing(params.userId);
-      assertMayAdminister(own(caller), before, {
-        ...before,
-        role: body.role ?? before.role,
-        permissions: body.permissions ?? before.permissions,
-      });
-      return record(await services.AdminUserService.update(params.userId, body, { ifMatch }) ?? missing(params.userId));
-    },
+    handler: async ({ params, body, services, caller, ifMatch }) =>
+      record(await services.AdminUserService.update(params.userId, body, { ifMatch, by: own(caller) }) ?? missing(params.userId)),
   }),
   defineRoute({
     method: "DELETE",
@@ -73,14 +65,12 @@ export const adminRoutes: Route[] = [
     scope: "write:admins",
     errors: ["last_super_admin"],
     responses: { 204: { description: "No admin any more." } },
-    handler: async ({ params, services, caller, ifMatch }) => {
-      assertMayAdminister(own(caller), await services.AdminUserService.get(params.userId), null);
-      return await services.AdminUserService.remove(params.userId, { ifMatch }) ? noContent() : missing(params.userId);
-    },
+    handler: async ({ params, services, caller, ifMatch }) =>
+      await services.AdminUserService.remove(params.userId, { ifMatch, by: own(caller) }) ? noContent() : missing(params.userId),
   }),
 ];
 
-function own(caller: Caller) {
+function own(caller: Caller): Administrator {
   return { userId: caller.actor.id, scopes: caller.scopes };
 }
 
