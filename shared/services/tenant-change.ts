@@ -17,7 +17,7 @@ import { followed, resumed } from "../policies/subscription-status.ts";
 import { nextStatus } from "../policies/tenant-status.ts";
 import { findPlan, limitMutations, loadPlan, planCheck } from "./plan-change.ts";
 import type { StoredPlan } from "./plan-change.ts";
-import { missingReason, refuseClaim } from "./tenant-setup.ts";
+import { missingReason, refuseClaim, strayReason } from "./tenant-setup.ts";
 import type { Change, Decision, UnitOfWork } from "./unit-of-work.ts";
 
 type StoredTenant = Stored<typeof tenantEntity>;
@@ -105,14 +105,17 @@ function movedSubscription(change: Change | null): { data?: JsonObject } {
   return changes ? { data: { subscription: { ...changes } as JsonObject } } : {};
 }
 
-/** The state machine's step with the times it leaves; a state it already has changes nothing. */
+/** The state machine's step with the times it leaves; a state it already has changes nothing but the reason for it. */
 function moveStatus(record: StoredTenant, move: TenantMove, now: string): StoredTenant {
   const to = move.unsuspension ? unsuspended(record) : move.to ?? move.patch?.status ?? record.status;
-  if (nextStatus(record.status, to, move) === "same") return record;
+  const step = nextStatus(record.status, to, move);
+  const given = move.patch?.suspensionReason;
+  if (given !== undefined && to !== "suspended") throw strayReason();
+  if (step === "same") return given === undefined ? record : { ...record, suspensionReason: given };
   const { suspendedFrom: _from, suspensionReason: _reason, ...rest } = record;
   switch (to) {
     case "suspended": {
-      const reason = (move.reason ?? move.patch?.suspensionReason)?.trim();
+      const reason = (move.reason ?? given)?.trim();
       if (!reason) throw missingReason();
       return {
         ...record,

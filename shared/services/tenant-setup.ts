@@ -31,6 +31,7 @@ export function newTenant(data: z.output<typeof tenantCreate>, plan: StoredPlan,
   const trialDays = plan.trialDays ?? TRIAL_DAYS;
   const status = data.status ?? (plan.trialDays ? "trial" : "active");
   if (status === "suspended" && !data.suspensionReason) throw missingReason();
+  if (status !== "suspended" && data.suspensionReason !== undefined) throw strayReason();
   const { mrr, usagePercent = 0, ...given } = data;
   return {
     ...given,
@@ -51,6 +52,10 @@ export function newTenant(data: z.output<typeof tenantCreate>, plan: StoredPlan,
 
 export function missingReason(): InnkeepError {
   return errors.validation([{ path: "/suspensionReason", message: "is needed to suspend a tenant", code: "required" }]);
+}
+
+export function strayReason(): InnkeepError {
+  return errors.validation([{ path: "/suspensionReason", message: "stands only beside a suspension", code: "not_applicable" }]);
 }
 
 interface Names {

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { TENANT_STATUSES } from "../../shared/entities/tenant.ts";
 import type { TenantStatus } from "../../shared/entities/tenant.ts";
+import type { TenantUpdate } from "../../shared/entities/tenant-input.ts";
 import { InnkeepError } from "../../shared/kernel/errors.ts";
 import type { StoredSubscription } from "../../shared/services/subscription-service.ts";
 import type { StoredTenant } from "../../shared/services/tenant-service.ts";
@@ -58,6 +59,32 @@ describe("the state machine of a tenant", () => {
       expect(await stage.auditOf(before.id)).toHaveLength(1);
     });
   }
+
+  it("T07: a reason is never taken in silence: it replaces a suspension's, and without a suspension it is refused", async () => {
+    const suspended = await tenantThatIs("suspended");
+    const update = (tenant: StoredTenant, change: TenantUpdate) => stage.TenantService.update(tenant.id, change);
+    expect(await update(suspended, { suspensionReason: "fraud" })).toMatchObject({ status: "suspended", suspensionReason: "fraud" });
+    expect(await update(suspended, { status: "suspended", suspensionReason: "both" })).toMatchObject({
+      suspensionReason: "both",
+      suspendedAt: suspended.suspendedAt,
+    });
+    expect((await stage.auditOf(suspended.id)).at(-1)).toMatchObject({
+      changes: { before: { suspensionReason: "fraud" }, after: { suspensionReason: "both" } },
+    });
+    const active = await tenantThatIs("active");
+    const stray = { code: "validation_failed", fields: [{ path: "/suspensionReason" }] };
+    for (
+      const change of [{ suspensionReason: "x" }, { suspensionReason: "x", name: "Y" }, {
+        suspensionReason: "x",
+        status: "cancelled" as const,
+      }]
+    ) {
+      await expect(update(active, change)).rejects.toMatchObject(stray);
+    }
+    await expect(update(suspended, { status: "active", suspensionReason: "paid" })).rejects.toMatchObject(stray);
+    await expect(stage.tenant({ status: "active", suspensionReason: "x" })).rejects.toMatchObject(stray);
+    expect(await stage.TenantService.get(active.id)).toEqual(active);
+  });
 
   it.each(["trial", "active"] as const)("T07: unsuspend brings a %s tenant back to what it was", async (status) => {
     const { id } = await tenantThatIs(status);
