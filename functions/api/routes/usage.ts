@@ -71,7 +71,7 @@ export const usageRoutes: Route[] = [
     operationId: "incrementUsage",
     summary: "Add to a counter, atomically",
     scope: "write:usage",
-    body: z.strictObject({ amount: z.number().min(-1e12).max(1e12).default(1), limit, period: period.optional() }),
+    body: z.strictObject({ amount: z.number().min(0).max(1e12).default(1), limit, period: period.optional() }),
     bodyOptional: true,
     responses: one,
     handler: async ({ params, body, services, caller, ifMatch }) => {
