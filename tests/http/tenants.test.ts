@@ -14,6 +14,30 @@ test("T01: a tenant is created with its id, location, times and ETag", async () 
   expect(answer.headers.get("etag")).toBe(`"${answer.body.version}"`);
 });
 
+test("U03: a counter takes nothing back, by its schema in the OpenAPI file too", async () => {
+  const { id } = await api.tenant();
+  for (const amount of [-1, -1e12]) {
+    const sent = { token: api.admin("admin"), json: { amount } };
+    const answer = await api.send("POST", `/v1/tenants/${id}/usage/bookings/increment`, sent);
+    expectProblem(answer, 422, "validation_failed");
+    expect(answer.body.errors).toMatchObject([{ path: "/amount" }]);
+  }
+  expect(JSON.stringify(api.contract.document)).toContain('"amount":{"default":1,"type":"number","minimum":0,"maximum":1000000000000}');
+});
+
+test("A01: the address in the audit log is the nearest proxy's word, whatever the caller wrote before it", async () => {
+  const { id } = await api.tenant();
+  const token = api.admin("admin");
+  const addressAfter = async (forwarded: string, name: string) => {
+    await api.send("PATCH", `/v1/tenants/${id}`, { token, json: { name }, headers: { "x-forwarded-for": forwarded } });
+    const { data } = (await api.send("GET", `/v1/audit?tenantId=${id}&limit=100`, { token })).body;
+    return data.find((entry: { changes?: { after?: { name?: string } } }) => entry.changes?.after?.name === name).ipAddress;
+  };
+  const written = ["203.0.113.7", "10.0.0.1, 203.0.113.7", "<script>,10.0.0.1,203.0.113.7 "];
+  for (const [i, forwarded] of written.entries()) expect(await addressAfter(forwarded, `Renamed ${i}`)).toBe("203.0.113.7");
+  expect(await addressAfter("203.0.113.7, not an address", "Renamed at last")).toBeUndefined();
+});
+
 test("T07: a tenant's life over HTTP: created, moved to another plan, metered, cancelled and brought back", async () => {
   const token = api.admin("admin");
   const created = await api.send("POST", "/v1/tenants", {
