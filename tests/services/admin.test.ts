@@ -113,9 +113,9 @@ describe("admins", () => {
     expect(await stage.AdminUserService.update(last, { role: "admin" })).toMatchObject({ role: "admin" });
   });
 
-  it("R11: super_admins who remove, disable and demote one another at once leave exactly one, in each of 20 rounds", async () => {
+  it("R11: super_admins who remove, disable and demote one another at once leave exactly one, in each of 50 rounds", async () => {
     const stores = await stage.racers(6);
-    for (let round = 0; round < 20; round++) {
+    for (let round = 0; round < 50; round++) {
       await removeAll();
       const ids: string[] = [];
       for (let i = 0; i < 3; i++) ids.push(await admin("super_admin"));
@@ -229,9 +229,9 @@ describe("the bootstrap of the first admin", () => {
     await clean.close();
   });
 
-  it("R14: of 20 racing calls with different users exactly one wins, in each of 20 rounds", async () => {
+  it("R14: of 20 racing calls with different users exactly one wins, in each of 50 rounds", async () => {
     const stores = await stage.racers(20);
-    for (let round = 0; round < 20; round++) {
+    for (let round = 0; round < 50; round++) {
       await removeAll();
       const codes = await Promise.all(
         stores.map((store, i) =>

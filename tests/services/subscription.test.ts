@@ -200,7 +200,7 @@ describe("plans", () => {
 
   it("B28: no tenant is left with a plan that was deleted while it was made", async () => {
     const stores = await stage.racers(8);
-    for (let round = 0; round < 20; round++) {
+    for (let round = 0; round < 50; round++) {
       const plan = `Racing${round}`;
       await stage.PlanService.create({ name: plan, price: 1, currency: "USD", interval: "monthly", limits: noLimits });
       const makers = stores.map((store, i) =>
