@@ -49,20 +49,47 @@ export const tenant = defineEntity({
   sortable: ["name", "subdomain", "status", "plan", "region", "owner", "mrr", "usagePercent", "createdAt", "trialEndsAt"],
   searchable: ["name", "subdomain", "owner", "ownerName"],
   indexes: [
-    ["createdAt"], ["name"], ["subdomain"], ["mrr"], ["usagePercent"], ["owner"], ["trialEndsAt"],
-    ["status", "createdAt"], ["status", "name"], ["status", "mrr"],
-    ["plan", "createdAt"], ["plan", "name"], ["plan", "mrr"],
-    ["region", "createdAt"], ["status", "plan", "createdAt"], ["status", "plan", "mrr"],
+    ["createdAt"],
+    ["name"],
+    ["subdomain"],
+    ["mrr"],
+    ["usagePercent"],
+    ["owner"],
+    ["trialEndsAt"],
+    ["status", "createdAt"],
+    ["status", "name"],
+    ["status", "mrr"],
+    ["plan", "createdAt"],
+    ["plan", "name"],
+    ["plan", "mrr"],
+    ["region", "createdAt"],
+    ["status", "plan", "createdAt"],
+    ["status", "plan", "mrr"],
   ],
   rollup: { groupBy: ["status", "plan"], sum: "mrr" },
   exported: true,
   example: {
-    id: "tn_1767225600000_a1b2c3d4e5f6", name: "Hotel Aurora", subdomain: "aurora", region: "eu-west-1",
-    plan: "Pro", status: "active", owner: "owner@aurora.example", ownerName: "Ada Auer", usagePercent: 42,
-    mrr: 299, mrrSource: "plan", created: "2026-01-01", createdAt: "2026-01-01T00:00:00.000Z",
+    id: "tn_1767225600000_a1b2c3d4e5f6",
+    name: "Hotel Aurora",
+    subdomain: "aurora",
+    region: "eu-west-1",
+    plan: "Pro",
+    status: "active",
+    owner: "owner@aurora.example",
+    ownerName: "Ada Auer",
+    usagePercent: 42,
+    mrr: 299,
+    mrrSource: "plan",
+    created: "2026-01-01",
+    createdAt: "2026-01-01T00:00:00.000Z",
     updatedAt: "2026-01-01T00:00:00.000Z",
   },
 });
 
 export type Tenant = RecordOf<typeof tenant>;
 export type TenantStatus = (typeof TENANT_STATUSES)[number];
+
+/** `tenant:tn_1` and `tn_1` name the same tenant: the short of the two. */
+export function shortTenantId(id: string): string {
+  return id.replace(/^tenant:/, "");
+}

@@ -1,7 +1,7 @@
 import type { z } from "zod";
 import { errors, InnkeepError } from "../kernel/errors.ts";
-import type { FieldError } from "../kernel/errors.ts";
-import { findUnstorable, pointerToken } from "../kernel/json.ts";
+import { fieldErrors, pointerOf } from "../kernel/field-errors.ts";
+import { findUnstorable } from "../kernel/json.ts";
 import type { JsonObject } from "../kernel/json.ts";
 import { cascadesOf, keyFromId, keyOf, matchKey, ownerOf } from "./define.ts";
 import type { AnyEntity, KeyParamsOf, RecordOf } from "./define.ts";
@@ -40,7 +40,11 @@ export class Collection<E extends AnyEntity> {
 
   async list(query: Omit<Query, "entity">): Promise<RecordPage<E>> {
     const page = await this.store.query({ ...query, entity: this.entity });
-    return { records: page.entries.map((entry) => this.read(entry)), cursor: page.cursor, ...(page.total === undefined ? {} : { total: page.total }) };
+    return {
+      records: page.entries.map((entry) => this.read(entry)),
+      cursor: page.cursor,
+      ...(page.total === undefined ? {} : { total: page.total }),
+    };
   }
 
   /** A row that does not fit its declaration is a fault of ours: the error names key and places, never values. */
@@ -61,14 +65,14 @@ export class Collection<E extends AnyEntity> {
     const { version: _, ...value } = record as RecordOf<E> & { readonly version?: string };
     const checked = parseInput(this.entity.schema, value) as RecordOf<E>;
     return {
-      op: "set", key: this.keyOfRecord(checked), value: checked as JsonObject,
-      owner: ownerOf(this.entity, checked), cascades: cascadesOf(this.entity, checked), ...options,
+      op: "set",
+      key: this.keyOfRecord(checked),
+      value: checked as JsonObject,
+      owner: ownerOf(this.entity, checked),
+      cascades: cascadesOf(this.entity, checked),
+      ...options,
     };
   }
-}
-
-function pointerOf(path: readonly PropertyKey[]): string {
-  return path.map((token) => `/${pointerToken(String(token))}`).join("");
 }
 
 /** Checks an input against a schema, and that the store can hold it; every problem at once, each with its JSON Pointer. */
@@ -80,13 +84,4 @@ export function parseInput<S extends z.ZodType>(schema: S, input: unknown): z.ou
   if (parsed.success && !unstorable) return parsed.data;
   const problems = parsed.success ? [] : fieldErrors(parsed.error.issues);
   throw errors.validation(unstorable && !problems.some(({ path }) => path === unstorable.path) ? [unstorable, ...problems] : problems);
-}
-
-/** Zod's issues as field errors; an unknown member is named itself, not its parent. */
-export function fieldErrors(issues: readonly z.core.$ZodIssue[]): FieldError[] {
-  return issues.flatMap((issue) =>
-    issue.code === "unrecognized_keys"
-      ? issue.keys.map((key) => ({ path: pointerOf([...issue.path, key]), message: "is not a known field", code: "unknown_field" }))
-      : [{ path: pointerOf(issue.path), message: issue.message, code: issue.code }]
-  );
 }

@@ -12,6 +12,6 @@ export function assertAdminChange(before: Standing, after: Standing | null, othe
   throw new InnkeepError("last_super_admin", "the last enabled super_admin can be neither removed, disabled nor demoted");
 }
 
-function isEnabledSuperAdmin(admin: Standing | null): boolean {
+export function isEnabledSuperAdmin(admin: Standing | null): boolean {
   return admin !== null && admin.enabled && admin.role === "super_admin";
 }

@@ -14,7 +14,7 @@ import type { Stored } from "../kv/collection.ts";
 import { keyOf } from "../kv/define.ts";
 import type { Check, Store } from "../kv/store.ts";
 import { type Administrator, assertMayAdminister } from "../policies/admin-grants.ts";
-import { assertAdminChange } from "../policies/admin-roles.ts";
+import { assertAdminChange, isEnabledSuperAdmin } from "../policies/admin-roles.ts";
 import { changedFields, mergePatch } from "../policies/merge-patch.ts";
 import { GRANTS } from "../policies/scopes.ts";
 import { conditionsOf, listPage } from "./paging.ts";
@@ -179,10 +179,6 @@ export class AdminUserService {
       },
     };
   }
-}
-
-function isEnabledSuperAdmin(admin: AdminUser | null): boolean {
-  return admin?.role === "super_admin" && admin.enabled;
 }
 
 function assertPermissions(permissions: readonly string[] | undefined): void {

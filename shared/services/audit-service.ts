@@ -1,6 +1,7 @@
 import canonicalize from "canonicalize";
 import { auditEntry } from "../entities/audit-entry.ts";
 import type { AuditEntry } from "../entities/audit-entry.ts";
+import { shortTenantId } from "../entities/tenant.ts";
 import { errors } from "../kernel/errors.ts";
 import type { JsonObject } from "../kernel/json.ts";
 import { sha256Hex } from "../kernel/sha256.ts";
@@ -101,11 +102,23 @@ export class AuditService {
       lastId = entry.key;
       checked++;
       if (checked === head?.seq && prevHash !== head.hash) {
-        return { ok: false, checked: checked - 1, firstBroken: { id: entry.key, seq: checked, reason: "the hash is not the one the chain's head had" } };
+        return {
+          ok: false,
+          checked: checked - 1,
+          firstBroken: { id: entry.key, seq: checked, reason: "the hash is not the one the chain's head had" },
+        };
       }
     }
     if (head && checked < head.seq) {
-      return { ok: false, checked, firstBroken: { id: lastId, seq: checked + 1, reason: `after this entry, entries ${checked + 1} to ${head.seq} are missing at the end` } };
+      return {
+        ok: false,
+        checked,
+        firstBroken: {
+          id: lastId,
+          seq: checked + 1,
+          reason: `after this entry, entries ${checked + 1} to ${head.seq} are missing at the end`,
+        },
+      };
     }
     return { ok: true, checked };
   }
@@ -113,7 +126,7 @@ export class AuditService {
   /** The tenant asked for, by short id or full key, else the caller's own; null for a platform caller without one. */
   #scope(tenantId: string | undefined): string | null {
     const own = this.unitOfWork.context.tenantId;
-    const asked = tenantId?.replace(/^tenant:/, "") ?? own;
+    const asked = tenantId === undefined ? own : shortTenantId(tenantId);
     // Its store would answer with its own entries, under another's name.
     if (own !== null && asked !== own) throw errors.notFound("tenant", asked ?? "");
     return asked;

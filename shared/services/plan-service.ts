@@ -6,7 +6,6 @@ import type { Plan } from "../entities/plan.ts";
 import { subscription as subscriptionEntity } from "../entities/subscription.ts";
 import { tenant as tenantEntity } from "../entities/tenant.ts";
 import { errors, InnkeepError, isInnkeepError } from "../kernel/errors.ts";
-import type { JsonObject } from "../kernel/json.ts";
 import { assertMatch } from "../kernel/version.ts";
 import type { ChangeOptions } from "../kernel/version.ts";
 import { Collection, parseInput } from "../kv/collection.ts";
@@ -15,7 +14,7 @@ import { changedFields, mergePatch } from "../policies/merge-patch.ts";
 import { conditionsOf, listPage } from "./paging.ts";
 import type { Filters, Page, Pagination, Sort } from "./paging.ts";
 import type { StoredPlan } from "./plan-change.ts";
-import type { Change, Decision, UnitOfWork } from "./unit-of-work.ts";
+import { type Change, type Decision, type UnitOfWork, withoutVersion } from "./unit-of-work.ts";
 
 export class PlanService {
   readonly #plans: Collection<typeof planEntity>;
@@ -151,8 +150,4 @@ export class PlanService {
       },
     };
   }
-}
-
-function withoutVersion({ version: _, ...record }: Plan & { readonly version?: string }): JsonObject {
-  return record as JsonObject;
 }

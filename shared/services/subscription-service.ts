@@ -2,7 +2,7 @@ import { subscription as subscriptionEntity } from "../entities/subscription.ts"
 import type { Subscription } from "../entities/subscription.ts";
 import { subscriptionUpsert } from "../entities/inputs.ts";
 import type { SubscriptionUpsert } from "../entities/inputs.ts";
-import { tenant as tenantEntity } from "../entities/tenant.ts";
+import { shortTenantId, tenant as tenantEntity } from "../entities/tenant.ts";
 import { errors } from "../kernel/errors.ts";
 import type { JsonObject } from "../kernel/json.ts";
 import { newId } from "../kernel/ids.ts";
@@ -18,7 +18,7 @@ import { addInterval, periodOf } from "../policies/periods.ts";
 import { ended, resumed } from "../policies/subscription-status.ts";
 import { findPlan, limitMutations, loadPlan, planCheck } from "./plan-change.ts";
 import type { StoredPlan } from "./plan-change.ts";
-import type { Change, Decision, UnitOfWork } from "./unit-of-work.ts";
+import { type Change, type Decision, type UnitOfWork, withoutVersion } from "./unit-of-work.ts";
 
 export type StoredSubscription = Stored<typeof subscriptionEntity>;
 export interface SubscriptionPut {
@@ -37,7 +37,7 @@ export class SubscriptionService {
   }
 
   async get(tenantId: string): Promise<StoredSubscription | null> {
-    return await this.#subscriptions.get(tenantId.replace(/^tenant:/, ""));
+    return await this.#subscriptions.get(shortTenantId(tenantId));
   }
 
   /** Creates or changes it, keeping `id` and `createdAt`. Throws `not_found` without the tenant. */
@@ -163,8 +163,4 @@ function withTimes(after: Subscription, now: string): Subscription {
 function assertPeriod({ currentPeriodStart, currentPeriodEnd }: Subscription): void {
   if (currentPeriodEnd > currentPeriodStart) return;
   throw errors.validation([{ path: "/currentPeriodEnd", message: "must be after currentPeriodStart", code: "invalid" }]);
-}
-
-function withoutVersion({ version: _, ...record }: Subscription & { readonly version?: string }): JsonObject {
-  return record as JsonObject;
 }

@@ -17,8 +17,8 @@ import { followed, resumed } from "../policies/subscription-status.ts";
 import { nextStatus } from "../policies/tenant-status.ts";
 import { findPlan, limitMutations, loadPlan, planCheck } from "./plan-change.ts";
 import type { StoredPlan } from "./plan-change.ts";
-import { missingReason, refuseClaim, strayReason } from "./tenant-setup.ts";
-import type { Change, Decision, UnitOfWork } from "./unit-of-work.ts";
+import { claimChanges, missingReason, refuseClaim, strayReason } from "./tenant-setup.ts";
+import { type Change, type Decision, type UnitOfWork, withoutVersion } from "./unit-of-work.ts";
 
 type StoredTenant = Stored<typeof tenantEntity>;
 
@@ -139,19 +139,6 @@ function unsuspended(record: StoredTenant): TenantStatus {
   return record.status === "suspended" ? record.suspendedFrom ?? "active" : record.status;
 }
 
-/** New names are claimed in the same commit; a name somebody holds is a conflict on the claim's key. */
-function claimChanges(before: StoredTenant, after: Tenant, createdAt: string): Change[] {
-  const tenantId = before.id;
-  return [
-    ...(after.subdomain === before.subdomain
-      ? []
-      : [{ entity: subdomainClaim, before: null, after: { label: after.subdomain, tenantId, createdAt } }]),
-    ...(after.customDomain === before.customDomain || after.customDomain === undefined
-      ? []
-      : [{ entity: domainClaim, before: null, after: { hostname: after.customDomain, tenantId, createdAt } }]),
-  ];
-}
-
 /** Names given up; nobody else can hold them while this tenant's version stands. */
 function releasedClaims(before: StoredTenant, after: Tenant): Mutation[] {
   return [
@@ -160,8 +147,4 @@ function releasedClaims(before: StoredTenant, after: Tenant): Mutation[] {
       ? []
       : [keyOf(domainClaim, { hostname: before.customDomain })]),
   ].map((key) => ({ op: "delete", key }));
-}
-
-function withoutVersion({ version: _, ...record }: Tenant & { readonly version?: string }): JsonObject {
-  return record as JsonObject;
 }

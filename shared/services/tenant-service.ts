@@ -1,7 +1,7 @@
 import { domainClaim, subdomainClaim } from "../entities/claims.ts";
 import { plan as planEntity } from "../entities/plan.ts";
 import { registry } from "../entities/registry.ts";
-import { tenant as tenantEntity, TENANT_STATUSES } from "../entities/tenant.ts";
+import { shortTenantId, tenant as tenantEntity, TENANT_STATUSES } from "../entities/tenant.ts";
 import type { TenantStatus } from "../entities/tenant.ts";
 import { tenantCreate, tenantUpdate } from "../entities/tenant-input.ts";
 import type { TenantCreate, TenantUpdate } from "../entities/tenant-input.ts";
@@ -87,7 +87,7 @@ export class TenantService {
 
   /** The tenant behind an id, a subdomain or a custom domain. */
   async resolve(idOrSubdomainOrDomain: string): Promise<StoredTenant | null> {
-    const name = idOrSubdomainOrDomain.replace(/^tenant:/, "");
+    const name = shortTenantId(idOrSubdomainOrDomain);
     if (!isSegment(name)) return null;
     const lower = name.toLowerCase();
     const [byId, bySubdomain, byDomain] = await Promise.all([

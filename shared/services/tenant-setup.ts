@@ -98,7 +98,7 @@ export function setupChanges(record: Tenant, plan: StoredPlan, clock: Clock): Ch
   };
   return [
     { entity: tenant, before: null, after: record },
-    ...claimChanges(record, now),
+    ...claimChanges(null, record, now),
     { entity: subscription, before: null, after: sub },
     ...METRICS.map((metric) => ({
       entity: usageRecord,
@@ -108,12 +108,16 @@ export function setupChanges(record: Tenant, plan: StoredPlan, clock: Clock): Ch
   ];
 }
 
-function claimChanges(record: Tenant, createdAt: string): Change[] {
+/** New names are claimed in the same commit; a name somebody holds is a conflict on the claim's key. */
+export function claimChanges(before: Tenant | null, after: Tenant, createdAt: string): Change[] {
+  const { id: tenantId, subdomain, customDomain } = after;
   return [
-    { entity: subdomainClaim, before: null, after: { label: record.subdomain, tenantId: record.id, createdAt } },
-    ...(record.customDomain === undefined
+    ...(subdomain === before?.subdomain
       ? []
-      : [{ entity: domainClaim, before: null, after: { hostname: record.customDomain, tenantId: record.id, createdAt } }]),
+      : [{ entity: subdomainClaim, before: null, after: { label: subdomain, tenantId, createdAt } }]),
+    ...(customDomain === undefined || customDomain === before?.customDomain
+      ? []
+      : [{ entity: domainClaim, before: null, after: { hostname: customDomain, tenantId, createdAt } }]),
   ];
 }
 

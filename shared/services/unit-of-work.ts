@@ -114,7 +114,9 @@ export class UnitOfWork {
     if (idempotency) {
       // The answer is kept as the caller will see it, so it is built as if committed; versions are read again on replay.
       const result = transaction.answer({ ok: true, versions: {}, values: {}, deleted: {} });
-      const mutation = collection(idempotencyRecord).set({ ...idempotency.record, result: plainJson(result) }, { expiresAt: idempotency.expiresAt });
+      const mutation = collection(idempotencyRecord).set({ ...idempotency.record, result: plainJson(result) }, {
+        expiresAt: idempotency.expiresAt,
+      });
       // First, so that a racing send of the same call meets itself here and not at the name it claimed.
       checks.unshift({ key: mutation.key, version: null });
       mutations.push(mutation);
@@ -129,10 +131,19 @@ export class UnitOfWork {
     const changes = note.changes ?? (note.of && diff(note.of.entity, note.of.before, note.of.after));
     const draft = plainJson({
       id: new Collection(auditEntry, this.store).key({ tenantId, timestamp, nonce: newNonce() }),
-      action: note.action, resource: note.resource, resourceId: note.resourceId, tenantId,
-      actor: context.actor, userId: context.actor.id, userEmail: context.actor.email,
-      changes, data: note.data,
-      ipAddress: context.ipAddress, userAgent: context.userAgent, requestId: context.requestId, timestamp,
+      action: note.action,
+      resource: note.resource,
+      resourceId: note.resourceId,
+      tenantId,
+      actor: context.actor,
+      userId: context.actor.id,
+      userEmail: context.actor.email,
+      changes,
+      data: note.data,
+      ipAddress: context.ipAddress,
+      userAgent: context.userAgent,
+      requestId: context.requestId,
+      timestamp,
     }) as JsonObject & { readonly id: string };
     parseInput(auditEntry.schema.omit({ seq: true, prevHash: true, hash: true }), draft);
     // RFC 8785; the database adds seq, prevHash and hash under the lock of the chain's head.
@@ -143,7 +154,10 @@ export class UnitOfWork {
   #eventMutation(event: EventNote): Mutation {
     const createdAt = this.now();
     return new Collection(outboxEvent, this.store).set({
-      id: newId("evt", this.context.clock.now()), type: event.type, subject: event.subject, createdAt,
+      id: newId("evt", this.context.clock.now()),
+      type: event.type,
+      subject: event.subject,
+      createdAt,
       data: bounded(plainJson(event.data) as JsonObject) as RecordOf<typeof outboxEvent>["data"],
       ...(event.tenantId === undefined ? {} : { tenantId: event.tenantId }),
     });
@@ -175,6 +189,12 @@ interface PendingIdempotency {
   readonly record: Omit<RecordOf<typeof idempotencyRecord>, "result">;
   readonly expiresAt: string;
   readonly replay?: JsonValue;
+}
+
+/** A record as it is stored, for an event or an audit entry. */
+export function withoutVersion(stored: object): JsonObject {
+  const { version: _, ...record } = stored as JsonObject;
+  return record;
 }
 
 /** What JSON makes of a value: members that are undefined go. */

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { plan as planEntity } from "../entities/plan.ts";
-import { tenant as tenantEntity } from "../entities/tenant.ts";
+import { shortTenantId, tenant as tenantEntity } from "../entities/tenant.ts";
 import { METRICS, usageRecord } from "../entities/usage-record.ts";
 import type { Metric, UsageRecord } from "../entities/usage-record.ts";
 import { period as periodSchema } from "../entities/values.ts";
@@ -61,7 +61,7 @@ export class UsageService {
   async getAll(tenantId: string, period?: string): Promise<Usage[]> {
     const places = METRICS.map((metric) => this.#address(tenantId, metric, period));
     const records = await this.#usage.getMany(places.map(({ key }) => key));
-    const limits = records.every((record) => record) ? null : await this.#planLimits(shortId(tenantId));
+    const limits = records.every((record) => record) ? null : await this.#planLimits(shortTenantId(tenantId));
     if (records.some((record) => !record) && !limits) throw errors.notFound("tenant", tenantId);
     return places.map((at, i) => {
       const record = records[i];
@@ -179,7 +179,7 @@ export class UsageService {
   #address(tenantId: string, metric: Metric, period = periodOf(this.unitOfWork.context.clock.now())): Address {
     if (!METRICS.includes(metric)) throw errors.parameter("metric", `must be one of ${METRICS.join(", ")}`);
     if (!periodSchema.safeParse(period).success) throw errors.parameter("period", "must be YYYY-MM");
-    const id = shortId(tenantId);
+    const id = shortTenantId(tenantId);
     return { tenantId: id, metric, period, key: keyOf(usageRecord, { tenantId: id, metric, period }) };
   }
 
@@ -211,10 +211,6 @@ interface Address {
   readonly metric: Metric;
   readonly period: string;
   readonly key: string;
-}
-
-function shortId(tenantId: string): string {
-  return tenantId.replace(/^tenant:/, "");
 }
 
 function viewOf(record: UsageRecord, version: string | null): Usage {

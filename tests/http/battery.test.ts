@@ -117,7 +117,7 @@ describe("every route", () => {
         json: { ...bodyOf(route), "no/such": 1 },
       });
       expectProblem(answer, 422, "validation_failed");
-      expect(answer.body.errors).toEqual([{ path: "/no~1such", message: "is not a field here", code: "unrecognized_keys" }]);
+      expect(answer.body.errors).toEqual([{ path: "/no~1such", message: "is not a known field", code: "unknown_field" }]);
     });
   });
 

@@ -1,5 +1,5 @@
 import { domainClaim, subdomainClaim } from "../../../shared/entities/claims.ts";
-import { tenant } from "../../../shared/entities/tenant.ts";
+import { shortTenantId, tenant } from "../../../shared/entities/tenant.ts";
 import { errors, InnkeepError } from "../../../shared/kernel/errors.ts";
 import { keyOf } from "../../../shared/kv/define.ts";
 import { isSegment } from "../../../shared/kv/key.ts";
@@ -29,14 +29,15 @@ export async function resolveTenant(
   store: Store,
 ): Promise<string | null> {
   const byHost = await claimedBy(sources.host, rules, store);
-  const named = [shortId(sources.path), shortId(sources.query), shortId(sources.header), byHost].filter((id) => id !== undefined);
+  const [path, query, header] = [sources.path, sources.query, sources.header].map((id) => id === undefined ? id : shortTenantId(id));
+  const named = [path, query, header, byHost].filter((id) => id !== undefined);
   if (caller.kind === "user") {
     const other = named.find((id) => id !== caller.tenantId);
     if (other !== undefined) throw errors.notFound("tenant", other);
     return caller.tenantId;
   }
-  const outer = [shortId(sources.header), byHost].filter((id) => id !== undefined);
-  const distinct = [...new Set([shortId(sources.path) ?? shortId(sources.query), ...outer].filter((id) => id !== undefined))];
+  const outer = [header, byHost].filter((id) => id !== undefined);
+  const distinct = [...new Set([path ?? query, ...outer].filter((id) => id !== undefined))];
   if (caller.kind === "admin" && outer.length > 0) await assertReachable(distinct, store);
   return distinct[0] ?? null;
 }
@@ -100,9 +101,4 @@ async function claimedBy(host: string | undefined, rules: HostRules, store: Stor
   const key = name && claimKey(name);
   const claim = key && await store.get(key);
   return claim ? subdomainClaim.schema.pick({ tenantId: true }).parse(claim.value).tenantId : undefined;
-}
-
-/** `tenant:tn_1` and `tn_1` name the same record. */
-function shortId(id: string | undefined): string | undefined {
-  return id?.startsWith("tenant:") ? id.slice("tenant:".length) : id;
 }

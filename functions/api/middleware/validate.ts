@@ -1,6 +1,7 @@
 import type { Context } from "hono";
 import type { z } from "zod";
 import { errors, type FieldError, InnkeepError } from "../../../shared/kernel/errors.ts";
+import { fieldErrors, pointerOf, unknownField } from "../../../shared/kernel/field-errors.ts";
 import { findUnstorable, pointerToken } from "../../../shared/kernel/json.ts";
 import type { Route } from "../define-route.ts";
 import { readJsonBody } from "./read-body.ts";
@@ -55,14 +56,14 @@ function checkBody(given: unknown, route: Route): Checked {
     const extra = typeof value === "object" && value !== null && !Array.isArray(value) ? Object.keys(value) : [""];
     return {
       value: undefined,
-      errors: extra.map((name) => ({ path: pointer([name]), message: "is not a field here", code: "unrecognized_keys" })),
+      errors: extra.map((name) => unknownField(pointerOf([name]))),
     };
   }
   // First what no schema may walk into: it is too deep, or names the prototype.
   const unstorable = findUnstorable(value) ?? findPrototypeName(value);
   if (unstorable?.code === "too_deep") return { value: undefined, errors: [unstorable] };
   const parsed = route.body.safeParse(value);
-  const issues = parsed.success ? [] : fieldErrors(parsed.error.issues, pointer);
+  const issues = parsed.success ? [] : fieldErrors(parsed.error.issues);
   const known = unstorable && !issues.some((issue) => issue.path === unstorable.path);
   return { value: parsed.data, errors: known ? [unstorable, ...issues] : issues };
 }
@@ -77,22 +78,6 @@ function findPrototypeName(value: unknown, at = ""): FieldError | null {
     if (found) return found;
   }
   return null;
-}
-
-type Issue = z.core.$ZodIssue;
-
-function fieldErrors(issues: readonly Issue[], render: (path: readonly PropertyKey[]) => string): FieldError[] {
-  return issues.flatMap((issue): FieldError[] => {
-    if (issue.code === "unrecognized_keys") {
-      return issue.keys.map((key) => ({ path: render([...issue.path, key]), message: "is not a field here", code: issue.code }));
-    }
-    const code = issue.code === "custom" && typeof issue.params?.["code"] === "string" ? issue.params["code"] : issue.code;
-    return [{ path: render(issue.path), message: issue.message, code }];
-  });
-}
-
-function pointer(path: readonly PropertyKey[]): string {
-  return path.map((token) => `/${pointerToken(String(token))}`).join("");
 }
 
 function sentence(found: readonly FieldError[]): string {

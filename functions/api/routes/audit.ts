@@ -1,11 +1,12 @@
 import { z } from "zod";
+import { shortTenantId } from "../../../shared/entities/tenant.ts";
 import { segment } from "../../../shared/entities/values.ts";
 import { defineRoute, type Route } from "../define-route.ts";
 import { checkPaging, moment, pageParams, pagination } from "../list-query.ts";
 import { answer, page } from "../reply.ts";
 import { auditRecord, pageOf } from "../schemas.ts";
 
-const tenantId = z.string().transform((id) => id.replace(/^tenant:/, "")).pipe(segment).optional();
+const tenantId = z.string().transform(shortTenantId).pipe(segment).optional();
 const text = z.string().min(1).max(512).optional();
 const listQuery = checkPaging(z.strictObject({
   tenantId,
