@@ -1,6 +1,5 @@
 import { z } from "zod";
 import { defineEntity } from "../kv/define.ts";
-import type { RecordOf } from "../kv/define.ts";
 import { instant, segment } from "./values.ts";
 
 export const idempotencyRecord = defineEntity({
@@ -20,5 +19,3 @@ export const idempotencyRecord = defineEntity({
   owner: "tenant",
   example: { callerHash: "5f2b", keyHash: "9c41", requestHash: "e3b0c442", result: null, createdAt: "2026-01-01T00:00:00.000Z" },
 });
-
-export type IdempotencyRecord = RecordOf<typeof idempotencyRecord>;

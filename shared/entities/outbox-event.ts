@@ -1,6 +1,5 @@
 import { z } from "zod";
 import { defineEntity } from "../kv/define.ts";
-import type { RecordOf } from "../kv/define.ts";
 import { instant, segment } from "./values.ts";
 
 export const outboxEvent = defineEntity({
@@ -24,9 +23,11 @@ export const outboxEvent = defineEntity({
   sortable: ["createdAt"],
   indexes: [["createdAt"]],
   example: {
-    id: "evt_1767225600000_a1b2c3d4e5f6", type: "tenant.created", tenantId: "tn_1767225600000_a1b2c3d4e5f6",
-    subject: "tn_1767225600000_a1b2c3d4e5f6", data: { plan: "Pro" }, createdAt: "2026-01-01T00:00:00.000Z",
+    id: "evt_1767225600000_a1b2c3d4e5f6",
+    type: "tenant.created",
+    tenantId: "tn_1767225600000_a1b2c3d4e5f6",
+    subject: "tn_1767225600000_a1b2c3d4e5f6",
+    data: { plan: "Pro" },
+    createdAt: "2026-01-01T00:00:00.000Z",
   },
 });
-
-export type OutboxEvent = RecordOf<typeof outboxEvent>;

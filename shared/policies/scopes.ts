@@ -1,4 +1,4 @@
-import { ADMIN_ROLES, type AdminRole } from "../entities/admin-user.ts";
+import type { AdminRole } from "../entities/admin-user.ts";
 
 /**
  * The one catalogue of what may be asked for. It serves admin roles, tenant roles and API keys.
@@ -92,10 +92,6 @@ export function tenantScopes(role: TenantRole): Scopes {
 
 export function isTenantRole(value: unknown): value is TenantRole {
   return TENANT_ROLES.includes(value as TenantRole);
-}
-
-export function isAdminRole(value: unknown): value is AdminRole {
-  return ADMIN_ROLES.includes(value as AdminRole);
 }
 
 /** Nobody grants, or takes from another, what it does not have itself. */

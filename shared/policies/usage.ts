@@ -26,11 +26,6 @@ export function isOverLimit(current: number, limit: number | null): boolean {
   return limit !== null && current >= limit;
 }
 
-/** Whether usage has come to `threshold` percent of the limit: exact, where the rounded percentage is early. */
-export function reachesThreshold(current: number, limit: number | null, threshold: number): boolean {
-  return limit !== null && current * 100 >= limit * threshold;
-}
-
 export interface AmountCheck {
   readonly allowed: boolean;
   /** What still fits before this amount; null when unlimited. */
@@ -41,9 +36,4 @@ export interface AmountCheck {
 export function checkAmount(current: number, limit: number | null, amount: number): AmountCheck {
   if (limit === null) return { allowed: true, remaining: null };
   return { allowed: current + amount <= limit, remaining: Math.max(0, limit - current) };
-}
-
-/** The tenant's `usagePercent`: the highest of its metrics, 0 without any. */
-export function highestPercentage(records: readonly { readonly current: number; readonly limit: number | null }[]): number {
-  return records.reduce((highest, { current, limit }) => Math.max(highest, usagePercentage(current, limit)), 0);
 }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { filtersOf, parseFilters, parseSort } from "../../shared/derive/list-filters.ts";
+import { filtersOf, parseSort } from "../../shared/derive/list-filters.ts";
 import { registry } from "../../shared/entities/registry.ts";
 import { tenant } from "../../shared/entities/tenant.ts";
 import type { AnyEntity } from "../../shared/kv/define.ts";
@@ -11,63 +11,17 @@ function entityNamed(name: string): AnyEntity {
   return entity;
 }
 
-function filters(name: string, query: string) {
-  return parseFilters(entityNamed(name), Object.fromEntries(new URLSearchParams(query)));
-}
-
 function refusal(path: string, code = "invalid"): unknown {
   return expect.objectContaining({ code: "invalid_parameter", status: 400, fields: [expect.objectContaining({ path, code })] });
 }
 
 describe("filters", () => {
-  test.each([
-    ["tenant", "status=active", [{ field: "status", in: ["active"] }]],
-    ["tenant", "status=active,trial&plan=Pro", [{ field: "status", in: ["active", "trial"] }, { field: "plan", in: ["Pro"] }]],
-    ["tenant", "status=active, active", [{ field: "status", in: ["active"] }]],
-    ["admin-user", "enabled=true", [{ field: "enabled", in: [true] }]],
-    ["plan", "active=false", [{ field: "active", in: [false] }]],
-    ["tenant", "createdFrom=2026-01-01", [{ field: "createdAt", from: "2026-01-01T00:00:00.000Z" }]],
-    ["tenant", "createdTo=2026-01-31", [{ field: "createdAt", to: "2026-02-01T00:00:00.000Z" }]],
-    [
-      "tenant",
-      "createdFrom=2026-01-01T08:00:00.000Z&createdTo=2026-01-01T09:00:00.000Z",
-      [{ field: "createdAt", from: "2026-01-01T08:00:00.000Z", to: "2026-01-01T09:00:00.000Z" }],
-    ],
-    ["audit-entry", "createdFrom=2026-01-01", [{ field: "timestamp", from: "2026-01-01T00:00:00.000Z" }]],
-    ["audit-entry", "timestampTo=2026-12-31", [{ field: "timestamp", to: "2027-01-01T00:00:00.000Z" }]],
-    ["audit-entry", "timestamp=2026-12-31T00:00:00.000Z", [{ field: "timestamp", in: ["2026-12-31T00:00:00.000Z"] }]],
-    ["tenant", "page=2&limit=10&cursor=x&sort=name&search=au", []],
-    ["tenant", "", []],
-  ])("T04: a list of %s asked with ?%s has those conditions", (name, query, where) => {
-    expect(filters(name, query)).toEqual(where);
-  });
-
-  test.each([
-    ["tenant", "colour=red", "colour", "unknown_field"],
-    ["tenant", "mrr=299", "mrr", "unknown_field"],
-    ["tenant", "Status=active", "Status", "unknown_field"],
-    ["tenant", "constructor=x", "constructor", "unknown_field"],
-    ["tenant", "status=sleeping", "status", "unknown_value"],
-    ["tenant", "status=active,sleeping", "status", "unknown_value"],
-    ["subscription", "createdFrom=2026-01-01", "createdFrom", "unknown_field"],
-    ["tenant", "status=", "status", "invalid"],
-    ["tenant", "plan=Pro,,Basic", "plan", "invalid"],
-    ["tenant", `plan=${Array.from({ length: 101 }, (_, i) => `p${i}`).join(",")}`, "plan", "invalid"],
-    ["admin-user", "enabled=1", "enabled", "invalid"],
-    ["admin-user", "enabled=TRUE", "enabled", "invalid"],
-    ["tenant", "createdFrom=yesterday", "createdFrom", "invalid"],
-    ["tenant", "createdFrom=2026-02-30", "createdFrom", "invalid"],
-    ["tenant", "createdTo=2026-01-01T00:00:00Z", "createdTo", "invalid"],
-    ["audit-entry", "timestamp=2026-01-01", "timestamp", "invalid"],
-  ])("T04: a list of %s asked with ?%s is refused, naming %s as %s", (name, query, path, code) => {
-    expect(() => filters(name, query)).toThrowError(refusal(path, code));
-  });
-
   test("T04: every filter of every entity is one the store takes", () => {
-    const values = { text: "x", time: "2026-01-01T00:00:00.000Z", number: "1.5", boolean: "true" } as const;
+    const values = { text: "x", time: "2026-01-01T00:00:00.000Z", number: 1.5, boolean: true } as const;
     for (const entity of registry) {
       for (const filter of filtersOf(entity)) {
-        const where = parseFilters(entity, { [filter.name]: filter.values?.[0] ?? values[filter.type] });
+        const value = filter.values?.[0] ?? values[filter.type];
+        const where = [{ field: filter.field, ...(filter.bound ? { [filter.bound]: value } : { in: [value] }) }];
         expect(wireSelection({ entity, where }, null).where, `${entity.name} ${filter.name}`).toHaveLength(1);
       }
     }
