@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { chmod, mkdir, mkdtemp, open, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { chmod, link, mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -110,7 +110,7 @@ async function readMarker(path: string): Promise<Marker | null> {
   const names = await readdir(path);
   const marker = names.includes(MARKER) ? await readJson<Marker>(path, MARKER) : null;
   if (!marker) {
-    const foreign = names.filter((name) => name !== LOCK && !name.startsWith(`${MARKER}.`));
+    const foreign = names.filter((name) => name !== LOCK && !name.startsWith(`${LOCK}.`) && !name.startsWith(`${MARKER}.`));
     if (foreign.length === 0) return null;
     throw new Refusal(
       `${path} is not empty and not an Innkeep data directory (it has ${foreign.slice(0, 3).join(", ")}); choose another with --data`,
@@ -133,12 +133,20 @@ async function writeMarker(path: string, marker: Marker): Promise<Marker> {
 }
 
 async function lock(path: string): Promise<void> {
+  const draft = join(path, `${LOCK}.${process.pid}`);
+  try {
+    // Linked when it is whole: a start in between must never read a lock without its holder.
+    await writeFile(draft, String(process.pid), { mode: 0o600 });
+    await claim(path, draft);
+  } finally {
+    await rm(draft, { force: true });
+  }
+}
+
+async function claim(path: string, draft: string): Promise<void> {
   for (;;) {
     try {
-      const file = await open(join(path, LOCK), "wx", 0o600);
-      await file.writeFile(String(process.pid));
-      await file.close();
-      return;
+      return await link(draft, join(path, LOCK));
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
     }

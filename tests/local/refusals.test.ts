@@ -3,7 +3,7 @@ import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
-import { cleanUp, finish, runLocal, temporaryFolder } from "./stack.ts";
+import { cleanUp, DENO, finish, run, runLocal, temporaryFolder } from "./stack.ts";
 
 afterEach(cleanUp);
 
@@ -26,6 +26,20 @@ describe("npm start refuses clearly", () => {
     await writeFile(join(folder, "thesis.txt"), "years of work");
     expect(await refusal("--data", folder)).toContain(`${folder} is not empty and not an Innkeep data directory (it has thesis.txt)`);
     expect(await readdir(folder)).toEqual(["thesis.txt"]);
+  });
+
+  test("O01: all but one of six starts at once on one directory", async () => {
+    const code = `import { openDataDirectory } from "./functions/local/data-directory.ts";
+      openDataDirectory(Deno.args[0]).then(() => { console.log("has it"); setInterval(() => {}, 1000); }, (error) => console.log(error.message));`;
+    for (let round = 0; round < 2; round++) {
+      const folder = await temporaryFolder();
+      const starts = Array.from({ length: 6 }, () => run(DENO, ["eval", code, folder]));
+      await expect.poll(() => starts.filter(({ output }) => output().includes("\n")).length, { timeout: 30_000 }).toBe(6);
+      const said = starts.map(({ output }) => output());
+      expect(said.filter((text) => text.includes("has it")), said.join("")).toHaveLength(1);
+      expect(said.filter((text) => text.includes("is in use by another start"))).toHaveLength(5);
+      expect((await readdir(folder)).filter((name) => name.startsWith("start.pid"))).toEqual(["start.pid"]);
+    }
   });
 
   test("the data of another PostgreSQL, and says what to do", async () => {

@@ -26,7 +26,7 @@ export interface Stack extends Program {
   readonly info: LocalInfo;
 }
 
-const DENO = join(ROOT, "node_modules", ".bin", "deno");
+export const DENO = join(ROOT, "node_modules", ".bin", "deno");
 const started: Program[] = [];
 const folders: string[] = [];
 
