@@ -40,12 +40,14 @@ export function bounded(side: JsonObject): JsonObject {
 
 /** Members over the limit are replaced, within an object where that is enough, else the object as a whole. */
 function shortened(object: JsonObject, maxChars: number, depth: number): JsonObject {
-  return Object.fromEntries(Object.entries(object).map(([name, value]): [string, JsonValue] => {
-    const chars = value === undefined ? 0 : JSON.stringify(value).length;
-    if (chars <= maxChars) return [name, value];
-    const inner = depth > 1 && isMembers(value) ? shortened(value, maxChars, depth - 1) : null;
-    return [name, inner && JSON.stringify(inner).length <= MAX_SIDE_CHARS / 2 ? inner : `[omitted: ${chars} characters]`];
-  }));
+  return Object.fromEntries(
+    Object.entries(object).map(([name, value]): [string, JsonValue] => {
+      const chars = value === undefined ? 0 : JSON.stringify(value).length;
+      if (chars <= maxChars) return [name, value];
+      const inner = depth > 1 && isMembers(value) ? shortened(value, maxChars, depth - 1) : null;
+      return [name, inner && JSON.stringify(inner).length <= MAX_SIDE_CHARS / 2 ? inner : `[omitted: ${chars} characters]`];
+    }),
+  );
 }
 
 function isMembers(value: JsonValue): value is JsonObject {

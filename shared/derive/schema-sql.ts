@@ -1,4 +1,4 @@
-import { FIELDS, fieldColumn } from "../kv/fields.ts";
+import { fieldColumn, FIELDS } from "../kv/fields.ts";
 import type { FieldName, FieldType } from "../kv/fields.ts";
 import { familyOf } from "../kv/define.ts";
 import type { AnyEntity } from "../kv/define.ts";
@@ -27,7 +27,12 @@ function columnsSql(registry: readonly AnyEntity[]): string {
   return `alter table kv.entries\n${[...columns, '  add column f_search text collate "C"'].join(",\n")};\n\n${fieldsTriggerSql(registry)}`;
 }
 
-const SQL_TYPES: Readonly<Record<FieldType, string>> = { text: 'text collate "C"', time: 'text collate "C"', number: "numeric", boolean: "boolean" };
+const SQL_TYPES: Readonly<Record<FieldType, string>> = {
+  text: 'text collate "C"',
+  time: 'text collate "C"',
+  number: "numeric",
+  boolean: "boolean",
+};
 
 /**
  * The columns follow from the value by a trigger, per family only those its entities declare. As stored
@@ -41,7 +46,9 @@ function fieldsTriggerSql(registry: readonly AnyEntity[]): string {
     const searched = [...new Set(entities.flatMap((entity) => entity.searchable ?? []))];
     const lines = fields.map((field) => `      new.${fieldColumn(field)} := kv.${FIELDS[field]}_field(new.value, '${field}');`);
     if (searched.length > 0) {
-      lines.push(`      new.f_search := kv.fold(${searched.map((field) => `coalesce(new.value->>'${field}', '')`).join(" || E'\\n' || ")});`);
+      lines.push(
+        `      new.f_search := kv.fold(${searched.map((field) => `coalesce(new.value->>'${field}', '')`).join(" || E'\\n' || ")});`,
+      );
     }
     return lines.length === 0 ? "" : `    when '${family}' then\n${lines.join("\n")}\n`;
   });
@@ -71,7 +78,10 @@ function indexesSql(registry: readonly AnyEntity[]): string {
       return `create index ${name} on kv.entries (${[...columns, "key"].join(", ")}) where ${inRange("key", entity)};`;
     });
     if (!entity.searchable?.length) return trees;
-    return [...trees, `create index ${familyOf(entity)}_search on kv.entries using gin (f_search extensions.gin_trgm_ops) where ${inRange("key", entity)};`];
+    return [
+      ...trees,
+      `create index ${familyOf(entity)}_search on kv.entries using gin (f_search extensions.gin_trgm_ops) where ${inRange("key", entity)};`,
+    ];
   }).join("\n");
 }
 
@@ -152,7 +162,9 @@ end $$;
 create trigger ${family}_rollup_insert after insert on kv.entries
   for each row when (${inRange("new.key", entity)}) execute function kv.rollup_${family}();
 create trigger ${family}_rollup_update after update on kv.entries
-  for each row when (${inRange("new.key", entity)} and (${bucket("old")}, ${amount("old")}) is distinct from (${bucket("new")}, ${amount("new")}))
+  for each row when (${inRange("new.key", entity)} and (${bucket("old")}, ${amount("old")}) is distinct from (${bucket("new")}, ${
+      amount("new")
+    }))
   execute function kv.rollup_${family}();
 create trigger ${family}_rollup_delete after delete on kv.entries
   for each row when (${inRange("old.key", entity)}) execute function kv.rollup_${family}();

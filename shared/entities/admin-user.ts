@@ -28,8 +28,13 @@ export const adminUser = defineEntity({
   searchable: ["email", "name"],
   indexes: [["createdAt"], ["email"], ["name"], ["role"]],
   example: {
-    userId: "5f0c3a52-6c43-4b3a-9d0a-4a1f2f0a7b11", email: "ops@innkeep.example", name: "Night Operator", role: "super_admin",
-    permissions: [], enabled: true, createdAt: "2026-01-01T00:00:00.000Z",
+    userId: "5f0c3a52-6c43-4b3a-9d0a-4a1f2f0a7b11",
+    email: "ops@innkeep.example",
+    name: "Night Operator",
+    role: "super_admin",
+    permissions: [],
+    enabled: true,
+    createdAt: "2026-01-01T00:00:00.000Z",
   },
 });
 

@@ -6,7 +6,13 @@ import { currency, instant, metadata, minorUnits, segment } from "./values.ts";
 /** Null is unlimited. */
 const limit = z.int().min(0).nullable();
 export const planLimits = z.looseObject({
-  users: limit, properties: limit, rooms: limit, bookings: limit, api_calls: limit, storage: limit, customDomains: limit,
+  users: limit,
+  properties: limit,
+  rooms: limit,
+  bookings: limit,
+  api_calls: limit,
+  storage: limit,
+  customDomains: limit,
 });
 
 export const plan = defineEntity({
@@ -36,10 +42,17 @@ export const plan = defineEntity({
   indexes: [["createdAt"], ["name"], ["price"]],
   readableByTenants: true,
   example: {
-    id: "Pro", name: "Pro", displayName: "Professional", description: "For groups of hotels", price: 29900,
-    currency: "USD", interval: "monthly",
+    id: "Pro",
+    name: "Pro",
+    displayName: "Professional",
+    description: "For groups of hotels",
+    price: 29900,
+    currency: "USD",
+    interval: "monthly",
     limits: { users: 50, properties: 10, rooms: 500, bookings: 10_000, api_calls: 1_000_000, storage: 107_374_182_400, customDomains: 3 },
-    features: ["channel-manager", "api"], active: true, createdAt: "2026-01-01T00:00:00.000Z",
+    features: ["channel-manager", "api"],
+    active: true,
+    createdAt: "2026-01-01T00:00:00.000Z",
   },
 });
 

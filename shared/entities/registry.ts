@@ -12,7 +12,16 @@ import { usageRecord } from "./usage-record.ts";
 
 /** Every declared entity. What is derived (families, columns, cascade, docs, tests) loops over this list. */
 export const registry: readonly AnyEntity[] = [
-  tenant, subdomainClaim, domainClaim, plan, subscription, usageRecord, auditEntry, adminUser, outboxEvent, idempotencyRecord,
+  tenant,
+  subdomainClaim,
+  domainClaim,
+  plan,
+  subscription,
+  usageRecord,
+  auditEntry,
+  adminUser,
+  outboxEvent,
+  idempotencyRecord,
 ];
 
 /** The entity a key belongs to, or null when its pattern is not declared. */

@@ -30,9 +30,14 @@ export const subscription = defineEntity({
   indexes: [["planId"], ["status", "currentPeriodEnd"]],
   exported: true,
   example: {
-    id: "sub_1767225600000_a1b2c3d4e5f6", tenantId: "tn_1767225600000_a1b2c3d4e5f6", planId: "Pro", status: "active",
-    currentPeriodStart: "2026-01-01T00:00:00.000Z", currentPeriodEnd: "2026-02-01T00:00:00.000Z",
-    cancelAtPeriodEnd: false, createdAt: "2026-01-01T00:00:00.000Z",
+    id: "sub_1767225600000_a1b2c3d4e5f6",
+    tenantId: "tn_1767225600000_a1b2c3d4e5f6",
+    planId: "Pro",
+    status: "active",
+    currentPeriodStart: "2026-01-01T00:00:00.000Z",
+    currentPeriodEnd: "2026-02-01T00:00:00.000Z",
+    cancelAtPeriodEnd: false,
+    createdAt: "2026-01-01T00:00:00.000Z",
   },
 });
 

@@ -29,9 +29,15 @@ export const usageRecord = defineEntity({
   naturalKey: true,
   exported: true,
   example: {
-    id: "usage:tn_1767225600000_a1b2c3d4e5f6:api_calls:2026-01", tenantId: "tn_1767225600000_a1b2c3d4e5f6",
-    metric: "api_calls", period: "2026-01", current: 1200, limit: 1_000_000, daily: { "2026-01-01": 1200 },
-    createdAt: "2026-01-01T00:00:00.000Z", updatedAt: "2026-01-01T12:00:00.000Z",
+    id: "usage:tn_1767225600000_a1b2c3d4e5f6:api_calls:2026-01",
+    tenantId: "tn_1767225600000_a1b2c3d4e5f6",
+    metric: "api_calls",
+    period: "2026-01",
+    current: 1200,
+    limit: 1_000_000,
+    daily: { "2026-01-01": 1200 },
+    createdAt: "2026-01-01T00:00:00.000Z",
+    updatedAt: "2026-01-01T12:00:00.000Z",
   },
 });
 

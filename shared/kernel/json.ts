@@ -22,9 +22,7 @@ export function findUnstorable(value: unknown, pointer = "", depth = 0): FieldEr
       return value.isWellFormed() ? null : fail("contains a lone surrogate", "lone_surrogate");
     case "number":
       if (!Number.isFinite(value)) return fail("is not a finite number", "not_finite");
-      return Number.isInteger(value) && !Number.isSafeInteger(value)
-        ? fail("is an integer beyond 2^53 - 1", "unsafe_integer")
-        : null;
+      return Number.isInteger(value) && !Number.isSafeInteger(value) ? fail("is an integer beyond 2^53 - 1", "unsafe_integer") : null;
     case "boolean":
       return null;
     case "object":

@@ -54,8 +54,8 @@ export interface Entity<S extends z.ZodObject = z.ZodObject, K extends string = 
 // deno-lint-ignore no-explicit-any -- an entity's schema is invariant; heterogeneous lists need the top type
 export type AnyEntity = Entity<any, string>;
 export type RecordOf<E> = E extends { readonly schema: infer S extends z.ZodObject } ? z.output<S> : never;
-export type KeyParamsOf<E> = E extends { readonly key: infer K extends string }
-  ? { readonly [P in Params<K> as P extends `~${infer N}` ? N : P extends `${string}?` ? never : P]: string }
+export type KeyParamsOf<E> = E extends { readonly key: infer K extends string } ?
+    & { readonly [P in Params<K> as P extends `~${infer N}` ? N : P extends `${string}?` ? never : P]: string }
     & { readonly [P in Params<K> as P extends `${infer N}?` ? N : never]?: string | undefined }
   : never;
 

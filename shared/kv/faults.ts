@@ -7,7 +7,7 @@ import { LIMITS } from "./store.ts";
 export const MAX_ATTEMPTS = 10;
 
 /** SQLSTATEs of a commit that lost to another and may simply be run again. */
-export function isSerializationFailure(error: unknown): boolean {
+function isSerializationFailure(error: unknown): boolean {
   return error instanceof SqlError && (error.sqlState === "40001" || error.sqlState === "40P01");
 }
 
@@ -39,7 +39,9 @@ export function storeError(error: unknown, writing: boolean): InnkeepError {
   if (error instanceof InnkeepError) return error;
   if (error instanceof ConnectionFault) {
     return writing && error.sent
-      ? new InnkeepError("commit_unknown", "the connection was lost after the commit was sent; it may have happened", [], {}, { cause: error })
+      ? new InnkeepError("commit_unknown", "the connection was lost after the commit was sent; it may have happened", [], {}, {
+        cause: error,
+      })
       : new InnkeepError("store_unavailable", "the database does not answer", [], {}, { cause: error });
   }
   if (error instanceof SqlError) return sqlError(error, writing);
@@ -60,7 +62,11 @@ function sqlError(error: SqlError, writing: boolean): InnkeepError {
   const detail = error.detail ?? "";
   switch (error.sqlState) {
     case "KV001":
-      return new InnkeepError("validation_failed", `${detail} ${error.message}`.trim(), [{ path: detail, message: error.message, code: "invalid" }]);
+      return new InnkeepError("validation_failed", `${detail} ${error.message}`.trim(), [{
+        path: detail,
+        message: error.message,
+        code: "invalid",
+      }]);
     case "KV003":
       return new InnkeepError("tenant_deleted", error.message);
     case "KV004":
@@ -70,8 +76,12 @@ function sqlError(error: SqlError, writing: boolean): InnkeepError {
     case "KV005":
       return new InnkeepError("append_only", error.message);
     case "42501":
-      if (isForeignRow(error) && writing) return new InnkeepError("key_owner_mismatch", "the row belongs to another owner", [], {}, { cause: error });
-      return new InnkeepError("store_unavailable", "the database refuses this login; is it a member of service_role?", [], {}, { cause: error });
+      if (isForeignRow(error) && writing) {
+        return new InnkeepError("key_owner_mismatch", "the row belongs to another owner", [], {}, { cause: error });
+      }
+      return new InnkeepError("store_unavailable", "the database refuses this login; is it a member of service_role?", [], {}, {
+        cause: error,
+      });
     case "40001":
     case "40P01":
       return errors.writeConflict("the record");

@@ -57,7 +57,9 @@ export class Flushes {
         const [only] = keys;
         return keys.length === 1 ? this.driver.rows("kv_get", { key: only, now }) : this.driver.rows("kv_mget", { keys, now });
       });
-      const found = new Map(rows.map((row) => [`${typeof row["tenant"] === "string" ? row["tenant"] : ""} ${String(row["key"])}`, toEntry(row)]));
+      const found = new Map(
+        rows.map((row) => [`${typeof row["tenant"] === "string" ? row["tenant"] : ""} ${String(row["key"])}`, toEntry(row)]),
+      );
       return calls.map((call) => ({ ok: true, value: found.get(`${call.tenantId ?? ""} ${call.key}`) ?? null }));
     } catch (error) {
       throw storeError(error, false);
@@ -92,7 +94,9 @@ export class Flushes {
       } else {
         // One call outside its bounds refused its group, of which nothing was written.
         const own = await this.#oneByOne(calls.filter((_, call) => members.includes(call)));
-        members.toSorted((a, b) => a - b).forEach((call, n) => outcomes[call] = own[n] ?? { ok: false, error: errors.writeConflict("the record") });
+        members.toSorted((a, b) => a - b).forEach((call, n) =>
+          outcomes[call] = own[n] ?? { ok: false, error: errors.writeConflict("the record") }
+        );
       }
     }
     return outcomes;
@@ -106,7 +110,9 @@ export class Flushes {
 
   async #send(groups: readonly { tenant: string | null; mutations: readonly unknown[] }[], now: string): Promise<readonly CommitResult[]> {
     const [only] = groups;
-    if (only?.tenant === null) return [await this.driver.scalar("kv_commit", { checks: [], mutations: only.mutations, now }) as CommitResult];
+    if (only?.tenant === null) {
+      return [await this.driver.scalar("kv_commit", { checks: [], mutations: only.mutations, now }) as CommitResult];
+    }
     return await this.driver.scalar("kv_tenant_commit_many", { calls: groups, now }) as CommitResult[];
   }
 }

@@ -15,12 +15,14 @@ export interface WriteCall {
 export function joinsWrites(batch: readonly WriteCall[], call: WriteCall): boolean {
   if (batch.reduce((sum, { bytes }) => sum + bytes, call.bytes) > LIMITS.commitBytes) return batch.length === 0;
   const same = batch.find((other) => other.key === call.key && other.tenantId === call.tenantId);
-  return same === undefined || (isMergeable(same.mutation) && isMergeable(call.mutation) && ("initial" in same.mutation) === ("initial" in call.mutation));
+  return same === undefined ||
+    (isMergeable(same.mutation) && isMergeable(call.mutation) && ("initial" in same.mutation) === ("initial" in call.mutation));
 }
 
 /** Bounds belong to one call, and only integers can be taken apart again without rounding. */
 function isMergeable(mutation: WireMutation): boolean {
-  return mutation.op === "increment" && additions(mutation).every((a) => Number.isSafeInteger(a.by) && a.min === undefined && a.max === undefined);
+  return mutation.op === "increment" &&
+    additions(mutation).every((a) => Number.isSafeInteger(a.by) && a.min === undefined && a.max === undefined);
 }
 
 type Sum = Addition & { readonly by: number };
@@ -60,7 +62,11 @@ function addTogether(a: WireMutation, b: WireMutation): WireMutation {
     const path = JSON.stringify(addition.path);
     sums.set(path, { path: addition.path, by: (sums.get(path)?.by ?? 0) + addition.by });
   }
-  return { ...a, add: [...sums.values()], ...("merge" in b ? { merge: { ...(a["merge"] as JsonObject | undefined), ...(b["merge"] as JsonObject) } } : {}) };
+  return {
+    ...a,
+    add: [...sums.values()],
+    ...("merge" in b ? { merge: { ...(a["merge"] as JsonObject | undefined), ...(b["merge"] as JsonObject) } } : {}),
+  };
 }
 
 /** Each call's own result: the batch's, less what came after the call. */

@@ -122,4 +122,3 @@ function valueBytes(value: JsonValue, pointer: string): number {
 function invalid(path: string, message: string): InnkeepError {
   return errors.validation([{ path, message, code: "invalid" }]);
 }
-

@@ -27,13 +27,21 @@ export interface PlainKv {
 export function plainKv(store: Store, registry: readonly AnyEntity[], entityOfKey: (key: string) => AnyEntity | null): PlainKv {
   const entityOf = (key: string): AnyEntity => {
     const entity = entityOfKey(key);
-    if (!entity) throw new InnkeepError("undeclared_entity", `no entity has keys like ${key}`, [{ path: "key", message: "is of no declared entity", code: "undeclared_entity" }]);
+    if (!entity) {
+      throw new InnkeepError("undeclared_entity", `no entity has keys like ${key}`, [{
+        path: "key",
+        message: "is of no declared entity",
+        code: "undeclared_entity",
+      }]);
+    }
     return entity;
   };
   const mutation = (key: string, value: JsonValue) => {
     const entity = entityOf(key);
     // What a tenant is, is the platform's to say: a bound caller has the services for that.
-    if (store.tenantId !== null && entity.owner === "self") throw new InnkeepError("forbidden", `a tenant cannot write its own ${entity.name} record here`);
+    if (store.tenantId !== null && entity.owner === "self") {
+      throw new InnkeepError("forbidden", `a tenant cannot write its own ${entity.name} record here`);
+    }
     if (entity.chained) throw new InnkeepError("append_only", `${entity.name} records are written by the audit log alone`);
     const set = new Collection(entity, store).set(parseInput(entity.schema, value) as JsonObject);
     if (set.key !== key) throw errors.validation([{ path: "", message: `is the record ${set.key}, not ${key}`, code: "key_mismatch" }]);

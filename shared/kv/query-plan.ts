@@ -82,7 +82,13 @@ export function assertPosition(order: WireOrder, position: readonly JsonValue[])
     for (const [i, { type }] of order.entries()) if (position[i] !== null) assertType("cursor", type, position[i]);
     assertType("cursor", "text", position[order.length]);
   } catch (error) {
-    throw new InnkeepError("invalid_cursor", "the cursor is damaged", [{ path: "cursor", message: "is damaged", code: "invalid_cursor" }], {}, { cause: error });
+    throw new InnkeepError(
+      "invalid_cursor",
+      "the cursor is damaged",
+      [{ path: "cursor", message: "is damaged", code: "invalid_cursor" }],
+      {},
+      { cause: error },
+    );
   }
 }
 
@@ -98,17 +104,36 @@ export function wireOrder(entity: AnyEntity, orderBy: readonly OrderBy[]): WireO
 const PAGE_SIZES = [100, LIMITS.pageEntries] as const;
 
 /** A page as the SQL function takes it, with the shape its plan is kept under. */
-export function wirePage(selection: WireQuery, order: WireOrder, page: { limit: number; offset?: number | undefined; after?: readonly JsonValue[] }) {
+export function wirePage(
+  selection: WireQuery,
+  order: WireOrder,
+  page: { limit: number; offset?: number | undefined; after?: readonly JsonValue[] },
+) {
   const size = PAGE_SIZES.find((size) => size >= page.limit) ?? LIMITS.pageEntries;
   const { where, owner, search, ...range } = selection;
   const shape = JSON.stringify([
-    range, owner === undefined ? "any" : owner === null ? "platform" : "tenant", search !== undefined,
-    where.map((condition) => [condition.column, "in" in condition && Array.isArray(condition.in) ? Math.min(condition.in.length, 2) : Object.keys(condition).sort()]),
-    order, page.after?.map((value) => value === null), size,
+    range,
+    owner === undefined ? "any" : owner === null ? "platform" : "tenant",
+    search !== undefined,
+    where.map((
+      condition,
+    ) => [
+      condition.column,
+      "in" in condition && Array.isArray(condition.in) ? Math.min(condition.in.length, 2) : Object.keys(condition).sort(),
+    ]),
+    order,
+    page.after?.map((value) => value === null),
+    size,
   ]);
   return {
-    ...selection, order, shape, reverse: order.at(-1)?.desc ?? false, limit: size + 1, want: page.limit + 1,
-    ...(page.after ? { after: page.after } : {}), ...(page.offset ? { offset: page.offset } : {}),
+    ...selection,
+    order,
+    shape,
+    reverse: order.at(-1)?.desc ?? false,
+    limit: size + 1,
+    want: page.limit + 1,
+    ...(page.after ? { after: page.after } : {}),
+    ...(page.offset ? { offset: page.offset } : {}),
   };
 }
 

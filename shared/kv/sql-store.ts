@@ -14,8 +14,21 @@ import { assertPage, assertPosition, declaredType, wireOrder, wirePage, wireRoll
 import { toEntry } from "./row.ts";
 import { LIMITS } from "./store.ts";
 import type {
-  Addition, AggregateQuery, AggregateRow, Check, CommitResult, Entry, Incremented, IncrementOptions, ListOptions, ListPage, Mutation, Query,
-  QueryPage, Store, WriteOptions,
+  Addition,
+  AggregateQuery,
+  AggregateRow,
+  Check,
+  CommitResult,
+  Entry,
+  Incremented,
+  IncrementOptions,
+  ListOptions,
+  ListPage,
+  Mutation,
+  Query,
+  QueryPage,
+  Store,
+  WriteOptions,
 } from "./store.ts";
 
 /** The store over the SQL functions; the same for every driver. */
@@ -33,7 +46,9 @@ class SqlStore implements Store {
 
   forTenant(tenantId: string): Store {
     assertTenantId(tenantId);
-    if (this.tenantId !== null && this.tenantId !== tenantId) throw new InnkeepError("forbidden", "a tenant-bound store cannot be bound again");
+    if (this.tenantId !== null && this.tenantId !== tenantId) {
+      throw new InnkeepError("forbidden", "a tenant-bound store cannot be bound again");
+    }
     return new SqlStore(this.driver, this.clock, this.flushes, tenantId);
   }
 
@@ -57,7 +72,9 @@ class SqlStore implements Store {
 
   async list(options: ListOptions): Promise<ListPage> {
     const limit = options.limit ?? 100;
-    if (!Number.isInteger(limit) || limit < 1 || limit > LIMITS.pageEntries) throw errors.parameter("limit", `must be 1 to ${LIMITS.pageEntries}`);
+    if (!Number.isInteger(limit) || limit < 1 || limit > LIMITS.pageEntries) {
+      throw errors.parameter("limit", `must be 1 to ${LIMITS.pageEntries}`);
+    }
     const { reverse = false, keysOnly = false } = options;
     let { start, end } = rangeOf(options);
     const fingerprint = fingerprintOf([start, end, reverse]);
@@ -78,7 +95,11 @@ class SqlStore implements Store {
   async *entries(options: Omit<ListOptions, "cursor" | "limit"> & { readonly pageSize?: number }): AsyncGenerator<Entry> {
     let cursor: string | null = null;
     do {
-      const page: ListPage = await this.list({ ...options, limit: options.pageSize ?? LIMITS.pageEntries, ...(cursor === null ? {} : { cursor }) });
+      const page: ListPage = await this.list({
+        ...options,
+        limit: options.pageSize ?? LIMITS.pageEntries,
+        ...(cursor === null ? {} : { cursor }),
+      });
       yield* page.entries;
       cursor = page.cursor;
     } while (cursor !== null);
@@ -108,7 +129,9 @@ class SqlStore implements Store {
     const { entity, owner, where } = query;
     const [rows, total] = await Promise.all([
       this.#door("query", { query: wire }),
-      !query.withTotal ? undefined : query.search === undefined
+      !query.withTotal
+        ? undefined
+        : query.search === undefined
         ? this.count({ entity, ...(owner === undefined ? {} : { owner }), ...(where ? { where } : {}) })
         : this.#scalarDoor("total", { query: selection }).then(Number),
     ]);
@@ -201,10 +224,13 @@ class SqlStore implements Store {
 
   async chainHead(scope: string | null): Promise<{ readonly seq: number; readonly hash: string } | null> {
     const args = { scope: scope ?? "" };
-    return await this.#call(false, () =>
-      this.tenantId === null
-        ? this.driver.scalar("kv_chain_head", args)
-        : this.driver.scalar("kv_tenant_chain_head", { tenant: this.tenantId, ...args })) as { seq: number; hash: string } | null;
+    return await this.#call(
+      false,
+      () =>
+        this.tenantId === null
+          ? this.driver.scalar("kv_chain_head", args)
+          : this.driver.scalar("kv_tenant_chain_head", { tenant: this.tenantId, ...args }),
+    ) as { seq: number; hash: string } | null;
   }
 
   async sweep(limit: number): Promise<number> {
@@ -223,15 +249,20 @@ class SqlStore implements Store {
 
   /** One of the read functions that both doors have. */
   async #door(name: "list" | "query" | "aggregate", args: SqlArguments): Promise<SqlRow[]> {
-    return this.tenantId === null ? await this.#rows(`kv_${name}`, args) : await this.#rows(`kv_tenant_${name}`, { tenant: this.tenantId, ...args });
+    return this.tenantId === null
+      ? await this.#rows(`kv_${name}`, args)
+      : await this.#rows(`kv_tenant_${name}`, { tenant: this.tenantId, ...args });
   }
 
   async #scalarDoor(name: "count" | "total", args: SqlArguments): Promise<unknown> {
     const timed = { ...args, now: isoTime(this.clock.now()) };
-    return await this.#call(false, () =>
-      this.tenantId === null
-        ? this.driver.scalar(`kv_${name}`, timed)
-        : this.driver.scalar(`kv_tenant_${name}`, { tenant: this.tenantId, ...timed }));
+    return await this.#call(
+      false,
+      () =>
+        this.tenantId === null
+          ? this.driver.scalar(`kv_${name}`, timed)
+          : this.driver.scalar(`kv_tenant_${name}`, { tenant: this.tenantId, ...timed }),
+    );
   }
 
   async #rows(name: SqlFunctionName, args: SqlArguments): Promise<SqlRow[]> {

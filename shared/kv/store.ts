@@ -180,7 +180,13 @@ export type Mutation =
   | { readonly op: "delete"; readonly key: string }
   | ({ readonly op: "increment"; readonly key: string; readonly add: readonly Addition[] } & IncrementOptions)
   /** Appends to the array at `path` (made when missing), keeping the last `cap` items. */
-  | ({ readonly op: "append"; readonly key: string; readonly path: readonly string[]; readonly items: readonly JsonValue[]; readonly cap?: number } & IncrementOptions)
+  | ({
+    readonly op: "append";
+    readonly key: string;
+    readonly path: readonly string[];
+    readonly items: readonly JsonValue[];
+    readonly cap?: number;
+  } & IncrementOptions)
   /** Everything under a prefix of whole segments, in one statement. */
   | { readonly op: "deletePrefix"; readonly prefix: string }
   /** The cascade: everything the tenant owns that goes with it; the id is never accepted again. Service level only. */

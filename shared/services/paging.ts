@@ -45,13 +45,21 @@ const MAX_LIMIT = 100;
 const DEFAULT_LIMIT = 20;
 
 /** One page of a collection in the shape every list of the API has. */
-export async function listPage<E extends AnyEntity>(collection: Collection<E>, request: ListRequest, defaultSort: readonly OrderBy[]): Promise<Page<Stored<E>>> {
+export async function listPage<E extends AnyEntity>(
+  collection: Collection<E>,
+  request: ListRequest,
+  defaultSort: readonly OrderBy[],
+): Promise<Page<Stored<E>>> {
   const { page = 1, limit = DEFAULT_LIMIT, cursor } = request.pagination ?? {};
   if (!Number.isInteger(limit) || limit < 1 || limit > MAX_LIMIT) throw errors.parameter("limit", `must be 1 to ${MAX_LIMIT}`);
   if (!Number.isInteger(page) || page < 1) throw errors.parameter("page", "must be 1 or more");
-  if (cursor !== undefined && request.pagination?.page !== undefined) throw errors.parameter("page", "cannot be given together with a cursor");
+  if (cursor !== undefined && request.pagination?.page !== undefined) {
+    throw errors.parameter("page", "cannot be given together with a cursor");
+  }
   const { records, cursor: nextCursor, total = 0 } = await collection.list({
-    where: request.where ?? [], orderBy: orderOf(collection.entity, request.sort, defaultSort), limit,
+    where: request.where ?? [],
+    orderBy: orderOf(collection.entity, request.sort, defaultSort),
+    limit,
     ...(request.owner === undefined ? {} : { owner: request.owner }),
     ...(request.search ? { search: request.search } : {}),
     ...(cursor === undefined ? { offset: (page - 1) * limit, withTotal: true } : { cursor }),
@@ -69,5 +77,7 @@ function orderOf(entity: AnyEntity, sort: Sort | undefined, defaultSort: readonl
 
 /** Filters of library callers as conditions: a value, or any of several. The store refuses undeclared fields. */
 export function conditionsOf(filters: Filters): Condition[] {
-  return Object.entries(filters).flatMap(([field, value]) => value === undefined ? [] : [{ field, in: Array.isArray(value) ? value : [value as string] }]);
+  return Object.entries(filters).flatMap(([field, value]) =>
+    value === undefined ? [] : [{ field, in: Array.isArray(value) ? value : [value as string] }]
+  );
 }

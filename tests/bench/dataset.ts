@@ -13,7 +13,13 @@ export interface BenchDatabase {
 }
 
 /** A migrated database with `tenants` tenants and, for each, `details` records around it (600 of 1,000 are usage counters). */
-export async function createDataset(cluster: Cluster, name: string, tenants: number, withDetails: boolean, withHabit: boolean): Promise<BenchDatabase> {
+export async function createDataset(
+  cluster: Cluster,
+  name: string,
+  tenants: number,
+  withDetails: boolean,
+  withHabit: boolean,
+): Promise<BenchDatabase> {
   await bootstrapRoles(cluster.superUrl);
   await withClient(cluster.superUrl, (admin) => admin.query(`create database ${name} owner innkeep_owner`));
   const url = (role?: string) => {
@@ -33,10 +39,12 @@ export async function createDataset(cluster: Cluster, name: string, tenants: num
     const { rows: indexes } = await client.query<{ name: string; definition: string }>(INDEXES);
     for (const { name } of indexes) await client.query(`drop index kv.${name}`); // a million rows are indexed faster afterwards
     await client.query(TENANTS, [tenants]);
-    if (withDetails) for (const sql of DETAILS) await client.query(sql, [tenants]);
+    if (withDetails) { for (const sql of DETAILS) await client.query(sql, [tenants]); }
     for (const { definition } of indexes) await client.query(definition);
     await client.query(ROLLUP);
-    await client.query("insert into kv.owners (owner) select owner from kv.entries where key >= 'tenant:' and key < 'tenant;' on conflict do nothing");
+    await client.query(
+      "insert into kv.owners (owner) select owner from kv.entries where key >= 'tenant:' and key < 'tenant;' on conflict do nothing",
+    );
     if (withHabit) await client.query(HABIT);
     await client.query("set session_replication_role = origin");
     await client.query("vacuum (analyze)");

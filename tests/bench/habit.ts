@@ -18,7 +18,10 @@ export class Habit {
   }
 
   async set(key: string, value: Json): Promise<void> {
-    await this.pool.query("insert into kv_store (key, value) values ($1, $2) on conflict (key) do update set value = excluded.value", [key, value]);
+    await this.pool.query("insert into kv_store (key, value) values ($1, $2) on conflict (key) do update set value = excluded.value", [
+      key,
+      value,
+    ]);
   }
 
   async increment(key: string): Promise<void> {
@@ -47,7 +50,10 @@ export class Habit {
   }
 
   async getByPrefix(prefix: string, limit?: number): Promise<Json[]> {
-    const { rows } = await this.pool.query<{ value: Json }>(`select key, value from kv_store where key like $1${limit ? ` limit ${limit}` : ""}`, [`${prefix}%`]);
+    const { rows } = await this.pool.query<{ value: Json }>(
+      `select key, value from kv_store where key like $1${limit ? ` limit ${limit}` : ""}`,
+      [`${prefix}%`],
+    );
     return rows.map((row) => row.value);
   }
 

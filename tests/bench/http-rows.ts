@@ -44,8 +44,12 @@ export async function httpRows(store: Store, databaseUrl: string, report: (row: 
     ], { callers: 64, operations: 6_000, rounds: 7 });
     const [tenant, constant] = measured;
     report({
-      operation: "HTTP GET /v1/tenants/:id with JWT and scope check, Deno", callers: 64, store: rate(tenant),
-      other: `constant answer ${rate(constant)}`, ratio: ratio(tenant, constant), target: 0.35,
+      operation: "HTTP GET /v1/tenants/:id with JWT and scope check, Deno",
+      callers: 64,
+      store: rate(tenant),
+      other: `constant answer ${rate(constant)}`,
+      ratio: ratio(tenant, constant),
+      target: 0.35,
     });
   } finally {
     await api.stop();
@@ -55,7 +59,11 @@ export async function httpRows(store: Store, databaseUrl: string, report: (row: 
 
 async function repeatedToken(key: SigningKey, url: string, token: string, report: (row: Row) => void): Promise<void> {
   const verifier = createTokenVerifier({
-    issuer: issuerOf(url), audience: "authenticated", jwks: { keys: [{ kty: "EC", ...key.publicJwk }] }, clock: systemClock, fetch,
+    issuer: issuerOf(url),
+    audience: "authenticated",
+    jwks: { keys: [{ kty: "EC", ...key.publicJwk }] },
+    clock: systemClock,
+    fetch,
   });
   const first = performance.now();
   await verifier.verify(token);
@@ -66,8 +74,13 @@ async function repeatedToken(key: SigningKey, url: string, token: string, report
     return (performance.now() - started) / 20;
   }));
   report({
-    operation: "a repeated JWT, in µs", callers: 1, store: `${median(rounds).toFixed(2)} µs`, other: `its first verification ${ms(verified)}`,
-    ratio: median(rounds), target: 5, atMost: true,
+    operation: "a repeated JWT, in µs",
+    callers: 1,
+    store: `${median(rounds).toFixed(2)} µs`,
+    other: `its first verification ${ms(verified)}`,
+    ratio: median(rounds),
+    target: 5,
+    atMost: true,
   });
 }
 
@@ -88,14 +101,21 @@ async function coldStart(key: SigningKey, databaseUrl: string, report: (row: Row
   await rm(folder, { recursive: true, force: true });
   const over = median(took.api.map((time, i) => time - (took.empty[i] ?? 0)));
   report({
-    operation: "cold start of `api` to its first answer, over an empty Deno program, in ms", callers: 1, store: ms(median(took.api)),
-    other: ms(median(took.empty)), ratio: over, target: 60, atMost: true,
+    operation: "cold start of `api` to its first answer, over an empty Deno program, in ms",
+    callers: 1,
+    store: ms(median(took.api)),
+    other: ms(median(took.empty)),
+    ratio: over,
+    target: 60,
+    atMost: true,
   });
 }
 
 async function start(entry: readonly string[], port: number, env: Readonly<Record<string, string>>) {
   const child = spawn(process.execPath, ["run", "-A", "--no-check", ...entry], {
-    cwd: PROJECT, stdio: "ignore", env: { ...env, DENO_SERVE_ADDRESS: `tcp:127.0.0.1:${port}` },
+    cwd: PROJECT,
+    stdio: "ignore",
+    env: { ...env, DENO_SERVE_ADDRESS: `tcp:127.0.0.1:${port}` },
   });
   const ended = new Promise((resolve) => child.once("exit", resolve));
   const deadline = performance.now() + 20_000;
@@ -116,7 +136,12 @@ async function start(entry: readonly string[], port: number, env: Readonly<Recor
 
 function environment(key: SigningKey, url: string, databaseUrl: string): Record<string, string> {
   const kept = ["PATH", "HOME", "DENO_DIR"].map((name) => [name, process.env[name] ?? ""]);
-  return { ...Object.fromEntries(kept), SUPABASE_URL: url, DATABASE_URL: databaseUrl, SUPABASE_JWKS: JSON.stringify({ keys: [key.publicJwk] }) };
+  return {
+    ...Object.fromEntries(kept),
+    SUPABASE_URL: url,
+    DATABASE_URL: databaseUrl,
+    SUPABASE_JWKS: JSON.stringify({ keys: [key.publicJwk] }),
+  };
 }
 
 async function freePort(): Promise<number> {

@@ -24,12 +24,16 @@ function report(row: Row): void {
 }
 
 console.log("Starting PostgreSQL 18 and loading 100,000 tenants (1,000,000 entries), 1,000 and 1,000,000 …");
-const cluster = await startCluster({ durable: true, settings: { shared_buffers: "2GB", max_wal_size: "8GB", checkpoint_timeout: "30min" } });
+const cluster = await startCluster({
+  durable: true,
+  settings: { shared_buffers: "2GB", max_wal_size: "8GB", checkpoint_timeout: "30min" },
+});
 try {
   const main = await createDataset(cluster, "bench", 100_000, true, true);
   const small = await createDataset(cluster, "bench_small", 1_000, true, false);
   const million = wants("list") ? await createDataset(cluster, "bench_million", 1_000_000, false, false) : main;
-  const open = (connectionString: string) => createStore(postgresDriver({ connectionString, max: 16, statementTimeoutMs: 120_000 }), { clock: systemClock });
+  const open = (connectionString: string) =>
+    createStore(postgresDriver({ connectionString, max: 16, statementTimeoutMs: 120_000 }), { clock: systemClock });
   const stores = { large: open(main.appUrl), small: open(small.appUrl), million: open(million.appUrl) };
   const habit = new Habit(main.appUrl, 16);
   if (wants("http")) await httpRows(stores.large, main.appUrl, report);
@@ -40,10 +44,19 @@ try {
   await cluster.remove();
 }
 if (parts.size === 0) {
-  await writeFile(new URL("../../docs/performance.md", import.meta.url), markdown(rows, [
-    `${cpus()[0]?.model ?? "unknown processor"}, ${cpus().length} cores, ${Math.round(totalmem() / 2 ** 30)} GiB; PostgreSQL 18, \`synchronous_commit\` on; client and server on the same machine`,
-    "100,000 tenants, 1,000,000 entries in all, unless a line says otherwise",
-  ]));
+  await writeFile(
+    new URL("../../docs/performance.md", import.meta.url),
+    markdown(rows, [
+      `${cpus()[0]?.model ?? "unknown processor"}, ${cpus().length} cores, ${
+        Math.round(totalmem() / 2 ** 30)
+      } GiB; PostgreSQL 18, \`synchronous_commit\` on; client and server on the same machine`,
+      "100,000 tenants, 1,000,000 entries in all, unless a line says otherwise",
+    ]),
+  );
 }
 const missed = rows.filter((row) => !reached(row));
-console.log(missed.length === 0 ? "Every ratio asked for was reached." : `${missed.length} not reached: ${missed.map((row) => row.operation).join("; ")}`);
+console.log(
+  missed.length === 0
+    ? "Every ratio asked for was reached."
+    : `${missed.length} not reached: ${missed.map((row) => row.operation).join("; ")}`,
+);

@@ -153,7 +153,7 @@ const QUERY_CALLS: readonly (readonly [string, number, () => Promise<unknown>])[
     PAGE + 1,
     () => store.query({ entity: subscription, where: active, orderBy: asc("currentPeriodEnd"), limit: PAGE }),
   ],
-  ["a tenant's audit log", PAGE + 1, () => store.query({ entity: auditEntry, owner: "tn_7", orderBy: desc("timestamp"), limit: PAGE })],
+  ["a tenant's audit log", PAGE + 1, () => store.query({ entity: auditEntry, owner: "tn_7", orderBy: desc("seq"), limit: PAGE })],
   ["its own audit log, bound", PAGE + 1, () => own().query({ entity: auditEntry, orderBy: desc("seq"), limit: PAGE })],
 ];
 

@@ -65,7 +65,10 @@ export function postgresDriver(options: PostgresDriverOptions): SqlDriver {
   };
 }
 
-const TEXTS = new Map<SqlFunctionName, { readonly text: string; readonly parameters: readonly (readonly [name: string, type: string])[] }>();
+const TEXTS = new Map<
+  SqlFunctionName,
+  { readonly text: string; readonly parameters: readonly (readonly [name: string, type: string])[] }
+>();
 
 function statement(name: SqlFunctionName, args: SqlArguments, prepare: boolean) {
   let known = TEXTS.get(name);
