@@ -5,7 +5,8 @@ import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { DataDirectory } from "./data-directory.ts";
 import { PROJECT_DIR } from "./options.ts";
-import { endProcess } from "./processes.ts";
+import { isPortFree } from "./ports.ts";
+import { endProcess, isRunning } from "./processes.ts";
 import type { Running } from "./processes.ts";
 import { Refusal } from "./refusal.ts";
 
@@ -81,8 +82,11 @@ function environment({ directory, port, url, appDatabaseUrl }: ApiOptions): Reco
 }
 
 /** After a kill -9 of the start: ends the API that was left running. */
-export async function endOrphanedApi(directory: DataDirectory): Promise<void> {
+export async function endOrphanedApi(directory: DataDirectory, port: number): Promise<void> {
   const pid = Number(await readFile(join(directory.path, PID_FILE), "utf8").catch(() => ""));
+  const found = await isRunning(pid, ENTRY);
   await endProcess(pid, ENTRY, ["SIGTERM", "SIGKILL"], 3_000);
   await rm(join(directory.path, PID_FILE), { force: true });
+  // A process that ends loses its command line a moment before its sockets.
+  for (let waitedMs = 0; found && waitedMs < 3_000 && !await isPortFree(port); waitedMs += 25) await sleep(25);
 }

@@ -59,7 +59,7 @@ export async function startStack(context: StackContext): Promise<Stack | null> {
 async function boot(directory: DataDirectory, context: StackContext, cleanups: (() => Promise<void>)[]): Promise<LocalInfo | null> {
   const { options: { port }, say, isCancelled } = context;
   const url = `http://127.0.0.1:${port}`;
-  await endOrphanedApi(directory);
+  await endOrphanedApi(directory, port);
   if (!await isPortFree(port)) throw new Refusal(`port ${port} is taken by another program; choose another with --port`);
   const urls = await bootDatabase(directory, context, cleanups);
   if (isCancelled()) return null;
