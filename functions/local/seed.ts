@@ -83,6 +83,8 @@ async function seedAdmins({ AdminUserService }: Services): Promise<void> {
 /** A hotel's history: joined, perhaps upgraded, renewed this month, perhaps suspended or gone. */
 async function seedHotel(seeding: Seeding, hotel: Hotel, joined: string): Promise<string> {
   const { nowMs } = seeding;
+  // Before the clock goes back to the day the hotel joined: this looks at the present.
+  const usagePercent = await currentPercentage(seeding, hotel);
   const { TenantService } = seeding.at(joined);
   const found = await TenantService.resolve(hotel.subdomain);
   const { id } = found ?? await TenantService.create({
@@ -92,7 +94,7 @@ async function seedHotel(seeding: Seeding, hotel: Hotel, joined: string): Promis
     plan: hotel.upgradedFrom ?? hotel.plan,
     owner: `owner@${hotel.subdomain}.example`,
     ownerName: hotel.ownerName,
-    usagePercent: await currentPercentage(seeding, hotel),
+    usagePercent,
     ...(hotel.customDomain ? { customDomain: hotel.customDomain } : {}),
     ...(hotel.plan === "Trial" ? { trialEndsAt: addDays(isoTime(nowMs), 9) } : {}),
   });
