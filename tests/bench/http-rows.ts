@@ -1,7 +1,5 @@
 import { spawn } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -14,6 +12,7 @@ import { adminUser } from "../../shared/entities/admin-user.ts";
 import { systemClock } from "../../shared/kernel/clock.ts";
 import type { JsonObject } from "../../shared/kernel/json.ts";
 import type { Store } from "../../shared/kv/store.ts";
+import { freePort } from "../support/cluster.ts";
 import { interleave, median, ratio } from "./measure.ts";
 import { ms, rate } from "./report.ts";
 import type { Row } from "./report.ts";
@@ -142,12 +141,4 @@ function environment(key: SigningKey, url: string, databaseUrl: string): Record<
     DATABASE_URL: databaseUrl,
     SUPABASE_JWKS: JSON.stringify({ keys: [key.publicJwk] }),
   };
-}
-
-async function freePort(): Promise<number> {
-  const probe = createServer();
-  await new Promise<void>((resolve) => probe.listen(0, "127.0.0.1", resolve));
-  const { port } = probe.address() as AddressInfo;
-  await new Promise((resolve) => probe.close(resolve));
-  return port;
 }
