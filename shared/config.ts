@@ -27,7 +27,7 @@ export type DatabaseConfig =
     /** Named prepared statements; off behind a transaction pooler. */
     readonly prepare: boolean;
     readonly maxConnections: number;
-    readonly statementTimeoutMs: number;
+    readonly timeoutMs: number;
   }
   | { readonly driver: "supabase"; readonly url: string; readonly key: string; readonly timeoutMs: number };
 
@@ -139,7 +139,7 @@ function databaseOf(env: Parsed, fault: Fault): DatabaseConfig | null {
     connectionString: direct,
     prepare: !(env.INNKEEP_DB_POOLER ?? looksPooled(direct)),
     maxConnections: env.INNKEEP_DB_CONNECTIONS,
-    statementTimeoutMs: env.INNKEEP_DB_TIMEOUT_MS,
+    timeoutMs: env.INNKEEP_DB_TIMEOUT_MS,
   };
 }
 

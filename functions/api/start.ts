@@ -31,8 +31,8 @@ function driverOf(database: Config["database"]) {
     const { url, key, timeoutMs } = database;
     return supabaseDriver({ url, serviceKey: key, timeoutMs });
   }
-  const { connectionString, prepare, maxConnections, statementTimeoutMs } = database;
-  return postgresDriver({ connectionString, prepare, max: maxConnections, statementTimeoutMs });
+  const { connectionString, prepare, maxConnections, timeoutMs } = database;
+  return postgresDriver({ connectionString, prepare, max: maxConnections, timeoutMs });
 }
 
 function fromLevel(logger: Logger, level: Config["logLevel"]): Logger {

@@ -1,12 +1,18 @@
+import type { Deadline } from "./deadline.ts";
+
 /**
  * What a driver is: a thin caller of the SQL functions `public.kv_*`. The store (sql-store.ts) is
  * written once over this; a driver only carries a call there and its rows or its error back.
  */
 export interface SqlDriver {
+  /** How long a caller waits; 15 s when left out. A call without a deadline of its own has this one. */
+  readonly timeoutMs?: number;
   /** Calls one function with its named arguments; a set-returning function answers its rows. */
-  rows(name: SqlFunctionName, args: SqlArguments): Promise<SqlRow[]>;
+  rows(name: SqlFunctionName, args: SqlArguments, deadline?: Deadline): Promise<SqlRow[]>;
   /** Calls one function that returns a single value. */
-  scalar(name: SqlFunctionName, args: SqlArguments): Promise<unknown>;
+  scalar(name: SqlFunctionName, args: SqlArguments, deadline?: Deadline): Promise<unknown>;
+  /** Calls `kv_ping` on a connection of its own, within 2 s. */
+  ping(deadline?: Deadline): Promise<unknown>;
   close(): Promise<void>;
 }
 
@@ -58,10 +64,18 @@ export class SqlError extends Error {
   }
 }
 
-/** The database did not answer. `sent` tells whether the call may have reached it. */
+/** The database did not answer. `sent` tells whether the call may have reached it; false: it never will. */
 export class ConnectionFault extends Error {
-  override readonly name = "ConnectionFault";
+  override readonly name: string = "ConnectionFault";
   constructor(readonly sent: boolean, message: string, options?: ErrorOptions) {
     super(message, options);
+  }
+}
+
+/** The call was not done by its deadline and was given up. */
+export class TimeoutFault extends ConnectionFault {
+  override readonly name = "TimeoutFault";
+  constructor(sent: boolean, timeoutMs: number) {
+    super(sent, `the database did not answer within ${timeoutMs} ms`);
   }
 }

@@ -1,35 +1,39 @@
 import { errors, InnkeepError } from "../kernel/errors.ts";
 import { jitteredPause } from "../kernel/backoff.ts";
-import { ConnectionFault, SqlError } from "./driver.ts";
+import { remainingMs } from "./deadline.ts";
+import type { Deadline } from "./deadline.ts";
+import { ConnectionFault, SqlError, TimeoutFault } from "./driver.ts";
 import { LIMITS } from "./store.ts";
 
 /** How often a commit that provably rolled back (40001, 40P01) is run again before `write_conflict`. */
 export const MAX_ATTEMPTS = 10;
+
+const MAX_PAUSE_MS = 250;
 
 /** SQLSTATEs of a commit that lost to another and may simply be run again. */
 function isSerializationFailure(error: unknown): boolean {
   return error instanceof SqlError && (error.sqlState === "40001" || error.sqlState === "40P01");
 }
 
-/** Runs a commit again while it provably rolled back, with jitter, a bounded number of times. */
-export async function withRetries<T>(run: () => Promise<T>, what: string): Promise<T> {
-  for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
+/** Runs a commit again while it provably rolled back, with jitter, a bounded number of times and within its deadline. */
+export async function withRetries<T>(run: () => Promise<T>, what: string, deadline: Deadline): Promise<T> {
+  for (let attempt = 0; attempt < MAX_ATTEMPTS && (attempt === 0 || remainingMs(deadline) > 0); attempt++) {
     try {
       return await run();
     } catch (error) {
       if (!isSerializationFailure(error)) throw error;
-      await jitteredPause(attempt);
+      await jitteredPause(attempt, undefined, Math.min(MAX_PAUSE_MS, remainingMs(deadline)));
     }
   }
   throw errors.writeConflict(what);
 }
 
-/** A read that never reached the database or lost its connection is asked once more. */
-export async function withSecondTry<T>(run: () => Promise<T>): Promise<T> {
+/** A read that never reached the database or lost its connection is asked once more; one that had no answer in time is not. */
+export async function withSecondTry<T>(run: () => Promise<T>, deadline: Deadline): Promise<T> {
   try {
     return await run();
   } catch (error) {
-    if (!(error instanceof ConnectionFault)) throw error;
+    if (!(error instanceof ConnectionFault) || error instanceof TimeoutFault || remainingMs(deadline) === 0) throw error;
     return await run();
   }
 }
@@ -37,6 +41,11 @@ export async function withSecondTry<T>(run: () => Promise<T>): Promise<T> {
 /** Translates what a driver throws into the closed vocabulary. `writing` decides what a lost connection means. */
 export function storeError(error: unknown, writing: boolean): InnkeepError {
   if (error instanceof InnkeepError) return error;
+  if (error instanceof TimeoutFault) {
+    return writing && error.sent
+      ? new InnkeepError("commit_unknown", `${error.message}; the commit was sent and may have happened`, [], {}, { cause: error })
+      : new InnkeepError("store_unavailable", error.message, [], {}, { cause: error });
+  }
   if (error instanceof ConnectionFault) {
     return writing && error.sent
       ? new InnkeepError("commit_unknown", "the connection was lost after the commit was sent; it may have happened", [], {}, {

@@ -4,7 +4,9 @@ import { errors } from "../kernel/errors.ts";
 import type { JsonObject } from "../kernel/json.ts";
 import { Batcher } from "./coalesce.ts";
 import type { Outcome } from "./coalesce.ts";
-import { SqlError } from "./driver.ts";
+import { DEFAULT_TIMEOUT_MS } from "./deadline.ts";
+import type { Deadline } from "./deadline.ts";
+import { SqlError, TimeoutFault } from "./driver.ts";
 import type { SqlDriver } from "./driver.ts";
 import { isForeignRow, isOutage, storeError, withRetries, withSecondTry } from "./faults.ts";
 import { joinsWrites, mergeWrites, takeApart } from "./increment.ts";
@@ -31,9 +33,21 @@ export class Flushes {
   readonly #writes: Readonly<Record<"service" | "tenant", Batcher<WriteCall, Written>>>;
 
   constructor(private readonly driver: SqlDriver, private readonly clock: Clock) {
-    const reads = () => new Batcher<ReadCall, Entry | null>({ lanes: 2, maxCalls: MAX_CALLS, flush: (calls) => this.#read(calls) });
+    const { timeoutMs = DEFAULT_TIMEOUT_MS } = driver;
+    const limits = (writing: boolean) => ({
+      maxCalls: MAX_CALLS,
+      timeoutMs,
+      expired: (sent: boolean) => storeError(new TimeoutFault(sent, timeoutMs), writing),
+    });
+    const reads = () =>
+      new Batcher<ReadCall, Entry | null>({ ...limits(false), lanes: 2, flush: (calls, deadline) => this.#read(calls, deadline) });
     const writes = () =>
-      new Batcher<WriteCall, Written>({ lanes: 1, maxCalls: MAX_CALLS, joins: joinsWrites, flush: (calls) => this.#write(calls) });
+      new Batcher<WriteCall, Written>({
+        ...limits(true),
+        lanes: 1,
+        joins: joinsWrites,
+        flush: (calls, deadline) => this.#write(calls, deadline),
+      });
     this.#reads = { service: reads(), tenant: reads() };
     this.#writes = { service: writes(), tenant: writes() };
   }
@@ -46,17 +60,19 @@ export class Flushes {
     return this.#writes[call.tenantId === null ? "service" : "tenant"].run(call);
   }
 
-  async #read(calls: readonly ReadCall[]): Promise<Outcome<Entry | null>[]> {
+  async #read(calls: readonly ReadCall[], deadline: Deadline): Promise<Outcome<Entry | null>[]> {
     const now = isoTime(this.clock.now());
     const pairs = [...new Map(calls.map((call) => [`${call.tenantId ?? ""} ${call.key}`, call])).values()];
     const keys = pairs.map((pair) => pair.key);
     const tenants = pairs.flatMap((pair) => pair.tenantId === null ? [] : [pair.tenantId]);
     try {
       const rows = await withSecondTry(() => {
-        if (tenants.length > 0) return this.driver.rows("kv_tenant_mget", { tenants, keys, now });
+        if (tenants.length > 0) return this.driver.rows("kv_tenant_mget", { tenants, keys, now }, deadline);
         const [only] = keys;
-        return keys.length === 1 ? this.driver.rows("kv_get", { key: only, now }) : this.driver.rows("kv_mget", { keys, now });
-      });
+        return keys.length === 1
+          ? this.driver.rows("kv_get", { key: only, now }, deadline)
+          : this.driver.rows("kv_mget", { keys, now }, deadline);
+      }, deadline);
       const found = new Map(
         rows.map((row) => [`${typeof row["tenant"] === "string" ? row["tenant"] : ""} ${String(row["key"])}`, toEntry(row)]),
       );
@@ -66,25 +82,26 @@ export class Flushes {
     }
   }
 
-  async #write(calls: readonly WriteCall[]): Promise<Outcome<Written>[]> {
+  async #write(calls: readonly WriteCall[], deadline: Deadline): Promise<Outcome<Written>[]> {
     try {
-      return await this.#writeTogether(calls);
+      return await this.#writeTogether(calls, deadline);
     } catch (error) {
       // One bad call rolled all of them back: each is run on its own and gets its own answer.
-      if (error instanceof SqlError && !isOutage(error) && calls.length > 1) return await this.#oneByOne(calls);
+      if (error instanceof SqlError && !isOutage(error) && calls.length > 1) return await this.#oneByOne(calls, deadline);
       return calls.map(() => ({ ok: false, error: takenOr(error, calls) }));
     }
   }
 
-  async #writeTogether(calls: readonly WriteCall[]): Promise<Outcome<Written>[]> {
+  async #writeTogether(calls: readonly WriteCall[], deadline: Deadline): Promise<Outcome<Written>[]> {
     const merged = mergeWrites(calls);
     // Tenants in one order, as every flush takes their locks.
     const tenants = [...new Set(merged.map((write) => write.tenantId))].sort();
     const groups = tenants.map((tenant) => [tenant, merged.filter((write) => write.tenantId === tenant)] as const);
     const now = isoTime(this.clock.now());
     const results = await withRetries(
-      () => this.#send(groups.map(([tenant, writes]) => ({ tenant, mutations: writes.map((write) => write.mutation) })), now),
+      () => this.#send(groups.map(([tenant, writes]) => ({ tenant, mutations: writes.map((write) => write.mutation) })), now, deadline),
       calls[0]?.key ?? "the record",
+      deadline,
     );
     const outcomes: Outcome<Written>[] = [];
     for (const [i, [, writes]] of groups.entries()) {
@@ -93,7 +110,7 @@ export class Flushes {
         for (const write of writes) for (const [call, outcome] of outcomesOf(write, results[i], calls)) outcomes[call] = outcome;
       } else {
         // One call outside its bounds refused its group, of which nothing was written.
-        const own = await this.#oneByOne(calls.filter((_, call) => members.includes(call)));
+        const own = await this.#oneByOne(calls.filter((_, call) => members.includes(call)), deadline);
         members.toSorted((a, b) => a - b).forEach((call, n) =>
           outcomes[call] = own[n] ?? { ok: false, error: errors.writeConflict("the record") }
         );
@@ -102,18 +119,22 @@ export class Flushes {
     return outcomes;
   }
 
-  async #oneByOne(calls: readonly WriteCall[]): Promise<Outcome<Written>[]> {
+  async #oneByOne(calls: readonly WriteCall[], deadline: Deadline): Promise<Outcome<Written>[]> {
     const outcomes: Outcome<Written>[] = [];
-    for (const call of calls) outcomes.push(...await this.#write([call]));
+    for (const call of calls) outcomes.push(...await this.#write([call], deadline));
     return outcomes;
   }
 
-  async #send(groups: readonly { tenant: string | null; mutations: readonly unknown[] }[], now: string): Promise<readonly CommitResult[]> {
+  async #send(
+    groups: readonly { tenant: string | null; mutations: readonly unknown[] }[],
+    now: string,
+    deadline: Deadline,
+  ): Promise<readonly CommitResult[]> {
     const [only] = groups;
     if (only?.tenant === null) {
-      return [await this.driver.scalar("kv_commit", { checks: [], mutations: only.mutations, now }) as CommitResult];
+      return [await this.driver.scalar("kv_commit", { checks: [], mutations: only.mutations, now }, deadline) as CommitResult];
     }
-    return await this.driver.scalar("kv_tenant_commit_many", { calls: groups, now }) as CommitResult[];
+    return await this.driver.scalar("kv_tenant_commit_many", { calls: groups, now }, deadline) as CommitResult[];
   }
 }
 

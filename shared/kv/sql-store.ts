@@ -4,6 +4,8 @@ import { errors, InnkeepError } from "../kernel/errors.ts";
 import type { JsonValue } from "../kernel/json.ts";
 import { Flushes } from "./flushes.ts";
 import { decodeCursor, encodeCursor, fingerprintOf } from "./cursor.ts";
+import { deadlineIn, DEFAULT_TIMEOUT_MS, PING_TIMEOUT_MS } from "./deadline.ts";
+import type { Deadline } from "./deadline.ts";
 import { SqlError } from "./driver.ts";
 import type { SqlArguments, SqlDriver, SqlFunctionName, SqlRow } from "./driver.ts";
 import { isForeignRow, storeError, withRetries, withSecondTry } from "./faults.ts";
@@ -60,11 +62,12 @@ class SqlStore implements Store {
   async mget(keys: readonly string[]): Promise<(Entry | null)[]> {
     for (const key of keys) assertKey(key);
     const found = new Map<string, Entry>();
+    const deadline = this.#deadline();
     for (let at = 0; at < keys.length; at += LIMITS.pageEntries) {
       const part = [...new Set(keys.slice(at, at + LIMITS.pageEntries))];
       const rows = this.tenantId === null
-        ? await this.#rows("kv_mget", { keys: part })
-        : await this.#rows("kv_tenant_mget", { tenants: part.map(() => this.tenantId), keys: part });
+        ? await this.#rows("kv_mget", { keys: part }, deadline)
+        : await this.#rows("kv_tenant_mget", { tenants: part.map(() => this.tenantId), keys: part }, deadline);
       for (const row of rows) found.set(String(row["key"]), toEntry(row));
     }
     return keys.map((key) => found.get(key) ?? null);
@@ -159,25 +162,26 @@ class SqlStore implements Store {
     const commit = encodeCommit(checks, mutations, this.tenantId, this.clock.now());
     if (commit.checks.length + commit.mutations.length === 0) return { ok: true, versions: {}, values: {}, deleted: {} };
     const args = { checks: commit.checks, mutations: commit.mutations, now: isoTime(this.clock.now()) };
+    const deadline = this.#deadline();
     try {
-      return await withRetries(() => this.#commitOnce(args), commit.mutations[0]?.key ?? "the commit");
+      return await withRetries(() => this.#commitOnce(args, deadline), commit.mutations[0]?.key ?? "the commit", deadline);
     } catch (error) {
-      if (this.tenantId !== null && isForeignRow(error)) return await this.#taken(commit.mutations);
+      if (this.tenantId !== null && isForeignRow(error)) return await this.#taken(commit.mutations, deadline);
       throw storeError(error, true);
     }
   }
 
-  async #commitOnce(args: SqlArguments): Promise<CommitResult> {
+  async #commitOnce(args: SqlArguments, deadline: Deadline): Promise<CommitResult> {
     return await (this.tenantId === null
-      ? this.driver.scalar("kv_commit", args)
-      : this.driver.scalar("kv_tenant_commit", { tenant: this.tenantId, ...args })) as CommitResult;
+      ? this.driver.scalar("kv_commit", args, deadline)
+      : this.driver.scalar("kv_tenant_commit", { tenant: this.tenantId, ...args }, deadline)) as CommitResult;
   }
 
   /** A write onto a row this tenant cannot see is the same conflict as a taken key. */
-  async #taken(mutations: readonly WireMutation[]): Promise<CommitResult> {
+  async #taken(mutations: readonly WireMutation[], deadline: Deadline): Promise<CommitResult> {
     const keys = mutations.flatMap((mutation) => mutation.key !== undefined && mutation.op !== "delete" ? [mutation.key] : []);
     try {
-      await this.driver.scalar("kv_tenant_taken", { tenant: this.tenantId, keys, now: isoTime(this.clock.now()) });
+      await this.driver.scalar("kv_tenant_taken", { tenant: this.tenantId, keys, now: isoTime(this.clock.now()) }, deadline);
     } catch (error) {
       if (error instanceof SqlError && error.sqlState === "KV007") {
         return { ok: false, conflict: error.detail || (keys[0] ?? ""), reason: "version" };
@@ -226,20 +230,22 @@ class SqlStore implements Store {
     const args = { scope: scope ?? "" };
     return await this.#call(
       false,
-      () =>
+      (deadline) =>
         this.tenantId === null
-          ? this.driver.scalar("kv_chain_head", args)
-          : this.driver.scalar("kv_tenant_chain_head", { tenant: this.tenantId, ...args }),
+          ? this.driver.scalar("kv_chain_head", args, deadline)
+          : this.driver.scalar("kv_tenant_chain_head", { tenant: this.tenantId, ...args }, deadline),
     ) as { seq: number; hash: string } | null;
   }
 
   async sweep(limit: number): Promise<number> {
     if (this.tenantId !== null) throw new InnkeepError("forbidden", "only the service-level store sweeps");
-    return Number(await this.#call(true, () => this.driver.scalar("kv_sweep", { limit, now: isoTime(this.clock.now()) })));
+    return Number(
+      await this.#call(true, (deadline) => this.driver.scalar("kv_sweep", { limit, now: isoTime(this.clock.now()) }, deadline)),
+    );
   }
 
   async ping(): Promise<{ readonly migration: string | null }> {
-    const migration = await this.#call(false, () => this.driver.scalar("kv_ping", {}));
+    const migration = await this.#call(false, (deadline) => this.driver.ping(deadline), deadlineIn(PING_TIMEOUT_MS));
     return { migration: typeof migration === "string" ? migration : null };
   }
 
@@ -258,20 +264,25 @@ class SqlStore implements Store {
     const timed = { ...args, now: isoTime(this.clock.now()) };
     return await this.#call(
       false,
-      () =>
+      (deadline) =>
         this.tenantId === null
-          ? this.driver.scalar(`kv_${name}`, timed)
-          : this.driver.scalar(`kv_tenant_${name}`, { tenant: this.tenantId, ...timed }),
+          ? this.driver.scalar(`kv_${name}`, timed, deadline)
+          : this.driver.scalar(`kv_tenant_${name}`, { tenant: this.tenantId, ...timed }, deadline),
     );
   }
 
-  async #rows(name: SqlFunctionName, args: SqlArguments): Promise<SqlRow[]> {
-    return await this.#call(false, () => this.driver.rows(name, { ...args, now: isoTime(this.clock.now()) }));
+  async #rows(name: SqlFunctionName, args: SqlArguments, deadline = this.#deadline()): Promise<SqlRow[]> {
+    const timed = { ...args, now: isoTime(this.clock.now()) };
+    return await this.#call(false, () => this.driver.rows(name, timed, deadline), deadline);
   }
 
-  async #call<T>(writing: boolean, run: () => Promise<T>): Promise<T> {
+  #deadline(): Deadline {
+    return deadlineIn(this.driver.timeoutMs ?? DEFAULT_TIMEOUT_MS);
+  }
+
+  async #call<T>(writing: boolean, run: (deadline: Deadline) => Promise<T>, deadline = this.#deadline()): Promise<T> {
     try {
-      return writing ? await run() : await withSecondTry(run);
+      return writing ? await run(deadline) : await withSecondTry(() => run(deadline), deadline);
     } catch (error) {
       throw storeError(error, writing);
     }

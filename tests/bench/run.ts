@@ -33,7 +33,7 @@ try {
   const small = await createDataset(cluster, "bench_small", 1_000, true, false);
   const million = wants("list") ? await createDataset(cluster, "bench_million", 1_000_000, false, false) : main;
   const open = (connectionString: string) =>
-    createStore(postgresDriver({ connectionString, max: 16, statementTimeoutMs: 120_000 }), { clock: systemClock });
+    createStore(postgresDriver({ connectionString, max: 16, timeoutMs: 120_000 }), { clock: systemClock });
   const stores = { large: open(main.appUrl), small: open(small.appUrl), million: open(million.appUrl) };
   const habit = new Habit(main.appUrl, 16);
   if (wants("http")) await httpRows(stores.large, main.appUrl, report);

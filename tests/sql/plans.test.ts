@@ -77,7 +77,8 @@ function explainingDriver(connection: pg.Client): SqlDriver {
     const values = parameters.map(([parameter, type]) => (type === "jsonb" ? JSON.stringify(args[parameter]) : args[parameter]));
     return (await connection.query<Record<string, unknown>>({ name, text, values })).rows;
   };
-  return { rows: call, scalar: async (name, args) => (await call(name, args))[0]?.[name], close: () => Promise.resolve() };
+  const scalar: SqlDriver["scalar"] = async (name, args) => (await call(name, args))[0]?.[name];
+  return { rows: call, scalar, ping: () => scalar("kv_ping", {}), close: () => Promise.resolve() };
 }
 
 interface PlanNode {

@@ -30,8 +30,9 @@ function failing(times: number, error: Error): { readonly store: Store; readonly
     return await call();
   };
   const driver: SqlDriver = {
-    rows: (name, args) => or(() => real.rows(name, args)),
-    scalar: (name, args) => or(() => real.scalar(name, args)),
+    rows: (...call) => or(() => real.rows(...call)),
+    scalar: (...call) => or(() => real.scalar(...call)),
+    ping: (...call) => or(() => real.ping(...call)),
     close: () => Promise.resolve(),
   };
   return { store: createStore(driver, { clock: testClock() }), calls: () => calls };

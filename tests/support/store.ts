@@ -74,7 +74,7 @@ export async function freshStore(options: FreshStoreOptions): Promise<OpenStore>
     another,
     racers: async (count) => {
       const stores = Array.from({ length: count }, () => another({ connections: 1 }));
-      await Promise.all(stores.map((store) => store.ping()));
+      await Promise.all(stores.map((store) => store.get("warm:up")));
       return stores;
     },
     close: async () => {

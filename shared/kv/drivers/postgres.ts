@@ -1,12 +1,18 @@
-import type { Pool, PoolClient } from "pg";
+import type { Client, ClientConfig, QueryConfig } from "pg";
+import { ConnectionPool } from "../connection-pool.ts";
+import type { PooledConnection } from "../connection-pool.ts";
+import { deadlineIn, DEFAULT_TIMEOUT_MS, PING_TIMEOUT_MS } from "../deadline.ts";
+import type { Deadline } from "../deadline.ts";
 import { ConnectionFault, SQL_FUNCTIONS, SqlError } from "../driver.ts";
 import type { SqlArguments, SqlDriver, SqlFunctionName, SqlRow } from "../driver.ts";
 
 export interface PostgresDriverOptions {
   readonly connectionString: string;
-  /** Connections held at most. */
+  /** Connections held at most, but for the one of `ping`. */
   readonly max?: number;
-  readonly statementTimeoutMs?: number;
+  /** A call ends by then, wherever it is: waiting for a connection, making one, or at the server. 15 s when left out. */
+  readonly timeoutMs?: number;
+  /** A connection that is not made by then fails the call that waits longest; at most `timeoutMs`. */
   readonly connectTimeoutMs?: number;
   /** Named prepared statements: true on a direct connection, false behind a transaction pooler. */
   readonly prepare?: boolean;
@@ -14,55 +20,95 @@ export interface PostgresDriverOptions {
 
 /** Times stay text: the store cuts them itself (row.ts). */
 const TIMESTAMPTZ = 1184;
+const IDLE_TIMEOUT_MS = 30_000;
 
 /** Calls the SQL functions over a pool of connections. `pg` is loaded with the first call: it costs cold start. */
 export function postgresDriver(options: PostgresDriverOptions): SqlDriver {
-  let opening: Promise<Pool> | undefined;
-  const open = async (): Promise<Pool> => {
+  const { max = 10, timeoutMs = DEFAULT_TIMEOUT_MS, prepare = true } = options;
+  const calls = new LazyPool(options, max, timeoutMs);
+  // A connection of its own: it answers while every other one is stuck.
+  const pings = new LazyPool(options, 1, PING_TIMEOUT_MS);
+  const call = async (name: SqlFunctionName, args: SqlArguments, deadline: Deadline = deadlineIn(timeoutMs)): Promise<SqlRow[]> =>
+    await calls.query(statement(name, args, prepare), deadline);
+  return {
+    timeoutMs,
+    rows: call,
+    scalar: async (name, args, deadline) => (await call(name, args, deadline))[0]?.[name],
+    ping: async (deadline = deadlineIn(PING_TIMEOUT_MS)) =>
+      (await pings.query(statement("kv_ping", {}, prepare), deadline))[0]?.["kv_ping"],
+    close: async () => void await Promise.all([calls.close(), pings.close()]),
+  };
+}
+
+class LazyPool {
+  #opening: Promise<ConnectionPool<PgConnection>> | undefined;
+
+  constructor(private readonly options: PostgresDriverOptions, private readonly max: number, private readonly timeoutMs: number) {}
+
+  async query(query: QueryConfig, deadline: Deadline): Promise<SqlRow[]> {
+    const pool = await (this.#opening ??= this.#open());
+    return await pool.run((connection) => connection.query(query), isReusable, deadline);
+  }
+
+  async close(): Promise<void> {
+    const pool = await this.#opening;
+    this.#opening = undefined;
+    await pool?.close();
+  }
+
+  async #open(): Promise<ConnectionPool<PgConnection>> {
     const { default: pg } = await import("pg");
-    const pool = new pg.Pool({
-      connectionString: options.connectionString,
-      max: options.max ?? 10,
-      connectionTimeoutMillis: options.connectTimeoutMs ?? 5_000,
-      statement_timeout: options.statementTimeoutMs ?? 30_000,
-      idleTimeoutMillis: 30_000,
+    const { connectionString, connectTimeoutMs = 5_000, prepare = true } = this.options;
+    const { timeoutMs, max } = this;
+    const config: ClientConfig = {
+      connectionString,
+      connectionTimeoutMillis: Math.min(connectTimeoutMs, timeoutMs),
       keepAlive: true,
       types: { getTypeParser: (oid, format) => oid === TIMESTAMPTZ ? String : pg.types.getTypeParser(oid, format) },
-    });
-    // An idle connection that breaks has no call to fail; the pool drops it and the next call opens another.
-    pool.on("error", () => undefined);
-    // One that breaks during a call fails that call; its own event, unheard, would end the process.
-    pool.on("connect", (client) => client.on("error", () => undefined));
-    return pool;
-  };
-  const call = async (name: SqlFunctionName, args: SqlArguments): Promise<SqlRow[]> => {
-    let client: PoolClient;
+      // A statement whose caller has gone ends by itself. A stock PgBouncer refuses the parameter at startup.
+      ...(prepare ? { statement_timeout: timeoutMs } : {}),
+    };
+    const open = (closed: () => void) => new PgConnection(new pg.Client(config), closed);
+    return new ConnectionPool({ max, timeoutMs, idleTimeoutMs: IDLE_TIMEOUT_MS, open });
+  }
+}
+
+class PgConnection implements PooledConnection {
+  constructor(private readonly client: Client, closed: () => void) {
+    // A connection that breaks fails its call; its own event, unheard, would end the process.
+    client.on("error", () => undefined);
+    client.on("end", closed);
+  }
+
+  connect(): Promise<unknown> {
+    return this.client.connect();
+  }
+
+  end(): Promise<unknown> {
+    return this.client.end();
+  }
+
+  destroy(): void {
+    socketOf(this.client).destroy();
+  }
+
+  async query(query: QueryConfig): Promise<SqlRow[]> {
     try {
-      client = await (await (opening ??= open())).connect();
+      return (await this.client.query<SqlRow>(query)).rows;
     } catch (error) {
-      throw new ConnectionFault(false, "the database cannot be reached", { cause: error });
+      throw sqlErrorOf(error) ?? new ConnectionFault(true, "the connection was lost", { cause: error });
     }
-    let broken = false;
-    try {
-      const { rows } = await client.query<SqlRow>(statement(name, args, options.prepare ?? true));
-      return rows;
-    } catch (error) {
-      const sqlError = sqlErrorOf(error);
-      broken = !sqlError || sqlError.sqlState.startsWith("57P");
-      throw sqlError ?? new ConnectionFault(true, "the connection was lost", { cause: error });
-    } finally {
-      client.release(broken);
-    }
-  };
-  return {
-    rows: call,
-    scalar: async (name, args) => (await call(name, args))[0]?.[name],
-    close: async () => {
-      const pool = await opening;
-      opening = undefined;
-      await pool?.end();
-    },
-  };
+  }
+}
+
+/** `end()` waits for a silent server. pg's types leave out the socket, which pg's own pool destroys by the same path. */
+function socketOf(client: Client): { destroy(): void } {
+  return (client as unknown as { readonly connection: { readonly stream: { destroy(): void } } }).connection.stream;
+}
+
+/** After an error of class 57P (shutdown, terminated) the server closes the connection. */
+function isReusable(error: unknown): boolean {
+  return error instanceof SqlError && !error.sqlState.startsWith("57P");
 }
 
 const TEXTS = new Map<
@@ -70,7 +116,7 @@ const TEXTS = new Map<
   { readonly text: string; readonly parameters: readonly (readonly [name: string, type: string])[] }
 >();
 
-function statement(name: SqlFunctionName, args: SqlArguments, prepare: boolean) {
+function statement(name: SqlFunctionName, args: SqlArguments, prepare: boolean): QueryConfig {
   let known = TEXTS.get(name);
   if (!known) {
     const parameters = Object.entries(SQL_FUNCTIONS[name]);

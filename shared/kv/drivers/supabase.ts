@@ -1,4 +1,6 @@
-import { ConnectionFault, SqlError } from "../driver.ts";
+import { deadlineIn, DEFAULT_TIMEOUT_MS, PING_TIMEOUT_MS, remainingMs } from "../deadline.ts";
+import type { Deadline } from "../deadline.ts";
+import { ConnectionFault, SqlError, TimeoutFault } from "../driver.ts";
 import type { SqlArguments, SqlDriver, SqlFunctionName, SqlRow } from "../driver.ts";
 
 export interface SupabaseDriverOptions {
@@ -6,7 +8,7 @@ export interface SupabaseDriverOptions {
   readonly url: string;
   /** A secret key: the functions are granted to service_role alone. */
   readonly serviceKey: string;
-  /** A call that has no answer by then is given up, 15 s when left out; it may have happened. */
+  /** A request that has no answer by then is aborted, 15 s when left out; it may have happened. */
   readonly timeoutMs?: number;
   /** How a request leaves; the runtime's own when left out. */
   readonly fetch?: typeof fetch;
@@ -21,22 +23,34 @@ interface Failure {
 
 /** The one thing we use of a client; its own types want a generated schema. */
 interface RpcClient {
-  rpc(name: string, args: SqlArguments): PromiseLike<{ data: unknown; error: Failure | null; status: number }>;
+  rpc(name: string, args: SqlArguments): { abortSignal(signal: AbortSignal): PromiseLike<RpcResult> };
+}
+
+interface RpcResult {
+  readonly data: unknown;
+  readonly error: Failure | null;
+  readonly status: number;
 }
 
 /** The SQL functions through PostgREST and supabase-js: nothing to hold open, one round trip a call. */
 export function supabaseDriver(options: SupabaseDriverOptions): SqlDriver {
+  const { timeoutMs = DEFAULT_TIMEOUT_MS } = options;
   let client: Promise<RpcClient> | undefined;
-  const call = async (name: SqlFunctionName, args: SqlArguments): Promise<unknown> => {
-    client ??= connect(options);
+  const send = async (name: SqlFunctionName, args: SqlArguments, deadline: Deadline, limitMs: number): Promise<unknown> => {
+    const project = await (client ??= connect(options));
     const named = Object.fromEntries(Object.entries(args).map(([parameter, value]) => [`p_${parameter}`, value]));
-    const { data, error, status } = await (await client).rpc(name, named);
+    const { data, error, status } = await withinDeadline((signal) => project.rpc(name, named).abortSignal(signal), deadline, limitMs);
     if (error) throw failureOf(name, error, status);
     return data;
   };
+  const call = (name: SqlFunctionName, args: SqlArguments, deadline: Deadline = deadlineIn(timeoutMs)) =>
+    send(name, args, deadline, timeoutMs);
   return {
-    rows: async (name, args) => asRows(name, await call(name, args)),
+    timeoutMs,
+    rows: async (name, args, deadline) => asRows(name, await call(name, args, deadline)),
     scalar: call,
+    // `fetch` chooses the connection; over HTTP/1.1 it is none that waits for another answer.
+    ping: (deadline = deadlineIn(PING_TIMEOUT_MS)) => send("kv_ping", {}, deadline, PING_TIMEOUT_MS),
     close: () => Promise.resolve(),
   };
 }
@@ -46,7 +60,7 @@ async function connect(options: SupabaseDriverOptions): Promise<RpcClient> {
   const { createClient } = await import("@supabase/supabase-js");
   const client = createClient(options.url, options.serviceKey, {
     auth: { persistSession: false, autoRefreshToken: false, detectSessionInUrl: false },
-    global: { fetch: answeringFetch(options.fetch ?? fetch, options.timeoutMs ?? 15_000) },
+    global: { fetch: answeringFetch(options.fetch ?? fetch) },
     // Node 20 has no WebSocket and createClient throws without one; nothing here ever opens it.
     realtime: { transport: NoWebSocket as never },
   });
@@ -61,12 +75,31 @@ class NoWebSocket {
 
 const NEVER_SENT = "never_sent";
 
+/** Aborts the request at the deadline, and does not wait for whoever ignores that. What was started counts as sent. */
+function withinDeadline(start: (signal: AbortSignal) => PromiseLike<RpcResult>, deadline: Deadline, limitMs: number): Promise<RpcResult> {
+  return new Promise((resolve, reject) => {
+    const patienceMs = remainingMs(deadline);
+    if (patienceMs === 0) return reject(new TimeoutFault(false, limitMs));
+    const abort = new AbortController();
+    const timer = setTimeout(() => {
+      reject(new TimeoutFault(true, limitMs));
+      abort.abort();
+    }, patienceMs);
+    start(abort.signal).then((result) => {
+      clearTimeout(timer);
+      resolve(result);
+    }, (error: unknown) => {
+      clearTimeout(timer);
+      reject(new ConnectionFault(true, "the request failed", { cause: error }));
+    });
+  });
+}
+
 /** supabase-js flattens a failed fetch to text; a request that never left is told apart here, by its cause. */
-function answeringFetch(send: typeof fetch, timeoutMs: number): typeof fetch {
+function answeringFetch(send: typeof fetch): typeof fetch {
   return async (input, init) => {
     try {
-      const deadline = AbortSignal.timeout(timeoutMs);
-      return await send(input, { ...init, signal: init?.signal ? AbortSignal.any([init.signal, deadline]) : deadline });
+      return await send(input, init);
     } catch (error) {
       if (!neverSent(error)) throw error;
       return Response.json({ code: NEVER_SENT, message: String(error) }, { status: 503 });
