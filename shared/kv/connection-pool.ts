@@ -25,6 +25,8 @@ export interface ConnectionPoolOptions<C extends PooledConnection> {
 interface Waiter<C> {
   readonly start: (connection: C) => void;
   readonly fail: (error: Error) => void;
+  /** The connection that is made for it, though it takes any that comes free before. */
+  opening?: C;
 }
 
 interface Idle<C> {
@@ -64,6 +66,7 @@ export class ConnectionPool<C extends PooledConnection> {
       const timer = setTimeout(() => {
         this.#waiting.delete(waiter);
         if (used) this.#destroy(used);
+        else if (waiter.opening && this.#connecting.has(waiter.opening)) this.#destroy(waiter.opening);
         reject(new TimeoutFault(used !== undefined, this.options.timeoutMs));
       }, patienceMs);
       const fail = (error: unknown) => {
@@ -82,7 +85,7 @@ export class ConnectionPool<C extends PooledConnection> {
           fail(error);
         });
       };
-      const waiter = { start, fail };
+      const waiter: Waiter<C> = { start, fail };
       const idle = this.#idle.pop();
       if (idle) return start(idle.connection);
       this.#waiting.add(waiter);
@@ -102,24 +105,28 @@ export class ConnectionPool<C extends PooledConnection> {
     });
   }
 
+  /** One connection for each call that waits, as far as there are slots. */
   #grow(): void {
-    while (this.#waiting.size > this.#connecting.size && this.#all.size < this.options.max) void this.#connect();
+    if (this.#all.size >= this.options.max) return;
+    for (const waiter of this.#waiting) {
+      if (waiter.opening && this.#connecting.has(waiter.opening)) continue;
+      const connection = this.options.open(() => this.#forget(connection));
+      waiter.opening = connection;
+      this.#all.add(connection);
+      this.#connecting.add(connection);
+      void this.#connect(connection, waiter);
+      if (this.#all.size >= this.options.max) return;
+    }
   }
 
-  async #connect(): Promise<void> {
-    const connection = this.options.open(() => this.#forget(connection));
-    this.#all.add(connection);
-    this.#connecting.add(connection);
+  async #connect(connection: C, waiter: Waiter<C>): Promise<void> {
     try {
       await connection.connect();
       this.#connecting.delete(connection);
       this.#release(connection);
     } catch (error) {
-      // The oldest call has the error as its answer; the next one tries again.
-      const [waiter] = this.#waiting;
-      if (waiter) this.#waiting.delete(waiter);
-      waiter?.fail(new ConnectionFault(false, "the database cannot be reached", { cause: error }));
-      this.#connecting.delete(connection);
+      // Only the call it was made for: one that came later has had no try of its own.
+      if (this.#waiting.delete(waiter)) waiter.fail(new ConnectionFault(false, "the database cannot be reached", { cause: error }));
       this.#destroy(connection);
     }
   }
@@ -168,6 +175,7 @@ export class ConnectionPool<C extends PooledConnection> {
   /** Its slot is free: calls that wait get another one. */
   #forget(connection: C): void {
     if (!this.#all.delete(connection)) return;
+    this.#connecting.delete(connection);
     const at = this.#idle.findIndex((idle) => idle.connection === connection);
     if (at >= 0) this.#idle.splice(at, 1);
     this.#grow();

@@ -26,6 +26,8 @@ export interface Cluster {
   stop(): Promise<void>;
   /** Immediate shutdown, as when the machine dies: the next start recovers from the log. */
   crash(): Promise<void>;
+  /** Process id of the postmaster; every other process of the server is its child. */
+  postmaster(): Promise<number>;
   /** Stops it and deletes its data. */
   remove(): Promise<void>;
 }
@@ -61,9 +63,9 @@ export async function startCluster(
       throw new Error(`PostgreSQL ${major} did not start:\n${log.join("")}`);
     });
   };
+  const postmaster = async () => Number((await readFile(join(databaseDir, "postmaster.pid"), "utf8")).split("\n")[0]);
   const crash = async () => {
-    const pid = Number((await readFile(join(databaseDir, "postmaster.pid"), "utf8")).split("\n")[0]);
-    process.kill(pid, "SIGQUIT");
+    process.kill(await postmaster(), "SIGQUIT");
     await server.stop();
   };
   await server.initialise();
@@ -73,6 +75,7 @@ export async function startCluster(
     start,
     stop: () => server.stop(),
     crash,
+    postmaster,
     remove: async () => {
       await server.stop();
       await rm(databaseDir, { recursive: true, force: true });

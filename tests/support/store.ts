@@ -49,19 +49,26 @@ export interface FreshStoreOptions {
   readonly clock?: TestClock;
   readonly database?: TestDatabase;
   readonly bridge?: Partial<BridgeOptions>;
+  readonly timeoutMs?: number;
+  /** The postgres driver goes through this transaction pooler, with unnamed statements. */
+  readonly pooler?: { readonly urlOf: (databaseUrl: string) => string };
 }
 
 export async function freshStore(options: FreshStoreOptions): Promise<OpenStore> {
-  const { driver, clock = testClock() } = options;
+  const { driver, clock = testClock(), pooler } = options;
+  const limit = options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs };
   const database = options.database ?? await freshDatabase();
   const bridge = driver === "supabase"
     ? await startPostgrest({ databaseUrl: database.authenticatorUrl, poolSize: 50, ...options.bridge })
     : null;
   const opened: Store[] = [];
   const another: OpenStore["another"] = ({ connections = 4 } = {}) => {
-    const sql: SqlDriver = bridge
-      ? supabaseDriver({ url: bridge.url, serviceKey: API_KEYS.serviceKey })
-      : postgresDriver({ connectionString: database.appUrl, max: connections });
+    const sql: SqlDriver = bridge ? supabaseDriver({ url: bridge.url, serviceKey: API_KEYS.serviceKey, ...limit }) : postgresDriver({
+      connectionString: pooler ? pooler.urlOf(database.appUrl) : database.appUrl,
+      prepare: !pooler,
+      max: connections,
+      ...limit,
+    });
     const store = createStore(sql, { clock });
     opened.push(store);
     return store;

@@ -7,6 +7,8 @@ export interface TcpProxy {
   readonly url: string;
   /** The next request goes to the server, its answer never comes back: the connection is cut instead. */
   loseNextAnswer(): void;
+  /** The connection of the next request carries nothing any more, that request included; it stays open. */
+  silenceNextRequest(): void;
   close(): Promise<void>;
 }
 
@@ -14,19 +16,25 @@ export async function startTcpProxy(serverUrl: string): Promise<TcpProxy> {
   const target = new URL(serverUrl);
   const sockets = new Set<Socket>();
   let losing = false;
+  let silencing = false;
   const server = createServer((client) => {
     const upstream = connect(Number(target.port), target.hostname);
     let sent = false;
+    let silent = false;
     for (const socket of [client, upstream]) {
       sockets.add(socket);
       socket.on("error", () => undefined);
       socket.on("close", () => sockets.delete(socket));
     }
     client.on("data", (data) => {
+      silent ||= silencing;
+      silencing = false;
+      if (silent) return;
       sent = losing;
       upstream.write(data);
     });
     upstream.on("data", (data) => {
+      if (silent) return;
       if (!sent) return void client.write(data);
       losing = false;
       client.destroy();
@@ -41,6 +49,7 @@ export async function startTcpProxy(serverUrl: string): Promise<TcpProxy> {
   return {
     url: url.href,
     loseNextAnswer: () => void (losing = true),
+    silenceNextRequest: () => void (silencing = true),
     close: async () => {
       for (const socket of sockets) socket.destroy();
       await new Promise((resolve) => server.close(resolve));

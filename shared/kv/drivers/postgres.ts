@@ -12,7 +12,7 @@ export interface PostgresDriverOptions {
   readonly max?: number;
   /** A call ends by then, wherever it is: waiting for a connection, making one, or at the server. 15 s when left out. */
   readonly timeoutMs?: number;
-  /** A connection that is not made by then fails the call that waits longest; at most `timeoutMs`. */
+  /** A connection that is not made by then fails the call it is made for; at most `timeoutMs`. */
   readonly connectTimeoutMs?: number;
   /** Named prepared statements: true on a direct connection, false behind a transaction pooler. */
   readonly prepare?: boolean;

@@ -1,0 +1,128 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { Batcher } from "../../shared/kv/coalesce.ts";
+import type { Outcome } from "../../shared/kv/coalesce.ts";
+
+beforeEach(() => {
+  vi.useFakeTimers();
+});
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+interface Sent {
+  readonly calls: readonly string[];
+  readonly deadline: number;
+  answer(): Promise<void>;
+}
+
+const settled = async () => void await vi.advanceTimersByTimeAsync(0);
+
+/** A batcher with a timeout of a second, whose flushes end when a test says so. */
+function batcher(options: { readonly lanes?: number; readonly joins?: (batch: readonly string[], call: string) => boolean } = {}) {
+  const sent: Sent[] = [];
+  const outcomes: string[] = [];
+  const batches = new Batcher<string, string>({
+    lanes: 1,
+    maxCalls: 10,
+    timeoutMs: 1_000,
+    expired: (was) => new Error(was ? "expired in flight" : "expired in the queue"),
+    flush: (calls, deadline) =>
+      new Promise<Outcome<string>[]>((resolve) =>
+        void sent.push({
+          calls,
+          deadline,
+          answer: () => {
+            resolve(calls.map((call) => ({ ok: true, value: call })));
+            return settled();
+          },
+        })
+      ),
+    ...options,
+  });
+  const run = (call: string) =>
+    void batches.run(call).then(
+      (value) => outcomes.push(`${value}: ok`),
+      (error: Error) => outcomes.push(`${call}: ${error.message}`),
+    );
+  return { run, sent, outcomes };
+}
+
+describe("deadlines of batched calls", () => {
+  test("K31: a call whose deadline comes while it waits is given up, and never goes out", async () => {
+    const { run, sent, outcomes } = batcher();
+    run("a");
+    await vi.advanceTimersByTimeAsync(100);
+    run("b");
+    await vi.advanceTimersByTimeAsync(300);
+    run("c");
+    await vi.advanceTimersByTimeAsync(700);
+    expect(outcomes).toEqual(["a: expired in flight", "b: expired in the queue"]);
+    await sent[0]?.answer();
+    expect(sent.map(({ calls }) => calls)).toEqual([["a"], ["c"]]);
+    await sent[1]?.answer();
+    expect(outcomes).toEqual(["a: expired in flight", "b: expired in the queue", "c: ok"]);
+  });
+
+  test("K31: of a batch in flight each call ends at its own deadline, the flush at the newest one's", async () => {
+    const { run, sent, outcomes } = batcher();
+    run("a");
+    await vi.advanceTimersByTimeAsync(200);
+    run("b");
+    await vi.advanceTimersByTimeAsync(200);
+    run("c");
+    await sent[0]?.answer();
+    expect(sent[1]).toMatchObject({ calls: ["b", "c"], deadline: performance.now() + 1_000 });
+    await vi.advanceTimersByTimeAsync(799);
+    expect(outcomes).toEqual(["a: ok"]);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(outcomes).toEqual(["a: ok", "b: expired in flight"]);
+    await vi.advanceTimersByTimeAsync(199);
+    await sent[1]?.answer();
+    expect(outcomes).toEqual(["a: ok", "b: expired in flight", "c: ok"]);
+  });
+
+  test("K31: a lane that never returns leaves the other lane to the calls that come", async () => {
+    const { run, sent, outcomes } = batcher({ lanes: 2 });
+    run("silent");
+    for (let i = 0; i < 5; i++) {
+      run(`n${i}`);
+      await sent.at(-1)?.answer();
+      await vi.advanceTimersByTimeAsync(300);
+    }
+    expect(outcomes).toEqual(["n0: ok", "n1: ok", "n2: ok", "n3: ok", "silent: expired in flight", "n4: ok"]);
+  });
+
+  test("K31: a call that may not join the next batch keeps its own deadline", async () => {
+    const { run, sent, outcomes } = batcher({ joins: (batch, call) => batch.length === 0 || call !== "alone" });
+    for (const call of ["a", "b", "alone", "c"]) run(call);
+    await sent[0]?.answer();
+    expect(sent.map(({ calls }) => calls)).toEqual([["a"], ["b", "c"]]);
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(outcomes).toEqual(["a: ok", "b: expired in flight", "c: expired in flight", "alone: expired in the queue"]);
+    await sent[1]?.answer();
+    expect(sent).toHaveLength(2);
+  });
+
+  test("K31: one timer serves 1,000 calls, and none is left when they are done", async () => {
+    const { run, sent, outcomes } = batcher();
+    for (let i = 0; i < 1_000; i++) run(String(i));
+    expect(vi.getTimerCount()).toBe(1);
+    for (let flush = 0; flush < 101; flush++) await sent[flush]?.answer();
+    expect(outcomes).toHaveLength(1_000);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  test("K31: with every call given up no timer is left, and the next call has one again", async () => {
+    const { run, sent, outcomes } = batcher();
+    run("a");
+    run("b");
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect([outcomes.length, vi.getTimerCount()]).toEqual([2, 0]);
+    run("c");
+    expect(vi.getTimerCount()).toBe(1);
+    await sent[0]?.answer();
+    await sent[1]?.answer();
+    expect(outcomes.at(-1)).toBe("c: ok");
+    expect(vi.getTimerCount()).toBe(0);
+  });
+});
