@@ -1,0 +1,51 @@
+import { afterAll, beforeAll, expect, inject, test } from "vitest";
+import pg from "pg";
+import { PGBOUNCER, startPgBouncer } from "../support/pgbouncer.ts";
+import type { PgBouncer } from "../support/pgbouncer.ts";
+import { freshDatabase, postgresMajor } from "../support/postgres.ts";
+import { freshStore } from "../support/store.ts";
+import { storeContract } from "./contract/index.ts";
+
+const { superUrl } = inject("postgres");
+const reason = !PGBOUNCER
+  ? "PgBouncer is not installed (apt-get install pgbouncer)"
+  : postgresMajor() !== 18
+  ? "once is enough: it runs on PostgreSQL 18"
+  : null;
+
+if (reason) console.info(`the store through PgBouncer is not tested here: ${reason}`);
+
+let pooler: PgBouncer | undefined;
+
+beforeAll(async () => {
+  if (!reason && PGBOUNCER) pooler = await startPgBouncer(PGBOUNCER, superUrl);
+});
+
+afterAll(() => pooler?.close());
+
+function running(): PgBouncer {
+  if (!pooler) throw new Error("PgBouncer is started before the tests");
+  return pooler;
+}
+
+test.skipIf(reason !== null)(
+  "K12: the pooler is a stock one: it refuses a parameter that it does not know, and has one server connection",
+  async () => {
+    const database = await freshDatabase();
+    const connectionString = running().urlOf(database.appUrl);
+    const refused = new pg.Client({ connectionString, statement_timeout: 1_000 });
+    refused.on("error", () => undefined);
+    await expect(refused.connect()).rejects.toThrow(/unsupported startup parameter/);
+    const clients = [new pg.Client({ connectionString }), new pg.Client({ connectionString })];
+    const backends = new Set<unknown>();
+    for (const client of clients) {
+      await client.connect();
+      backends.add((await client.query<{ pid: number }>("select pg_backend_pid() as pid")).rows[0]?.pid);
+    }
+    expect(backends.size).toBe(1);
+    for (const client of clients) await client.end();
+    await database.drop();
+  },
+);
+
+if (!reason) storeContract("postgres through PgBouncer", () => freshStore({ driver: "postgres", pooler: running() }));
