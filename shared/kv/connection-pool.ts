@@ -63,9 +63,10 @@ export class ConnectionPool<C extends PooledConnection> {
       const patienceMs = remainingMs(deadline);
       if (patienceMs === 0) return reject(new TimeoutFault(false, this.options.timeoutMs));
       let used: C | undefined;
+      let startedAt = 0;
       const timer = setTimeout(() => {
         this.#waiting.delete(waiter);
-        if (used) this.#destroy(used);
+        if (used) this.#silent(used, startedAt);
         else if (waiter.opening && this.#connecting.has(waiter.opening)) this.#destroy(waiter.opening);
         reject(new TimeoutFault(used !== undefined, this.options.timeoutMs));
       }, patienceMs);
@@ -75,6 +76,7 @@ export class ConnectionPool<C extends PooledConnection> {
       };
       const start = (connection: C) => {
         used = connection;
+        startedAt = performance.now();
         work(connection).then((value) => {
           clearTimeout(timer);
           this.#release(connection);
@@ -142,18 +144,29 @@ export class ConnectionPool<C extends PooledConnection> {
       this.#retire(connection);
     } else {
       this.#idle.push({ connection, since: performance.now() });
-      this.#idleTimer ??= setTimeout(this.#retireIdle, this.options.idleTimeoutMs);
+      this.#idleTimer ??= setTimeout(this.#endIdle, this.options.idleTimeoutMs);
     }
   }
 
-  readonly #retireIdle = (): void => {
+  readonly #endIdle = (): void => {
     this.#idleTimer = undefined;
-    const old = performance.now() - this.options.idleTimeoutMs;
-    const until = this.#idle.findIndex(({ since }) => since > old);
-    for (const { connection } of this.#idle.splice(0, until === -1 ? this.#idle.length : until)) this.#retire(connection);
+    const { idleTimeoutMs } = this.options;
+    this.#retireIdle(performance.now() - idleTimeoutMs);
     const [oldest] = this.#idle;
-    if (oldest) this.#idleTimer = setTimeout(this.#retireIdle, Math.ceil(oldest.since - old));
+    if (oldest) this.#idleTimer = setTimeout(this.#endIdle, remainingMs(oldest.since + idleTimeoutMs));
   };
+
+  /** Those that have been idle since before an instant. */
+  #retireIdle(before: number): void {
+    const until = this.#idle.findIndex(({ since }) => since > before);
+    for (const { connection } of this.#idle.splice(0, until === -1 ? this.#idle.length : until)) this.#retire(connection);
+  }
+
+  /** What made one connection silent may have met every one that has not worked since: a firewall drops them together. */
+  #silent(connection: C, startedAt: number): void {
+    this.#retireIdle(startedAt);
+    this.#destroy(connection);
+  }
 
   #retire(connection: C): void {
     this.#ending.add(connection);

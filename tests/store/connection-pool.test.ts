@@ -186,16 +186,15 @@ test("K31: connections that are idle for 30 s are closed, and then no timer keep
   const { run, at, made } = pool(2);
   run("a");
   run("b");
-  await Promise.all([at(0).make(), at(1).make()]);
-  await at(0).answer();
+  for (const i of [0, 1]) await at(i).make();
+  for (const i of [0, 1]) await at(i).answer();
   await vi.advanceTimersByTimeAsync(20_000);
-  expect(at(1).destroyed).toBe(true);
   run("c");
-  await at(0).answer();
-  await vi.advanceTimersByTimeAsync(10_000);
-  expect(made.map(({ destroyed }) => destroyed)).toEqual([false, true]);
+  await at(1).answer();
   // Nobody reads the goodbye: it is cut a second later.
-  await vi.advanceTimersByTimeAsync(21_000);
+  await vi.advanceTimersByTimeAsync(11_000);
+  expect(made.map(({ destroyed }) => destroyed)).toEqual([true, false]);
+  await vi.advanceTimersByTimeAsync(20_000);
   expect(made.map(({ destroyed }) => destroyed)).toEqual([true, true]);
   expect(vi.getTimerCount()).toBe(0);
 });
@@ -217,4 +216,20 @@ test("K31: close waits for the work under way, and not for a server that reads n
   await vi.advanceTimersByTimeAsync(1);
   expect([outcomes.at(-1), order]).toEqual(["b: ok", ["closed"]]);
   expect(vi.getTimerCount()).toBe(0);
+});
+
+test("K31: with a silent connection those that have been idle as long are given up too, one that worked since stays", async () => {
+  const { run, at, outcomes, made } = pool(4);
+  for (const name of ["a", "b", "c"]) run(name);
+  for (const i of [0, 1, 2]) await at(i).make();
+  for (const i of [0, 1, 2]) await at(i).answer();
+  await vi.advanceTimersByTimeAsync(10);
+  run("silent");
+  run("works");
+  await vi.advanceTimersByTimeAsync(10);
+  await at(1).answer();
+  await vi.advanceTimersByTimeAsync(990);
+  expect([outcomes.at(-1), at(2).destroyed]).toEqual(["silent: TimeoutFault, sent", true]);
+  await vi.advanceTimersByTimeAsync(1_000);
+  expect(made.map(({ destroyed }) => destroyed)).toEqual([true, false, true]);
 });

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { ConnectionFault, SqlError } from "../../shared/kv/driver.ts";
+import { ConnectionFault, SqlError, TimeoutFault } from "../../shared/kv/driver.ts";
 import type { SqlDriver } from "../../shared/kv/driver.ts";
 import { postgresDriver } from "../../shared/kv/drivers/postgres.ts";
 import { MAX_ATTEMPTS } from "../../shared/kv/faults.ts";
@@ -23,13 +23,14 @@ afterAll(async () => {
 });
 
 /** The real driver, failing its first calls as a database under contention would. */
-function failing(times: number, error: Error): { readonly store: Store; readonly calls: () => number } {
+function failing(times: number, error: Error, timeoutMs = 15_000): { readonly store: Store; readonly calls: () => number } {
   let calls = 0;
   const or = async <T>(call: () => Promise<T>): Promise<T> => {
     if (++calls <= times) throw error;
     return await call();
   };
   const driver: SqlDriver = {
+    timeoutMs,
     rows: (...call) => or(() => real.rows(...call)),
     scalar: (...call) => or(() => real.scalar(...call)),
     ping: (...call) => or(() => real.ping(...call)),
@@ -64,6 +65,8 @@ test.each(WRITES)("K31: %s that keeps losing ends as write_conflict after a boun
 test.each(WRITES)("K31: %s is not run again when it may have happened, nor for any other error", async (_, write) => {
   for (
     const [error, code] of [
+      [new TimeoutFault(true, 15_000), "commit_unknown"],
+      [new TimeoutFault(false, 15_000), "store_unavailable"],
       [new ConnectionFault(true, "lost"), "commit_unknown"],
       [new ConnectionFault(false, "refused"), "store_unavailable"],
       [new SqlError("57P01", "terminated"), "store_unavailable"],
@@ -83,6 +86,22 @@ test("K31: a read is asked once more after a lost connection, and no more than t
   const always = failing(1_000, new ConnectionFault(true, "lost"));
   expect(await codeOf(always.store.get("retry:none"))).toBe("store_unavailable");
   expect(always.calls()).toBe(2);
+});
+
+test("K31: a read that had no answer in time is not asked again", async () => {
+  for (const sent of [true, false]) {
+    for (const read of [(store: Store) => store.get("retry:none"), (store: Store) => store.count("retry")]) {
+      const { store, calls } = failing(1, new TimeoutFault(sent, 15_000));
+      expect(await codeOf(read(store))).toBe("store_unavailable");
+      expect(calls()).toBe(1);
+    }
+  }
+});
+
+test.each(WRITES)("K31: %s that keeps losing is not run again after its deadline", async (_, write) => {
+  const { store, calls } = failing(1_000, new SqlError("40001", "lost to another"), 5);
+  expect(await codeOf(write(store))).toMatch(/write_conflict|commit_unknown/);
+  expect(calls()).toBeLessThan(MAX_ATTEMPTS);
 });
 
 test("K31: an error never carries the database's own words to the caller", async () => {
