@@ -1,6 +1,8 @@
 import pg from "pg";
 import { migrate } from "../../shared/adapters/migrator.ts";
 import type { Migration } from "../../shared/adapters/migrator.ts";
+import { buildPending } from "../../shared/adapters/pending-builds.ts";
+import type { PendingBuild } from "../../shared/adapters/pending-builds.ts";
 import type { Secrets } from "./data-directory.ts";
 import { readMigrations } from "./migrations.ts";
 import { Refusal } from "./refusal.ts";
@@ -88,11 +90,19 @@ async function createRoles(client: pg.Client, roles: Readonly<Record<string, str
   }
 }
 
-/** Brings the database up to the program's migrations; answers what was applied. */
+/** Brings the database up to the program's migrations, and builds what they left pending; returns what was applied. */
 export async function migrateDatabase(
   ownerUrl: string,
-  options: { readonly dryRun?: boolean; readonly onApply?: (migration: Migration) => void } = {},
+  options: {
+    readonly dryRun?: boolean;
+    readonly onApply?: (migration: Migration) => void;
+    readonly onProgress?: (build: PendingBuild, reached: string | null) => void;
+  } = {},
 ): Promise<Migration[]> {
   const migrations = await readMigrations();
-  return await withClient(ownerUrl, (client) => migrate(client, migrations, options));
+  return await withClient(ownerUrl, async (client) => {
+    const applied = await migrate(client, migrations, options);
+    if (!options.dryRun) await buildPending(client, options);
+    return applied;
+  });
 }

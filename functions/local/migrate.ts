@@ -5,6 +5,9 @@ import { Refusal, runProgram } from "./refusal.ts";
 
 const HELP = `npm run migrate -- [--dry-run]     brings the database of DATABASE_URL up to this program's migrations
 
+It also builds what a migration left pending beside a large family (GET /ready names it): indexes concurrently, rollups
+in steps, while readers and writers go on. Stopped in between, the next run goes on.
+
   --dry-run   says what would be applied and changes nothing
   --help      this text
 
@@ -19,7 +22,10 @@ await runProgram(async () => {
   const url = process.env["DATABASE_URL"];
   if (!url) throw new Refusal("DATABASE_URL is not set: it names the database to migrate (the local stack migrates its own at the start)");
   const dryRun = values["dry-run"] === true;
-  const applied = await migrateDatabase(url, { dryRun });
+  const applied = await migrateDatabase(url, {
+    dryRun,
+    onProgress: ({ kind, name }, reached) => console.log(reached === null ? `building ${kind} ${name}` : `building ${kind} ${name}: reached ${reached}`),
+  });
   for (const { version, name } of applied) console.log(`${dryRun ? "would apply" : "applied"} ${version}_${name}`);
   if (applied.length === 0) console.log("nothing to apply");
 });

@@ -4,7 +4,7 @@ import type { Migration } from "../../shared/adapters/migrator.ts";
 import { PROJECT_DIR } from "./options.ts";
 import { Refusal } from "./refusal.ts";
 
-const MIGRATIONS_DIR = join(PROJECT_DIR, "supabase", "migrations");
+export const MIGRATIONS_DIR = join(PROJECT_DIR, "supabase", "migrations");
 
 /** The files of `supabase/migrations`, in order. */
 export async function readMigrations(directory = MIGRATIONS_DIR): Promise<Migration[]> {

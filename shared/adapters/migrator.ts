@@ -1,3 +1,4 @@
+import { jitteredPause } from "../kernel/backoff.ts";
 import { InnkeepError } from "../kernel/errors.ts";
 
 /** The newest migration this program was written for; a test holds it to the files. */
@@ -26,10 +27,12 @@ export interface MigrationClient {
 }
 
 export interface MigrateOptions {
-  /** Answers what would be applied and changes nothing. */
+  /** Returns what would be applied and changes nothing. */
   readonly dryRun?: boolean;
   /** Called before each file; for progress lines. */
   readonly onApply?: (migration: Migration) => void;
+  /** How often a file is tried that waits for a lock, 600 when left out: about a minute and a half. */
+  readonly maxTries?: number;
 }
 
 /** Shape of the Supabase CLI's own table, so that `db push` and this agree on what is applied. */
@@ -37,16 +40,23 @@ interface AppliedRow {
   readonly version: string;
   readonly name: string | null;
   readonly statements: readonly string[] | null;
+  /** Recorded in kv.migrations: not the migration of an application in the same project. */
+  readonly ours: boolean;
 }
 
 const BOOKKEEPING = `
   create schema if not exists supabase_migrations;
   create table if not exists supabase_migrations.schema_migrations (version text primary key, statements text[], name text);`;
 
+/** A lock on a table stops its readers while it is waited for. */
+const LOCK_TIMEOUT_MS = 50;
+
 /**
- * Applies what is not applied yet, in order, each file in one transaction of its own; answers what was
- * (or, in a dry run, would be) applied. Throws `schema_mismatch` when the database has a migration this
- * program does not know, when a landed file was edited, or when a file sorts before one already applied.
+ * Applies what is not applied yet, in order, each file in one transaction of its own; returns what was
+ * (or, in a dry run, would be) applied. A file that cannot have a lock within 50 ms is rolled back and tried
+ * again, so that nobody waits behind it for longer. Throws `schema_mismatch` when the database has a migration
+ * of ours that this program does not know, when a landed file was edited, or when a file sorts before one
+ * already applied.
  */
 export async function migrate(
   client: MigrationClient,
@@ -57,11 +67,21 @@ export async function migrate(
   assertDistinct(known);
   if (options.dryRun) return pendingOf(known, await readApplied(client));
   const done: Migration[] = [];
-  for (;;) {
-    const next = await applyNext(client, known, options.onApply);
-    if (!next) return done;
-    done.push(next);
+  for (let tries = 0;;) {
+    try {
+      const next = await applyNext(client, known, options.onApply);
+      if (!next) return done;
+      done.push(next);
+    } catch (error) {
+      if (!isLockTimeout(error) || ++tries >= (options.maxTries ?? 600)) throw error;
+      await jitteredPause(tries, 10, 150);
+    }
   }
+}
+
+/** 55P03: others hold what the file needs; all of it was rolled back. */
+function isLockTimeout(error: unknown): boolean {
+  return error instanceof Error && "code" in error && error.code === "55P03";
 }
 
 /** The lock is the transaction's, which also holds through a transaction pooler; what is pending is read under it. */
@@ -76,7 +96,7 @@ async function applyNext(
     const [next] = pendingOf(known, await readApplied(client));
     if (next) {
       onApply?.(next);
-      await client.query("set local statement_timeout = 0");
+      await client.query(`set local statement_timeout = 0; set local lock_timeout = ${LOCK_TIMEOUT_MS}`);
       await client.query(BOOKKEEPING);
       await client.query(next.sql);
       await client.query("insert into supabase_migrations.schema_migrations (version, name, statements) values ($1, $2, array[$3])", [
@@ -94,27 +114,36 @@ async function applyNext(
 }
 
 async function readApplied(client: MigrationClient): Promise<readonly AppliedRow[]> {
-  const { rows: tables } = await client.query("select where to_regclass('supabase_migrations.schema_migrations') is not null");
-  if (tables.length === 0) return [];
-  const { rows } = await client.query("select version, name, statements from supabase_migrations.schema_migrations order by version");
-  return rows as readonly AppliedRow[];
+  const { rows: [there] } = await client.query(
+    "select to_regclass('supabase_migrations.schema_migrations') is not null as cli, to_regclass('kv.migrations') is not null as own",
+  ) as { readonly rows: readonly { readonly cli: boolean; readonly own: boolean }[] };
+  const applied = there?.cli
+    ? (await client.query("select version, name, statements from supabase_migrations.schema_migrations order by version"))
+      .rows as AppliedRow[]
+    : [];
+  const own = there?.own ? (await client.query("select version, name from kv.migrations order by version")).rows as AppliedRow[] : [];
+  const versions = new Set(own.map(({ version }) => version));
+  const missing = own.filter(({ version }) => !applied.some((row) => row.version === version)).map((row) => ({ ...row, statements: null }));
+  return [...applied, ...missing].map((row) => ({ ...row, ours: versions.has(row.version) })).sort((
+    a,
+    b,
+  ) => (a.version < b.version ? -1 : 1));
 }
 
-/** What is still to be applied, in order, once the applied part is found to be the beginning of `known`. */
+/** What is still to be applied, in order, once our applied part is found to be the beginning of `known`. */
 function pendingOf(known: readonly Migration[], applied: readonly AppliedRow[]): Migration[] {
   const byVersion = new Map(known.map((migration) => [migration.version, migration]));
-  const unknown = applied.filter(({ version }) => !byVersion.has(version));
+  const unknown = applied.filter(({ version, ours }) => ours && !byVersion.has(version));
   if (unknown.length > 0) {
     throw mismatch(`the database has migrations this program does not know (${list(unknown)}): it is newer, run a newer Innkeep`);
   }
-  const edited = applied.filter(({ version, statements }) =>
-    statements && digest(statements) !== digest([byVersion.get(version)?.sql ?? ""])
-  );
+  const ours = applied.filter(({ version }) => byVersion.has(version));
+  const edited = ours.filter(({ version, statements }) => statements && digest(statements) !== digest([byVersion.get(version)?.sql ?? ""]));
   if (edited.length > 0) {
     throw mismatch(`migrations that are already applied were edited (${list(edited)}): restore their text and add a new migration`);
   }
-  const done = new Set(applied.map(({ version }) => version));
-  const newest = applied.at(-1)?.version ?? "";
+  const done = new Set(ours.map(({ version }) => version));
+  const newest = ours.at(-1)?.version ?? "";
   const pending = known.filter(({ version }) => !done.has(version));
   const late = pending.filter(({ version }) => version < newest);
   if (late.length > 0) {

@@ -15,6 +15,6 @@ export function cascadePlan(registry: readonly AnyEntity[]): CascadeRule[] {
 
 function cascadeRule(entity: AnyEntity): CascadeRule["rule"] {
   if (entity.owner === "platform") return "platform";
-  if (typeof entity.whenOwnerGoes === "function") return "depends";
-  return entity.whenOwnerGoes === "keep" ? "kept" : "goes";
+  if (typeof entity.onTenantDelete === "function") return "depends";
+  return entity.onTenantDelete === "retain" ? "kept" : "goes";
 }

@@ -57,7 +57,7 @@ function section(entity: AnyEntity, rule: CascadeRule["rule"]): string {
       `- Retention: ${retention(entity)}`,
       `- Searched text: ${list(entity.searchable)}`,
       `- Filters: ${list(filtersOf(entity).map(({ name }) => name))}`,
-      ...entity.chained ? ["- Append-only, hash-chained in its scope"] : [],
+      ...entity.appendOnly ? ["- Append-only, hash-chained in its scope"] : [],
       `- In a tenant's export: ${entity.exported ? "yes" : "no"}`,
     ].join("\n"),
     fields(entity),

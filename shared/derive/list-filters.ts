@@ -1,14 +1,14 @@
 import { z } from "zod";
 import { errors } from "../kernel/errors.ts";
 import type { AnyEntity } from "../kv/define.ts";
-import { FIELDS } from "../kv/fields.ts";
-import type { FieldName, FieldType } from "../kv/fields.ts";
+import { fieldTypeOf } from "../kv/fields.ts";
+import type { FieldType } from "../kv/fields.ts";
 import type { OrderBy } from "../kv/store.ts";
 
 /** What a list may be asked, as query parameters, read off the declaration. */
 export interface FilterParameter {
   readonly name: string;
-  readonly field: FieldName;
+  readonly field: string;
   readonly type: FieldType;
   /** Absent: equal to the value, or for text to any of a comma list. `from ≤ value < to`. */
   readonly bound?: "from" | "to";
@@ -17,26 +17,27 @@ export interface FilterParameter {
 }
 
 /** The fields that say when a record came to be, the first declared one counts. */
-const CREATION_FIELDS: readonly FieldName[] = ["createdAt", "created", "timestamp", "triggeredAt"];
+const CREATION_FIELDS: readonly string[] = ["createdAt", "created", "timestamp", "triggeredAt"];
 
 /** `status`, `createdAt`, `createdAtFrom`…; `createdFrom` and `createdTo` stand for the field of creation. */
 export function filtersOf(entity: AnyEntity): FilterParameter[] {
-  const filters = (entity.filterable as readonly FieldName[] | undefined ?? []).flatMap((field): FilterParameter[] => {
+  const filters = (entity.filterable as readonly string[] | undefined ?? []).flatMap((field): FilterParameter[] => {
     const values = valuesOf(entity, field);
-    const equal = { name: field, field, type: FIELDS[field], ...(values ? { values } : {}) };
-    return FIELDS[field] === "time" || FIELDS[field] === "number" ? [equal, ...boundsOf(field, field)] : [equal];
+    const type = fieldTypeOf(entity, field);
+    const equal = { name: field, field, type, ...(values ? { values } : {}) };
+    return type === "time" || type === "number" ? [equal, ...boundsOf(entity, field, field)] : [equal];
   });
   const creation = creationField(entity);
-  if (creation) filters.push(...boundsOf("created", creation));
+  if (creation) filters.push(...boundsOf(entity, "created", creation));
   return filters.filter((filter, i) => filters.findIndex(({ name }) => name === filter.name) === i);
 }
 
-function boundsOf(name: string, field: FieldName): FilterParameter[] {
-  const type = FIELDS[field];
+function boundsOf(entity: AnyEntity, name: string, field: string): FilterParameter[] {
+  const type = fieldTypeOf(entity, field);
   return [{ name: `${name}From`, field, type, bound: "from" }, { name: `${name}To`, field, type, bound: "to" }];
 }
 
-function creationField(entity: AnyEntity): FieldName | undefined {
+function creationField(entity: AnyEntity): string | undefined {
   const declared: readonly string[] = [...(entity.filterable ?? []), ...(entity.sortable ?? [])];
   return CREATION_FIELDS.find((field) => declared.includes(field));
 }
@@ -53,7 +54,7 @@ export function parseSort(entity: AnyEntity, sort?: string): OrderBy[] {
   const sortable: readonly string[] = entity.sortable ?? [];
   if (sort === undefined) {
     const newest = CREATION_FIELDS.find((field) => sortable.includes(field)) ??
-      sortable.find((field) => FIELDS[field as FieldName] === "time");
+      sortable.find((field) => fieldTypeOf(entity, field) === "time");
     return newest ? [{ field: newest, direction: "desc" }] : [];
   }
   const orders = sort.split(",").map((part): OrderBy => {

@@ -17,5 +17,6 @@ export const idempotencyRecord = defineEntity({
     createdAt: instant,
   }),
   owner: "tenant",
+  expires: true,
   example: { callerHash: "5f2b", keyHash: "9c41", requestHash: "e3b0c442", result: null, createdAt: "2026-01-01T00:00:00.000Z" },
 });

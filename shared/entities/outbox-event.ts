@@ -17,7 +17,7 @@ export const outboxEvent = defineEntity({
   }),
   owner: "tenant",
   // It must still go out after the tenant is gone.
-  whenOwnerGoes: "keep",
+  onTenantDelete: "retain",
   retention: { days: 30, after: "createdAt" },
   filterable: ["type", "tenantId"],
   sortable: ["createdAt"],

@@ -25,7 +25,7 @@ export const usageRecord = defineEntity({
   }),
   owner: "tenant",
   retention: { days: 730, after: "updatedAt" },
-  storage: "counters",
+  frequentUpdates: true,
   naturalKey: true,
   exported: true,
   example: {

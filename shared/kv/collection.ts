@@ -18,6 +18,11 @@ export interface RecordPage<E> {
   readonly total?: number;
 }
 
+/** An expiry, where the entity declares that its records may have one. */
+export type ExpiryOf<E> = E extends { readonly expires?: infer X }
+  ? true extends X ? { readonly expiresAt?: string } : { readonly expiresAt?: never }
+  : never;
+
 /** Typed reads and mutations of one declared entity over a store: parse on the way out, check on the way in. */
 export class Collection<E extends AnyEntity> {
   constructor(readonly entity: E, private readonly store: Store) {}
@@ -61,14 +66,14 @@ export class Collection<E extends AnyEntity> {
   }
 
   /** The mutation that stores a record. Throws `validation_failed` when it is against the schema. */
-  set(record: RecordOf<E>, options: { readonly expiresAt?: string } = {}): Extract<Mutation, { op: "set" }> {
+  set(record: RecordOf<E>, options?: ExpiryOf<E>): Extract<Mutation, { op: "set" }> {
     const { version: _, ...value } = record as RecordOf<E> & { readonly version?: string };
     const checked = parseInput(this.entity.schema, value) as RecordOf<E>;
     return {
       op: "set",
       key: this.keyOfRecord(checked),
       value: checked as JsonObject,
-      owner: ownerOf(this.entity, checked),
+      tenantId: ownerOf(this.entity, checked),
       cascades: cascadesOf(this.entity, checked),
       ...options,
     };

@@ -1,17 +1,19 @@
 import { InnkeepError } from "../kernel/errors.ts";
-import type { JsonValue } from "../kernel/json.ts";
+
+/** The last entry's sort fields and key, as the database's own text: a number never passes through a double. */
+export type Position = readonly (string | null)[];
 
 /**
  * Opaque cursors: base64url of `[fingerprint, ...position]`. The fingerprint ties a cursor to the filter
  * and sort it was made for; a cursor holds no state on the server, so it survives restarts.
  */
-export function encodeCursor(fingerprint: string, position: readonly JsonValue[]): string {
+export function encodeCursor(fingerprint: string, position: Position): string {
   const bytes = new TextEncoder().encode(JSON.stringify([fingerprint, ...position]));
   return btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
 }
 
 /** The position in a cursor. Throws `invalid_cursor` when it is damaged or of another query. */
-export function decodeCursor(fingerprint: string, cursor: string, length: number): readonly JsonValue[] {
+export function decodeCursor(fingerprint: string, cursor: string, length: number): Position {
   const invalid = (why: string) =>
     new InnkeepError("invalid_cursor", `the cursor ${why}`, [{ path: "cursor", message: why, code: "invalid_cursor" }]);
   let content: unknown;
@@ -23,8 +25,8 @@ export function decodeCursor(fingerprint: string, cursor: string, length: number
   }
   if (!Array.isArray(content) || content.length !== length + 1 || typeof content.at(-1) !== "string") throw invalid("is damaged");
   if (content[0] !== fingerprint) throw invalid("belongs to another filter or sort");
-  const position: JsonValue[] = content.slice(1);
-  if (position.some((value) => typeof value === "object" && value !== null)) throw invalid("is damaged");
+  const position: unknown[] = content.slice(1);
+  if (!position.every((value) => value === null || typeof value === "string")) throw invalid("is damaged");
   return position;
 }
 

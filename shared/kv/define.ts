@@ -1,7 +1,6 @@
 import type { z } from "zod";
 import { assertSegment, isTimestamp, splitKey } from "./key.ts";
 import { errors } from "../kernel/errors.ts";
-import type { FieldName } from "./fields.ts";
 
 /** Parameters of a key template: `usage:{tenantId}:{metric}` has `tenantId` and `metric`. */
 type Params<K extends string> = K extends `${string}{${infer P}}${infer Rest}` ? P | Params<Rest> : never;
@@ -9,10 +8,14 @@ type Params<K extends string> = K extends `${string}{${infer P}}${infer Rest}` ?
 type FieldParam<P extends string> = P extends `~${string}` ? never : P extends `${infer N}?` ? N : P;
 /** The declared fields: the record's own type is open, and would take any name. */
 type FieldOf<S extends z.ZodObject> = keyof S["shape"] & string;
+/** Those a list can be filtered or sorted by: texts, times, numbers, booleans. */
+type ScalarFieldOf<S extends z.ZodObject> = {
+  [F in FieldOf<S>]: z.output<S["shape"][F]> extends string | number | boolean | null | undefined ? F : never;
+}[FieldOf<S>];
 type MissingParam<K extends string, S extends z.ZodObject> = Exclude<FieldParam<Params<K>>, FieldOf<S>>;
 
 /** What happens to a record when the tenant that owns it is deleted. */
-export type WhenOwnerGoes = "delete" | "keep";
+export type OnTenantDelete = "delete" | "retain";
 
 /** One declared entity: everything the program derives (keys, scope, cascade, retention, lists, docs). */
 export interface Entity<S extends z.ZodObject = z.ZodObject, K extends string = string> {
@@ -25,25 +28,27 @@ export interface Entity<S extends z.ZodObject = z.ZodObject, K extends string = 
   readonly schema: S;
   /** `self`: the record is the tenant; `tenant`: its `tenantId` (none: the platform); or the platform. */
   readonly owner: "platform" | "tenant" | "self";
-  readonly whenOwnerGoes?: WhenOwnerGoes | ((record: z.output<S>) => WhenOwnerGoes);
+  readonly onTenantDelete?: OnTenantDelete | ((record: z.output<S>) => OnTenantDelete);
   /** Default retention: so many days after the instant in field `after`. */
   readonly retention?: { readonly days: number; readonly after: FieldOf<S> };
-  readonly filterable?: readonly (FieldOf<S> & FieldName)[];
-  readonly sortable?: readonly (FieldOf<S> & FieldName)[];
+  readonly filterable?: readonly ScalarFieldOf<S>[];
+  readonly sortable?: readonly ScalarFieldOf<S>[];
   /** Fields of the case- and accent-insensitive substring search. */
   readonly searchable?: readonly FieldOf<S>[];
-  /** B-trees over (these, key), partial to the entity's keys; `@owner` is the owning tenant. */
-  readonly indexes?: readonly (readonly ((FieldOf<S> & FieldName) | "@owner")[])[];
-  /** Counts (and one exact sum) kept by a trigger in the writing transaction. */
-  readonly rollup?: { readonly groupBy: readonly (FieldOf<S> & FieldName)[]; readonly sum?: FieldOf<S> & FieldName };
+  /** B-trees over (these, key), at most four fields: equality fields first, then the sort field; `@tenantId` is the owning tenant. */
+  readonly indexes?: readonly (readonly (ScalarFieldOf<S> | "@tenantId")[])[];
+  /** Counts (and one exact sum) kept by a trigger in the writing transaction. Such records cannot expire. */
+  readonly rollup?: { readonly groupBy: readonly ScalarFieldOf<S>[]; readonly sum?: ScalarFieldOf<S> };
+  /** Its records may be written with an `expiresAt`. */
+  readonly expires?: boolean;
   /** Never leave in a log, an audit entry, an export or the kv view. */
   readonly secrets?: readonly FieldOf<S>[];
   /** Tenants may read the platform's records of this entity. */
   readonly readableByTenants?: boolean;
-  /** Hot counters live apart: no index but the key. */
-  readonly storage?: "entries" | "counters";
-  /** Append-only, hash-chained by owner. */
-  readonly chained?: boolean;
+  /** Counters: room is left in every page, so that an update stays in it. */
+  readonly frequentUpdates?: boolean;
+  /** Never changed once written, hash-chained by owner, removed by retention alone. */
+  readonly appendOnly?: boolean;
   /** Whether a tenant's export contains it. */
   readonly exported?: boolean;
   /** The record's `id` is its full key. */
@@ -60,9 +65,14 @@ export type KeyParamsOf<E> = E extends { readonly key: infer K extends string } 
   : never;
 
 /** Declares an entity. A key parameter or field the schema lacks does not compile. */
-export function defineEntity<const S extends z.ZodObject, const K extends string>(
-  entity: Entity<S, K> & (MissingParam<K, S> extends never ? unknown : { key: `the schema lacks ${MissingParam<K, S>}` }),
-): Entity<S, K> {
+export function defineEntity<const S extends z.ZodObject, const K extends string, const X extends boolean = false>(
+  entity:
+    & Entity<S, K>
+    & { readonly expires?: X }
+    & (MissingParam<K, S> extends never ? unknown : { key: `the schema lacks ${MissingParam<K, S>}` })
+    // Expired records would stay in its counts.
+    & ({ readonly rollup?: undefined } | { readonly expires?: false }),
+): Entity<S, K> & { readonly expires?: X } {
   return entity;
 }
 
@@ -138,6 +148,6 @@ export function ownerOf(entity: AnyEntity, record: Readonly<Record<string, unkno
 }
 
 export function cascadesOf(entity: AnyEntity, record: Readonly<Record<string, unknown>>): boolean {
-  const rule = typeof entity.whenOwnerGoes === "function" ? entity.whenOwnerGoes(record) : entity.whenOwnerGoes ?? "delete";
+  const rule = typeof entity.onTenantDelete === "function" ? entity.onTenantDelete(record) : entity.onTenantDelete ?? "delete";
   return rule === "delete";
 }

@@ -1,16 +1,14 @@
 import type { Deadline } from "./deadline.ts";
 
 /**
- * What a driver is: a thin caller of the SQL functions `public.kv_*`. The store (sql-store.ts) is
- * written once over this; a driver only carries a call there and its rows or its error back.
+ * What a driver is: a thin caller of the SQL functions `public.kv_*`, each of which returns one value. The
+ * store (sql-store.ts) is written once over this; a driver only carries a call there and its result or error back.
  */
 export interface SqlDriver {
   /** How long a caller waits; 15 s when left out. A call without a deadline of its own has this one. */
   readonly timeoutMs?: number;
-  /** Calls one function with its named arguments; a set-returning function answers its rows. */
-  rows(name: SqlFunctionName, args: SqlArguments, deadline?: Deadline): Promise<SqlRow[]>;
-  /** Calls one function that returns a single value. */
-  scalar(name: SqlFunctionName, args: SqlArguments, deadline?: Deadline): Promise<unknown>;
+  /** Calls one function with its named arguments; json comes back parsed. */
+  call(name: SqlFunctionName, args: SqlArguments, deadline?: Deadline): Promise<unknown>;
   /** Calls `kv_ping` on a connection of its own, within 2 s. */
   ping(deadline?: Deadline): Promise<unknown>;
   close(): Promise<void>;
@@ -18,7 +16,6 @@ export interface SqlDriver {
 
 /** Keys are parameter names without the `p_`. jsonb arguments are plain values: the driver encodes them. */
 export type SqlArguments = Readonly<Record<string, unknown>>;
-export type SqlRow = Readonly<Record<string, unknown>>;
 
 /** Argument names and types, in order, of every function a driver may call. */
 export const SQL_FUNCTIONS = {
@@ -29,7 +26,8 @@ export const SQL_FUNCTIONS = {
   kv_query: { query: "jsonb", now: "timestamptz" },
   kv_total: { query: "jsonb", now: "timestamptz" },
   kv_aggregate: { query: "jsonb", now: "timestamptz" },
-  kv_commit: { checks: "jsonb", mutations: "jsonb", now: "timestamptz" },
+  kv_commit: { checks: "jsonb", mutations: "jsonb", lock_timeout_ms: "integer", now: "timestamptz" },
+  kv_write_many: { calls: "jsonb", now: "timestamptz" },
   kv_sweep: { limit: "integer", now: "timestamptz" },
   kv_ping: {},
   kv_chain_head: { scope: "text" },
@@ -48,9 +46,8 @@ export const SQL_FUNCTIONS = {
   kv_tenant_query: { tenant: "text", query: "jsonb", now: "timestamptz" },
   kv_tenant_total: { tenant: "text", query: "jsonb", now: "timestamptz" },
   kv_tenant_aggregate: { tenant: "text", query: "jsonb", now: "timestamptz" },
-  kv_tenant_commit: { tenant: "text", checks: "jsonb", mutations: "jsonb", now: "timestamptz" },
-  kv_tenant_taken: { tenant: "text", keys: "text[]", now: "timestamptz" },
-  kv_tenant_commit_many: { calls: "jsonb", now: "timestamptz" },
+  kv_tenant_commit: { tenant: "text", checks: "jsonb", mutations: "jsonb", lock_timeout_ms: "integer", now: "timestamptz" },
+  kv_tenant_write_many: { calls: "jsonb", now: "timestamptz" },
 } as const satisfies Record<string, Readonly<Record<string, SqlType>>>;
 
 export type SqlType = "text" | "text[]" | "boolean" | "integer" | "jsonb" | "timestamptz";

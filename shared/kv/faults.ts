@@ -53,21 +53,28 @@ export function storeError(error: unknown, writing: boolean): InnkeepError {
       })
       : new InnkeepError("store_unavailable", "the database does not answer", [], {}, { cause: error });
   }
-  if (error instanceof SqlError) return sqlError(error, writing);
+  if (error instanceof SqlError) return sqlError(error);
   return new InnkeepError("internal", "the store failed", [], {}, { cause: error });
 }
 
-/** 42501 of a write onto a row that row-level security hides, not of a missing grant. */
-export function isForeignRow(error: unknown): boolean {
-  return error instanceof SqlError && error.sqlState === "42501" && /row-level security|another owner/.test(error.message);
+/** The key whose row the tenant cannot see: for it a conflict like any taken key. */
+export function conflictOf(error: unknown): string | null {
+  return error instanceof SqlError && error.sqlState === "KV007" ? error.detail : null;
 }
 
-/** Classes 08 connection, 28 login, 53 resources, 55 object state (lock timeout), 57 operator intervention: nobody's fault, all rolled back. */
+export function isLockTimeout(error: SqlError): boolean {
+  return error.sqlState === "55P03";
+}
+
+/**
+ * Classes 08 connection, 28 login, 53 resources, 55 object state (lock timeout), 57 operator intervention, and 25006, a
+ * read-only database, and KV008, another isolation: nobody's fault, all rolled back.
+ */
 export function isOutage(error: SqlError): boolean {
-  return /^(08|28|53|55|57)/.test(error.sqlState);
+  return /^(08|28|53|55|57|25006|KV008)/.test(error.sqlState);
 }
 
-function sqlError(error: SqlError, writing: boolean): InnkeepError {
+function sqlError(error: SqlError): InnkeepError {
   const detail = error.detail ?? "";
   switch (error.sqlState) {
     case "KV001":
@@ -84,9 +91,11 @@ function sqlError(error: SqlError, writing: boolean): InnkeepError {
       return errors.tooLarge("a value", LIMITS.valueBytes + 1, LIMITS.valueBytes);
     case "KV005":
       return new InnkeepError("append_only", error.message);
+    case "KV007":
+      return errors.writeConflict(detail);
     case "42501":
-      if (isForeignRow(error) && writing) {
-        return new InnkeepError("key_owner_mismatch", "the row belongs to another owner", [], {}, { cause: error });
+      if (/row-level security/.test(error.message)) {
+        return new InnkeepError("key_owner_mismatch", "the row belongs to another tenant", [], {}, { cause: error });
       }
       return new InnkeepError("store_unavailable", "the database refuses this login; is it a member of service_role?", [], {}, {
         cause: error,

@@ -1,67 +1,32 @@
-/**
- * The fields entities may filter and sort by. Each is one column of `kv.entries`, set
- * by a trigger and shared by all entities that have a field of that name, so the list is short and a name means one
- * type everywhere. A new field needs a migration: `npm run schema` prints it, a test fails until then.
- */
+import type { z } from "zod";
+import type { AnyEntity } from "./define.ts";
+
+/** What a field is to the database: how it is compared, and which expression is indexed. */
 export type FieldType = "text" | "time" | "number" | "boolean";
 
-export const FIELDS = {
-  action: "text",
-  active: "boolean",
-  cancelAtPeriodEnd: "boolean",
-  created: "time",
-  createdAt: "time",
-  currentPeriodEnd: "time",
-  customDomain: "text",
-  dueDate: "time",
-  email: "text",
-  enabled: "boolean",
-  event: "text",
-  expiresAt: "time",
-  flagId: "text",
-  interval: "text",
-  lastSyncAt: "time",
-  metric: "text",
-  mrr: "number",
-  name: "text",
-  nextAttemptAt: "time",
-  nextRetryAt: "time",
-  nextRunAt: "time",
-  number: "text",
-  owner: "text",
-  period: "text",
-  plan: "text",
-  planId: "text",
-  price: "number",
-  priority: "text",
-  provider: "text",
-  region: "text",
-  resolvedAt: "time",
-  resource: "text",
-  resourceId: "text",
-  revokedAt: "time",
-  role: "text",
-  scope: "text",
-  seq: "number",
-  status: "text",
-  subdomain: "text",
-  suspendedAt: "time",
-  tenantId: "text",
-  threshold: "number",
-  timestamp: "time",
-  total: "number",
-  trialEndsAt: "time",
-  triggered: "boolean",
-  triggeredAt: "time",
-  type: "text",
-  usagePercent: "number",
-  userId: "text",
-  webhookId: "text",
-} as const satisfies Record<string, FieldType>;
+const types = new WeakMap<AnyEntity, Map<string, FieldType>>();
 
-export type FieldName = keyof typeof FIELDS;
+/** The type of a declared scalar field, read off its schema. Throws for what is none: a fault of the declaration. */
+export function fieldTypeOf(entity: AnyEntity, field: string): FieldType {
+  let known = types.get(entity);
+  if (!known) types.set(entity, known = new Map<string, FieldType>());
+  let type = known.get(field);
+  if (!type) known.set(field, type = readType(entity, field));
+  return type;
+}
 
-/** `trialEndsAt` → `f_trial_ends_at`. */
-export function fieldColumn(field: FieldName): string {
-  return `f_${field.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)}`;
+/** The parts of a zod schema this looks at. */
+interface SchemaDef {
+  readonly type: string;
+  readonly innerType?: z.ZodType;
+}
+
+function readType(entity: AnyEntity, field: string): FieldType {
+  let schema = entity.schema.shape[field] as (z.ZodType & { readonly def: SchemaDef }) | undefined;
+  while (schema?.def.innerType) schema = schema.def.innerType as z.ZodType & { readonly def: SchemaDef };
+  const type = schema?.def.type;
+  if (type === "number" || type === "int") return "number";
+  if (type === "boolean") return "boolean";
+  if (type === "string" || type === "enum") return schema?.meta()?.["format"] === "date-time" ? "time" : "text";
+  throw new TypeError(`${entity.name}.${field} is no text, time, number or boolean`);
 }

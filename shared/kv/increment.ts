@@ -1,7 +1,7 @@
 import type { JsonObject, JsonValue } from "../kernel/json.ts";
+import { subtractExactly } from "./decimal.ts";
 import { LIMITS } from "./store.ts";
-import type { Addition } from "./store.ts";
-import type { WireMutation } from "./mutation.ts";
+import type { WireAddition, WireMutation } from "./mutation.ts";
 
 /** One blind single-key write on its way to the database. */
 export interface WriteCall {
@@ -11,25 +11,49 @@ export interface WriteCall {
   readonly bytes: number;
 }
 
-/** Whether a write may share a commit with those already in the batch: other keys, or a counter they can add to together. */
-export function joinsWrites(batch: readonly WriteCall[], call: WriteCall): boolean {
-  if (batch.reduce((sum, { bytes }) => sum + bytes, call.bytes) > LIMITS.commitBytes) return batch.length === 0;
-  const same = batch.find((other) => other.key === call.key && other.tenantId === call.tenantId);
-  return same === undefined ||
-    (isMergeable(same.mutation) && isMergeable(call.mutation) && ("initial" in same.mutation) === ("initial" in call.mutation));
+/** Which calls may share a batch: those of other keys, and of one key counters that add up. */
+export function joinsWrites(): (call: WriteCall) => boolean {
+  const first = new Map<string, WriteCall>();
+  let bytes = 0;
+  return (call) => {
+    const same = first.get(call.key);
+    if (same ? !addUp(same, call) : first.size > 0 && bytes + call.bytes > LIMITS.commitBytes) return false;
+    bytes += call.bytes;
+    if (!same) first.set(call.key, call);
+    return true;
+  };
 }
 
-/** Bounds belong to one call, and only integers can be taken apart again without rounding. */
-function isMergeable(mutation: WireMutation): boolean {
-  return mutation.op === "increment" &&
-    additions(mutation).every((a) => Number.isSafeInteger(a.by) && a.min === undefined && a.max === undefined);
+/** Calls of one key alone. */
+export function joinsSameKey(): (call: WriteCall) => boolean {
+  let first: WriteCall | undefined;
+  return (call) => {
+    if (first) return first.key === call.key && addUp(first, call);
+    first = call;
+    return true;
+  };
 }
 
-type Sum = Addition & { readonly by: number };
+function addUp(a: WriteCall, b: WriteCall): boolean {
+  const form = formOf(a.mutation);
+  return a.tenantId === b.tenantId && form !== null && form === formOf(b.mutation);
+}
 
-/** Of a mergeable mutation every addition has `by`. */
-function additions(mutation: WireMutation): readonly Sum[] {
-  return (mutation["add"] ?? []) as readonly Sum[];
+/** So many of these add up to a safe integer. */
+const MAX_MERGED_BY = 2 ** 31;
+
+/**
+ * What calls must have in common to become one: the paths they add to and the members they set, so that each call's own
+ * record follows from the last one's. Null for what stands alone: bounds belong to one call, and only integers can be
+ * taken apart again.
+ */
+function formOf({ op, add = [], merge = {}, initial }: WireMutation): string | null {
+  const isSum = ({ by, min, max }: WireAddition) =>
+    Number.isSafeInteger(by) && Math.abs(by ?? 0) <= MAX_MERGED_BY && min === undefined && max === undefined;
+  if (op !== "increment" || !add.every(isSum)) return null;
+  const members = Object.keys(merge as JsonObject);
+  if (add.some(({ path }) => members.includes(pathOf(path)[0] ?? ""))) return null;
+  return JSON.stringify([add.map(({ path }) => path), members, initial !== undefined]);
 }
 
 export interface MergedWrite {
@@ -42,51 +66,58 @@ export interface MergedWrite {
 
 /** One mutation a key: increments of the same counter are summed path by path. */
 export function mergeWrites(batch: readonly WriteCall[]): MergedWrite[] {
-  const merged = new Map<string, { tenantId: string | null; key: string; mutation: WireMutation; calls: number[] }>();
-  for (const [i, call] of batch.entries()) {
-    const id = `${call.tenantId ?? ""} ${call.key}`;
-    const known = merged.get(id);
-    if (known) {
-      known.mutation = addTogether(known.mutation, call.mutation);
-      known.calls.push(i);
-    } else {
-      merged.set(id, { ...call, calls: [i] });
-    }
+  const positions = new Map<string, number[]>();
+  for (const [i, { key }] of batch.entries()) {
+    const known = positions.get(key);
+    if (known) known.push(i);
+    else positions.set(key, [i]);
   }
-  return [...merged.values()];
+  return [...positions].map(([key, calls]) => {
+    const mutations = calls.map((at) => (batch[at] as WriteCall).mutation);
+    return { tenantId: batch[calls[0] ?? 0]?.tenantId ?? null, key, mutation: addTogether(mutations), calls };
+  });
 }
 
-function addTogether(a: WireMutation, b: WireMutation): WireMutation {
-  const sums = new Map<string, Sum>();
-  for (const addition of [...additions(a), ...additions(b)]) {
-    const path = JSON.stringify(addition.path);
-    sums.set(path, { path: addition.path, by: (sums.get(path)?.by ?? 0) + addition.by });
-  }
-  return {
-    ...a,
-    add: [...sums.values()],
-    ...("merge" in b ? { merge: { ...(a["merge"] as JsonObject | undefined), ...(b["merge"] as JsonObject) } } : {}),
-  };
+function addTogether(mutations: readonly WireMutation[]): WireMutation {
+  const [first, ...others] = mutations;
+  if (!first || others.length === 0) return first ?? { op: "increment" };
+  const add = (first.add ?? []).map(({ path }, i) => {
+    const amounts = mutations.map((mutation) => mutation.add?.[i]?.by ?? 0);
+    // Within these bounds every sum on the way was a safe integer too; outside of them each call goes alone.
+    const max = Number.MAX_SAFE_INTEGER - amounts.reduce((sum, by) => sum + Math.abs(by), 0);
+    return { path, by: amounts.reduce((sum, by) => sum + by, 0), min: -max, max };
+  });
+  return { ...first, add, ...("merge" in first ? { merge: mutations.at(-1)?.["merge"] } : {}) };
 }
 
-/** Each call's own result: the batch's, less what came after the call. */
+/** Each call's own record: the last one's, less what came after the call, with the members the call set. */
 export function takeApart(final: JsonObject, mutations: readonly WireMutation[]): JsonObject[] {
   const results: JsonObject[] = [];
   let value = final;
   for (const mutation of mutations.toReversed()) {
-    results.unshift(value);
-    for (const { path, by } of additions(mutation)) value = added(value, path, -by);
+    results.unshift({ ...value, ...(mutation["merge"] as JsonObject | undefined) });
+    if (results.length === mutations.length) break;
+    for (const { path, by = 0 } of mutation.add ?? []) value = less(value, pathOf(path), by);
   }
   return results;
 }
 
-function added(value: JsonObject, path: readonly string[], by: number): JsonObject {
+function less(value: JsonObject, path: readonly string[], by: number): JsonObject {
   const [head = "", ...rest] = path;
   const member: JsonValue | undefined = value[head];
-  if (rest.length === 0) return { ...value, [head]: (typeof member === "number" ? member : 0) + by };
-  return { ...value, [head]: added(isObject(member) ? member : {}, rest, by) };
+  if (rest.length === 0) return { ...value, [head]: subtractExactly(typeof member === "number" ? member : 0, by) };
+  return { ...value, [head]: less(isObject(member) ? member : {}, rest, by) };
 }
 
 function isObject(value: JsonValue | undefined): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** A path as a literal of text[]: the SQL functions read it without a query of their own. */
+export function pathLiteral(path: readonly string[]): string {
+  return `{${path.map((member) => `"${member.replace(/["\\]/g, "\\$&")}"`).join(",")}}`;
+}
+
+function pathOf(literal: string): string[] {
+  return [...literal.matchAll(/"((?:[^"\\]|\\.)*)"/gs)].map(([, member = ""]) => member.replace(/\\(.)/gs, "$1"));
 }

@@ -6,7 +6,7 @@ import { errors } from "../kernel/errors.ts";
  */
 export const MAX_KEY_BYTES = 512; // the alphabet is ASCII, so characters are bytes
 const SEGMENT = /^[A-Za-z0-9._~@+-]{1,128}$/;
-const TIMESTAMP = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$/;
+const TIMESTAMP = /^(\d{4})-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{3}Z$/;
 const KEY = /^[A-Za-z0-9._~@+-]{1,128}(?::[A-Za-z0-9._~@+-]{1,128})*$/;
 const TIMED = /(?<=^|:)\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z(?=:|$)/g;
 const SPLIT = /\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z(?=:|$)|[^:]*/y;
@@ -20,9 +20,9 @@ export function isSegment(text: string): boolean {
 
 /** True for an existing instant in the 24-character form; `2026-02-31T…` is not one. */
 export function isTimestamp(text: string): boolean {
-  if (!TIMESTAMP.test(text)) return false;
-  const epochMs = Date.parse(text);
-  return !Number.isNaN(epochMs) && new Date(epochMs).toISOString() === text;
+  const [, year, month, day] = TIMESTAMP.exec(text) ?? [];
+  // Days up to 28 are in every month; what is left asks the calendar.
+  return day !== undefined && (day <= "28" || Number(day) <= new Date(Date.UTC(Number(year), Number(month), 0)).getUTCDate());
 }
 
 /** Splits a key into its segments, a timestamp counting as one. Throws `invalid_key`. */

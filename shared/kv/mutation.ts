@@ -3,11 +3,29 @@ import { findUnstorable } from "../kernel/json.ts";
 import type { JsonValue } from "../kernel/json.ts";
 import { isoTime } from "../kernel/clock.ts";
 import { assertKey, isTimestamp, prefixRange, RESERVED_TENANT_IDS, splitKey } from "./key.ts";
+import { pathLiteral } from "./increment.ts";
 import { LIMITS } from "./store.ts";
 import type { Addition, Check, Mutation, WriteOptions } from "./store.ts";
 
 /** A mutation as the SQL functions take it: plain JSON, checked here, once. */
-export type WireMutation = { readonly op: string; readonly key?: string; readonly [member: string]: unknown };
+export type WireMutation = {
+  readonly op: string;
+  readonly key?: string;
+  readonly add?: readonly WireAddition[];
+  readonly [member: string]: unknown;
+};
+
+/** An addition with its path as a literal of text[]. */
+export interface WireAddition {
+  readonly path: string;
+  readonly by?: number;
+  readonly to?: number;
+  readonly min?: number;
+  readonly max?: number;
+}
+
+/** Members on the way to a value, at most. */
+const MAX_PATH = 32;
 
 /** Checks a commit's input against the limits and the alphabet before it reaches the database. */
 export function encodeCommit(
@@ -53,7 +71,7 @@ function encodeMutation(mutation: Mutation, tenantId: string | null, nowMs: numb
     case "set": {
       assertKey(mutation.key);
       const { op, key, value } = mutation;
-      return { wire: { op, key, value, ...writeOptions(mutation, tenantId, nowMs) }, bytes: valueBytes(value, "") };
+      return { wire: { op, key, value, ...writeOptions(mutation, nowMs) }, bytes: valueBytes(value, "") };
     }
     case "delete":
       assertKey(mutation.key);
@@ -63,17 +81,19 @@ function encodeMutation(mutation: Mutation, tenantId: string | null, nowMs: numb
       assertKey(mutation.key);
       const { initial, ...rest } = mutation;
       if (mutation.op === "increment") mutation.add.forEach((addition, i) => assertAddition(addition, `/add/${i}`));
-      else if (mutation.path.length === 0) throw invalid("/path", "is empty");
+      else assertAppend(mutation);
       const bytes = valueBytes({ ...rest } as unknown as JsonValue, "") + (initial ? valueBytes(initial.value, "/initial/value") : 0);
-      const wireInitial = initial && { value: initial.value, ...writeOptions(initial, tenantId, nowMs) };
-      return { wire: wireInitial ? { ...rest, initial: wireInitial } : { ...rest }, bytes };
+      const wire: WireMutation = mutation.op === "increment"
+        ? { ...rest, add: mutation.add.map(({ path, ...addition }) => ({ path: pathLiteral(path), ...addition }) as WireAddition) }
+        : { ...rest, add: [], path: pathLiteral(mutation.path) };
+      return { wire: initial ? { ...wire, initial: { value: initial.value, ...writeOptions(initial, nowMs) } } : wire, bytes };
     }
     case "deletePrefix":
       return { wire: { op: "deletePrefix", ...prefixRange(mutation.prefix) }, bytes: mutation.prefix.length };
     case "deleteOwner":
       if (tenantId !== null) throw new InnkeepError("forbidden", "a tenant-bound store cannot delete a tenant");
-      assertTenantId(mutation.owner);
-      return { wire: { op: "deleteOwner", owner: mutation.owner }, bytes: mutation.owner.length };
+      assertTenantId(mutation.tenantId);
+      return { wire: { op: "deleteOwner", tenantId: mutation.tenantId }, bytes: mutation.tenantId.length };
   }
 }
 
@@ -84,19 +104,28 @@ export function assertTenantId(tenantId: string): void {
 }
 
 function assertAddition(addition: Addition, at: string): void {
-  if (addition.path.length === 0) throw invalid(`${at}/path`, "is empty");
+  assertPath(addition.path, `${at}/path`);
   if (!Number.isFinite(addition.by ?? addition.to)) throw invalid(`${at}/by`, "is not a finite number");
 }
 
-/** The owner is left out when the database shall derive it from the key's family. */
-function writeOptions(options: WriteOptions, tenantId: string | null, nowMs: number): WriteOptions {
-  const owner = options.owner === undefined ? tenantId ?? undefined : options.owner;
-  if (typeof owner === "string") assertTenantId(owner);
-  const { expiresAt } = options;
+function assertAppend({ path, items, cap }: Extract<Mutation, { op: "append" }>): void {
+  assertPath(path, "/path");
+  if (!Array.isArray(items)) throw invalid("/items", "is not a list");
+  if (cap !== undefined && !(Number.isSafeInteger(cap) && cap >= 1)) throw invalid("/cap", "must be an integer of at least 1");
+}
+
+function assertPath(path: readonly string[], at: string): void {
+  if (path.length === 0) throw invalid(at, "is empty");
+  if (path.length > MAX_PATH) throw invalid(at, `has more than ${MAX_PATH} members`);
+}
+
+/** The owner is left out when the database shall derive it: from the key's family, else the bound tenant. */
+function writeOptions({ tenantId, cascades, expiresAt }: WriteOptions, nowMs: number): Record<string, unknown> {
+  if (typeof tenantId === "string") assertTenantId(tenantId);
   if (expiresAt !== undefined && expiresAt !== null) assertExpiry(expiresAt, nowMs);
   return {
-    ...(owner === undefined ? {} : { owner }),
-    ...(options.cascades === undefined ? {} : { cascades: options.cascades }),
+    ...(tenantId === undefined ? {} : { owner: tenantId }),
+    ...(cascades === undefined ? {} : { cascades }),
     ...(expiresAt ? { expiresAt } : {}),
   };
 }
@@ -113,10 +142,15 @@ function valueBytes(value: JsonValue, pointer: string): number {
   if (value === null || value === undefined) throw invalid(pointer, "is null: delete the key instead");
   const unstorable = findUnstorable(value, pointer);
   if (unstorable) throw errors.validation([unstorable]);
-  const text = JSON.stringify(value);
-  const bytes = text.length * 3 <= LIMITS.valueBytes ? text.length : new TextEncoder().encode(text).length;
+  const bytes = utf8Bytes(JSON.stringify(value));
   if (bytes > LIMITS.valueBytes) throw errors.tooLarge("a value", bytes, LIMITS.valueBytes);
   return bytes;
+}
+
+/** Most values are ASCII, and then characters are bytes. */
+function utf8Bytes(text: string): number {
+  // deno-lint-ignore no-control-regex
+  return /^[\x00-\x7f]*$/.test(text) ? text.length : new TextEncoder().encode(text).length;
 }
 
 function invalid(path: string, message: string): InnkeepError {

@@ -42,7 +42,7 @@ export function plainKv(store: Store, registry: readonly AnyEntity[], entityOfKe
     if (store.tenantId !== null && entity.owner === "self") {
       throw new InnkeepError("forbidden", `a tenant cannot write its own ${entity.name} record here`);
     }
-    if (entity.chained) throw new InnkeepError("append_only", `${entity.name} records are written by the audit log alone`);
+    if (entity.appendOnly) throw new InnkeepError("append_only", `${entity.name} records are written by the audit log alone`);
     const set = new Collection(entity, store).set(parseInput(entity.schema, value) as JsonObject);
     if (set.key !== key) throw errors.validation([{ path: "", message: `is the record ${set.key}, not ${key}`, code: "key_mismatch" }]);
     return set;

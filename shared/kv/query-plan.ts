@@ -1,51 +1,58 @@
 import { errors, InnkeepError } from "../kernel/errors.ts";
 import { findUnstorable } from "../kernel/json.ts";
-import type { JsonValue } from "../kernel/json.ts";
-import { familyOf } from "./define.ts";
+import type { Position } from "./cursor.ts";
 import type { AnyEntity } from "./define.ts";
-import { fieldColumn, FIELDS } from "./fields.ts";
-import type { FieldName, FieldType } from "./fields.ts";
-import { prefixRange } from "./key.ts";
+import { familyOf } from "./define.ts";
+import { fieldTypeOf } from "./fields.ts";
+import type { FieldType } from "./fields.ts";
+import { colonsOf } from "./shape.ts";
 import { LIMITS } from "./store.ts";
-import type { AggregateQuery, Condition, OrderBy, OwnerScope, Query } from "./store.ts";
+import type { AggregateQuery, Condition, OrderBy, Query, Scope } from "./store.ts";
 
 /** A query as the SQL functions take it. Field names come from the declaration; values travel as data. */
 export interface WireQuery {
-  readonly start: string;
-  readonly end: string;
+  readonly family: string;
+  /** The entity's shape of keys; left out where its keys have two, and then the family is its own. */
+  readonly colons?: number;
   readonly owner?: string | null;
   readonly where: readonly WireCondition[];
-  readonly search?: string;
+  readonly search?: { readonly text: string; readonly fields: readonly string[] };
 }
-type WireCondition = { readonly column: string; readonly field: string; readonly type: FieldType } & Omit<Condition, "field">;
-export type WireOrder = readonly { readonly column: string; readonly type: FieldType; readonly desc: boolean }[];
+type WireCondition = WireField & Omit<Condition, "field">;
+interface WireField {
+  readonly field: string;
+  readonly type: FieldType;
+}
+export type WireOrder = readonly (WireField & { readonly desc: boolean })[];
 
 interface Selection {
   readonly entity: AnyEntity;
-  readonly owner?: OwnerScope | undefined;
+  readonly scope?: Scope | undefined;
   readonly where?: readonly Condition[] | undefined;
   readonly search?: string | undefined;
 }
 
 export function wireSelection(selection: Selection, tenantId: string | null): WireQuery {
   const { entity, search } = selection;
-  const owner = ownerCondition(entity, selection.owner, tenantId);
+  const scope = scopeOf(entity, selection.scope, tenantId);
+  const colons = colonsOf(entity);
   if (search !== undefined && !entity.searchable?.length) throw errors.parameter("search", `${entity.name} has no searchable fields`);
   if (search !== undefined) assertType("search", "text", search);
   return {
-    ...prefixRange(familyOf(entity)),
-    ...(owner === "any" ? {} : { owner }),
-    // In one order, so that a filter has one shape however it was written.
-    where: (selection.where ?? []).map((condition) => wireCondition(entity, condition)).sort((a, b) => a.column < b.column ? -1 : 1),
-    ...(search === undefined ? {} : { search }),
+    family: familyOf(entity),
+    ...(colons === null ? {} : { colons }),
+    ...(scope === "any" ? {} : { owner: scope }),
+    // In one order, so that a cursor holds however the filter was written.
+    where: (selection.where ?? []).map((condition) => wireCondition(entity, condition)).sort((a, b) => a.field < b.field ? -1 : 1),
+    ...(search === undefined ? {} : { search: { text: search, fields: entity.searchable ?? [] } }),
   };
 }
 
 /** A bound store asks for its own rows, so that their index serves; row-level security holds it to them anyway. */
-function ownerCondition(entity: AnyEntity, owner: OwnerScope | undefined, tenantId: string | null): OwnerScope {
+function scopeOf(entity: AnyEntity, scope: Scope | undefined, tenantId: string | null): Scope {
   if (entity.owner === "platform") return null;
   if (tenantId !== null && !entity.readableByTenants) return tenantId;
-  return owner === undefined ? "any" : owner;
+  return scope === undefined ? "any" : scope;
 }
 
 function wireCondition(entity: AnyEntity, condition: Condition): WireCondition {
@@ -54,7 +61,7 @@ function wireCondition(entity: AnyEntity, condition: Condition): WireCondition {
   for (const value of valuesOf(condition)) assertType(field, type, value);
   if ("in" in condition && condition.in.length === 0) throw errors.parameter(field, "needs a value");
   if ("prefix" in condition && type !== "text") throw errors.parameter(field, "takes no prefix");
-  return { column: fieldColumn(field as FieldName), field, type, ...rest };
+  return { field, type, ...rest };
 }
 
 function valuesOf(condition: Condition): readonly unknown[] {
@@ -66,7 +73,7 @@ function valuesOf(condition: Condition): readonly unknown[] {
 export function declaredType(entity: AnyEntity, field: string): FieldType {
   const declared: readonly string[] = [...(entity.filterable ?? []), ...(entity.sortable ?? [])];
   if (!declared.includes(field)) throw errors.parameter(field, `${entity.name} has no such filter or sort field`, "unknown_field");
-  return FIELDS[field as FieldName];
+  return fieldTypeOf(entity, field);
 }
 
 function assertType(field: string, type: FieldType, value: unknown): void {
@@ -76,65 +83,82 @@ function assertType(field: string, type: FieldType, value: unknown): void {
   if (unstorable) throw errors.parameter(field, unstorable.message, unstorable.code);
 }
 
-/** A cursor comes back from outside: its position must be of the sort fields' types. Throws `invalid_cursor`. */
-export function assertPosition(order: WireOrder, position: readonly JsonValue[]): void {
-  try {
-    for (const [i, { type }] of order.entries()) if (position[i] !== null) assertType("cursor", type, position[i]);
-    assertType("cursor", "text", position[order.length]);
-  } catch (error) {
-    throw new InnkeepError(
-      "invalid_cursor",
-      "the cursor is damaged",
-      [{ path: "cursor", message: "is damaged", code: "invalid_cursor" }],
-      {},
-      { cause: error },
-    );
-  }
+/** A cursor comes back from outside: its position must be texts of the sort fields' types. Throws `invalid_cursor`. */
+export function assertPosition(order: WireOrder, position: Position): void {
+  const texts = [...order.map(({ type }) => type), "text" as const];
+  const damaged = texts.some((type, i) => {
+    const text = position[i] ?? null;
+    if (text === null) return i === order.length;
+    if (type === "number") return !/^-?\d+(\.\d+)?$/.test(text);
+    return type === "boolean" ? text !== "true" && text !== "false" : findUnstorable(text) !== null;
+  });
+  if (!damaged) return;
+  throw new InnkeepError("invalid_cursor", "the cursor is damaged", [{ path: "cursor", message: "is damaged", code: "invalid_cursor" }]);
 }
 
 export function wireOrder(entity: AnyEntity, orderBy: readonly OrderBy[]): WireOrder {
   const sortable: readonly string[] = entity.sortable ?? [];
   return orderBy.map(({ field, direction }) => {
     if (!sortable.includes(field)) throw errors.parameter("sort", `${entity.name} cannot be sorted by ${field}`, "unknown_field");
-    return { column: fieldColumn(field as FieldName), type: FIELDS[field as FieldName], desc: direction === "desc" };
+    return { field, type: fieldTypeOf(entity, field), desc: direction === "desc" };
   });
 }
 
-/** Pages are planned in one of two sizes, so that a plan serves many limits; one row more tells whether there is a next. */
-const PAGE_SIZES = [100, LIMITS.pageEntries] as const;
-
-/** A page as the SQL function takes it, with the shape its plan is kept under. */
+/** A page as the SQL function takes it; one row more than asked tells whether there is a next. */
 export function wirePage(
+  entity: AnyEntity,
   selection: WireQuery,
   order: WireOrder,
-  page: { limit: number; offset?: number | undefined; after?: readonly JsonValue[] },
+  page: { limit: number; offset?: number | undefined; after?: Position },
 ) {
-  const size = PAGE_SIZES.find((size) => size >= page.limit) ?? LIMITS.pageEntries;
-  const { where, owner, search, ...range } = selection;
-  const shape = JSON.stringify([
-    range,
-    owner === undefined ? "any" : owner === null ? "platform" : "tenant",
-    search !== undefined,
-    where.map((
-      condition,
-    ) => [
-      condition.column,
-      "in" in condition && Array.isArray(condition.in) ? Math.min(condition.in.length, 2) : Object.keys(condition).sort(),
-    ]),
-    order,
-    page.after?.map((value) => value === null),
-    size,
-  ]);
+  const kept = page.limit <= KEPT_PAGE_ENTRIES && !page.offset && page.after?.[0] !== null ? keptPage(entity, selection, order) : null;
   return {
     ...selection,
+    ...(kept === null ? {} : { page: page.after ? `${kept}_after` : kept }),
+    prefix: leadingFields(entity, selection, order),
     order,
-    shape,
     reverse: order.at(-1)?.desc ?? false,
-    limit: size + 1,
-    want: page.limit + 1,
+    limit: page.limit + 1,
     ...(page.after ? { after: page.after } : {}),
     ...(page.offset ? { offset: page.offset } : {}),
   };
+}
+
+/** The SQL functions that are kept for declared indexes read so many entries at most (40_query.sql, kv.add_pages). */
+const KEPT_PAGE_ENTRIES = 100;
+
+/** The kept page that this query is: one value for each leading field of an index, sorted by its last field. */
+function keptPage(entity: AnyEntity, { where, owner, search }: WireQuery, order: WireOrder): string | null {
+  const [sort] = order;
+  if (!sort || order.length > 1 || search || where.some((condition) => !hasOneValue(condition))) return null;
+  const wanted = [...typeof owner === "string" ? ["@tenantId"] : [], ...where.map(({ field }) => field)];
+  const fields = ((entity.indexes ?? []) as readonly (readonly string[])[]).find((index) =>
+    index.at(-1) === sort.field && index.length === wanted.length + 1 && wanted.every((field) => index.includes(field))
+  );
+  return fields ? `${indexNameOf(entity, fields)}_${sort.desc ? "desc" : "asc"}` : null;
+}
+
+/** As kv.index_name makes it: `tenant_status_created_at`. */
+export function indexNameOf(entity: AnyEntity, fields: readonly string[]): string {
+  const parts = fields.map((field) => field === "@tenantId" ? "owner" : field.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`));
+  return [entity.name.replaceAll("-", "_"), ...parts].join("_");
+}
+
+function hasOneValue(condition: WireCondition): boolean {
+  return "in" in condition && (condition.in as readonly unknown[]).length === 1;
+}
+
+/** Of the declared indexes that go on with the sort field, the fields with one value each that lead the longest. */
+function leadingFields(entity: AnyEntity, { where }: WireQuery, [sort]: WireOrder): WireField[] {
+  const fixed = new Set(
+    where.filter((condition) => "in" in condition && (condition.in as unknown[]).length === 1).map(({ field }) => field),
+  );
+  const leads = ((entity.indexes ?? []) as readonly (readonly string[])[]).flatMap((fields) => {
+    const lead = fields.slice(0, fields.findIndex((field) => field === sort?.field));
+    return lead.length > 0 && lead.every((field) => fixed.has(field)) ? [lead] : [];
+  });
+  const longest = leads.sort((a, b) => b.length - a.length)[0] ?? [];
+  return longest.map((field) => ({ field, type: fieldTypeOf(entity, field) }));
 }
 
 export function assertPage(query: Query): void {
@@ -150,12 +174,12 @@ export function assertPage(query: Query): void {
 export function wireRollup(query: Omit<AggregateQuery, "groupBy"> & { readonly groupBy: readonly string[] }, tenantId: string | null) {
   const { rollup } = query.entity;
   const dimensions: readonly string[] = rollup?.groupBy ?? [];
-  const covered = tenantId === null && rollup && (query.owner === undefined || query.owner === "any") &&
+  const covered = tenantId === null && rollup && (query.scope === undefined || query.scope === "any") &&
     query.groupBy.every((field) => dimensions.includes(field)) && (query.sum === undefined || query.sum === rollup.sum) &&
     (query.where ?? []).every((condition) => "in" in condition && dimensions.includes(condition.field));
   if (!covered) return null;
   return {
-    rollup: familyOf(query.entity),
+    name: query.entity.name,
     keep: query.groupBy.map((field) => dimensions.indexOf(field)),
     where: (query.where ?? []).map((condition) => ({ at: dimensions.indexOf(condition.field), in: "in" in condition ? condition.in : [] })),
   };

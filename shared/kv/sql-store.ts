@@ -1,19 +1,20 @@
 import { isoTime } from "../kernel/clock.ts";
 import type { Clock } from "../kernel/clock.ts";
 import { errors, InnkeepError } from "../kernel/errors.ts";
+import { findUnstorable } from "../kernel/json.ts";
 import type { JsonValue } from "../kernel/json.ts";
-import { Flushes } from "./flushes.ts";
+import { Batches, LOCK_TIMEOUT_MS } from "./batches.ts";
 import { decodeCursor, encodeCursor, fingerprintOf } from "./cursor.ts";
+import type { Position } from "./cursor.ts";
 import { deadlineIn, DEFAULT_TIMEOUT_MS, PING_TIMEOUT_MS } from "./deadline.ts";
 import type { Deadline } from "./deadline.ts";
-import { SqlError } from "./driver.ts";
-import type { SqlArguments, SqlDriver, SqlFunctionName, SqlRow } from "./driver.ts";
-import { isForeignRow, storeError, withRetries, withSecondTry } from "./faults.ts";
+import type { SqlArguments, SqlDriver } from "./driver.ts";
+import { conflictOf, storeError, withRetries, withSecondTry } from "./faults.ts";
 import { assertKey, prefixRange } from "./key.ts";
 import { assertTenantId, encodeCommit } from "./mutation.ts";
-import type { WireMutation } from "./mutation.ts";
 import { assertPage, assertPosition, declaredType, wireOrder, wirePage, wireRollup, wireSelection } from "./query-plan.ts";
 import { toEntry } from "./row.ts";
+import type { WireEntry } from "./row.ts";
 import { LIMITS } from "./store.ts";
 import type {
   Addition,
@@ -35,14 +36,14 @@ import type {
 
 /** The store over the SQL functions; the same for every driver. */
 export function createStore(driver: SqlDriver, options: { readonly clock: Clock }): Store {
-  return new SqlStore(driver, options.clock, new Flushes(driver, options.clock), null);
+  return new SqlStore(driver, options.clock, new Batches(driver, options.clock), null);
 }
 
 class SqlStore implements Store {
   constructor(
     private readonly driver: SqlDriver,
     private readonly clock: Clock,
-    private readonly flushes: Flushes,
+    private readonly batches: Batches,
     readonly tenantId: string | null,
   ) {}
 
@@ -51,26 +52,28 @@ class SqlStore implements Store {
     if (this.tenantId !== null && this.tenantId !== tenantId) {
       throw new InnkeepError("forbidden", "a tenant-bound store cannot be bound again");
     }
-    return new SqlStore(this.driver, this.clock, this.flushes, tenantId);
+    return new SqlStore(this.driver, this.clock, this.batches, tenantId);
   }
 
   async get(key: string): Promise<Entry | null> {
     assertKey(key);
-    return await this.flushes.read({ tenantId: this.tenantId, key });
+    return await this.batches.read({ tenantId: this.tenantId, key });
   }
 
   async mget(keys: readonly string[]): Promise<(Entry | null)[]> {
     for (const key of keys) assertKey(key);
-    const found = new Map<string, Entry>();
+    const found = new Array<Entry | null>(keys.length).fill(null);
     const deadline = this.#deadline();
     for (let at = 0; at < keys.length; at += LIMITS.pageEntries) {
-      const part = [...new Set(keys.slice(at, at + LIMITS.pageEntries))];
-      const rows = this.tenantId === null
-        ? await this.#rows("kv_mget", { keys: part }, deadline)
-        : await this.#rows("kv_tenant_mget", { tenants: part.map(() => this.tenantId), keys: part }, deadline);
-      for (const row of rows) found.set(String(row["key"]), toEntry(row));
+      const part = keys.slice(at, at + LIMITS.pageEntries);
+      const args = this.tenantId === null ? { keys: part } : { tenants: part.map(() => this.tenantId), keys: part };
+      const pairs = await this.#read(
+        (now) => this.driver.call(this.tenantId === null ? "kv_mget" : "kv_tenant_mget", { ...args, now }, deadline),
+        deadline,
+      ) as readonly (readonly [number, WireEntry])[] | null;
+      for (const [position, entry] of pairs ?? []) found[at + position - 1] = toEntry(entry);
     }
-    return keys.map((key) => found.get(key) ?? null);
+    return found;
   }
 
   async list(options: ListOptions): Promise<ListPage> {
@@ -89,7 +92,8 @@ class SqlStore implements Store {
       if (reverse) end = last;
       else start = `${last}\u0001`;
     }
-    const rows = await this.#door("list", { start, end, reverse, limit: limit + 1, keys_only: keysOnly });
+    const rows =
+      (await this.#readSide("list", { start, end, reverse, limit: limit + 1, keys_only: keysOnly }) ?? []) as readonly WireEntry[];
     const entries = rows.slice(0, limit).map(toEntry);
     const last = entries.at(-1);
     return { entries, cursor: rows.length > limit && last ? encodeCursor(fingerprint, [last.key]) : null };
@@ -115,10 +119,9 @@ class SqlStore implements Store {
   }
 
   async count(what: Parameters<Store["count"]>[0]): Promise<number> {
-    if (typeof what === "string") return Number(await this.#scalarDoor("count", { ...prefixRange(what) }));
-    const rollup = wireRollup({ ...what, groupBy: [] }, this.tenantId);
-    if (rollup) return Number((await this.#rows("kv_aggregate", { query: rollup }))[0]?.["count"] ?? 0);
-    return Number(await this.#scalarDoor("total", { query: wireSelection(what, this.tenantId) }));
+    if (typeof what === "string") return Number(await this.#readSide("count", { ...prefixRange(what) }));
+    if (wireRollup({ ...what, groupBy: [] }, this.tenantId)) return (await this.aggregate({ ...what, groupBy: [] }))[0]?.count ?? 0;
+    return Number(await this.#readSide("total", { query: wireSelection(what, this.tenantId) }));
   }
 
   async query(query: Query): Promise<QueryPage> {
@@ -128,19 +131,21 @@ class SqlStore implements Store {
     const fingerprint = fingerprintOf([selection, order]);
     const after = query.cursor === undefined ? {} : { after: decodeCursor(fingerprint, query.cursor, order.length + 1) };
     if (after.after) assertPosition(order, after.after);
-    const wire = wirePage(selection, order, { limit: query.limit, offset: query.offset, ...after });
-    const { entity, owner, where } = query;
-    const [rows, total] = await Promise.all([
-      this.#door("query", { query: wire }),
+    const wire = wirePage(query.entity, selection, order, { limit: query.limit, offset: query.offset, ...after });
+    const { entity, scope, where } = query;
+    const [page, total] = await Promise.all([
+      this.#readSide("query", { query: wire }) as Promise<readonly (readonly [...WireEntry, Position])[] | null>,
       !query.withTotal
         ? undefined
         : query.search === undefined
-        ? this.count({ entity, ...(owner === undefined ? {} : { owner }), ...(where ? { where } : {}) })
-        : this.#scalarDoor("total", { query: selection }).then(Number),
+        ? this.count({ entity, ...(scope === undefined ? {} : { scope }), ...(where ? { where } : {}) })
+        : this.#readSide("total", { query: selection }).then(Number),
     ]);
+    const rows = page ?? [];
     const last = rows[query.limit - 1];
-    const cursor = rows.length > query.limit && last ? encodeCursor(fingerprint, last["position"] as readonly JsonValue[]) : null;
-    return { entries: rows.slice(0, query.limit).map(toEntry), cursor, ...(total === undefined ? {} : { total }) };
+    const cursor = rows.length > query.limit && last ? encodeCursor(fingerprint, last[7]) : null;
+    const entries = rows.slice(0, query.limit).map((row) => toEntry(row as unknown as WireEntry));
+    return { entries, cursor, ...(total === undefined ? {} : { total }) };
   }
 
   async aggregate(query: AggregateQuery): Promise<AggregateRow[]> {
@@ -148,47 +153,38 @@ class SqlStore implements Store {
     const rollup = wireRollup(query, this.tenantId);
     const [sum] = query.sum === undefined ? [] : wireOrder(query.entity, [{ field: query.sum, direction: "asc" }]);
     if (sum && sum.type !== "number") throw errors.parameter("sum", "needs a number field");
-    const wire = rollup ?? { ...wireSelection(query, this.tenantId), groupBy: query.groupBy, ...(sum ? { sum: sum.column } : {}) };
-    const rows = await this.#door("aggregate", { query: wire });
-    const groups = rows.map((row) => ({
-      group: row["group"] as (string | null)[],
-      count: Number(row["count"]),
-      sum: query.sum === undefined ? "0" : String(row["sum"]),
-    }));
+    const wire = {
+      ...wireSelection(query, this.tenantId),
+      groupBy: query.groupBy,
+      ...(sum ? { sum: sum.field } : {}),
+      ...(rollup ? { rollup } : {}),
+    };
+    const rows = (await this.#readSide("aggregate", { query: wire }) ?? []) as readonly (readonly [(string | null)[], number, string])[];
+    const groups = rows.map(([group, count, total]) => ({ group, count, sum: query.sum === undefined ? "0" : total }));
     return groups.length === 0 && query.groupBy.length === 0 ? [{ group: [], count: 0, sum: "0" }] : groups;
   }
 
   async commit(checks: readonly Check[], mutations: readonly Mutation[]): Promise<CommitResult> {
     const commit = encodeCommit(checks, mutations, this.tenantId, this.clock.now());
     if (commit.checks.length + commit.mutations.length === 0) return { ok: true, versions: {}, values: {}, deleted: {} };
-    const args = { checks: commit.checks, mutations: commit.mutations, now: isoTime(this.clock.now()) };
+    const args = {
+      checks: commit.checks,
+      mutations: commit.mutations,
+      lock_timeout_ms: LOCK_TIMEOUT_MS,
+      now: isoTime(this.clock.now()),
+    };
     const deadline = this.#deadline();
+    const run = () =>
+      this.tenantId === null
+        ? this.driver.call("kv_commit", args, deadline)
+        : this.driver.call("kv_tenant_commit", { tenant: this.tenantId, ...args }, deadline);
     try {
-      return await withRetries(() => this.#commitOnce(args, deadline), commit.mutations[0]?.key ?? "the commit", deadline);
+      return await withRetries(run, commit.mutations[0]?.key ?? "the commit", deadline) as CommitResult;
     } catch (error) {
-      if (this.tenantId !== null && isForeignRow(error)) return await this.#taken(commit.mutations, deadline);
+      const conflict = conflictOf(error);
+      if (conflict !== null) return { ok: false, conflict, reason: "version" };
       throw storeError(error, true);
     }
-  }
-
-  async #commitOnce(args: SqlArguments, deadline: Deadline): Promise<CommitResult> {
-    return await (this.tenantId === null
-      ? this.driver.scalar("kv_commit", args, deadline)
-      : this.driver.scalar("kv_tenant_commit", { tenant: this.tenantId, ...args }, deadline)) as CommitResult;
-  }
-
-  /** A write onto a row this tenant cannot see is the same conflict as a taken key. */
-  async #taken(mutations: readonly WireMutation[], deadline: Deadline): Promise<CommitResult> {
-    const keys = mutations.flatMap((mutation) => mutation.key !== undefined && mutation.op !== "delete" ? [mutation.key] : []);
-    try {
-      await this.driver.scalar("kv_tenant_taken", { tenant: this.tenantId, keys, now: isoTime(this.clock.now()) }, deadline);
-    } catch (error) {
-      if (error instanceof SqlError && error.sqlState === "KV007") {
-        return { ok: false, conflict: error.detail || (keys[0] ?? ""), reason: "version" };
-      }
-      throw storeError(error, false);
-    }
-    throw errors.writeConflict(keys[0] ?? "the commit");
   }
 
   async set(key: string, value: JsonValue, options: WriteOptions = {}): Promise<string> {
@@ -217,7 +213,7 @@ class SqlStore implements Store {
   async #write(write: Extract<Mutation, { op: "set" | "increment" }>) {
     const { mutations: [mutation], bytes } = encodeCommit([], [write], this.tenantId, this.clock.now());
     if (!mutation) throw new InnkeepError("internal", "a write without a mutation");
-    return await this.flushes.write({ tenantId: this.tenantId, key: write.key, mutation, bytes });
+    return await this.batches.write({ tenantId: this.tenantId, key: write.key, mutation, bytes });
   }
 
   async #must(mutations: readonly Mutation[]): Promise<Extract<CommitResult, { ok: true }>> {
@@ -228,68 +224,65 @@ class SqlStore implements Store {
 
   async chainHead(scope: string | null): Promise<{ readonly seq: number; readonly hash: string } | null> {
     const args = { scope: scope ?? "" };
-    return await this.#call(
-      false,
-      (deadline) =>
+    const deadline = this.#deadline();
+    return await this.#read(
+      () =>
         this.tenantId === null
-          ? this.driver.scalar("kv_chain_head", args, deadline)
-          : this.driver.scalar("kv_tenant_chain_head", { tenant: this.tenantId, ...args }, deadline),
+          ? this.driver.call("kv_chain_head", args, deadline)
+          : this.driver.call("kv_tenant_chain_head", { tenant: this.tenantId, ...args }, deadline),
+      deadline,
     ) as { seq: number; hash: string } | null;
   }
 
   async sweep(limit: number): Promise<number> {
     if (this.tenantId !== null) throw new InnkeepError("forbidden", "only the service-level store sweeps");
-    return Number(
-      await this.#call(true, (deadline) => this.driver.scalar("kv_sweep", { limit, now: isoTime(this.clock.now()) }, deadline)),
-    );
+    try {
+      return Number(await this.driver.call("kv_sweep", { limit, now: isoTime(this.clock.now()) }, this.#deadline()));
+    } catch (error) {
+      throw storeError(error, true);
+    }
   }
 
-  async ping(): Promise<{ readonly migration: string | null }> {
-    const migration = await this.#call(false, (deadline) => this.driver.ping(deadline), deadlineIn(PING_TIMEOUT_MS));
-    return { migration: typeof migration === "string" ? migration : null };
+  async ping(): Promise<{ readonly migration: string | null; readonly pending: readonly string[] }> {
+    const deadline = deadlineIn(PING_TIMEOUT_MS);
+    return await this.#read(() => this.driver.ping(deadline), deadline) as { migration: string | null; pending: string[] };
   }
 
   async close(): Promise<void> {
     await this.driver.close();
   }
 
-  /** One of the read functions that both doors have. */
-  async #door(name: "list" | "query" | "aggregate", args: SqlArguments): Promise<SqlRow[]> {
-    return this.tenantId === null
-      ? await this.#rows(`kv_${name}`, args)
-      : await this.#rows(`kv_tenant_${name}`, { tenant: this.tenantId, ...args });
-  }
-
-  async #scalarDoor(name: "count" | "total", args: SqlArguments): Promise<unknown> {
-    const timed = { ...args, now: isoTime(this.clock.now()) };
-    return await this.#call(
-      false,
-      (deadline) =>
+  /** One of the read functions that service and tenant both have. */
+  async #readSide(name: "list" | "count" | "query" | "total" | "aggregate", args: SqlArguments): Promise<unknown> {
+    const deadline = this.#deadline();
+    return await this.#read(
+      (now) =>
         this.tenantId === null
-          ? this.driver.scalar(`kv_${name}`, timed, deadline)
-          : this.driver.scalar(`kv_tenant_${name}`, { tenant: this.tenantId, ...timed }, deadline),
+          ? this.driver.call(`kv_${name}`, { ...args, now }, deadline)
+          : this.driver.call(`kv_tenant_${name}`, { tenant: this.tenantId, ...args, now }, deadline),
+      deadline,
     );
   }
 
-  async #rows(name: SqlFunctionName, args: SqlArguments, deadline = this.#deadline()): Promise<SqlRow[]> {
-    const timed = { ...args, now: isoTime(this.clock.now()) };
-    return await this.#call(false, () => this.driver.rows(name, timed, deadline), deadline);
+  async #read(run: (now: string) => Promise<unknown>, deadline: Deadline): Promise<unknown> {
+    const now = isoTime(this.clock.now());
+    try {
+      return await withSecondTry(() => run(now), deadline);
+    } catch (error) {
+      throw storeError(error, false);
+    }
   }
 
   #deadline(): Deadline {
     return deadlineIn(this.driver.timeoutMs ?? DEFAULT_TIMEOUT_MS);
   }
-
-  async #call<T>(writing: boolean, run: (deadline: Deadline) => Promise<T>, deadline = this.#deadline()): Promise<T> {
-    try {
-      return writing ? await run(deadline) : await withSecondTry(() => run(deadline), deadline);
-    } catch (error) {
-      throw storeError(error, writing);
-    }
-  }
 }
 
 function rangeOf(options: ListOptions): { start: string; end: string } {
+  for (const bound of ["start", "end"] as const) {
+    const unstorable = findUnstorable(options[bound] ?? "");
+    if (unstorable) throw errors.parameter(bound, unstorable.message, unstorable.code);
+  }
   const range = prefixRange(options.prefix ?? "");
   const start = options.start !== undefined && options.start > range.start ? options.start : range.start;
   const end = options.end !== undefined && options.end < range.end ? options.end : range.end;

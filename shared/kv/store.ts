@@ -21,7 +21,7 @@ export interface Store {
   /** Every value under a prefix, in key order, paged inside, no cap. */
   getByPrefix(prefix: string): Promise<JsonValue[]>;
   /** Exact number of live entries under a prefix, or of one entity; reads no values. */
-  count(what: string | { readonly entity: AnyEntity; readonly owner?: OwnerScope; readonly where?: readonly Condition[] }): Promise<number>;
+  count(what: string | { readonly entity: AnyEntity; readonly scope?: Scope; readonly where?: readonly Condition[] }): Promise<number>;
   /** Filter, search, sort and page over fields the entity declares, pushed down to SQL. */
   query(query: Query): Promise<QueryPage>;
   /** Counts and exact decimal sums by group, from the entity's rollup where one covers it, else in SQL. */
@@ -36,7 +36,7 @@ export interface Store {
   /** How many live entries were there. */
   mdel(keys: readonly string[]): Promise<number>;
   /**
-   * Adds atomically to one or more numeric paths of one record and answers the record after exactly
+   * Adds atomically to one or more numeric paths of one record and returns the record after exactly
    * this call. Null when the key is absent and no `initial` is given.
    */
   increment(key: string, add: readonly Addition[], options?: IncrementOptions): Promise<Incremented | null>;
@@ -46,10 +46,10 @@ export interface Store {
 
   /** Where the audit chain of a scope stands (null: the platform's); null when it has no entry. */
   chainHead(scope: string | null): Promise<{ readonly seq: number; readonly hash: string } | null>;
-  /** Removes the bytes of expired entries, at most `limit`; answers how many went. Service level only. */
+  /** Removes the bytes of expired entries, at most `limit`; returns how many went. Service level only. */
   sweep(limit: number): Promise<number>;
-  /** Asks the database for a sign of life and its newest migration (null: none). */
-  ping(): Promise<{ readonly migration: string | null }>;
+  /** Asks the database for a sign of life: its newest migration (null: none), and what `npm run migrate` has still to build. */
+  ping(): Promise<{ readonly migration: string | null; readonly pending: readonly string[] }>;
   close(): Promise<void>;
 }
 
@@ -62,14 +62,14 @@ export interface Entry<V = JsonValue> {
   readonly updatedAt: string;
   readonly expiresAt: string | null;
   /** The tenant that sees the row; null is the platform. */
-  readonly owner: string | null;
+  readonly tenantId: string | null;
 }
 
 /** The record after exactly one increment. */
 export type Incremented = Pick<Entry<JsonObject>, "key" | "value" | "version">;
 
 /** Whose rows: a tenant's, the platform's (null), every tenant's and the platform's ("any"). */
-export type OwnerScope = string | null | "any";
+export type Scope = string | null | "any";
 
 export interface ListOptions {
   /** A prefix of whole segments (see `prefixRange`). `start`/`end` narrow it and can never leave it. */
@@ -101,8 +101,8 @@ export type Condition =
 
 export interface Query {
   readonly entity: AnyEntity;
-  /** Left out: the entity's whole family ("any"). A tenant-bound store sees its own rows whatever is asked. */
-  readonly owner?: OwnerScope;
+  /** Left out: all of the entity's records ("any"). A tenant-bound store sees its own rows whatever is asked. */
+  readonly scope?: Scope;
   readonly where?: readonly Condition[];
   /** Case- and accent-insensitive substring over the entity's searchable fields. */
   readonly search?: string;
@@ -128,7 +128,7 @@ export interface QueryPage extends ListPage {
 
 export interface AggregateQuery {
   readonly entity: AnyEntity;
-  readonly owner?: OwnerScope;
+  readonly scope?: Scope;
   readonly where?: readonly Condition[];
   readonly groupBy: readonly string[];
   /** A declared number field; the sum is an exact decimal string. */
@@ -143,7 +143,10 @@ export interface AggregateRow {
   readonly sum: string;
 }
 
-/** The key must have this version; null means it must be absent (or expired). */
+/**
+ * The key must have this version; null means it must be absent (or expired). It holds until the commit, except that a
+ * tenant-bound store's check of a platform record holds against commits, not against a plain `set` or `increment` of it.
+ */
 export interface Check {
   readonly key: string;
   readonly version: string | null;
@@ -153,8 +156,8 @@ export interface WriteOptions {
   /** ISO instant; at it the entry is gone. Not after the clock's now: `invalid_ttl`. */
   readonly expiresAt?: string | null;
   /** Left out: derived by the database from the key's declared family, else the bound tenant, else the platform. */
-  readonly owner?: string | null;
-  /** Whether the row goes with its owner. Left out: as its family declares, else true. */
+  readonly tenantId?: string | null;
+  /** Whether the row goes with its tenant. Left out: as its family declares, else true. */
   readonly cascades?: boolean;
 }
 
@@ -190,7 +193,7 @@ export type Mutation =
   /** Everything under a prefix of whole segments, in one statement. */
   | { readonly op: "deletePrefix"; readonly prefix: string }
   /** The cascade: everything the tenant owns that goes with it; the id is never accepted again. Service level only. */
-  | { readonly op: "deleteOwner"; readonly owner: string };
+  | { readonly op: "deleteOwner"; readonly tenantId: string };
 
 export type CommitResult =
   | {
@@ -199,7 +202,7 @@ export type CommitResult =
     readonly versions: Readonly<Record<string, string>>;
     /** The records after `increment` and `append`, by key; null where an absent key had no `initial`. */
     readonly values: Readonly<Record<string, JsonObject | null>>;
-    /** Live entries that went, by the first segment of their key. */
+    /** Live entries that went, by entity; by the first segment of their key where that is undeclared. */
     readonly deleted: Readonly<Record<string, number>>;
   }
   | { readonly ok: false; readonly conflict: string; readonly reason: "version" | "bounds" };

@@ -7,7 +7,7 @@ import type { JsonObject } from "../kernel/json.ts";
 import { sha256Hex } from "../kernel/sha256.ts";
 import { Collection } from "../kv/collection.ts";
 import type { Stored } from "../kv/collection.ts";
-import type { Condition, OwnerScope, Query, QueryPage, Store } from "../kv/store.ts";
+import type { Condition, Query, QueryPage, Scope, Store } from "../kv/store.ts";
 import { listPage } from "./paging.ts";
 import type { Page, Pagination } from "./paging.ts";
 import type { UnitOfWork } from "./unit-of-work.ts";
@@ -50,16 +50,16 @@ export class AuditService {
 
   /** Newest first. With a tenant, that tenant's chain in the order of `seq`; without, every scope a platform caller sees. */
   async list(tenantId?: string, pagination?: Pagination, filters: AuditFilters = {}): Promise<Page<StoredAuditEntry>> {
-    const owner: OwnerScope = this.#scope(tenantId) ?? "any";
-    const field = owner === "any" ? "timestamp" : "seq";
-    return await listPage(this.#entries, { where: conditions(filters), owner, pagination }, [{ field, direction: "desc" }]);
+    const scope: Scope = this.#scope(tenantId) ?? "any";
+    const field = scope === "any" ? "timestamp" : "seq";
+    return await listPage(this.#entries, { where: conditions(filters), scope, pagination }, [{ field, direction: "desc" }]);
   }
 
   /** Everything that was done to one record, newest first, over all periods and scopes. */
   async getByResource(resource: string, resourceId: string, pagination?: Pagination): Promise<Page<StoredAuditEntry>> {
     return await listPage(this.#entries, {
       where: conditions({ resource, resourceId }),
-      owner: this.unitOfWork.context.tenantId ?? "any",
+      scope: this.unitOfWork.context.tenantId ?? "any",
       pagination,
     }, [
       { field: "timestamp", direction: "desc" },
@@ -78,9 +78,9 @@ export class AuditService {
    * else of all scopes a platform caller sees, oldest first. `seq`, `prevHash` and `hash` stay, so a whole chain can be verified elsewhere.
    */
   async *export(tenantId?: string, filters: AuditFilters = {}): AsyncGenerator<AuditEntry, void, undefined> {
-    const owner = this.#scope(tenantId) ?? "any";
-    const field = owner === "any" ? "timestamp" : "seq";
-    for await (const { value } of this.#walk({ owner, where: conditions(filters), orderBy: [{ field, direction: "asc" }] })) {
+    const scope = this.#scope(tenantId) ?? "any";
+    const field = scope === "any" ? "timestamp" : "seq";
+    for await (const { value } of this.#walk({ scope, where: conditions(filters), orderBy: [{ field, direction: "asc" }] })) {
       yield value as AuditEntry;
     }
   }
@@ -95,7 +95,7 @@ export class AuditService {
     let checked = 0;
     let prevHash = NO_HASH;
     let lastId = "";
-    for await (const entry of this.#walk({ owner: scope, orderBy: [{ field: "seq", direction: "asc" }] })) {
+    for await (const entry of this.#walk({ scope, orderBy: [{ field: "seq", direction: "asc" }] })) {
       const reason = await brokenBecause(entry, checked + 1, prevHash);
       if (reason !== null) return { ok: false, checked, firstBroken: { id: entry.key, seq: seqOf(entry.value) ?? checked + 1, reason } };
       prevHash = String(entry.value["hash"]);
@@ -134,7 +134,7 @@ export class AuditService {
 
   /** Entries as stored, one page in memory: what is checked or handed out is what is there, not what a schema makes of it. */
   async *#walk(
-    query: Pick<Query, "owner" | "where" | "orderBy">,
+    query: Pick<Query, "scope" | "where" | "orderBy">,
   ): AsyncGenerator<{ readonly key: string; readonly value: JsonObject }, void, undefined> {
     let cursor: string | null = null;
     do {

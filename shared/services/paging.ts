@@ -1,7 +1,7 @@
 import { errors } from "../kernel/errors.ts";
 import type { Collection, Stored } from "../kv/collection.ts";
 import type { AnyEntity } from "../kv/define.ts";
-import type { Condition, OrderBy, OwnerScope } from "../kv/store.ts";
+import type { Condition, OrderBy, Scope } from "../kv/store.ts";
 import { parseSort } from "../derive/list-filters.ts";
 
 /** Which page: by number (`page`, from 1), or onwards from a cursor. */
@@ -38,7 +38,7 @@ export interface ListRequest {
   readonly search?: string | undefined;
   readonly sort?: Sort | undefined;
   readonly pagination?: Pagination | undefined;
-  readonly owner?: OwnerScope;
+  readonly scope?: Scope;
 }
 
 const MAX_LIMIT = 100;
@@ -60,7 +60,7 @@ export async function listPage<E extends AnyEntity>(
     where: request.where ?? [],
     orderBy: orderOf(collection.entity, request.sort, defaultSort),
     limit,
-    ...(request.owner === undefined ? {} : { owner: request.owner }),
+    ...(request.scope === undefined ? {} : { scope: request.scope }),
     ...(request.search ? { search: request.search } : {}),
     ...(cursor === undefined ? { offset: (page - 1) * limit, withTotal: true } : { cursor }),
   });

@@ -12,7 +12,6 @@ import { assertMatch } from "../kernel/version.ts";
 import type { ChangeOptions } from "../kernel/version.ts";
 import { Collection, parseInput } from "../kv/collection.ts";
 import type { Stored } from "../kv/collection.ts";
-import { familyOf } from "../kv/define.ts";
 import { isSegment } from "../kv/key.ts";
 import type { Condition, Store } from "../kv/store.ts";
 import type { HostRules } from "../policies/hostnames.ts";
@@ -197,22 +196,19 @@ export class TenantService {
       return {
         commit: {
           checks: [{ key: this.#tenants.key(before), version: before.version }],
-          mutations: [{ op: "deleteOwner", owner: before.id }],
+          mutations: [{ op: "deleteOwner", tenantId: before.id }],
           audit: [{ ...note, tenantId: before.id }, note],
           events: [{ type: "tenant.deleted", subject: before.id, tenantId: before.id, data: { tenantId: before.id, name: before.name } }],
-          answer: ({ deleted }) => ({ tenantId: before.id, dryRun, removed: kindsOf(deleted), kept }),
+          answer: ({ deleted }) => ({ tenantId: before.id, dryRun, removed: deleted, kept }),
         },
       };
     });
   }
 
-  async #countOwned(owner: string): Promise<Record<string, number>> {
+  async #countOwned(tenantId: string): Promise<Record<string, number>> {
     const going = registry.filter((entity) => cascadePlan([entity]).some(({ rule }) => rule === "goes" || rule === "depends"));
     const counts = await Promise.all(going.map(async (entity) => {
-      const count = entity.storage === "counters"
-        ? await this.store.count(`${familyOf(entity)}:${owner}`)
-        : await this.store.count({ entity, owner });
-      return [entity.name, count] as const;
+      return [entity.name, await this.store.count({ entity, scope: tenantId })] as const;
     }));
     return Object.fromEntries(counts.filter(([, count]) => count > 0));
   }
@@ -254,14 +250,4 @@ export class TenantService {
       currency: this.platform.currency,
     };
   }
-}
-
-/** Counts by key family as counts by the kind of record that goes. */
-function kindsOf(deleted: Readonly<Record<string, number>>): Record<string, number> {
-  return Object.fromEntries(
-    Object.entries(deleted).map(([family, count]) => {
-      const entity = registry.find((e) => familyOf(e) === family && e.owner !== "platform");
-      return [entity?.name ?? family, count];
-    }),
-  );
 }

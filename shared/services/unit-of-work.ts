@@ -148,7 +148,7 @@ export class UnitOfWork {
     parseInput(auditEntry.schema.omit({ seq: true, prevHash: true, hash: true }), draft);
     // RFC 8785; the database adds seq, prevHash and hash under the lock of the chain's head.
     const contentHash = await sha256Hex(canonicalize(draft) ?? "");
-    return { op: "set", key: draft.id, value: { ...draft, contentHash }, owner: tenantId ?? null, cascades: false };
+    return { op: "set", key: draft.id, value: { ...draft, contentHash }, tenantId: tenantId ?? null, cascades: false };
   }
 
   #eventMutation(event: EventNote): Mutation {

@@ -1,5 +1,5 @@
--- The two doors' roles and retention's. Functions owned by them are security definer, so row-level
--- security sees these roles whatever login calls. None can log in or bypass row-level security.
+-- Roles that own the entry points. Their functions are security definer, so row-level security sees these
+-- roles whatever login calls. None can log in or bypass row-level security.
 do $$
 declare
   v_role text;
@@ -11,68 +11,53 @@ begin
     -- To hand functions over, the migrating role must be a member.
     execute format('grant %I to %I', v_role, current_user);
   end loop;
+  -- Search needs pg_trgm, in whatever schema the project has it.
+  if not exists (select from pg_extension where extname = 'pg_trgm') then
+    create schema if not exists extensions;
+    create extension pg_trgm with schema extensions;
+  end if;
 end $$;
 
-create schema if not exists extensions;
-create extension if not exists pg_trgm with schema extensions;
-
+-- kv: tables and what everybody uses. kv_service, kv_tenant: each role's copy of the same functions, because
+-- a cached plan belongs to one role (70_copies.sql).
 create schema kv;
-grant usage on schema kv to kv_service, kv_tenant, kv_retention;
--- Taken back in 80_grants.sql, once the functions have been handed over.
-grant create on schema kv, public to kv_service, kv_tenant;
--- One table of keys and values, its sibling for hot counters, and the small tables the commit needs.
+create schema kv_service;
+create schema kv_tenant;
+grant usage on schema kv, kv_service to kv_service;
+grant usage on schema kv, kv_tenant to kv_tenant;
+grant usage on schema kv to kv_retention;
+-- Taken back in 90_grants.sql, once the functions have been handed over.
+grant create on schema public, kv to kv_service, kv_tenant;
+
+-- One table of keys and values, one partition a declared family, and the small tables a commit needs.
 create sequence kv.versions as bigint cache 1;
 
 create table kv.entries (
-  key text collate "C",
+  key text collate "C" check (octet_length(key) between 1 and 512),
   value jsonb not null,
   version bigint not null,
   -- The tenant that sees the row; null is the platform.
   owner text collate "C",
-  -- Goes with its owner.
+  -- Goes with its tenant.
   cascades boolean not null,
   expires_at timestamptz,
   created_at timestamptz not null,
   updated_at timestamptz not null,
   -- With the expiry in it, the key's index alone answers a count.
   primary key (key) include (expires_at)
-) with (fillfactor = 90);
+) partition by range (key);
 
--- Same shape, no index but the key: updates stay in their page (HOT).
-create table kv.counters (
-  key text collate "C",
-  value jsonb not null,
-  version bigint not null,
-  owner text collate "C",
-  cascades boolean not null,
-  expires_at timestamptz,
-  created_at timestamptz not null,
-  updated_at timestamptz not null,
-  -- With the expiry in it, the key's index alone answers a count.
-  primary key (key) include (expires_at)
-) with (fillfactor = 75);
+-- Keys of no declared family.
+create table kv.entries_default partition of kv.entries default;
 
-create index entries_cascade on kv.entries (owner) where cascades and owner is not null;
+-- Every partition gets these two. A tenant's rows in key order: its lists, counts and the cascade.
+create index entries_owner on kv.entries (owner, key);
 create index entries_expiry on kv.entries (expires_at) where expires_at is not null;
 
-create index counters_expiry on kv.counters (expires_at) where expires_at is not null;
-
--- A row per tenant ever written for. Commits lock it `for key share`, the cascade `for update`.
+-- A row per tenant ever written for: writers lock it `for key share`, the cascade `for update`.
 create table kv.owners (
   owner text collate "C" primary key,
   deleted_at timestamptz
-);
-
--- Key shapes of the declared entities (20_declared.sql).
-create table kv.families (
-  family text collate "C" not null,
-  colons integer not null,
-  rule text not null check (rule in ('segment', 'platform', 'given')),
-  counters boolean not null,
-  chained boolean not null,
-  rolled_up boolean not null,
-  cascades boolean not null,
-  primary key (family, colons)
 );
 
 -- Head of each audit chain; scope '' is the platform's.
@@ -82,7 +67,8 @@ create table kv.chains (
   hash text not null
 ) with (fillfactor = 75);
 
-create table kv.rollups (
+-- Counts and sums of a rollup, in 16 shards by hash of the key, summed on read.
+create table kv.rollup_shards (
   rollup text collate "C" not null,
   shard integer not null,
   -- The group's values as a JSON array, kept as text: grouping text is twice as fast.
@@ -92,64 +78,173 @@ create table kv.rollups (
   primary key (rollup, shard, bucket)
 ) with (fillfactor = 75);
 
--- Row-level security, forced: the owner of the tables obeys it too.
-alter table kv.entries enable row level security, force row level security;
-alter table kv.counters enable row level security, force row level security;
-alter table kv.owners enable row level security, force row level security;
-alter table kv.families enable row level security, force row level security;
-alter table kv.chains enable row level security, force row level security;
-alter table kv.rollups enable row level security, force row level security;
+-- What the declarations ask for, written by kv.add_* in migrations (20_declare.sql).
 
--- The list of families comes with migrations.
-create policy migrations on kv.families to current_user using (true) with check (true);
+-- A key shape of an entity: a family and a number of colons (a timestamp segment has two of its own).
+create table kv.families (
+  family text collate "C" not null,
+  colons integer not null,
+  entity text collate "C" not null,
+  -- `segment`: the second segment is the owner; `platform`: nobody's; `given`: as the writer says.
+  owner_rule text not null check (owner_rule in ('segment', 'platform', 'given')),
+  cascades boolean not null,
+  -- Entries of a hash chain: never changed, removed by retention alone.
+  append_only boolean not null,
+  -- Tenants may read the platform's rows.
+  tenant_readable boolean not null,
+  rollup text collate "C",
+  primary key (family, colons)
+);
 
-grant select, insert, update, delete on kv.entries, kv.counters, kv.owners, kv.chains, kv.rollups to kv_service;
-grant select, insert, update, delete on kv.entries, kv.counters to kv_tenant;
+create table kv.indexes (
+  name text collate "C" primary key,
+  entity text collate "C" not null,
+  -- As declared: `status text, mrr number`, `owner, seq number` or `search(name, owner)`.
+  fields text not null,
+  -- Only keys of this shape, where another entity shares the family.
+  colons integer,
+  -- False: `npm run migrate` builds it concurrently; until then lists scan.
+  built boolean not null
+);
+
+create table kv.rollups (
+  rollup text collate "C" primary key,
+  family text collate "C" not null,
+  colons integer not null,
+  group_by text[] not null,
+  sum text,
+  -- Entries up to this key are counted; null: all are. kv.fill_rollup moves it on.
+  filled_to text collate "C"
+);
+
+-- Our own migrations, so that Innkeep can share a project with an application.
+create table kv.migrations (
+  version text collate "C" primary key,
+  name text not null
+);
+
+do $$
+declare
+  v_table regclass;
+begin
+  for v_table in select oid from pg_class where relnamespace = 'kv'::regnamespace and relkind in ('r', 'p') loop
+    -- Forced: the owner of the tables obeys it too.
+    execute format('alter table %s enable row level security, force row level security', v_table);
+  end loop;
+  foreach v_table in array array['kv.families', 'kv.indexes', 'kv.rollups', 'kv.migrations']::regclass[] loop
+    execute format('create policy migrations on %s to %I using (true) with check (true)', v_table, current_user);
+  end loop;
+end $$;
+
+grant select, insert, update, delete on kv.entries, kv.owners, kv.chains, kv.rollup_shards to kv_service;
+grant select, update on kv.rollups to kv_service;
+grant select on kv.families, kv.indexes, kv.migrations to kv_service;
+grant select, insert, update, delete on kv.entries to kv_tenant;
 grant select, insert, update on kv.owners, kv.chains to kv_tenant;
-grant select on kv.families to kv_service, kv_tenant;
+grant select on kv.families to kv_tenant;
 grant select, delete on kv.entries to kv_retention;
 grant usage on sequence kv.versions to kv_service, kv_tenant;
--- Lower case, no accents: what search compares. Immutable: the same text always gives the same search column.
+
+-- Functions of values and keys alone. Their bodies are parsed here, once: no session's search_path can reach them.
+-- Not strict: only then does Postgres put the body of a SQL function with a condition into the calling expression.
+
+-- Lower case, no accents: what search compares. Immutable: the same text always gives the same search text.
 create function kv.fold(p_text text) returns text
-language sql immutable strict parallel safe
+language sql immutable parallel safe
 return lower(regexp_replace(normalize(p_text, NFKD), '[\u0300-\u036f]', '', 'g') collate "und-x-icu");
 
--- A member of a value as a field column: of another type it is null, and never refuses the write.
--- 128 characters of text keep every index tuple under a third of a page; equality rechecks the value itself.
+-- The pattern that finds a text anywhere, each of its characters as itself.
+create function kv.like_pattern(p_text text) returns text
+language sql immutable parallel safe
+return '%' || regexp_replace(kv.fold(p_text), '([\\%_])', '\\\1', 'g') || '%';
+
+-- A member of a value as an indexed field: of another type it is null, and never refuses the write.
+-- 128 characters of text keep an index tuple of four fields under its 2,704 bytes; equality rechecks the value itself.
 create function kv.text_field(p_value jsonb, p_field text) returns text
-language sql immutable strict parallel safe
+language sql immutable parallel safe
 return lower(left(p_value->>p_field, 128) collate "und-x-icu");
 
 create function kv.time_field(p_value jsonb, p_field text) returns text
-language sql immutable strict parallel safe
+language sql immutable parallel safe
 return case when length(p_value->>p_field) = 24 then p_value->>p_field end;
 
 create function kv.number_field(p_value jsonb, p_field text) returns numeric
-language sql immutable strict parallel safe
+language sql immutable parallel safe
 return case when jsonb_typeof(p_value->p_field) = 'number' then (p_value->p_field)::numeric end;
 
 create function kv.boolean_field(p_value jsonb, p_field text) returns boolean
-language sql immutable strict parallel safe
+language sql immutable parallel safe
 return case when jsonb_typeof(p_value->p_field) = 'boolean' then (p_value->p_field)::boolean end;
 
--- The tenant of the present call, set by the tenant doors for the transaction alone; null means none.
-create function kv.tenant() returns text
-language sql stable parallel safe
-return nullif(current_setting('kv.tenant', true), '');
-
 create function kv.colons(p_key text) returns integer
-language sql immutable strict parallel safe
+language sql immutable parallel safe
 return length(p_key) - length(replace(p_key, ':', ''));
+
+-- Ids that name the platform's own scopes or paths of the API: they own nothing.
+create function kv.is_reserved(p_owner text) returns boolean
+language sql immutable parallel safe
+return p_owner in ('global', 'platform', 'settings', 'stats', 'resolve');
 
 -- One record in 16 shards of a rollup, so that a hot bucket is no hot lock. With 64 a sum costs 0.39 ms
 -- instead of 0.16, for 1,560 commits a second instead of 1,520 (32 clients changing tenants).
 create function kv.shard(p_key text) returns integer
-language sql immutable strict parallel safe
+language sql immutable parallel safe
 return (hashtextextended(p_key, 0) & 15)::integer;
 
--- Audit entries are append-only for every role but retention's, the owner of the table included.
+-- Where the keys of a family begin among those asked for: the family alone is a key too, one of one segment.
+create function kv.family_start(p_family text, p_keys text[]) returns text
+language sql immutable parallel safe
+return case when p_family = any(p_keys) then p_family else p_family || ':' end;
+
+-- Milliseconds since the Unix epoch: unlike a timestamp's text, the same in every session.
+create function kv.epoch_ms(p_at timestamptz) returns bigint
+language sql stable parallel safe
+return (extract(epoch from p_at) * 1000)::bigint;
+
+-- The bytes of a value as JSON without white space, which is how it travels. Only what comes near the limit is
+-- measured: a number such as 5e-324 has 326 characters and a tenth of that in storage.
+create function kv.is_oversized(p_value jsonb) returns boolean
+language sql immutable parallel safe
+return pg_column_size(p_value) > 6000 and octet_length(p_value::text) > 262144
+  and octet_length(regexp_replace(p_value::text, '("(?:[^"\\]|\\.)*")|([,:]) ', '\1\2', 'g')) > 262144;
+
+-- Whether a program that reads the number as a double would write the same number back. Up to 15 digits any does.
+create function kv.fits_double(p_number numeric) returns boolean
+language plpgsql immutable strict parallel safe set extra_float_digits = 1 as $$
+begin
+  if p_number = trunc(p_number) or abs(p_number) > 9007199254740991 then
+    return abs(p_number) <= 9007199254740991;
+  end if;
+  return abs(p_number) > 1e-300 and length(ltrim(replace(trim_scale(abs(p_number))::text, '.', ''), '0')) <= 15 or p_number::float8::text::numeric = p_number;
+end $$;
+
+-- The tenants of the present call, set by the tenant entry points for the transaction alone; null means none.
+create function kv.tenants() returns text[]
+language sql stable parallel safe
+return string_to_array(nullif(current_setting('kv.tenants', true), ''), ',') collate "C";
+
+create function kv.readable_families() returns text[]
+language sql stable parallel safe
+return array(select f.family from kv.families f where f.tenant_readable);
+
+-- Whether a key may belong to an owner: a declared family with a tenant segment names it there.
+create function kv.key_allows(p_key text, p_owner text) returns boolean
+language sql stable parallel safe
+return coalesce(
+  (select case f.owner_rule when 'segment' then split_part(p_key, ':', 2) = p_owner else f.owner_rule = 'given' end
+   from kv.families f where f.family = split_part(p_key, ':', 1) and f.colons = kv.colons(p_key)),
+  not exists (select from kv.families f where f.family = split_part(p_key, ':', 1)));
+
+-- What migrations call to declare families, indexes and rollups: `npm run schema` writes the calls. For the
+-- migrating role alone.
+
+create function kv.partition_of(p_family text) returns text
+language sql immutable strict parallel safe
+return format('kv.%I', 'entries_' || p_family);
+
+-- Entries are append-only for every role but retention's, the owner of the table included.
 create function kv.refuse_change() returns trigger
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
   if tg_op = 'DELETE' and current_user = 'kv_retention' then
     return old;
@@ -157,331 +252,391 @@ begin
   raise exception 'entries of an audit chain can be neither changed nor removed' using errcode = 'KV005';
 end $$;
 
-create trigger entries_no_truncate before truncate on kv.entries
-  for each statement execute function kv.refuse_change();
+-- Makes a family's partition, or gives one that is there another fillfactor. Rows written while the family
+-- was undeclared move into it from the default partition.
+create function kv.add_family(p_family text, p_fillfactor integer default 90) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+  v_partition text := kv.partition_of(p_family);
+begin
+  if to_regclass(v_partition) is not null then
+    execute format('alter table %s set (fillfactor = %s)', v_partition, p_fillfactor);
+    return;
+  end if;
+  execute format('create table %s (like kv.entries including all) with (fillfactor = %s)', v_partition, p_fillfactor);
+  execute format('alter table %s enable row level security, force row level security', v_partition);
+  -- Stops writers of undeclared keys alone, until this migration commits.
+  lock table kv.entries_default in share row exclusive mode;
+  execute format('with moved as (delete from kv.entries_default where key >= %1$L and key < %2$L returning *) insert into %3$s select * from moved',
+    p_family || ':', p_family || ';', v_partition);
+  execute format('alter table kv.entries attach partition %s for values from (%L) to (%L)', v_partition, p_family || ':', p_family || ';');
+end $$;
 
--- The shard lock is taken by commits beforehand, in order; here it only guards writers outside them.
+-- Declares a key shape of an entity. Rows that moved out of the default partition get the owner their key names.
+create function kv.add_entity(
+  p_entity text, p_family text, p_colons integer, owner_rule text, cascades boolean default true,
+  append_only boolean default false, tenant_readable boolean default false
+) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+  v_partition text := kv.partition_of(p_family);
+begin
+  insert into kv.families as f (family, colons, entity, owner_rule, cascades, append_only, tenant_readable)
+  values (p_family, p_colons, p_entity, owner_rule, cascades, append_only, tenant_readable)
+  on conflict (family, colons) do update set entity = excluded.entity, owner_rule = excluded.owner_rule, cascades = excluded.cascades,
+    append_only = excluded.append_only, tenant_readable = excluded.tenant_readable;
+  if owner_rule = 'segment' then
+    execute format($sql$update %s e set owner = split_part(e.key, ':', 2), cascades = %L
+      where kv.colons(e.key) = %s and e.owner is null and not kv.is_reserved(split_part(e.key, ':', 2))$sql$, v_partition, cascades, p_colons);
+  end if;
+  if append_only and not exists (select from pg_trigger where tgrelid = v_partition::regclass and tgname = 'append_only') then
+    execute format('create trigger append_only before update or delete on %s for each row execute function kv.refuse_change()', v_partition);
+    execute format('create trigger append_only_truncate before truncate on %s for each statement execute function kv.refuse_change()', v_partition);
+  end if;
+end $$;
+
+-- Takes a declaration back; its rows stay.
+create function kv.drop_entity(p_entity text) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+  v_partition text;
+begin
+  select kv.partition_of(f.family) into v_partition from kv.families f where f.entity = p_entity limit 1;
+  delete from kv.families f where f.entity = p_entity;
+  if not exists (select from kv.families f where kv.partition_of(f.family) = v_partition and f.append_only) then
+    execute format('drop trigger if exists append_only on %s', v_partition);
+    execute format('drop trigger if exists append_only_truncate on %s', v_partition);
+  end if;
+end $$;
+
+-- Over 100,000 rows: what is derived from them is then built outside of the migration's transaction.
+create function kv.is_large(p_family text) returns boolean
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  v_large boolean;
+begin
+  execute format('select count(*) > 100000 from (select from %s limit 100001) e', kv.partition_of(p_family)) into v_large;
+  return v_large;
+end $$;
+
+-- The indexed expression of a declared field, texts in byte order.
+create function kv.field_sql(p_field text, p_type text) returns text
+language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
+begin
+  if p_type in ('text', 'time') then
+    return format('(kv.%s_field(value, %L) collate "C")', p_type, p_field);
+  elsif p_type in ('number', 'boolean') then
+    return format('kv.%s_field(value, %L)', p_type, p_field);
+  end if;
+  raise exception 'is no field type: %', p_type using errcode = 'KV001', detail = '/query';
+end $$;
+
+-- The searched text of an entity's fields.
+create function kv.search_sql(p_fields text[]) returns text
+language sql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
+  select format('kv.fold(%s)', string_agg(format('coalesce(value->>%L, '''')', f), $j$ || E'\n' || $j$ order by o)) from unnest(p_fields) with ordinality fs(f, o)
+$$;
+
+-- The statement that builds an index. The operator class of search is found where its extension is.
+create function kv.index_sql(p_name text, p_concurrently boolean) returns text
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  v_index kv.indexes;
+  v_columns text;
+begin
+  select * into v_index from kv.indexes i where i.name = p_name;
+  if v_index.fields like 'search(%' then
+    v_columns := format('using gin (%s %s)', kv.search_sql(string_to_array(substr(v_index.fields, 8, length(v_index.fields) - 8), ', ')),
+      (select format('%I.gin_trgm_ops', n.nspname) from pg_opclass o join pg_namespace n on n.oid = o.opcnamespace where o.opcname = 'gin_trgm_ops' limit 1));
+  else
+    v_columns := (select format('(%s, key)', string_agg(case when f = 'owner' then 'owner' else kv.field_sql(split_part(f, ' ', 1), split_part(f, ' ', 2)) end, ', ' order by o))
+      from unnest(string_to_array(v_index.fields, ', ')) with ordinality fs(f, o));
+  end if;
+  return format('create index %s%I on %s %s%s', case when p_concurrently then 'concurrently ' else '' end, p_name,
+    kv.partition_of((select f.family from kv.families f where f.entity = v_index.entity limit 1)), v_columns,
+    ' where kv.colons(key) = ' || v_index.colons);
+end $$;
+
+-- `tenant_status_created_at`, `tenant_search`.
+create function kv.index_name(p_entity text, p_fields text) returns text
+language sql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
+  select lower(replace(p_entity, '-', '_') || '_' || case when p_fields like 'search(%' then 'search'
+    else regexp_replace((select string_agg(split_part(f, ' ', 1), '_' order by o) from unnest(string_to_array(p_fields, ', ')) with ordinality fs(f, o)),
+      '([A-Z])', '_\1', 'g') end)
+$$;
+
+-- Builds an index at once, or leaves it to `npm run migrate` where the family is large: it is then built
+-- concurrently.
+create function kv.add_index(p_entity text, p_fields text, colons integer default null) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+  v_name text := kv.index_name(p_entity, p_fields);
+  v_large boolean := kv.is_large((select f.family from kv.families f where f.entity = p_entity limit 1));
+begin
+  insert into kv.indexes (name, entity, fields, colons, built) values (v_name, p_entity, p_fields, colons, not v_large);
+  if not v_large then
+    execute kv.index_sql(v_name, false);
+  end if;
+  if p_fields not like 'search(%' then
+    perform kv.add_pages(v_name);
+  end if;
+end $$;
+
+create function kv.drop_index(p_name text) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+  delete from kv.indexes i where i.name = p_name;
+  perform kv.drop_pages(p_name);
+  execute format('drop index if exists kv.%I', p_name);
+end $$;
+
+-- Adds to one bucket. Commits take the shard's lock beforehand, in order; here it only guards writers outside of them.
+-- An entry that the rebuild has not reached yet is counted by it, not here: it moves on under the same locks.
 create function kv.rollup_add(p_rollup text, p_key text, p_bucket jsonb, p_count integer, p_total numeric) returns void
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   v_shard integer := kv.shard(p_key);
 begin
   perform pg_advisory_xact_lock(hashtext('kv.rollup:' || p_rollup), v_shard);
-  insert into kv.rollups as r (rollup, shard, bucket, count, total)
-  values (p_rollup, v_shard, p_bucket::text, p_count, p_total)
+  insert into kv.rollup_shards as r (rollup, shard, bucket, count, total)
+  select p_rollup, v_shard, p_bucket::text, p_count, p_total
+  from kv.rollups d where d.rollup = p_rollup and (d.filled_to is null or p_key collate "C" <= d.filled_to)
   on conflict (rollup, shard, bucket) do update set count = r.count + excluded.count, total = r.total + excluded.total;
 end $$;
 
--- Whether a key may belong to an owner: a declared family with a tenant segment names it there.
-create function kv.key_allows(p_key text, p_owner text) returns boolean
-language sql stable parallel safe
-return coalesce(
-  (select case f.rule when 'segment' then split_part(p_key, ':', 2) = p_owner else f.rule = 'given' end
-   from kv.families f where f.family = split_part(p_key, ':', 1) and f.colons = kv.colons(p_key)),
-  not exists (select from kv.families f where f.family = split_part(p_key, ':', 1)));
--- Generated by `npm run schema` from shared/entities; a change here also needs a migration.
-
-alter table kv.entries
-  add column f_action text collate "C",
-  add column f_active boolean,
-  add column f_cancel_at_period_end boolean,
-  add column f_created text collate "C",
-  add column f_created_at text collate "C",
-  add column f_current_period_end text collate "C",
-  add column f_custom_domain text collate "C",
-  add column f_due_date text collate "C",
-  add column f_email text collate "C",
-  add column f_enabled boolean,
-  add column f_event text collate "C",
-  add column f_expires_at text collate "C",
-  add column f_flag_id text collate "C",
-  add column f_interval text collate "C",
-  add column f_last_sync_at text collate "C",
-  add column f_metric text collate "C",
-  add column f_mrr numeric,
-  add column f_name text collate "C",
-  add column f_next_attempt_at text collate "C",
-  add column f_next_retry_at text collate "C",
-  add column f_next_run_at text collate "C",
-  add column f_number text collate "C",
-  add column f_owner text collate "C",
-  add column f_period text collate "C",
-  add column f_plan text collate "C",
-  add column f_plan_id text collate "C",
-  add column f_price numeric,
-  add column f_priority text collate "C",
-  add column f_provider text collate "C",
-  add column f_region text collate "C",
-  add column f_resolved_at text collate "C",
-  add column f_resource text collate "C",
-  add column f_resource_id text collate "C",
-  add column f_revoked_at text collate "C",
-  add column f_role text collate "C",
-  add column f_scope text collate "C",
-  add column f_seq numeric,
-  add column f_status text collate "C",
-  add column f_subdomain text collate "C",
-  add column f_suspended_at text collate "C",
-  add column f_tenant_id text collate "C",
-  add column f_threshold numeric,
-  add column f_timestamp text collate "C",
-  add column f_total numeric,
-  add column f_trial_ends_at text collate "C",
-  add column f_triggered boolean,
-  add column f_triggered_at text collate "C",
-  add column f_type text collate "C",
-  add column f_usage_percent numeric,
-  add column f_user_id text collate "C",
-  add column f_webhook_id text collate "C",
-  add column f_search text collate "C";
-
-create function kv.set_fields() returns trigger
-language plpgsql set search_path = '' as $$
+-- Counts (and one sum) of an entity by fields, kept in the writing transaction by triggers made here. A family
+-- that has rows already is counted by kv.fill_rollup: at once when it is small, else by `npm run migrate`.
+create function kv.add_rollup(p_rollup text, p_group_by text[], sum text default null) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+#variable_conflict use_column
+declare
+  p_sum text := $3;
+  p_family text;
+  p_colons integer;
+  v_partition text;
+  v_function text := format('kv.%I', 'rollup_' || replace(p_rollup, '-', '_'));
+  v_bucket text := (select format('jsonb_build_array(%s)', string_agg(format('ROW.value->%L', f), ', ')) from unnest(p_group_by) f);
+  v_total text := case when p_sum is null then '0' else format('coalesce(kv.number_field(ROW.value, %L), 0)', p_sum) end;
+  v_shape text;
+  v_old text;
+  v_new text;
 begin
-  case split_part(new.key, ':', 1)
-    when 'tenant' then
-      new.f_created_at := kv.time_field(new.value, 'createdAt');
-      new.f_custom_domain := kv.text_field(new.value, 'customDomain');
-      new.f_mrr := kv.number_field(new.value, 'mrr');
-      new.f_name := kv.text_field(new.value, 'name');
-      new.f_owner := kv.text_field(new.value, 'owner');
-      new.f_plan := kv.text_field(new.value, 'plan');
-      new.f_region := kv.text_field(new.value, 'region');
-      new.f_status := kv.text_field(new.value, 'status');
-      new.f_subdomain := kv.text_field(new.value, 'subdomain');
-      new.f_trial_ends_at := kv.time_field(new.value, 'trialEndsAt');
-      new.f_usage_percent := kv.number_field(new.value, 'usagePercent');
-      new.f_search := kv.fold(coalesce(new.value->>'name', '') || E'\n' || coalesce(new.value->>'subdomain', '') || E'\n' || coalesce(new.value->>'owner', '') || E'\n' || coalesce(new.value->>'ownerName', ''));
-    when 'plan' then
-      new.f_active := kv.boolean_field(new.value, 'active');
-      new.f_created_at := kv.time_field(new.value, 'createdAt');
-      new.f_interval := kv.text_field(new.value, 'interval');
-      new.f_name := kv.text_field(new.value, 'name');
-      new.f_price := kv.number_field(new.value, 'price');
-      new.f_search := kv.fold(coalesce(new.value->>'name', '') || E'\n' || coalesce(new.value->>'displayName', '') || E'\n' || coalesce(new.value->>'description', ''));
-    when 'subscription' then
-      new.f_cancel_at_period_end := kv.boolean_field(new.value, 'cancelAtPeriodEnd');
-      new.f_current_period_end := kv.time_field(new.value, 'currentPeriodEnd');
-      new.f_plan_id := kv.text_field(new.value, 'planId');
-      new.f_status := kv.text_field(new.value, 'status');
-    when 'audit' then
-      new.f_action := kv.text_field(new.value, 'action');
-      new.f_resource := kv.text_field(new.value, 'resource');
-      new.f_resource_id := kv.text_field(new.value, 'resourceId');
-      new.f_seq := kv.number_field(new.value, 'seq');
-      new.f_tenant_id := kv.text_field(new.value, 'tenantId');
-      new.f_timestamp := kv.time_field(new.value, 'timestamp');
-      new.f_user_id := kv.text_field(new.value, 'userId');
-    when 'admin' then
-      new.f_created_at := kv.time_field(new.value, 'createdAt');
-      new.f_email := kv.text_field(new.value, 'email');
-      new.f_enabled := kv.boolean_field(new.value, 'enabled');
-      new.f_name := kv.text_field(new.value, 'name');
-      new.f_role := kv.text_field(new.value, 'role');
-      new.f_search := kv.fold(coalesce(new.value->>'email', '') || E'\n' || coalesce(new.value->>'name', ''));
-    when 'outbox' then
-      new.f_created_at := kv.time_field(new.value, 'createdAt');
-      new.f_tenant_id := kv.text_field(new.value, 'tenantId');
-      new.f_type := kv.text_field(new.value, 'type');
-    else null;
-  end case;
-  return new;
+  select f.family, f.colons into p_family, p_colons from kv.families f where f.entity = p_rollup;
+  v_partition := kv.partition_of(p_family);
+  v_shape := format('kv.colons(ROW.key) = %s', p_colons);
+  insert into kv.rollups (rollup, family, colons, group_by, sum, filled_to) values (p_rollup, p_family, p_colons, p_group_by, p_sum, '');
+  update kv.families f set rollup = p_rollup where f.family = p_family and f.colons = p_colons;
+  v_old := replace(format('perform kv.rollup_add(%L, ROW.key, %s, -1, -%s);', p_rollup, v_bucket, v_total), 'ROW', 'old');
+  v_new := replace(format('perform kv.rollup_add(%L, ROW.key, %s, 1, %s);', p_rollup, v_bucket, v_total), 'ROW', 'new');
+  execute format($sql$create function %s() returns trigger
+    language plpgsql security definer set search_path = pg_catalog, pg_temp as %L$sql$, v_function,
+    format('begin if tg_op <> ''INSERT'' then %s end if; if tg_op <> ''DELETE'' then %s end if; return null; end', v_old, v_new));
+  execute format('create trigger rollup_insert after insert on %s for each row when (%s) execute function %s()',
+    v_partition, replace(v_shape, 'ROW', 'new'), v_function);
+  execute format('create trigger rollup_update after update on %s for each row when (%s and (%s, %s) is distinct from (%s, %s)) execute function %s()',
+    v_partition, replace(v_shape, 'ROW', 'new'), replace(v_bucket, 'ROW', 'old'), replace(v_total, 'ROW', 'old'),
+    replace(v_bucket, 'ROW', 'new'), replace(v_total, 'ROW', 'new'), v_function);
+  execute format('create trigger rollup_delete after delete on %s for each row when (%s) execute function %s()',
+    v_partition, replace(v_shape, 'ROW', 'old'), v_function);
+  grant create on schema kv to kv_service;
+  execute format('alter function %s() owner to kv_service', v_function);
+  revoke create on schema kv from kv_service;
+  execute format('revoke all on function %s() from public', v_function);
+  if not kv.is_large(p_family) then
+    perform kv.fill_rollup(p_rollup, 100000);
+  end if;
 end $$;
-create trigger entries_fields before insert or update on kv.entries
-  for each row execute function kv.set_fields();
-alter table kv.entries enable always trigger entries_fields;
 
-create index tenant_created_at on kv.entries (f_created_at, key) where key >= 'tenant:' and key < 'tenant;';
-create index tenant_name on kv.entries (f_name, key) where key >= 'tenant:' and key < 'tenant;';
-create index tenant_subdomain on kv.entries (f_subdomain, key) where key >= 'tenant:' and key < 'tenant;';
-create index tenant_mrr on kv.entries (f_mrr, key) where key >= 'tenant:' and key < 'tenant;';
-create index tenant_usage_percent on kv.entries (f_usage_percent, key) where key >= 'tenant:' and key < 'tenant;';
-create index tenant_owner on kv.entries (f_owner, key) where key >= 'tenant:' and key < 'tenant;';
-create index tenant_trial_ends_at on kv.entries (f_trial_ends_at, key) where key >= 'tenant:' and key < 'tenant;';
-create index tenant_status_created_at on kv.entries (f_status, f_created_at, key) where key >= 'tenant:' and key < 'tenant;';
-create index tenant_status_name on kv.entries (f_status, f_name, key) where key >= 'tenant:' and key < 'tenant;';
-create index tenant_status_mrr on kv.entries (f_status, f_mrr, key) where key >= 'tenant:' and key < 'tenant;';
-create index tenant_plan_created_at on kv.entries (f_plan, f_created_at, key) where key >= 'tenant:' and key < 'tenant;';
-create index tenant_plan_name on kv.entries (f_plan, f_name, key) where key >= 'tenant:' and key < 'tenant;';
-create index tenant_plan_mrr on kv.entries (f_plan, f_mrr, key) where key >= 'tenant:' and key < 'tenant;';
-create index tenant_region_created_at on kv.entries (f_region, f_created_at, key) where key >= 'tenant:' and key < 'tenant;';
-create index tenant_status_plan_created_at on kv.entries (f_status, f_plan, f_created_at, key) where key >= 'tenant:' and key < 'tenant;';
-create index tenant_status_plan_mrr on kv.entries (f_status, f_plan, f_mrr, key) where key >= 'tenant:' and key < 'tenant;';
-create index tenant_search on kv.entries using gin (f_search extensions.gin_trgm_ops) where key >= 'tenant:' and key < 'tenant;';
-create index plan_created_at on kv.entries (f_created_at, key) where key >= 'plan:' and key < 'plan;';
-create index plan_name on kv.entries (f_name, key) where key >= 'plan:' and key < 'plan;';
-create index plan_price on kv.entries (f_price, key) where key >= 'plan:' and key < 'plan;';
-create index plan_search on kv.entries using gin (f_search extensions.gin_trgm_ops) where key >= 'plan:' and key < 'plan;';
-create index subscription_plan_id on kv.entries (f_plan_id, key) where key >= 'subscription:' and key < 'subscription;';
-create index subscription_status_current_period_end on kv.entries (f_status, f_current_period_end, key) where key >= 'subscription:' and key < 'subscription;';
-create index audit_owner_seq on kv.entries (owner, f_seq, key) where key >= 'audit:' and key < 'audit;';
-create index audit_timestamp on kv.entries (f_timestamp, key) where key >= 'audit:' and key < 'audit;';
-create index audit_owner_timestamp on kv.entries (owner, f_timestamp, key) where key >= 'audit:' and key < 'audit;';
-create index audit_resource_resource_id_timestamp on kv.entries (f_resource, f_resource_id, f_timestamp, key) where key >= 'audit:' and key < 'audit;';
-create index audit_action_timestamp on kv.entries (f_action, f_timestamp, key) where key >= 'audit:' and key < 'audit;';
-create index audit_user_id_timestamp on kv.entries (f_user_id, f_timestamp, key) where key >= 'audit:' and key < 'audit;';
-create index admin_created_at on kv.entries (f_created_at, key) where key >= 'admin:' and key < 'admin;';
-create index admin_email on kv.entries (f_email, key) where key >= 'admin:' and key < 'admin;';
-create index admin_name on kv.entries (f_name, key) where key >= 'admin:' and key < 'admin;';
-create index admin_role on kv.entries (f_role, key) where key >= 'admin:' and key < 'admin;';
-create index admin_search on kv.entries using gin (f_search extensions.gin_trgm_ops) where key >= 'admin:' and key < 'admin;';
-create index outbox_created_at on kv.entries (f_created_at, key) where key >= 'outbox:' and key < 'outbox;';
-
-insert into kv.families (family, colons, rule, counters, chained, rolled_up, cascades) values
-  ('tenant', 1, 'segment', false, false, true, true),
-  ('subdomain', 1, 'given', false, false, false, true),
-  ('domain', 1, 'given', false, false, false, true),
-  ('plan', 1, 'platform', false, false, false, true),
-  ('subscription', 1, 'segment', false, false, false, true),
-  ('usage', 3, 'segment', true, false, false, true),
-  ('audit', 5, 'segment', false, true, false, false),
-  ('audit', 4, 'platform', false, true, false, false),
-  ('admin', 1, 'platform', false, false, false, true),
-  ('outbox', 1, 'given', false, false, false, false),
-  ('idem', 2, 'given', false, false, false, true);
-
--- Platform rows that tenants may read.
-create function kv.tenant_readable(p_key text) returns boolean
-language sql immutable parallel safe
-return (p_key >= 'plan:' and p_key < 'plan;');
-
-create trigger audit_append_only before update or delete on kv.entries
-  for each row when (old.key >= 'audit:' and old.key < 'audit;') execute function kv.refuse_change();
-
--- Counts and sums of tenant by status, plan, kept in the writing transaction.
-create function kv.rollup_tenant() returns trigger
-language plpgsql security definer set search_path = '' as $$
+create function kv.drop_rollup(p_rollup text) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
-  if tg_op <> 'INSERT' then
-    perform kv.rollup_add('tenant', old.key, jsonb_build_array(old.value->'status', old.value->'plan'), -1, -coalesce(old.f_mrr, 0));
-  end if;
-  if tg_op <> 'DELETE' then
-    perform kv.rollup_add('tenant', new.key, jsonb_build_array(new.value->'status', new.value->'plan'), 1, coalesce(new.f_mrr, 0));
-  end if;
-  return null;
+  execute format('drop function kv.%I cascade', 'rollup_' || replace(p_rollup, '-', '_'));
+  update kv.families f set rollup = null where f.rollup = p_rollup;
+  delete from kv.rollups r where r.rollup = p_rollup;
+  delete from kv.rollup_shards r where r.rollup = p_rollup;
 end $$;
-create trigger tenant_rollup_insert after insert on kv.entries
-  for each row when (new.key >= 'tenant:' and new.key < 'tenant;') execute function kv.rollup_tenant();
-create trigger tenant_rollup_update after update on kv.entries
-  for each row when (new.key >= 'tenant:' and new.key < 'tenant;' and (jsonb_build_array(old.value->'status', old.value->'plan'), coalesce(old.f_mrr, 0)) is distinct from (jsonb_build_array(new.value->'status', new.value->'plan'), coalesce(new.f_mrr, 0)))
-  execute function kv.rollup_tenant();
-create trigger tenant_rollup_delete after delete on kv.entries
-  for each row when (old.key >= 'tenant:' and old.key < 'tenant;') execute function kv.rollup_tenant();
-alter function kv.rollup_tenant() owner to kv_service;
--- Reads. Bodies are security invoker: they run as the role of the door that calls them, under its policies.
+
+-- Counts the next p_limit entries into a rollup under all of its locks, which wait for the writers under way and
+-- stop new ones for this step alone. Returns whether the rollup is complete now.
+create function kv.fill_rollup(p_rollup text, p_limit integer) returns boolean
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+  v_rollup kv.rollups;
+  v_last text;
+begin
+  perform pg_advisory_xact_lock(hashtext('kv.rollup:' || p_rollup), shard) from generate_series(0, 15) shard;
+  select * into v_rollup from kv.rollups r where r.rollup = p_rollup and r.filled_to is not null for update;
+  if not found then
+    return true;
+  end if;
+  -- An upper bound, not the last row itself: a row written before it later is then counted by its trigger.
+  execute format('select e.key from %s e where e.key > $1 order by e.key offset %s limit 1', kv.partition_of(v_rollup.family), p_limit - 1)
+    into v_last using v_rollup.filled_to;
+  execute format($sql$insert into kv.rollup_shards as r (rollup, shard, bucket, count, total)
+    select %L, kv.shard(e.key), jsonb_build_array(%s)::text, count(*), sum(%s)
+    from %s e where e.key > $1 and ($2 is null or e.key <= $2) and kv.colons(e.key) = %s group by 2, 3
+    on conflict (rollup, shard, bucket) do update set count = r.count + excluded.count, total = r.total + excluded.total$sql$,
+    p_rollup, (select string_agg(format('e.value->%L', f), ', ') from unnest(v_rollup.group_by) f),
+    case when v_rollup.sum is null then '0' else format('coalesce(kv.number_field(e.value, %L), 0)', v_rollup.sum) end,
+    kv.partition_of(v_rollup.family), v_rollup.colons) using v_rollup.filled_to, v_last;
+  update kv.rollups r set filled_to = v_last where r.rollup = p_rollup;
+  return v_last is null;
+end $$;
+
+-- What is declared, as `npm run schema` compares it.
+create function kv.declared() returns json
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select json_build_object(
+    'families', (select coalesce(json_agg(json_build_object('family', substr(c.relname, 9),
+        'fillfactor', (select option_value::integer from pg_options_to_table(c.reloptions) where option_name = 'fillfactor'))), '[]')
+      from pg_inherits i join pg_class c on c.oid = i.inhrelid where i.inhparent = 'kv.entries'::regclass and c.oid <> 'kv.entries_default'::regclass),
+    'entities', (select coalesce(json_agg(f), '[]') from kv.families f),
+    'indexes', (select coalesce(json_agg(i), '[]') from kv.indexes i),
+    'rollups', (select coalesce(json_agg(r), '[]') from kv.rollups r))
+$$;
+
+-- What `npm run migrate` has still to build, by kind and name.
+create function kv.pending() returns table (kind text, name text)
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select 'index', i.name from kv.indexes i where not i.built
+  union all select 'rollup', r.rollup from kv.rollups r where r.filled_to is not null order by 1, 2
+$$;
+
+-- Reads. Functions of kv_service run as the role of the entry point that called them, under its policies, and
+-- pin nothing themselves: the entry point has pinned the search_path. kv_tenant has a copy of each (70_copies.sql);
+-- p_tenant is null in the service's calls.
+--
 -- An entry is live while `expires_at > p_now`; the clock is the caller's, so expiry is exact and testable.
+-- Entries leave as JSON arrays [key, value, version, owner, createdAt, updatedAt, expiresAt], times in milliseconds.
 
-create type kv.entry as (
-  key text, value jsonb, version text, owner text, created_at timestamptz, updated_at timestamptz, expires_at timestamptz
-);
-
--- Keys of counters live in their own table; a declared family says which.
-create function kv.in_counters(p_key text) returns boolean
-language sql stable parallel safe
-return exists (select from kv.families f where f.family = split_part(p_key, ':', 1) and f.counters);
-
-create function kv.mget_body(p_keys text[], p_now timestamptz) returns setof kv.entry
-language plpgsql stable set search_path = '' as $$
+-- What is there of the keys asked for, as [position, entry] pairs. Several tenants' keys may come in one call:
+-- p_keys[i] is looked up as p_tenants[i] sees it, in its own rows and the platform's readable ones. The range of
+-- the family lets the planner leave out the other partitions.
+create function kv_service.mget(p_tenants text[], p_keys text[], p_now timestamptz) returns json
+language plpgsql stable as $$
+declare
+  v_family text;
+  v_found json;
+  v_all json;
 begin
-  return query
-    select e.key, e.value, e.version::text, e.owner, e.created_at, e.updated_at, e.expires_at
-    from kv.entries e where e.key = any(p_keys) and (e.expires_at is null or e.expires_at > p_now)
-    union all
-    select c.key, c.value, c.version::text, c.owner, c.created_at, c.updated_at, c.expires_at
-    from kv.counters c where c.key = any(p_keys) and (c.expires_at is null or c.expires_at > p_now);
+  foreach v_family in array array(select distinct split_part(k, ':', 1) from unnest(p_keys) k) loop
+    with found as materialized (
+      select * from kv.entries e where e.key = any(p_keys) and e.key >= kv.family_start(v_family, p_keys) and e.key < v_family || ';'
+        and split_part(e.key, ':', 1) = v_family and (e.expires_at is null or e.expires_at > p_now)
+    )
+    select json_agg(json_build_array(p.position, json_build_array(
+      e.key, e.value, e.version::text, e.owner, kv.epoch_ms(e.created_at), kv.epoch_ms(e.updated_at), kv.epoch_ms(e.expires_at))))
+    into v_found
+    from rows from (unnest(p_keys), unnest(p_tenants)) with ordinality p(key, tenant, position)
+    join found e on e.key = p.key where p.tenant is null or e.owner = p.tenant or e.owner is null;
+    v_all := case when v_all is null then v_found when v_found is null then v_all
+      else (select json_agg(x) from (select json_array_elements(v_all) union all select json_array_elements(v_found)) u(x)) end;
+  end loop;
+  return v_all;
 end $$;
 
--- One page of the range [p_start, p_end) in byte order. Both tables are merged, each read in key order.
-create function kv.list_body(p_start text, p_end text, p_reverse boolean, p_limit integer, p_keys_only boolean, p_now timestamptz)
-returns setof kv.entry
-language plpgsql stable set search_path = '' as $$
+-- One page of the range [p_start, p_end) in byte order. A tenant's rows are read by (owner, key), and beside them
+-- the platform's rows of families that tenants may read.
+create function kv_service.list(p_tenant text, p_start text, p_end text, p_reverse boolean, p_limit integer, p_keys_only boolean, p_now timestamptz)
+returns json
+language plpgsql stable as $$
+declare
+  v_page kv.entries[];
 begin
-  if p_reverse then
-    return query
-      select l.key, case when p_keys_only then null else l.value end, l.version::text, l.owner, l.created_at, l.updated_at, l.expires_at
-      from (
-        (select e.key, e.value, e.version, e.owner, e.created_at, e.updated_at, e.expires_at from kv.entries e
-         where e.key >= p_start and e.key < p_end and (e.expires_at is null or e.expires_at > p_now)
-         order by e.key desc limit p_limit)
-        union all
-        (select c.key, c.value, c.version, c.owner, c.created_at, c.updated_at, c.expires_at from kv.counters c
-         where c.key >= p_start and c.key < p_end and (c.expires_at is null or c.expires_at > p_now)
-         order by c.key desc limit p_limit)
-      ) l order by l.key desc limit p_limit;
+  if p_tenant is null and not p_reverse then
+    v_page := array(select e from kv.entries e where e.key >= p_start and e.key < p_end and (e.expires_at is null or e.expires_at > p_now)
+      order by e.key limit p_limit);
+  elsif p_tenant is null then
+    v_page := array(select e from kv.entries e where e.key >= p_start and e.key < p_end and (e.expires_at is null or e.expires_at > p_now)
+      order by e.key desc limit p_limit);
+  elsif not p_reverse then
+    v_page := array(
+      (select e from kv.entries e where e.owner = p_tenant and e.key >= p_start and e.key < p_end and (e.expires_at is null or e.expires_at > p_now)
+       order by e.key limit p_limit)
+      union all
+      (select r.e from kv.families f cross join lateral (
+         select e from kv.entries e where e.owner is null and e.key >= greatest(p_start, f.family || ':') and e.key < least(p_end, f.family || ';')
+           and (e.expires_at is null or e.expires_at > p_now) order by e.key limit p_limit) r
+       where f.tenant_readable));
   else
-    return query
-      select l.key, case when p_keys_only then null else l.value end, l.version::text, l.owner, l.created_at, l.updated_at, l.expires_at
-      from (
-        (select e.key, e.value, e.version, e.owner, e.created_at, e.updated_at, e.expires_at from kv.entries e
-         where e.key >= p_start and e.key < p_end and (e.expires_at is null or e.expires_at > p_now)
-         order by e.key limit p_limit)
-        union all
-        (select c.key, c.value, c.version, c.owner, c.created_at, c.updated_at, c.expires_at from kv.counters c
-         where c.key >= p_start and c.key < p_end and (c.expires_at is null or c.expires_at > p_now)
-         order by c.key limit p_limit)
-      ) l order by l.key limit p_limit;
+    v_page := array(
+      (select e from kv.entries e where e.owner = p_tenant and e.key >= p_start and e.key < p_end and (e.expires_at is null or e.expires_at > p_now)
+       order by e.key desc limit p_limit)
+      union all
+      (select r.e from kv.families f cross join lateral (
+         select e from kv.entries e where e.owner is null and e.key >= greatest(p_start, f.family || ':') and e.key < least(p_end, f.family || ';')
+           and (e.expires_at is null or e.expires_at > p_now) order by e.key desc limit p_limit) r
+       where f.tenant_readable));
   end if;
+  return (
+    select json_agg(json_build_array(e.key, case when not p_keys_only then e.value end, e.version::text, e.owner,
+      kv.epoch_ms(e.created_at), kv.epoch_ms(e.updated_at), kv.epoch_ms(e.expires_at)) order by e.position)
+    from (select u.*, row_number() over (order by case when p_reverse then u.key end desc, u.key) as position from unnest(v_page) u
+      order by position limit p_limit) e);
 end $$;
 
-create function kv.count_body(p_start text, p_end text, p_now timestamptz) returns bigint
-language plpgsql stable set search_path = '' as $$
+create function kv_service.count(p_tenant text, p_start text, p_end text, p_now timestamptz) returns bigint
+language plpgsql stable as $$
 begin
+  if p_tenant is null then
+    return (select count(*) from kv.entries e where e.key >= p_start and e.key < p_end and (e.expires_at is null or e.expires_at > p_now));
+  end if;
   return (select count(*) from kv.entries e
-          where e.key >= p_start and e.key < p_end and (e.expires_at is null or e.expires_at > p_now))
-       + (select count(*) from kv.counters c
-          where c.key >= p_start and c.key < p_end and (c.expires_at is null or c.expires_at > p_now));
+    where e.owner = p_tenant and e.key >= p_start and e.key < p_end and (e.expires_at is null or e.expires_at > p_now))
+  + (select coalesce(sum(r.n), 0) from kv.families f cross join lateral (
+      select count(*) as n from kv.entries e where e.owner is null and e.key >= greatest(p_start, f.family || ':') and e.key < least(p_end, f.family || ';')
+        and (e.expires_at is null or e.expires_at > p_now)) r
+    where f.tenant_readable);
 end $$;
--- Filter, search, sort, page, count and group over the declared field columns. The query comes as one
--- object built from the declaration: {shape, start, end, owner?, where[],
--- search?, order[], after?, limit, want, offset?}: at most `want` rows, read in pages of `limit`.
--- Column names are quoted identifiers of the declaration's alphabet; every value is a bound parameter.
 
-create function kv.field(p_name text) returns text
-language plpgsql immutable strict parallel safe set search_path = '' as $$
+-- Filter, search, sort, page, count and group over declared fields. The query is one object built from the
+-- declaration: {family, colons?, owner?, where[], search?, prefix[], order[], after?, limit, offset?}. Field names
+-- are quoted literals, types come from a closed list, every value is a bound parameter.
+
+-- One bound value as the field's type.
+create function kv.operand_sql(p_path text, p_type text) returns text
+language plpgsql immutable parallel safe as $$
 begin
-  if p_name !~ '^f_[a-z0-9_]+$' then
-    raise exception 'not a field column: %', p_name using errcode = 'KV001';
-  end if;
-  return quote_ident(p_name);
+  return case p_type
+    when 'number' then format('(%s)::numeric', p_path)
+    when 'boolean' then format('(%s)::boolean', p_path)
+    when 'time' then format('(%s) collate "C"', p_path)
+    else format('(lower(left(%s, 128) collate "und-x-icu")) collate "C"', p_path)
+  end;
 end $$;
-
--- One bound value as the column's type: $1->'path'.
-create function kv.operand(p_path text, p_type text) returns text
-language sql immutable strict parallel safe
-return case p_type
-  when 'number' then format('(%s)::numeric', p_path)
-  when 'boolean' then format('(%s)::boolean', p_path)
-  when 'time' then format('(%s) collate "C"', p_path)
-  else format('(lower(left(%s, 128) collate "und-x-icu")) collate "C"', p_path)
-end;
 
 -- The `where` of a query as SQL over the parameters $1 (the query) and $2 (now).
 create function kv.where_sql(p_query jsonb) returns text
-language plpgsql immutable set search_path = '' as $$
+language plpgsql immutable as $$
 declare
-  v_sql text := format('e.key >= %L and e.key < %L and (e.expires_at is null or e.expires_at > $2)', p_query->>'start', p_query->>'end');
+  v_sql text := format('e.key >= %L and e.key < %L and (e.expires_at is null or e.expires_at > $2)',
+    (p_query->>'family') || ':', (p_query->>'family') || ';');
   v_condition jsonb;
-  v_column text;
+  v_field text;
   v_path text;
   v_member text;
   v_type text;
   i integer := 0;
 begin
+  -- One shape of key where the family holds more: entities that share a family never mix.
+  if p_query ? 'colons' then
+    v_sql := v_sql || format(' and kv.colons(e.key) = %s', (p_query->>'colons')::integer);
+  end if;
   if p_query ? 'owner' then
     v_sql := v_sql || case when p_query->>'owner' is null then ' and e.owner is null' else ' and e.owner = ($1->>''owner'') collate "C"' end;
   end if;
   for v_condition in select * from jsonb_array_elements(coalesce(p_query->'where', '[]')) loop
-    v_column := 'e.' || kv.field(v_condition->>'column');
     v_type := v_condition->>'type';
+    v_field := kv.field_sql(v_condition->>'field', v_type);
     v_path := format('$1->''where''->%s', i);
     v_member := format('e.value->>%L', v_condition->>'field');
     if v_condition ? 'in' then
-      -- Text columns hold a folded, cut form: they find the rows, the value itself decides.
+      -- An indexed text is folded and cut: it finds the rows, the value itself decides.
       if jsonb_array_length(v_condition->'in') = 1 then
-        v_sql := v_sql || format(' and %s = %s', v_column, kv.operand(v_path || '->''in''->>0', v_type));
+        v_sql := v_sql || format(' and %s = %s', v_field, kv.operand_sql(v_path || '->''in''->>0', v_type));
       else
         v_sql := v_sql || format(' and %s = any(array(select %s from jsonb_array_elements_text(%s->''in'') as v(item)))',
-          v_column, kv.operand('v.item', v_type), v_path);
+          v_field, kv.operand_sql('v.item', v_type), v_path);
       end if;
       if v_type = 'text' then
         -- As a case, so that the planner does not take the recheck for a second, rare condition.
@@ -489,136 +644,189 @@ begin
       end if;
     elsif v_condition ? 'prefix' then
       -- A half-open range of bytes, rechecked on the value: never a pattern.
-      v_sql := v_sql || format(' and %1$s >= %2$s and %1$s < (%2$s || U&''\+10FFFF'') and case when left(%3$s, length(%4$s)) = %4$s then true end',
-        v_column, kv.operand(v_path || '->>''prefix''', v_type), v_member, v_path || '->>''prefix''');
+      v_sql := v_sql || format(' and %1$s >= %2$s and %1$s < (%2$s || chr(1114111)) and case when left(%3$s, length(%4$s)) = %4$s then true end',
+        v_field, kv.operand_sql(v_path || '->>''prefix''', v_type), v_member, v_path || '->>''prefix''');
     else
       if v_condition ? 'from' then
-        v_sql := v_sql || format(' and %s >= %s', v_column, kv.operand(v_path || '->>''from''', v_type));
+        v_sql := v_sql || format(' and %s >= %s', v_field, kv.operand_sql(v_path || '->>''from''', v_type));
       end if;
       if v_condition ? 'to' then
-        v_sql := v_sql || format(' and %s < %s', v_column, kv.operand(v_path || '->>''to''', v_type));
+        v_sql := v_sql || format(' and %s < %s', v_field, kv.operand_sql(v_path || '->>''to''', v_type));
       end if;
     end if;
     i := i + 1;
   end loop;
   if p_query ? 'search' then
-    v_sql := v_sql || $s$ and e.f_search like '%' || regexp_replace(kv.fold($1->>'search'), '([\\%_])', '\\\1', 'g') || '%'$s$;
+    v_sql := v_sql || format(' and %s like kv.like_pattern($1->''search''->>''text'')',
+      kv.search_sql(array(select jsonb_array_elements_text(p_query->'search'->'fields'))));
   end if;
   return v_sql;
 end $$;
 
--- "After the cursor" in lexicographic order over the sort fields from p_from on, then the key.
--- Nulls come last in both directions.
+-- The value of a cursor's position: the database's own text of the field, so that no number passes through a double.
+create function kv.position_sql(p_at integer, p_type text) returns text
+language sql immutable strict parallel safe
+return kv.operand_sql(format('$1->''after''->>%s', p_at), case p_type when 'text' then 'time' else p_type end);
+
+-- "After the cursor" in lexicographic order over the sort fields from p_from on, then the key. Nulls come last
+-- in both directions.
 create function kv.after_sql(p_query jsonb, p_from integer) returns text
-language plpgsql immutable set search_path = '' as $$
+language plpgsql immutable as $$
 declare
   v_order jsonb := p_query->'order';
   v_equal text := '';
   v_sql text := '';
-  v_column text;
-  v_operand text;
-  v_desc boolean;
+  v_field text;
+  v_position text;
 begin
   for i in p_from .. jsonb_array_length(v_order) - 1 loop
-    v_column := 'e.' || kv.field(v_order->i->>'column');
-    v_desc := (v_order->i->>'desc')::boolean;
+    v_field := kv.field_sql(v_order->i->>'field', v_order->i->>'type');
     if p_query->'after'->>i is null then
-      v_equal := v_equal || format('%s is null and ', v_column);
+      v_equal := v_equal || format('%s is null and ', v_field);
     else
-      v_operand := kv.operand(format('$1->''after''->>%s', i), case v_order->i->>'type' when 'text' then 'time' else v_order->i->>'type' end);
-      v_sql := v_sql || format('(%s(%s %s %s or %2$s is null)) or ', v_equal, v_column, case when v_desc then '<' else '>' end, v_operand);
-      v_equal := v_equal || format('%s = %s and ', v_column, v_operand);
+      v_position := kv.position_sql(i, v_order->i->>'type');
+      v_sql := v_sql || format('(%s(%s %s %s or %2$s is null)) or ', v_equal, v_field,
+        case when (v_order->i->>'desc')::boolean then '<' else '>' end, v_position);
+      v_equal := v_equal || format('%s = %s and ', v_field, v_position);
     end if;
   end loop;
   return v_sql || format('(%se.key %s ($1->''after''->>-1) collate "C")', v_equal, case when (p_query->>'reverse')::boolean then '<' else '>' end);
 end $$;
 
--- The page as SQL. Rows whose first sort field is null form a second branch, read only when the first
--- does not fill the page, so that one index serves both directions with nulls last in each.
+-- One branch of a page: its rows, and where the next page goes on. The limit is a literal, for the planner.
+create function kv.branch_sql(p_query jsonb, p_where text, p_order text) returns text
+language sql immutable parallel safe
+return format('(select e.key, e.value, e.version, e.owner, e.created_at, e.updated_at, e.expires_at, array[%se.key] as position from kv.entries e where %s order by %s limit %s)',
+  (select string_agg(kv.field_sql(o->>'field', o->>'type') || '::text, ', '' order by n) from jsonb_array_elements(p_query->'order') with ordinality os(o, n)),
+  p_where, p_order, (p_query->>'limit')::integer + coalesce((p_query->>'offset')::integer, 0));
+
+-- The page as SQL. Rows whose first sort field is null form a second branch, read only when the first does not
+-- fill the page, so that one index serves both directions with nulls last in each.
 create function kv.page_sql(p_query jsonb) returns text
-language plpgsql immutable set search_path = '' as $$
+language plpgsql immutable as $$
 declare
-  v_columns text := 'e.key, e.value, e.version::text, e.owner, e.created_at, e.updated_at, e.expires_at';
   v_order jsonb := p_query->'order';
-  v_fields integer := jsonb_array_length(v_order);
-  v_way text := case when (p_query->>'reverse')::boolean then 'desc' else 'asc' end;
+  v_after jsonb := p_query->'after';
   v_where text := kv.where_sql(p_query);
-  v_limit bigint := (p_query->>'limit')::bigint + coalesce((p_query->>'offset')::bigint, 0);
-  v_sort text := '';
-  v_position text := '';
-  v_first text;
+  v_way text := case when (p_query->>'reverse')::boolean then 'desc' else 'asc' end;
+  v_prefix text := '';
+  v_rest text := '';
   v_uniform boolean := true;
-  v_range text := '';
+  v_first text;
+  v_first_desc boolean;
+  v_range text;
   v_branches text[] := '{}';
 begin
-  if v_fields = 0 then
-    if p_query ? 'after' then
-      v_range := ' and ' || kv.after_sql(p_query, 0);
-    end if;
-    return format('select * from (select %s, jsonb_build_array(e.key) from kv.entries e where %s%s order by e.key %s limit %s) page limit ($1->>''want'')::bigint offset %s',
-      v_columns, v_where, v_range, v_way, v_limit, coalesce((p_query->>'offset')::bigint, 0));
-  end if;
-  v_first := 'e.' || kv.field(v_order->0->>'column');
-  for i in 0 .. v_fields - 1 loop
-    v_position := v_position || format('e.%s, ', kv.field(v_order->i->>'column'));
-    v_uniform := v_uniform and ((v_order->i->>'desc')::boolean = (p_query->>'reverse')::boolean);
-    if i > 0 then
-      v_sort := v_sort || format('e.%s %s nulls last, ', kv.field(v_order->i->>'column'), case when (v_order->i->>'desc')::boolean then 'desc' else 'asc' end);
-    end if;
-  end loop;
-  v_columns := v_columns || format(', jsonb_build_array(%se.key) as position', v_position);
-  if not p_query ? 'after' or p_query->'after'->>0 is not null then
-    if p_query ? 'after' then
-      v_range := ' and ' || case when v_fields = 1 and v_uniform
-        then format('(%s, e.key) %s (%s, ($1->''after''->>-1) collate "C")', v_first, case v_way when 'asc' then '>' else '<' end,
-          kv.operand('$1->''after''->>0', case v_order->0->>'type' when 'text' then 'time' else v_order->0->>'type' end))
-        else format('%s %s %s and (%s)', v_first, case when (v_order->0->>'desc')::boolean then '<=' else '>=' end,
-          kv.operand('$1->''after''->>0', case v_order->0->>'type' when 'text' then 'time' else v_order->0->>'type' end), kv.after_sql(p_query, 0))
-        end;
-    end if;
-    v_branches := v_branches || format('(select %s from kv.entries e where %s and %s is not null%s order by %s %s, %se.key %s limit %s)',
-      v_columns, v_where, v_first, v_range, v_first, case when (v_order->0->>'desc')::boolean then 'desc' else 'asc' end, v_sort, v_way, v_limit);
-  end if;
-  v_range := case when p_query ? 'after' and p_query->'after'->>0 is null then ' and (' || kv.after_sql(p_query, 1) || ')' else '' end;
-  v_branches := v_branches || format('(select %s from kv.entries e where %s and %s is null%s order by %se.key %s limit %s)',
-    v_columns, v_where, v_first, v_range, v_sort, v_way, v_limit);
-  return format('select * from (%s) page limit ($1->>''want'')::bigint offset %s', array_to_string(v_branches, ' union all '), coalesce((p_query->>'offset')::bigint, 0));
-end $$;
-
-create type kv.page as (
-  key text, value jsonb, version text, owner text, created_at timestamptz, updated_at timestamptz, expires_at timestamptz, "position" jsonb
-);
-
--- Keeps a page's SQL as a function, named by its shape (what is asked, without the values): planning costs
--- many times what reading a page does, and a function's plan stays in the session. A page of one owner's rows
--- is kept for each door (see 55_twins.sql).
-create function kv.keep_page(p_query jsonb) returns void
-language plpgsql set search_path = '' as $$
-declare
-  v_door text;
-begin
-  foreach v_door in array case when p_query->>'owner' is null then array['page_'] else array['page_', 'tenant_page_'] end loop
-    execute format('create function kv.%I(jsonb, timestamptz) returns setof kv.page language plpgsql stable set search_path = '''' as %L',
-      v_door || md5(p_query->>'shape'), 'begin return query ' || kv.page_sql(p_query) || '; end');
-  end loop;
-end $$;
-
--- A kept page where there is one (45_pages.sql: those the declared indexes serve), else planned for this call.
--- The settings are for its planner: pages are short, and random reads on today's disks cost little.
-create function kv.query_body(p_query jsonb, p_now timestamptz) returns setof kv.page
-language plpgsql stable set search_path = '' set max_parallel_workers_per_gather = 0 set random_page_cost = 1.1 as $$
-declare
-  v_kept regprocedure := to_regprocedure(format('kv.page_%s(jsonb, timestamptz)', md5(p_query->>'shape')));
-begin
-  if v_kept is null or p_query ? 'offset' then
-    return query execute kv.page_sql(p_query) using p_query, p_now;
+  if jsonb_array_length(v_order) = 0 then
+    v_branches := array[kv.branch_sql(p_query, v_where || coalesce(' and ' || case when v_after is not null then kv.after_sql(p_query, 0) end, ''), 'e.key ' || v_way)];
   else
-    return query execute format('select * from %s($1, $2)', v_kept::regproc) using p_query, p_now;
+    -- Fields with one value each, which lead the index that serves the order. They are sorted by, because under row-level
+    -- security the planner does not take an equality on an expression for a constant.
+    select coalesce(string_agg(format('%s %s, ', kv.field_sql(f->>'field', f->>'type'), v_way), '' order by o), '') into v_prefix
+    from jsonb_array_elements(coalesce(p_query->'prefix', '[]')) with ordinality fs(f, o);
+    v_first := kv.field_sql(v_order->0->>'field', v_order->0->>'type');
+    v_first_desc := (v_order->0->>'desc')::boolean;
+    for i in 0 .. jsonb_array_length(v_order) - 1 loop
+      v_uniform := v_uniform and (v_order->i->>'desc')::boolean = (p_query->>'reverse')::boolean;
+      if i > 0 then
+        v_rest := v_rest || format('%s %s nulls last, ', kv.field_sql(v_order->i->>'field', v_order->i->>'type'),
+          case when (v_order->i->>'desc')::boolean then 'desc' else 'asc' end);
+      end if;
+    end loop;
+    if v_after is null or v_after->>0 is not null then
+      v_range := case
+        when v_after is null then ''
+        when jsonb_array_length(v_order) = 1 and v_uniform then format(' and (%s, e.key) %s (%s, ($1->''after''->>-1) collate "C")', v_first,
+          case when v_first_desc then '<' else '>' end, kv.position_sql(0, v_order->0->>'type'))
+        else format(' and %s %s %s and (%s)', v_first, case when v_first_desc then '<=' else '>=' end,
+          kv.position_sql(0, v_order->0->>'type'), kv.after_sql(p_query, 0)) end;
+      v_branches := v_branches || kv.branch_sql(p_query, format('%s and %s is not null%s', v_where, v_first, v_range),
+        format('%s%s %s, %se.key %s', v_prefix, v_first, case when v_first_desc then 'desc' else 'asc' end, v_rest, v_way));
+    end if;
+    v_range := case when v_after is not null and v_after->>0 is null then ' and (' || kv.after_sql(p_query, 1) || ')' else '' end;
+    v_branches := v_branches || kv.branch_sql(p_query, format('%s and %s is null%s', v_where, v_first, v_range),
+      format('%s%s %s, %se.key %s', v_prefix, v_first, v_way, v_rest, v_way));
   end if;
+  return format($sql$select json_agg(json_build_array(p.key, p.value, p.version::text, p.owner, kv.epoch_ms(p.created_at), kv.epoch_ms(p.updated_at),
+    kv.epoch_ms(p.expires_at), p.position)) from (select * from (%s) page limit ($1->>'limit')::integer offset %s) p$sql$,
+    array_to_string(v_branches, ' union all '), coalesce((p_query->>'offset')::integer, 0));
 end $$;
 
-create function kv.total_body(p_query jsonb, p_now timestamptz) returns bigint
-language plpgsql stable set search_path = '' as $$
+-- Pages that a declared index serves are kept as functions of their own, because planning a page takes five times what
+-- reading it does: equality on the leading fields, sorted by the last one, up to 100 entries. `tenant_status_mrr` has
+-- page_tenant_status_mrr_asc and _desc, and with `_after` those behind a cursor.
+create function kv.add_pages(p_index text) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+  v_entity text := (select i.entity from kv.indexes i where i.name = p_index);
+  v_fields text[] := (select string_to_array(i.fields, ', ') from kv.indexes i where i.name = p_index);
+  v_lead jsonb;
+  v_query jsonb;
+  v_roles text[] := array['kv_service'];
+  v_role text;
+  v_way text;
+  v_name text;
+begin
+  select coalesce(jsonb_agg(jsonb_build_object('field', split_part(f, ' ', 1), 'type', split_part(f, ' ', 2)) order by o), '[]') into v_lead
+    from unnest(v_fields[:cardinality(v_fields) - 1]) with ordinality fs(f, o) where f <> 'owner';
+  select jsonb_build_object('family', min(f.family), 'prefix', v_lead, 'limit', 101,
+      'where', (select coalesce(jsonb_agg(l || '{"in": [null]}' order by l->>'field' collate "C"), '[]') from jsonb_array_elements(v_lead) l))
+    || case when count(*) = 1 then jsonb_build_object('colons', min(f.colons)) else '{}'::jsonb end
+    || case when v_fields[1] = 'owner' then '{"owner": ""}'::jsonb when bool_and(f.owner_rule = 'platform') then '{"owner": null}' else '{}' end
+    into v_query from kv.families f where f.entity = v_entity;
+  if v_query ? 'owner' then
+    v_roles := v_roles || 'kv_tenant'::text;
+  end if;
+  foreach v_way in array array['asc', 'desc'] loop
+    v_query := v_query || jsonb_build_object('reverse', v_way = 'desc', 'order', jsonb_build_array(jsonb_build_object(
+      'field', split_part(v_fields[cardinality(v_fields)], ' ', 1), 'type', split_part(v_fields[cardinality(v_fields)], ' ', 2), 'desc', v_way = 'desc')));
+    foreach v_role in array v_roles loop
+      v_name := format('%I.%I', v_role, format('page_%s_%s', p_index, v_way));
+      perform kv.add_page(v_name, v_query, v_role);
+      perform kv.add_page(format('%I.%I', v_role, format('page_%s_%s_after', p_index, v_way)), v_query || '{"after": ["", ""]}', v_role);
+    end loop;
+  end loop;
+end $$;
+
+create function kv.add_page(p_name text, p_query jsonb, p_role text) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+  execute format('create function %s(p_query jsonb, p_now timestamptz) returns json language plpgsql stable
+    set random_page_cost = 1.1 set enable_sort = off as %L',
+    p_name, 'begin return (' || kv.page_sql(p_query) || '); end');
+  execute format('revoke all on function %s(jsonb, timestamptz) from public', p_name);
+  execute format('grant execute on function %s(jsonb, timestamptz) to %I', p_name, p_role);
+end $$;
+
+create function kv.drop_pages(p_index text) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+  v_function regprocedure;
+begin
+  for v_function in select p.oid from pg_proc p where p.pronamespace in ('kv_service'::regnamespace, 'kv_tenant'::regnamespace)
+    and p.proname = any(array[format('page_%s_asc', p_index), format('page_%s_desc', p_index), format('page_%s_asc_after', p_index), format('page_%s_desc_after', p_index)])
+  loop
+    execute format('drop function %s', v_function);
+  end loop;
+end $$;
+
+-- A page, each entry with its position, the database's own text of the sort fields and the key. `page` names the kept
+-- function of this role. The settings are for the planner: pages are short, and random reads on today's disks cost little.
+create function kv_service.page(p_query jsonb, p_now timestamptz) returns json
+language plpgsql stable set max_parallel_workers_per_gather = 0 set random_page_cost = 1.1 as $$
+declare
+  v_page json;
+begin
+  if p_query->>'page' is not null and to_regprocedure(format('%I(jsonb, timestamptz)', 'page_' || (p_query->>'page'))) is not null then
+    execute format('select %I($1, $2)', 'page_' || (p_query->>'page')) into v_page using p_query, p_now;
+  else
+    execute kv.page_sql(p_query) into v_page using p_query, p_now;
+  end if;
+  return v_page;
+end $$;
+
+create function kv_service.total(p_query jsonb, p_now timestamptz) returns bigint
+language plpgsql stable as $$
 declare
   v_total bigint;
 begin
@@ -626,224 +834,278 @@ begin
   return v_total;
 end $$;
 
--- Groups are the fields' own values; sums are exact decimals.
-create function kv.aggregate_body(p_query jsonb, p_now timestamptz) returns table ("group" jsonb, count bigint, sum text)
-language plpgsql stable set search_path = '' as $$
+-- Groups as [[group values], count, sum]: the fields' own values, sums as exact decimals.
+create function kv_service.aggregate(p_query jsonb, p_now timestamptz) returns json
+language plpgsql stable as $$
 declare
-  v_group text;
-  v_sum text := coalesce('e.' || kv.field(p_query->>'sum'), '0');
+  v_group text := (select coalesce(string_agg(format('e.value->>%L', field), ', '), '') from jsonb_array_elements_text(p_query->'groupBy') field);
+  v_groups json;
 begin
-  select coalesce(string_agg(format('e.value->>%L', field), ', '), '') into v_group from jsonb_array_elements_text(p_query->'groupBy') field;
-  return query execute format(
-    'select jsonb_build_array(%1$s), count(*), trim_scale(coalesce(sum(%2$s), 0))::text from kv.entries e where %3$s %4$s',
-    v_group, v_sum, kv.where_sql(p_query), case when v_group = '' then '' else 'group by ' || v_group end)
-    using p_query, p_now;
+  execute format(
+    'select json_agg(json_build_array(g.groups, g.n, g.total)) from (
+       select json_build_array(%1$s) as groups, count(*) as n, trim_scale(coalesce(sum(%2$s), 0))::text as total from kv.entries e where %3$s %4$s) g',
+    v_group, coalesce(kv.field_sql(p_query->>'sum', 'number'), '0'), kv.where_sql(p_query), case when v_group = '' then '' else 'group by ' || v_group end)
+    into v_groups using p_query, p_now;
+  return v_groups;
 end $$;
 
--- The same from the rollup: {rollup, keep: [positions of groupBy in the bucket], where: [{at, in}]}.
-create function kv.rollup_body(p_query jsonb) returns table ("group" jsonb, count bigint, sum text)
-language plpgsql stable set search_path = '' as $$
+-- The same from the rollup: {name, keep: [positions of groupBy in the bucket], where: [{at, in}]}; null while it is
+-- being filled.
+create function kv_service.rollup_groups(p_rollup jsonb) returns json
+language plpgsql stable as $$
 begin
-  return query
-    select kept.bucket, sum(total.n)::bigint, trim_scale(sum(total.amount))::text
+  if not exists (select from kv.rollups r where r.rollup = p_rollup->>'name' and r.filled_to is null) then
+    return null;
+  end if;
+  return coalesce((
+    select json_agg(json_build_array(g.groups, g.n, g.total))
     from (
-      select r.bucket::jsonb as bucket, sum(r.count) as n, sum(r.total) as amount
-      from kv.rollups r where r.rollup = p_query->>'rollup' group by r.bucket
-    ) total
-    cross join lateral (
-      select coalesce(jsonb_agg(total.bucket->(k::integer) order by o), '[]') as bucket
-      from jsonb_array_elements_text(p_query->'keep') with ordinality as ks(k, o)
-    ) kept
-    where total.n <> 0 and not exists (
-      select from jsonb_array_elements(p_query->'where') w where not (w->'in') @> jsonb_build_array(total.bucket->((w->>'at')::integer)))
-    group by kept.bucket;
+      select kept.bucket as groups, sum(total.n)::bigint as n, trim_scale(sum(total.amount))::text as total
+      from (
+        select r.bucket::jsonb as bucket, sum(r.count) as n, sum(r.total) as amount
+        from kv.rollup_shards r where r.rollup = p_rollup->>'name' group by r.bucket
+      ) total
+      cross join lateral (
+        select coalesce(jsonb_agg(total.bucket->(k::integer) order by o), '[]') as bucket
+        from jsonb_array_elements_text(p_rollup->'keep') with ordinality as ks(k, o)
+      ) kept
+      where total.n <> 0 and not exists (
+        select from jsonb_array_elements(p_rollup->'where') w where not (w->'in') @> jsonb_build_array(total.bucket->((w->>'at')::integer)))
+      group by kept.bucket
+    ) g), '[]');
 end $$;
--- Generated by `npm run schema` from shared/entities; a change here also needs a migration.
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[],"order":[{"column":"f_created_at","type":"time","desc":false}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[],[{\"column\":\"f_created_at\",\"type\":\"time\",\"desc\":false}],null,100]","reverse":false,"limit":101,"want":101}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[],"order":[{"column":"f_created_at","type":"time","desc":false}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[],[{\"column\":\"f_created_at\",\"type\":\"time\",\"desc\":false}],[false,false],100]","reverse":false,"limit":101,"want":101,"after":["","key"]}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[],"order":[{"column":"f_created_at","type":"time","desc":true}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[],[{\"column\":\"f_created_at\",\"type\":\"time\",\"desc\":true}],null,100]","reverse":true,"limit":101,"want":101}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[],"order":[{"column":"f_created_at","type":"time","desc":true}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[],[{\"column\":\"f_created_at\",\"type\":\"time\",\"desc\":true}],[false,false],100]","reverse":true,"limit":101,"want":101,"after":["","key"]}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[],"order":[{"column":"f_name","type":"text","desc":false}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[],[{\"column\":\"f_name\",\"type\":\"text\",\"desc\":false}],null,100]","reverse":false,"limit":101,"want":101}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[],"order":[{"column":"f_name","type":"text","desc":false}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[],[{\"column\":\"f_name\",\"type\":\"text\",\"desc\":false}],[false,false],100]","reverse":false,"limit":101,"want":101,"after":["","key"]}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[],"order":[{"column":"f_name","type":"text","desc":true}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[],[{\"column\":\"f_name\",\"type\":\"text\",\"desc\":true}],null,100]","reverse":true,"limit":101,"want":101}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[],"order":[{"column":"f_name","type":"text","desc":true}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[],[{\"column\":\"f_name\",\"type\":\"text\",\"desc\":true}],[false,false],100]","reverse":true,"limit":101,"want":101,"after":["","key"]}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[],"order":[{"column":"f_subdomain","type":"text","desc":false}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[],[{\"column\":\"f_subdomain\",\"type\":\"text\",\"desc\":false}],null,100]","reverse":false,"limit":101,"want":101}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[],"order":[{"column":"f_subdomain","type":"text","desc":false}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[],[{\"column\":\"f_subdomain\",\"type\":\"text\",\"desc\":false}],[false,false],100]","reverse":false,"limit":101,"want":101,"after":["","key"]}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[],"order":[{"column":"f_subdomain","type":"text","desc":true}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[],[{\"column\":\"f_subdomain\",\"type\":\"text\",\"desc\":true}],null,100]","reverse":true,"limit":101,"want":101}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[],"order":[{"column":"f_subdomain","type":"text","desc":true}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[],[{\"column\":\"f_subdomain\",\"type\":\"text\",\"desc\":true}],[false,false],100]","reverse":true,"limit":101,"want":101,"after":["","key"]}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[],"order":[{"column":"f_mrr","type":"number","desc":false}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[],[{\"column\":\"f_mrr\",\"type\":\"number\",\"desc\":false}],null,100]","reverse":false,"limit":101,"want":101}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[],"order":[{"column":"f_mrr","type":"number","desc":false}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[],[{\"column\":\"f_mrr\",\"type\":\"number\",\"desc\":false}],[false,false],100]","reverse":false,"limit":101,"want":101,"after":[0,"key"]}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[],"order":[{"column":"f_mrr","type":"number","desc":true}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[],[{\"column\":\"f_mrr\",\"type\":\"number\",\"desc\":true}],null,100]","reverse":true,"limit":101,"want":101}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[],"order":[{"column":"f_mrr","type":"number","desc":true}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[],[{\"column\":\"f_mrr\",\"type\":\"number\",\"desc\":true}],[false,false],100]","reverse":true,"limit":101,"want":101,"after":[0,"key"]}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[],"order":[{"column":"f_usage_percent","type":"number","desc":false}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[],[{\"column\":\"f_usage_percent\",\"type\":\"number\",\"desc\":false}],null,100]","reverse":false,"limit":101,"want":101}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[],"order":[{"column":"f_usage_percent","type":"number","desc":false}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[],[{\"column\":\"f_usage_percent\",\"type\":\"number\",\"desc\":false}],[false,false],100]","reverse":false,"limit":101,"want":101,"after":[0,"key"]}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[],"order":[{"column":"f_usage_percent","type":"number","desc":true}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[],[{\"column\":\"f_usage_percent\",\"type\":\"number\",\"desc\":true}],null,100]","reverse":true,"limit":101,"want":101}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[],"order":[{"column":"f_usage_percent","type":"number","desc":true}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[],[{\"column\":\"f_usage_percent\",\"type\":\"number\",\"desc\":true}],[false,false],100]","reverse":true,"limit":101,"want":101,"after":[0,"key"]}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[],"order":[{"column":"f_owner","type":"text","desc":false}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[],[{\"column\":\"f_owner\",\"type\":\"text\",\"desc\":false}],null,100]","reverse":false,"limit":101,"want":101}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[],"order":[{"column":"f_owner","type":"text","desc":false}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[],[{\"column\":\"f_owner\",\"type\":\"text\",\"desc\":false}],[false,false],100]","reverse":false,"limit":101,"want":101,"after":["","key"]}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[],"order":[{"column":"f_owner","type":"text","desc":true}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[],[{\"column\":\"f_owner\",\"type\":\"text\",\"desc\":true}],null,100]","reverse":true,"limit":101,"want":101}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[],"order":[{"column":"f_owner","type":"text","desc":true}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[],[{\"column\":\"f_owner\",\"type\":\"text\",\"desc\":true}],[false,false],100]","reverse":true,"limit":101,"want":101,"after":["","key"]}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[],"order":[{"column":"f_trial_ends_at","type":"time","desc":false}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[],[{\"column\":\"f_trial_ends_at\",\"type\":\"time\",\"desc\":false}],null,100]","reverse":false,"limit":101,"want":101}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[],"order":[{"column":"f_trial_ends_at","type":"time","desc":false}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[],[{\"column\":\"f_trial_ends_at\",\"type\":\"time\",\"desc\":false}],[false,false],100]","reverse":false,"limit":101,"want":101,"after":["","key"]}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[],"order":[{"column":"f_trial_ends_at","type":"time","desc":true}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[],[{\"column\":\"f_trial_ends_at\",\"type\":\"time\",\"desc\":true}],null,100]","reverse":true,"limit":101,"want":101}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[],"order":[{"column":"f_trial_ends_at","type":"time","desc":true}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[],[{\"column\":\"f_trial_ends_at\",\"type\":\"time\",\"desc\":true}],[false,false],100]","reverse":true,"limit":101,"want":101,"after":["","key"]}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[{"column":"f_status","field":"status","type":"text","in":[""]}],"order":[{"column":"f_created_at","type":"time","desc":false}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[[\"f_status\",1]],[{\"column\":\"f_created_at\",\"type\":\"time\",\"desc\":false}],null,100]","reverse":false,"limit":101,"want":101}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[{"column":"f_status","field":"status","type":"text","in":[""]}],"order":[{"column":"f_created_at","type":"time","desc":false}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[[\"f_status\",1]],[{\"column\":\"f_created_at\",\"type\":\"time\",\"desc\":false}],[false,false],100]","reverse":false,"limit":101,"want":101,"after":["","key"]}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[{"column":"f_status","field":"status","type":"text","in":[""]}],"order":[{"column":"f_created_at","type":"time","desc":true}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[[\"f_status\",1]],[{\"column\":\"f_created_at\",\"type\":\"time\",\"desc\":true}],null,100]","reverse":true,"limit":101,"want":101}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[{"column":"f_status","field":"status","type":"text","in":[""]}],"order":[{"column":"f_created_at","type":"time","desc":true}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[[\"f_status\",1]],[{\"column\":\"f_created_at\",\"type\":\"time\",\"desc\":true}],[false,false],100]","reverse":true,"limit":101,"want":101,"after":["","key"]}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[{"column":"f_status","field":"status","type":"text","in":[""]}],"order":[{"column":"f_name","type":"text","desc":false}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[[\"f_status\",1]],[{\"column\":\"f_name\",\"type\":\"text\",\"desc\":false}],null,100]","reverse":false,"limit":101,"want":101}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[{"column":"f_status","field":"status","type":"text","in":[""]}],"order":[{"column":"f_name","type":"text","desc":false}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[[\"f_status\",1]],[{\"column\":\"f_name\",\"type\":\"text\",\"desc\":false}],[false,false],100]","reverse":false,"limit":101,"want":101,"after":["","key"]}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[{"column":"f_status","field":"status","type":"text","in":[""]}],"order":[{"column":"f_name","type":"text","desc":true}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[[\"f_status\",1]],[{\"column\":\"f_name\",\"type\":\"text\",\"desc\":true}],null,100]","reverse":true,"limit":101,"want":101}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[{"column":"f_status","field":"status","type":"text","in":[""]}],"order":[{"column":"f_name","type":"text","desc":true}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[[\"f_status\",1]],[{\"column\":\"f_name\",\"type\":\"text\",\"desc\":true}],[false,false],100]","reverse":true,"limit":101,"want":101,"after":["","key"]}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[{"column":"f_status","field":"status","type":"text","in":[""]}],"order":[{"column":"f_mrr","type":"number","desc":false}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[[\"f_status\",1]],[{\"column\":\"f_mrr\",\"type\":\"number\",\"desc\":false}],null,100]","reverse":false,"limit":101,"want":101}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[{"column":"f_status","field":"status","type":"text","in":[""]}],"order":[{"column":"f_mrr","type":"number","desc":false}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[[\"f_status\",1]],[{\"column\":\"f_mrr\",\"type\":\"number\",\"desc\":false}],[false,false],100]","reverse":false,"limit":101,"want":101,"after":[0,"key"]}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[{"column":"f_status","field":"status","type":"text","in":[""]}],"order":[{"column":"f_mrr","type":"number","desc":true}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[[\"f_status\",1]],[{\"column\":\"f_mrr\",\"type\":\"number\",\"desc\":true}],null,100]","reverse":true,"limit":101,"want":101}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[{"column":"f_status","field":"status","type":"text","in":[""]}],"order":[{"column":"f_mrr","type":"number","desc":true}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[[\"f_status\",1]],[{\"column\":\"f_mrr\",\"type\":\"number\",\"desc\":true}],[false,false],100]","reverse":true,"limit":101,"want":101,"after":[0,"key"]}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[{"column":"f_plan","field":"plan","type":"text","in":[""]}],"order":[{"column":"f_created_at","type":"time","desc":false}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[[\"f_plan\",1]],[{\"column\":\"f_created_at\",\"type\":\"time\",\"desc\":false}],null,100]","reverse":false,"limit":101,"want":101}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[{"column":"f_plan","field":"plan","type":"text","in":[""]}],"order":[{"column":"f_created_at","type":"time","desc":false}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[[\"f_plan\",1]],[{\"column\":\"f_created_at\",\"type\":\"time\",\"desc\":false}],[false,false],100]","reverse":false,"limit":101,"want":101,"after":["","key"]}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[{"column":"f_plan","field":"plan","type":"text","in":[""]}],"order":[{"column":"f_created_at","type":"time","desc":true}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[[\"f_plan\",1]],[{\"column\":\"f_created_at\",\"type\":\"time\",\"desc\":true}],null,100]","reverse":true,"limit":101,"want":101}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[{"column":"f_plan","field":"plan","type":"text","in":[""]}],"order":[{"column":"f_created_at","type":"time","desc":true}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[[\"f_plan\",1]],[{\"column\":\"f_created_at\",\"type\":\"time\",\"desc\":true}],[false,false],100]","reverse":true,"limit":101,"want":101,"after":["","key"]}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[{"column":"f_plan","field":"plan","type":"text","in":[""]}],"order":[{"column":"f_name","type":"text","desc":false}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[[\"f_plan\",1]],[{\"column\":\"f_name\",\"type\":\"text\",\"desc\":false}],null,100]","reverse":false,"limit":101,"want":101}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[{"column":"f_plan","field":"plan","type":"text","in":[""]}],"order":[{"column":"f_name","type":"text","desc":false}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[[\"f_plan\",1]],[{\"column\":\"f_name\",\"type\":\"text\",\"desc\":false}],[false,false],100]","reverse":false,"limit":101,"want":101,"after":["","key"]}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[{"column":"f_plan","field":"plan","type":"text","in":[""]}],"order":[{"column":"f_name","type":"text","desc":true}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[[\"f_plan\",1]],[{\"column\":\"f_name\",\"type\":\"text\",\"desc\":true}],null,100]","reverse":true,"limit":101,"want":101}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[{"column":"f_plan","field":"plan","type":"text","in":[""]}],"order":[{"column":"f_name","type":"text","desc":true}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[[\"f_plan\",1]],[{\"column\":\"f_name\",\"type\":\"text\",\"desc\":true}],[false,false],100]","reverse":true,"limit":101,"want":101,"after":["","key"]}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[{"column":"f_plan","field":"plan","type":"text","in":[""]}],"order":[{"column":"f_mrr","type":"number","desc":false}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[[\"f_plan\",1]],[{\"column\":\"f_mrr\",\"type\":\"number\",\"desc\":false}],null,100]","reverse":false,"limit":101,"want":101}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[{"column":"f_plan","field":"plan","type":"text","in":[""]}],"order":[{"column":"f_mrr","type":"number","desc":false}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[[\"f_plan\",1]],[{\"column\":\"f_mrr\",\"type\":\"number\",\"desc\":false}],[false,false],100]","reverse":false,"limit":101,"want":101,"after":[0,"key"]}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[{"column":"f_plan","field":"plan","type":"text","in":[""]}],"order":[{"column":"f_mrr","type":"number","desc":true}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[[\"f_plan\",1]],[{\"column\":\"f_mrr\",\"type\":\"number\",\"desc\":true}],null,100]","reverse":true,"limit":101,"want":101}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[{"column":"f_plan","field":"plan","type":"text","in":[""]}],"order":[{"column":"f_mrr","type":"number","desc":true}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[[\"f_plan\",1]],[{\"column\":\"f_mrr\",\"type\":\"number\",\"desc\":true}],[false,false],100]","reverse":true,"limit":101,"want":101,"after":[0,"key"]}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[{"column":"f_region","field":"region","type":"text","in":[""]}],"order":[{"column":"f_created_at","type":"time","desc":false}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[[\"f_region\",1]],[{\"column\":\"f_created_at\",\"type\":\"time\",\"desc\":false}],null,100]","reverse":false,"limit":101,"want":101}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[{"column":"f_region","field":"region","type":"text","in":[""]}],"order":[{"column":"f_created_at","type":"time","desc":false}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[[\"f_region\",1]],[{\"column\":\"f_created_at\",\"type\":\"time\",\"desc\":false}],[false,false],100]","reverse":false,"limit":101,"want":101,"after":["","key"]}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[{"column":"f_region","field":"region","type":"text","in":[""]}],"order":[{"column":"f_created_at","type":"time","desc":true}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[[\"f_region\",1]],[{\"column\":\"f_created_at\",\"type\":\"time\",\"desc\":true}],null,100]","reverse":true,"limit":101,"want":101}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[{"column":"f_region","field":"region","type":"text","in":[""]}],"order":[{"column":"f_created_at","type":"time","desc":true}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[[\"f_region\",1]],[{\"column\":\"f_created_at\",\"type\":\"time\",\"desc\":true}],[false,false],100]","reverse":true,"limit":101,"want":101,"after":["","key"]}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[{"column":"f_plan","field":"plan","type":"text","in":[""]},{"column":"f_status","field":"status","type":"text","in":[""]}],"order":[{"column":"f_created_at","type":"time","desc":false}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[[\"f_plan\",1],[\"f_status\",1]],[{\"column\":\"f_created_at\",\"type\":\"time\",\"desc\":false}],null,100]","reverse":false,"limit":101,"want":101}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[{"column":"f_plan","field":"plan","type":"text","in":[""]},{"column":"f_status","field":"status","type":"text","in":[""]}],"order":[{"column":"f_created_at","type":"time","desc":false}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[[\"f_plan\",1],[\"f_status\",1]],[{\"column\":\"f_created_at\",\"type\":\"time\",\"desc\":false}],[false,false],100]","reverse":false,"limit":101,"want":101,"after":["","key"]}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[{"column":"f_plan","field":"plan","type":"text","in":[""]},{"column":"f_status","field":"status","type":"text","in":[""]}],"order":[{"column":"f_created_at","type":"time","desc":true}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[[\"f_plan\",1],[\"f_status\",1]],[{\"column\":\"f_created_at\",\"type\":\"time\",\"desc\":true}],null,100]","reverse":true,"limit":101,"want":101}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[{"column":"f_plan","field":"plan","type":"text","in":[""]},{"column":"f_status","field":"status","type":"text","in":[""]}],"order":[{"column":"f_created_at","type":"time","desc":true}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[[\"f_plan\",1],[\"f_status\",1]],[{\"column\":\"f_created_at\",\"type\":\"time\",\"desc\":true}],[false,false],100]","reverse":true,"limit":101,"want":101,"after":["","key"]}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[{"column":"f_plan","field":"plan","type":"text","in":[""]},{"column":"f_status","field":"status","type":"text","in":[""]}],"order":[{"column":"f_mrr","type":"number","desc":false}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[[\"f_plan\",1],[\"f_status\",1]],[{\"column\":\"f_mrr\",\"type\":\"number\",\"desc\":false}],null,100]","reverse":false,"limit":101,"want":101}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[{"column":"f_plan","field":"plan","type":"text","in":[""]},{"column":"f_status","field":"status","type":"text","in":[""]}],"order":[{"column":"f_mrr","type":"number","desc":false}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[[\"f_plan\",1],[\"f_status\",1]],[{\"column\":\"f_mrr\",\"type\":\"number\",\"desc\":false}],[false,false],100]","reverse":false,"limit":101,"want":101,"after":[0,"key"]}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[{"column":"f_plan","field":"plan","type":"text","in":[""]},{"column":"f_status","field":"status","type":"text","in":[""]}],"order":[{"column":"f_mrr","type":"number","desc":true}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[[\"f_plan\",1],[\"f_status\",1]],[{\"column\":\"f_mrr\",\"type\":\"number\",\"desc\":true}],null,100]","reverse":true,"limit":101,"want":101}');
-select kv.keep_page('{"start":"tenant:","end":"tenant;","where":[{"column":"f_plan","field":"plan","type":"text","in":[""]},{"column":"f_status","field":"status","type":"text","in":[""]}],"order":[{"column":"f_mrr","type":"number","desc":true}],"shape":"[{\"start\":\"tenant:\",\"end\":\"tenant;\"},\"any\",false,[[\"f_plan\",1],[\"f_status\",1]],[{\"column\":\"f_mrr\",\"type\":\"number\",\"desc\":true}],[false,false],100]","reverse":true,"limit":101,"want":101,"after":[0,"key"]}');
-select kv.keep_page('{"start":"plan:","end":"plan;","owner":null,"where":[],"order":[{"column":"f_created_at","type":"time","desc":false}],"shape":"[{\"start\":\"plan:\",\"end\":\"plan;\"},\"platform\",false,[],[{\"column\":\"f_created_at\",\"type\":\"time\",\"desc\":false}],null,100]","reverse":false,"limit":101,"want":101}');
-select kv.keep_page('{"start":"plan:","end":"plan;","owner":null,"where":[],"order":[{"column":"f_created_at","type":"time","desc":false}],"shape":"[{\"start\":\"plan:\",\"end\":\"plan;\"},\"platform\",false,[],[{\"column\":\"f_created_at\",\"type\":\"time\",\"desc\":false}],[false,false],100]","reverse":false,"limit":101,"want":101,"after":["","key"]}');
-select kv.keep_page('{"start":"plan:","end":"plan;","owner":null,"where":[],"order":[{"column":"f_created_at","type":"time","desc":true}],"shape":"[{\"start\":\"plan:\",\"end\":\"plan;\"},\"platform\",false,[],[{\"column\":\"f_created_at\",\"type\":\"time\",\"desc\":true}],null,100]","reverse":true,"limit":101,"want":101}');
-select kv.keep_page('{"start":"plan:","end":"plan;","owner":null,"where":[],"order":[{"column":"f_created_at","type":"time","desc":true}],"shape":"[{\"start\":\"plan:\",\"end\":\"plan;\"},\"platform\",false,[],[{\"column\":\"f_created_at\",\"type\":\"time\",\"desc\":true}],[false,false],100]","reverse":true,"limit":101,"want":101,"after":["","key"]}');
-select kv.keep_page('{"start":"plan:","end":"plan;","owner":null,"where":[],"order":[{"column":"f_name","type":"text","desc":false}],"shape":"[{\"start\":\"plan:\",\"end\":\"plan;\"},\"platform\",false,[],[{\"column\":\"f_name\",\"type\":\"text\",\"desc\":false}],null,100]","reverse":false,"limit":101,"want":101}');
-select kv.keep_page('{"start":"plan:","end":"plan;","owner":null,"where":[],"order":[{"column":"f_name","type":"text","desc":false}],"shape":"[{\"start\":\"plan:\",\"end\":\"plan;\"},\"platform\",false,[],[{\"column\":\"f_name\",\"type\":\"text\",\"desc\":false}],[false,false],100]","reverse":false,"limit":101,"want":101,"after":["","key"]}');
-select kv.keep_page('{"start":"plan:","end":"plan;","owner":null,"where":[],"order":[{"column":"f_name","type":"text","desc":true}],"shape":"[{\"start\":\"plan:\",\"end\":\"plan;\"},\"platform\",false,[],[{\"column\":\"f_name\",\"type\":\"text\",\"desc\":true}],null,100]","reverse":true,"limit":101,"want":101}');
-select kv.keep_page('{"start":"plan:","end":"plan;","owner":null,"where":[],"order":[{"column":"f_name","type":"text","desc":true}],"shape":"[{\"start\":\"plan:\",\"end\":\"plan;\"},\"platform\",false,[],[{\"column\":\"f_name\",\"type\":\"text\",\"desc\":true}],[false,false],100]","reverse":true,"limit":101,"want":101,"after":["","key"]}');
-select kv.keep_page('{"start":"plan:","end":"plan;","owner":null,"where":[],"order":[{"column":"f_price","type":"number","desc":false}],"shape":"[{\"start\":\"plan:\",\"end\":\"plan;\"},\"platform\",false,[],[{\"column\":\"f_price\",\"type\":\"number\",\"desc\":false}],null,100]","reverse":false,"limit":101,"want":101}');
-select kv.keep_page('{"start":"plan:","end":"plan;","owner":null,"where":[],"order":[{"column":"f_price","type":"number","desc":false}],"shape":"[{\"start\":\"plan:\",\"end\":\"plan;\"},\"platform\",false,[],[{\"column\":\"f_price\",\"type\":\"number\",\"desc\":false}],[false,false],100]","reverse":false,"limit":101,"want":101,"after":[0,"key"]}');
-select kv.keep_page('{"start":"plan:","end":"plan;","owner":null,"where":[],"order":[{"column":"f_price","type":"number","desc":true}],"shape":"[{\"start\":\"plan:\",\"end\":\"plan;\"},\"platform\",false,[],[{\"column\":\"f_price\",\"type\":\"number\",\"desc\":true}],null,100]","reverse":true,"limit":101,"want":101}');
-select kv.keep_page('{"start":"plan:","end":"plan;","owner":null,"where":[],"order":[{"column":"f_price","type":"number","desc":true}],"shape":"[{\"start\":\"plan:\",\"end\":\"plan;\"},\"platform\",false,[],[{\"column\":\"f_price\",\"type\":\"number\",\"desc\":true}],[false,false],100]","reverse":true,"limit":101,"want":101,"after":[0,"key"]}');
-select kv.keep_page('{"start":"subscription:","end":"subscription;","where":[{"column":"f_status","field":"status","type":"text","in":[""]}],"order":[{"column":"f_current_period_end","type":"time","desc":false}],"shape":"[{\"start\":\"subscription:\",\"end\":\"subscription;\"},\"any\",false,[[\"f_status\",1]],[{\"column\":\"f_current_period_end\",\"type\":\"time\",\"desc\":false}],null,100]","reverse":false,"limit":101,"want":101}');
-select kv.keep_page('{"start":"subscription:","end":"subscription;","where":[{"column":"f_status","field":"status","type":"text","in":[""]}],"order":[{"column":"f_current_period_end","type":"time","desc":false}],"shape":"[{\"start\":\"subscription:\",\"end\":\"subscription;\"},\"any\",false,[[\"f_status\",1]],[{\"column\":\"f_current_period_end\",\"type\":\"time\",\"desc\":false}],[false,false],100]","reverse":false,"limit":101,"want":101,"after":["","key"]}');
-select kv.keep_page('{"start":"subscription:","end":"subscription;","where":[{"column":"f_status","field":"status","type":"text","in":[""]}],"order":[{"column":"f_current_period_end","type":"time","desc":true}],"shape":"[{\"start\":\"subscription:\",\"end\":\"subscription;\"},\"any\",false,[[\"f_status\",1]],[{\"column\":\"f_current_period_end\",\"type\":\"time\",\"desc\":true}],null,100]","reverse":true,"limit":101,"want":101}');
-select kv.keep_page('{"start":"subscription:","end":"subscription;","where":[{"column":"f_status","field":"status","type":"text","in":[""]}],"order":[{"column":"f_current_period_end","type":"time","desc":true}],"shape":"[{\"start\":\"subscription:\",\"end\":\"subscription;\"},\"any\",false,[[\"f_status\",1]],[{\"column\":\"f_current_period_end\",\"type\":\"time\",\"desc\":true}],[false,false],100]","reverse":true,"limit":101,"want":101,"after":["","key"]}');
-select kv.keep_page('{"start":"audit:","end":"audit;","owner":"tn_1","where":[],"order":[{"column":"f_seq","type":"number","desc":false}],"shape":"[{\"start\":\"audit:\",\"end\":\"audit;\"},\"tenant\",false,[],[{\"column\":\"f_seq\",\"type\":\"number\",\"desc\":false}],null,100]","reverse":false,"limit":101,"want":101}');
-select kv.keep_page('{"start":"audit:","end":"audit;","owner":"tn_1","where":[],"order":[{"column":"f_seq","type":"number","desc":false}],"shape":"[{\"start\":\"audit:\",\"end\":\"audit;\"},\"tenant\",false,[],[{\"column\":\"f_seq\",\"type\":\"number\",\"desc\":false}],[false,false],100]","reverse":false,"limit":101,"want":101,"after":[0,"key"]}');
-select kv.keep_page('{"start":"audit:","end":"audit;","owner":"tn_1","where":[],"order":[{"column":"f_seq","type":"number","desc":true}],"shape":"[{\"start\":\"audit:\",\"end\":\"audit;\"},\"tenant\",false,[],[{\"column\":\"f_seq\",\"type\":\"number\",\"desc\":true}],null,100]","reverse":true,"limit":101,"want":101}');
-select kv.keep_page('{"start":"audit:","end":"audit;","owner":"tn_1","where":[],"order":[{"column":"f_seq","type":"number","desc":true}],"shape":"[{\"start\":\"audit:\",\"end\":\"audit;\"},\"tenant\",false,[],[{\"column\":\"f_seq\",\"type\":\"number\",\"desc\":true}],[false,false],100]","reverse":true,"limit":101,"want":101,"after":[0,"key"]}');
-select kv.keep_page('{"start":"audit:","end":"audit;","where":[],"order":[{"column":"f_timestamp","type":"time","desc":false}],"shape":"[{\"start\":\"audit:\",\"end\":\"audit;\"},\"any\",false,[],[{\"column\":\"f_timestamp\",\"type\":\"time\",\"desc\":false}],null,100]","reverse":false,"limit":101,"want":101}');
-select kv.keep_page('{"start":"audit:","end":"audit;","where":[],"order":[{"column":"f_timestamp","type":"time","desc":false}],"shape":"[{\"start\":\"audit:\",\"end\":\"audit;\"},\"any\",false,[],[{\"column\":\"f_timestamp\",\"type\":\"time\",\"desc\":false}],[false,false],100]","reverse":false,"limit":101,"want":101,"after":["","key"]}');
-select kv.keep_page('{"start":"audit:","end":"audit;","where":[],"order":[{"column":"f_timestamp","type":"time","desc":true}],"shape":"[{\"start\":\"audit:\",\"end\":\"audit;\"},\"any\",false,[],[{\"column\":\"f_timestamp\",\"type\":\"time\",\"desc\":true}],null,100]","reverse":true,"limit":101,"want":101}');
-select kv.keep_page('{"start":"audit:","end":"audit;","where":[],"order":[{"column":"f_timestamp","type":"time","desc":true}],"shape":"[{\"start\":\"audit:\",\"end\":\"audit;\"},\"any\",false,[],[{\"column\":\"f_timestamp\",\"type\":\"time\",\"desc\":true}],[false,false],100]","reverse":true,"limit":101,"want":101,"after":["","key"]}');
-select kv.keep_page('{"start":"audit:","end":"audit;","owner":"tn_1","where":[],"order":[{"column":"f_timestamp","type":"time","desc":false}],"shape":"[{\"start\":\"audit:\",\"end\":\"audit;\"},\"tenant\",false,[],[{\"column\":\"f_timestamp\",\"type\":\"time\",\"desc\":false}],null,100]","reverse":false,"limit":101,"want":101}');
-select kv.keep_page('{"start":"audit:","end":"audit;","owner":"tn_1","where":[],"order":[{"column":"f_timestamp","type":"time","desc":false}],"shape":"[{\"start\":\"audit:\",\"end\":\"audit;\"},\"tenant\",false,[],[{\"column\":\"f_timestamp\",\"type\":\"time\",\"desc\":false}],[false,false],100]","reverse":false,"limit":101,"want":101,"after":["","key"]}');
-select kv.keep_page('{"start":"audit:","end":"audit;","owner":"tn_1","where":[],"order":[{"column":"f_timestamp","type":"time","desc":true}],"shape":"[{\"start\":\"audit:\",\"end\":\"audit;\"},\"tenant\",false,[],[{\"column\":\"f_timestamp\",\"type\":\"time\",\"desc\":true}],null,100]","reverse":true,"limit":101,"want":101}');
-select kv.keep_page('{"start":"audit:","end":"audit;","owner":"tn_1","where":[],"order":[{"column":"f_timestamp","type":"time","desc":true}],"shape":"[{\"start\":\"audit:\",\"end\":\"audit;\"},\"tenant\",false,[],[{\"column\":\"f_timestamp\",\"type\":\"time\",\"desc\":true}],[false,false],100]","reverse":true,"limit":101,"want":101,"after":["","key"]}');
-select kv.keep_page('{"start":"audit:","end":"audit;","where":[{"column":"f_resource","field":"resource","type":"text","in":[""]},{"column":"f_resource_id","field":"resourceId","type":"text","in":[""]}],"order":[{"column":"f_timestamp","type":"time","desc":false}],"shape":"[{\"start\":\"audit:\",\"end\":\"audit;\"},\"any\",false,[[\"f_resource\",1],[\"f_resource_id\",1]],[{\"column\":\"f_timestamp\",\"type\":\"time\",\"desc\":false}],null,100]","reverse":false,"limit":101,"want":101}');
-select kv.keep_page('{"start":"audit:","end":"audit;","where":[{"column":"f_resource","field":"resource","type":"text","in":[""]},{"column":"f_resource_id","field":"resourceId","type":"text","in":[""]}],"order":[{"column":"f_timestamp","type":"time","desc":false}],"shape":"[{\"start\":\"audit:\",\"end\":\"audit;\"},\"any\",false,[[\"f_resource\",1],[\"f_resource_id\",1]],[{\"column\":\"f_timestamp\",\"type\":\"time\",\"desc\":false}],[false,false],100]","reverse":false,"limit":101,"want":101,"after":["","key"]}');
-select kv.keep_page('{"start":"audit:","end":"audit;","where":[{"column":"f_resource","field":"resource","type":"text","in":[""]},{"column":"f_resource_id","field":"resourceId","type":"text","in":[""]}],"order":[{"column":"f_timestamp","type":"time","desc":true}],"shape":"[{\"start\":\"audit:\",\"end\":\"audit;\"},\"any\",false,[[\"f_resource\",1],[\"f_resource_id\",1]],[{\"column\":\"f_timestamp\",\"type\":\"time\",\"desc\":true}],null,100]","reverse":true,"limit":101,"want":101}');
-select kv.keep_page('{"start":"audit:","end":"audit;","where":[{"column":"f_resource","field":"resource","type":"text","in":[""]},{"column":"f_resource_id","field":"resourceId","type":"text","in":[""]}],"order":[{"column":"f_timestamp","type":"time","desc":true}],"shape":"[{\"start\":\"audit:\",\"end\":\"audit;\"},\"any\",false,[[\"f_resource\",1],[\"f_resource_id\",1]],[{\"column\":\"f_timestamp\",\"type\":\"time\",\"desc\":true}],[false,false],100]","reverse":true,"limit":101,"want":101,"after":["","key"]}');
-select kv.keep_page('{"start":"audit:","end":"audit;","where":[{"column":"f_action","field":"action","type":"text","in":[""]}],"order":[{"column":"f_timestamp","type":"time","desc":false}],"shape":"[{\"start\":\"audit:\",\"end\":\"audit;\"},\"any\",false,[[\"f_action\",1]],[{\"column\":\"f_timestamp\",\"type\":\"time\",\"desc\":false}],null,100]","reverse":false,"limit":101,"want":101}');
-select kv.keep_page('{"start":"audit:","end":"audit;","where":[{"column":"f_action","field":"action","type":"text","in":[""]}],"order":[{"column":"f_timestamp","type":"time","desc":false}],"shape":"[{\"start\":\"audit:\",\"end\":\"audit;\"},\"any\",false,[[\"f_action\",1]],[{\"column\":\"f_timestamp\",\"type\":\"time\",\"desc\":false}],[false,false],100]","reverse":false,"limit":101,"want":101,"after":["","key"]}');
-select kv.keep_page('{"start":"audit:","end":"audit;","where":[{"column":"f_action","field":"action","type":"text","in":[""]}],"order":[{"column":"f_timestamp","type":"time","desc":true}],"shape":"[{\"start\":\"audit:\",\"end\":\"audit;\"},\"any\",false,[[\"f_action\",1]],[{\"column\":\"f_timestamp\",\"type\":\"time\",\"desc\":true}],null,100]","reverse":true,"limit":101,"want":101}');
-select kv.keep_page('{"start":"audit:","end":"audit;","where":[{"column":"f_action","field":"action","type":"text","in":[""]}],"order":[{"column":"f_timestamp","type":"time","desc":true}],"shape":"[{\"start\":\"audit:\",\"end\":\"audit;\"},\"any\",false,[[\"f_action\",1]],[{\"column\":\"f_timestamp\",\"type\":\"time\",\"desc\":true}],[false,false],100]","reverse":true,"limit":101,"want":101,"after":["","key"]}');
-select kv.keep_page('{"start":"audit:","end":"audit;","where":[{"column":"f_user_id","field":"userId","type":"text","in":[""]}],"order":[{"column":"f_timestamp","type":"time","desc":false}],"shape":"[{\"start\":\"audit:\",\"end\":\"audit;\"},\"any\",false,[[\"f_user_id\",1]],[{\"column\":\"f_timestamp\",\"type\":\"time\",\"desc\":false}],null,100]","reverse":false,"limit":101,"want":101}');
-select kv.keep_page('{"start":"audit:","end":"audit;","where":[{"column":"f_user_id","field":"userId","type":"text","in":[""]}],"order":[{"column":"f_timestamp","type":"time","desc":false}],"shape":"[{\"start\":\"audit:\",\"end\":\"audit;\"},\"any\",false,[[\"f_user_id\",1]],[{\"column\":\"f_timestamp\",\"type\":\"time\",\"desc\":false}],[false,false],100]","reverse":false,"limit":101,"want":101,"after":["","key"]}');
-select kv.keep_page('{"start":"audit:","end":"audit;","where":[{"column":"f_user_id","field":"userId","type":"text","in":[""]}],"order":[{"column":"f_timestamp","type":"time","desc":true}],"shape":"[{\"start\":\"audit:\",\"end\":\"audit;\"},\"any\",false,[[\"f_user_id\",1]],[{\"column\":\"f_timestamp\",\"type\":\"time\",\"desc\":true}],null,100]","reverse":true,"limit":101,"want":101}');
-select kv.keep_page('{"start":"audit:","end":"audit;","where":[{"column":"f_user_id","field":"userId","type":"text","in":[""]}],"order":[{"column":"f_timestamp","type":"time","desc":true}],"shape":"[{\"start\":\"audit:\",\"end\":\"audit;\"},\"any\",false,[[\"f_user_id\",1]],[{\"column\":\"f_timestamp\",\"type\":\"time\",\"desc\":true}],[false,false],100]","reverse":true,"limit":101,"want":101,"after":["","key"]}');
-select kv.keep_page('{"start":"admin:","end":"admin;","owner":null,"where":[],"order":[{"column":"f_created_at","type":"time","desc":false}],"shape":"[{\"start\":\"admin:\",\"end\":\"admin;\"},\"platform\",false,[],[{\"column\":\"f_created_at\",\"type\":\"time\",\"desc\":false}],null,100]","reverse":false,"limit":101,"want":101}');
-select kv.keep_page('{"start":"admin:","end":"admin;","owner":null,"where":[],"order":[{"column":"f_created_at","type":"time","desc":false}],"shape":"[{\"start\":\"admin:\",\"end\":\"admin;\"},\"platform\",false,[],[{\"column\":\"f_created_at\",\"type\":\"time\",\"desc\":false}],[false,false],100]","reverse":false,"limit":101,"want":101,"after":["","key"]}');
-select kv.keep_page('{"start":"admin:","end":"admin;","owner":null,"where":[],"order":[{"column":"f_created_at","type":"time","desc":true}],"shape":"[{\"start\":\"admin:\",\"end\":\"admin;\"},\"platform\",false,[],[{\"column\":\"f_created_at\",\"type\":\"time\",\"desc\":true}],null,100]","reverse":true,"limit":101,"want":101}');
-select kv.keep_page('{"start":"admin:","end":"admin;","owner":null,"where":[],"order":[{"column":"f_created_at","type":"time","desc":true}],"shape":"[{\"start\":\"admin:\",\"end\":\"admin;\"},\"platform\",false,[],[{\"column\":\"f_created_at\",\"type\":\"time\",\"desc\":true}],[false,false],100]","reverse":true,"limit":101,"want":101,"after":["","key"]}');
-select kv.keep_page('{"start":"admin:","end":"admin;","owner":null,"where":[],"order":[{"column":"f_email","type":"text","desc":false}],"shape":"[{\"start\":\"admin:\",\"end\":\"admin;\"},\"platform\",false,[],[{\"column\":\"f_email\",\"type\":\"text\",\"desc\":false}],null,100]","reverse":false,"limit":101,"want":101}');
-select kv.keep_page('{"start":"admin:","end":"admin;","owner":null,"where":[],"order":[{"column":"f_email","type":"text","desc":false}],"shape":"[{\"start\":\"admin:\",\"end\":\"admin;\"},\"platform\",false,[],[{\"column\":\"f_email\",\"type\":\"text\",\"desc\":false}],[false,false],100]","reverse":false,"limit":101,"want":101,"after":["","key"]}');
-select kv.keep_page('{"start":"admin:","end":"admin;","owner":null,"where":[],"order":[{"column":"f_email","type":"text","desc":true}],"shape":"[{\"start\":\"admin:\",\"end\":\"admin;\"},\"platform\",false,[],[{\"column\":\"f_email\",\"type\":\"text\",\"desc\":true}],null,100]","reverse":true,"limit":101,"want":101}');
-select kv.keep_page('{"start":"admin:","end":"admin;","owner":null,"where":[],"order":[{"column":"f_email","type":"text","desc":true}],"shape":"[{\"start\":\"admin:\",\"end\":\"admin;\"},\"platform\",false,[],[{\"column\":\"f_email\",\"type\":\"text\",\"desc\":true}],[false,false],100]","reverse":true,"limit":101,"want":101,"after":["","key"]}');
-select kv.keep_page('{"start":"admin:","end":"admin;","owner":null,"where":[],"order":[{"column":"f_name","type":"text","desc":false}],"shape":"[{\"start\":\"admin:\",\"end\":\"admin;\"},\"platform\",false,[],[{\"column\":\"f_name\",\"type\":\"text\",\"desc\":false}],null,100]","reverse":false,"limit":101,"want":101}');
-select kv.keep_page('{"start":"admin:","end":"admin;","owner":null,"where":[],"order":[{"column":"f_name","type":"text","desc":false}],"shape":"[{\"start\":\"admin:\",\"end\":\"admin;\"},\"platform\",false,[],[{\"column\":\"f_name\",\"type\":\"text\",\"desc\":false}],[false,false],100]","reverse":false,"limit":101,"want":101,"after":["","key"]}');
-select kv.keep_page('{"start":"admin:","end":"admin;","owner":null,"where":[],"order":[{"column":"f_name","type":"text","desc":true}],"shape":"[{\"start\":\"admin:\",\"end\":\"admin;\"},\"platform\",false,[],[{\"column\":\"f_name\",\"type\":\"text\",\"desc\":true}],null,100]","reverse":true,"limit":101,"want":101}');
-select kv.keep_page('{"start":"admin:","end":"admin;","owner":null,"where":[],"order":[{"column":"f_name","type":"text","desc":true}],"shape":"[{\"start\":\"admin:\",\"end\":\"admin;\"},\"platform\",false,[],[{\"column\":\"f_name\",\"type\":\"text\",\"desc\":true}],[false,false],100]","reverse":true,"limit":101,"want":101,"after":["","key"]}');
-select kv.keep_page('{"start":"outbox:","end":"outbox;","where":[],"order":[{"column":"f_created_at","type":"time","desc":false}],"shape":"[{\"start\":\"outbox:\",\"end\":\"outbox;\"},\"any\",false,[],[{\"column\":\"f_created_at\",\"type\":\"time\",\"desc\":false}],null,100]","reverse":false,"limit":101,"want":101}');
-select kv.keep_page('{"start":"outbox:","end":"outbox;","where":[],"order":[{"column":"f_created_at","type":"time","desc":false}],"shape":"[{\"start\":\"outbox:\",\"end\":\"outbox;\"},\"any\",false,[],[{\"column\":\"f_created_at\",\"type\":\"time\",\"desc\":false}],[false,false],100]","reverse":false,"limit":101,"want":101,"after":["","key"]}');
-select kv.keep_page('{"start":"outbox:","end":"outbox;","where":[],"order":[{"column":"f_created_at","type":"time","desc":true}],"shape":"[{\"start\":\"outbox:\",\"end\":\"outbox;\"},\"any\",false,[],[{\"column\":\"f_created_at\",\"type\":\"time\",\"desc\":true}],null,100]","reverse":true,"limit":101,"want":101}');
-select kv.keep_page('{"start":"outbox:","end":"outbox;","where":[],"order":[{"column":"f_created_at","type":"time","desc":true}],"shape":"[{\"start\":\"outbox:\",\"end\":\"outbox;\"},\"any\",false,[],[{\"column\":\"f_created_at\",\"type\":\"time\",\"desc\":true}],[false,false],100]","reverse":true,"limit":101,"want":101,"after":["","key"]}');
--- The one way anything is written. Locks are taken in one order by every commit, so keyed commits never
--- deadlock (a prefix or a cascade locks its rows as it finds them; a deadlock with one is run again): key locks (only with checks), owners, existing entries, rollup shards, chain heads, new entries;
--- each sorted.
+
+-- The ways anything is written. Locks are taken in one order by every commit: keys, owners, entries, rollup
+-- shards, chain heads, each sorted, so that commits never deadlock (a prefix or a cascade locks its rows as it
+-- finds them; a deadlock with one is run again).
+
+-- One write, resolved against its key's declared family; then with what becomes of the row it meets.
+create type kv.write as (
+  "position" integer, op text, key text, tenant text, owner text, cascades boolean, expires_at timestamptz,
+  append_only boolean, rollup text, mutation jsonb,
+  -- Null: nothing is written, for the fault if there is one.
+  value jsonb, fault text, message text, detail text
+);
 
 -- Sets `p_path` in `p_value`, making the objects on the way.
 create function kv.put(p_value jsonb, p_path text[], p_new jsonb) returns jsonb
-language plpgsql immutable set search_path = '' as $$
+language plpgsql immutable as $$
 begin
   if cardinality(p_path) > 1 then
-    p_new := kv.put(case when jsonb_typeof(p_value->p_path[1]) = 'object' then p_value->p_path[1] else '{}' end, p_path[2:], p_new);
+    p_new := kv.put(coalesce(p_value->p_path[1], '{}'), p_path[2:], p_new);
   end if;
   return p_value || jsonb_build_object(p_path[1], p_new);
 end $$;
 
--- The record after an `increment` or `append`; null when an addition would leave its bounds.
-create function kv.changed(p_value jsonb, p_mutation jsonb) returns jsonb
-language plpgsql immutable set search_path = '' as $$
+-- The record after an `increment` or `append`: {add: [{path, by or to, min?, max?}], path?, items?, cap?, merge?}, paths
+-- as array literals. A fault instead of what would mangle the record; `bounds` is one.
+create function kv.change(p_value jsonb, p_mutation jsonb, out value jsonb, out fault text, out message text, out detail text)
+language plpgsql immutable as $$
 declare
-  v_value jsonb := p_value;
+  v_adds jsonb := coalesce(p_mutation->'add', '[]');
   v_add jsonb;
   v_path text[];
+  v_parent jsonb;
   v_old jsonb;
   v_new numeric;
 begin
-  if p_mutation->>'op' = 'append' then
-    v_path := array(select jsonb_array_elements_text(p_mutation->'path'));
-    v_old := coalesce(v_value #> v_path, '[]') || (p_mutation->'items');
-    if p_mutation ? 'cap' and jsonb_array_length(v_old) > (p_mutation->>'cap')::integer then
-      v_old := (select jsonb_agg(item order by o) from jsonb_array_elements(v_old) with ordinality as items(item, o)
-                where o > jsonb_array_length(v_old) - (p_mutation->>'cap')::integer);
-    end if;
-    v_value := kv.put(v_value, v_path, v_old);
+  value := p_value;
+  if jsonb_typeof(value) <> 'object' then
+    fault := 'KV001'; message := 'is not an object'; detail := '/';
+    v_adds := '[]';
   end if;
-  for v_add in select * from jsonb_array_elements(coalesce(p_mutation->'add', '[]')) loop
-    v_path := array(select jsonb_array_elements_text(v_add->'path'));
-    v_old := coalesce(v_value #> v_path, '0');
-    if jsonb_typeof(v_old) <> 'number' then
-      raise exception 'is not a number' using errcode = 'KV001', detail = '/' || array_to_string(v_path, '/');
+  -- The list of an append is the last of the paths.
+  if fault is null and p_mutation ? 'items' then
+    v_adds := v_adds || jsonb_build_array(p_mutation);
+  end if;
+  for i in 0 .. jsonb_array_length(v_adds) - 1 loop
+    v_add := v_adds->i;
+    v_path := (v_add->>'path')::text[];
+    if cardinality(v_path) not between 1 and 32 then
+      fault := 'KV001'; message := 'has a path of 1 to 32 members'; detail := '/path';
+      exit;
     end if;
-    v_new := coalesce((v_add->>'to')::numeric, v_old::numeric + (v_add->>'by')::numeric);
-    if abs(v_new) > 9007199254740991 and v_new = trunc(v_new) then
-      raise exception 'is an integer beyond 2^53 - 1' using errcode = 'KV001', detail = '/' || array_to_string(v_path, '/');
+    v_parent := value;
+    for j in 1 .. cardinality(v_path) loop
+      if jsonb_typeof(v_parent) <> 'object' then
+        fault := 'KV001'; message := 'is not an object'; detail := '/' || array_to_string(v_path[:j - 1], '/');
+        exit;
+      end if;
+      v_old := v_parent->v_path[j];
+      v_parent := v_old;
+    end loop;
+    exit when fault is not null;
+    if v_add ? 'items' then
+      if jsonb_typeof(v_old) <> 'array' then
+        fault := 'KV001'; message := 'is not a list'; detail := '/' || array_to_string(v_path, '/');
+        exit;
+      end if;
+      v_old := coalesce(v_old, '[]') || (v_add->'items');
+      if (v_add->>'cap')::integer < 1 then
+        fault := 'KV001'; message := 'must be at least 1'; detail := '/cap';
+        exit;
+      elsif jsonb_array_length(v_old) > (v_add->>'cap')::integer then
+        v_old := (select jsonb_agg(x.item order by x.o) from jsonb_array_elements(v_old) with ordinality x(item, o)
+                  where x.o > jsonb_array_length(v_old) - (v_add->>'cap')::integer);
+      end if;
+    else
+      if jsonb_typeof(v_old) <> 'number' then
+        fault := 'KV001'; message := 'is not a number'; detail := '/' || array_to_string(v_path, '/');
+        exit;
+      end if;
+      v_new := coalesce((v_add->>'to')::numeric, coalesce(v_old::numeric, 0) + (v_add->>'by')::numeric);
+      if v_new < (v_add->>'min')::numeric or v_new > (v_add->>'max')::numeric then
+        fault := 'bounds';
+        exit;
+      end if;
+      if (v_new <> trunc(v_new) or abs(v_new) > 9007199254740991) and not kv.fits_double(v_new) then
+        fault := 'KV001'; message := 'would not be exact: beyond 2^53 - 1 or of more digits than a double holds';
+        detail := '/' || array_to_string(v_path, '/');
+        exit;
+      end if;
+      v_old := to_jsonb(v_new);
     end if;
-    if v_new < (v_add->>'min')::numeric or v_new > (v_add->>'max')::numeric then
-      return null;
-    end if;
-    v_value := kv.put(v_value, v_path, to_jsonb(v_new));
+    value := case when cardinality(v_path) = 1 then value || jsonb_build_object(v_path[1], v_old) else kv.put(value, v_path, v_old) end;
   end loop;
-  v_value := v_value || coalesce(p_mutation->'merge', '{}');
-  -- jsonb's text has a space after every comma and colon; only what is over the limit with them is measured without.
-  if octet_length(v_value::text) > 262144
-    and octet_length(regexp_replace(v_value::text, '("(?:[^"\\]|\\.)*")|([,:]) ', '\1\2', 'g')) > 262144 then
-    raise exception 'the record grows over 262144 bytes' using errcode = 'KV006';
+  if fault is null and p_mutation ? 'merge' then
+    value := value || (p_mutation->'merge');
   end if;
-  return v_value;
+  if fault is null and pg_column_size(value) > 6000 and kv.is_oversized(value) then
+    fault := 'KV006'; message := 'the record grows over 262144 bytes';
+  end if;
+  if fault is not null then
+    value := null;
+  end if;
 end $$;
 
--- Adds the counts of two reports.
-create function kv.tally(p_a jsonb, p_b jsonb) returns jsonb
-language sql immutable parallel safe
-return p_a || coalesce((select jsonb_object_agg(b.key, coalesce((p_a->>b.key)::bigint, 0) + b.value::bigint) from jsonb_each_text(p_b) b), '{}');
+-- Raises the first fault as the error it stands for.
+create function kv.refuse(p_writes kv.write[]) returns void
+language plpgsql as $$
+declare
+  v_write kv.write;
+begin
+  select w.* into v_write from unnest(p_writes) w where w.fault is not null order by w.position limit 1;
+  raise exception using errcode = v_write.fault, message = v_write.message, detail = coalesce(v_write.detail, '');
+end $$;
 
--- Takes the owners' rows `for key share` and refuses those deleted; makes rows not seen before.
-create function kv.lock_owners(p_owners text[]) returns void
-language plpgsql set search_path = '' as $$
+-- The declared shapes of the mutations' families: {family: {colons: shape}}.
+create function kv_service.shapes(p_mutations jsonb) returns jsonb
+language plpgsql stable as $$
+begin
+  return coalesce((
+    select jsonb_object_agg(s.family, s.shapes) from (
+      select f.family, jsonb_object_agg(f.colons::text, to_jsonb(f)) as shapes from kv.families f
+      where f.family in (select split_part(m->>'key', ':', 1) from jsonb_array_elements(p_mutations) m) group by f.family) s), '{}');
+end $$;
+
+-- Resolves a keyed mutation; p_shapes are those of its family, {colons: shape}, or null. A key of a declared family in another shape, or with another owner than the one it names,
+-- is a fault: owner alone would let tenant a create `subscription:b`.
+create function kv.resolve(p_tenant text, p_position integer, p_mutation jsonb, p_shapes jsonb) returns kv.write
+language plpgsql immutable as $$
+declare
+  v_write kv.write;
+  v_placed jsonb := coalesce(p_mutation->'initial', p_mutation);
+  v_shape jsonb;
+  v_rule text;
+begin
+  v_write.position := p_position;
+  v_write.op := p_mutation->>'op';
+  v_write.key := p_mutation->>'key';
+  v_write.tenant := p_tenant;
+  v_write.owner := case when v_placed ? 'owner' then v_placed->>'owner' else p_tenant end;
+  v_write.cascades := (v_placed->'cascades')::boolean;
+  v_write.value := p_mutation->'value';
+  v_write.append_only := false;
+  if p_shapes is not null then
+    v_shape := p_shapes->(kv.colons(v_write.key)::text);
+    v_rule := v_shape->>'owner_rule';
+    if v_rule <> 'given' then
+      v_write.owner := case v_rule when 'segment' then nullif(split_part(v_write.key, ':', 2), 'global') end;
+    end if;
+    v_write.append_only := coalesce((v_shape->'append_only')::boolean, false);
+    v_write.rollup := v_shape->>'rollup';
+    v_write.cascades := not v_write.append_only and coalesce(v_write.cascades, (v_shape->'cascades')::boolean);
+    if v_shape is null then
+      v_write.fault := 'KV004';
+      v_write.message := format('key %s is not of its family''s shape', v_write.key);
+    elsif v_write.op = 'delete' then
+      null;
+    elsif v_rule <> 'given' and v_placed ? 'owner' and v_placed->>'owner' is distinct from v_write.owner then
+      v_write.fault := 'KV004';
+      v_write.message := format('key %s belongs to another tenant or to the platform', v_write.key);
+    elsif v_placed ? 'expiresAt' and (v_write.append_only or v_write.rollup is not null) then
+      v_write.fault := 'KV001';
+      v_write.message := format('entries of %s cannot expire', v_shape->>'entity');
+      v_write.detail := '/expiresAt';
+    end if;
+  end if;
+  v_write.cascades := coalesce(v_write.cascades, true);
+  if v_write.op <> 'delete' and v_write.fault is null then
+    if v_placed ? 'expiresAt' then
+      v_write.expires_at := (v_placed->>'expiresAt')::timestamptz;
+    end if;
+    if p_tenant is not null and v_write.owner is distinct from p_tenant then
+      v_write.fault := 'KV004';
+      v_write.message := format('key %s belongs to another tenant or to the platform', v_write.key);
+    elsif kv.is_reserved(v_write.owner) then
+      v_write.fault := 'KV004';
+      v_write.message := format('%s is reserved and owns nothing', v_write.owner);
+    elsif pg_column_size(v_write.value) > 6000 and kv.is_oversized(v_write.value) then
+      v_write.fault := 'KV006';
+      v_write.message := 'the value is over 262144 bytes';
+    end if;
+  end if;
+  if v_write.fault is not null then
+    v_write.value := null;
+    v_write.detail := coalesce(v_write.detail, v_write.key);
+  elsif v_write.op = 'increment' or v_write.op = 'append' then
+    v_write.mutation := p_mutation;
+  end if;
+  return v_write;
+end $$;
+
+-- What an increment or append makes of the live row it meets, or of its initial value; a live row keeps its owner and expiry.
+create function kv.compute(p_write kv.write, p_live boolean, p_value jsonb, p_owner text, p_cascades boolean, p_expires_at timestamptz)
+returns kv.write
+language plpgsql immutable as $$
+declare
+  v_change record;
+begin
+  if p_live then
+    p_write.owner := p_owner;
+    p_write.cascades := p_cascades;
+    p_write.expires_at := p_expires_at;
+  elsif p_write.mutation ? 'initial' then
+    p_value := p_write.mutation->'initial'->'value';
+  else
+    return p_write;
+  end if;
+  v_change := kv.change(p_value, p_write.mutation);
+  p_write.value := v_change.value;
+  p_write.fault := v_change.fault;
+  p_write.message := v_change.message;
+  p_write.detail := v_change.detail;
+  return p_write;
+end $$;
+
+-- Locks of the keys themselves, held also where there is no row yet: a check on an absent key holds until commit.
+-- Above 200 keys their families are locked instead; who locks a key shares its family's lock.
+create function kv_service.lock_keys(p_keys text[]) returns void
+language plpgsql as $$
+begin
+  if cardinality(p_keys) > 200 then
+    perform pg_advisory_xact_lock(l.family) from (
+      select distinct hashtextextended(split_part(k, ':', 1), 1) as family from unnest(p_keys) k order by 1) l;
+  else
+    perform pg_advisory_xact_lock_shared(l.family) from (
+      select distinct hashtextextended(split_part(k, ':', 1), 1) as family from unnest(p_keys) k order by 1) l;
+    perform pg_advisory_xact_lock(l.key) from (select distinct hashtextextended(k, 0) as key from unnest(p_keys) k order by 1) l;
+  end if;
+end $$;
+
+-- Takes the owners' rows `for key share`, making those not seen before, and refuses deleted ones.
+create function kv_service.lock_owners(p_owners text[]) returns void
+language plpgsql as $$
 declare
   v_owner record;
   v_seen integer := 0;
@@ -855,82 +1117,24 @@ begin
     end if;
   end loop;
   if v_seen < cardinality(p_owners) then
-    insert into kv.owners (owner) select o from unnest(p_owners) o order by o on conflict do nothing;
-    perform kv.lock_owners(p_owners);
+    perform add_owners(p_owners);
+    perform lock_owners(p_owners);
   end if;
 end $$;
 
--- One write of a commit, resolved against its key's declared family.
-create type kv.write as (
-  ord bigint, op text, key text, value jsonb, owner text, cascades boolean, expires_at timestamptz,
-  counters boolean, chained boolean, shard integer, mutation jsonb
-);
-
--- Resolves the keyed mutations. A key of a declared family in another shape, or with another owner than
--- the one it names, is refused: owner alone would let tenant a create `subscription:b`.
-create function kv.resolve(p_mutations jsonb) returns kv.write[]
-language plpgsql stable set search_path = '' as $$
-declare
-  v_writes kv.write[];
-  v_refused text;
+-- Makes the rows of owners not seen before, under a lock that kv_write_many tries and does not wait for.
+create function kv_service.add_owners(p_owners text[]) returns void
+language plpgsql as $$
 begin
-  select array_agg((m.ord, m.op, m.key, m.value, coalesce(r.owner, m.owner), coalesce(m.cascades, f.cascades, true), m.expires_at,
-      coalesce(f.counters, false), coalesce(f.chained, false), case when f.rolled_up then kv.shard(m.key) end, m.mutation)::kv.write order by m.key),
-    min(m.key) filter (where case
-      when f.rule is null then exists (select from kv.families g where g.family = split_part(m.key, ':', 1))
-      when m.op = 'delete' or f.rule = 'given' then false
-      else m.owner is distinct from r.owner and m.given end)
-  into v_writes, v_refused
-  from (
-    select o as ord, x->>'op' as op, x->>'key' as key, x->'value' as value, coalesce(x->'initial', x) ? 'owner' as given,
-      coalesce(x->'initial', x)->>'owner' as owner, (coalesce(x->'initial', x)->'cascades')::boolean as cascades,
-      (x->>'expiresAt')::timestamptz as expires_at, x - 'value' as mutation
-    from jsonb_array_elements(p_mutations) with ordinality as xs(x, o) where x ? 'key'
-  ) m
-  left join kv.families f on f.family = split_part(m.key, ':', 1) and f.colons = kv.colons(m.key)
-  cross join lateral (select case f.rule when 'segment' then nullif(split_part(m.key, ':', 2), 'global') end as owner) r;
-  if v_refused is not null then
-    raise exception 'key % names another owner or is not of its family''s shape', v_refused using errcode = 'KV004', detail = v_refused;
-  end if;
-  if exists (select from unnest(v_writes) w where w.chained and (w.expires_at is not null or w.mutation->'initial' ? 'expiresAt')) then
-    raise exception 'an entry of an audit chain cannot expire' using errcode = 'KV001', detail = '/expiresAt';
-  end if;
-  return coalesce(v_writes, '{}');
-end $$;
-
--- Locks every existing row of the keys, in key order, first entries, then counters; answers which there are.
-create function kv.lock_entries(p_keys text[], p_entries boolean, p_counters boolean) returns text[]
-language plpgsql set search_path = '' as $$
-declare
-  v_locked text[] := '{}';
-begin
-  if p_entries then
-    v_locked := array(select e.key from kv.entries e where e.key = any(p_keys) order by e.key for update);
-  end if;
-  if p_counters then
-    v_locked := v_locked || array(select c.key from kv.counters c where c.key = any(p_keys) order by c.key for update);
-  end if;
-  return v_locked;
-end $$;
-
--- The first key whose live version is not the one expected, or null.
-create function kv.failed_check(p_checks jsonb, p_now timestamptz) returns text
-language plpgsql set search_path = '' as $$
-begin
-  return (
-    select c->>'key' from jsonb_array_elements(p_checks) with ordinality as cs(c, o)
-    left join lateral (
-      select e.version from kv.entries e where e.key = c->>'key' and (e.expires_at is null or e.expires_at > p_now)
-      union all
-      select n.version from kv.counters n where n.key = c->>'key' and (n.expires_at is null or n.expires_at > p_now)
-    ) live on true
-    where live.version is distinct from (c->>'version')::bigint order by o limit 1);
+  perform pg_advisory_xact_lock(l.owner) from (select distinct hashtextextended(o, 2) as owner from unnest(p_owners) o
+    where not exists (select from kv.owners k where k.owner = o) order by 1) l;
+  insert into kv.owners (owner) select o from unnest(p_owners) o order by o on conflict do nothing;
 end $$;
 
 -- Gives an entry of an audit chain its place, under the lock of the chain's head.
 -- hash = lower-case hex SHA-256 of `prevHash:seq:contentHash` (data-model.md, audit entry).
-create function kv.chain(p_scope text, p_value jsonb) returns jsonb
-language plpgsql set search_path = '' as $$
+create function kv_service.chain(p_scope text, p_value jsonb) returns jsonb
+language plpgsql as $$
 declare
   v_seq bigint;
   v_prev text;
@@ -946,529 +1150,722 @@ begin
   return (p_value - 'contentHash') || jsonb_build_object('seq', v_seq, 'prevHash', v_prev, 'hash', v_hash);
 end $$;
 
--- The cascade, one statement a table: what the tenant owns goes, and its id is never accepted again.
-create function kv.delete_owner(p_owner text, p_now timestamptz) returns jsonb
-language plpgsql set search_path = '' as $$
-declare
-  v_deleted jsonb;
+-- Live entries among those deleted, by entity, or by family where that is undeclared.
+create function kv_service.tally(p_keys text[]) returns jsonb
+language plpgsql stable as $$
 begin
-  insert into kv.owners as o (owner, deleted_at) values (p_owner, p_now)
-    on conflict (owner) do update set deleted_at = coalesce(o.deleted_at, excluded.deleted_at);
+  return coalesce((select jsonb_object_agg(t.entity, t.n) from (
+    select coalesce(f.entity, split_part(k, ':', 1)) as entity, count(*) as n from unnest(p_keys) k
+    left join kv.families f on f.family = split_part(k, ':', 1) and f.colons = kv.colons(k) group by 1) t), '{}');
+end $$;
+
+-- Adds the counts of two reports.
+create function kv.add_tallies(p_a jsonb, p_b jsonb) returns jsonb
+language sql immutable parallel safe
+return p_a || coalesce((select jsonb_object_agg(b.key, coalesce((p_a->>b.key)::bigint, 0) + b.value::bigint) from jsonb_each_text(p_b) b), '{}');
+
+-- The cascade, one statement: what the tenant owns goes, and its id, whose row the commit has locked, is never
+-- accepted again.
+create function kv_service.delete_owner(p_owner text, p_now timestamptz) returns jsonb
+language plpgsql as $$
+declare
+  v_gone text[];
+begin
+  update kv.owners o set deleted_at = coalesce(o.deleted_at, p_now) where o.owner = p_owner;
   with gone as (
     delete from kv.entries e where e.owner = p_owner and e.cascades returning e.key, e.expires_at
-  ), counted as (
-    delete from kv.counters c using kv.families f
-    where f.counters and f.rule = 'segment' and c.owner = p_owner and c.cascades
-      and c.key >= f.family || ':' || p_owner || ':' and c.key < f.family || ':' || p_owner || ';'
-    returning c.key, c.expires_at
-  )
-  select jsonb_object_agg(family, n) into v_deleted from (
-    select split_part(a.key, ':', 1) as family, count(*) as n from (select * from gone union all select * from counted) a
-    where a.expires_at is null or a.expires_at > p_now group by 1) t;
-  return coalesce(v_deleted, '{}');
+  ) select array_agg(g.key) into v_gone from gone g where g.expires_at is null or g.expires_at > p_now;
+  return tally(v_gone);
 end $$;
 
--- Deletes the range [p_start, p_end); answers the live ones by family. A prefix is of one family, and then
--- they are counted without reading them back.
-create function kv.delete_range(p_start text, p_end text, p_now timestamptz) returns jsonb
-language plpgsql set search_path = '' as $$
+-- Deletes the range [p_start, p_end), of a tenant its own rows.
+create function kv_service.delete_range(p_tenant text, p_start text, p_end text, p_now timestamptz) returns jsonb
+language plpgsql as $$
 declare
-  v_family text := split_part(p_start, ':', 1);
-  v_live bigint;
-  v_gone bigint;
+  v_gone text[];
 begin
-  if p_start = '' then
-    return kv.delete_keys(array(select e.key from kv.entries e union all select c.key from kv.counters c), p_now);
+  if p_tenant is null then
+    with gone as (
+      delete from kv.entries e where e.key >= p_start and e.key < p_end returning e.key, e.expires_at
+    ) select array_agg(g.key) into v_gone from gone g where g.expires_at is null or g.expires_at > p_now;
+  else
+    with gone as (
+      delete from kv.entries e where e.owner = p_tenant and e.key >= p_start and e.key < p_end returning e.key, e.expires_at
+    ) select array_agg(g.key) into v_gone from gone g where g.expires_at is null or g.expires_at > p_now;
   end if;
-  select -count(*) into v_live from kv.entries e where e.expires_at <= p_now and e.key >= p_start and e.key < p_end;
-  delete from kv.entries e where e.key >= p_start and e.key < p_end;
-  get diagnostics v_gone = row_count;
-  v_live := v_live + v_gone;
-  if kv.in_counters(p_start) then
-    select v_live - count(*) into v_live from kv.counters c where c.expires_at <= p_now and c.key >= p_start and c.key < p_end;
-    delete from kv.counters c where c.key >= p_start and c.key < p_end;
-    get diagnostics v_gone = row_count;
-    v_live := v_live + v_gone;
-  end if;
-  return case when v_live = 0 then '{}' else jsonb_build_object(v_family, v_live) end;
+  return tally(v_gone);
 end $$;
 
--- Deletes the given keys; answers the live ones by family.
-create function kv.delete_keys(p_keys text[], p_now timestamptz) returns jsonb
-language plpgsql set search_path = '' as $$
+-- Existing rows of the keys, locked in key order, one family after the other (its range lets the planner leave out
+-- the other partitions). Values are read where one is computed.
+create function kv_service.lock_rows(p_keys text[], p_computed text[]) returns kv.entries[]
+language plpgsql as $$
 declare
-  v_deleted jsonb;
+  v_family text;
+  v_rows kv.entries[] := '{}';
 begin
-  with gone as (delete from kv.entries e where e.key = any(p_keys) returning e.key, e.expires_at),
-    counted as (delete from kv.counters c where c.key = any(p_keys) returning c.key, c.expires_at)
-  select jsonb_object_agg(family, n) into v_deleted from (
-    select split_part(a.key, ':', 1) as family, count(*) as n from (select * from gone union all select * from counted) a
-    where a.expires_at is null or a.expires_at > p_now group by 1) t;
-  return coalesce(v_deleted, '{}');
+  for v_family in select distinct split_part(k, ':', 1) collate "C" from unnest(p_keys) k order by 1 loop
+    v_rows := v_rows || array(
+      select row(e.key, case when e.key = any(p_computed) then e.value end, e.version, e.owner, e.cascades, e.expires_at, e.created_at, e.updated_at)::kv.entries
+      from kv.entries e where e.key = any(p_keys) and e.key >= kv.family_start(v_family, p_keys) and e.key < v_family || ';'
+        and split_part(e.key, ':', 1) = v_family order by e.key for update);
+  end loop;
+  return v_rows;
 end $$;
 
--- Writes the rows. The version is drawn under the row's lock, so a key's versions only grow. A row of
--- `p_fresh` was computed as absent: had another commit made it meanwhile, this one is run again (40001);
--- a row that cannot be seen even now is another tenant's (42501).
-create function kv.put_rows(p_rows kv.write[], p_fresh text[], p_now timestamptz) returns jsonb
-language plpgsql set search_path = '' as $$
+create function kv_service.delete_keys(p_keys text[], p_now timestamptz) returns jsonb
+language plpgsql as $$
 declare
-  v_versions jsonb := '{}';
-  v_counters jsonb;
-  v_expected bigint;
+  v_family text;
+  v_gone text[] := '{}';
 begin
-  if exists (select from unnest(p_rows) r where not r.counters) then
-    with written as (
-      insert into kv.entries as e (key, value, version, owner, cascades, expires_at, created_at, updated_at)
-      select r.key, r.value, nextval('kv.versions'), r.owner, r.cascades, r.expires_at, p_now, p_now
-      from unnest(p_rows) r where not r.counters order by r.key
-      on conflict (key) do update set value = excluded.value, version = nextval('kv.versions'), owner = excluded.owner,
-        cascades = excluded.cascades, expires_at = excluded.expires_at, updated_at = excluded.updated_at,
-        created_at = case when e.expires_at <= p_now then excluded.created_at else e.created_at end
-      where e.key <> all(p_fresh)
-      returning e.key, e.version
-    ) select coalesce(jsonb_object_agg(w.key, w.version::text), '{}') into v_versions from written w;
-  end if;
-  if exists (select from unnest(p_rows) r where r.counters) then
-    with written as (
-      insert into kv.counters as e (key, value, version, owner, cascades, expires_at, created_at, updated_at)
-      select r.key, r.value, nextval('kv.versions'), r.owner, r.cascades, r.expires_at, p_now, p_now
-      from unnest(p_rows) r where r.counters order by r.key
-      on conflict (key) do update set value = excluded.value, version = nextval('kv.versions'), owner = excluded.owner,
-        cascades = excluded.cascades, expires_at = excluded.expires_at, updated_at = excluded.updated_at,
-        created_at = case when e.expires_at <= p_now then excluded.created_at else e.created_at end
-      where e.key <> all(p_fresh)
-      returning e.key, e.version
-    ) select coalesce(jsonb_object_agg(w.key, w.version::text), '{}') into v_counters from written w;
-    v_versions := v_versions || v_counters;
-  end if;
-  if cardinality(p_fresh) > 0 and exists (select from unnest(p_fresh) k where not v_versions ? k) then
-    if exists (select from kv.mget_body(array(select k from unnest(p_fresh) k where not v_versions ? k), '-infinity')) then
-      raise exception 'a key was created meanwhile' using errcode = '40001';
-    end if;
-    raise exception 'a key belongs to another owner' using errcode = '42501';
-  end if;
-  return v_versions;
+  for v_family in select distinct split_part(k, ':', 1) from unnest(p_keys) k loop
+    with gone as (
+      delete from kv.entries e where e.key = any(p_keys) and e.key >= kv.family_start(v_family, p_keys) and e.key < v_family || ';'
+        and split_part(e.key, ':', 1) = v_family returning e.key, e.expires_at
+    ) select v_gone || array_agg(g.key) into v_gone from gone g where g.expires_at is null or g.expires_at > p_now;
+  end loop;
+  return tally(v_gone);
 end $$;
 
-create function kv.commit_body(p_checks jsonb, p_mutations jsonb, p_now timestamptz) returns jsonb
-language plpgsql set search_path = '' as $$
+-- Writes what has a value, in key order, and returns {key: version}. The version is drawn under the row's lock, so a
+-- key's versions only grow.
+create function kv_service.put_rows(p_writes kv.write[], p_now timestamptz) returns jsonb
+language plpgsql as $$
 declare
-  v_writes kv.write[] := kv.resolve(p_mutations);
-  v_rows kv.write[] := '{}';
-  v_keys text[];
+  v_versions jsonb;
+begin
+  with written as (
+    insert into kv.entries as e (key, value, version, owner, cascades, expires_at, created_at, updated_at)
+    select w.key, w.value, nextval('kv.versions'), w.owner, w.cascades, w.expires_at, p_now, p_now
+    from unnest(p_writes) w where w.value is not null order by w.key collate "C"
+    on conflict (key) do update set value = excluded.value, version = nextval('kv.versions'), owner = excluded.owner,
+      cascades = excluded.cascades, expires_at = excluded.expires_at, updated_at = excluded.updated_at,
+      created_at = case when e.expires_at <= p_now then excluded.created_at else e.created_at end
+    returning e.key, e.version
+  ) select jsonb_object_agg(w.key, w.version::text) into v_versions from written w;
+  return coalesce(v_versions, '{}');
+end $$;
+
+-- Writes what is absent. A row that is there all the same, seen by the caller or not, is left alone and has no version.
+create function kv_service.insert_rows(p_writes kv.write[], p_now timestamptz) returns jsonb
+language plpgsql as $$
+declare
+  v_versions jsonb;
+begin
+  with written as (
+    insert into kv.entries as e (key, value, version, owner, cascades, expires_at, created_at, updated_at)
+    select w.key, w.value, nextval('kv.versions'), w.owner, w.cascades, w.expires_at, p_now, p_now
+    from unnest(p_writes) w where w.value is not null order by w.key collate "C"
+    on conflict do nothing
+    returning e.key, e.version
+  ) select jsonb_object_agg(w.key, w.version::text) into v_versions from written w;
+  return coalesce(v_versions, '{}');
+end $$;
+
+-- Gives the entries of audit chains their places, scope by scope in one order.
+create function kv_service.link_chains(p_writes kv.write[]) returns kv.write[]
+language plpgsql as $$
+declare
+  v_linked kv.write[] := array(select w from unnest(p_writes) w where not (w.append_only and w.op = 'set'));
+  v_write kv.write;
+begin
+  for v_write in select * from unnest(p_writes) w where w.append_only and w.op = 'set' order by coalesce(w.owner, '') collate "C", w.position loop
+    v_write.value := chain(coalesce(v_write.owner, ''), v_write.value);
+    v_linked := v_linked || v_write;
+  end loop;
+  return v_linked;
+end $$;
+
+-- One atomic commit: {ok: true, versions, values, deleted} or {ok: false, conflict, reason}.
+create function kv_service.commit(p_tenant text, p_checks jsonb, p_mutations jsonb, p_now timestamptz) returns json
+language plpgsql as $$
+declare
+  v_shapes jsonb := shapes(p_mutations);
+  v_writes kv.write[] := array(select kv.resolve(p_tenant, x.position::integer, x.mutation, v_shapes->split_part(x.mutation->>'key', ':', 1))
+    from jsonb_array_elements(p_mutations) with ordinality x(mutation, position) where x.mutation ? 'key');
+  v_rows kv.entries[];
   v_owners text[];
   v_gone text;
-  v_fresh text[] := '{}';
-  v_locked text[] := '{}';
-  v_values jsonb := '{}';
   v_deleted jsonb := '{}';
-  v_conflict text;
+  v_versions jsonb;
   v_write kv.write;
-  v_row record;
+  v_conflict text;
   v_mutation jsonb;
-  v_checked boolean := jsonb_array_length(p_checks) > 0;
   -- Of what kinds the commit is, so that none looks for what it does not have.
+  v_checked boolean := jsonb_array_length(p_checks) > 0;
   v_ranged boolean := jsonb_array_length(p_mutations) > cardinality(v_writes);
-  v_entries boolean;
-  v_counters boolean;
+  v_keys text[];
+  v_computed text[];
+  v_faulty boolean;
   v_deletes boolean;
-  v_computed boolean;
-  v_sharded boolean;
+  v_chained boolean;
+  v_rolled_up boolean;
 begin
-  select array_agg(distinct w.owner) filter (where w.op <> 'delete' and w.owner is not null), array_agg(w.key),
-    bool_or(not w.counters), bool_or(w.counters), bool_or(w.op = 'delete'), bool_or(w.op <> 'delete' and (w.chained or w.op <> 'set')), bool_or(w.shard is not null)
-  into v_owners, v_keys, v_entries, v_counters, v_deletes, v_computed, v_sharded from unnest(v_writes) w;
+  select array_agg(w.key), array_agg(w.key) filter (where w.op in ('increment', 'append')), bool_or(w.fault is not null), bool_or(w.op = 'delete'),
+    bool_or(w.append_only), bool_or(w.rollup is not null), array_agg(distinct w.owner) filter (where w.op <> 'delete' and w.owner is not null)
+  into v_keys, v_computed, v_faulty, v_deletes, v_chained, v_rolled_up, v_owners from unnest(v_writes) w;
+  if v_faulty then
+    perform kv.refuse(v_writes);
+  end if;
   if v_checked then
     v_keys := v_keys || array(select c->>'key' from jsonb_array_elements(p_checks) c);
-    perform pg_advisory_xact_lock(h) from (select distinct hashtextextended(k, 0) as h from unnest(v_keys) k order by h) locks;
   end if;
+  perform lock_keys(v_keys);
 
   if v_ranged then
-    select m->>'owner' into v_gone from jsonb_array_elements(p_mutations) m where m->>'op' = 'deleteOwner';
+    select m->>'tenantId' into v_gone from jsonb_array_elements(p_mutations) m where m->>'op' = 'deleteOwner';
   end if;
   if v_gone is not null then
+    -- Made before it is locked: without a row to lock, the tenant's first writers would not wait.
+    perform add_owners(array[v_gone]);
     perform from kv.owners o where o.owner = v_gone for update;
+  elsif v_owners is not null then
+    perform lock_owners(v_owners);
+  end if;
+
+  -- The service's plain sets need no look at what is there; a tenant's do, for rows it cannot see.
+  if v_checked or v_deletes or v_computed is not null or p_tenant is not null then
+    v_rows := lock_rows(v_keys, v_computed);
+  end if;
+  if v_checked then
+    select c->>'key' into v_conflict
+    from jsonb_array_elements(p_checks) with ordinality cs(c, o)
+    left join unnest(v_rows) e on e.key = c->>'key' and (e.expires_at is null or e.expires_at > p_now)
+    -- A platform's row that a tenant may read and not lock.
+    left join lateral (select x.version from kv.entries x where x.key = c->>'key' and x.owner is null and (x.expires_at is null or x.expires_at > p_now))
+      readable on p_tenant is not null and e.key is null
+    where coalesce(e.version, readable.version) is distinct from (c->>'version')::bigint order by o limit 1;
+    if found then
+      return json_build_object('ok', false, 'conflict', v_conflict, 'reason', 'version');
+    end if;
+  end if;
+
+  if v_computed is not null then
+    v_writes := array(select case when w.mutation is null then w else kv.compute(w, e.key is not null and (e.expires_at is null or e.expires_at > p_now),
+        e.value, e.owner, e.cascades, e.expires_at) end
+      from unnest(v_writes) w left join unnest(v_rows) e on e.key = w.key);
+    select w.* into v_write from unnest(v_writes) w where w.fault is not null order by w.position limit 1;
+    if v_write.fault = 'bounds' then
+      return json_build_object('ok', false, 'conflict', v_write.key, 'reason', 'bounds');
+    elsif v_write.fault is not null then
+      perform kv.refuse(v_writes);
+    end if;
+  end if;
+  -- By now each write has the owner that its row will have.
+  if v_gone is not null then
     if exists (select from unnest(v_writes) w where w.op <> 'delete' and (w.owner <> v_gone or (w.owner = v_gone and w.cascades))) then
       raise exception 'a commit that deletes tenant % can write nothing else of a tenant', v_gone using errcode = 'KV001', detail = '/mutations';
     end if;
-    v_owners := null;
-  end if;
-  if v_owners is not null then
-    perform kv.lock_owners(v_owners);
-  end if;
-
-  -- A lone blind set needs no look before; everything else locks what exists first.
-  if v_checked or cardinality(v_keys) > 1 or v_writes[1].op <> 'set' then
-    v_locked := kv.lock_entries(v_keys, v_checked or v_entries, v_checked or v_counters);
-  end if;
-  if v_checked then
-    v_conflict := kv.failed_check(p_checks, p_now);
-    if v_conflict is not null then
-      return jsonb_build_object('ok', false, 'conflict', v_conflict, 'reason', 'version');
+  elsif v_computed is not null then
+    select o.owner into v_gone from kv.owners o join unnest(v_writes) w on w.owner = o.owner
+      where w.mutation is not null and w.value is not null and o.deleted_at is not null limit 1;
+    if found then
+      raise exception 'tenant % was deleted', v_gone using errcode = 'KV003';
     end if;
-    -- "Absent" must still hold at the write: writers without checks take no key lock.
-    v_fresh := array(select w.key from unnest(v_writes) w join jsonb_array_elements(p_checks) c on c->>'key' = w.key
-      where w.op = 'set' and c->>'version' is null and w.key <> all(v_locked));
   end if;
-  if v_sharded then
-    perform pg_advisory_xact_lock(hashtext('kv.rollup:' || s.family), s.shard)
-      from (select distinct split_part(w.key, ':', 1) as family, w.shard from unnest(v_writes) w where w.shard is not null order by 1, 2) s;
+  if v_rolled_up then
+    perform pg_advisory_xact_lock(hashtext('kv.rollup:' || s.rollup), s.shard)
+      from (select distinct w.rollup, kv.shard(w.key) as shard from unnest(v_writes) w where w.rollup is not null order by 1, 2) s;
   end if;
-
-  -- Plain sets are written as they come; the others are computed from what is there, chains last.
-  v_rows := case when v_computed or v_deletes then array(select w from unnest(v_writes) w where w.op = 'set' and not w.chained) else v_writes end;
-  for v_write in select * from unnest(v_writes) w where v_computed and w.op <> 'delete' and (w.chained or w.op <> 'set') order by w.chained, coalesce(w.owner, ''), w.ord loop
-    if v_write.chained then
-      v_write.value := kv.chain(coalesce(v_write.owner, ''), v_write.value);
-    else
-      if v_write.counters then
-        select c.value, c.owner, c.cascades, c.expires_at, c.expires_at <= p_now as expired into v_row from kv.counters c where c.key = v_write.key;
-      else
-        select e.value, e.owner, e.cascades, e.expires_at, e.expires_at <= p_now as expired into v_row from kv.entries e where e.key = v_write.key;
-      end if;
-      if not found then
-        v_fresh := v_fresh || v_write.key;
-      elsif v_write.key <> all(v_locked) then
-        raise exception 'a key was created meanwhile' using errcode = '40001';
-      end if;
-      if found and v_row.expired is not true then
-        v_write.value := v_row.value;
-        v_write.owner := v_row.owner;
-        v_write.cascades := v_row.cascades;
-        v_write.expires_at := v_row.expires_at;
-      elsif v_write.mutation ? 'initial' then
-        v_write.value := v_write.mutation->'initial'->'value';
-        v_write.expires_at := (v_write.mutation->'initial'->>'expiresAt')::timestamptz;
-      else
-        v_fresh := array_remove(v_fresh, v_write.key);
-        v_values := v_values || jsonb_build_object(v_write.key, null);
-        continue;
-      end if;
-      v_write.value := kv.changed(v_write.value, v_write.mutation);
-      if v_write.value is null then
-        return jsonb_build_object('ok', false, 'conflict', v_write.key, 'reason', 'bounds');
-      end if;
-      v_values := v_values || jsonb_build_object(v_write.key, v_write.value);
-    end if;
-    v_rows := v_rows || v_write;
-  end loop;
+  if v_chained then
+    v_writes := link_chains(v_writes);
+  end if;
 
   if v_ranged then
     for v_mutation in select m from jsonb_array_elements(p_mutations) m where m->>'op' in ('deletePrefix', 'deleteOwner') loop
-      v_deleted := kv.tally(v_deleted, case v_mutation->>'op'
-        when 'deleteOwner' then kv.delete_owner(v_mutation->>'owner', p_now)
-        else kv.delete_range(v_mutation->>'start', v_mutation->>'end', p_now) end);
+      v_deleted := kv.add_tallies(v_deleted, case v_mutation->>'op'
+        when 'deleteOwner' then delete_owner(v_mutation->>'tenantId', p_now)
+        else delete_range(p_tenant, v_mutation->>'start', v_mutation->>'end', p_now) end);
     end loop;
   end if;
   if v_deletes then
-    v_deleted := kv.tally(v_deleted, kv.delete_keys(array(select w.key from unnest(v_writes) w where w.op = 'delete'), p_now));
+    v_deleted := kv.add_tallies(v_deleted, delete_keys(array(select w.key from unnest(v_writes) w where w.op = 'delete'), p_now));
   end if;
-  return jsonb_build_object('ok', true, 'versions', kv.put_rows(v_rows, v_fresh, p_now), 'values', v_values, 'deleted', v_deleted);
+
+  if p_tenant is null then
+    v_versions := put_rows(v_writes, p_now);
+  else
+    v_versions := put_rows(array(select w from unnest(v_writes) w where exists (select from unnest(v_rows) e where e.key = w.key)), p_now)
+      || insert_rows(array(select w from unnest(v_writes) w where not exists (select from unnest(v_rows) e where e.key = w.key)), p_now);
+    select w.key into v_conflict from unnest(v_writes) w where w.value is not null and not v_versions ? w.key order by w.position limit 1;
+    if found then
+      -- Raised, so that nothing stays: the tenant cannot see the row.
+      raise exception 'key % is taken', v_conflict using errcode = 'KV007', detail = v_conflict;
+    end if;
+  end if;
+  return json_build_object('ok', true, 'versions', v_versions, 'deleted', v_deleted, 'values', coalesce(case when v_computed is not null then
+    (select json_object_agg(w.key, w.value) from unnest(v_writes) w where w.mutation is not null) end, '{}'));
+end $$;
+
+-- Makes rows that are absent, without waiting: {versions: {key: version}, faults: {key: fault}}.
+create function kv_service.create_rows(p_writes kv.write[], p_now timestamptz) returns jsonb
+language plpgsql as $$
+declare
+  v_owners text[] := array(select distinct w.owner from unnest(p_writes) w where w.owner is not null);
+  v_live text[] := '{}';
+  v_deleted text[] := '{}';
+  v_versions jsonb;
+begin
+  if cardinality(v_owners) > 0 then
+    insert into kv.owners (owner) select o from unnest(v_owners) o
+      where not exists (select from kv.owners k where k.owner = o) and pg_try_advisory_xact_lock(hashtextextended(o, 2)) order by o on conflict do nothing;
+    with locked as (
+      select o.owner, o.deleted_at from kv.owners o where o.owner = any(v_owners) for key share skip locked
+    ) select array_agg(l.owner) filter (where l.deleted_at is null), array_agg(l.owner) filter (where l.deleted_at is not null) into v_live, v_deleted from locked l;
+  end if;
+  -- A key that somebody holds, has just made or is about to make is not free.
+  v_versions := insert_rows(array(select w from unnest(p_writes) w
+    where (w.owner is null or w.owner = any(v_live))
+      and pg_try_advisory_xact_lock_shared(hashtextextended(split_part(w.key, ':', 1), 1))
+      and pg_try_advisory_xact_lock(hashtextextended(w.key, 0))), p_now);
+  return jsonb_build_object('versions', v_versions, 'faults', (select coalesce(jsonb_object_agg(w.key,
+      case when w.owner = any(v_deleted) then jsonb_build_object('fault', 'KV003', 'message', format('tenant %s was deleted', w.owner)) else '{"fault": "busy"}' end), '{}')
+    from unnest(p_writes) w where not v_versions ? w.key));
+end $$;
+
+-- The short way: many callers' single-key writes at once, each a commit of its own that can fail alone; no key
+-- twice. Nothing here waits for a lock: a write that would have to is `busy`, and its caller sends it as a commit,
+-- which waits; `commit` is what only a commit writes. Returns {versions: {key: version}, values: {key: the record after an increment}, faults: {key: {fault,
+-- message, detail}}}; a key in neither versions nor faults was absent and had no initial value.
+create function kv_service.write_many(p_calls jsonb, p_now timestamptz) returns json
+language plpgsql as $$
+declare
+  v_family record;
+  v_call jsonb;
+  v_found jsonb;
+  v_held text[] := '{}';
+  v_row jsonb;
+  v_write kv.write;
+  v_over kv.write[] := '{}';
+  v_new kv.write[] := '{}';
+  v_faults jsonb := '{}';
+  v_versions jsonb := '{}';
+  v_created jsonb;
+  v_computed boolean := false;
+begin
+  for v_family in
+    select g.name, g.calls, g.keys, (select jsonb_object_agg(f.colons::text, to_jsonb(f)) from kv.families f where f.family = g.name) as shapes
+    from (select split_part(c->>'key', ':', 1) as name, array_agg(c) as calls, array_agg(c->>'key') as keys
+      from jsonb_array_elements(p_calls) c group by 1) g
+  loop
+    select jsonb_object_agg(e.key, jsonb_build_array(e.value, e.owner, e.cascades, e.expires_at)) into v_found from (
+      select x.* from kv.entries x where x.key = any(v_family.keys) and x.key >= kv.family_start(v_family.name, v_family.keys)
+        and x.key < v_family.name || ';' and split_part(x.key, ':', 1) = v_family.name
+      for update skip locked) e;
+    v_found := coalesce(v_found, '{}');
+    -- What is there and was passed over, somebody holds.
+    if (select count(*) from jsonb_object_keys(v_found)) < cardinality(v_family.keys) then
+      v_held := array(select e.key from kv.entries e where e.key = any(v_family.keys) and e.key >= kv.family_start(v_family.name, v_family.keys)
+        and e.key < v_family.name || ';' and not v_found ? e.key);
+    end if;
+    foreach v_call in array v_family.calls loop
+      v_row := v_found->(v_call->>'key');
+      v_write := kv.resolve(v_call->>'tenant', 0, v_call, v_family.shapes);
+      if v_write.fault is null and (v_write.append_only or v_write.rollup is not null) then
+        -- The chain's head and the rollup's shards are the commit's to lock.
+        v_write.fault := 'commit';
+      elsif v_write.fault is null and (v_write.key = any(v_held)
+        -- Another tenant's row, which this one cannot see: its own commit tells it what that means.
+        or v_row is not null and v_write.tenant is not null and v_row->>1 is distinct from v_write.tenant) then
+        v_write.fault := 'busy';
+      elsif v_write.mutation is not null then
+        v_computed := true;
+        v_write := kv.compute(v_write, v_row is not null and (v_row->>3 is null or (v_row->>3)::timestamptz > p_now),
+          v_row->0, v_row->>1, (v_row->2)::boolean, (v_row->>3)::timestamptz);
+      end if;
+      -- Over a row that goes with its owner and stays with it, the owner need not be looked at: a cascade waits for the row.
+      if v_write.fault is null and v_row is not null and not ((v_row->2)::boolean and v_row->>1 is not distinct from v_write.owner) then
+        v_write.fault := 'busy';
+      end if;
+      if v_write.fault is not null then
+        v_faults := v_faults || jsonb_build_object(v_write.key, jsonb_build_object('fault', v_write.fault, 'message', v_write.message, 'detail', v_write.detail));
+      elsif v_write.value is null then
+        null;
+      elsif v_row is null then
+        v_new := v_new || v_write;
+      else
+        v_over := v_over || v_write;
+      end if;
+    end loop;
+  end loop;
+  if cardinality(v_over) > 0 then
+    v_versions := put_rows(v_over, p_now);
+  end if;
+  if cardinality(v_new) > 0 then
+    v_created := create_rows(v_new, p_now);
+    v_versions := v_versions || (v_created->'versions');
+    v_faults := v_faults || (v_created->'faults');
+  end if;
+  return json_build_object('versions', v_versions, 'faults', v_faults, 'values', coalesce(case when v_computed then
+    (select json_object_agg(w.key, w.value) from unnest(v_over || v_new) w where w.mutation is not null) end, '{}'));
 end $$;
 
 -- Removes the bytes of entries already gone by the caller's clock, at most p_limit in all.
-create function kv.sweep_body(p_limit integer, p_now timestamptz) returns bigint
-language plpgsql set search_path = '' as $$
+create function kv_service.sweep(p_limit integer, p_now timestamptz) returns bigint
+language plpgsql as $$
 declare
-  v_entries bigint;
-  v_counters bigint;
+  v_gone bigint;
 begin
-  delete from kv.entries where key in (
-    select e.key from kv.entries e where e.expires_at <= p_now order by e.expires_at limit p_limit for update skip locked);
-  get diagnostics v_entries = row_count;
-  delete from kv.counters where key in (
-    select c.key from kv.counters c where c.expires_at <= p_now order by c.expires_at limit p_limit - v_entries for update skip locked);
-  get diagnostics v_counters = row_count;
-  return v_entries + v_counters;
+  delete from kv.entries e using (
+    select x.key from kv.entries x where x.expires_at <= p_now order by x.expires_at limit p_limit for update skip locked) old
+  where e.key = old.key;
+  get diagnostics v_gone = row_count;
+  return v_gone;
 end $$;
--- The tenant door's own copies of the bodies. A plan belongs to the role it was made for, so a session that
--- served both doors in turn would plan every statement again at each call (a set: 1.0 -> 1.8 ms).
-do $$
-declare
-  v_names text[] := array['mget_body', 'list_body', 'count_body', 'query_body', 'total_body', 'aggregate_body', 'lock_owners', 'resolve',
-    'lock_entries', 'failed_check', 'chain', 'delete_owner', 'delete_range', 'delete_keys', 'put_rows', 'commit_body'];
-  v_name text;
-  v_other text;
-  v_source text;
-begin
-  foreach v_name in array v_names loop
-    v_source := pg_get_functiondef(('kv.' || v_name)::regproc);
-    foreach v_other in array v_names loop
-      v_source := replace(v_source, 'kv.' || v_other || '(', 'kv.tenant_' || v_other || '(');
-    end loop;
-    execute replace(v_source, 'kv.page_%s', 'kv.tenant_page_%s');
-  end loop;
-end $$;
--- Who sees what. Two policies a table: the service door sees all, the tenant door its own rows (and the
--- platform's readable ones). With no tenant set the tenant door sees nothing.
+
+-- Who sees what, on the partitioned table: partitions have row security without a policy, so nothing reaches
+-- one directly. The service sees all; a tenant its own rows and the platform's readable ones. With no tenant
+-- set the tenant role sees nothing.
 create policy service on kv.entries to kv_service using (true) with check (true);
-create policy service on kv.counters to kv_service using (true) with check (true);
 create policy service on kv.owners to kv_service using (true) with check (true);
 create policy service on kv.chains to kv_service using (true) with check (true);
+create policy service on kv.rollup_shards to kv_service using (true) with check (true);
 create policy service on kv.rollups to kv_service using (true) with check (true);
+create policy service on kv.indexes for select to kv_service using (true);
+create policy service on kv.migrations for select to kv_service using (true);
 create policy everyone on kv.families for select to kv_service, kv_tenant using (true);
 create policy retention on kv.entries to kv_retention using (true);
 
 create policy tenant_read on kv.entries for select to kv_tenant
-  using (owner = (select kv.tenant()) or (owner is null and kv.tenant_readable(key)));
-create policy tenant_insert on kv.entries for insert to kv_tenant with check (owner = (select kv.tenant()) and kv.key_allows(key, owner));
+  using (owner = any ((select kv.tenants())::text[])
+    or (owner is null and split_part(key, ':', 1) = any ((select kv.readable_families())::text[])));
+create policy tenant_insert on kv.entries for insert to kv_tenant
+  with check (owner = any ((select kv.tenants())::text[]) and kv.key_allows(key, owner));
 create policy tenant_update on kv.entries for update to kv_tenant
-  using (owner = (select kv.tenant())) with check (owner = (select kv.tenant()) and kv.key_allows(key, owner));
-create policy tenant_delete on kv.entries for delete to kv_tenant using (owner = (select kv.tenant()));
-create policy tenant on kv.counters to kv_tenant
-  using (owner = (select kv.tenant())) with check (owner = (select kv.tenant()) and kv.key_allows(key, owner));
-create policy tenant on kv.owners to kv_tenant using (owner = (select kv.tenant())) with check (owner = (select kv.tenant()) and deleted_at is null);
-create policy tenant on kv.chains to kv_tenant using (scope = (select kv.tenant())) with check (scope = (select kv.tenant()));
+  using (owner = any ((select kv.tenants())::text[])) with check (owner = any ((select kv.tenants())::text[]) and kv.key_allows(key, owner));
+create policy tenant_delete on kv.entries for delete to kv_tenant using (owner = any ((select kv.tenants())::text[]));
+create policy tenant on kv.owners to kv_tenant
+  using (owner = any ((select kv.tenants())::text[])) with check (owner = any ((select kv.tenants())::text[]) and deleted_at is null);
+create policy tenant on kv.chains to kv_tenant
+  using (scope = any ((select kv.tenants())::text[])) with check (scope = any ((select kv.tenants())::text[]));
 
-create function kv.enter(p_tenant text) returns void
-language plpgsql set search_path = '' as $$
+-- Binds the present call to its tenants: several only where each call in a batch names its own.
+create function kv.bind(p_tenants text[]) returns void
+language plpgsql as $$
+declare
+  v_list text := array_to_string(p_tenants, ',');
 begin
-  if coalesce(p_tenant, '') = '' then
-    raise exception 'a tenant call needs its tenant' using errcode = 'KV001', detail = '/tenant';
+  if coalesce(v_list, '') = '' or '' = any(p_tenants) or cardinality(string_to_array(v_list, ',')) <> cardinality(p_tenants)
+    or translate(v_list, 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._~@+-,', '') <> '' then
+    raise exception 'a tenant call needs its tenant' using errcode = 'KV001', detail = '/tenantId';
   end if;
-  perform set_config('kv.tenant', p_tenant, true);
+  perform set_config('kv.tenants', v_list, true);
 end $$;
 
-create function kv.leave() returns void
-language plpgsql set search_path = '' as $$
+create function kv.unbind() returns void
+language plpgsql as $$
 begin
-  perform set_config('kv.tenant', '', true);
+  perform set_config('kv.tenants', '', true);
 end $$;
--- The doors: all that may be called from outside. Thin, security definer, in `public` so that PostgREST
--- reaches them. Their plans are generic: ranges and keys differ, the right plan never does. `kv_*` are the service's; `kv_tenant_*` first bind the call to one tenant.
 
-create function public.kv_get(p_key text, p_now timestamptz) returns setof kv.entry
-language plpgsql stable security definer set search_path = '' set plan_cache_mode = force_generic_plan as $$
+-- kv_tenant's copy of every function of kv_service, under the same name. The bodies name their siblings without a
+-- schema, so each copy calls its own.
+do $$
+declare
+  v_function oid;
 begin
-  return query
-    select e.key, e.value, e.version::text, e.owner, e.created_at, e.updated_at, e.expires_at
-    from kv.entries e where e.key = p_key and (e.expires_at is null or e.expires_at > p_now);
-  if not found then
-    return query
-      select c.key, c.value, c.version::text, c.owner, c.created_at, c.updated_at, c.expires_at
-      from kv.counters c where c.key = p_key and (c.expires_at is null or c.expires_at > p_now);
+  for v_function in select oid from pg_proc where pronamespace = 'kv_service'::regnamespace loop
+    execute replace(pg_get_functiondef(v_function), 'FUNCTION kv_service.', 'FUNCTION kv_tenant.');
+  end loop;
+end $$;
+
+-- All that may be called from outside: thin, security definer, in `public` so that PostgREST reaches them, each
+-- returning one value. `kv_*` are the service's; `kv_tenant_*` first bind the call to its tenant.
+--
+-- Each pins its search_path: pg_catalog first and pg_temp last, so that no type, table or function of a session's own
+-- is ever found, and between them its role's functions; and row_security, which a dump leaves off in a pooled session. Plans are generic: keys differ, the right plan never does.
+
+-- A commit wants READ COMMITTED: under a snapshot its looks after its locks would see the past.
+create function kv.assert_isolation() returns void
+language plpgsql as $$
+begin
+  if current_setting('transaction_isolation') <> 'read committed' then
+    raise exception 'writes need read committed, not %', current_setting('transaction_isolation') using errcode = 'KV008';
   end if;
 end $$;
 
-create function public.kv_mget(p_keys text[], p_now timestamptz) returns setof kv.entry
-language plpgsql stable security definer set search_path = '' set plan_cache_mode = force_generic_plan as $$
+create function public.kv_get(p_key text, p_now timestamptz) returns json
+language plpgsql stable security definer set search_path = pg_catalog, kv_service, pg_temp set row_security = on set plan_cache_mode = force_generic_plan as $$
 begin
-  return query select * from kv.mget_body(p_keys, p_now);
+  return (
+    select json_build_array(e.key, e.value, e.version::text, e.owner, kv.epoch_ms(e.created_at), kv.epoch_ms(e.updated_at), kv.epoch_ms(e.expires_at))
+    from kv.entries e where e.key = p_key and (e.expires_at is null or e.expires_at > p_now));
 end $$;
 
-create function public.kv_list(p_start text, p_end text, p_reverse boolean, p_limit integer, p_keys_only boolean, p_now timestamptz)
-returns setof kv.entry
-language plpgsql stable security definer set search_path = '' set plan_cache_mode = force_generic_plan as $$
+create function public.kv_mget(p_keys text[], p_now timestamptz) returns json
+language plpgsql stable security definer set search_path = pg_catalog, kv_service, pg_temp set row_security = on set plan_cache_mode = force_generic_plan as $$
 begin
-  return query select * from kv.list_body(p_start, p_end, p_reverse, p_limit, p_keys_only, p_now);
+  return mget(null, p_keys, p_now);
+end $$;
+
+create function public.kv_list(p_start text, p_end text, p_reverse boolean, p_limit integer, p_keys_only boolean, p_now timestamptz) returns json
+language plpgsql stable security definer set search_path = pg_catalog, kv_service, pg_temp set row_security = on set plan_cache_mode = force_generic_plan as $$
+begin
+  return list(null, p_start, p_end, p_reverse, p_limit, p_keys_only, p_now);
 end $$;
 
 create function public.kv_count(p_start text, p_end text, p_now timestamptz) returns bigint
-language plpgsql stable security definer set search_path = '' set plan_cache_mode = force_generic_plan as $$
+language plpgsql stable security definer set search_path = pg_catalog, kv_service, pg_temp set row_security = on set plan_cache_mode = force_generic_plan as $$
 begin
-  return kv.count_body(p_start, p_end, p_now);
+  return count(null, p_start, p_end, p_now);
 end $$;
 
-create function public.kv_query(p_query jsonb, p_now timestamptz)
-returns setof kv.page
-language plpgsql security definer set search_path = '' set plan_cache_mode = force_generic_plan as $$
+create function public.kv_query(p_query jsonb, p_now timestamptz) returns json
+language plpgsql stable security definer set search_path = pg_catalog, kv_service, pg_temp set row_security = on set plan_cache_mode = force_generic_plan as $$
 begin
-  return query select * from kv.query_body(p_query, p_now);
+  return page(p_query, p_now);
 end $$;
 
 create function public.kv_total(p_query jsonb, p_now timestamptz) returns bigint
-language plpgsql stable security definer set search_path = '' set plan_cache_mode = force_generic_plan as $$
+language plpgsql stable security definer set search_path = pg_catalog, kv_service, pg_temp set row_security = on set plan_cache_mode = force_generic_plan as $$
 begin
-  return kv.total_body(p_query, p_now);
+  return total(p_query, p_now);
 end $$;
 
-create function public.kv_aggregate(p_query jsonb, p_now timestamptz) returns table ("group" jsonb, count bigint, sum text)
-language plpgsql stable security definer set search_path = '' set plan_cache_mode = force_generic_plan as $$
+create function public.kv_aggregate(p_query jsonb, p_now timestamptz) returns json
+language plpgsql stable security definer set search_path = pg_catalog, kv_service, pg_temp set row_security = on set plan_cache_mode = force_generic_plan as $$
 begin
-  if p_query ? 'rollup' then
-    return query select * from kv.rollup_body(p_query);
-  else
-    return query select * from kv.aggregate_body(p_query, p_now);
-  end if;
+  return coalesce(case when p_query ? 'rollup' then rollup_groups(p_query->'rollup') end, aggregate(p_query, p_now));
 end $$;
 
--- A commit waits at most 5 s for a row (55P03, rolled back): one stuck session must not hold up all writes.
-create function public.kv_commit(p_checks jsonb, p_mutations jsonb, p_now timestamptz) returns jsonb
-language plpgsql security definer set search_path = '' set plan_cache_mode = force_generic_plan set lock_timeout = '5s' as $$
+-- A commit waits so long for each lock (55P03, rolled back): one stuck session must not hold up all writes.
+create function public.kv_commit(p_checks jsonb, p_mutations jsonb, p_lock_timeout_ms integer, p_now timestamptz) returns json
+language plpgsql security definer set search_path = pg_catalog, kv_service, pg_temp set row_security = on set plan_cache_mode = force_generic_plan set lock_timeout = '5s' as $$
 begin
-  return kv.commit_body(p_checks, p_mutations, p_now);
+  perform kv.assert_isolation();
+  perform set_config('lock_timeout', greatest(1, least(coalesce(p_lock_timeout_ms, 5000), 5000))::text, true);
+  return commit(null, p_checks, p_mutations, p_now);
+end $$;
+
+create function public.kv_write_many(p_calls jsonb, p_now timestamptz) returns json
+language plpgsql security definer set search_path = pg_catalog, kv_service, pg_temp set row_security = on set plan_cache_mode = force_generic_plan set lock_timeout = '1s' as $$
+begin
+  perform kv.assert_isolation();
+  return write_many(p_calls, p_now);
 end $$;
 
 create function public.kv_sweep(p_limit integer, p_now timestamptz) returns bigint
-language plpgsql security definer set search_path = '' set plan_cache_mode = force_generic_plan as $$
+language plpgsql security definer set search_path = pg_catalog, kv_service, pg_temp set row_security = on set plan_cache_mode = force_generic_plan set lock_timeout = '5s' as $$
 begin
-  return kv.sweep_body(p_limit, p_now);
+  return sweep(p_limit, p_now);
 end $$;
 
--- A sign of life: the newest migration, as the CLI's own table has it; null where that table is missing.
-create function public.kv_ping() returns text
-language plpgsql stable security definer set search_path = '' set plan_cache_mode = force_generic_plan as $$
+-- A sign of life: our newest migration, and what is still to be built.
+create function public.kv_ping() returns json
+language plpgsql stable security definer set search_path = pg_catalog, kv_service, pg_temp set row_security = on as $$
 begin
-  if to_regclass('supabase_migrations.schema_migrations') is null then
-    return null;
-  end if;
-  return (select max(m.version) from supabase_migrations.schema_migrations m);
+  return json_build_object('migration', (select max(m.version) from kv.migrations m),
+    'pending', (select coalesce(json_agg(p.kind || ' ' || p.name), '[]') from kv.pending() p));
 end $$;
 
--- Reads for several tenants at once: one row a pair found, with its tenant.
-create function public.kv_tenant_mget(p_tenants text[], p_keys text[], p_now timestamptz)
-returns table (tenant text, key text, value jsonb, version text, owner text, created_at timestamptz, updated_at timestamptz, expires_at timestamptz)
-language plpgsql security definer set search_path = '' set plan_cache_mode = force_generic_plan as $$
+-- The head of an audit chain, to compare what is there with: {seq, hash}; null where no entry was ever made.
+create function public.kv_chain_head(p_scope text) returns json
+language plpgsql stable security definer set search_path = pg_catalog, kv_service, pg_temp set row_security = on as $$
+begin
+  return (select json_build_object('seq', c.seq, 'hash', c.hash) from kv.chains c where c.scope = p_scope);
+end $$;
+
+-- Reads for several tenants at once: p_keys[i] as tenant p_tenants[i] sees it.
+create function public.kv_tenant_mget(p_tenants text[], p_keys text[], p_now timestamptz) returns json
+language plpgsql security definer set search_path = pg_catalog, kv_tenant, pg_temp set row_security = on set plan_cache_mode = force_generic_plan as $$
 declare
-  v_tenant text;
+  v_entries json;
 begin
-  foreach v_tenant in array array(select distinct t from unnest(p_tenants) t) loop
-    perform kv.enter(v_tenant);
-    return query select v_tenant, m.* from kv.tenant_mget_body(
-      array(select p.k from unnest(p_tenants, p_keys) p(t, k) where p.t = v_tenant), p_now) m;
-  end loop;
-  perform kv.leave();
+  perform kv.bind(p_tenants);
+  v_entries := mget(p_tenants, p_keys, p_now);
+  perform kv.unbind();
+  return v_entries;
 end $$;
 
 create function public.kv_tenant_list(p_tenant text, p_start text, p_end text, p_reverse boolean, p_limit integer, p_keys_only boolean, p_now timestamptz)
-returns setof kv.entry
-language plpgsql security definer set search_path = '' set plan_cache_mode = force_generic_plan as $$
+returns json
+language plpgsql security definer set search_path = pg_catalog, kv_tenant, pg_temp set row_security = on set plan_cache_mode = force_generic_plan as $$
+declare
+  v_page json;
 begin
-  perform kv.enter(p_tenant);
-  return query select * from kv.tenant_list_body(p_start, p_end, p_reverse, p_limit, p_keys_only, p_now);
-  perform kv.leave();
+  perform kv.bind(array[p_tenant]);
+  v_page := list(p_tenant, p_start, p_end, p_reverse, p_limit, p_keys_only, p_now);
+  perform kv.unbind();
+  return v_page;
 end $$;
 
 create function public.kv_tenant_count(p_tenant text, p_start text, p_end text, p_now timestamptz) returns bigint
-language plpgsql security definer set search_path = '' set plan_cache_mode = force_generic_plan as $$
+language plpgsql security definer set search_path = pg_catalog, kv_tenant, pg_temp set row_security = on set plan_cache_mode = force_generic_plan as $$
 declare
   v_count bigint;
 begin
-  perform kv.enter(p_tenant);
-  v_count := kv.tenant_count_body(p_start, p_end, p_now);
-  perform kv.leave();
+  perform kv.bind(array[p_tenant]);
+  v_count := count(p_tenant, p_start, p_end, p_now);
+  perform kv.unbind();
   return v_count;
 end $$;
 
-create function public.kv_tenant_query(p_tenant text, p_query jsonb, p_now timestamptz)
-returns setof kv.page
-language plpgsql security definer set search_path = '' set plan_cache_mode = force_generic_plan as $$
+create function public.kv_tenant_query(p_tenant text, p_query jsonb, p_now timestamptz) returns json
+language plpgsql security definer set search_path = pg_catalog, kv_tenant, pg_temp set row_security = on set plan_cache_mode = force_generic_plan as $$
+declare
+  v_page json;
 begin
-  perform kv.enter(p_tenant);
-  return query select * from kv.tenant_query_body(p_query, p_now);
-  perform kv.leave();
+  perform kv.bind(array[p_tenant]);
+  v_page := page(p_query, p_now);
+  perform kv.unbind();
+  return v_page;
 end $$;
 
 create function public.kv_tenant_total(p_tenant text, p_query jsonb, p_now timestamptz) returns bigint
-language plpgsql security definer set search_path = '' set plan_cache_mode = force_generic_plan as $$
+language plpgsql security definer set search_path = pg_catalog, kv_tenant, pg_temp set row_security = on set plan_cache_mode = force_generic_plan as $$
 declare
   v_total bigint;
 begin
-  perform kv.enter(p_tenant);
-  v_total := kv.tenant_total_body(p_query, p_now);
-  perform kv.leave();
+  perform kv.bind(array[p_tenant]);
+  v_total := total(p_query, p_now);
+  perform kv.unbind();
   return v_total;
 end $$;
 
-create function public.kv_tenant_aggregate(p_tenant text, p_query jsonb, p_now timestamptz) returns table ("group" jsonb, count bigint, sum text)
-language plpgsql security definer set search_path = '' set plan_cache_mode = force_generic_plan as $$
+create function public.kv_tenant_aggregate(p_tenant text, p_query jsonb, p_now timestamptz) returns json
+language plpgsql security definer set search_path = pg_catalog, kv_tenant, pg_temp set row_security = on set plan_cache_mode = force_generic_plan as $$
+declare
+  v_groups json;
 begin
-  perform kv.enter(p_tenant);
-  return query select * from kv.tenant_aggregate_body(p_query, p_now);
-  perform kv.leave();
+  perform kv.bind(array[p_tenant]);
+  v_groups := aggregate(p_query, p_now);
+  perform kv.unbind();
+  return v_groups;
 end $$;
 
-create function public.kv_tenant_commit(p_tenant text, p_checks jsonb, p_mutations jsonb, p_now timestamptz) returns jsonb
-language plpgsql security definer set search_path = '' set plan_cache_mode = force_generic_plan set lock_timeout = '5s' as $$
+create function public.kv_tenant_commit(p_tenant text, p_checks jsonb, p_mutations jsonb, p_lock_timeout_ms integer, p_now timestamptz) returns json
+language plpgsql security definer set search_path = pg_catalog, kv_tenant, pg_temp set row_security = on set plan_cache_mode = force_generic_plan set lock_timeout = '5s' as $$
 declare
-  v_result jsonb;
+  v_result json;
 begin
-  perform kv.enter(p_tenant);
-  v_result := kv.tenant_commit_body(p_checks, p_mutations, p_now);
-  perform kv.leave();
+  perform kv.assert_isolation();
+  perform set_config('lock_timeout', greatest(1, least(coalesce(p_lock_timeout_ms, 5000), 5000))::text, true);
+  perform kv.bind(array[p_tenant]);
+  v_result := commit(p_tenant, p_checks, p_mutations, p_now);
+  perform kv.unbind();
   return v_result;
 end $$;
 
--- Several tenants' commits without checks in one transaction: [{tenant, mutations}], answered in order.
-create function public.kv_tenant_commit_many(p_calls jsonb, p_now timestamptz) returns jsonb
-language plpgsql security definer set search_path = '' set plan_cache_mode = force_generic_plan set lock_timeout = '5s' as $$
+-- Each call names its tenant.
+create function public.kv_tenant_write_many(p_calls jsonb, p_now timestamptz) returns json
+language plpgsql security definer set search_path = pg_catalog, kv_tenant, pg_temp set row_security = on set plan_cache_mode = force_generic_plan set lock_timeout = '1s' as $$
 declare
-  v_call record;
-  v_results jsonb := '[]';
+  v_results json;
 begin
-  for v_call in select c->>'tenant' as tenant, c->'mutations' as mutations from jsonb_array_elements(p_calls) with ordinality as cs(c, o) order by o loop
-    perform kv.enter(v_call.tenant);
-    v_results := v_results || jsonb_build_array(kv.tenant_commit_body('[]', v_call.mutations, p_now));
-  end loop;
-  perform kv.leave();
+  perform kv.assert_isolation();
+  perform kv.bind(array(select c->>'tenant' from jsonb_array_elements(p_calls) c));
+  v_results := write_many(p_calls, p_now);
+  perform kv.unbind();
   return v_results;
 end $$;
 
--- The head of an audit chain, to compare what is there with: {seq, hash}; nothing where no entry was ever made.
-create function public.kv_chain_head(p_scope text) returns jsonb
-language plpgsql stable security definer set search_path = '' as $$
-begin
-  return (select jsonb_build_object('seq', c.seq, 'hash', c.hash) from kv.chains c where c.scope = p_scope);
-end $$;
-
-create function public.kv_tenant_chain_head(p_tenant text, p_scope text) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+create function public.kv_tenant_chain_head(p_tenant text, p_scope text) returns json
+language plpgsql security definer set search_path = pg_catalog, kv_tenant, pg_temp set row_security = on as $$
 declare
-  v_head jsonb;
+  v_head json;
 begin
-  perform kv.enter(p_tenant);
-  v_head := (select jsonb_build_object('seq', c.seq, 'hash', c.hash) from kv.chains c where c.scope = p_scope);
-  perform kv.leave();
+  perform kv.bind(array[p_tenant]);
+  v_head := (select json_build_object('seq', c.seq, 'hash', c.hash) from kv.chains c where c.scope = p_scope);
+  perform kv.unbind();
   return v_head;
 end $$;
 
--- Which of the keys is held by a row this tenant cannot see: raised as KV007 with the key, so that
--- nothing tried here stays. Called only after a commit was refused for one.
-create function public.kv_tenant_taken(p_tenant text, p_keys text[], p_now timestamptz) returns void
-language plpgsql security definer set search_path = '' set plan_cache_mode = force_generic_plan as $$
-declare
-  v_key text;
-begin
-  perform kv.enter(p_tenant);
-  foreach v_key in array p_keys loop
-    if not exists (select from kv.tenant_mget_body(array[v_key], '-infinity')) and kv.key_allows(v_key, p_tenant) then
-      insert into kv.entries (key, value, version, owner, cascades, created_at, updated_at)
-        values (v_key, '{}', 0, p_tenant, true, p_now, p_now) on conflict do nothing;
-      if not found then
-        raise exception 'taken' using errcode = 'KV007', detail = v_key;
-      end if;
-    end if;
-  end loop;
-  raise exception 'none is taken' using errcode = 'KV007', detail = '';
-end $$;
--- Hands the doors to their roles and closes everything else. Execute goes to service_role alone.
+-- Hands the entry points to their roles and closes everything else. Execute goes to service_role alone.
 do $$
 declare
-  v_door regprocedure;
+  v_function regprocedure;
 begin
-  for v_door in
-    select p.oid::regprocedure from pg_proc p join pg_namespace n on n.oid = p.pronamespace
-    where n.nspname = 'public' and p.proname like 'kv\_%'
+  for v_function in
+    select p.oid from pg_proc p join pg_namespace n on n.oid = p.pronamespace where n.nspname = 'public' and p.proname like 'kv\_%'
   loop
-    execute format('alter function %s owner to %I', v_door, case when v_door::text like 'kv\_tenant\_%' or v_door::text like 'public.kv\_tenant\_%' then 'kv_tenant' else 'kv_service' end);
-    execute format('revoke all on function %s from public, anon, authenticated', v_door);
-    execute format('grant execute on function %s to service_role', v_door);
+    execute format('alter function %s owner to %I', v_function, case when v_function::text ~ '^(public\.)?kv_tenant_' then 'kv_tenant' else 'kv_service' end);
+    execute format('revoke all on function %s from public, anon, authenticated', v_function);
+    execute format('grant execute on function %s to service_role', v_function);
   end loop;
 end $$;
 
-revoke all on schema kv from public;
-revoke all on all functions in schema kv from public;
+revoke all on schema kv, kv_service, kv_tenant from public;
+revoke all on all functions in schema kv, kv_service, kv_tenant from public;
 grant execute on all functions in schema kv to kv_service, kv_tenant;
+grant execute on all functions in schema kv_service to kv_service;
+grant execute on all functions in schema kv_tenant to kv_tenant;
 grant execute on function kv.refuse_change() to kv_retention;
--- It makes functions; only migrations call it.
-revoke execute on function kv.keep_page(jsonb) from kv_service, kv_tenant;
-revoke create on schema kv, public from kv_service, kv_tenant;
-
+-- What migrations alone call.
 do $$
+declare
+  v_function regprocedure;
 begin
-  if to_regclass('supabase_migrations.schema_migrations') is not null then
-    grant usage on schema supabase_migrations to kv_service;
-    execute 'grant select on supabase_migrations.schema_migrations to kv_service';
-  end if;
+  for v_function in
+    select p.oid from pg_proc p where p.pronamespace = 'kv'::regnamespace and p.proname ~ '^(add_(family|entity|index|rollup|pages?)$|drop_|fill_rollup$|index_(sql|name)$|is_large$|declared$)'
+  loop
+    execute format('revoke execute on function %s from kv_service, kv_tenant', v_function);
+  end loop;
 end $$;
+revoke create on schema public, kv from kv_service, kv_tenant;
+
+-- Written by `npm run schema` from the declarations.
+
+-- tenant: A customer of the platform. It owns everything stored under its id.
+select kv.add_family('tenant');
+select kv.add_entity('tenant', 'tenant', 1, owner_rule => 'segment');
+select kv.add_index('tenant', fields) from unnest(array[
+  'createdAt time', 'name text', 'subdomain text', 'mrr number', 'usagePercent number', 'owner text', 'trialEndsAt time',
+  'status text, createdAt time', 'status text, name text', 'status text, mrr number', 'plan text, createdAt time', 'plan text, name text',
+  'plan text, mrr number', 'region text, createdAt time', 'status text, plan text, createdAt time', 'status text, plan text, mrr number',
+  'search(name, subdomain, owner, ownerName)'
+]) fields;
+select kv.add_rollup('tenant', '{status, plan}', sum => 'mrr');
+
+-- subdomain-claim: Which tenant holds a subdomain label.
+select kv.add_family('subdomain');
+select kv.add_entity('subdomain-claim', 'subdomain', 1, owner_rule => 'given');
+
+-- domain-claim: Which tenant holds a custom domain.
+select kv.add_family('domain');
+select kv.add_entity('domain-claim', 'domain', 1, owner_rule => 'given');
+
+-- plan: What a tenant can subscribe to: price, limits, features.
+select kv.add_family('plan');
+select kv.add_entity('plan', 'plan', 1, owner_rule => 'platform', tenant_readable => true);
+select kv.add_index('plan', fields) from unnest(array[
+  'createdAt time', 'name text', 'price number', 'search(name, displayName, description)'
+]) fields;
+
+-- subscription: A tenant's one subscription to a plan.
+select kv.add_family('subscription');
+select kv.add_entity('subscription', 'subscription', 1, owner_rule => 'segment');
+select kv.add_index('subscription', fields) from unnest(array[
+  'planId text', 'status text, currentPeriodEnd time'
+]) fields;
+
+-- usage-record: One metric of one tenant in one month.
+select kv.add_family('usage', 75);
+select kv.add_entity('usage-record', 'usage', 3, owner_rule => 'segment');
+
+-- audit-entry: What was done, by whom, to what. Append-only, hash-chained in its scope.
+select kv.add_family('audit');
+select kv.add_entity('audit-entry', 'audit', 5, owner_rule => 'segment', cascades => false, append_only => true);
+select kv.add_entity('audit-entry', 'audit', 4, owner_rule => 'platform', cascades => false, append_only => true);
+select kv.add_index('audit-entry', fields) from unnest(array[
+  'owner, seq number', 'timestamp time', 'owner, timestamp time', 'resource text, resourceId text, timestamp time',
+  'action text, timestamp time', 'userId text, timestamp time'
+]) fields;
+
+-- admin-user: A person who administers the platform; `userId` is its Supabase Auth id.
+select kv.add_family('admin');
+select kv.add_entity('admin-user', 'admin', 1, owner_rule => 'platform');
+select kv.add_index('admin-user', fields) from unnest(array[
+  'createdAt time', 'email text', 'name text', 'role text', 'search(email, name)'
+]) fields;
+
+-- outbox-event: An outgoing event, committed with the change it reports; delivery drains it.
+select kv.add_family('outbox');
+select kv.add_entity('outbox-event', 'outbox', 1, owner_rule => 'given', cascades => false);
+select kv.add_index('outbox-event', 'createdAt time');
+
+-- idempotency-record: What a call with an idempotency key did, kept 24 hours and committed with it.
+select kv.add_family('idem');
+select kv.add_entity('idempotency-record', 'idem', 2, owner_rule => 'given');
+
+insert into kv.migrations (version, name) values ('20261121000000', 'store');

@@ -1,56 +1,32 @@
--- One table of keys and values, its sibling for hot counters, and the small tables the commit needs.
+-- One table of keys and values, one partition a declared family, and the small tables a commit needs.
 create sequence kv.versions as bigint cache 1;
 
 create table kv.entries (
-  key text collate "C",
+  key text collate "C" check (octet_length(key) between 1 and 512),
   value jsonb not null,
   version bigint not null,
   -- The tenant that sees the row; null is the platform.
   owner text collate "C",
-  -- Goes with its owner.
+  -- Goes with its tenant.
   cascades boolean not null,
   expires_at timestamptz,
   created_at timestamptz not null,
   updated_at timestamptz not null,
   -- With the expiry in it, the key's index alone answers a count.
   primary key (key) include (expires_at)
-) with (fillfactor = 90);
+) partition by range (key);
 
--- Same shape, no index but the key: updates stay in their page (HOT).
-create table kv.counters (
-  key text collate "C",
-  value jsonb not null,
-  version bigint not null,
-  owner text collate "C",
-  cascades boolean not null,
-  expires_at timestamptz,
-  created_at timestamptz not null,
-  updated_at timestamptz not null,
-  -- With the expiry in it, the key's index alone answers a count.
-  primary key (key) include (expires_at)
-) with (fillfactor = 75);
+-- Keys of no declared family.
+create table kv.entries_default partition of kv.entries default;
 
-create index entries_cascade on kv.entries (owner) where cascades and owner is not null;
+-- Every partition gets these two. A tenant's rows in key order: its lists, counts and the cascade.
+create index entries_owner on kv.entries (owner, key);
 create index entries_expiry on kv.entries (expires_at) where expires_at is not null;
 
-create index counters_expiry on kv.counters (expires_at) where expires_at is not null;
-
--- A row per tenant ever written for. Commits lock it `for key share`, the cascade `for update`.
+-- A row per tenant ever written for: writers lock it `for key share`, the cascade `for update`.
 create table kv.owners (
   owner text collate "C" primary key,
   deleted_at timestamptz
-);
-
--- Key shapes of the declared entities (20_declared.sql).
-create table kv.families (
-  family text collate "C" not null,
-  colons integer not null,
-  rule text not null check (rule in ('segment', 'platform', 'given')),
-  counters boolean not null,
-  chained boolean not null,
-  rolled_up boolean not null,
-  cascades boolean not null,
-  primary key (family, colons)
 );
 
 -- Head of each audit chain; scope '' is the platform's.
@@ -60,7 +36,8 @@ create table kv.chains (
   hash text not null
 ) with (fillfactor = 75);
 
-create table kv.rollups (
+-- Counts and sums of a rollup, in 16 shards by hash of the key, summed on read.
+create table kv.rollup_shards (
   rollup text collate "C" not null,
   shard integer not null,
   -- The group's values as a JSON array, kept as text: grouping text is twice as fast.
@@ -70,20 +47,69 @@ create table kv.rollups (
   primary key (rollup, shard, bucket)
 ) with (fillfactor = 75);
 
--- Row-level security, forced: the owner of the tables obeys it too.
-alter table kv.entries enable row level security, force row level security;
-alter table kv.counters enable row level security, force row level security;
-alter table kv.owners enable row level security, force row level security;
-alter table kv.families enable row level security, force row level security;
-alter table kv.chains enable row level security, force row level security;
-alter table kv.rollups enable row level security, force row level security;
+-- What the declarations ask for, written by kv.add_* in migrations (20_declare.sql).
 
--- The list of families comes with migrations.
-create policy migrations on kv.families to current_user using (true) with check (true);
+-- A key shape of an entity: a family and a number of colons (a timestamp segment has two of its own).
+create table kv.families (
+  family text collate "C" not null,
+  colons integer not null,
+  entity text collate "C" not null,
+  -- `segment`: the second segment is the owner; `platform`: nobody's; `given`: as the writer says.
+  owner_rule text not null check (owner_rule in ('segment', 'platform', 'given')),
+  cascades boolean not null,
+  -- Entries of a hash chain: never changed, removed by retention alone.
+  append_only boolean not null,
+  -- Tenants may read the platform's rows.
+  tenant_readable boolean not null,
+  rollup text collate "C",
+  primary key (family, colons)
+);
 
-grant select, insert, update, delete on kv.entries, kv.counters, kv.owners, kv.chains, kv.rollups to kv_service;
-grant select, insert, update, delete on kv.entries, kv.counters to kv_tenant;
+create table kv.indexes (
+  name text collate "C" primary key,
+  entity text collate "C" not null,
+  -- As declared: `status text, mrr number`, `owner, seq number` or `search(name, owner)`.
+  fields text not null,
+  -- Only keys of this shape, where another entity shares the family.
+  colons integer,
+  -- False: `npm run migrate` builds it concurrently; until then lists scan.
+  built boolean not null
+);
+
+create table kv.rollups (
+  rollup text collate "C" primary key,
+  family text collate "C" not null,
+  colons integer not null,
+  group_by text[] not null,
+  sum text,
+  -- Entries up to this key are counted; null: all are. kv.fill_rollup moves it on.
+  filled_to text collate "C"
+);
+
+-- Our own migrations, so that Innkeep can share a project with an application.
+create table kv.migrations (
+  version text collate "C" primary key,
+  name text not null
+);
+
+do $$
+declare
+  v_table regclass;
+begin
+  for v_table in select oid from pg_class where relnamespace = 'kv'::regnamespace and relkind in ('r', 'p') loop
+    -- Forced: the owner of the tables obeys it too.
+    execute format('alter table %s enable row level security, force row level security', v_table);
+  end loop;
+  foreach v_table in array array['kv.families', 'kv.indexes', 'kv.rollups', 'kv.migrations']::regclass[] loop
+    execute format('create policy migrations on %s to %I using (true) with check (true)', v_table, current_user);
+  end loop;
+end $$;
+
+grant select, insert, update, delete on kv.entries, kv.owners, kv.chains, kv.rollup_shards to kv_service;
+grant select, update on kv.rollups to kv_service;
+grant select on kv.families, kv.indexes, kv.migrations to kv_service;
+grant select, insert, update, delete on kv.entries to kv_tenant;
 grant select, insert, update on kv.owners, kv.chains to kv_tenant;
-grant select on kv.families to kv_service, kv_tenant;
+grant select on kv.families to kv_tenant;
 grant select, delete on kv.entries to kv_retention;
 grant usage on sequence kv.versions to kv_service, kv_tenant;

@@ -1,63 +1,86 @@
--- Reads. Bodies are security invoker: they run as the role of the door that calls them, under its policies.
+-- Reads. Functions of kv_service run as the role of the entry point that called them, under its policies, and
+-- pin nothing themselves: the entry point has pinned the search_path. kv_tenant has a copy of each (70_copies.sql);
+-- p_tenant is null in the service's calls.
+--
 -- An entry is live while `expires_at > p_now`; the clock is the caller's, so expiry is exact and testable.
+-- Entries leave as JSON arrays [key, value, version, owner, createdAt, updatedAt, expiresAt], times in milliseconds.
 
-create type kv.entry as (
-  key text, value jsonb, version text, owner text, created_at timestamptz, updated_at timestamptz, expires_at timestamptz
-);
-
--- Keys of counters live in their own table; a declared family says which.
-create function kv.in_counters(p_key text) returns boolean
-language sql stable parallel safe
-return exists (select from kv.families f where f.family = split_part(p_key, ':', 1) and f.counters);
-
-create function kv.mget_body(p_keys text[], p_now timestamptz) returns setof kv.entry
-language plpgsql stable set search_path = '' as $$
+-- What is there of the keys asked for, as [position, entry] pairs. Several tenants' keys may come in one call:
+-- p_keys[i] is looked up as p_tenants[i] sees it, in its own rows and the platform's readable ones. The range of
+-- the family lets the planner leave out the other partitions.
+create function kv_service.mget(p_tenants text[], p_keys text[], p_now timestamptz) returns json
+language plpgsql stable as $$
+declare
+  v_family text;
+  v_found json;
+  v_all json;
 begin
-  return query
-    select e.key, e.value, e.version::text, e.owner, e.created_at, e.updated_at, e.expires_at
-    from kv.entries e where e.key = any(p_keys) and (e.expires_at is null or e.expires_at > p_now)
-    union all
-    select c.key, c.value, c.version::text, c.owner, c.created_at, c.updated_at, c.expires_at
-    from kv.counters c where c.key = any(p_keys) and (c.expires_at is null or c.expires_at > p_now);
+  foreach v_family in array array(select distinct split_part(k, ':', 1) from unnest(p_keys) k) loop
+    with found as materialized (
+      select * from kv.entries e where e.key = any(p_keys) and e.key >= kv.family_start(v_family, p_keys) and e.key < v_family || ';'
+        and split_part(e.key, ':', 1) = v_family and (e.expires_at is null or e.expires_at > p_now)
+    )
+    select json_agg(json_build_array(p.position, json_build_array(
+      e.key, e.value, e.version::text, e.owner, kv.epoch_ms(e.created_at), kv.epoch_ms(e.updated_at), kv.epoch_ms(e.expires_at))))
+    into v_found
+    from rows from (unnest(p_keys), unnest(p_tenants)) with ordinality p(key, tenant, position)
+    join found e on e.key = p.key where p.tenant is null or e.owner = p.tenant or e.owner is null;
+    v_all := case when v_all is null then v_found when v_found is null then v_all
+      else (select json_agg(x) from (select json_array_elements(v_all) union all select json_array_elements(v_found)) u(x)) end;
+  end loop;
+  return v_all;
 end $$;
 
--- One page of the range [p_start, p_end) in byte order. Both tables are merged, each read in key order.
-create function kv.list_body(p_start text, p_end text, p_reverse boolean, p_limit integer, p_keys_only boolean, p_now timestamptz)
-returns setof kv.entry
-language plpgsql stable set search_path = '' as $$
+-- One page of the range [p_start, p_end) in byte order. A tenant's rows are read by (owner, key), and beside them
+-- the platform's rows of families that tenants may read.
+create function kv_service.list(p_tenant text, p_start text, p_end text, p_reverse boolean, p_limit integer, p_keys_only boolean, p_now timestamptz)
+returns json
+language plpgsql stable as $$
+declare
+  v_page kv.entries[];
 begin
-  if p_reverse then
-    return query
-      select l.key, case when p_keys_only then null else l.value end, l.version::text, l.owner, l.created_at, l.updated_at, l.expires_at
-      from (
-        (select e.key, e.value, e.version, e.owner, e.created_at, e.updated_at, e.expires_at from kv.entries e
-         where e.key >= p_start and e.key < p_end and (e.expires_at is null or e.expires_at > p_now)
-         order by e.key desc limit p_limit)
-        union all
-        (select c.key, c.value, c.version, c.owner, c.created_at, c.updated_at, c.expires_at from kv.counters c
-         where c.key >= p_start and c.key < p_end and (c.expires_at is null or c.expires_at > p_now)
-         order by c.key desc limit p_limit)
-      ) l order by l.key desc limit p_limit;
+  if p_tenant is null and not p_reverse then
+    v_page := array(select e from kv.entries e where e.key >= p_start and e.key < p_end and (e.expires_at is null or e.expires_at > p_now)
+      order by e.key limit p_limit);
+  elsif p_tenant is null then
+    v_page := array(select e from kv.entries e where e.key >= p_start and e.key < p_end and (e.expires_at is null or e.expires_at > p_now)
+      order by e.key desc limit p_limit);
+  elsif not p_reverse then
+    v_page := array(
+      (select e from kv.entries e where e.owner = p_tenant and e.key >= p_start and e.key < p_end and (e.expires_at is null or e.expires_at > p_now)
+       order by e.key limit p_limit)
+      union all
+      (select r.e from kv.families f cross join lateral (
+         select e from kv.entries e where e.owner is null and e.key >= greatest(p_start, f.family || ':') and e.key < least(p_end, f.family || ';')
+           and (e.expires_at is null or e.expires_at > p_now) order by e.key limit p_limit) r
+       where f.tenant_readable));
   else
-    return query
-      select l.key, case when p_keys_only then null else l.value end, l.version::text, l.owner, l.created_at, l.updated_at, l.expires_at
-      from (
-        (select e.key, e.value, e.version, e.owner, e.created_at, e.updated_at, e.expires_at from kv.entries e
-         where e.key >= p_start and e.key < p_end and (e.expires_at is null or e.expires_at > p_now)
-         order by e.key limit p_limit)
-        union all
-        (select c.key, c.value, c.version, c.owner, c.created_at, c.updated_at, c.expires_at from kv.counters c
-         where c.key >= p_start and c.key < p_end and (c.expires_at is null or c.expires_at > p_now)
-         order by c.key limit p_limit)
-      ) l order by l.key limit p_limit;
+    v_page := array(
+      (select e from kv.entries e where e.owner = p_tenant and e.key >= p_start and e.key < p_end and (e.expires_at is null or e.expires_at > p_now)
+       order by e.key desc limit p_limit)
+      union all
+      (select r.e from kv.families f cross join lateral (
+         select e from kv.entries e where e.owner is null and e.key >= greatest(p_start, f.family || ':') and e.key < least(p_end, f.family || ';')
+           and (e.expires_at is null or e.expires_at > p_now) order by e.key desc limit p_limit) r
+       where f.tenant_readable));
   end if;
+  return (
+    select json_agg(json_build_array(e.key, case when not p_keys_only then e.value end, e.version::text, e.owner,
+      kv.epoch_ms(e.created_at), kv.epoch_ms(e.updated_at), kv.epoch_ms(e.expires_at)) order by e.position)
+    from (select u.*, row_number() over (order by case when p_reverse then u.key end desc, u.key) as position from unnest(v_page) u
+      order by position limit p_limit) e);
 end $$;
 
-create function kv.count_body(p_start text, p_end text, p_now timestamptz) returns bigint
-language plpgsql stable set search_path = '' as $$
+create function kv_service.count(p_tenant text, p_start text, p_end text, p_now timestamptz) returns bigint
+language plpgsql stable as $$
 begin
+  if p_tenant is null then
+    return (select count(*) from kv.entries e where e.key >= p_start and e.key < p_end and (e.expires_at is null or e.expires_at > p_now));
+  end if;
   return (select count(*) from kv.entries e
-          where e.key >= p_start and e.key < p_end and (e.expires_at is null or e.expires_at > p_now))
-       + (select count(*) from kv.counters c
-          where c.key >= p_start and c.key < p_end and (c.expires_at is null or c.expires_at > p_now));
+    where e.owner = p_tenant and e.key >= p_start and e.key < p_end and (e.expires_at is null or e.expires_at > p_now))
+  + (select coalesce(sum(r.n), 0) from kv.families f cross join lateral (
+      select count(*) as n from kv.entries e where e.owner is null and e.key >= greatest(p_start, f.family || ':') and e.key < least(p_end, f.family || ';')
+        and (e.expires_at is null or e.expires_at > p_now)) r
+    where f.tenant_readable);
 end $$;

@@ -1,35 +1,44 @@
--- Who sees what. Two policies a table: the service door sees all, the tenant door its own rows (and the
--- platform's readable ones). With no tenant set the tenant door sees nothing.
+-- Who sees what, on the partitioned table: partitions have row security without a policy, so nothing reaches
+-- one directly. The service sees all; a tenant its own rows and the platform's readable ones. With no tenant
+-- set the tenant role sees nothing.
 create policy service on kv.entries to kv_service using (true) with check (true);
-create policy service on kv.counters to kv_service using (true) with check (true);
 create policy service on kv.owners to kv_service using (true) with check (true);
 create policy service on kv.chains to kv_service using (true) with check (true);
+create policy service on kv.rollup_shards to kv_service using (true) with check (true);
 create policy service on kv.rollups to kv_service using (true) with check (true);
+create policy service on kv.indexes for select to kv_service using (true);
+create policy service on kv.migrations for select to kv_service using (true);
 create policy everyone on kv.families for select to kv_service, kv_tenant using (true);
 create policy retention on kv.entries to kv_retention using (true);
 
 create policy tenant_read on kv.entries for select to kv_tenant
-  using (owner = (select kv.tenant()) or (owner is null and kv.tenant_readable(key)));
-create policy tenant_insert on kv.entries for insert to kv_tenant with check (owner = (select kv.tenant()) and kv.key_allows(key, owner));
+  using (owner = any ((select kv.tenants())::text[])
+    or (owner is null and split_part(key, ':', 1) = any ((select kv.readable_families())::text[])));
+create policy tenant_insert on kv.entries for insert to kv_tenant
+  with check (owner = any ((select kv.tenants())::text[]) and kv.key_allows(key, owner));
 create policy tenant_update on kv.entries for update to kv_tenant
-  using (owner = (select kv.tenant())) with check (owner = (select kv.tenant()) and kv.key_allows(key, owner));
-create policy tenant_delete on kv.entries for delete to kv_tenant using (owner = (select kv.tenant()));
-create policy tenant on kv.counters to kv_tenant
-  using (owner = (select kv.tenant())) with check (owner = (select kv.tenant()) and kv.key_allows(key, owner));
-create policy tenant on kv.owners to kv_tenant using (owner = (select kv.tenant())) with check (owner = (select kv.tenant()) and deleted_at is null);
-create policy tenant on kv.chains to kv_tenant using (scope = (select kv.tenant())) with check (scope = (select kv.tenant()));
+  using (owner = any ((select kv.tenants())::text[])) with check (owner = any ((select kv.tenants())::text[]) and kv.key_allows(key, owner));
+create policy tenant_delete on kv.entries for delete to kv_tenant using (owner = any ((select kv.tenants())::text[]));
+create policy tenant on kv.owners to kv_tenant
+  using (owner = any ((select kv.tenants())::text[])) with check (owner = any ((select kv.tenants())::text[]) and deleted_at is null);
+create policy tenant on kv.chains to kv_tenant
+  using (scope = any ((select kv.tenants())::text[])) with check (scope = any ((select kv.tenants())::text[]));
 
-create function kv.enter(p_tenant text) returns void
-language plpgsql set search_path = '' as $$
+-- Binds the present call to its tenants: several only where each call in a batch names its own.
+create function kv.bind(p_tenants text[]) returns void
+language plpgsql as $$
+declare
+  v_list text := array_to_string(p_tenants, ',');
 begin
-  if coalesce(p_tenant, '') = '' then
-    raise exception 'a tenant call needs its tenant' using errcode = 'KV001', detail = '/tenant';
+  if coalesce(v_list, '') = '' or '' = any(p_tenants) or cardinality(string_to_array(v_list, ',')) <> cardinality(p_tenants)
+    or translate(v_list, 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._~@+-,', '') <> '' then
+    raise exception 'a tenant call needs its tenant' using errcode = 'KV001', detail = '/tenantId';
   end if;
-  perform set_config('kv.tenant', p_tenant, true);
+  perform set_config('kv.tenants', v_list, true);
 end $$;
 
-create function kv.leave() returns void
-language plpgsql set search_path = '' as $$
+create function kv.unbind() returns void
+language plpgsql as $$
 begin
-  perform set_config('kv.tenant', '', true);
+  perform set_config('kv.tenants', '', true);
 end $$;

@@ -5,9 +5,10 @@ import { ROOT } from "./sources.ts";
 
 const PREAMBLE = `
 import { z } from "zod";
+import type { ExpiryOf } from "../../shared/kv/collection.ts";
 import { defineEntity, keyOf } from "../../shared/kv/define.ts";
-const schema = z.looseObject({ id: z.string(), tenantId: z.string(), name: z.string(), secretWord: z.string() });
-const example = { id: "a", tenantId: "tn_1", name: "A", secretWord: "s" };
+const schema = z.looseObject({ id: z.string(), tenantId: z.string(), name: z.string(), secretWord: z.string(), tags: z.array(z.string()) });
+const example = { id: "a", tenantId: "tn_1", name: "A", secretWord: "s", tags: ["t"] };
 const sound = { name: "door", summary: "A door.", key: "door:{tenantId}:{id}", schema, owner: "tenant", example } as const;
 export const door = defineEntity({ ...sound });
 export const key = keyOf(door, { tenantId: "tn_1", id: "a" });
@@ -17,18 +18,24 @@ export const key = keyOf(door, { tenantId: "tn_1", id: "a" });
 const CASES: readonly (readonly [what: string, line: string])[] = [
   [
     "a sound declaration compiles",
-    `defineEntity({ ...sound, filterable: ["name"], sortable: ["name"], searchable: ["name"], secrets: ["secretWord"] });`,
+    `defineEntity({ ...sound, filterable: ["name"], sortable: ["name"], searchable: ["name"], secrets: ["secretWord"], indexes: [["@tenantId", "name"]], expires: true });`,
   ],
   ["a key parameter that the schema lacks", `defineEntity({ ...sound, key: "door:{tenantId}:{doorId}" });`],
   ["an optional key parameter that the schema lacks", `defineEntity({ ...sound, key: "door:{hotelId?}:{id}" });`],
   ["a filter on a field that the schema lacks", `defineEntity({ ...sound, filterable: ["status"] });`],
-  ["a filter on a field that has no column", `defineEntity({ ...sound, filterable: ["secretWord"] });`],
+  ["a filter on a field that is a list", `defineEntity({ ...sound, filterable: ["tags"] });`],
+  ["an index over a field that is a list", `defineEntity({ ...sound, indexes: [["tags"]] });`],
   ["a sort field that the schema lacks", `defineEntity({ ...sound, sortable: ["createdAt"] });`],
   ["a search in a field that the schema lacks", `defineEntity({ ...sound, searchable: ["title"] });`],
-  ["an index over a field that the schema lacks", `defineEntity({ ...sound, indexes: [["@owner", "email"]] });`],
+  ["an index over a field that the schema lacks", `defineEntity({ ...sound, indexes: [["@tenantId", "email"]] });`],
   ["a secret that the schema lacks", `defineEntity({ ...sound, secrets: ["password"] });`],
   ["retention after a field that the schema lacks", `defineEntity({ ...sound, retention: { days: 1, after: "createdAt" } });`],
   ["a rollup by a field that the schema lacks", `defineEntity({ ...sound, rollup: { groupBy: ["status"] } });`],
+  ["records that are counted and expire", `defineEntity({ ...sound, rollup: { groupBy: ["name"] }, expires: true });`],
+  [
+    "an expiry for a record of an entity without one",
+    `export const expiry: ExpiryOf<typeof door> = { expiresAt: "2026-01-01T00:00:00.000Z" };`,
+  ],
   ["an example that does not fit the schema", `defineEntity({ ...sound, example: { ...example, name: 7 } });`],
   ["a key built with a parameter missing", `keyOf(door, { tenantId: "tn_1" });`],
   ["a key built with a number", `keyOf(door, { tenantId: "tn_1", id: 7 });`],

@@ -4,7 +4,9 @@ import { placeOf, sourcesOf, walk } from "./sources.ts";
 import type { Source } from "./sources.ts";
 
 /** Over the limit for a reason; a line here is a promise that splitting would make it worse. */
-const LARGE_FILES: Readonly<Record<string, string>> = {};
+const LARGE_FILES: Readonly<Record<string, string>> = {
+  "shared/kv/define.ts": "the types that make a mistake in a declaration a compile error stand beside what they check",
+};
 const LONG_FUNCTIONS: Readonly<Record<string, string>> = {
   tenantRoutes: "the list of one resource's routes, a declaration after the other; its handlers are short",
 };

@@ -1,5 +1,6 @@
 import { readdir, readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
+import type pg from "pg";
 import type { Cluster } from "../support/cluster.ts";
 import { withClient } from "../support/client.ts";
 import { bootstrapRoles, ROLE_PASSWORD } from "../support/roles.ts";
@@ -9,17 +10,44 @@ const MIGRATIONS = fileURLToPath(new URL("../../supabase/migrations/", import.me
 
 export interface BenchDatabase {
   readonly appUrl: string;
+  readonly ownerUrl: string;
   readonly superUrl: string;
 }
 
-/** A migrated database with `tenants` tenants and, for each, `details` records around it (600 of 1,000 are usage counters). */
-export async function createDataset(
-  cluster: Cluster,
-  name: string,
-  tenants: number,
-  withDetails: boolean,
-  withHabit: boolean,
-): Promise<BenchDatabase> {
+export interface DatasetOptions {
+  readonly tenants: number;
+  /** Nine records around each tenant, 6 of them usage counters. */
+  readonly details?: boolean;
+  /** Rows of the family `domain`, ten a tenant, scattered over the family's keys. */
+  readonly domains?: number;
+  /** The same rows in the habit's table: all of them, or those of the family `domain`. */
+  readonly habit?: "all" | "domains";
+  /** Without the indexes that serve searches alone, a third of a large load's time. */
+  readonly unsearched?: boolean;
+}
+
+/** A migrated database with its rows loaded the fast way: no triggers, no secondary indexes, both made up for afterwards. */
+export async function createDataset(cluster: Cluster, name: string, options: DatasetOptions): Promise<BenchDatabase> {
+  const database = await createDatabase(cluster, name);
+  const { tenants, details = false, domains = 0, habit, unsearched = false } = options;
+  const load = async (client: pg.Client) => {
+    await client.query(TENANTS, [tenants]);
+    if (details) { for (const sql of DETAILS) await client.query(sql, [tenants]); }
+    if (domains > 0) await client.query(DOMAINS, [domains]);
+    await client.query(
+      "insert into kv.owners (owner) select distinct owner from kv.entries where owner is not null on conflict do nothing",
+    );
+    if (habit) {
+      await client.query(HABIT);
+      await client.query(`insert into public.kv_store select key, value from kv.${habit === "all" ? "entries" : "entries_domain"}`);
+    }
+  };
+  await loadFast(database, load, unsearched ? "using gin" : null);
+  return database;
+}
+
+/** Migrated and empty. */
+export async function createDatabase(cluster: Cluster, name: string): Promise<BenchDatabase> {
   await bootstrapRoles(cluster.superUrl);
   await withClient(cluster.superUrl, (admin) => admin.query(`create database ${name} owner innkeep_owner`));
   const url = (role?: string) => {
@@ -34,28 +62,50 @@ export async function createDataset(
     return { version, name: title, sql: await readFile(MIGRATIONS + file, "utf8") };
   }));
   await withClient(url("innkeep_owner"), (owner) => migrate(owner, migrations));
-  await withClient(url(), async (client) => {
-    await client.query("set session_replication_role = replica"); // the rollup is rebuilt below, in one pass
+  return { appUrl: url("innkeep_app"), ownerUrl: url("innkeep_owner"), superUrl: url() };
+}
+
+/** Runs `load` without triggers and secondary indexes; then builds the indexes and the rollups and takes the statistics. */
+export async function loadFast(
+  { superUrl }: BenchDatabase,
+  load: (client: pg.Client) => Promise<void>,
+  without: string | null = null,
+): Promise<void> {
+  await withClient(superUrl, async (client) => {
+    await client.query("set session_replication_role = replica");
+    await client.query("set synchronous_commit = off");
+    await client.query("set maintenance_work_mem = '1GB'");
     const { rows: indexes } = await client.query<{ name: string; definition: string }>(INDEXES);
-    for (const { name } of indexes) await client.query(`drop index kv.${name}`); // a million rows are indexed faster afterwards
-    await client.query(TENANTS, [tenants]);
-    if (withDetails) { for (const sql of DETAILS) await client.query(sql, [tenants]); }
-    for (const { definition } of indexes) await client.query(definition);
-    await client.query(ROLLUP);
-    await client.query(
-      "insert into kv.owners (owner) select owner from kv.entries where key >= 'tenant:' and key < 'tenant;' on conflict do nothing",
-    );
-    if (withHabit) await client.query(HABIT);
+    for (const { name } of indexes) await client.query(`drop index kv.${name}`);
+    await load(client);
+    for (const { definition } of indexes) {
+      if (without === null || !definition.toLowerCase().includes(without)) await client.query(definition);
+    }
+    await client.query(ROLLUPS);
     await client.query("set session_replication_role = origin");
     await client.query("vacuum (analyze)");
     await client.query("checkpoint");
   });
-  return { appUrl: url("innkeep_app"), superUrl: url() };
 }
 
+/** An index of the whole table goes and comes with its part on each partition. */
 const INDEXES = `
-  select indexname as name, indexdef as definition from pg_indexes
-  where schemaname = 'kv' and tablename = 'entries' and indexname <> 'entries_pkey'`;
+  select c.relname as name, replace(pg_get_indexdef(i.indexrelid), ' ON ONLY ', ' ON ') as definition
+  from pg_index i join pg_class c on c.oid = i.indexrelid join pg_class t on t.oid = i.indrelid
+  where t.relnamespace = 'kv'::regnamespace and t.relname ~ '^entries' and not i.indisprimary and not c.relispartition`;
+
+/** What migrations do for a family that has rows already. */
+const ROLLUPS = `
+  do $$
+  declare
+    v_rollup text;
+  begin
+    truncate kv.rollup_shards;
+    update kv.rollups set filled_to = '';
+    for v_rollup in select rollup from kv.rollups loop
+      while not kv.fill_rollup(v_rollup, 1000000) loop end loop;
+    end loop;
+  end $$`;
 
 const ID = "'tn_' || lpad(i::text, 7, '0')";
 const ISO = `to_char(timestamp '2024-01-01' + i * interval '7 minutes', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`;
@@ -73,6 +123,12 @@ const TENANTS = `
     'created', '2024-01-01', 'createdAt', ${ISO}, 'updatedAt', ${ISO}), nextval('kv.versions'), ${ID}, true, now(), now()
   from generate_series(0, $1::int - 1) i`;
 
+/** 100 rows under one prefix, among all the others. */
+const LISTED = `
+  insert into kv.entries (key, value, version, owner, cascades, created_at, updated_at)
+  select 'idem:listed:' || i, jsonb_build_object('i', i, 'createdAt', ${ISO}), nextval('kv.versions'), null, true, now(), now()
+  from generate_series(1, 100) i where $1::int > 0`;
+
 const DETAILS = [
   `insert into kv.entries (key, value, version, owner, cascades, created_at, updated_at)
    select 'subdomain:h' || i, jsonb_build_object('label', 'h' || i, 'tenantId', ${ID}, 'createdAt', ${ISO}), nextval('kv.versions'), ${ID}, true, now(), now()
@@ -85,19 +141,20 @@ const DETAILS = [
    select 'audit:' || ${ID} || ':' || ${ISO} || ':' || left(md5(i::text), 12), jsonb_build_object('action', 'tenant.created', 'resource', 'tenant',
      'resourceId', ${ID}, 'tenantId', ${ID}, 'userId', 'u' || i % 50, 'timestamp', ${ISO}, 'seq', 1), nextval('kv.versions'), ${ID}, false, now(), now()
    from generate_series(0, $1::int - 1) i`,
-  `insert into kv.counters (key, value, version, owner, cascades, created_at, updated_at)
+  `insert into kv.entries (key, value, version, owner, cascades, created_at, updated_at)
    select 'usage:' || ${ID} || ':' || m || ':2026-03', jsonb_build_object('tenantId', ${ID}, 'metric', m, 'period', '2026-03', 'current', i % 1000,
      'limit', 10000, 'daily', jsonb_build_object('2026-03-01', i % 1000), 'createdAt', ${ISO}), nextval('kv.versions'), ${ID}, true, now(), now()
    from generate_series(0, $1::int - 1) i, unnest(array['users','properties','rooms','bookings','api_calls','storage']) m`,
+  LISTED,
 ];
 
-const ROLLUP = `
-  insert into kv.rollups (rollup, shard, bucket, count, total)
-  select 'tenant', kv.shard(key), jsonb_build_array(value->'status', value->'plan')::text, count(*), sum(f_mrr)
-  from kv.entries where key >= 'tenant:' and key < 'tenant;' group by 1, 2, 3`;
+const DOMAINS = `
+  insert into kv.entries (key, value, version, owner, cascades, created_at, updated_at)
+  select 'domain:h' || i || '.example', jsonb_build_object('domain', 'h' || i || '.example', 'tenantId', tenant, 'createdAt', ${ISO}),
+    nextval('kv.versions'), tenant, true, now(), now()
+  from generate_series(0, $1::int - 1) i, lateral (select 'tn_' || lpad((i % ($1::int / 10))::text, 7, '0') as tenant) t`;
 
 /** The same rows as the habit keeps them: one table in a database of the usual language collation. */
 const HABIT = `
   create table public.kv_store (key text collate "en-US-x-icu" primary key, value jsonb not null);
-  insert into public.kv_store select key, value from kv.entries union all select key, value from kv.counters;
   grant select, insert, update, delete on public.kv_store to innkeep_app`;

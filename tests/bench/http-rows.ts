@@ -9,51 +9,74 @@ import { createSigningKey, issuerOf, signToken } from "../../functions/local/tok
 import type { SigningKey } from "../../functions/local/tokens.ts";
 import { createTokenVerifier } from "../../shared/adapters/token-verifier.ts";
 import { adminUser } from "../../shared/entities/admin-user.ts";
+import { plan } from "../../shared/entities/plan.ts";
 import { systemClock } from "../../shared/kernel/clock.ts";
 import type { JsonObject } from "../../shared/kernel/json.ts";
 import type { Store } from "../../shared/kv/store.ts";
 import { freePort } from "../support/cluster.ts";
-import { interleave, median, ratio } from "./measure.ts";
+import { byName, interleave, median, ratio } from "./measure.ts";
 import { ms, rate } from "./report.ts";
 import type { Row } from "./report.ts";
 
 const ENTRY = fileURLToPath(new URL("../../functions/api/index.ts", import.meta.url));
 const PROJECT = fileURLToPath(new URL("../../", import.meta.url));
 
+const PLANS = ["Trial", "Basic", "Pro", "Enterprise"];
+const tenantId = (i: number) => `tn_${String((i * 7919) % 100_000).padStart(7, "0")}`;
+
 /** The API itself under Deno, on the large data set. */
 export async function httpRows(store: Store, databaseUrl: string, report: (row: Row) => void): Promise<void> {
   const key = await createSigningKey();
   const userId = "bench-admin";
   await store.mset([[`admin:${userId}`, { ...adminUser.example, userId } as JsonObject]]);
+  await store.mset(PLANS.map((id) => [`plan:${id}`, { ...plan.example, id, name: id } as JsonObject] as const));
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
   const token = await signToken(key, url, { userId, email: "bench@innkeep.example", appMetadata: {}, expiresInSeconds: 3_600 });
-  await repeatedToken(key, url, token, report);
   const api = await start([ENTRY], port, environment(key, url, databaseUrl));
   try {
-    const headers = { authorization: `Bearer ${token}` };
-    const get = async (path: string) => {
-      const response = await fetch(url + path, { headers });
-      if (!response.ok) throw new Error(`${path} answered ${response.status}: ${await response.text()}`);
-      await response.arrayBuffer();
-    };
-    const measured = await interleave([
-      { name: "tenant", run: (i) => get(`/v1/tenants/tn_${String((i * 7919) % 100_000).padStart(7, "0")}`) },
-      { name: "constant", run: () => get("/health") },
-    ], { callers: 64, operations: 6_000, rounds: 7 });
-    const [tenant, constant] = measured;
-    report({
-      operation: "HTTP GET /v1/tenants/:id with JWT and scope check, Deno",
-      callers: 64,
-      store: rate(tenant),
-      other: `constant answer ${rate(constant)}`,
-      ratio: ratio(tenant, constant),
-      target: 0.35,
-    });
+    await requests(url, token, report);
   } finally {
     await api.stop();
   }
+  await repeatedToken(key, url, token, report);
   await coldStart(key, databaseUrl, report);
+}
+
+async function requests(url: string, token: string, report: (row: Row) => void): Promise<void> {
+  const ask = async (path: string, method = "GET"): Promise<Response> => {
+    const response = await fetch(url + path, { method, headers: { authorization: `Bearer ${token}` } });
+    if (!response.ok) throw new Error(`${method} ${path} answered ${response.status}: ${await response.text()}`);
+    return response;
+  };
+  const call = async (path: string, method?: string) => void await (await ask(path, method)).arrayBuffer();
+  const list = "/v1/tenants?limit=20&sort=-mrr";
+  const { data, pagination } = await (await ask(list)).json() as { data: unknown[]; pagination: { total: number } };
+  if (data.length !== 20 || pagination.total < 100_000) throw new Error(`${list}: ${data.length} tenants of ${pagination.total}`);
+  const of = byName(
+    await interleave([
+      { name: "tenant", run: (i) => call(`/v1/tenants/${tenantId(i)}`) },
+      { name: "usage", run: (i) => call(`/v1/tenants/${tenantId(i % 100)}/usage/api_calls/increment`, "POST") },
+      { name: "list", run: () => call(list) },
+      { name: "constant", run: () => call("/health") },
+    ], { callers: 64, operations: { tenant: 6_000, usage: 4_000, list: 1_500, constant: 6_000 }, rounds: 7 }),
+  );
+  const rows = [
+    ["tenant", "HTTP GET /v1/tenants/:id with JWT and scope check, Deno", 0.4],
+    ["usage", "HTTP POST …/usage/:metric/increment over 100 tenants", 0.25],
+    ["list", "HTTP GET /v1/tenants?limit=20&sort=-mrr with its total", 0.1],
+  ] as const;
+  for (const [name, operation, target] of rows) {
+    report({
+      operation,
+      callers: 64,
+      store: rate(of(name)),
+      against: "constant answer",
+      other: rate(of("constant")),
+      ratio: ratio(of(name), of("constant")),
+      target,
+    });
+  }
 }
 
 async function repeatedToken(key: SigningKey, url: string, token: string, report: (row: Row) => void): Promise<void> {
@@ -76,7 +99,8 @@ async function repeatedToken(key: SigningKey, url: string, token: string, report
     operation: "a repeated JWT, in µs",
     callers: 1,
     store: `${median(rounds).toFixed(2)} µs`,
-    other: `its first verification ${ms(verified)}`,
+    against: "its first verification",
+    other: ms(verified),
     ratio: median(rounds),
     target: 5,
     atMost: true,
@@ -103,9 +127,10 @@ async function coldStart(key: SigningKey, databaseUrl: string, report: (row: Row
     operation: "cold start of `api` to its first answer, over an empty Deno program, in ms",
     callers: 1,
     store: ms(median(took.api)),
+    against: "empty program",
     other: ms(median(took.empty)),
     ratio: over,
-    target: 60,
+    target: 50,
     atMost: true,
   });
 }

@@ -58,6 +58,10 @@ export async function interleave(contenders: readonly Contender[], load: Load): 
   });
 }
 
+export function byName(measured: readonly Measured[]): (name: string) => Measured | undefined {
+  return (name) => measured.find((m) => m.name === name);
+}
+
 /** Ratio of throughput, pair by pair of the rounds that ran side by side; the median. */
 export function ratio(a: Measured | undefined, b: Measured | undefined): number {
   if (!a || !b) return Number.NaN;
@@ -68,6 +72,6 @@ export function median(values: readonly number[]): number {
   return quantile([...values].sort((a, b) => a - b), 0.5);
 }
 
-function quantile(sorted: readonly number[], q: number): number {
+export function quantile(sorted: readonly number[], q: number): number {
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))] ?? Number.NaN;
 }

@@ -1,4 +1,4 @@
-import { writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { cpus, totalmem } from "node:os";
 import process from "node:process";
 import { systemClock } from "../../shared/kernel/clock.ts";
@@ -6,57 +6,101 @@ import { postgresDriver } from "../../shared/kv/drivers/postgres.ts";
 import { createStore } from "../../shared/kv/sql-store.ts";
 import { startCluster } from "../support/cluster.ts";
 import { createDataset } from "./dataset.ts";
+import { growthRows } from "./growth-rows.ts";
 import { Habit } from "./habit.ts";
 import { httpRows } from "./http-rows.ts";
 import { listRows } from "./list-rows.ts";
+import { neighbourRows } from "./neighbour-rows.ts";
 import { pointRows } from "./point-rows.ts";
-import { markdown, reached } from "./report.ts";
-import type { Row } from "./report.ts";
+import { line, markdown, reached } from "./report.ts";
+import type { EarlierRow, Row } from "./report.ts";
 
-/** `npm run bench -- point list http` runs those parts alone and leaves the page as it is. */
-const parts = new Set(process.argv.slice(2));
-const wants = (part: string) => parts.size === 0 || parts.has(part);
-const rows: Row[] = [];
-function report(row: Row): void {
-  rows.push(row);
-  const verdict = row.target === null ? "" : `${row.atMost ? "≤" : "≥"} ${row.target} ${reached(row) ? "reached" : "NOT REACHED"}`;
-  console.log(`${row.operation} [${row.callers}]  ${row.store}  |  ${row.other}  |  ratio ${row.ratio.toPrecision(3)} ${verdict}`);
+/** In the order of the page. `npm run bench -- point http` runs those parts alone and leaves the page as it is. */
+const PARTS = ["point", "list", "neighbours", "growth", "http"] as const;
+type Part = typeof PARTS[number];
+const chosen = process.argv.slice(2);
+const unknown = chosen.filter((part) => !PARTS.some((known) => known === part));
+if (unknown.length > 0) throw new Error(`unknown: ${unknown.join(", ")}; parts are ${PARTS.join(", ")}`);
+
+const started = performance.now();
+const rows: Record<Part, Row[]> = { point: [], list: [], neighbours: [], growth: [], http: [] };
+async function part(name: Part, run: (report: (row: Row) => void) => Promise<void>): Promise<void> {
+  if (chosen.length > 0 && !chosen.includes(name)) return;
+  console.log(`-- ${name}, after ${Math.round((performance.now() - started) / 1000)} s`);
+  await run((row) => {
+    rows[name].push(row);
+    console.log(line(row));
+  });
 }
 
-console.log("Starting PostgreSQL 18 and loading 100,000 tenants (1,000,000 entries), 1,000 and 1,000,000 …");
 const cluster = await startCluster({
   durable: true,
-  settings: { shared_buffers: "2GB", max_wal_size: "8GB", checkpoint_timeout: "30min" },
+  settings: { shared_buffers: "2GB", max_wal_size: "16GB", checkpoint_timeout: "30min" },
 });
+const opened: { close(): Promise<void> }[] = [];
 try {
-  const main = await createDataset(cluster, "bench", 100_000, true, true);
-  const small = await createDataset(cluster, "bench_small", 1_000, true, false);
-  const million = wants("list") ? await createDataset(cluster, "bench_million", 1_000_000, false, false) : main;
-  const open = (connectionString: string) =>
-    createStore(postgresDriver({ connectionString, max: 16, timeoutMs: 120_000 }), { clock: systemClock });
-  const stores = { large: open(main.appUrl), small: open(small.appUrl), million: open(million.appUrl) };
-  const habit = new Habit(main.appUrl, 16);
-  if (wants("http")) await httpRows(stores.large, main.appUrl, report);
-  if (wants("point")) await pointRows(stores.large, habit, report);
-  if (wants("list")) await listRows(stores, habit, report);
-  await Promise.all([...Object.values(stores).map((store) => store.close()), habit.pool.end()]);
+  const open = (connectionString: string) => {
+    const store = createStore(postgresDriver({ connectionString, max: 16, timeoutMs: 120_000 }), { clock: systemClock });
+    opened.push(store);
+    return store;
+  };
+  const habitOf = (connectionString: string) => {
+    const habit = new Habit(connectionString, 16);
+    opened.push({ close: () => habit.pool.end() });
+    return habit;
+  };
+  // The first that needs it loads it.
+  let loading: ReturnType<typeof createDataset> | undefined;
+  const large = () => loading ??= createDataset(cluster, "bench", { tenants: 100_000, details: true, habit: "all" });
+
+  await part("http", async (report) => {
+    const { appUrl } = await large();
+    await httpRows(open(appUrl), appUrl, report);
+  });
+  await part("point", async (report) => {
+    const { appUrl } = await large();
+    await pointRows(open(appUrl), habitOf(appUrl), appUrl, report);
+  });
+  await part("neighbours", async (report) => await neighbourRows(open((await large()).appUrl), report));
+  await part("list", async (report) => {
+    const { appUrl, superUrl } = await large();
+    const small = await createDataset(cluster, "bench_small", { tenants: 1_000, details: true, domains: 10_000 });
+    const million = await createDataset(cluster, "bench_million", {
+      tenants: 1_000_000,
+      domains: 1_000_000,
+      habit: "domains",
+      unsearched: true,
+    });
+    console.log(`   loaded after ${Math.round((performance.now() - started) / 1000)} s`);
+    const stores = { large: open(appUrl), small: open(small.appUrl), million: open(million.appUrl) };
+    await listRows(stores, { large: habitOf(appUrl), million: habitOf(million.appUrl) }, superUrl, report);
+  });
+  await part("growth", (report) => growthRows(cluster, report));
 } finally {
+  await Promise.allSettled(opened.map((each) => each.close()));
   await cluster.remove();
 }
-if (parts.size === 0) {
+
+const all = PARTS.flatMap((name) => rows[name]);
+if (chosen.length === 0) {
+  const earlier = await readFile(new URL("before.json", import.meta.url), "utf8").then(
+    (text) => JSON.parse(text) as EarlierRow[],
+    () => [],
+  );
   await writeFile(
     new URL("../../docs/performance.md", import.meta.url),
-    markdown(rows, [
+    markdown(all, [
       `${cpus()[0]?.model ?? "unknown processor"}, ${cpus().length} cores, ${
         Math.round(totalmem() / 2 ** 30)
       } GiB; PostgreSQL 18, \`synchronous_commit\` on; client and server on the same machine`,
       "100,000 tenants, 1,000,000 entries in all, unless a line says otherwise",
-    ]),
+    ], earlier),
   );
 }
-const missed = rows.filter((row) => !reached(row));
+const missed = all.filter((row) => !reached(row));
+console.log(`Took ${Math.round((performance.now() - started) / 1000)} s.`);
 console.log(
   missed.length === 0
     ? "Every ratio asked for was reached."
-    : `${missed.length} not reached: ${missed.map((row) => row.operation).join("; ")}`,
+    : `${missed.length} not reached: ${missed.map(({ operation, callers }) => `${operation} [${callers}]`).join("; ")}`,
 );

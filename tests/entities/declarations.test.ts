@@ -3,21 +3,22 @@ import { z } from "zod";
 import { cascadePlan } from "../../shared/derive/cascade.ts";
 import { diff, redact, REDACTED } from "../../shared/derive/redaction.ts";
 import { retentionPlan } from "../../shared/derive/retention.ts";
-import { families } from "../../shared/derive/schema-sql.ts";
 import { registry } from "../../shared/entities/registry.ts";
 import { findUnstorable } from "../../shared/kernel/json.ts";
+import { declaredBy } from "../../shared/kv/declared.ts";
 import { cascadesOf, defineEntity, familyOf, ownerOf } from "../../shared/kv/define.ts";
 import type { AnyEntity } from "../../shared/kv/define.ts";
-import { FIELDS } from "../../shared/kv/fields.ts";
-import type { FieldName } from "../../shared/kv/fields.ts";
+import { fieldTypeOf } from "../../shared/kv/fields.ts";
 import { exampleParams, keyFrom } from "./example.ts";
 
 const JSON_TYPES = { text: ["string"], time: ["string"], number: ["number", "integer"], boolean: ["boolean"] } as const;
 
-function columnsOf(entity: AnyEntity): FieldName[] {
+function fieldsOf(entity: AnyEntity): string[] {
   const named = [entity.filterable, entity.sortable, entity.rollup?.groupBy, entity.rollup?.sum, ...entity.indexes ?? []].flat();
-  return [...new Set(named)].filter((field): field is FieldName => field !== undefined && field !== "@owner");
+  return [...new Set(named as readonly (string | undefined)[])].filter((field) => field !== undefined && field !== "@tenantId") as string[];
 }
+
+const declared = declaredBy(registry);
 
 function propertiesOf(entity: AnyEntity): Readonly<Record<string, z.core.JSONSchema._JSONSchema>> {
   const schema: z.core.JSONSchema.BaseSchema = z.toJSONSchema(entity.schema, { io: "input" });
@@ -47,13 +48,13 @@ describe.each(registry.map((entity) => [entity.name, entity] as const))("%s", (n
     expect(entity.schema.parse(future)).toMatchObject({ fromTheFuture: { nested: [1, "two", null] } });
   });
 
-  test("every field it filters, sorts, groups, sums or indexes by is in its schema and has a column of its type", () => {
+  test("every field it filters, sorts, groups, sums or indexes by is in its schema and has the type its schema says", () => {
     const properties = propertiesOf(entity);
-    for (const field of columnsOf(entity)) {
+    for (const field of fieldsOf(entity)) {
       const property = properties[field];
       if (typeof property !== "object") throw new Error(`${name} has no field ${field}`);
-      expect(JSON_TYPES[FIELDS[field]] as readonly unknown[], field).toContain(property.type);
-      expect(property.format === "date-time", `${field} is a time`).toBe(FIELDS[field] === "time");
+      expect(JSON_TYPES[fieldTypeOf(entity, field)] as readonly unknown[], field).toContain(property.type);
+      expect(property.format === "date-time", `${field} is a time`).toBe(fieldTypeOf(entity, field) === "time");
     }
   });
 
@@ -64,17 +65,19 @@ describe.each(registry.map((entity) => [entity.name, entity] as const))("%s", (n
   });
 
   test("no secret field can be searched, filtered or sorted by", () => {
-    const visible: readonly string[] = [...columnsOf(entity), ...entity.searchable ?? []];
+    const visible: readonly string[] = [...fieldsOf(entity), ...entity.searchable ?? []];
     for (const secret of entity.secrets ?? []) expect(visible).not.toContain(secret);
   });
 
   test("a declared family has its key's shape and gives the row the owner the record names", () => {
     const key = keyFrom(entity, exampleParams(entity));
-    const row = families(registry).find(({ family, colons }) => family === familyOf(entity) && colons === key.split(":").length - 1);
+    const row = declared.entities.find(({ family, colons }) => family === familyOf(entity) && colons === key.split(":").length - 1);
     const owner = ownerOf(entity, entity.example);
-    expect(row).toMatchObject({ counters: entity.storage === "counters", chained: entity.chained === true });
-    if (row?.rule === "segment") expect(key.split(":")[1]).toBe(owner);
-    if (row?.rule === "platform") expect(owner).toBeNull();
+    expect(row).toMatchObject({ entity: name, append_only: entity.appendOnly === true });
+    if (row?.owner_rule === "segment") expect(key.split(":")[1]).toBe(owner);
+    if (row?.owner_rule === "platform") expect(owner).toBeNull();
+    const fillfactor = declared.families.find(({ family }) => family === familyOf(entity))?.fillfactor ?? 100;
+    expect(fillfactor < 80, "room for updates in place").toBe(entity.frequentUpdates === true);
   });
 
   test("T10: the cascade names it, as its records behave", () => {
@@ -96,7 +99,7 @@ describe.each(registry.map((entity) => [entity.name, entity] as const))("%s", (n
 
 describe("the registry", () => {
   test("names and key shapes are unique, so that a row has one declaration", () => {
-    const shapes = families(registry).map(({ family, colons }) => `${family}/${colons}`);
+    const shapes = declared.entities.map(({ family, colons }) => `${family}/${colons}`);
     expect(new Set(shapes).size).toBe(shapes.length);
     expect(new Set(registry.map(({ name }) => name)).size).toBe(registry.length);
   });

@@ -40,7 +40,7 @@ test("H23: a stored record that does not fit its declaration answers 500 without
   const { id } = await api.tenant();
   const key = `tenant:${id}`;
   const { value = {} } = await api.container.store.get(key) ?? {};
-  await api.container.store.set(key, { ...Object(value), mrr: "much" }, { owner: id, cascades: true });
+  await api.container.store.set(key, { ...Object(value), mrr: "much" }, { tenantId: id, cascades: true });
   const answer = await api.send("GET", `/v1/tenants/${id}`, { token });
   expectProblem(answer, 500, "internal");
   expect(answer.body.detail).toMatch(/the request id finds it in the log/);

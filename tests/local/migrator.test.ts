@@ -7,8 +7,24 @@ import { withClient } from "../support/client.ts";
 import { emptyDatabase } from "../support/postgres.ts";
 import type { TestDatabase } from "../support/postgres.ts";
 
-const FIRST: Migration = { version: "20300101000000", name: "first", sql: "create table first (id int);\ninsert into first values (1);\n" };
-const SECOND: Migration = { version: "20300102000000", name: "second", sql: "create table second (id int);" };
+/** Each of ours records itself; the store's first one makes the table for it. */
+const recorded = (version: string, name: string) => `insert into kv.migrations values ('${version}', '${name}')`;
+const FIRST_STATEMENTS = [
+  "create table first (id int)",
+  "insert into first values (1)",
+  "create schema kv",
+  "create table kv.migrations (version text primary key, name text not null)",
+  recorded("20300101000000", "first"),
+];
+const FIRST: Migration = { version: "20300101000000", name: "first", sql: `${FIRST_STATEMENTS.join(";\n")};\n` };
+const SECOND: Migration = {
+  version: "20300102000000",
+  name: "second",
+  sql: `create table second (id int); create schema if not exists kv;
+    create table if not exists kv.migrations (version text primary key, name text not null); ${recorded("20300102000000", "second")};`,
+};
+/** What an application in the same project has applied with the Supabase CLI. */
+const FOREIGN = ["20300101120000", "20991231000000"];
 const BROKEN: Migration = { version: "20300103000000", name: "broken", sql: "create table third (id int); select 1 / 0;" };
 
 let database: TestDatabase;
@@ -18,7 +34,7 @@ afterAll(() => database.drop());
 /** Each test begins without tables and without a record of migrations. */
 async function withEmpty<T>(work: (client: pg.Client) => Promise<T>): Promise<T> {
   return await withClient(database.ownerUrl, async (client) => {
-    await client.query("drop table if exists first, second, third; drop schema if exists supabase_migrations cascade");
+    await client.query("drop table if exists first, second, third; drop schema if exists supabase_migrations, kv cascade");
     return await work(client);
   });
 }
@@ -77,10 +93,7 @@ describe("migrator", () => {
   test("O19: what the Supabase CLI applied, split into statements, counts as the same file", () =>
     withEmpty(async (client) => {
       await migrate(client, [FIRST]);
-      await client.query("update supabase_migrations.schema_migrations set statements = $1", [[
-        "create table first (id int)",
-        "insert into first values (1)",
-      ]]);
+      await client.query("update supabase_migrations.schema_migrations set statements = $1", [FIRST_STATEMENTS]);
       expect(versions(await migrate(client, [FIRST, SECOND]))).toEqual([SECOND.version]);
     }));
 
@@ -92,6 +105,19 @@ describe("migrator", () => {
         message: expect.stringContaining("later timestamp"),
       });
       await expect(migrate(client, [SECOND, { ...FIRST, version: SECOND.version }])).rejects.toMatchObject({ code: "schema_mismatch" });
+    }));
+
+  test("O19: migrations of an application in the same project are left alone, older and newer ones", () =>
+    withEmpty(async (client) => {
+      await migrate(client, [FIRST]);
+      for (const version of FOREIGN) {
+        await client.query("insert into supabase_migrations.schema_migrations (version, name, statements) values ($1, 'theirs', null)", [
+          version,
+        ]);
+      }
+      expect(versions(await migrate(client, [FIRST, SECOND]))).toEqual([SECOND.version]);
+      const { rows } = await client.query<{ version: string }>("select version from kv.migrations order by version");
+      expect(versions(rows as Migration[])).toEqual([FIRST.version, SECOND.version]);
     }));
 
   test("O19: eight starts at once apply each file once", () =>

@@ -4,11 +4,11 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { AuditEntry } from "../../shared/entities/audit-entry.ts";
 import type { Store } from "../../shared/kv/store.ts";
 import { codeOf } from "../support/store.ts";
-import { openStage, userOf } from "./stage.ts";
+import { openTestContext, userOf } from "./test-context.ts";
 
-let stage: Awaited<ReturnType<typeof openStage>>;
-beforeAll(async () => void (stage = await openStage()));
-afterAll(() => stage.close());
+let context: Awaited<ReturnType<typeof openTestContext>>;
+beforeAll(async () => void (context = await openTestContext()));
+afterAll(() => context.close());
 
 async function all(entries: AsyncIterable<AuditEntry>): Promise<AuditEntry[]> {
   const found: AuditEntry[] = [];
@@ -31,61 +31,61 @@ function holds(entries: readonly AuditEntry[]): boolean {
 
 describe("the export of the audit log", () => {
   it("A10: of a tenant is its whole chain over several pages, in order, and verifies from the exported lines alone", async () => {
-    const { id } = await stage.tenant();
-    const neighbour = await stage.tenant({ id: `${id}0` });
+    const { id } = await context.tenant();
+    const neighbour = await context.tenant({ id: `${id}0` });
     for (let i = 0; i < 26; i++) {
       await Promise.all(
-        Array.from({ length: 20 }, (_, n) => stage.AuditService.log("room.opened", "room", `room-${i * 20 + n}`, { tenantId: id })),
+        Array.from({ length: 20 }, (_, n) => context.AuditService.log("room.opened", "room", `room-${i * 20 + n}`, { tenantId: id })),
       );
     }
-    const entries = await all(stage.AuditService.export(id));
-    expect(entries).toEqual(await stage.auditOf(id));
+    const entries = await all(context.AuditService.export(id));
+    expect(entries).toEqual(await context.auditOf(id));
     expect(entries).toHaveLength(521);
     expect(holds(JSON.parse(JSON.stringify(entries)) as AuditEntry[])).toBe(true);
-    expect(await all(stage.AuditService.export(`tenant:${id}`))).toEqual(entries);
-    expect(await all(stage.as(userOf(id)).AuditService.export())).toEqual(entries);
-    expect(await codeOf(all(stage.as(userOf(id)).AuditService.export(neighbour.id)))).toBe("not_found");
+    expect(await all(context.AuditService.export(`tenant:${id}`))).toEqual(entries);
+    expect(await all(context.as(userOf(id)).AuditService.export())).toEqual(entries);
+    expect(await codeOf(all(context.as(userOf(id)).AuditService.export(neighbour.id)))).toBe("not_found");
   });
 
   it("A10: takes the filters of the list", async () => {
-    const { id } = await stage.tenant();
-    await stage.TenantService.suspend(id, "unpaid");
-    stage.clock.advance(1_000);
-    const from = stage.clock.iso();
-    await stage.TenantService.unsuspend(id);
-    const actions = async (filters: Parameters<typeof stage.AuditService.export>[1]) =>
-      (await all(stage.AuditService.export(id, filters))).map(({ action }) => action);
+    const { id } = await context.tenant();
+    await context.TenantService.suspend(id, "unpaid");
+    context.clock.advance(1_000);
+    const from = context.clock.iso();
+    await context.TenantService.unsuspend(id);
+    const actions = async (filters: Parameters<typeof context.AuditService.export>[1]) =>
+      (await all(context.AuditService.export(id, filters))).map(({ action }) => action);
     expect(await actions({ action: "tenant.*", to: from })).toEqual(["tenant.created", "tenant.suspended"]);
     expect(await actions({ from })).toEqual(["tenant.unsuspended"]);
     expect(await actions({ userId: "nobody" })).toEqual([]);
   });
 
   it("A10: without a tenant holds every scope in the order of time for the platform", async () => {
-    const { id } = await stage.tenant();
-    stage.clock.advance(1_000);
-    await stage.AuditService.log("platform.ticked", "platform", "clock");
-    stage.clock.advance(1_000);
-    await stage.TenantService.update(id, { name: "Later" });
-    const entries = await all(stage.AuditService.export());
+    const { id } = await context.tenant();
+    context.clock.advance(1_000);
+    await context.AuditService.log("platform.ticked", "platform", "clock");
+    context.clock.advance(1_000);
+    await context.TenantService.update(id, { name: "Later" });
+    const entries = await all(context.AuditService.export());
     expect(entries.slice(-2).map(({ action }) => action)).toEqual(["platform.ticked", "tenant.updated"]);
     const times = entries.map(({ timestamp }) => timestamp);
     expect(times).toEqual([...times].sort());
-    expect(new Set(entries.map((entry) => entry.id))).toEqual(new Set((await stage.dump("audit")).map(({ key }) => key)));
+    expect(new Set(entries.map((entry) => entry.id))).toEqual(new Set((await context.dump("audit")).map(({ key }) => key)));
   });
 
   it("A10: holds one page at a time: the next is read when the last entry of this one was taken", async () => {
-    const { id } = await stage.tenant();
+    const { id } = await context.tenant();
     for (let i = 0; i < 25; i++) {
-      await Promise.all(Array.from({ length: 20 }, () => stage.AuditService.log("room.opened", "room", "r", { tenantId: id })));
+      await Promise.all(Array.from({ length: 20 }, () => context.AuditService.log("room.opened", "room", "r", { tenantId: id })));
     }
     let pages = 0;
-    const store = new Proxy(stage.store, {
+    const store = new Proxy(context.store, {
       get: (real, name: keyof Store) => {
         if (name === "query") pages++;
         return typeof real[name] === "function" ? real[name].bind(real) : real[name];
       },
     });
-    const entries = stage.over(store).AuditService.export(id);
+    const entries = context.over(store).AuditService.export(id);
     expect(pages).toBe(0);
     for (let seq = 1; seq <= 500; seq++) expect((await entries.next()).value).toMatchObject({ seq });
     expect(pages).toBe(1);

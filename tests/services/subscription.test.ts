@@ -2,126 +2,126 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { subscription } from "../../shared/entities/subscription.ts";
 import type { Store } from "../../shared/kv/store.ts";
 import { codeOf } from "../support/store.ts";
-import { openStage, userOf } from "./stage.ts";
+import { openTestContext, userOf } from "./test-context.ts";
 
-let stage: Awaited<ReturnType<typeof openStage>>;
-beforeAll(async () => void (stage = await openStage()));
-afterAll(() => stage.close());
+let context: Awaited<ReturnType<typeof openTestContext>>;
+beforeAll(async () => void (context = await openTestContext()));
+afterAll(() => context.close());
 
 const noLimits = { users: null, properties: null, rooms: null, bookings: null, api_calls: null, storage: null, customDomains: null };
 
 describe("subscriptions", () => {
   it("B08: an upsert updates what is there, keeps id and createdAt, says which it did, and both are audited", async () => {
-    const { id } = await stage.tenant();
-    const before = await stage.SubscriptionService.get(id);
-    stage.clock.advance(1_000);
-    const updated = await stage.SubscriptionService.put(id, { paymentMethod: "card", lastPaymentStatus: "paid" });
+    const { id } = await context.tenant();
+    const before = await context.SubscriptionService.get(id);
+    context.clock.advance(1_000);
+    const updated = await context.SubscriptionService.put(id, { paymentMethod: "card", lastPaymentStatus: "paid" });
     expect(updated).toMatchObject({
       created: false,
       record: { id: before?.id, createdAt: before?.createdAt, paymentMethod: "card", planId: "Pro" },
     });
-    await stage.store.del(`subscription:${id}`);
-    const created = await stage.SubscriptionService.put(id, { planId: "plan:Pro", status: "active" });
+    await context.store.del(`subscription:${id}`);
+    const created = await context.SubscriptionService.put(id, { planId: "plan:Pro", status: "active" });
     expect(created).toMatchObject({ created: true, record: { tenantId: id, planId: "Pro" } });
     expect(created.record.id).toMatch(/^sub_\d{13}_[0-9a-z]{12}$/);
-    expect((await stage.auditOf(id)).map(({ action }) => action)).toEqual([
+    expect((await context.auditOf(id)).map(({ action }) => action)).toEqual([
       "tenant.created",
       "subscription.updated",
       "subscription.created",
     ]);
-    expect(await codeOf(stage.SubscriptionService.upsert("tn_none", { status: "active" }))).toBe("not_found");
+    expect(await codeOf(context.SubscriptionService.upsert("tn_none", { status: "active" }))).toBe("not_found");
   });
 
   it("B07: 20 racing upserts leave one subscription, and every change made stands in the chain", async () => {
-    const stores = await stage.racers(20);
-    const { id } = await stage.tenant();
-    await stage.store.del(`subscription:${id}`);
+    const stores = await context.racers(20);
+    const { id } = await context.tenant();
+    await context.store.del(`subscription:${id}`);
     const codes = await Promise.all(
-      stores.map((store, i) => codeOf(stage.over(store).SubscriptionService.upsert(id, { metadata: { by: i } }))),
+      stores.map((store, i) => codeOf(context.over(store).SubscriptionService.upsert(id, { metadata: { by: i } }))),
     );
     expect(codes.filter((code) => !code.startsWith("no error") && code !== "write_conflict")).toEqual([]);
-    const entries = await stage.auditOf(id);
+    const entries = await context.auditOf(id);
     expect(entries.filter(({ action }) => action === "subscription.created")).toHaveLength(1);
     expect(entries.length - 1).toBe(codes.filter((code) => code.startsWith("no error")).length);
-    expect((await stage.dump("subscription")).filter(({ owner }) => owner === id)).toHaveLength(1);
+    expect((await context.dump("subscription")).filter(({ tenantId }) => tenantId === id)).toHaveLength(1);
   });
 
   it("B07: a plan change moves the tenant's plan and mrr and this period's limits with it, and loses no count", async () => {
-    const { id } = await stage.tenant({ plan: "Basic", mrr: 12 });
-    const counting = Array.from({ length: 50 }, () => stage.UsageService.increment(id, "api_calls", 1));
-    await Promise.all([...counting, stage.SubscriptionService.upsert(id, { planId: "Enterprise" })]);
-    expect(await stage.TenantService.get(id)).toMatchObject({ plan: "Enterprise", mrr: 999, mrrSource: "plan" });
-    for (const usage of await stage.UsageService.getAll(id)) expect(usage.limit, usage.metric).toBeNull();
-    expect((await stage.UsageService.get(id, "api_calls"))?.current).toBe(50);
-    await stage.TenantService.update(id, { plan: "Basic" });
-    expect(await stage.SubscriptionService.get(id)).toMatchObject({ planId: "Basic" });
-    expect(await stage.UsageService.get(id, "rooms")).toMatchObject({ limit: 60 });
-    expect((await stage.auditOf(id)).map(({ action }) => action)).toEqual(["tenant.created", "subscription.updated", "tenant.updated"]);
+    const { id } = await context.tenant({ plan: "Basic", mrr: 12 });
+    const counting = Array.from({ length: 50 }, () => context.UsageService.increment(id, "api_calls", 1));
+    await Promise.all([...counting, context.SubscriptionService.upsert(id, { planId: "Enterprise" })]);
+    expect(await context.TenantService.get(id)).toMatchObject({ plan: "Enterprise", mrr: 999, mrrSource: "plan" });
+    for (const usage of await context.UsageService.getAll(id)) expect(usage.limit, usage.metric).toBeNull();
+    expect((await context.UsageService.get(id, "api_calls"))?.current).toBe(50);
+    await context.TenantService.update(id, { plan: "Basic" });
+    expect(await context.SubscriptionService.get(id)).toMatchObject({ planId: "Basic" });
+    expect(await context.UsageService.get(id, "rooms")).toMatchObject({ limit: 60 });
+    expect((await context.auditOf(id)).map(({ action }) => action)).toEqual(["tenant.created", "subscription.updated", "tenant.updated"]);
   });
 
   it("B07: two plan changes at once by both ways end on one plan everywhere", async () => {
     for (let round = 0; round < 10; round++) {
-      const { id } = await stage.tenant();
+      const { id } = await context.tenant();
       await Promise.all([
-        stage.SubscriptionService.upsert(id, { planId: "Enterprise" }),
-        stage.TenantService.update(id, { plan: "Basic" }),
+        context.SubscriptionService.upsert(id, { planId: "Enterprise" }),
+        context.TenantService.update(id, { plan: "Basic" }),
       ]);
-      const plan = (await stage.TenantService.get(id))?.plan;
-      expect((await stage.SubscriptionService.get(id))?.planId, `round ${round}`).toBe(plan);
-      expect((await stage.UsageService.get(id, "users"))?.limit).toBe(plan === "Basic" ? 10 : null);
+      const plan = (await context.TenantService.get(id))?.plan;
+      expect((await context.SubscriptionService.get(id))?.planId, `round ${round}`).toBe(plan);
+      expect((await context.UsageService.get(id, "users"))?.limit).toBe(plan === "Basic" ? 10 : null);
     }
   });
 
   it("B07: an end before its start, an unknown plan and an inactive one are refused", async () => {
-    const { id } = await stage.tenant();
+    const { id } = await context.tenant();
     expect(
       await codeOf(
-        stage.SubscriptionService.upsert(id, {
+        context.SubscriptionService.upsert(id, {
           currentPeriodStart: "2026-04-01T00:00:00.000Z",
           currentPeriodEnd: "2026-04-01T00:00:00.000Z",
         }),
       ),
     )
       .toBe("validation_failed");
-    expect(await codeOf(stage.SubscriptionService.upsert(id, { planId: "Nope" }))).toBe("validation_failed");
-    await stage.PlanService.create({ name: "Retired", price: 1, currency: "USD", interval: "monthly", limits: noLimits, active: false });
-    expect(await codeOf(stage.SubscriptionService.upsert(id, { planId: "Retired" }))).toBe("plan_inactive");
-    expect(await codeOf(stage.SubscriptionService.upsert(id, { id: "sub_x" } as object))).toBe("validation_failed");
+    expect(await codeOf(context.SubscriptionService.upsert(id, { planId: "Nope" }))).toBe("validation_failed");
+    await context.PlanService.create({ name: "Retired", price: 1, currency: "USD", interval: "monthly", limits: noLimits, active: false });
+    expect(await codeOf(context.SubscriptionService.upsert(id, { planId: "Retired" }))).toBe("plan_inactive");
+    expect(await codeOf(context.SubscriptionService.upsert(id, { id: "sub_x" } as object))).toBe("validation_failed");
   });
 
   it("B07: cancelling at the period's end keeps the status, at once does not; reactivating takes both back", async () => {
-    const { id } = await stage.tenant();
-    expect(await stage.SubscriptionService.cancel(id)).toMatchObject({ status: "active", cancelAtPeriodEnd: true });
-    expect(await stage.SubscriptionService.reactivate(id)).toMatchObject({ status: "active", cancelAtPeriodEnd: false });
-    expect(await stage.SubscriptionService.cancel(id, false)).toMatchObject({
+    const { id } = await context.tenant();
+    expect(await context.SubscriptionService.cancel(id)).toMatchObject({ status: "active", cancelAtPeriodEnd: true });
+    expect(await context.SubscriptionService.reactivate(id)).toMatchObject({ status: "active", cancelAtPeriodEnd: false });
+    expect(await context.SubscriptionService.cancel(id, false)).toMatchObject({
       status: "cancelled",
       cancelAtPeriodEnd: false,
-      cancelledAt: stage.clock.iso(),
+      cancelledAt: context.clock.iso(),
     });
-    stage.clock.advance(60 * 86_400_000);
-    const back = await stage.SubscriptionService.reactivate(id);
-    expect(back).toMatchObject({ status: "active", currentPeriodStart: stage.clock.iso() });
+    context.clock.advance(60 * 86_400_000);
+    const back = await context.SubscriptionService.reactivate(id);
+    expect(back).toMatchObject({ status: "active", currentPeriodStart: context.clock.iso() });
     expect(back).not.toHaveProperty("cancelledAt");
-    expect(await codeOf(stage.SubscriptionService.cancel("tn_none"))).toBe("not_found");
+    expect(await codeOf(context.SubscriptionService.cancel("tn_none"))).toBe("not_found");
   });
 
   it("B07: a subscription to a plan deactivated since is cancelled and taken back like any other", async () => {
-    await stage.PlanService.create({ name: "Fading", price: 1, currency: "USD", interval: "monthly", limits: noLimits });
-    const { id } = await stage.tenant({ plan: "Fading" });
-    await stage.PlanService.update("Fading", { active: false });
-    expect(await stage.SubscriptionService.cancel(id)).toMatchObject({ cancelAtPeriodEnd: true });
-    expect(await stage.SubscriptionService.cancel(id, false)).toMatchObject({ status: "cancelled" });
-    expect(await stage.SubscriptionService.reactivate(id)).toMatchObject({ status: "active", planId: "Fading" });
+    await context.PlanService.create({ name: "Fading", price: 1, currency: "USD", interval: "monthly", limits: noLimits });
+    const { id } = await context.tenant({ plan: "Fading" });
+    await context.PlanService.update("Fading", { active: false });
+    expect(await context.SubscriptionService.cancel(id)).toMatchObject({ cancelAtPeriodEnd: true });
+    expect(await context.SubscriptionService.cancel(id, false)).toMatchObject({ status: "cancelled" });
+    expect(await context.SubscriptionService.reactivate(id)).toMatchObject({ status: "active", planId: "Fading" });
   });
 
   it("B07: a tenant's own owner changes its own subscription and no other", async () => {
-    const [own, other] = [await stage.tenant(), await stage.tenant()];
-    const { SubscriptionService } = stage.as(userOf(own.id));
+    const [own, other] = [await context.tenant(), await context.tenant()];
+    const { SubscriptionService } = context.as(userOf(own.id));
     expect(await SubscriptionService.upsert(own.id, { planId: "Enterprise" })).toMatchObject({ planId: "Enterprise" });
-    expect((await stage.TenantService.get(own.id))?.plan).toBe("Enterprise");
+    expect((await context.TenantService.get(own.id))?.plan).toBe("Enterprise");
     expect(await SubscriptionService.get(other.id)).toBeNull();
     expect(await codeOf(SubscriptionService.upsert(other.id, { planId: "Basic" }))).toBe("not_found");
-    expect((await stage.SubscriptionService.get(other.id))?.planId).toBe("Pro");
+    expect((await context.SubscriptionService.get(other.id))?.planId).toBe("Pro");
   });
 });
 
@@ -129,69 +129,69 @@ describe("plans", () => {
   it("B01: an amount is a whole number of the minor unit", async () => {
     const plan = { name: "Float", currency: "USD", interval: "monthly", limits: noLimits } as const;
     for (const price of [1.5, -1, Number.NaN, 2 ** 53]) {
-      expect(await codeOf(stage.PlanService.create({ ...plan, price })), String(price)).toBe("validation_failed");
+      expect(await codeOf(context.PlanService.create({ ...plan, price })), String(price)).toBe("validation_failed");
     }
-    expect(await codeOf(stage.PlanService.create({ ...plan, price: 1, currency: "usd" }))).toBe("validation_failed");
-    expect(await stage.PlanService.create({ ...plan, price: 0 })).toMatchObject({
+    expect(await codeOf(context.PlanService.create({ ...plan, price: 1, currency: "usd" }))).toBe("validation_failed");
+    expect(await context.PlanService.create({ ...plan, price: 0 })).toMatchObject({
       id: "Float",
       displayName: "Float",
       price: 0,
       active: true,
     });
-    expect(await codeOf(stage.PlanService.create({ ...plan, price: 0 }))).toBe("already_exists");
+    expect(await codeOf(context.PlanService.create({ ...plan, price: 0 }))).toBe("already_exists");
   });
 
   it("B01: the four plans are seeded once, and what the platform changed stays", async () => {
-    await stage.PlanService.update("Basic", { displayName: "Starter" });
-    expect(await stage.PlanService.seedDefaults()).toEqual([]);
-    const { data } = await stage.PlanService.list({ active: true }, "price");
+    await context.PlanService.update("Basic", { displayName: "Starter" });
+    expect(await context.PlanService.seedDefaults()).toEqual([]);
+    const { data } = await context.PlanService.list({ active: true }, "price");
     expect(data.map(({ id }) => id).filter((id) => id !== "Float")).toEqual(["Trial", "Basic", "Pro", "Enterprise"]);
-    expect((await stage.PlanService.get("plan:Basic"))?.displayName).toBe("Starter");
+    expect((await context.PlanService.get("plan:Basic"))?.displayName).toBe("Starter");
   });
 
   it("B01: limits are changed one by one, null being unlimited", async () => {
-    await stage.PlanService.create({
+    await context.PlanService.create({
       name: "Limits",
       price: 1,
       currency: "USD",
       interval: "monthly",
       limits: { ...noLimits, users: 5, rooms: 7 },
     });
-    expect((await stage.PlanService.update("Limits", { limits: { users: null } }))?.limits).toMatchObject({ users: null, rooms: 7 });
+    expect((await context.PlanService.update("Limits", { limits: { users: null } }))?.limits).toMatchObject({ users: null, rooms: 7 });
   });
 
   it("B28: a plan in use is not deleted, only deactivated; an unused one is, with one audit entry", async () => {
-    await stage.PlanService.create({ name: "Busy", price: 1, currency: "USD", interval: "monthly", limits: noLimits });
-    const { id } = await stage.tenant({ plan: "Busy" });
-    expect(await codeOf(stage.PlanService.delete("Busy"))).toBe("plan_in_use");
-    expect((await stage.PlanService.get("Busy"))?.active).toBe(true);
-    await stage.TenantService.update(id, { plan: "Pro" });
-    await stage.SubscriptionService.upsert(id, { planId: "Pro" });
-    expect(await stage.PlanService.delete("plan:Busy")).toBe(true);
-    expect(await stage.PlanService.get("Busy")).toBeNull();
-    expect(await stage.PlanService.delete("Busy")).toBe(false);
-    expect((await stage.auditOf(null)).filter(({ resourceId }) => resourceId === "Busy").map(({ action }) => action)).toEqual([
+    await context.PlanService.create({ name: "Busy", price: 1, currency: "USD", interval: "monthly", limits: noLimits });
+    const { id } = await context.tenant({ plan: "Busy" });
+    expect(await codeOf(context.PlanService.delete("Busy"))).toBe("plan_in_use");
+    expect((await context.PlanService.get("Busy"))?.active).toBe(true);
+    await context.TenantService.update(id, { plan: "Pro" });
+    await context.SubscriptionService.upsert(id, { planId: "Pro" });
+    expect(await context.PlanService.delete("plan:Busy")).toBe(true);
+    expect(await context.PlanService.get("Busy")).toBeNull();
+    expect(await context.PlanService.delete("Busy")).toBe(false);
+    expect((await context.auditOf(null)).filter(({ resourceId }) => resourceId === "Busy").map(({ action }) => action)).toEqual([
       "plan.created",
       "plan.deleted",
     ]);
   });
 
   it("B28: a plan somebody subscribes to between the count and the deletion comes back as it was", async () => {
-    const before = await stage.PlanService.create({ name: "Late", price: 1, currency: "USD", interval: "monthly", limits: noLimits });
+    const before = await context.PlanService.create({ name: "Late", price: 1, currency: "USD", interval: "monthly", limits: noLimits });
     let late: Promise<unknown> | undefined;
-    const store = new Proxy(stage.store, {
+    const store = new Proxy(context.store, {
       get: (real, name: keyof Store) => {
         if (name !== "commit") return typeof real[name] === "function" ? real[name].bind(real) : real[name];
         return async (...commit: Parameters<Store["commit"]>) => {
-          await (late ??= stage.tenant({ plan: "Late" }));
+          await (late ??= context.tenant({ plan: "Late" }));
           return await real.commit(...commit);
         };
       },
     });
-    expect(await codeOf(stage.over(store).PlanService.delete("Late", { ifMatch: [before.version] }))).toBe("plan_in_use");
-    expect(await stage.PlanService.get("Late")).toEqual({ ...before, version: expect.not.stringMatching(`^${before.version}$`) });
-    expect((await stage.tenant({ plan: "Late" })).plan).toBe("Late");
-    expect((await stage.auditOf(null)).filter(({ resourceId }) => resourceId === "Late").map(({ action }) => action)).toEqual([
+    expect(await codeOf(context.over(store).PlanService.delete("Late", { ifMatch: [before.version] }))).toBe("plan_in_use");
+    expect(await context.PlanService.get("Late")).toEqual({ ...before, version: expect.not.stringMatching(`^${before.version}$`) });
+    expect((await context.tenant({ plan: "Late" })).plan).toBe("Late");
+    expect((await context.auditOf(null)).filter(({ resourceId }) => resourceId === "Late").map(({ action }) => action)).toEqual([
       "plan.created",
       "plan.deleted",
       "plan.restored",
@@ -199,13 +199,13 @@ describe("plans", () => {
   });
 
   it("B28: no tenant is left with a plan that was deleted while it was made", async () => {
-    const stores = await stage.racers(8);
+    const stores = await context.racers(8);
     for (let round = 0; round < 50; round++) {
       const plan = `Racing${round}`;
-      await stage.PlanService.create({ name: plan, price: 1, currency: "USD", interval: "monthly", limits: noLimits });
+      await context.PlanService.create({ name: plan, price: 1, currency: "USD", interval: "monthly", limits: noLimits });
       const makers = stores.map((store, i) =>
         codeOf(
-          stage.over(store).TenantService.create({
+          context.over(store).TenantService.create({
             name: "R",
             subdomain: `racing-${round}-${i}`,
             plan,
@@ -214,10 +214,10 @@ describe("plans", () => {
           }),
         )
       );
-      const outcomes = await Promise.all([codeOf(stage.PlanService.delete(plan)), ...makers]);
-      const users = (await stage.TenantService.list({ plan })).pagination.total;
-      const subscriptions = await stage.store.count({ entity: subscription, where: [{ field: "planId", in: [plan] }] });
-      const left = await stage.PlanService.get(plan);
+      const outcomes = await Promise.all([codeOf(context.PlanService.delete(plan)), ...makers]);
+      const users = (await context.TenantService.list({ plan })).pagination.total;
+      const subscriptions = await context.store.count({ entity: subscription, where: [{ field: "planId", in: [plan] }] });
+      const left = await context.PlanService.get(plan);
       const note = `round ${round}: ${outcomes.join()}`;
       expect(outcomes.slice(1).filter((code) => code.startsWith("no error")).length, note).toBe(users);
       expect(subscriptions, note).toBe(users);

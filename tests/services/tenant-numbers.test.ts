@@ -3,14 +3,14 @@ import type { Tenant } from "../../shared/entities/tenant.ts";
 import { REGIONS, TENANT_STATUSES } from "../../shared/entities/tenant.ts";
 import { codeOf } from "../support/store.ts";
 import { seededRandom } from "../support/random.ts";
-import { openStage, userOf } from "./stage.ts";
+import { openTestContext, userOf } from "./test-context.ts";
 
-let stage: Awaited<ReturnType<typeof openStage>>;
-beforeAll(async () => void (stage = await openStage()));
-afterAll(() => stage.close());
+let context: Awaited<ReturnType<typeof openTestContext>>;
+beforeAll(async () => void (context = await openTestContext()));
+afterAll(() => context.close());
 
 async function everyTenant(): Promise<Tenant[]> {
-  return (await stage.dump("tenant")).map(({ value }) => value as Tenant);
+  return (await context.dump("tenant")).map(({ value }) => value as Tenant);
 }
 
 function counted(values: readonly string[]): Record<string, number> {
@@ -36,10 +36,10 @@ describe("the numbers of the first page", () => {
     const plans = ["Trial", "Basic", "Pro", "Enterprise"] as const;
     const step = async () => {
       const id = ids.length < 5 || random.below(3) === 0 ? null : random.pick(ids);
-      const { TenantService } = stage;
+      const { TenantService } = context;
       if (id === null) {
         const status = random.pick(["pending", "trial", "active", "cancelled"] as const);
-        ids.push((await stage.tenant({ plan: random.pick(plans), status, mrr: random.below(100_000) / 100 })).id);
+        ids.push((await context.tenant({ plan: random.pick(plans), status, mrr: random.below(100_000) / 100 })).id);
       } else if (random.below(6) === 0) {
         await TenantService.delete(id);
         ids.splice(ids.indexOf(id), 1);
@@ -60,55 +60,58 @@ describe("the numbers of the first page", () => {
     for (let round = 0; round < 20; round++) {
       for (let i = 0; i < 10; i++) await step();
       const tenants = await everyTenant();
-      expect(withoutZeros(await stage.TenantService.countByStatus()), `seed ${random.seed}`).toEqual(
+      expect(withoutZeros(await context.TenantService.countByStatus()), `seed ${random.seed}`).toEqual(
         counted(tenants.map(({ status }) => status)),
       );
-      expect(withoutZeros(await stage.TenantService.countByPlan())).toEqual(counted(tenants.map(({ plan }) => plan)));
-      expect(await stage.TenantService.calculateTotalMRR()).toBe(recountMrr(tenants));
+      expect(withoutZeros(await context.TenantService.countByPlan())).toEqual(counted(tenants.map(({ plan }) => plan)));
+      expect(await context.TenantService.calculateTotalMRR()).toBe(recountMrr(tenants));
     }
   });
 
   it("T06: they hold while 8 writers change tenants at once", async () => {
-    const made = await Promise.all(Array.from({ length: 8 }, () => stage.tenant()));
+    const made = await Promise.all(Array.from({ length: 8 }, () => context.tenant()));
     await Promise.all(made.map(async ({ id }, i) => {
-      for (const plan of ["Basic", "Enterprise", "Pro", "Trial"]) await stage.TenantService.update(id, { plan });
-      if (i % 2) await stage.TenantService.cancel(id);
+      for (const plan of ["Basic", "Enterprise", "Pro", "Trial"]) await context.TenantService.update(id, { plan });
+      if (i % 2) await context.TenantService.cancel(id);
     }));
     const tenants = await everyTenant();
-    expect(await stage.TenantService.stats()).toMatchObject({ total: tenants.length, totalMrr: recountMrr(tenants), currency: "USD" });
-    expect(withoutZeros(await stage.TenantService.countByStatus())).toEqual(counted(tenants.map(({ status }) => status)));
+    expect(await context.TenantService.stats()).toMatchObject({ total: tenants.length, totalMrr: recountMrr(tenants), currency: "USD" });
+    expect(withoutZeros(await context.TenantService.countByStatus())).toEqual(counted(tenants.map(({ status }) => status)));
   });
 
   it("T06: every status and every plan is named, those nobody has with 0", async () => {
-    expect(Object.keys(await stage.TenantService.countByStatus()).sort()).toEqual([...TENANT_STATUSES].sort());
-    expect(Object.keys(await stage.TenantService.countByPlan()).sort()).toEqual(["Basic", "Enterprise", "Pro", "Trial"]);
+    expect(Object.keys(await context.TenantService.countByStatus()).sort()).toEqual([...TENANT_STATUSES].sort());
+    expect(Object.keys(await context.TenantService.countByPlan()).sort()).toEqual(["Basic", "Enterprise", "Pro", "Trial"]);
   });
 
   it("T06: a tenant's own caller counts itself alone", async () => {
-    const { id } = await stage.tenant({ plan: "Basic" });
-    const { TenantService } = stage.as(userOf(id));
+    const { id } = await context.tenant({ plan: "Basic" });
+    const { TenantService } = context.as(userOf(id));
     expect(withoutZeros(await TenantService.countByStatus())).toEqual({ active: 1 });
     expect(withoutZeros(await TenantService.countByPlan())).toEqual({ Basic: 1 });
     expect(await TenantService.calculateTotalMRR()).toBe(99);
   });
 
   it("B17: MRR is a twelfth of a yearly price rounded half up, over active and trial, explicit values kept, exact", async () => {
-    const before = Math.round(await stage.TenantService.calculateTotalMRR() * 100);
+    const before = Math.round(await context.TenantService.calculateTotalMRR() * 100);
     const limits = { users: null, properties: null, rooms: null, bookings: null, api_calls: null, storage: null, customDomains: null };
     // 99 990 / 12 = 8 332.5 cents: half up.
-    await stage.PlanService.create({ name: "Yearly", price: 99_990, currency: "USD", interval: "yearly", limits });
-    expect((await stage.tenant({ plan: "Yearly" })).mrr).toBe(83.33);
-    for (let i = 0; i < 10; i++) await stage.tenant({ mrr: 0.1, status: i % 2 ? "trial" : "active" });
-    await stage.tenant({ mrr: 1_000, status: "pending" });
-    await stage.tenant({ mrr: 1_000, status: "cancelled" });
-    expect(Math.round(await stage.TenantService.calculateTotalMRR() * 100) - before).toBe(8_333 + 100);
+    await context.PlanService.create({ name: "Yearly", price: 99_990, currency: "USD", interval: "yearly", limits });
+    expect((await context.tenant({ plan: "Yearly" })).mrr).toBe(83.33);
+    for (let i = 0; i < 10; i++) await context.tenant({ mrr: 0.1, status: i % 2 ? "trial" : "active" });
+    await context.tenant({ mrr: 1_000, status: "pending" });
+    await context.tenant({ mrr: 1_000, status: "cancelled" });
+    expect(Math.round(await context.TenantService.calculateTotalMRR() * 100) - before).toBe(8_333 + 100);
   });
 
   it("B17: a plan change takes an explicit mrr back to the plan's, unless it carries one", async () => {
-    const { id } = await stage.tenant({ mrr: 5 });
-    expect(await stage.TenantService.update(id, { name: "Same plan" })).toMatchObject({ mrr: 5, mrrSource: "explicit" });
-    expect(await stage.TenantService.update(id, { plan: "Basic" })).toMatchObject({ mrr: 99, mrrSource: "plan" });
-    expect(await stage.TenantService.update(id, { plan: "Enterprise", mrr: 777.77 })).toMatchObject({ mrr: 777.77, mrrSource: "explicit" });
+    const { id } = await context.tenant({ mrr: 5 });
+    expect(await context.TenantService.update(id, { name: "Same plan" })).toMatchObject({ mrr: 5, mrrSource: "explicit" });
+    expect(await context.TenantService.update(id, { plan: "Basic" })).toMatchObject({ mrr: 99, mrrSource: "plan" });
+    expect(await context.TenantService.update(id, { plan: "Enterprise", mrr: 777.77 })).toMatchObject({
+      mrr: 777.77,
+      mrrSource: "explicit",
+    });
   });
 });
 
@@ -116,7 +119,7 @@ describe("lists of tenants", () => {
   it("T04: filters by any of several values, sorts by every declared field, pages by number and by cursor alike", async () => {
     const where = { status: ["active", "trial"], region: "eu-west-1" };
     for (let i = 0; i < 25; i++) {
-      await stage.tenant({
+      await context.tenant({
         name: `Listed ${String.fromCharCode(65 + (i % 26))}`,
         region: REGIONS[2],
         status: i % 3 ? "active" : "trial",
@@ -126,14 +129,14 @@ describe("lists of tenants", () => {
     for (const sort of ["name", "-mrr", "plan,-createdAt", "trialEndsAt", "-trialEndsAt", { field: "mrr", direction: "asc" } as const]) {
       const byPage: string[] = [];
       for (let page = 1; page <= 3; page++) {
-        const answer = await stage.TenantService.list(where, sort, { page, limit: 10 });
+        const answer = await context.TenantService.list(where, sort, { page, limit: 10 });
         expect(answer.pagination).toMatchObject({ page, limit: 10, total: 25, totalPages: 3, hasNext: page < 3, hasPrev: page > 1 });
         byPage.push(...answer.data.map(({ id }) => id));
       }
       const byCursor: string[] = [];
       let cursor: string | undefined;
       do {
-        const answer = await stage.TenantService.list(where, sort, cursor === undefined ? { limit: 7 } : { limit: 7, cursor });
+        const answer = await context.TenantService.list(where, sort, cursor === undefined ? { limit: 7 } : { limit: 7, cursor });
         if (cursor !== undefined) {
           expect(Object.keys(answer.pagination).filter((name) => !["limit", "hasNext", "nextCursor"].includes(name))).toEqual([]);
         }
@@ -143,12 +146,12 @@ describe("lists of tenants", () => {
       expect(byCursor, JSON.stringify(sort)).toEqual(byPage);
       expect(new Set(byPage).size).toBe(25);
     }
-    const { data } = await stage.TenantService.list({ ...where, plan: "plan:Pro" }, "-mrr", { limit: 3 });
+    const { data } = await context.TenantService.list({ ...where, plan: "plan:Pro" }, "-mrr", { limit: 3 });
     expect(data.map(({ mrr }) => mrr)).toEqual([24, 23, 22]);
   });
 
   it("T04: what is not declared is invalid_parameter, never ignored", async () => {
-    const { TenantService } = stage;
+    const { TenantService } = context;
     for (
       const call of [
         TenantService.list({ colour: "red" }),
@@ -169,28 +172,28 @@ describe("lists of tenants", () => {
   });
 
   it("T04: createdFrom is inside, createdTo is not", async () => {
-    stage.clock.advance(1_000);
-    const from = stage.clock.iso();
-    const first = await stage.tenant();
-    stage.clock.advance(1_000);
-    const to = stage.clock.iso();
-    await stage.tenant();
-    const { data } = await stage.TenantService.list({ createdFrom: from, createdTo: to });
+    context.clock.advance(1_000);
+    const from = context.clock.iso();
+    const first = await context.tenant();
+    context.clock.advance(1_000);
+    const to = context.clock.iso();
+    await context.tenant();
+    const { data } = await context.TenantService.list({ createdFrom: from, createdTo: to });
     expect(data.map(({ id }) => id)).toEqual([first.id]);
   });
 
   it("T05: search finds a substring of name, subdomain, owner and its name, whatever the case or accents", async () => {
-    const a = await stage.tenant({
+    const a = await context.tenant({
       name: "Hôtel Zürich Spöl",
       subdomain: "zurichspol",
       owner: "reception@spolhaus.example",
       ownerName: "Zoë Ångström",
     });
-    await stage.tenant({ name: "100% Hotel_X", subdomain: "percent-hotel" });
+    await context.tenant({ name: "100% Hotel_X", subdomain: "percent-hotel" });
     for (const search of ["zürich", "ZURICH", "hotel zur", "richspo", "RECEPTION@spol", "zoe ang", "Ångström"]) {
-      expect((await stage.TenantService.list({ search })).data.map(({ id }) => id), search).toEqual([a.id]);
+      expect((await context.TenantService.list({ search })).data.map(({ id }) => id), search).toEqual([a.id]);
     }
-    for (const search of ["0% h", "l_x"]) expect((await stage.TenantService.list({ search })).pagination.total, search).toBe(1);
-    expect((await stage.TenantService.list({ search: "z%h" })).data).toEqual([]);
+    for (const search of ["0% h", "l_x"]) expect((await context.TenantService.list({ search })).pagination.total, search).toBe(1);
+    expect((await context.TenantService.list({ search: "z%h" })).data).toEqual([]);
   });
 });

@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { codeOf } from "../support/store.ts";
 import { InnkeepError } from "../../shared/kernel/errors.ts";
-import { hotel, openStage } from "./stage.ts";
+import { hotel, openTestContext } from "./test-context.ts";
 
-type Opened = Awaited<ReturnType<typeof openStage>>;
-let stage: Opened;
-beforeAll(async () => void (stage = await openStage()));
-afterAll(() => stage.close());
+type Opened = Awaited<ReturnType<typeof openTestContext>>;
+let context: Opened;
+beforeAll(async () => void (context = await openTestContext()));
+afterAll(() => context.close());
 
 /** Paths of the field errors a call fails with. */
 async function placesOf(call: Promise<unknown>): Promise<string[]> {
@@ -21,7 +21,7 @@ async function placesOf(call: Promise<unknown>): Promise<string[]> {
 
 describe("creating a tenant", () => {
   it("T01: gives it a tn_ id, its times, a version and the defaults of its plan", async () => {
-    const created = await stage.TenantService.create({
+    const created = await context.TenantService.create({
       name: "Hotel Nova",
       subdomain: "nova",
       plan: "Trial",
@@ -35,16 +35,16 @@ describe("creating a tenant", () => {
       mrrSource: "plan",
       usagePercent: 0,
       created: "2026-03-01",
-      createdAt: stage.clock.iso(),
-      trialEndsAt: stage.clock.iso(14 * 86_400_000),
+      createdAt: context.clock.iso(),
+      trialEndsAt: context.clock.iso(14 * 86_400_000),
     });
     expect(created.version).toMatch(/^\d+$/);
-    expect(await stage.TenantService.get(created.id)).toEqual(created);
-    expect(await stage.TenantService.get(`tenant:${created.id}`)).toEqual(created);
+    expect(await context.TenantService.get(created.id)).toEqual(created);
+    expect(await context.TenantService.get(`tenant:${created.id}`)).toEqual(created);
   });
 
   it("T01: may carry status, mrr and usagePercent; an explicit mrr is marked so", async () => {
-    const created = await stage.tenant({ status: "pending", mrr: 123.45, usagePercent: 42 });
+    const created = await context.tenant({ status: "pending", mrr: 123.45, usagePercent: 42 });
     expect(created).toMatchObject({ status: "pending", mrr: 123.45, mrrSource: "explicit", usagePercent: 42 });
   });
 
@@ -58,31 +58,31 @@ describe("creating a tenant", () => {
       owner: "nobody",
       mrr: 1.005,
     };
-    expect(await codeOf(stage.TenantService.create(data))).toBe("validation_failed");
-    expect(await placesOf(stage.TenantService.create(data))).toEqual(["/colour", "/createdAt", "/mrr", "/name", "/owner", "/version"]);
+    expect(await codeOf(context.TenantService.create(data))).toBe("validation_failed");
+    expect(await placesOf(context.TenantService.create(data))).toEqual(["/colour", "/createdAt", "/mrr", "/name", "/owner", "/version"]);
   });
 
   it("T01: accepts an id from an import once, refuses a reserved and a malformed one", async () => {
-    const created = await stage.tenant({ id: "legacy-17" });
+    const created = await context.tenant({ id: "legacy-17" });
     expect(created.id).toBe("legacy-17");
-    expect(await codeOf(stage.tenant({ id: "legacy-17" }))).toBe("already_exists");
+    expect(await codeOf(context.tenant({ id: "legacy-17" }))).toBe("already_exists");
     for (const id of ["global", "platform", "settings", "stats", "resolve", "tn_1:evil", "tn%", ""]) {
-      expect(await codeOf(stage.tenant({ id })), id).toBe("validation_failed");
+      expect(await codeOf(context.tenant({ id })), id).toBe("validation_failed");
     }
   });
 
   it("T01: text the store cannot hold is refused with its place, not with a fault", async () => {
     for (const name of ["Hotel \u0000", "Hotel \ud800"]) {
-      expect(await placesOf(stage.tenant({ name })), JSON.stringify(name)).toEqual(["/name"]);
-      expect(await placesOf(stage.tenant({ metadata: { note: name } })), JSON.stringify(name)).toEqual(["/metadata/note"]);
+      expect(await placesOf(context.tenant({ name })), JSON.stringify(name)).toEqual(["/name"]);
+      expect(await placesOf(context.tenant({ metadata: { note: name } })), JSON.stringify(name)).toEqual(["/metadata/note"]);
     }
   });
 
   it("T01: names a plan that is not there and refuses one that is deactivated", async () => {
-    expect(await placesOf(stage.tenant({ plan: "Nope" }))).toEqual(["/plan"]);
-    await stage.PlanService.create({ name: "Old", price: 1, currency: "USD", interval: "monthly", limits: noLimits, active: false });
-    expect(await codeOf(stage.tenant({ plan: "Old" }))).toBe("plan_inactive");
-    expect((await stage.tenant({ plan: "plan:Basic" })).plan).toBe("Basic");
+    expect(await placesOf(context.tenant({ plan: "Nope" }))).toEqual(["/plan"]);
+    await context.PlanService.create({ name: "Old", price: 1, currency: "USD", interval: "monthly", limits: noLimits, active: false });
+    expect(await codeOf(context.tenant({ plan: "Old" }))).toBe("plan_inactive");
+    expect((await context.tenant({ plan: "plan:Basic" })).plan).toBe("Basic");
   });
 
   it.each([
@@ -105,9 +105,9 @@ describe("creating a tenant", () => {
   ])(
     "T15: %j is never a subdomain",
     async (subdomain) => {
-      expect(await placesOf(stage.tenant({ subdomain }))).toEqual(["/subdomain"]);
-      const { id } = await stage.tenant();
-      expect(await placesOf(stage.TenantService.update(id, { subdomain }))).toEqual(["/subdomain"]);
+      expect(await placesOf(context.tenant({ subdomain }))).toEqual(["/subdomain"]);
+      const { id } = await context.tenant();
+      expect(await placesOf(context.TenantService.update(id, { subdomain }))).toEqual(["/subdomain"]);
     },
   );
 
@@ -122,7 +122,7 @@ describe("creating a tenant", () => {
     `${"a".repeat(60)}.`.repeat(3),
   ])(
     "T15: %j is never a custom domain",
-    async (customDomain) => expect(await placesOf(stage.tenant({ customDomain }))).toEqual(["/customDomain"]),
+    async (customDomain) => expect(await placesOf(context.tenant({ customDomain }))).toEqual(["/customDomain"]),
   );
 });
 
@@ -130,25 +130,25 @@ const noLimits = { users: null, properties: null, rooms: null, bookings: null, a
 
 describe("finding a tenant", () => {
   it("T02: by id, full key, subdomain and custom domain, in any case", async () => {
-    const created = await stage.tenant({ subdomain: "findme", customDomain: "stay.findme.example" });
+    const created = await context.tenant({ subdomain: "findme", customDomain: "stay.findme.example" });
     for (const name of [created.id, `tenant:${created.id}`, "findme", "FindMe", "stay.findme.example"]) {
-      expect((await stage.TenantService.resolve(name))?.id, name).toBe(created.id);
+      expect((await context.TenantService.resolve(name))?.id, name).toBe(created.id);
     }
-    for (const name of ["nobody", "", "a:b", "127.0.0.1", "%", "tn_1_"]) expect(await stage.TenantService.resolve(name), name).toBeNull();
+    for (const name of ["nobody", "", "a:b", "127.0.0.1", "%", "tn_1_"]) expect(await context.TenantService.resolve(name), name).toBeNull();
   });
 
   it("T02: get of a malformed id is null, never an error", async () => {
-    for (const id of ["", ":", "a:b", "%", "x".repeat(600), "ü"]) expect(await stage.TenantService.get(id), id).toBeNull();
+    for (const id of ["", ":", "a:b", "%", "x".repeat(600), "ü"]) expect(await context.TenantService.get(id), id).toBeNull();
   });
 });
 
 describe("changing a tenant", () => {
   it("T03: is a merge patch: null removes, objects merge, unknown stored fields survive", async () => {
-    const { id } = await stage.tenant({ region: "eu-west-1", metadata: { a: 1, b: { c: 2 } }, branding: { primaryColor: "#aabbcc" } });
-    const entry = await stage.store.get(`tenant:${id}`);
-    await stage.store.set(`tenant:${id}`, { ...entry?.value as object, fromTheFuture: { kept: true } });
-    stage.clock.advance(1_000);
-    const updated = await stage.TenantService.update(id, {
+    const { id } = await context.tenant({ region: "eu-west-1", metadata: { a: 1, b: { c: 2 } }, branding: { primaryColor: "#aabbcc" } });
+    const entry = await context.store.get(`tenant:${id}`);
+    await context.store.set(`tenant:${id}`, { ...entry?.value as object, fromTheFuture: { kept: true } });
+    context.clock.advance(1_000);
+    const updated = await context.TenantService.update(id, {
       region: null,
       metadata: { b: { d: 3 }, a: null },
       branding: { logoUrl: "https://a.example/l.png" },
@@ -157,66 +157,66 @@ describe("changing a tenant", () => {
       metadata: { b: { c: 2, d: 3 } },
       branding: { primaryColor: "#aabbcc", logoUrl: "https://a.example/l.png" },
       fromTheFuture: { kept: true },
-      updatedAt: stage.clock.iso(),
+      updatedAt: context.clock.iso(),
     });
     expect(updated).not.toHaveProperty("region");
     expect(updated?.metadata).not.toHaveProperty("a");
-    expect(await stage.TenantService.get(id)).toEqual(updated);
+    expect(await context.TenantService.get(id)).toEqual(updated);
   });
 
   it("T03: refuses ids, times, the removal of a required field and a nested value that breaks the schema", async () => {
-    const { id } = await stage.tenant();
-    const patch = { id: "x", createdAt: stage.clock.iso(), name: null, usage: 1 } as object;
-    expect(await placesOf(stage.TenantService.update(id, patch))).toEqual(["/createdAt", "/id", "/name", "/usage"]);
-    expect(await placesOf(stage.TenantService.update(id, { branding: { primaryColor: "red" } }))).toEqual(["/branding/primaryColor"]);
+    const { id } = await context.tenant();
+    const patch = { id: "x", createdAt: context.clock.iso(), name: null, usage: 1 } as object;
+    expect(await placesOf(context.TenantService.update(id, patch))).toEqual(["/createdAt", "/id", "/name", "/usage"]);
+    expect(await placesOf(context.TenantService.update(id, { branding: { primaryColor: "red" } }))).toEqual(["/branding/primaryColor"]);
   });
 
   it("T03: a stale version is refused at once and changes nothing; the present one and any one pass", async () => {
-    const created = await stage.tenant();
-    const second = await stage.TenantService.update(created.id, { name: "Second" }, { ifMatch: [created.version] });
-    expect(await codeOf(stage.TenantService.update(created.id, { name: "Third" }, { ifMatch: [created.version] }))).toBe(
+    const created = await context.tenant();
+    const second = await context.TenantService.update(created.id, { name: "Second" }, { ifMatch: [created.version] });
+    expect(await codeOf(context.TenantService.update(created.id, { name: "Third" }, { ifMatch: [created.version] }))).toBe(
       "precondition_failed",
     );
-    expect((await stage.TenantService.get(created.id))?.name).toBe("Second");
-    expect((await stage.TenantService.update(created.id, { name: "Third" }, { ifMatch: [second?.version ?? "", "1"] }))?.name).toBe(
+    expect((await context.TenantService.get(created.id))?.name).toBe("Second");
+    expect((await context.TenantService.update(created.id, { name: "Third" }, { ifMatch: [second?.version ?? "", "1"] }))?.name).toBe(
       "Third",
     );
-    expect((await stage.TenantService.update(created.id, { name: "Fourth" }, { ifMatch: "*" }))?.name).toBe("Fourth");
-    expect(await stage.TenantService.update("tn_none", { name: "x" })).toBeNull();
+    expect((await context.TenantService.update(created.id, { name: "Fourth" }, { ifMatch: "*" }))?.name).toBe("Fourth");
+    expect(await context.TenantService.update("tn_none", { name: "x" })).toBeNull();
   });
 
   it("T03: a patch that changes nothing writes nothing", async () => {
-    const created = await stage.tenant();
-    expect(await stage.TenantService.update(created.id, { name: created.name })).toEqual(created);
-    expect(await stage.auditOf(created.id)).toHaveLength(1);
+    const created = await context.tenant();
+    expect(await context.TenantService.update(created.id, { name: created.name })).toEqual(created);
+    expect(await context.auditOf(created.id)).toHaveLength(1);
   });
 
   it("T03: writers of different fields at once lose nothing of one another", async () => {
-    const { id } = await stage.tenant();
+    const { id } = await context.tenant();
     const patches = [{ name: "New name" }, { ownerName: "New owner" }, { region: "us-east-1" as const }];
-    await Promise.all(patches.map((patch) => stage.TenantService.update(id, patch)));
-    expect(await stage.TenantService.get(id)).toMatchObject({ name: "New name", ownerName: "New owner", region: "us-east-1" });
-    expect((await stage.auditOf(id)).map(({ seq }) => seq)).toEqual([1, 2, 3, 4]);
+    await Promise.all(patches.map((patch) => context.TenantService.update(id, patch)));
+    expect(await context.TenantService.get(id)).toMatchObject({ name: "New name", ownerName: "New owner", region: "us-east-1" });
+    expect((await context.auditOf(id)).map(({ seq }) => seq)).toEqual([1, 2, 3, 4]);
   });
 
   it("T03: a record of nearly 256 KiB can be changed, since its audit entry and event are bounded", async () => {
-    const { id } = await stage.tenant({ metadata: { notes: "x".repeat(200_000) } });
-    expect((await stage.TenantService.update(id, { metadata: { notes: "y".repeat(200_000) } }))?.metadata).toEqual({
+    const { id } = await context.tenant({ metadata: { notes: "x".repeat(200_000) } });
+    expect((await context.TenantService.update(id, { metadata: { notes: "y".repeat(200_000) } }))?.metadata).toEqual({
       notes: "y".repeat(200_000),
     });
-    expect(await codeOf(stage.TenantService.update(id, { metadata: { more: "z".repeat(80_000) } }))).toBe("payload_too_large");
+    expect(await codeOf(context.TenantService.update(id, { metadata: { more: "z".repeat(80_000) } }))).toBe("payload_too_large");
   });
 
   it("T02: a change of names moves the claims, frees the old ones and refuses those of another", async () => {
-    const a = await stage.tenant({ subdomain: "mover", customDomain: "stay.mover.example" });
-    const b = await stage.tenant({ subdomain: "stayer", customDomain: "stay.stayer.example" });
-    expect(await codeOf(stage.TenantService.update(a.id, { subdomain: "stayer" }))).toBe("subdomain_taken");
-    expect(await codeOf(stage.TenantService.update(a.id, { customDomain: "stay.stayer.example" }))).toBe("domain_taken");
-    await stage.TenantService.update(a.id, { subdomain: "moved", customDomain: null });
-    expect(await stage.TenantService.resolve("mover")).toBeNull();
-    expect(await stage.TenantService.resolve("stay.mover.example")).toBeNull();
-    expect((await stage.TenantService.resolve("moved"))?.id).toBe(a.id);
-    await stage.TenantService.update(b.id, { subdomain: "mover", customDomain: "stay.mover.example" });
-    expect((await stage.TenantService.resolve("mover"))?.id).toBe(b.id);
+    const a = await context.tenant({ subdomain: "mover", customDomain: "stay.mover.example" });
+    const b = await context.tenant({ subdomain: "stayer", customDomain: "stay.stayer.example" });
+    expect(await codeOf(context.TenantService.update(a.id, { subdomain: "stayer" }))).toBe("subdomain_taken");
+    expect(await codeOf(context.TenantService.update(a.id, { customDomain: "stay.stayer.example" }))).toBe("domain_taken");
+    await context.TenantService.update(a.id, { subdomain: "moved", customDomain: null });
+    expect(await context.TenantService.resolve("mover")).toBeNull();
+    expect(await context.TenantService.resolve("stay.mover.example")).toBeNull();
+    expect((await context.TenantService.resolve("moved"))?.id).toBe(a.id);
+    await context.TenantService.update(b.id, { subdomain: "mover", customDomain: "stay.mover.example" });
+    expect((await context.TenantService.resolve("mover"))?.id).toBe(b.id);
   });
 });

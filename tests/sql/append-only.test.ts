@@ -24,7 +24,7 @@ async function as(role: string, sql: string, tenant = "tn_a"): Promise<string> {
   await admin.query("begin");
   try {
     await admin.query(`set local role ${role}`);
-    await admin.query("select set_config('kv.tenant', $1, true)", [tenant]);
+    await admin.query("select set_config('kv.tenants', $1, true)", [tenant]);
     const { rowCount } = await admin.query(sql);
     return `${rowCount} rows`;
   } catch (error) {
@@ -42,6 +42,7 @@ const CHANGES = [
   "delete from kv.entries where key like 'audit:%'",
   "delete from kv.entries",
   "truncate kv.entries",
+  "truncate kv.entries_audit",
   `insert into kv.entries (key, value, version, cascades, created_at, updated_at)
      select key, '{}', 1, false, now(), now() from (values ('${KEYS[1]}')) v(key) on conflict (key) do update set value = '{}'`,
   "merge into kv.entries e using (select 1) s on e.key like 'audit:%' when matched then delete",

@@ -1,9 +1,9 @@
 import { withClient } from "../support/client.ts";
 
-/** What a database is made of, as text: definitions, owners, rights, policies, and the rows of the declared families. */
+/** What a database is made of, as text: definitions, owners, rights, policies, and the rows of what is declared. */
 const PARTS: Readonly<Record<string, string>> = {
   schemas:
-    `select nspname as name, nspowner::regrole::text as owner, nspacl::text as acl from pg_namespace where nspname in ('kv', 'public', 'extensions')`,
+    `select nspname as name, nspowner::regrole::text as owner, nspacl::text as acl from pg_namespace where nspname in ('kv', 'kv_service', 'kv_tenant', 'public', 'extensions')`,
   relations:
     `select oid::regclass::text as name, relkind, relowner::regrole::text as owner, relacl::text as acl, relrowsecurity, relforcerowsecurity,
       reloptions::text, relpersistence from pg_class where relnamespace in ('kv'::regnamespace, 'public'::regnamespace)`,
@@ -19,7 +19,7 @@ const PARTS: Readonly<Record<string, string>> = {
   sequences: `select seqrelid::regclass::text as name, seqstart, seqincrement, seqmax, seqmin, seqcache, seqcycle from pg_sequence`,
   functions:
     `select oid::regprocedure::text as name, proowner::regrole::text as owner, proacl::text as acl, pg_get_functiondef(oid) as definition from pg_proc
-    where pronamespace in ('kv'::regnamespace, 'public'::regnamespace) and prokind <> 'a'`,
+    where pronamespace in ('kv'::regnamespace, 'kv_service'::regnamespace, 'kv_tenant'::regnamespace, 'public'::regnamespace) and prokind <> 'a'`,
   triggers:
     `select tgname as name, pg_get_triggerdef(oid) as definition, tgenabled::text from pg_trigger where not tgisinternal and tgrelid::regclass::text like 'kv.%'`,
   policies: `select polname || ' on ' || polrelid::regclass::text as name, polcmd::text, polpermissive, polroles::regrole[]::text as roles,
@@ -29,7 +29,11 @@ const PARTS: Readonly<Record<string, string>> = {
     `select defaclrole::regrole::text || defaclobjtype::text as name, defaclnamespace::regnamespace::text as schema, defaclacl::text as acl from pg_default_acl`,
   roles:
     `select rolname as name, rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin, rolbypassrls, rolconfig::text from pg_roles where rolname like 'kv\\_%'`,
+  partitions:
+    `select oid::regclass::text as name, pg_get_expr(relpartbound, oid) as bound from pg_class where relispartition and relkind = 'r' and relnamespace = 'kv'::regnamespace`,
   families: `select * from kv.families`,
+  declaredIndexes: `select * from kv.indexes`,
+  rollups: `select * from kv.rollups`,
 };
 
 export type Catalogue = Readonly<Record<string, readonly string[]>>;

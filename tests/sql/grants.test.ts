@@ -48,7 +48,7 @@ const OUR_ROUTINES = `
   select n.nspname as schema, p.proname as name, format('%I.%I(%s)', n.nspname, p.proname,
     (select coalesce(string_agg(format('null::%s', format_type(t, null)), ', ' order by o), '') from unnest(p.proargtypes) with ordinality a(t, o))) as call
   from pg_proc p join pg_namespace n on n.oid = p.pronamespace
-  where (n.nspname = 'kv' or (n.nspname = 'public' and p.proname like 'kv\\_%')) and p.prorettype <> 'trigger'::regtype`;
+  where (n.nspname in ('kv', 'kv_service', 'kv_tenant') or (n.nspname = 'public' and p.proname like 'kv\\_%')) and p.prorettype <> 'trigger'::regtype`;
 
 async function routines(schema: string): Promise<Routine[]> {
   return (await admin.query<Routine>(OUR_ROUTINES)).rows.filter((routine) => routine.schema === schema);
@@ -61,13 +61,19 @@ async function tables(): Promise<string[]> {
   return rows.map(({ name }) => name);
 }
 
+const INNER_SCHEMAS = ["kv", "kv_service", "kv_tenant"];
+
+async function innerRoutines(): Promise<Routine[]> {
+  return (await Promise.all(INNER_SCHEMAS.map(routines))).flat();
+}
+
 const OUTSIDERS = ["anon", "authenticated"];
 const CALLERS = [...OUTSIDERS, "service_role", "innkeep_app"];
 
 test.each(OUTSIDERS)("K29: %s gets permission denied on every function of the store, directly", async (role) => {
-  const doors = [...await routines("public"), ...await routines("kv")];
-  expect(doors.length).toBeGreaterThan(Object.keys(SQL_FUNCTIONS).length);
-  for (const { call } of doors) expect([call, await asRole(role, `select * from ${call}`)]).toEqual([call, "42501"]);
+  const functions = [...await routines("public"), ...await innerRoutines()];
+  expect(functions.length).toBeGreaterThan(Object.keys(SQL_FUNCTIONS).length);
+  for (const { call } of functions) expect([call, await asRole(role, `select * from ${call}`)]).toEqual([call, "42501"]);
 });
 
 test.each(CALLERS)("K29: %s gets permission denied on every table of the store, for every statement", async (role) => {
@@ -89,25 +95,36 @@ test.each(CALLERS)("K29: %s gets permission denied on every table of the store, 
   }
 });
 
-test.each(["service_role", "innkeep_app"])("K29: %s may call the doors in public and nothing inside schema kv", async (role) => {
-  for (const { call } of await routines("kv")) expect([call, await asRole(role, `select * from ${call}`)]).toEqual([call, "42501"]);
-  for (const { call } of await routines("public")) expect([call, await asRole(role, `select * from ${call}`)]).not.toEqual([call, "42501"]);
-});
+test.each(["service_role", "innkeep_app"])(
+  "K29: %s may call the entry points in public and nothing inside the inner schemas",
+  async (role) => {
+    for (const { call } of await innerRoutines()) expect([call, await asRole(role, `select * from ${call}`)]).toEqual([call, "42501"]);
+    for (const { call } of await routines("public")) {
+      expect([call, await asRole(role, `select * from ${call}`)]).not.toEqual([
+        call,
+        "42501",
+      ]);
+    }
+  },
+);
 
 test("K29: sequences, types and the schema itself are closed to the API's roles", async () => {
   for (const role of CALLERS) {
     expect(await asRole(role, "select nextval('kv.versions')")).toBe("42501");
-    expect(await asRole(role, "create table kv.mine ()")).toBe("42501");
+    for (const schema of INNER_SCHEMAS) expect(await asRole(role, `create table ${schema}.mine ()`)).toBe("42501");
     expect(await asRole(role, "create function public.kv_get(p_key text) returns text language sql as 'select 1'")).toBe("42501");
   }
   const { rows } = await admin.query(
-    `select r.rolname, has_schema_privilege(r.oid, 'kv', 'usage') as usage from pg_roles r where r.rolname in ('anon', 'authenticated', 'service_role', 'innkeep_app')`,
+    `select r.rolname, s.name, has_schema_privilege(r.oid, s.name, 'usage') as usage from pg_roles r, unnest($1::text[]) s(name)
+     where r.rolname in ('anon', 'authenticated', 'service_role', 'innkeep_app')`,
+    [INNER_SCHEMAS],
   );
+  expect(rows).toHaveLength(CALLERS.length * INNER_SCHEMAS.length);
   expect(rows.filter(({ usage }: { usage: boolean }) => usage)).toEqual([]);
 });
 
 test.each([["anon", API_KEYS.anonKey, 401], ["authenticated", API_KEYS.authenticatedKey, 403]] as const)(
-  "K29: %s gets permission denied on every door through the PostgREST protocol, and finds no table",
+  "K29: %s gets permission denied on every entry point through the PostgREST protocol, and finds no table",
   async (_, key, status) => {
     const client = createClient(bridge.url, key, { auth: { persistSession: false }, realtime: { transport: class {} as never } });
     for (const [name, parameters] of Object.entries(SQL_FUNCTIONS)) {
@@ -134,23 +151,48 @@ test("K29: the drivers' list of functions is the database's, by name, parameter 
   expect([...rows].sort(byName)).toEqual(declared.sort(byName));
 });
 
-test("K29: doors are security definer, owned by roles without login and bypass; every routine pins its search path", async () => {
-  const { rows } = await admin.query<{ name: string; definer: boolean; owner: string; pinned: boolean; weak: boolean }>(
-    `select p.oid::regprocedure::text as name, p.prosecdef as definer, r.rolname as owner, r.rolcanlogin or r.rolbypassrls or r.rolsuper as weak,
-       p.proconfig @> array['search_path=""'] or p.prosqlbody is not null as pinned
+test("K29: entry points are security definer, owned by roles without login and bypass, and every definer function pins its search path", async () => {
+  const { rows } = await admin.query<{ name: string; schema: string; definer: boolean; owner: string; path: string | null; weak: boolean }>(
+    `select p.proname as name, n.nspname as schema, p.prosecdef as definer, r.rolname as owner, r.rolcanlogin or r.rolbypassrls or r.rolsuper as weak,
+       (select substr(setting, 13) from unnest(p.proconfig) setting where setting like 'search_path=%') as path
      from pg_proc p join pg_roles r on r.oid = p.proowner join pg_namespace n on n.oid = p.pronamespace
-     where n.nspname = 'kv' or (n.nspname = 'public' and p.proname like 'kv\\_%')`,
+     where n.nspname in ('kv', 'kv_service', 'kv_tenant') or (n.nspname = 'public' and p.proname like 'kv\\_%')`,
   );
-  expect(rows.filter(({ pinned }) => pinned !== true).map(({ name }) => name)).toEqual([]);
   const definers = rows.filter(({ definer }) => definer);
+  // First pg_catalog, last pg_temp: no type, function or table of a session's own is ever found.
+  expect(definers.filter(({ path }) => !/^pg_catalog(, kv_service|, kv_tenant)?, pg_temp$/.test(path ?? "")).map(({ name }) => name))
+    .toEqual([]);
   expect(definers.filter(({ weak }) => weak).map(({ name }) => name)).toEqual([]);
+  const entryPoints = rows.filter(({ schema }) => schema === "public");
+  expect(entryPoints.filter(({ definer }) => !definer).map(({ name }) => name)).toEqual([]);
+  const sideOf = (name: string) => name.startsWith("kv_tenant_") ? "kv_tenant" : "kv_service";
+  expect(entryPoints.filter(({ name, owner, path }) => owner !== sideOf(name) || !path?.includes(sideOf(name))).map(({ name }) => name))
+    .toEqual([]);
+  // A helper without a pin of its own runs under its caller's; what migrations call has no such caller.
   expect(
-    definers.filter(({ name, owner }) => name.startsWith("kv_") && owner !== (name.startsWith("kv_tenant") ? "kv_tenant" : "kv_service")),
+    rows.filter(({ name, path }) =>
+      /^(add|drop|fill|is_large|declared|index)/.test(name) && name !== "add_owners" && name !== "add_tallies" && path === null
+    )
+      .map(({ name }) => name),
   ).toEqual([]);
-  expect(rows.filter(({ name, definer }) => name.startsWith("kv_") && !definer)).toEqual([]);
 });
 
-test("K29: nobody but the migrating owner is a member of the doors' roles", async () => {
+test("K29: each role runs its own copy of the functions alone, and neither what migrations call", async () => {
+  for (const [role, other] of [["kv_service", "kv_tenant"], ["kv_tenant", "kv_service"]] as const) {
+    for (const { call } of await routines(other)) expect([call, await asRole(role, `select ${call}`)]).toEqual([call, "42501"]);
+    const forMigrations = (await routines("kv")).filter(({ name }) =>
+      /^(add_family|add_entity|add_index|add_rollup|add_pages?|drop_|fill_|declared|index_)/.test(name)
+    );
+    expect(forMigrations.length).toBeGreaterThan(8);
+    for (const { call } of forMigrations) expect([call, await asRole(role, `select ${call}`)]).toEqual([call, "42501"]);
+  }
+  const copies = async (schema: string) => [...new Set((await routines(schema)).map(({ name }) => name))].sort();
+  expect((await copies("kv_tenant")).filter((name) => !name.startsWith("page_"))).toEqual(
+    (await copies("kv_service")).filter((name) => !name.startsWith("page_")),
+  );
+});
+
+test("K29: nobody but the migrating owner is a member of the entry points' roles", async () => {
   const { rows } = await admin.query<{ member: string }>(
     `select m.rolname as member from pg_auth_members a join pg_roles g on g.oid = a.roleid join pg_roles m on m.oid = a.member
      where g.rolname in ('kv_service', 'kv_tenant', 'kv_retention')`,

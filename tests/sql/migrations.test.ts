@@ -1,9 +1,14 @@
 import { expect, test } from "vitest";
-import { fieldColumn, FIELDS } from "../../shared/kv/fields.ts";
-import type { FieldName, FieldType } from "../../shared/kv/fields.ts";
 import { registry } from "../../shared/entities/registry.ts";
+import { declaredBy, NOTHING_DECLARED, schemaChanges } from "../../shared/kv/declared.ts";
+import type { Declared } from "../../shared/kv/declared.ts";
+import { familyOf } from "../../shared/kv/define.ts";
+import { fieldTypeOf } from "../../shared/kv/fields.ts";
+import type { FieldType } from "../../shared/kv/fields.ts";
+import { indexNameOf } from "../../shared/kv/query-plan.ts";
 import { withClient } from "../support/client.ts";
 import { emptyDatabase, freshDatabase, migrate, MIGRATIONS_DIR, SCHEMAS_DIR, sqlFiles } from "../support/postgres.ts";
+import { freshStore } from "../support/store.ts";
 import { catalogueOf } from "./catalogue.ts";
 
 async function versions(): Promise<string[]> {
@@ -39,9 +44,6 @@ test("O19: supabase/schemas says what the migrations make: both give the same ca
   const migrated = await freshDatabase();
   const described = await emptyDatabase();
   await withClient(described.ownerUrl, async (client) => {
-    // The table of the Supabase CLI, which exists before the first migration runs.
-    await client.query(`create schema supabase_migrations;
-      create table supabase_migrations.schema_migrations (version text primary key, statements text[], name text)`);
     for (const { sql } of await sqlFiles(SCHEMAS_DIR)) await client.query(sql);
   });
   const [fromMigrations, fromSchemas] = [await catalogueOf(migrated.superUrl), await catalogueOf(described.superUrl)];
@@ -50,40 +52,92 @@ test("O19: supabase/schemas says what the migrations make: both give the same ca
   await described.drop();
 });
 
-const COLUMN_TYPE: Readonly<Record<FieldType, string>> = { text: "text", time: "text", number: "numeric", boolean: "boolean" };
+test("O19: each migration records itself in the store's own table, so that other migrations of the project are none of its", async () => {
+  const database = await freshDatabase();
+  const { rows } = await withClient(
+    database.superUrl,
+    (client) => client.query<{ version: string }>("select version from kv.migrations order by version"),
+  );
+  expect(rows.map(({ version }) => version)).toEqual(await versions());
+  await database.drop();
+});
 
-test("K26: every filterable or sortable field has its column of the right type, in collation C where it is text", async () => {
+test("K28: the migrations make what the declarations say: npm run schema would write nothing", async () => {
+  const database = await freshDatabase();
+  const { rows: [row] } = await withClient(
+    database.ownerUrl,
+    (client) => client.query<{ declared: Declared }>("select kv.declared()"),
+  );
+  expect(schemaChanges(row?.declared ?? NOTHING_DECLARED, declaredBy(registry), new Map())).toBe("");
+  await database.drop();
+});
+
+const EXPRESSION: Readonly<Record<FieldType, string>> = {
+  text: "kv.text_field(value, 'FIELD'::text)",
+  time: "kv.time_field(value, 'FIELD'::text)",
+  number: "kv.number_field(value, 'FIELD'::text)",
+  boolean: "kv.boolean_field(value, 'FIELD'::text)",
+};
+
+test("K26: every declared index is built on its family's own partition, over its fields by their types and then the key, texts in byte order", async () => {
   const database = await freshDatabase();
   const { rows } = await withClient(
     database.superUrl,
     (client) =>
-      client.query<{ name: string; type: string; collation: string }>(
-        `select attname as name, format_type(atttypid, atttypmod) as type, attcollation::regcollation::text as collation
-       from pg_attribute where attrelid = 'kv.entries'::regclass and attname like 'f\\_%' and not attisdropped`,
+      client.query<{ name: string; partition: string; definition: string; valid: boolean; collations: string[] }>(
+        `select c.relname as name, i.indrelid::regclass::text as partition, pg_get_indexdef(c.oid) as definition, i.indisvalid as valid,
+           array(select a.attcollation::regcollation::text from pg_attribute a where a.attrelid = c.oid order by a.attnum) as collations
+         from pg_index i join pg_class c on c.oid = i.indexrelid where c.relnamespace = 'kv'::regnamespace`,
       ),
   );
-  const columns = new Map(rows.map((row) => [row.name, row]));
-  for (const field of Object.keys(FIELDS) as FieldName[]) {
-    const type = COLUMN_TYPE[FIELDS[field]];
-    const collation = type === "text" ? '"C"' : "-";
-    expect(columns.get(fieldColumn(field))).toEqual({ name: fieldColumn(field), type, collation });
+  const indexes = new Map(rows.map((row) => [row.name, row]));
+  for (const entity of registry) {
+    for (const fields of (entity.indexes ?? []) as readonly (readonly string[])[]) {
+      const name = indexNameOf(entity, fields);
+      const index = indexes.get(name);
+      expect(index, name).toMatchObject({ partition: `kv.entries_${familyOf(entity)}`, valid: true });
+      const expressions = fields.map((field) =>
+        field === "@tenantId" ? "owner" : EXPRESSION[fieldTypeOf(entity, field)].replace("FIELD", field)
+      );
+      let at = 0;
+      for (const expression of [...expressions, "key)"]) {
+        at = index?.definition.indexOf(expression, at) ?? -1;
+        expect(at, `${expression} in ${index?.definition}`).toBeGreaterThan(0);
+      }
+      expect(index?.collations.filter((collation) => collation !== "-" && collation !== '"C"'), name).toEqual([]);
+    }
+    if (entity.searchable?.length) {
+      expect(indexes.get(`${entity.name.replaceAll("-", "_")}_search`)?.definition).toMatch(/USING gin/);
+    }
   }
-  const declared = new Set(registry.flatMap((entity) => [...entity.filterable ?? [], ...entity.sortable ?? []]));
-  expect([...declared].filter((field) => !(field in FIELDS))).toEqual([]);
   await database.drop();
 });
 
-test("K26: no index hangs on the value itself: every update of an entry's other members could stay in its page", async () => {
-  const database = await freshDatabase();
-  const { rows } = await withClient(database.superUrl, (client) =>
-    client.query<{ definition: string }>(
-      `select pg_get_indexdef(indexrelid) as definition from pg_index where indrelid in ('kv.entries'::regclass, 'kv.counters'::regclass)`,
-    ));
-  expect(rows.filter(({ definition }) => /\bvalue\b|f_updated_at|\bversion\b|\bupdated_at\b/.test(definition))).toEqual([]);
-  // Hot counters have the key's index alone; the sweep's partial one holds only what has an expiry.
-  const counters = rows.filter(({ definition }) =>
-    definition.includes("kv.counters") && !definition.endsWith("(expires_at) WHERE (expires_at IS NOT NULL)")
-  );
-  expect(counters.map(({ definition }) => definition)).toEqual([expect.stringMatching(/^CREATE UNIQUE INDEX counters_pkey/)]);
-  await database.drop();
+test("U01: an update of a counter stays in its page: no index hangs on what it changes, and its pages keep room", async () => {
+  const opened = await freshStore({ driver: "postgres" });
+  const key = "usage:tn_hot:api_calls:2026-03";
+  await opened.store.set(key, { current: 0 });
+  const updates = { all: 0, inPlace: 0 };
+  await withClient(opened.database.superUrl, async (client) => {
+    const { rows } = await client.query<{ definition: string }>(
+      "select pg_get_indexdef(indexrelid) as definition from pg_index where indrelid = 'kv.entries_usage'::regclass",
+    );
+    expect(rows.filter(({ definition }) => /\b(value|version|updated_at)\b/.test(definition))).toEqual([]);
+    await client.query("begin");
+    for (let i = 0; i < 20; i++) {
+      await client.query(`select public.kv_write_many($1, now())`, [
+        JSON.stringify([{ op: "increment", key, add: [{ path: '{"current"}', by: 1 }] }]),
+      ]);
+    }
+    const { rows: [counted] } = await client.query<{ updated: string; hot: string }>(
+      `select pg_stat_get_xact_tuples_updated('kv.entries_usage'::regclass) as updated,
+         pg_stat_get_xact_tuples_hot_updated('kv.entries_usage'::regclass) as hot`,
+    );
+    updates.all = Number(counted?.updated);
+    updates.inPlace = Number(counted?.hot);
+    await client.query("commit");
+  });
+  expect(await opened.store.get(key)).toMatchObject({ value: { current: 20 } });
+  expect(updates).toEqual({ all: 20, inPlace: 20 });
+  await opened.close();
 });

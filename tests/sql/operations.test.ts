@@ -1,22 +1,22 @@
 import pg from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { read } from "../architecture/sources.ts";
-import { openStage } from "../services/stage.ts";
+import { openTestContext } from "../services/test-context.ts";
 
 /** The SQL the on-call page tells people to type. */
 const typed = [...read("docs/operations.md").matchAll(/```sql\n([\s\S]*?)```/g)].map(([, sql]) => sql ?? "");
 const containing = (words: string) => typed.find((sql) => sql.includes(words)) ?? "";
 
-let stage: Awaited<ReturnType<typeof openStage>>;
+let context: Awaited<ReturnType<typeof openTestContext>>;
 let admin: pg.Client;
 beforeAll(async () => {
-  stage = await openStage();
-  admin = new pg.Client({ connectionString: stage.database.superUrl });
+  context = await openTestContext();
+  admin = new pg.Client({ connectionString: context.database.superUrl });
   await admin.connect();
 });
 afterAll(async () => {
   await admin.end();
-  await stage.close();
+  await context.close();
 });
 
 async function rolledBack<T>(work: () => Promise<T>): Promise<T> {
@@ -29,8 +29,8 @@ async function rolledBack<T>(work: () => Promise<T>): Promise<T> {
 }
 
 test("A08: the on-call page's SQL finds no fault in whole chains, and each link that was cut", async () => {
-  const { id } = await stage.tenant();
-  for (const name of ["One", "Two"]) await stage.TenantService.update(id, { name });
+  const { id } = await context.tenant();
+  for (const name of ["One", "Two"]) await context.TenantService.update(id, { name });
   const faults = async () => (await admin.query<{ scope: string; key: string }>(containing("kv.chains"))).rows;
   expect(await faults()).toEqual([]);
   const damage = async (sql: string) =>
@@ -47,10 +47,10 @@ test("A08: the on-call page's SQL finds no fault in whole chains, and each link 
 
 test("R14: the on-call page's SQL opens the bootstrap again for a platform that is locked out", async () => {
   const first = { userId: "lost", email: "lost@innkeep.example" };
-  await stage.AdminUserService.bootstrap(first);
+  await context.AdminUserService.bootstrap(first);
   await admin.query(containing("admin:<user id>").replace("<user id>", "lost"));
-  expect(await stage.AdminUserService.get("lost")).toMatchObject({ enabled: false });
-  await stage.AdminUserService.assertBootstrapOpen();
+  expect(await context.AdminUserService.get("lost")).toMatchObject({ enabled: false });
+  await context.AdminUserService.assertBootstrapOpen();
 });
 
 test("O02: the rest of the on-call page's SQL runs as it stands", async () => {

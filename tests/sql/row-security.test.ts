@@ -1,11 +1,14 @@
 import pg from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import type { WireEntry } from "../../shared/kv/row.ts";
 import { seededRandom } from "../support/random.ts";
 import { freshStore } from "../support/store.ts";
 import type { OpenStore } from "../support/store.ts";
 
 let opened: OpenStore;
 let admin: pg.Client;
+/** The position of the owner in an entry as the SQL functions return it. */
+const OWNER = 3;
 const NOW = "2026-03-01T12:00:00.000Z";
 
 beforeAll(async () => {
@@ -14,7 +17,7 @@ beforeAll(async () => {
   await admin.connect();
   for (const tenant of ["tn_a", "tn_b"]) {
     await opened.store.mset([[`tenant:${tenant}`, { id: tenant }], [`usage:${tenant}:users:2026-03`, { current: 1 }]]);
-    for (let i = 0; i < 50; i++) await opened.store.set(`note:${tenant}:${i}`, { of: tenant }, { owner: tenant });
+    for (let i = 0; i < 50; i++) await opened.store.set(`note:${tenant}:${i}`, { of: tenant }, { tenantId: tenant });
   }
   await opened.store.mset([["plan:Pro", { id: "Pro" }], ["admin:u1", { userId: "u1" }], ["note:platform", 1]]);
 });
@@ -24,12 +27,12 @@ afterAll(async () => {
   await opened.close();
 });
 
-/** Runs a statement as the tenant doors' role bound to a tenant (or to none) and undoes it. */
-async function asTenant(tenant: string | null, sql: string): Promise<pg.QueryResult | string> {
+/** Runs a statement as the role of the tenant entry points, bound to a tenant (or to none) and undoes it. */
+async function asTenant(tenant: string | null, sql: string, role = "kv_tenant"): Promise<pg.QueryResult | string> {
   await admin.query("begin");
   try {
-    await admin.query("set local role kv_tenant");
-    if (tenant !== null) await admin.query("select set_config('kv.tenant', $1, true)", [tenant]);
+    await admin.query(`set local role ${role}`);
+    if (tenant !== null) await admin.query("select set_config('kv.tenants', $1, true)", [tenant]);
     return await admin.query(sql);
   } catch (error) {
     return (error as pg.DatabaseError).code ?? String(error);
@@ -57,33 +60,33 @@ test("R07: two tenants on one backend, 10,000 alternations with errors and servi
   const client = new pg.Client({ connectionString: opened.database.appUrl });
   await client.connect();
   const keys = ["tn_a", "tn_b"].flatMap((tenant) => [`tenant:${tenant}`, `usage:${tenant}:users:2026-03`, `note:${tenant}:7`]);
-  const read = { name: "read", text: "select key, owner from public.kv_tenant_mget(array_fill($1::text, array[6]), $2, $3)" };
+  const read = { name: "read", text: "select public.kv_tenant_mget(array_fill($1::text, array[6]), $2, $3) as found" };
   let crossings = 0;
   for (let i = 0; i < 10_000; i++) {
     const tenant = i % 2 ? "tn_a" : "tn_b";
-    const { rows } = await client.query<{ key: string; owner: string }>({ ...read, values: [tenant, keys, NOW] });
-    if (rows.length !== 3 || rows.some(({ owner }) => owner !== tenant)) crossings++;
+    const { rows: [row] } = await client.query<{ found: readonly [number, WireEntry][] }>({ ...read, values: [tenant, keys, NOW] });
+    if (row?.found.length !== 3 || row.found.some(([, entry]) => entry[OWNER] !== tenant)) crossings++;
     const roll = random.below(40);
     if (roll === 0) {
-      await client.query("select public.kv_tenant_commit($1, '[]', $2, $3)", [
+      await client.query("select public.kv_tenant_commit($1, '[]', $2, 5000, $3)", [
         tenant,
         '[{"op":"set","key":"subscription:tn_zzz","value":{}}]',
         NOW,
       ]).catch(() => undefined);
     }
     if (roll === 1) {
-      await client.query("select * from public.kv_tenant_list($1, 'note:', 'note;', false, 5, true, 'not a time')", [tenant]).catch(() =>
+      await client.query("select public.kv_tenant_list($1, 'note:', 'note;', false, 5, true, 'not a time')", [tenant]).catch(() =>
         undefined
       );
     }
-    if (roll === 2) await client.query("select * from public.kv_get('note:platform', $1)", [NOW]);
+    if (roll === 2) await client.query("select public.kv_get('note:platform', $1)", [NOW]);
     if (roll === 3) {
       await client.query("begin");
       await client.query({ ...read, values: [tenant === "tn_a" ? "tn_b" : "tn_a", keys, NOW] });
       await client.query(random.below(2) ? "commit" : "rollback");
     }
     if (roll === 4) {
-      const { rows: [setting] } = await client.query("select coalesce(current_setting('kv.tenant', true), '') as tenant");
+      const { rows: [setting] } = await client.query("select coalesce(current_setting('kv.tenants', true), '') as tenant");
       if ((setting as { tenant: string }).tenant !== "") crossings++;
     }
   }
@@ -94,13 +97,14 @@ test("R07: two tenants on one backend, 10,000 alternations with errors and servi
 test("R07: a tenant set by the session itself is overruled by the call's, and is worth nothing without one", async () => {
   const client = new pg.Client({ connectionString: opened.database.appUrl });
   await client.connect();
-  await client.query("set kv.tenant = 'tn_b'");
-  const { rows } = await client.query("select distinct owner from public.kv_tenant_list('tn_a', 'note:', 'note;', false, 500, false, $1)", [
-    NOW,
-  ]);
-  expect(rows).toEqual([{ owner: "tn_a" }]);
-  for (const tenant of ["", null]) {
-    const call = client.query("select * from public.kv_tenant_list($1, 'note:', 'note;', false, 500, false, $2)", [tenant, NOW]);
+  await client.query("set kv.tenants = 'tn_b'");
+  const { rows: [row] } = await client.query<{ page: WireEntry[] }>(
+    "select public.kv_tenant_list('tn_a', 'note:', 'note;', false, 500, false, $1) as page",
+    [NOW],
+  );
+  expect(new Set(row?.page.map((entry) => entry[OWNER]))).toEqual(new Set(["tn_a"]));
+  for (const tenant of ["", null, "tn_a,tn_b", "tn_a tn_b"]) {
+    const call = client.query("select public.kv_tenant_list($1, 'note:', 'note;', false, 500, false, $2)", [tenant, NOW]);
     await expect(call).rejects.toMatchObject({ code: "KV001" });
   }
   await client.end();
@@ -114,50 +118,88 @@ test("R07: within one transaction nothing of a call's tenant is left for the nex
     "kv_tenant_list('tn_a', 'note:', 'note;', false, 500, false, now())",
     "kv_tenant_count('tn_a', 'note:', 'note;', now())",
     "kv_tenant_mget(array['tn_a', 'tn_b'], array['note:tn_a:1', 'note:tn_b:1'], now())",
-    'kv_tenant_query(\'tn_a\', \'{"start":"note:","end":"note;","where":[],"order":[],"reverse":false,"limit":5}\', now())',
-    'kv_tenant_total(\'tn_a\', \'{"start":"note:","end":"note;","where":[]}\', now())',
-    'kv_tenant_aggregate(\'tn_a\', \'{"start":"note:","end":"note;","where":[],"groupBy":[]}\', now())',
-    'kv_tenant_commit(\'tn_a\', \'[]\', \'[{"op":"set","key":"note:tn_a:1","value":{"of":"tn_a"},"owner":"tn_a"}]\', now())',
-    'kv_tenant_commit_many(\'[{"tenant":"tn_a","mutations":[{"op":"delete","key":"note:none"}]}]\', now())',
+    'kv_tenant_query(\'tn_a\', \'{"family":"note","where":[],"order":[],"reverse":false,"limit":5}\', now())',
+    'kv_tenant_total(\'tn_a\', \'{"family":"note","where":[]}\', now())',
+    'kv_tenant_aggregate(\'tn_a\', \'{"family":"note","where":[],"groupBy":[]}\', now())',
+    'kv_tenant_commit(\'tn_a\', \'[]\', \'[{"op":"set","key":"note:tn_a:1","value":{"of":"tn_a"},"owner":"tn_a"}]\', 5000, now())',
+    'kv_tenant_write_many(\'[{"tenant":"tn_a","op":"set","key":"note:tn_a:1","value":{"of":"tn_a"}}]\', now())',
+    "kv_tenant_chain_head('tn_a', 'tn_a')",
   ];
   for (const call of calls) {
-    await client.query(`select * from public.${call}`);
-    const { rows } = await client.query("select coalesce(current_setting('kv.tenant', true), '') as tenant");
+    await client.query(`select public.${call}`);
+    const { rows } = await client.query("select coalesce(current_setting('kv.tenants', true), '') as tenant");
     expect([call, rows]).toEqual([call, [{ tenant: "" }]]);
   }
   await client.query("rollback");
   await client.end();
 });
 
-test("K29: a session cannot slip a prepared statement or a temporary function of its own under a door", async () => {
+test("K29: a session cannot slip a type, function, operator or table of its own under an entry point", async () => {
   const [honest, hostile] = [
     new pg.Client({ connectionString: opened.database.appUrl }),
     new pg.Client({ connectionString: opened.database.appUrl }),
   ];
   await Promise.all([honest.connect(), hostile.connect()]);
-  const page = { shape: "[1]", start: "note:", end: "note;", where: [], order: [], reverse: false, limit: 21, want: 5 };
-  const doors = ["kv_query($1, now())", "kv_tenant_query('tn_a', $1, now())"];
-  for (const door of doors) await honest.query(`select * from public.${door}`, [JSON.stringify(page)]);
-  const { rows: names } = await honest.query<{ name: string }>("select name from pg_prepared_statements where from_sql");
-  // Whoever the statement runs as is what the attacker becomes.
-  for (const { name } of names) {
-    await hostile.query(`prepare "${name}" (jsonb, timestamptz) as
-      select current_user::text, '{}'::jsonb, '1', null::text, now(), now(), null::timestamptz, '[]'::jsonb`);
+  const query = JSON.stringify({
+    family: "note",
+    where: [{ field: "of", type: "text", in: ["tn_a"] }],
+    order: [],
+    reverse: false,
+    limit: 21,
+  });
+  const deletion = '[{"op":"delete","key":"note:none"}]';
+  // Parameters alone: what a call spells out itself is read in the session's own names.
+  const calls: readonly (readonly [name: string, ...args: unknown[]])[] = [
+    ["kv_query", query, NOW],
+    ["kv_tenant_query", "tn_a", query, NOW],
+    ["kv_total", query, NOW],
+    ["kv_tenant_total", "tn_a", query, NOW],
+    ["kv_list", "note:", "note;", false, 10, false, NOW],
+    ["kv_tenant_list", "tn_a", "note:", "note;", false, 10, false, NOW],
+    ["kv_mget", ["note:tn_a:1"], NOW],
+    ["kv_tenant_mget", ["tn_a"], ["note:tn_a:1"], NOW],
+    ["kv_commit", "[]", deletion, 5000, NOW],
+    ["kv_tenant_commit", "tn_a", "[]", deletion, 5000, NOW],
+  ];
+  const results = async (client: pg.Client) => {
+    const values: unknown[] = [];
+    for (const [name, ...args] of calls) {
+      const text = `select public.${name}(${args.map((_, i) => `$${i + 1}`).join(", ")}) as value`;
+      values.push((await client.query<{ value: unknown }>(text, args)).rows[0]?.value);
+    }
+    return values;
+  };
+  const before = await results(honest);
+  // Raises as soon as anybody runs it: whoever does is what the attacker becomes.
+  await hostile.query(`create function pg_temp.steal() returns boolean language plpgsql as
+    $$ begin raise exception 'ran as %', current_user using errcode = 'ZZ001'; end $$`);
+  for (const type of ["text", "jsonb", "json", "bigint", "integer", "boolean", "timestamptz", "numeric"]) {
+    const base = `pg_catalog.${{ bigint: "int8", integer: "int4", boolean: "bool" }[type] ?? type}`;
+    await hostile.query(`create domain pg_temp."${type}" as ${base} check (pg_temp.steal())`);
   }
-  for (const door of doors) {
-    const { rows } = await hostile.query<{ key: string }>(`select key from public.${door}`, [JSON.stringify(page)]);
-    expect(rows.filter(({ key }) => !key.startsWith("note:"))).toEqual([]);
+  for (const name of ["page", "total", "mget", "list", "commit", "resolve", "bind", "tenants", "lock_keys"]) {
+    for (const args of ["jsonb, timestamptz", "text[]", "text[], text[], timestamptz", "text, jsonb, jsonb, timestamptz", ""]) {
+      const types = args.replace(/\w+/g, "pg_catalog.$&");
+      await hostile.query(`create function pg_temp.${name}(${types}) returns pg_catalog.bool language sql as 'select pg_temp.steal()'`);
+    }
   }
+  await hostile.query(
+    `create function pg_temp.same(pg_catalog.text, pg_catalog.text) returns pg_catalog.bool language sql as 'select pg_temp.steal()'`,
+  );
+  await hostile.query("create operator pg_temp.= (leftarg = pg_catalog.text, rightarg = pg_catalog.text, function = pg_temp.same)");
+  await hostile.query("create temp table entries (key pg_catalog.text); create temp table families (family pg_catalog.text)");
+  await hostile.query("set search_path = pg_temp, public, pg_catalog");
+  const after = await results(hostile);
+  expect(after).toEqual(before);
   await Promise.all([honest.end(), hostile.end()]);
 });
 
 test("R08: with no tenant set, the policies show 0 rows on every table and raise no error", async () => {
-  for (const table of ["entries", "counters", "owners", "chains"]) {
-    expect([
-      table,
-      rowsOf(await asTenant(null, `select * from kv.${table} where ${table === "entries" ? "key not like 'plan:%'" : "true"}`)),
-    ]).toEqual([table, 0]);
-    expect(rowsOf(await asTenant("", `select * from kv.${table} where ${table === "entries" ? "key not like 'plan:%'" : "true"}`))).toBe(0);
+  for (const table of ["entries", "owners", "chains"]) {
+    for (const tenant of [null, ""]) {
+      const sql = `select * from kv.${table} where ${table === "entries" ? "key not like 'plan:%'" : "true"}`;
+      expect([table, rowsOf(await asTenant(tenant, sql))]).toEqual([table, 0]);
+    }
   }
   expect(rowsOf(await asTenant(null, "update kv.entries set value = '{}'"))).toBe(0);
   expect(rowsOf(await asTenant(null, "delete from kv.entries"))).toBe(0);
@@ -179,6 +221,19 @@ test("R08: the policy asks for the tenant once, as an initplan, and a key is sti
   expect(plan).not.toMatch(/Seq Scan/);
 });
 
+test("R08: no partition can be read or written but through the table and its policies, by either role", async () => {
+  const { rows } = await admin.query<{ name: string }>(
+    "select inhrelid::regclass::text as name from pg_inherits where inhparent = 'kv.entries'::regclass",
+  );
+  expect(rows.length).toBeGreaterThan(10);
+  for (const { name } of rows) {
+    for (const sql of [`select * from ${name}`, `delete from ${name}`, `update ${name} set version = 1`, `truncate ${name}`]) {
+      expect([sql, await asTenant("tn_a", sql)]).toEqual([sql, "42501"]);
+      expect([sql, await asTenant("tn_a", sql, "kv_service")]).toEqual([sql, "42501"]);
+    }
+  }
+});
+
 const INSERT = "insert into kv.entries (key, value, version, owner, cascades, created_at, updated_at)";
 
 test.each([
@@ -195,7 +250,7 @@ test.each([
   ],
   [
     "inserting a counter of another tenant",
-    "insert into kv.counters (key, value, version, owner, cascades, created_at, updated_at) values ('usage:tn_b:rooms:2026-03', '1', 1, 'tn_a', true, now(), now())",
+    `${INSERT} values ('usage:tn_b:rooms:2026-03', '1', 1, 'tn_a', true, now(), now())`,
   ],
   [
     "marking another tenant as deleted",
@@ -204,7 +259,8 @@ test.each([
   ["marking itself as deleted", "update kv.owners set deleted_at = now()"],
   ["emptying a table", "truncate kv.entries"],
   ["reading the rollups", "select * from kv.rollups"],
-  ["changing the key families", "update kv.families set rule = 'given'"],
+  ["reading the rollups' counts", "select * from kv.rollup_shards"],
+  ["changing the key families", "update kv.families set owner_rule = 'given'"],
 ])("R10: as the tenant role, %s is refused by the database", async (_, sql) => {
   expect(await asTenant("tn_a", sql)).toBe("42501");
 });
@@ -214,7 +270,7 @@ test.each([
   ["delete", "delete from kv.entries where owner = 'tn_b'"],
   ["select", "select * from kv.entries where owner is distinct from 'tn_a'"],
   ["select for update", "select * from kv.entries where owner = 'tn_b' for update"],
-  ["delete of counters", "delete from kv.counters where owner = 'tn_b'"],
+  ["delete of counters", "delete from kv.entries where key like 'usage:tn_b:%'"],
   ["platform rows for update", "select * from kv.entries where key = 'plan:Pro' for update"],
 ])("R10: as the tenant role, a %s of rows it does not own touches none", async (name, sql) => {
   const readable = name === "select" ? 1 : 0; // plan:Pro

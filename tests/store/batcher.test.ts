@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { Batcher } from "../../shared/kv/coalesce.ts";
-import type { Outcome } from "../../shared/kv/coalesce.ts";
+import { Batcher } from "../../shared/kv/batcher.ts";
+import type { Outcome } from "../../shared/kv/batcher.ts";
 
 beforeEach(() => {
   vi.useFakeTimers();
@@ -12,13 +12,13 @@ afterEach(() => {
 interface Sent {
   readonly calls: readonly string[];
   readonly deadline: number;
-  answer(): Promise<void>;
+  returns(): Promise<void>;
 }
 
 const settled = async () => void await vi.advanceTimersByTimeAsync(0);
 
-/** A batcher with a timeout of a second, whose flushes end when a test says so. */
-function batcher(options: { readonly lanes?: number; readonly joins?: (batch: readonly string[], call: string) => boolean } = {}) {
+/** A batcher with a timeout of a second, whose batches return when a test says so. */
+function batcher(options: { readonly lanes?: number; readonly joins?: () => (call: string) => boolean } = {}) {
   const sent: Sent[] = [];
   const outcomes: string[] = [];
   const batches = new Batcher<string, string>({
@@ -26,12 +26,12 @@ function batcher(options: { readonly lanes?: number; readonly joins?: (batch: re
     maxCalls: 10,
     timeoutMs: 1_000,
     expired: (was) => new Error(was ? "expired in flight" : "expired in the queue"),
-    flush: (calls, deadline) =>
+    send: (calls, deadline) =>
       new Promise<Outcome<string>[]>((resolve) =>
         void sent.push({
           calls,
           deadline,
-          answer: () => {
+          returns: () => {
             resolve(calls.map((call) => ({ ok: true, value: call })));
             return settled();
           },
@@ -57,27 +57,27 @@ describe("deadlines of batched calls", () => {
     run("c");
     await vi.advanceTimersByTimeAsync(700);
     expect(outcomes).toEqual(["a: expired in flight", "b: expired in the queue"]);
-    await sent[0]?.answer();
+    await sent[0]?.returns();
     expect(sent.map(({ calls }) => calls)).toEqual([["a"], ["c"]]);
-    await sent[1]?.answer();
+    await sent[1]?.returns();
     expect(outcomes).toEqual(["a: expired in flight", "b: expired in the queue", "c: ok"]);
   });
 
-  test("K31: of a batch in flight each call ends at its own deadline, the flush at the newest one's", async () => {
+  test("K31: of a batch in flight each call ends at its own deadline, the batch at the newest one's", async () => {
     const { run, sent, outcomes } = batcher();
     run("a");
     await vi.advanceTimersByTimeAsync(200);
     run("b");
     await vi.advanceTimersByTimeAsync(200);
     run("c");
-    await sent[0]?.answer();
+    await sent[0]?.returns();
     expect(sent[1]).toMatchObject({ calls: ["b", "c"], deadline: performance.now() + 1_000 });
     await vi.advanceTimersByTimeAsync(799);
     expect(outcomes).toEqual(["a: ok"]);
     await vi.advanceTimersByTimeAsync(1);
     expect(outcomes).toEqual(["a: ok", "b: expired in flight"]);
     await vi.advanceTimersByTimeAsync(199);
-    await sent[1]?.answer();
+    await sent[1]?.returns();
     expect(outcomes).toEqual(["a: ok", "b: expired in flight", "c: ok"]);
   });
 
@@ -86,20 +86,24 @@ describe("deadlines of batched calls", () => {
     run("silent");
     for (let i = 0; i < 5; i++) {
       run(`n${i}`);
-      await sent.at(-1)?.answer();
+      await sent.at(-1)?.returns();
       await vi.advanceTimersByTimeAsync(300);
     }
     expect(outcomes).toEqual(["n0: ok", "n1: ok", "n2: ok", "n3: ok", "silent: expired in flight", "n4: ok"]);
   });
 
   test("K31: a call that may not join the next batch keeps its own deadline", async () => {
-    const { run, sent, outcomes } = batcher({ joins: (batch, call) => batch.length === 0 || call !== "alone" });
+    const joins = () => {
+      let size = 0;
+      return (call: string) => size++ === 0 || call !== "alone";
+    };
+    const { run, sent, outcomes } = batcher({ joins });
     for (const call of ["a", "b", "alone", "c"]) run(call);
-    await sent[0]?.answer();
+    await sent[0]?.returns();
     expect(sent.map(({ calls }) => calls)).toEqual([["a"], ["b", "c"]]);
     await vi.advanceTimersByTimeAsync(1_000);
     expect(outcomes).toEqual(["a: ok", "b: expired in flight", "c: expired in flight", "alone: expired in the queue"]);
-    await sent[1]?.answer();
+    await sent[1]?.returns();
     expect(sent).toHaveLength(2);
   });
 
@@ -107,7 +111,7 @@ describe("deadlines of batched calls", () => {
     const { run, sent, outcomes } = batcher();
     for (let i = 0; i < 1_000; i++) run(String(i));
     expect(vi.getTimerCount()).toBe(1);
-    for (let flush = 0; flush < 101; flush++) await sent[flush]?.answer();
+    for (let batch = 0; batch < 101; batch++) await sent[batch]?.returns();
     expect(outcomes).toHaveLength(1_000);
     expect(vi.getTimerCount()).toBe(0);
   });
@@ -120,8 +124,8 @@ describe("deadlines of batched calls", () => {
     expect([outcomes.length, vi.getTimerCount()]).toEqual([2, 0]);
     run("c");
     expect(vi.getTimerCount()).toBe(1);
-    await sent[0]?.answer();
-    await sent[1]?.answer();
+    await sent[0]?.returns();
+    await sent[1]?.returns();
     expect(outcomes.at(-1)).toBe("c: ok");
     expect(vi.getTimerCount()).toBe(0);
   });

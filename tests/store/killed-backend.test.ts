@@ -28,15 +28,15 @@ afterAll(async () => {
   await own.cluster.remove();
 });
 
-/** A commit that passes every step: checks, owners, existing rows, rollup, chain, counters, new rows. */
+/** A commit that passes every step: checks, owners, existing rows, rollup, chain, new rows of five families. */
 function everyStep(id: string): { readonly keys: string[]; readonly mutations: Mutation[] } {
   const audit = auditKey(id, "killed");
   const mutations: Mutation[] = [
     { op: "set", key: `tenant:${id}`, value: tenantRecord(id) },
-    { op: "set", key: `note:a:${id}`, value: 1, owner: id },
+    { op: "set", key: `note:a:${id}`, value: 1, tenantId: id },
     { op: "increment", key: `usage:${id}:users:2026-03`, add: [{ path: ["current"], by: 1 }], initial: { value: {} } },
     { op: "set", key: audit, value: auditRecord(audit, { tenantId: id }) },
-    { op: "set", key: `note:z:${id}`, value: 1, owner: id },
+    { op: "set", key: `note:z:${id}`, value: 1, tenantId: id },
   ];
   return { keys: mutations.map((mutation) => ("key" in mutation ? mutation.key : "")), mutations };
 }
@@ -44,15 +44,13 @@ function everyStep(id: string): { readonly keys: string[]; readonly mutations: M
 const BLOCKERS: readonly (readonly [string, (id: string) => string])[] = [
   ["at the advisory lock of a checked key", (id) => `select pg_advisory_xact_lock(hashtextextended('note:z:${id}', 0))`],
   ["at the owner's row", (id) => `insert into kv.owners (owner) values ('${id}')`],
+  ["at the rollup's shard", (id) => `select pg_advisory_xact_lock(hashtext('kv.rollup:tenant'), kv.shard('tenant:${id}'))`],
   ["at the chain's head", (id) => `insert into kv.chains (scope, seq, hash) values ('${id}', 0, repeat('0', 64))`],
   ["at its first new row", (id) =>
     `insert into kv.entries (key, value, version, cascades, created_at, updated_at)
-     values ('note:a:${id}', '1', 0, true, now(), now())`],
+     values ('${auditKey(id, "killed")}', '{}', 0, false, now(), now())`],
   ["at its last new row", (id) =>
     `insert into kv.entries (key, value, version, cascades, created_at, updated_at)
-     values ('tenant:${id}', '{}', 0, true, now(), now())`],
-  ["at its counter", (id) =>
-    `insert into kv.counters (key, value, version, cascades, created_at, updated_at)
      values ('usage:${id}:users:2026-03', '{}', 0, true, now(), now())`],
 ];
 

@@ -31,8 +31,7 @@ function failing(times: number, error: Error, timeoutMs = 15_000): { readonly st
   };
   const driver: SqlDriver = {
     timeoutMs,
-    rows: (...call) => or(() => real.rows(...call)),
-    scalar: (...call) => or(() => real.scalar(...call)),
+    call: (...call) => or(() => real.call(...call)),
     ping: (...call) => or(() => real.ping(...call)),
     close: () => Promise.resolve(),
   };

@@ -147,7 +147,7 @@ async function startupParameters(prepare: boolean): Promise<Record<string, strin
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port } = server.address() as AddressInfo;
   const driver = postgresDriver({ connectionString: `postgres://who@127.0.0.1:${port}/where`, timeoutMs: TIMEOUT_MS, prepare });
-  await driver.scalar("kv_ping", {}).catch(() => undefined);
+  await driver.call("kv_ping", {}).catch(() => undefined);
   const texts = (await first).subarray(8).toString().split("\0");
   await driver.close();
   await new Promise((resolve) => server.close(resolve));

@@ -25,14 +25,15 @@ export function systemRoutes(store: Store, document: () => Record<string, unknow
       errors: ["store_unavailable", "schema_mismatch"],
       responses: {
         200: {
-          description: "It does; `migration` is its newest.",
-          schema: z.object({ status: z.literal("ready"), migration: z.string().nullable() }),
+          description:
+            "It does; `migration` is its newest, `pending` what `npm run migrate` has still to build: lists work meanwhile, by a scan.",
+          schema: z.object({ status: z.literal("ready"), migration: z.string().nullable(), pending: z.array(z.string()) }),
         },
       },
       handler: async () => {
-        const { migration } = await store.ping();
+        const { migration, pending } = await store.ping();
         assertSchemaVersion(migration);
-        return answer({ status: "ready" as const, migration });
+        return answer({ status: "ready" as const, migration, pending: [...pending] });
       },
     }),
     defineRoute({

@@ -4,7 +4,7 @@ import type { PooledConnection } from "../connection-pool.ts";
 import { deadlineIn, DEFAULT_TIMEOUT_MS, PING_TIMEOUT_MS } from "../deadline.ts";
 import type { Deadline } from "../deadline.ts";
 import { ConnectionFault, SQL_FUNCTIONS, SqlError } from "../driver.ts";
-import type { SqlArguments, SqlDriver, SqlFunctionName, SqlRow } from "../driver.ts";
+import type { SqlArguments, SqlDriver, SqlFunctionName } from "../driver.ts";
 
 export interface PostgresDriverOptions {
   readonly connectionString: string;
@@ -18,8 +18,6 @@ export interface PostgresDriverOptions {
   readonly prepare?: boolean;
 }
 
-/** Times stay text: the store cuts them itself (row.ts). */
-const TIMESTAMPTZ = 1184;
 const IDLE_TIMEOUT_MS = 30_000;
 
 /** Calls the SQL functions over a pool of connections. `pg` is loaded with the first call: it costs cold start. */
@@ -28,14 +26,10 @@ export function postgresDriver(options: PostgresDriverOptions): SqlDriver {
   const calls = new LazyPool(options, max, timeoutMs);
   // A connection of its own: it answers while every other one is stuck.
   const pings = new LazyPool(options, 1, PING_TIMEOUT_MS);
-  const call = async (name: SqlFunctionName, args: SqlArguments, deadline: Deadline = deadlineIn(timeoutMs)): Promise<SqlRow[]> =>
-    await calls.query(statement(name, args, prepare), deadline);
   return {
     timeoutMs,
-    rows: call,
-    scalar: async (name, args, deadline) => (await call(name, args, deadline))[0]?.[name],
-    ping: async (deadline = deadlineIn(PING_TIMEOUT_MS)) =>
-      (await pings.query(statement("kv_ping", {}, prepare), deadline))[0]?.["kv_ping"],
+    call: (name, args, deadline = deadlineIn(timeoutMs)) => calls.query(statement(name, args, prepare), deadline),
+    ping: (deadline = deadlineIn(PING_TIMEOUT_MS)) => pings.query(statement("kv_ping", {}, prepare), deadline),
     close: async () => void await Promise.all([calls.close(), pings.close()]),
   };
 }
@@ -45,7 +39,7 @@ class LazyPool {
 
   constructor(private readonly options: PostgresDriverOptions, private readonly max: number, private readonly timeoutMs: number) {}
 
-  async query(query: QueryConfig, deadline: Deadline): Promise<SqlRow[]> {
+  async query(query: QueryConfig, deadline: Deadline): Promise<unknown> {
     const pool = await (this.#opening ??= this.#open());
     return await pool.run((connection) => connection.query(query), isReusable, deadline);
   }
@@ -64,7 +58,6 @@ class LazyPool {
       connectionString,
       connectionTimeoutMillis: Math.min(connectTimeoutMs, timeoutMs),
       keepAlive: true,
-      types: { getTypeParser: (oid, format) => oid === TIMESTAMPTZ ? String : pg.types.getTypeParser(oid, format) },
       // A statement whose caller has gone ends by itself. A stock PgBouncer refuses the parameter at startup.
       ...(prepare ? { statement_timeout: timeoutMs } : {}),
     };
@@ -92,9 +85,10 @@ class PgConnection implements PooledConnection {
     socketOf(this.client).destroy();
   }
 
-  async query(query: QueryConfig): Promise<SqlRow[]> {
+  /** The one value the function returns. */
+  async query(query: QueryConfig): Promise<unknown> {
     try {
-      return (await this.client.query<SqlRow>(query)).rows;
+      return (await this.client.query<{ readonly value: unknown }>(query)).rows[0]?.value;
     } catch (error) {
       throw sqlErrorOf(error) ?? new ConnectionFault(true, "the connection was lost", { cause: error });
     }
@@ -120,7 +114,7 @@ function statement(name: SqlFunctionName, args: SqlArguments, prepare: boolean):
   let known = TEXTS.get(name);
   if (!known) {
     const parameters = Object.entries(SQL_FUNCTIONS[name]);
-    known = { text: `select * from public.${name}(${parameters.map(([, type], i) => `$${i + 1}::${type}`).join(", ")})`, parameters };
+    known = { text: `select public.${name}(${parameters.map(([, type], i) => `$${i + 1}::${type}`).join(", ")}) as value`, parameters };
     TEXTS.set(name, known);
   }
   const values = known.parameters.map(([parameter, type]) => type === "jsonb" ? JSON.stringify(args[parameter]) : args[parameter]);

@@ -1,7 +1,7 @@
 import { deadlineIn, DEFAULT_TIMEOUT_MS, PING_TIMEOUT_MS, remainingMs } from "../deadline.ts";
 import type { Deadline } from "../deadline.ts";
 import { ConnectionFault, SqlError, TimeoutFault } from "../driver.ts";
-import type { SqlArguments, SqlDriver, SqlFunctionName, SqlRow } from "../driver.ts";
+import type { SqlArguments, SqlDriver, SqlFunctionName } from "../driver.ts";
 
 export interface SupabaseDriverOptions {
   /** The project's URL, e.g. `https://<ref>.supabase.co`. */
@@ -43,12 +43,9 @@ export function supabaseDriver(options: SupabaseDriverOptions): SqlDriver {
     if (error) throw failureOf(name, error, status);
     return data;
   };
-  const call = (name: SqlFunctionName, args: SqlArguments, deadline: Deadline = deadlineIn(timeoutMs)) =>
-    send(name, args, deadline, timeoutMs);
   return {
     timeoutMs,
-    rows: async (name, args, deadline) => asRows(name, await call(name, args, deadline)),
-    scalar: call,
+    call: (name, args, deadline = deadlineIn(timeoutMs)) => send(name, args, deadline, timeoutMs),
     // `fetch` chooses the connection; over HTTP/1.1 it is none that waits for another answer.
     ping: (deadline = deadlineIn(PING_TIMEOUT_MS)) => send("kv_ping", {}, deadline, PING_TIMEOUT_MS),
     close: () => Promise.resolve(),
@@ -135,9 +132,4 @@ function failureOf(name: SqlFunctionName, { code = "", message = "", details = n
   if (status === 401 || status === 403) return new SqlError("28000", text, details);
   if (status === 429) return new ConnectionFault(false, text);
   return new ConnectionFault(true, text);
-}
-
-function asRows(name: SqlFunctionName, data: unknown): SqlRow[] {
-  if (!Array.isArray(data)) throw new ConnectionFault(true, `${name}: the answer is no list of rows`);
-  return data as SqlRow[];
 }

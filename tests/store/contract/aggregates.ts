@@ -107,7 +107,7 @@ export const aggregateCases: Theme = (open) => {
       await store.set(`subscription:tn_s${i}`, { id: `sub_${i}`, tenantId: `tn_s${i}`, planId: "Pro", status });
     }
     expect(byGroup(await store.aggregate({ entity: subscription, groupBy: ["status"] }))).toEqual(['["Active"] 1 0', '["active"] 2 0']);
-    expect(await store.aggregate({ entity: subscription, groupBy: ["planId"], owner: "tn_s1" })).toEqual([{
+    expect(await store.aggregate({ entity: subscription, groupBy: ["planId"], scope: "tn_s1" })).toEqual([{
       group: ["Pro"],
       count: 1,
       sum: "0",

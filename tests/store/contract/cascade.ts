@@ -9,13 +9,13 @@ import { codeOf } from "../../support/store.ts";
 import type { Theme } from "./index.ts";
 import { auditKey, auditRecord, tenantRecord } from "./samples.ts";
 
-const auditSet = (owner: string | null, nonce: string, at?: string): Mutation => {
-  const key = auditKey(owner, nonce, at);
-  return { op: "set", key, value: auditRecord(key, owner ? { tenantId: owner } : {}) };
+const auditSet = (tenantId: string | null, nonce: string, at?: string): Mutation => {
+  const key = auditKey(tenantId, nonce, at);
+  return { op: "set", key, value: auditRecord(key, tenantId ? { tenantId } : {}) };
 };
 
 async function storeTenant(store: Store, id: string): Promise<void> {
-  const owned = { owner: id };
+  const owned = { tenantId: id };
   await store.commit([], [
     { op: "set", key: `tenant:${id}`, value: tenantRecord(id) },
     { op: "set", key: `subdomain:${id.replaceAll("_", "-")}`, value: { tenantId: id }, ...owned },
@@ -29,27 +29,27 @@ async function storeTenant(store: Store, id: string): Promise<void> {
 }
 
 export const cascadeCases: Theme = (open) => {
-  test("R01: deleteOwner takes all that the tenant owns and cascades, in one commit, and counts it by family", async () => {
+  test("R01: deleteOwner takes all that the tenant owns and cascades, in one commit, and counts it by entity", async () => {
     const { store } = open();
     await storeTenant(store, "tn_gone");
     await storeTenant(store, "tn_gone2");
-    const result = await store.commit([], [{ op: "deleteOwner", owner: "tn_gone" }]);
-    expect(result).toMatchObject({ ok: true, deleted: { tenant: 1, subdomain: 1, subscription: 1, usage: 2, apikey: 1 } });
-    const left = (await store.list({ prefix: "" })).entries.filter((entry) => entry.owner === "tn_gone").map((entry) => entry.key);
+    const result = await store.commit([], [{ op: "deleteOwner", tenantId: "tn_gone" }]);
+    expect(result).toMatchObject({ ok: true, deleted: { tenant: 1, "subdomain-claim": 1, subscription: 1, "usage-record": 2, apikey: 1 } });
+    const left = (await store.list({ prefix: "" })).entries.filter((entry) => entry.tenantId === "tn_gone").map((entry) => entry.key);
     expect(left).toEqual([auditKey("tn_gone", "created"), "paper:tn_gone"]);
-    expect((await store.list({ prefix: "" })).entries.filter((entry) => entry.owner === "tn_gone2")).toHaveLength(8);
+    expect((await store.list({ prefix: "" })).entries.filter((entry) => entry.tenantId === "tn_gone2")).toHaveLength(8);
     expect(await store.count({ entity: tenant })).toBe(1);
   });
 
   test("R01: a deleted tenant's id is never accepted again, whoever writes and however", async () => {
     const { store } = open();
     await storeTenant(store, "tn_dead");
-    await store.commit([], [{ op: "deleteOwner", owner: "tn_dead" }]);
+    await store.commit([], [{ op: "deleteOwner", tenantId: "tn_dead" }]);
     const own = store.forTenant("tn_dead");
     const add = [{ path: ["n"], by: 1 }];
     const calls = [
       store.set("tenant:tn_dead", tenantRecord("tn_dead")),
-      store.set("apikey:again", {}, { owner: "tn_dead" }),
+      store.set("apikey:again", {}, { tenantId: "tn_dead" }),
       own.set("note:again", {}),
       store.mset([["note:beside", 1], ["subscription:tn_dead", {}]]),
       own.increment("usage:tn_dead:users:2026-03", add, { initial: { value: {} } }),
@@ -58,21 +58,21 @@ export const cascadeCases: Theme = (open) => {
     ];
     expect(await Promise.all(calls.map(codeOf))).toEqual(calls.map(() => "tenant_deleted"));
     expect(await store.mget(["note:beside", "note:again", "apikey:again", "tenant:tn_dead"])).toEqual([null, null, null, null]);
-    expect(await store.commit([], [{ op: "deleteOwner", owner: "tn_dead" }])).toMatchObject({ ok: true, deleted: {} });
+    expect(await store.commit([], [{ op: "deleteOwner", tenantId: "tn_dead" }])).toMatchObject({ ok: true, deleted: {} });
   });
 
   test("R01: the certificate and the last audit entries of a tenant are written in the commit that deletes it", async () => {
     const { store } = open();
     await storeTenant(store, "tn_last");
     const result = await store.commit([], [
-      { op: "deleteOwner", owner: "tn_last" },
+      { op: "deleteOwner", tenantId: "tn_last" },
       auditSet("tn_last", "zdeleted"),
       auditSet(null, "zdeleted"),
       { op: "set", key: "outbox:evt_last", value: { id: "evt_last", type: "tenant.deleted" } },
     ]);
     expect(result).toMatchObject({ ok: true, deleted: { tenant: 1 } });
     const entry = await store.get(auditKey("tn_last", "zdeleted"));
-    expect(entry).toMatchObject({ owner: "tn_last", value: { seq: 2 } });
+    expect(entry).toMatchObject({ tenantId: "tn_last", value: { seq: 2 } });
     expect(await store.get("outbox:evt_last")).not.toBeNull();
   });
 
@@ -92,13 +92,13 @@ export const cascadeCases: Theme = (open) => {
             op: "set",
             key: `orphan:${round}:${i}`,
             value: 1,
-            owner: id,
+            tenantId: id,
           }])
           : writer.increment(`usage:${id}:rooms:2026-${String(i + 1).padStart(2, "0")}`, [{ path: ["n"], by: 1 }], {
             initial: { value: {} },
           });
       await Promise.all(writers.map(async (writer, i) => {
-        if (i === 0) return await deleter.commit([], [{ op: "deleteOwner", owner: id }]);
+        if (i === 0) return await deleter.commit([], [{ op: "deleteOwner", tenantId: id }]);
         return await write(writer, i).catch((error: unknown) => {
           if (!isInnkeepError(error, "tenant_deleted")) throw error;
           refused++;
@@ -109,7 +109,7 @@ export const cascadeCases: Theme = (open) => {
       database.superUrl,
       (client) =>
         client.query(
-          "select key from kv.entries where owner like 'tn_race%' union all select key from kv.counters where owner like 'tn_race%'",
+          "select key from kv.entries where owner like 'tn_race%'",
         ),
     );
     expect(rows).toEqual([]);
@@ -166,8 +166,8 @@ export const cascadeCases: Theme = (open) => {
         ]);
       }
     }));
-    for (const owner of ["tn_chain", null]) {
-      const { entries } = await store.query({ entity: auditEntry, owner, orderBy: [{ field: "seq", direction: "asc" }], limit: 500 });
+    for (const scope of ["tn_chain", null]) {
+      const { entries } = await store.query({ entity: auditEntry, scope, orderBy: [{ field: "seq", direction: "asc" }], limit: 500 });
       const chain = entries.map((entry) => entry.value as { seq: number; prevHash: string; hash: string });
       expect(chain.map(({ seq }) => seq)).toEqual(chain.map((_, i) => i + 1));
       chain.forEach(({ seq, prevHash, hash }, i) => {

@@ -4,6 +4,7 @@ import { plan } from "../../../shared/entities/plan.ts";
 import { withClient } from "../../support/client.ts";
 import { codeOf } from "../../support/store.ts";
 import type { Theme } from "./index.ts";
+import { auditKey, auditRecord, tenantRecord } from "./samples.ts";
 
 const add = [{ path: ["n"], by: 1 }];
 
@@ -133,12 +134,24 @@ export const expiryCases: Theme = (open) => {
     expect(await store.count("sweep")).toBe(1);
     const left = await withClient(
       database.superUrl,
-      async (client) =>
-        (await client.query(
-          "select key from kv.entries where key like 'sweep:%' union all select key from kv.counters where key like '%sweep%'",
-        )).rows,
+      async (client) => (await client.query("select key from kv.entries where key like 'sweep:%' or key like 'usage:tn_sweep:%'")).rows,
     );
     expect(left).toEqual([{ key: "sweep:alive" }]);
+  });
+
+  test("K18: entries that are counted or chained take no expiry, by either store: they would stay in what counts them", async () => {
+    const { store, clock } = open();
+    const expiresAt = clock.iso(1_000);
+    const record = tenantRecord("tn_counted");
+    const calls = [
+      store.set("tenant:tn_counted", record, { expiresAt }),
+      store.commit([], [{ op: "set", key: "tenant:tn_counted", value: record, expiresAt }]),
+      store.increment("tenant:tn_counted", add, { initial: { value: record, expiresAt } }),
+      store.forTenant("tn_counted").set("tenant:tn_counted", record, { expiresAt }),
+      store.set(auditKey("tn_counted", "one"), auditRecord(auditKey("tn_counted", "one")), { expiresAt }),
+    ];
+    expect(await Promise.all(calls.map(codeOf))).toEqual(calls.map(() => "validation_failed"));
+    expect(await store.mget(["tenant:tn_counted", auditKey("tn_counted", "one")])).toEqual([null, null]);
   });
 
   test("K19: an expiry at or before now is refused and stores nothing", async () => {

@@ -1,4 +1,6 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
+import { withClient } from "../../support/client.ts";
 import type { Theme } from "./index.ts";
 import { codeOf } from "../../support/store.ts";
 
@@ -59,9 +61,9 @@ export const incrementCases: Theme = (open) => {
     const { store } = open();
     expect(await store.increment("tally:absent", one)).toBeNull();
     expect(await store.get("tally:absent")).toBeNull();
-    const entry = await store.increment("tally:absent", one, { initial: { value: { n: 10, by: "me" }, owner: "tn_inc" } });
+    const entry = await store.increment("tally:absent", one, { initial: { value: { n: 10, by: "me" }, tenantId: "tn_inc" } });
     expect(entry?.value).toEqual({ n: 11, by: "me" });
-    expect(await store.get("tally:absent")).toMatchObject({ owner: "tn_inc" });
+    expect(await store.get("tally:absent")).toMatchObject({ tenantId: "tn_inc" });
     expect((await store.increment("tally:absent", one, { initial: { value: { n: 100 } } }))?.value).toEqual({ n: 12, by: "me" });
   });
 
@@ -84,6 +86,22 @@ export const incrementCases: Theme = (open) => {
     expect(await codeOf(gauge(8, 7))).toBe("write_conflict");
     await Promise.all(Array.from({ length: 20 }, (_, i) => gauge(i)));
     expect((await store.get("tally:gauge"))?.value).toMatchObject({ writes: 22 });
+  });
+
+  test("K06: a record that another session holds is waited for, and taken neither for absent nor for its initial value", async () => {
+    const { store, database } = open();
+    await store.mset([["tally:held", { n: 5 }], ["tally:held-seats", { n: 5 }]]);
+    const outcomes = await withClient(database.superUrl, async (holder) => {
+      await holder.query("begin; select from kv.entries where key in ('tally:held', 'tally:held-seats') for update");
+      const calls = [
+        store.increment("tally:held", one),
+        store.increment("tally:held-seats", [{ path: ["n"], by: -1, min: 0 }], { initial: { value: { n: 0 } } }),
+      ].map((call) => call.then((entry) => entry?.value ?? null, (error: { code: string }) => error.code));
+      await sleep(200);
+      await holder.query("commit");
+      return await Promise.all(calls);
+    });
+    expect(outcomes).toEqual([{ n: 6 }, { n: 4 }]);
   });
 
   test("K06: decimals add exactly", async () => {

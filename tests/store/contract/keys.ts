@@ -56,7 +56,7 @@ export const keyCases: Theme = (open) => {
     expect(await open().store.get("thing:null")).toBeNull();
   });
 
-  test("K01: an entry tells its version, times by the caller's clock, expiry and owner", async () => {
+  test("K01: an entry tells its version, times by the caller's clock, expiry and tenant", async () => {
     const { store, clock } = open();
     const createdAt = clock.iso();
     const version = await store.set("thing:entry", { n: 1 });
@@ -68,9 +68,9 @@ export const keyCases: Theme = (open) => {
       createdAt,
       updatedAt: createdAt,
       expiresAt: null,
-      owner: null,
+      tenantId: null,
     });
-    const second = await store.set("thing:entry", { n: 2 }, { expiresAt: clock.iso(60_000), owner: "tn_keys" });
+    const second = await store.set("thing:entry", { n: 2 }, { expiresAt: clock.iso(60_000), tenantId: "tn_keys" });
     expect(await store.get("thing:entry")).toEqual({
       key: "thing:entry",
       value: { n: 2 },
@@ -78,7 +78,7 @@ export const keyCases: Theme = (open) => {
       createdAt,
       updatedAt: clock.iso(),
       expiresAt: clock.iso(60_000),
-      owner: "tn_keys",
+      tenantId: "tn_keys",
     });
   });
 
@@ -168,6 +168,6 @@ export const keyCases: Theme = (open) => {
 
   test.each(["global", "platform", "settings", "tn:1", "", "a b"])("K23: %j is refused as a tenant id", async (tenantId) => {
     expect(await codeOf(() => open().store.forTenant(tenantId).get("thing:x"))).toBe("invalid_key");
-    expect(await codeOf(open().store.commit([], [{ op: "deleteOwner", owner: tenantId }]))).toBe("invalid_key");
+    expect(await codeOf(open().store.commit([], [{ op: "deleteOwner", tenantId }]))).toBe("invalid_key");
   });
 };

@@ -225,16 +225,16 @@ export const queryCases: Theme = (open) => {
 
   test("K23: a platform list never holds a tenant's records of the same family, nor the other way", async () => {
     const { store } = open();
-    for (const [owner, nonce] of [[null, "p1"], ["tn_000", "t1"], ["tn_001", "t2"], [null, "p2"]] as const) {
-      const key = auditKey(owner, nonce);
-      await store.set(key, auditRecord(key, owner ? { tenantId: owner } : {}), owner ? { owner } : {});
+    for (const [tenantId, nonce] of [[null, "p1"], ["tn_000", "t1"], ["tn_001", "t2"], [null, "p2"]] as const) {
+      const key = auditKey(tenantId, nonce);
+      await store.set(key, auditRecord(key, tenantId ? { tenantId } : {}), tenantId ? { tenantId } : {});
     }
-    const keys = async (owner?: string | null) =>
-      (await store.query({ entity: auditEntry, ...(owner === undefined ? {} : { owner }), limit: 10 })).entries.map((entry) => entry.key);
+    const keys = async (scope?: string | null) =>
+      (await store.query({ entity: auditEntry, ...(scope === undefined ? {} : { scope }), limit: 10 })).entries.map((entry) => entry.key);
     expect(await keys(null)).toEqual([auditKey(null, "p1"), auditKey(null, "p2")]);
     expect(await keys("tn_000")).toEqual([auditKey("tn_000", "t1")]);
     expect(await keys("any")).toHaveLength(4);
     expect(await keys()).toHaveLength(4);
-    expect(await store.count({ entity: auditEntry, owner: null })).toBe(2);
+    expect(await store.count({ entity: auditEntry, scope: null })).toBe(2);
   });
 };

@@ -29,13 +29,13 @@ export const raceCases: Theme = (open) => {
       const results = await Promise.all(racers.map((racer, i) => {
         const tenantId = `tn_race_${round}_${i}`;
         return racer.commit([{ key, version: null }, { key: `tenant:${tenantId}`, version: null }], [
-          { op: "set", key, value: { tenantId }, owner: tenantId },
+          { op: "set", key, value: { tenantId }, tenantId },
           { op: "set", key: `tenant:${tenantId}`, value: { id: tenantId, status: "active", plan: "Pro", mrr: 1 } },
         ]);
       }));
       const winner = results.findIndex((result) => result.ok);
       expect(winners(results), `round ${round}`).toBe(1);
-      expect(await open().store.get(key)).toMatchObject({ owner: `tn_race_${round}_${winner}` });
+      expect(await open().store.get(key)).toMatchObject({ tenantId: `tn_race_${round}_${winner}` });
     }
     expect(await open().store.count("tenant")).toBe(ROUNDS);
   });

@@ -1,7 +1,7 @@
 import type { JsonObject } from "../../../shared/kernel/json.ts";
 import type { Store } from "../../../shared/kv/store.ts";
 
-/** A tenant record with the fields the store's columns look at. */
+/** A tenant record with the fields that lists are filtered and sorted by. */
 export function tenantRecord(id: string, fields: JsonObject = {}): JsonObject {
   return {
     id,

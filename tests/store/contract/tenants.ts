@@ -20,7 +20,7 @@ export const tenantCases: Theme = (open) => {
         [`subscription:${id}`, { tenantId: id, planId: "Pro", status: "active" }],
         [`usage:${id}:api_calls:2026-03`, { tenantId: id, current: 5 }],
       ]);
-      await store.set(`note:${id}`, { of: id }, { owner: id });
+      await store.set(`note:${id}`, { of: id }, { tenantId: id });
     }
     await store.mset([["plan:Pro", { id: "Pro", name: "Pro", active: true }], ["admin:u1", { userId: "u1" }], ["note:platform", {
       of: "platform",
@@ -45,11 +45,11 @@ export const tenantCases: Theme = (open) => {
     expect(await store.getByPrefix("note")).toEqual([{ of: "tn_b" }]);
     expect(await store.getByPrefix("usage:tn_a")).toEqual([]);
     expect([await store.count("subscription"), await store.count("usage"), await store.count("admin")]).toEqual([1, 1, 0]);
-    for (const owner of [undefined, "any", null, "tn_a", "tn_b"] as const) {
-      const page = await store.query({ entity: subscription, ...(owner === undefined ? {} : { owner }), limit: 5, withTotal: true });
-      expect(page.entries.filter((entry) => entry.owner !== "tn_b")).toEqual([]);
+    for (const scope of [undefined, "any", null, "tn_a", "tn_b"] as const) {
+      const page = await store.query({ entity: subscription, ...(scope === undefined ? {} : { scope }), limit: 5, withTotal: true });
+      expect(page.entries.filter((entry) => entry.tenantId !== "tn_b")).toEqual([]);
       expect(page.total).toBe(page.entries.length);
-      const rows = await store.aggregate({ entity: tenant, groupBy: ["status"], sum: "mrr", ...(owner === undefined ? {} : { owner }) });
+      const rows = await store.aggregate({ entity: tenant, groupBy: ["status"], sum: "mrr", ...(scope === undefined ? {} : { scope }) });
       expect(rows.every((row) => row.count === 1 && row.sum === "299")).toBe(true);
     }
     expect(await store.count({ entity: tenant })).toBe(1);
@@ -58,7 +58,7 @@ export const tenantCases: Theme = (open) => {
 
   test("R10: it reads the platform's records of entities declared readableByTenants and never writes them", async () => {
     const store = bound("tn_a");
-    expect(await store.get("plan:Pro")).toMatchObject({ value: { name: "Pro" }, owner: null });
+    expect(await store.get("plan:Pro")).toMatchObject({ value: { name: "Pro" }, tenantId: null });
     expect((await store.query({ entity: plan, limit: 5 })).entries).toHaveLength(1);
     expect((await store.list({ prefix: "plan" })).entries).toHaveLength(1);
     const version = (await store.get("plan:Pro"))?.version ?? "";
@@ -88,7 +88,7 @@ export const tenantCases: Theme = (open) => {
     const calls = [
       store.set(key, { tenantId: "tn_a" }),
       store.mset([["note:tn_a:x", 1], [key, { tenantId: "tn_a" }]]),
-      store.set(key, { tenantId: "tn_b" }, { owner: "tn_b" }),
+      store.set(key, { tenantId: "tn_b" }, { tenantId: "tn_b" }),
       store.increment(key, [{ path: ["n"], by: 1 }], { initial: { value: {} } }),
     ];
     for (const code of await Promise.all(calls.map(codeOf))) {
@@ -98,11 +98,11 @@ export const tenantCases: Theme = (open) => {
     expect(await open().store.get("note:tn_a:x")).toBeNull();
   });
 
-  test("R10: the service-level store refuses a key whose tenant segment and owner disagree, and an undeclared shape", async () => {
+  test("R10: the service-level store refuses a key whose tenant segment and tenant disagree, and an undeclared shape", async () => {
     const { store } = open();
     const calls = [
-      store.set("subscription:tn_a", {}, { owner: "tn_b" }),
-      store.set("plan:Odd", {}, { owner: "tn_a" }),
+      store.set("subscription:tn_a", {}, { tenantId: "tn_b" }),
+      store.set("plan:Odd", {}, { tenantId: "tn_a" }),
       store.set("usage:tn_a", { n: 1 }),
       store.set("subscription:tn_a:extra", {}),
       store.set("tenant", {}),
@@ -112,7 +112,7 @@ export const tenantCases: Theme = (open) => {
 
   test("R10: a write onto an invisible row is the same conflict as a taken key: no oracle for what exists", async () => {
     const store = bound("tn_a");
-    await open().store.set("note:taken", { of: "tn_b" }, { owner: "tn_b" });
+    await open().store.set("note:taken", { of: "tn_b" }, { tenantId: "tn_b" });
     await store.set("note:mine", { of: "tn_a" });
     const create = (key: string) => store.commit([{ key, version: null }], [{ op: "set", key, value: { of: "tn_a" } }]);
     expect(await create("note:mine")).toEqual({ ok: false, conflict: "note:mine", reason: "version" });
@@ -120,7 +120,7 @@ export const tenantCases: Theme = (open) => {
     expect(await outcome(store, [{ op: "set", key: "note:taken", value: 1 }])).toBe("conflict");
     expect(await codeOf(store.set("note:taken", 1))).toBe("write_conflict");
     expect(await codeOf(store.increment("note:taken", [{ path: ["n"], by: 1 }], { initial: { value: {} } }))).toBe("write_conflict");
-    expect(await open().store.get("note:taken")).toMatchObject({ value: { of: "tn_b" }, owner: "tn_b" });
+    expect(await open().store.get("note:taken")).toMatchObject({ value: { of: "tn_b" }, tenantId: "tn_b" });
   });
 
   test("R10: deleting or incrementing a row it cannot see equals doing it to a missing one", async () => {
@@ -141,23 +141,36 @@ export const tenantCases: Theme = (open) => {
     expect(await store.commit([{ key: "note:never", version: null }], [])).toMatchObject({ ok: true });
   });
 
-  test("R10: what it creates is its own, and no option moves a row to another owner or the platform", async () => {
+  test("R10: a check on a platform record it reads holds while that has the version, and is a conflict when not", async () => {
+    const store = bound("tn_a");
+    const { version = "" } = await store.get("plan:Pro") ?? {};
+    const write = (key: string): Mutation => ({ op: "set", key, value: { n: 1 } });
+    expect(await store.commit([{ key: "plan:Pro", version }], [write("note:checked")])).toMatchObject({ ok: true });
+    const stale = [{ key: "plan:Pro", version: String(Number(version) - 1) }];
+    expect(await store.commit(stale, [write("note:unchecked")])).toEqual({ ok: false, conflict: "plan:Pro", reason: "version" });
+    expect((await store.mget(["note:checked", "note:unchecked"])).map((entry) => entry?.value ?? null)).toEqual([{ n: 1 }, null]);
+    await store.del("note:checked");
+  });
+
+  test("R10: what it creates is its own, and no option moves a row to another tenant or the platform", async () => {
     const store = bound("tn_a");
     await store.set("note:owned", { n: 1 });
-    expect(await open().store.get("note:owned")).toMatchObject({ owner: "tn_a" });
-    for (const owner of ["tn_b", null]) {
-      expect(await codeOf(store.set("note:owned", { n: 2 }, { owner }))).toMatch(/key_owner_mismatch|write_conflict|forbidden/);
-      expect(await codeOf(store.set(`note:give-${owner}`, { n: 2 }, { owner }))).toMatch(/key_owner_mismatch|write_conflict|forbidden/);
+    expect(await open().store.get("note:owned")).toMatchObject({ tenantId: "tn_a" });
+    for (const tenantId of ["tn_b", null]) {
+      expect(await codeOf(store.set("note:owned", { n: 2 }, { tenantId }))).toMatch(/key_owner_mismatch|write_conflict|forbidden/);
+      expect(await codeOf(store.set(`note:give-${tenantId}`, { n: 2 }, { tenantId }))).toMatch(
+        /key_owner_mismatch|write_conflict|forbidden/,
+      );
     }
-    expect(await open().store.get("note:owned")).toMatchObject({ owner: "tn_a", value: { n: 1 } });
+    expect(await open().store.get("note:owned")).toMatchObject({ tenantId: "tn_a", value: { n: 1 } });
     expect(await open().store.count("note")).toBe((await open().store.list({ prefix: "note" })).entries.length);
   });
 
   test("R10: sweeping, deleting a tenant and binding to another tenant are not for a bound store", async () => {
     const store = bound("tn_a");
     expect(await codeOf(store.sweep(10))).toBe("forbidden");
-    expect(await codeOf(store.commit([], [{ op: "deleteOwner", owner: "tn_b" }]))).toBe("forbidden");
-    expect(await codeOf(store.commit([], [{ op: "deleteOwner", owner: "tn_a" }]))).toBe("forbidden");
+    expect(await codeOf(store.commit([], [{ op: "deleteOwner", tenantId: "tn_b" }]))).toBe("forbidden");
+    expect(await codeOf(store.commit([], [{ op: "deleteOwner", tenantId: "tn_a" }]))).toBe("forbidden");
     expect(await codeOf(() => store.forTenant("tn_b").get("note:tn_b"))).toBe("forbidden");
   });
 
@@ -176,7 +189,7 @@ export const tenantCases: Theme = (open) => {
       expect(stolen.every((entry) => entry === null)).toBe(true);
     }
     expect((await store.getByPrefix("mix") as { n: number }[]).map(({ n }) => n)).toEqual(ids.map(() => 10));
-    expect((await store.list({ prefix: "mix" })).entries.map((entry) => entry.owner).toSorted()).toEqual([...ids].sort());
+    expect((await store.list({ prefix: "mix" })).entries.map((entry) => entry.tenantId).toSorted()).toEqual([...ids].sort());
   });
 
   test("R07: one tenant's refused write in a batch does not touch the others", async () => {

@@ -14,7 +14,7 @@ import type { OpenStore } from "../support/store.ts";
 export const ADMIN: Actor = { type: "admin", id: "admin-1", email: "ada@innkeep.example" };
 
 /** The services on a database of their own, the four plans seeded, called by a platform admin. */
-export interface Stage extends OpenStore {
+export interface TestContext extends OpenStore {
   readonly container: Container;
   /** The services as another caller sees them. */
   as(caller?: Partial<Context>): Services;
@@ -28,16 +28,16 @@ export interface Stage extends OpenStore {
   auditOf(tenantId: string | null): Promise<JsonObject[]>;
 }
 
-export async function openStage(): Promise<Stage & Services> {
+export async function openTestContext(): Promise<TestContext & Services> {
   const opened = await freshStore({ driver: "postgres" });
   const { store, clock } = opened;
   const contextOf = (caller: Partial<Context>): Context => ({ actor: ADMIN, tenantId: null, requestId: "req_test", clock, ...caller });
-  const over: Stage["over"] = (other, caller = {}) =>
+  const over: TestContext["over"] = (other, caller = {}) =>
     createContainer({ store: other, clock, logger: silentLogger }).services(contextOf(caller));
   const services = over(store);
   await services.PlanService.seedDefaults();
   let made = 0;
-  const dump: Stage["dump"] = async (family) => {
+  const dump: TestContext["dump"] = async (family) => {
     const families = family ? [family] : [...new Set(registry.map(familyOf))];
     const entries: Entry[] = [];
     for (const prefix of families) for await (const entry of store.entries({ prefix })) entries.push(entry);
@@ -52,7 +52,7 @@ export async function openStage(): Promise<Stage & Services> {
     dump,
     tenant: (data = {}) => services.TenantService.create({ ...hotel(`hotel-${++made}`), ...data }),
     auditOf: async (tenantId) => {
-      const entries = (await dump("audit")).filter(({ owner }) => owner === tenantId).map(({ value }) => value as JsonObject);
+      const entries = (await dump("audit")).filter((entry) => entry.tenantId === tenantId).map(({ value }) => value as JsonObject);
       return entries.sort((a, b) => Number(a["seq"]) - Number(b["seq"]));
     },
   };

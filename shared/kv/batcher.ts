@@ -2,35 +2,37 @@ import { deadlineIn, remainingMs } from "./deadline.ts";
 import type { Deadline } from "./deadline.ts";
 
 /**
- * Natural batching, no timer: a call goes out at once while fewer than `lanes` flushes are under way;
- * otherwise it waits and goes with all others that wait when a flush returns (store.md §3). One caller
+ * Natural batching, no timer: a call goes out at once while fewer than `lanes` batches are in flight;
+ * otherwise it waits and goes with all others that wait when a batch returns (store.md §3). One caller
  * alone never waits; many callers share round trips and commits. The one timer there is ends calls
  * whose deadline has come.
  */
 export interface BatcherOptions<Call, Result> {
-  /** Flushes under way at once: two for reads, one for writes. */
+  /** Batches in flight at once. */
   readonly lanes: number;
-  /** Calls in one flush at most. */
+  /** Calls in one batch at most. */
   readonly maxCalls: number;
-  /** Whether `call` may join the flush that `batch` is; what may not waits for the next. */
-  readonly joins?: (batch: readonly Call[], call: Call) => boolean;
+  /** Made for each batch: whether a call may join those before it; what may not waits for the next. */
+  readonly joins?: () => (call: Call) => boolean;
+  /** Calls of one name are never in two batches at once. */
+  readonly exclusive?: (call: Call) => string;
   /** How long a call may take, queued and in flight together. */
   readonly timeoutMs: number;
   /** What a call is rejected with at its deadline. Not `sent`: it left the queue and never goes out. */
   readonly expired: (sent: boolean) => unknown;
   /**
-   * Answers one result a call, in order. Rejecting fails every call of the flush. It must end by the
-   * deadline, that of its newest call: the lane is taken until then.
+   * Returns one result a call, in order; one that comes later is a promise, and does not hold the lane. Rejecting
+   * fails every call. It must end by the deadline, that of its newest call: the lane is taken until then.
    */
-  readonly flush: (calls: readonly Call[], deadline: Deadline) => Promise<readonly Outcome<Result>[]>;
+  readonly send: (calls: readonly Call[], deadline: Deadline) => Promise<readonly Outcome<Result>[]>;
 }
 
-export type Outcome<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: unknown };
+export type Outcome<T> = { readonly ok: true; readonly value: T | Promise<T> } | { readonly ok: false; readonly error: unknown };
 
 interface Waiting<Call, Result> {
   readonly call: Call;
   readonly deadline: Deadline;
-  readonly resolve: (value: Result) => void;
+  readonly resolve: (value: Result | Promise<Result>) => void;
   readonly reject: (error: unknown) => void;
 }
 
@@ -49,10 +51,11 @@ export class Batcher<Call, Result> {
 
   constructor(private readonly options: BatcherOptions<Call, Result>) {}
 
-  run(call: Call): Promise<Result> {
+  /** With the deadline of an earlier try where there was one. */
+  run(call: Call, deadline: Deadline = deadlineIn(this.options.timeoutMs)): Promise<Result> {
     return new Promise((resolve, reject) => {
-      this.#queue.push({ call, deadline: deadlineIn(this.options.timeoutMs), resolve, reject });
-      this.#timer ??= setTimeout(this.#expire, this.options.timeoutMs);
+      this.#queue.push({ call, deadline, resolve, reject });
+      this.#timer ??= setTimeout(this.#expire, remainingMs(deadline));
       this.#pump();
     });
   }
@@ -60,8 +63,9 @@ export class Batcher<Call, Result> {
   #pump(): void {
     while (this.#queue.length > 0 && this.#inFlight.size < this.options.lanes) {
       const batch: Batch<Call, Result> = { members: this.#take(), expired: 0 };
+      if (batch.members.length === 0) break;
       this.#inFlight.add(batch);
-      void this.#flush(batch);
+      void this.#send(batch);
     }
     if (this.#inFlight.size > 0) return;
     // A timer with nothing to wait for would keep the process alive.
@@ -85,15 +89,15 @@ export class Batcher<Call, Result> {
 
   /** The calls that go now, in order; one that does not join holds back nothing but itself. */
   #take(): Waiting<Call, Result>[] {
-    const { joins, maxCalls } = this.options;
+    const { joins, maxCalls, exclusive } = this.options;
     if (!joins) return this.#queue.splice(0, maxCalls);
+    const taken = new Set(exclusive && [...this.#inFlight].flatMap(({ members }) => members.map(({ call }) => exclusive(call))));
+    const joinsBatch = joins();
     const batch: Waiting<Call, Result>[] = [];
-    const calls: Call[] = [];
     const rest: Waiting<Call, Result>[] = [];
     for (const waiting of this.#queue) {
-      if (calls.length < maxCalls && joins(calls, waiting.call)) {
+      if (batch.length < maxCalls && !(exclusive && taken.has(exclusive(waiting.call))) && joinsBatch(waiting.call)) {
         batch.push(waiting);
-        calls.push(waiting.call);
       } else {
         rest.push(waiting);
       }
@@ -102,27 +106,27 @@ export class Batcher<Call, Result> {
     return batch;
   }
 
-  async #flush(batch: Batch<Call, Result>): Promise<void> {
+  async #send(batch: Batch<Call, Result>): Promise<void> {
     const { members } = batch;
     try {
       const newest = members.at(-1)?.deadline ?? deadlineIn(this.options.timeoutMs);
-      const outcomes = await this.options.flush(members.map((waiting) => waiting.call), newest);
+      const outcomes = await this.options.send(members.map((waiting) => waiting.call), newest);
       for (const [i, waiting] of members.entries()) {
         const outcome = outcomes[i];
         if (outcome?.ok) waiting.resolve(outcome.value);
-        else waiting.reject(outcome?.error ?? new Error("the flush gave no outcome for this call"));
+        else waiting.reject(outcome?.error ?? new Error("the batch gave no outcome for this call"));
       }
     } catch (error) {
       for (const waiting of members) waiting.reject(error);
     }
-    // Callers in a loop get their turn first, so that their next calls go together and not one flush later.
+    // Callers in a loop get their turn first, so that their next calls go together and not one batch later.
     for (let turn = 0; turn < CALLER_TURNS; turn++) await null;
     this.#inFlight.delete(batch);
     this.#pump();
   }
 }
 
-/** Microtask turns between a flush's answer and a caller's next call, through the layers above. */
+/** Microtask turns between a batch's return and a caller's next call, through the layers above. */
 const CALLER_TURNS = 16;
 
 /** The position of the first call, from `from` on, that still has time. */

@@ -1,0 +1,219 @@
+import { isoTime } from "../kernel/clock.ts";
+import type { Clock } from "../kernel/clock.ts";
+import { errors } from "../kernel/errors.ts";
+import type { JsonObject } from "../kernel/json.ts";
+import { Batcher } from "./batcher.ts";
+import type { Outcome } from "./batcher.ts";
+import { DEFAULT_TIMEOUT_MS } from "./deadline.ts";
+import type { Deadline } from "./deadline.ts";
+import { SqlError, TimeoutFault } from "./driver.ts";
+import type { SqlDriver } from "./driver.ts";
+import { conflictOf, isLockTimeout, isOutage, storeError, withRetries, withSecondTry } from "./faults.ts";
+import { joinsSameKey, joinsWrites, mergeWrites, takeApart } from "./increment.ts";
+import type { MergedWrite, WriteCall } from "./increment.ts";
+import { toEntry } from "./row.ts";
+import type { WireEntry } from "./row.ts";
+import type { CommitResult, Entry } from "./store.ts";
+
+interface ReadCall {
+  readonly tenantId: string | null;
+  readonly key: string;
+}
+
+interface Written {
+  readonly version: string;
+  /** The record after an increment; null where an absent key had no initial value. */
+  readonly value: JsonObject | null;
+}
+
+/** What `kv_write_many` returns, by key. */
+interface WroteMany {
+  readonly versions: Readonly<Record<string, string>>;
+  readonly values: Readonly<Record<string, JsonObject | null>>;
+  readonly faults: Readonly<Record<string, { readonly fault: string; readonly message?: string | null; readonly detail?: string | null }>>;
+}
+
+/** At most so many keys are locked one by one in SQL; more would lock their families. */
+const MAX_CALLS = 200;
+
+/** How long a commit waits for a lock. */
+export const LOCK_TIMEOUT_MS = 5_000;
+/** Most busy keys are free again long before; what is not goes to lanes of its own. */
+const SHORT_LOCK_TIMEOUT_MS = 200;
+
+type Side = "service" | "tenant";
+type Both<T> = Readonly<Record<Side, T>>;
+
+/**
+ * Single-key reads and blind single-key writes of many callers, in batches. Service and tenant calls never mix.
+ * A batch of writes waits for no lock: a write that would have to is sent as a commit of its own, which waits.
+ */
+export class Batches {
+  readonly #reads: Both<Batcher<ReadCall, Entry | null>>;
+  readonly #writes: Both<Batcher<WriteCall, Written>>;
+  /** Busy keys, and those that stayed busy. */
+  readonly #busy: Batcher<WriteCall, Written>;
+  readonly #stuck: Batcher<WriteCall, Written>;
+
+  constructor(private readonly driver: SqlDriver, private readonly clock: Clock) {
+    const { timeoutMs = DEFAULT_TIMEOUT_MS } = driver;
+    const limits = (writing: boolean) => ({
+      maxCalls: MAX_CALLS,
+      timeoutMs,
+      expired: (sent: boolean) => storeError(new TimeoutFault(sent, timeoutMs), writing),
+    });
+    const reads = () => new Batcher<ReadCall, Entry | null>({ ...limits(false), lanes: 2, send: (calls, by) => this.#read(calls, by) });
+    // One batch at a time: a key in two of them would be busy in the second.
+    const writes = () =>
+      new Batcher<WriteCall, Written>({ ...limits(true), lanes: 1, joins: joinsWrites, send: (calls, by) => this.#write(calls, by) });
+    this.#reads = { service: reads(), tenant: reads() };
+    this.#writes = { service: writes(), tenant: writes() };
+    // One key a batch and one batch a key: a key that somebody holds stops itself alone.
+    const commits = (lanes: number, lockTimeoutMs: number) =>
+      new Batcher<WriteCall, Written>({
+        ...limits(true),
+        lanes,
+        joins: joinsSameKey,
+        exclusive: ({ tenantId, key }) => `${tenantId ?? ""} ${key}`,
+        send: (calls, by) => this.#commit(calls, lockTimeoutMs, by),
+      });
+    this.#busy = commits(4, SHORT_LOCK_TIMEOUT_MS);
+    this.#stuck = commits(2, LOCK_TIMEOUT_MS);
+  }
+
+  read(call: ReadCall): Promise<Entry | null> {
+    return this.#reads[sideOf(call)].run(call);
+  }
+
+  write(call: WriteCall): Promise<Written> {
+    return this.#writes[sideOf(call)].run(call);
+  }
+
+  async #read(calls: readonly ReadCall[], deadline: Deadline): Promise<Outcome<Entry | null>[]> {
+    const now = isoTime(this.clock.now());
+    const keys = calls.map(({ key }) => key);
+    const tenants = calls.flatMap(({ tenantId }) => tenantId ?? []);
+    try {
+      const found = await withSecondTry(async () => {
+        if (tenants.length > 0) return await this.driver.call("kv_tenant_mget", { tenants, keys, now }, deadline);
+        if (keys.length > 1) return await this.driver.call("kv_mget", { keys, now }, deadline);
+        const entry = await this.driver.call("kv_get", { key: keys[0], now }, deadline);
+        return entry && [[1, entry]];
+      }, deadline) as readonly (readonly [position: number, entry: WireEntry])[] | null;
+      const entries = new Map(found?.map(([position, entry]) => [position, toEntry(entry)]));
+      return calls.map((_, i) => ({ ok: true, value: entries.get(i + 1) ?? null }));
+    } catch (error) {
+      throw storeError(error, false);
+    }
+  }
+
+  async #write(calls: readonly WriteCall[], deadline: Deadline): Promise<Outcome<Written>[]> {
+    const merged = mergeWrites(calls);
+    const name = calls[0]?.tenantId === null ? "kv_write_many" : "kv_tenant_write_many";
+    const sent = merged.map(({ tenantId, mutation }) => tenantId === null ? mutation : { ...mutation, tenant: tenantId });
+    const args = { calls: sent, now: isoTime(this.clock.now()) };
+    try {
+      const wrote = await withRetries(() => this.driver.call(name, args, deadline), calls[0]?.key ?? "the record", deadline) as WroteMany;
+      return spread(calls, merged, (write) => this.#outcomes(write, calls, wrote, deadline));
+    } catch (error) {
+      // Somebody outside of the store holds a key or the table: each call waits for its own.
+      if (error instanceof SqlError && isLockTimeout(error)) return calls.map((call) => this.#later(call, deadline));
+      // What nobody foresaw is one call's fault: halved until it stands alone.
+      if (error instanceof SqlError && !isOutage(error) && merged.length > 1) {
+        const half = calls.length >> 1;
+        return [...await this.#write(calls.slice(0, half), deadline), ...await this.#write(calls.slice(half), deadline)];
+      }
+      return calls.map(() => ({ ok: false, error: storeError(error, true) }));
+    }
+  }
+
+  #outcomes(write: MergedWrite, calls: readonly WriteCall[], wrote: WroteMany, deadline: Deadline): Outcome<Written>[] {
+    const fault = wrote.faults[write.key];
+    if (fault?.fault === "commit") return write.calls.map((at) => this.#alone(calls[at] as WriteCall, deadline));
+    // Together they may have left what each alone would keep.
+    if (fault && (fault.fault === "busy" || write.calls.length > 1)) {
+      return write.calls.map((at) => this.#later(calls[at] as WriteCall, deadline));
+    }
+    if (fault?.fault === "bounds") return [{ ok: false, error: errors.writeConflict(write.key) }];
+    if (fault) return [{ ok: false, error: storeError(new SqlError(fault.fault, fault.message ?? "", fault.detail ?? null), true) }];
+    return written(write, calls, wrote);
+  }
+
+  #later(call: WriteCall, deadline: Deadline): Outcome<Written> {
+    return { ok: true, value: this.#busy.run(call, deadline) };
+  }
+
+  /** At once, as `commit` would go. */
+  #alone(call: WriteCall, deadline: Deadline): Outcome<Written> {
+    const value = this.#commit([call], LOCK_TIMEOUT_MS, deadline).then(([outcome]) => {
+      if (outcome?.ok) return outcome.value;
+      throw storeError(outcome?.error, true);
+    });
+    return { ok: true, value };
+  }
+
+  /** Calls of one key as one commit; where that is refused, each on its own. */
+  async #commit(calls: readonly WriteCall[], lockTimeoutMs: number, deadline: Deadline): Promise<Outcome<Written>[]> {
+    const [write] = mergeWrites(calls);
+    if (!write) return [];
+    try {
+      const result = await this.#commitOne(write, lockTimeoutMs, deadline);
+      if (result.ok) return written(write, calls, result);
+      if (calls.length === 1) return [{ ok: false, error: errors.writeConflict(write.key) }];
+    } catch (error) {
+      if (error instanceof SqlError && isLockTimeout(error) && lockTimeoutMs < LOCK_TIMEOUT_MS) {
+        return calls.map((call) => ({ ok: true, value: this.#stuck.run(call, deadline) }));
+      }
+      const foreign = conflictOf(error);
+      if (foreign !== null) return calls.map(() => ({ ok: false, error: errors.writeConflict(foreign) }));
+      if (calls.length === 1 || !(error instanceof SqlError) || isOutage(error)) {
+        return calls.map(() => ({ ok: false, error: storeError(error, true) }));
+      }
+    }
+    const outcomes: Outcome<Written>[] = [];
+    for (const call of calls) outcomes.push(...await this.#commit([call], lockTimeoutMs, deadline));
+    return outcomes;
+  }
+
+  async #commitOne({ tenantId, key, mutation }: MergedWrite, lockTimeoutMs: number, deadline: Deadline): Promise<CommitResult> {
+    const args = { checks: [], mutations: [mutation], lock_timeout_ms: lockTimeoutMs, now: isoTime(this.clock.now()) };
+    return await withRetries(
+      () =>
+        tenantId === null
+          ? this.driver.call("kv_commit", args, deadline)
+          : this.driver.call("kv_tenant_commit", { tenant: tenantId, ...args }, deadline),
+      key,
+      deadline,
+    ) as CommitResult;
+  }
+}
+
+function sideOf({ tenantId }: { readonly tenantId: string | null }): Side {
+  return tenantId === null ? "service" : "tenant";
+}
+
+/** The outcomes of merged writes, back in the order of their calls. */
+function spread(
+  calls: readonly WriteCall[],
+  merged: readonly MergedWrite[],
+  outcomesOf: (write: MergedWrite) => readonly Outcome<Written>[],
+): Outcome<Written>[] {
+  const outcomes = new Array<Outcome<Written>>(calls.length);
+  for (const write of merged) {
+    const own = outcomesOf(write);
+    write.calls.forEach((at, i) => outcomes[at] = own[i] ?? { ok: false, error: errors.writeConflict(write.key) });
+  }
+  return outcomes;
+}
+
+/** Each call its own result of the one write that they became. */
+function written(
+  { key, mutation, calls: positions }: MergedWrite,
+  calls: readonly WriteCall[],
+  { versions, values }: Pick<WroteMany, "versions" | "values">,
+): Outcome<Written>[] {
+  const version = versions[key] ?? "";
+  const final = values[key] ?? null;
+  const results = final && takeApart(final, positions.map((at) => calls[at]?.mutation ?? mutation));
+  return positions.map((_, i) => ({ ok: true, value: { version, value: results?.[i] ?? null } }));
+}

@@ -1,0 +1,197 @@
+import { familyOf } from "./define.ts";
+import type { AnyEntity } from "./define.ts";
+import { fieldTypeOf } from "./fields.ts";
+import { shapesOf } from "./shape.ts";
+
+/**
+ * The part of the database that follows from the declarations, as rows: what `kv.declared()` returns of a database and
+ * what {@link declaredBy} computes. `npm run schema` writes the difference as a migration.
+ */
+export interface Declared {
+  readonly families: readonly { readonly family: string; readonly fillfactor: number }[];
+  readonly entities: readonly DeclaredEntity[];
+  readonly indexes: readonly DeclaredIndex[];
+  readonly rollups: readonly DeclaredRollup[];
+}
+
+export interface DeclaredEntity {
+  readonly entity: string;
+  readonly family: string;
+  readonly colons: number;
+  readonly owner_rule: string;
+  readonly cascades: boolean;
+  readonly append_only: boolean;
+  readonly tenant_readable: boolean;
+}
+
+export interface DeclaredIndex {
+  readonly entity: string;
+  readonly fields: string;
+  /** Set where another entity shares the family: the index then holds keys of this shape alone. */
+  readonly colons: number | null;
+  /** Only in a database. */
+  readonly name?: string;
+}
+
+export interface DeclaredRollup {
+  readonly rollup: string;
+  readonly group_by: readonly string[];
+  readonly sum: string | null;
+}
+
+export const NOTHING_DECLARED: Declared = { families: [], entities: [], indexes: [], rollups: [] };
+
+const FILLFACTOR = 90;
+/** Room for updates in place. */
+const FREQUENT_UPDATES_FILLFACTOR = 75;
+
+/** Throws a TypeError for declarations that the database could not tell apart. */
+export function declaredBy(registry: readonly AnyEntity[]): Declared {
+  assertShapes(registry);
+  const families = [...new Set(registry.map(familyOf))];
+  return {
+    families: families.map((family) => ({
+      family,
+      fillfactor: membersOf(registry, family).some((entity) => entity.frequentUpdates) ? FREQUENT_UPDATES_FILLFACTOR : FILLFACTOR,
+    })),
+    entities: registry.flatMap((entity) => entityRows(entity)),
+    indexes: registry.flatMap((entity) => indexRows(entity, membersOf(registry, familyOf(entity)).length > 1)),
+    rollups: registry.flatMap((entity) =>
+      entity.rollup
+        ? [{ rollup: entity.name, group_by: [...entity.rollup.groupBy] as string[], sum: (entity.rollup.sum ?? null) as string | null }]
+        : []
+    ),
+  };
+}
+
+function membersOf(registry: readonly AnyEntity[], family: string): AnyEntity[] {
+  return registry.filter((entity) => familyOf(entity) === family);
+}
+
+/** Keys of two entities in one family differ in their number of colons. */
+function assertShapes(registry: readonly AnyEntity[]): void {
+  const seen = new Map<string, string>();
+  for (const entity of registry) {
+    if (!/^[a-z][a-z0-9_-]{0,39}$/.test(familyOf(entity)) || familyOf(entity) === "default") {
+      throw new TypeError(`${entity.name}: a key begins with a family of 1-40 of a-z 0-9 _ -, and not with "default"`);
+    }
+    for (const { colons } of shapesOf(entity)) {
+      const shape = `${familyOf(entity)} with ${colons} colons`;
+      if (seen.has(shape)) throw new TypeError(`${entity.name} and ${seen.get(shape)} both have keys ${shape}`);
+      seen.set(shape, entity.name);
+    }
+  }
+}
+
+function entityRows(entity: AnyEntity): DeclaredEntity[] {
+  return shapesOf(entity).map(({ colons, ownerRule }) => ({
+    entity: entity.name,
+    family: familyOf(entity),
+    colons,
+    owner_rule: ownerRule,
+    cascades: entity.onTenantDelete !== "retain",
+    append_only: entity.appendOnly === true,
+    tenant_readable: entity.readableByTenants === true,
+  }));
+}
+
+function indexRows(entity: AnyEntity, shared: boolean): DeclaredIndex[] {
+  const shapes = shapesOf(entity);
+  const colons = shared && shapes.length === 1 ? shapes[0]?.colons ?? null : null;
+  const trees = ((entity.indexes ?? []) as readonly (readonly string[])[]).map((fields) =>
+    fields.map((field) => field === "@tenantId" ? "owner" : `${field} ${fieldTypeOf(entity, field)}`).join(", ")
+  );
+  const search = entity.searchable?.length ? [`search(${(entity.searchable as readonly string[]).join(", ")})`] : [];
+  return [...trees, ...search].map((fields) => ({ entity: entity.name, fields, colons }));
+}
+
+/** The statements that make the one of the other, entity by entity; empty where nothing differs. Data never goes. */
+export function schemaChanges(from: Declared, to: Declared, summaries: ReadonlyMap<string, string>): string {
+  const gone = [
+    ...from.rollups.filter((row) => !to.rollups.some((other) => sameRollup(row, other))).map(({ rollup }) =>
+      `select kv.drop_rollup('${rollup}');`
+    ),
+    ...from.indexes.filter((row) => !to.indexes.some((other) => sameIndex(row, other))).map(({ name }) =>
+      `select kv.drop_index('${name}');`
+    ),
+    ...[...new Set(from.entities.map(({ entity }) => entity))].filter((entity) => isGone(entity, from, to))
+      .map((entity) => `select kv.drop_entity('${entity}');`),
+  ];
+  const names = [...new Set(to.entities.map(({ entity }) => entity))];
+  const parts = names.flatMap((entity) => {
+    const lines = entityChanges(entity, from, to);
+    return lines.length > 0 ? [[`-- ${entity}: ${summaries.get(entity) ?? ""}`, ...lines].join("\n")] : [];
+  });
+  return [gone.join("\n"), ...parts].filter(Boolean).join("\n\n");
+}
+
+/** An entity is taken back when one of its shapes is: kv.add_entity then declares what remains anew. */
+function isGone(entity: string, from: Declared, to: Declared): boolean {
+  const shapes = ({ entities }: Declared) =>
+    entities.filter((row) => row.entity === entity).map(({ family, colons }) => `${family}/${colons}`);
+  return shapes(from).some((shape) => !shapes(to).includes(shape));
+}
+
+function entityChanges(entity: string, from: Declared, to: Declared): string[] {
+  const rows = to.entities.filter((row) => row.entity === entity);
+  const family = to.families.find((row) => row.family === rows[0]?.family);
+  const first = to.entities.find((row) => row.family === family?.family)?.entity === entity;
+  const known = from.families.find((row) => row.family === family?.family);
+  const anew = isGone(entity, from, to);
+  const indexes = to.indexes.filter((row) => row.entity === entity && !from.indexes.some((other) => sameIndex(row, other)));
+  return [
+    ...family && first && known?.fillfactor !== family.fillfactor
+      ? [`select kv.add_family('${family.family}'${family.fillfactor === FILLFACTOR ? "" : `, ${family.fillfactor}`});`]
+      : [],
+    ...rows.filter((row) => anew || !from.entities.some((other) => sameEntity(row, other))).map(addEntity),
+    ...addIndexes(entity, indexes),
+    ...to.rollups.filter((row) => row.rollup === entity && !from.rollups.some((other) => sameRollup(row, other))).map(addRollup),
+  ];
+}
+
+function addEntity(row: DeclaredEntity): string {
+  const options = [
+    `owner_rule => '${row.owner_rule}'`,
+    ...row.cascades ? [] : ["cascades => false"],
+    ...row.append_only ? ["append_only => true"] : [],
+    ...row.tenant_readable ? ["tenant_readable => true"] : [],
+  ];
+  return `select kv.add_entity('${row.entity}', '${row.family}', ${row.colons}, ${options.join(", ")});`;
+}
+
+/** Several a statement, in lines of up to 140 characters. */
+function addIndexes(entity: string, rows: readonly DeclaredIndex[]): string[] {
+  const [row] = rows;
+  if (!row) return [];
+  const colons = row.colons === null ? "" : `, colons => ${row.colons}`;
+  if (rows.length === 1) return [`select kv.add_index('${entity}', '${row.fields}'${colons});`];
+  const lines = [`select kv.add_index('${entity}', fields${colons}) from unnest(array[`];
+  let line = " ";
+  for (const [i, { fields }] of rows.entries()) {
+    const item = ` '${fields}'${i < rows.length - 1 ? "," : ""}`;
+    if (line.length + item.length > 140) {
+      lines.push(line);
+      line = " ";
+    }
+    line += item;
+  }
+  return [...lines, line, "]) fields;"];
+}
+
+function addRollup({ rollup, group_by, sum }: DeclaredRollup): string {
+  return `select kv.add_rollup('${rollup}', '{${group_by.join(", ")}}'${sum === null ? "" : `, sum => '${sum}'`});`;
+}
+
+function sameEntity(a: DeclaredEntity, b: DeclaredEntity): boolean {
+  return a.entity === b.entity && a.family === b.family && a.colons === b.colons && a.owner_rule === b.owner_rule &&
+    a.cascades === b.cascades &&
+    a.append_only === b.append_only && a.tenant_readable === b.tenant_readable;
+}
+
+function sameIndex(a: DeclaredIndex, b: DeclaredIndex): boolean {
+  return a.entity === b.entity && a.fields === b.fields && a.colons === b.colons;
+}
+
+function sameRollup(a: DeclaredRollup, b: DeclaredRollup): boolean {
+  return a.rollup === b.rollup && a.group_by.join() === b.group_by.join() && a.sum === b.sum;
+}

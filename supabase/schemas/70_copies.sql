@@ -1,0 +1,10 @@
+-- kv_tenant's copy of every function of kv_service, under the same name. The bodies name their siblings without a
+-- schema, so each copy calls its own.
+do $$
+declare
+  v_function oid;
+begin
+  for v_function in select oid from pg_proc where pronamespace = 'kv_service'::regnamespace loop
+    execute replace(pg_get_functiondef(v_function), 'FUNCTION kv_service.', 'FUNCTION kv_tenant.');
+  end loop;
+end $$;

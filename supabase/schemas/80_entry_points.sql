@@ -1,0 +1,200 @@
+-- All that may be called from outside: thin, security definer, in `public` so that PostgREST reaches them, each
+-- returning one value. `kv_*` are the service's; `kv_tenant_*` first bind the call to its tenant.
+--
+-- Each pins its search_path: pg_catalog first and pg_temp last, so that no type, table or function of a session's own
+-- is ever found, and between them its role's functions; and row_security, which a dump leaves off in a pooled session. Plans are generic: keys differ, the right plan never does.
+
+-- A commit wants READ COMMITTED: under a snapshot its looks after its locks would see the past.
+create function kv.assert_isolation() returns void
+language plpgsql as $$
+begin
+  if current_setting('transaction_isolation') <> 'read committed' then
+    raise exception 'writes need read committed, not %', current_setting('transaction_isolation') using errcode = 'KV008';
+  end if;
+end $$;
+
+create function public.kv_get(p_key text, p_now timestamptz) returns json
+language plpgsql stable security definer set search_path = pg_catalog, kv_service, pg_temp set row_security = on set plan_cache_mode = force_generic_plan as $$
+begin
+  return (
+    select json_build_array(e.key, e.value, e.version::text, e.owner, kv.epoch_ms(e.created_at), kv.epoch_ms(e.updated_at), kv.epoch_ms(e.expires_at))
+    from kv.entries e where e.key = p_key and (e.expires_at is null or e.expires_at > p_now));
+end $$;
+
+create function public.kv_mget(p_keys text[], p_now timestamptz) returns json
+language plpgsql stable security definer set search_path = pg_catalog, kv_service, pg_temp set row_security = on set plan_cache_mode = force_generic_plan as $$
+begin
+  return mget(null, p_keys, p_now);
+end $$;
+
+create function public.kv_list(p_start text, p_end text, p_reverse boolean, p_limit integer, p_keys_only boolean, p_now timestamptz) returns json
+language plpgsql stable security definer set search_path = pg_catalog, kv_service, pg_temp set row_security = on set plan_cache_mode = force_generic_plan as $$
+begin
+  return list(null, p_start, p_end, p_reverse, p_limit, p_keys_only, p_now);
+end $$;
+
+create function public.kv_count(p_start text, p_end text, p_now timestamptz) returns bigint
+language plpgsql stable security definer set search_path = pg_catalog, kv_service, pg_temp set row_security = on set plan_cache_mode = force_generic_plan as $$
+begin
+  return count(null, p_start, p_end, p_now);
+end $$;
+
+create function public.kv_query(p_query jsonb, p_now timestamptz) returns json
+language plpgsql stable security definer set search_path = pg_catalog, kv_service, pg_temp set row_security = on set plan_cache_mode = force_generic_plan as $$
+begin
+  return page(p_query, p_now);
+end $$;
+
+create function public.kv_total(p_query jsonb, p_now timestamptz) returns bigint
+language plpgsql stable security definer set search_path = pg_catalog, kv_service, pg_temp set row_security = on set plan_cache_mode = force_generic_plan as $$
+begin
+  return total(p_query, p_now);
+end $$;
+
+create function public.kv_aggregate(p_query jsonb, p_now timestamptz) returns json
+language plpgsql stable security definer set search_path = pg_catalog, kv_service, pg_temp set row_security = on set plan_cache_mode = force_generic_plan as $$
+begin
+  return coalesce(case when p_query ? 'rollup' then rollup_groups(p_query->'rollup') end, aggregate(p_query, p_now));
+end $$;
+
+-- A commit waits so long for each lock (55P03, rolled back): one stuck session must not hold up all writes.
+create function public.kv_commit(p_checks jsonb, p_mutations jsonb, p_lock_timeout_ms integer, p_now timestamptz) returns json
+language plpgsql security definer set search_path = pg_catalog, kv_service, pg_temp set row_security = on set plan_cache_mode = force_generic_plan set lock_timeout = '5s' as $$
+begin
+  perform kv.assert_isolation();
+  perform set_config('lock_timeout', greatest(1, least(coalesce(p_lock_timeout_ms, 5000), 5000))::text, true);
+  return commit(null, p_checks, p_mutations, p_now);
+end $$;
+
+create function public.kv_write_many(p_calls jsonb, p_now timestamptz) returns json
+language plpgsql security definer set search_path = pg_catalog, kv_service, pg_temp set row_security = on set plan_cache_mode = force_generic_plan set lock_timeout = '1s' as $$
+begin
+  perform kv.assert_isolation();
+  return write_many(p_calls, p_now);
+end $$;
+
+create function public.kv_sweep(p_limit integer, p_now timestamptz) returns bigint
+language plpgsql security definer set search_path = pg_catalog, kv_service, pg_temp set row_security = on set plan_cache_mode = force_generic_plan set lock_timeout = '5s' as $$
+begin
+  return sweep(p_limit, p_now);
+end $$;
+
+-- A sign of life: our newest migration, and what is still to be built.
+create function public.kv_ping() returns json
+language plpgsql stable security definer set search_path = pg_catalog, kv_service, pg_temp set row_security = on as $$
+begin
+  return json_build_object('migration', (select max(m.version) from kv.migrations m),
+    'pending', (select coalesce(json_agg(p.kind || ' ' || p.name), '[]') from kv.pending() p));
+end $$;
+
+-- The head of an audit chain, to compare what is there with: {seq, hash}; null where no entry was ever made.
+create function public.kv_chain_head(p_scope text) returns json
+language plpgsql stable security definer set search_path = pg_catalog, kv_service, pg_temp set row_security = on as $$
+begin
+  return (select json_build_object('seq', c.seq, 'hash', c.hash) from kv.chains c where c.scope = p_scope);
+end $$;
+
+-- Reads for several tenants at once: p_keys[i] as tenant p_tenants[i] sees it.
+create function public.kv_tenant_mget(p_tenants text[], p_keys text[], p_now timestamptz) returns json
+language plpgsql security definer set search_path = pg_catalog, kv_tenant, pg_temp set row_security = on set plan_cache_mode = force_generic_plan as $$
+declare
+  v_entries json;
+begin
+  perform kv.bind(p_tenants);
+  v_entries := mget(p_tenants, p_keys, p_now);
+  perform kv.unbind();
+  return v_entries;
+end $$;
+
+create function public.kv_tenant_list(p_tenant text, p_start text, p_end text, p_reverse boolean, p_limit integer, p_keys_only boolean, p_now timestamptz)
+returns json
+language plpgsql security definer set search_path = pg_catalog, kv_tenant, pg_temp set row_security = on set plan_cache_mode = force_generic_plan as $$
+declare
+  v_page json;
+begin
+  perform kv.bind(array[p_tenant]);
+  v_page := list(p_tenant, p_start, p_end, p_reverse, p_limit, p_keys_only, p_now);
+  perform kv.unbind();
+  return v_page;
+end $$;
+
+create function public.kv_tenant_count(p_tenant text, p_start text, p_end text, p_now timestamptz) returns bigint
+language plpgsql security definer set search_path = pg_catalog, kv_tenant, pg_temp set row_security = on set plan_cache_mode = force_generic_plan as $$
+declare
+  v_count bigint;
+begin
+  perform kv.bind(array[p_tenant]);
+  v_count := count(p_tenant, p_start, p_end, p_now);
+  perform kv.unbind();
+  return v_count;
+end $$;
+
+create function public.kv_tenant_query(p_tenant text, p_query jsonb, p_now timestamptz) returns json
+language plpgsql security definer set search_path = pg_catalog, kv_tenant, pg_temp set row_security = on set plan_cache_mode = force_generic_plan as $$
+declare
+  v_page json;
+begin
+  perform kv.bind(array[p_tenant]);
+  v_page := page(p_query, p_now);
+  perform kv.unbind();
+  return v_page;
+end $$;
+
+create function public.kv_tenant_total(p_tenant text, p_query jsonb, p_now timestamptz) returns bigint
+language plpgsql security definer set search_path = pg_catalog, kv_tenant, pg_temp set row_security = on set plan_cache_mode = force_generic_plan as $$
+declare
+  v_total bigint;
+begin
+  perform kv.bind(array[p_tenant]);
+  v_total := total(p_query, p_now);
+  perform kv.unbind();
+  return v_total;
+end $$;
+
+create function public.kv_tenant_aggregate(p_tenant text, p_query jsonb, p_now timestamptz) returns json
+language plpgsql security definer set search_path = pg_catalog, kv_tenant, pg_temp set row_security = on set plan_cache_mode = force_generic_plan as $$
+declare
+  v_groups json;
+begin
+  perform kv.bind(array[p_tenant]);
+  v_groups := aggregate(p_query, p_now);
+  perform kv.unbind();
+  return v_groups;
+end $$;
+
+create function public.kv_tenant_commit(p_tenant text, p_checks jsonb, p_mutations jsonb, p_lock_timeout_ms integer, p_now timestamptz) returns json
+language plpgsql security definer set search_path = pg_catalog, kv_tenant, pg_temp set row_security = on set plan_cache_mode = force_generic_plan set lock_timeout = '5s' as $$
+declare
+  v_result json;
+begin
+  perform kv.assert_isolation();
+  perform set_config('lock_timeout', greatest(1, least(coalesce(p_lock_timeout_ms, 5000), 5000))::text, true);
+  perform kv.bind(array[p_tenant]);
+  v_result := commit(p_tenant, p_checks, p_mutations, p_now);
+  perform kv.unbind();
+  return v_result;
+end $$;
+
+-- Each call names its tenant.
+create function public.kv_tenant_write_many(p_calls jsonb, p_now timestamptz) returns json
+language plpgsql security definer set search_path = pg_catalog, kv_tenant, pg_temp set row_security = on set plan_cache_mode = force_generic_plan set lock_timeout = '1s' as $$
+declare
+  v_results json;
+begin
+  perform kv.assert_isolation();
+  perform kv.bind(array(select c->>'tenant' from jsonb_array_elements(p_calls) c));
+  v_results := write_many(p_calls, p_now);
+  perform kv.unbind();
+  return v_results;
+end $$;
+
+create function public.kv_tenant_chain_head(p_tenant text, p_scope text) returns json
+language plpgsql security definer set search_path = pg_catalog, kv_tenant, pg_temp set row_security = on as $$
+declare
+  v_head json;
+begin
+  perform kv.bind(array[p_tenant]);
+  v_head := (select json_build_object('seq', c.seq, 'hash', c.hash) from kv.chains c where c.scope = p_scope);
+  perform kv.unbind();
+  return v_head;
+end $$;

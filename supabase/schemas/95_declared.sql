@@ -1,0 +1,63 @@
+-- Written by `npm run schema` from the declarations.
+
+-- tenant: A customer of the platform. It owns everything stored under its id.
+select kv.add_family('tenant');
+select kv.add_entity('tenant', 'tenant', 1, owner_rule => 'segment');
+select kv.add_index('tenant', fields) from unnest(array[
+  'createdAt time', 'name text', 'subdomain text', 'mrr number', 'usagePercent number', 'owner text', 'trialEndsAt time',
+  'status text, createdAt time', 'status text, name text', 'status text, mrr number', 'plan text, createdAt time', 'plan text, name text',
+  'plan text, mrr number', 'region text, createdAt time', 'status text, plan text, createdAt time', 'status text, plan text, mrr number',
+  'search(name, subdomain, owner, ownerName)'
+]) fields;
+select kv.add_rollup('tenant', '{status, plan}', sum => 'mrr');
+
+-- subdomain-claim: Which tenant holds a subdomain label.
+select kv.add_family('subdomain');
+select kv.add_entity('subdomain-claim', 'subdomain', 1, owner_rule => 'given');
+
+-- domain-claim: Which tenant holds a custom domain.
+select kv.add_family('domain');
+select kv.add_entity('domain-claim', 'domain', 1, owner_rule => 'given');
+
+-- plan: What a tenant can subscribe to: price, limits, features.
+select kv.add_family('plan');
+select kv.add_entity('plan', 'plan', 1, owner_rule => 'platform', tenant_readable => true);
+select kv.add_index('plan', fields) from unnest(array[
+  'createdAt time', 'name text', 'price number', 'search(name, displayName, description)'
+]) fields;
+
+-- subscription: A tenant's one subscription to a plan.
+select kv.add_family('subscription');
+select kv.add_entity('subscription', 'subscription', 1, owner_rule => 'segment');
+select kv.add_index('subscription', fields) from unnest(array[
+  'planId text', 'status text, currentPeriodEnd time'
+]) fields;
+
+-- usage-record: One metric of one tenant in one month.
+select kv.add_family('usage', 75);
+select kv.add_entity('usage-record', 'usage', 3, owner_rule => 'segment');
+
+-- audit-entry: What was done, by whom, to what. Append-only, hash-chained in its scope.
+select kv.add_family('audit');
+select kv.add_entity('audit-entry', 'audit', 5, owner_rule => 'segment', cascades => false, append_only => true);
+select kv.add_entity('audit-entry', 'audit', 4, owner_rule => 'platform', cascades => false, append_only => true);
+select kv.add_index('audit-entry', fields) from unnest(array[
+  'owner, seq number', 'timestamp time', 'owner, timestamp time', 'resource text, resourceId text, timestamp time',
+  'action text, timestamp time', 'userId text, timestamp time'
+]) fields;
+
+-- admin-user: A person who administers the platform; `userId` is its Supabase Auth id.
+select kv.add_family('admin');
+select kv.add_entity('admin-user', 'admin', 1, owner_rule => 'platform');
+select kv.add_index('admin-user', fields) from unnest(array[
+  'createdAt time', 'email text', 'name text', 'role text', 'search(email, name)'
+]) fields;
+
+-- outbox-event: An outgoing event, committed with the change it reports; delivery drains it.
+select kv.add_family('outbox');
+select kv.add_entity('outbox-event', 'outbox', 1, owner_rule => 'given', cascades => false);
+select kv.add_index('outbox-event', 'createdAt time');
+
+-- idempotency-record: What a call with an idempotency key did, kept 24 hours and committed with it.
+select kv.add_family('idem');
+select kv.add_entity('idempotency-record', 'idem', 2, owner_rule => 'given');
