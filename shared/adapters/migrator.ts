@@ -79,9 +79,9 @@ export async function migrate(
   }
 }
 
-/** 55P03: others hold what the file needs; all of it was rolled back. */
+/** 55P03, 40P01: others hold what the file needs; all of it was rolled back. */
 function isLockTimeout(error: unknown): boolean {
-  return error instanceof Error && "code" in error && error.code === "55P03";
+  return error instanceof Error && "code" in error && (error.code === "55P03" || error.code === "40P01");
 }
 
 /** The lock is the transaction's, which also holds through a transaction pooler; what is pending is read under it. */

@@ -1,6 +1,7 @@
 import { familyOf } from "./define.ts";
 import type { AnyEntity } from "./define.ts";
 import { fieldTypeOf } from "./fields.ts";
+import { indexNameOf } from "./query-plan.ts";
 import { shapesOf } from "./shape.ts";
 
 /**
@@ -41,6 +42,10 @@ export interface DeclaredRollup {
 
 export const NOTHING_DECLARED: Declared = { families: [], entities: [], indexes: [], rollups: [] };
 
+/** Of 128 characters each, they fit an index tuple of 2,704 bytes. */
+const MAX_INDEX_FIELDS = 4;
+/** A kept page is called after its index, in the 63 bytes of a Postgres name: `page_…_desc_after`. */
+const MAX_INDEX_NAME = 47;
 const FILLFACTOR = 90;
 /** Room for updates in place. */
 const FREQUENT_UPDATES_FILLFACTOR = 75;
@@ -72,8 +77,18 @@ function membersOf(registry: readonly AnyEntity[], family: string): AnyEntity[] 
 function assertShapes(registry: readonly AnyEntity[]): void {
   const seen = new Map<string, string>();
   for (const entity of registry) {
-    if (!/^[a-z][a-z0-9_-]{0,39}$/.test(familyOf(entity)) || familyOf(entity) === "default") {
-      throw new TypeError(`${entity.name}: a key begins with a family of 1-40 of a-z 0-9 _ -, and not with "default"`);
+    if (!/^[a-z][a-z0-9]{0,39}$/.test(familyOf(entity)) || familyOf(entity) === "default") {
+      throw new TypeError(`${entity.name}: a key begins with a family of 1-40 of a-z 0-9, and not with "default"`);
+    }
+    if (shapesOf(entity).length > 1 && membersOf(registry, familyOf(entity)).length > 1) {
+      throw new TypeError(`${entity.name}: its keys have two forms, so no other entity can share the family ${familyOf(entity)}`);
+    }
+    for (const fields of (entity.indexes ?? []) as readonly (readonly string[])[]) {
+      const name = indexNameOf(entity, fields);
+      if (fields.length > MAX_INDEX_FIELDS) throw new TypeError(`${entity.name}: an index has at most ${MAX_INDEX_FIELDS} fields`);
+      if (name.length > MAX_INDEX_NAME) {
+        throw new TypeError(`${entity.name}: the index name ${name} is longer than ${MAX_INDEX_NAME} characters`);
+      }
     }
     for (const { colons } of shapesOf(entity)) {
       const shape = `${familyOf(entity)} with ${colons} colons`;
@@ -107,29 +122,36 @@ function indexRows(entity: AnyEntity, shared: boolean): DeclaredIndex[] {
 
 /** The statements that make the one of the other, entity by entity; empty where nothing differs. Data never goes. */
 export function schemaChanges(from: Declared, to: Declared, summaries: ReadonlyMap<string, string>): string {
+  // Indexes, kept pages and rollups hang on the partition and on whose the keys are.
+  const isMoved = (entity: string) => placement(entity, from) !== "" && placement(entity, from) !== placement(entity, to);
+  const rollups = from.rollups.filter((row) => !isMoved(row.rollup) && to.rollups.some((other) => sameRollup(row, other)));
+  const indexes = from.indexes.filter((row) => !isMoved(row.entity) && to.indexes.some((other) => sameIndex(row, other)));
+  const entities = from.entities.filter((row) => !isMoved(row.entity) && to.entities.some(({ entity }) => entity === row.entity));
   const gone = [
-    ...from.rollups.filter((row) => !to.rollups.some((other) => sameRollup(row, other))).map(({ rollup }) =>
-      `select kv.drop_rollup('${rollup}');`
-    ),
-    ...from.indexes.filter((row) => !to.indexes.some((other) => sameIndex(row, other))).map(({ name }) =>
-      `select kv.drop_index('${name}');`
-    ),
-    ...[...new Set(from.entities.map(({ entity }) => entity))].filter((entity) => isGone(entity, from, to))
+    ...from.rollups.filter((row) => !rollups.includes(row)).map(({ rollup }) => `select kv.drop_rollup('${rollup}');`),
+    ...from.indexes.filter((row) => !indexes.includes(row)).map(({ name }) => `select kv.drop_index('${name}');`),
+    ...[...new Set(from.entities.filter((row) => !entities.includes(row)).map(({ entity }) => entity))]
       .map((entity) => `select kv.drop_entity('${entity}');`),
   ];
-  const names = [...new Set(to.entities.map(({ entity }) => entity))];
-  const parts = names.flatMap((entity) => {
-    const lines = entityChanges(entity, from, to);
-    return lines.length > 0 ? [[`-- ${entity}: ${summaries.get(entity) ?? ""}`, ...lines].join("\n")] : [];
-  });
-  return [gone.join("\n"), ...parts].filter(Boolean).join("\n\n");
+  const stays: Declared = { families: from.families, entities, indexes, rollups };
+  const isNew = (family: string) => !from.families.some((row) => row.family === family);
+  const partsOf = (rows: readonly DeclaredEntity[]) =>
+    [...new Set(rows.map(({ entity }) => entity))].flatMap((entity) => {
+      const lines = entityChanges(entity, stays, to);
+      return lines.length > 0 ? [[`-- ${entity}: ${summaries.get(entity) ?? ""}`, ...lines].join("\n")] : [];
+    });
+  return [
+    gone.join("\n"),
+    ...partsOf(to.entities.filter(({ family }) => isNew(family))),
+    // It waits until nobody is at the store, so it comes before what locks a partition that is in use.
+    to.families.some(({ family }) => isNew(family)) ? "select kv.attach_families();" : "",
+    ...partsOf(to.entities.filter(({ family }) => !isNew(family))),
+  ].filter(Boolean).join("\n\n");
 }
 
-/** An entity is taken back when one of its shapes is: kv.add_entity then declares what remains anew. */
-function isGone(entity: string, from: Declared, to: Declared): boolean {
-  const shapes = ({ entities }: Declared) =>
-    entities.filter((row) => row.entity === entity).map(({ family, colons }) => `${family}/${colons}`);
-  return shapes(from).some((shape) => !shapes(to).includes(shape));
+/** Where an entity's keys are and whose: its family, its shapes and their owner rules. */
+function placement(entity: string, { entities }: Declared): string {
+  return entities.filter((row) => row.entity === entity).map((row) => `${row.family}/${row.colons}/${row.owner_rule}`).sort().join();
 }
 
 function entityChanges(entity: string, from: Declared, to: Declared): string[] {
@@ -137,13 +159,12 @@ function entityChanges(entity: string, from: Declared, to: Declared): string[] {
   const family = to.families.find((row) => row.family === rows[0]?.family);
   const first = to.entities.find((row) => row.family === family?.family)?.entity === entity;
   const known = from.families.find((row) => row.family === family?.family);
-  const anew = isGone(entity, from, to);
   const indexes = to.indexes.filter((row) => row.entity === entity && !from.indexes.some((other) => sameIndex(row, other)));
   return [
     ...family && first && known?.fillfactor !== family.fillfactor
       ? [`select kv.add_family('${family.family}'${family.fillfactor === FILLFACTOR ? "" : `, ${family.fillfactor}`});`]
       : [],
-    ...rows.filter((row) => anew || !from.entities.some((other) => sameEntity(row, other))).map(addEntity),
+    ...rows.filter((row) => !from.entities.some((other) => sameEntity(row, other))).map(addEntity),
     ...addIndexes(entity, indexes),
     ...to.rollups.filter((row) => row.rollup === entity && !from.rollups.some((other) => sameRollup(row, other))).map(addRollup),
   ];

@@ -1,5 +1,4 @@
 import type { JsonObject, JsonValue } from "../kernel/json.ts";
-import { subtractExactly } from "./decimal.ts";
 import { LIMITS } from "./store.ts";
 import type { WireAddition, WireMutation } from "./mutation.ts";
 
@@ -83,9 +82,9 @@ function addTogether(mutations: readonly WireMutation[]): WireMutation {
   if (!first || others.length === 0) return first ?? { op: "increment" };
   const add = (first.add ?? []).map(({ path }, i) => {
     const amounts = mutations.map((mutation) => mutation.add?.[i]?.by ?? 0);
-    // Within these bounds every sum on the way was a safe integer too; outside of them each call goes alone.
+    // Whole and within these bounds, every sum on the way was a safe integer too; else each call goes alone.
     const max = Number.MAX_SAFE_INTEGER - amounts.reduce((sum, by) => sum + Math.abs(by), 0);
-    return { path, by: amounts.reduce((sum, by) => sum + by, 0), min: -max, max };
+    return { path, by: amounts.reduce((sum, by) => sum + by, 0), min: -max, max, whole: true };
   });
   return { ...first, add, ...("merge" in first ? { merge: mutations.at(-1)?.["merge"] } : {}) };
 }
@@ -105,7 +104,7 @@ export function takeApart(final: JsonObject, mutations: readonly WireMutation[])
 function less(value: JsonObject, path: readonly string[], by: number): JsonObject {
   const [head = "", ...rest] = path;
   const member: JsonValue | undefined = value[head];
-  if (rest.length === 0) return { ...value, [head]: subtractExactly(typeof member === "number" ? member : 0, by) };
+  if (rest.length === 0) return { ...value, [head]: (typeof member === "number" ? member : 0) - by };
   return { ...value, [head]: less(isObject(member) ? member : {}, rest, by) };
 }
 

@@ -22,6 +22,8 @@ export interface WireAddition {
   readonly to?: number;
   readonly min?: number;
   readonly max?: number;
+  /** The sum must be an integer: set on calls that became one. */
+  readonly whole?: boolean;
 }
 
 /** Members on the way to a value, at most. */

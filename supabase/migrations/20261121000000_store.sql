@@ -44,15 +44,15 @@ create table kv.entries (
   created_at timestamptz not null,
   updated_at timestamptz not null,
   -- With the expiry in it, the key's index alone answers a count.
-  primary key (key) include (expires_at)
+  constraint entries_by_key primary key (key) include (expires_at)
 ) partition by range (key);
 
 -- Keys of no declared family.
 create table kv.entries_default partition of kv.entries default;
 
--- Every partition gets these two. A tenant's rows in key order: its lists, counts and the cascade.
-create index entries_owner on kv.entries (owner, key);
-create index entries_expiry on kv.entries (expires_at) where expires_at is not null;
+-- Every partition gets these two. (A family's name has no underscore, so none is called like an index.) A tenant's rows in key order: its lists, counts and the cascade.
+create index entries_by_owner on kv.entries (owner, key);
+create index entries_by_expiry on kv.entries (expires_at) where expires_at is not null;
 
 -- A row per tenant ever written for: writers lock it `for key share`, the cascade `for update`.
 create table kv.owners (
@@ -223,9 +223,10 @@ create function kv.tenants() returns text[]
 language sql stable parallel safe
 return string_to_array(nullif(current_setting('kv.tenants', true), ''), ',') collate "C";
 
-create function kv.readable_families() returns text[]
+-- The shapes of keys whose platform rows tenants may read: `plan/1`.
+create function kv.readable_shapes() returns text[]
 language sql stable parallel safe
-return array(select f.family from kv.families f where f.tenant_readable);
+return array(select f.family || '/' || f.colons from kv.families f where f.tenant_readable);
 
 -- Whether a key may belong to an owner: a declared family with a tenant segment names it there.
 create function kv.key_allows(p_key text, p_owner text) returns boolean
@@ -252,8 +253,9 @@ begin
   raise exception 'entries of an audit chain can be neither changed nor removed' using errcode = 'KV005';
 end $$;
 
--- Makes a family's partition, or gives one that is there another fillfactor. Rows written while the family
--- was undeclared move into it from the default partition.
+-- Makes a family's partition, or gives one that is there another fillfactor. Rows written while the family was
+-- undeclared move into it. kv.attach_families, last in the migration, makes it part of the table: readers wait for that
+-- step alone.
 create function kv.add_family(p_family text, p_fillfactor integer default 90) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -265,59 +267,79 @@ begin
   end if;
   execute format('create table %s (like kv.entries including all) with (fillfactor = %s)', v_partition, p_fillfactor);
   execute format('alter table %s enable row level security, force row level security', v_partition);
-  -- Stops writers of undeclared keys alone, until this migration commits.
-  lock table kv.entries_default in share row exclusive mode;
-  execute format('with moved as (delete from kv.entries_default where key >= %1$L and key < %2$L returning *) insert into %3$s select * from moved',
-    p_family || ':', p_family || ';', v_partition);
-  execute format('alter table kv.entries attach partition %s for values from (%L) to (%L)', v_partition, p_family || ':', p_family || ';');
+  if kv.has_undeclared(p_family) then
+    -- Every statement of the store locks this partition with the others: nobody is at it until this migration commits.
+    lock table kv.entries_default in access exclusive mode;
+    execute format('with moved as (delete from kv.entries_default where key >= %1$L and key < %2$L returning *) insert into %3$s select * from moved',
+      p_family || ':', p_family || ';', v_partition);
+  end if;
 end $$;
 
--- Declares a key shape of an entity. Rows that moved out of the default partition get the owner their key names.
+create function kv.has_undeclared(p_family text) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select exists (select from kv.entries_default e where e.key >= p_family || ':' and e.key < p_family || ';')
+$$;
+
+-- Attaches the partitions of families declared in this migration. The lock is the strongest at once: taken in two steps, a
+-- writer between them would be a deadlock.
+create function kv.attach_families() returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+  v_family text;
+begin
+  for v_family in select distinct f.family from kv.families f
+    where not exists (select from pg_inherits i where i.inhrelid = kv.partition_of(f.family)::regclass) order by 1
+  loop
+    lock table kv.entries_default in access exclusive mode;
+    if kv.has_undeclared(v_family) then
+      -- As a lock that was not to be had: the migration is tried again.
+      raise exception 'rows of family % were written meanwhile', v_family using errcode = '55P03';
+    end if;
+    execute format('alter table kv.entries attach partition %s for values from (%L) to (%L)', kv.partition_of(v_family), v_family || ':', v_family || ';');
+  end loop;
+end $$;
+
+-- Declares a key shape of an entity, or declares it anew. Where the rule is new, rows that are there get the owner it
+-- gives them: those that moved out of the default partition.
 create function kv.add_entity(
   p_entity text, p_family text, p_colons integer, owner_rule text, cascades boolean default true,
   append_only boolean default false, tenant_readable boolean default false
 ) returns void
-language plpgsql set search_path = pg_catalog, pg_temp as $$
+language plpgsql set search_path = pg_catalog, pg_temp set client_min_messages = warning as $$
 declare
   v_partition text := kv.partition_of(p_family);
+  v_trigger text := format('append_only_%s', p_colons);
+  v_owner text := case owner_rule when 'segment' then $o$nullif(split_part(key, ':', 2), 'global')$o$ when 'platform' then 'null' end;
 begin
+  if v_owner is not null and not exists (select from kv.families f where f.family = p_family and f.colons = p_colons and f.owner_rule = $4) then
+    execute format('update %s set owner = %s, cascades = %L where kv.colons(key) = %s and owner is distinct from %s and kv.is_reserved(%s) is not true',
+      v_partition, v_owner, cascades, p_colons, v_owner, v_owner);
+  end if;
   insert into kv.families as f (family, colons, entity, owner_rule, cascades, append_only, tenant_readable)
   values (p_family, p_colons, p_entity, owner_rule, cascades, append_only, tenant_readable)
   on conflict (family, colons) do update set entity = excluded.entity, owner_rule = excluded.owner_rule, cascades = excluded.cascades,
     append_only = excluded.append_only, tenant_readable = excluded.tenant_readable;
-  if owner_rule = 'segment' then
-    execute format($sql$update %s e set owner = split_part(e.key, ':', 2), cascades = %L
-      where kv.colons(e.key) = %s and e.owner is null and not kv.is_reserved(split_part(e.key, ':', 2))$sql$, v_partition, cascades, p_colons);
-  end if;
-  if append_only and not exists (select from pg_trigger where tgrelid = v_partition::regclass and tgname = 'append_only') then
-    execute format('create trigger append_only before update or delete on %s for each row execute function kv.refuse_change()', v_partition);
-    execute format('create trigger append_only_truncate before truncate on %s for each statement execute function kv.refuse_change()', v_partition);
+  execute format('drop trigger if exists %I on %s', v_trigger, v_partition);
+  execute format('drop trigger if exists %I on %s', v_trigger || '_truncate', v_partition);
+  if append_only then
+    execute format('create trigger %I before update or delete on %s for each row when (kv.colons(old.key) = %s) execute function kv.refuse_change()',
+      v_trigger, v_partition, p_colons);
+    execute format('create trigger %I before truncate on %s for each statement execute function kv.refuse_change()', v_trigger || '_truncate', v_partition);
   end if;
 end $$;
 
--- Takes a declaration back; its rows stay.
+-- Takes a declaration back; its rows and their guard against changes stay.
 create function kv.drop_entity(p_entity text) returns void
-language plpgsql set search_path = pg_catalog, pg_temp as $$
-declare
-  v_partition text;
-begin
-  select kv.partition_of(f.family) into v_partition from kv.families f where f.entity = p_entity limit 1;
-  delete from kv.families f where f.entity = p_entity;
-  if not exists (select from kv.families f where kv.partition_of(f.family) = v_partition and f.append_only) then
-    execute format('drop trigger if exists append_only on %s', v_partition);
-    execute format('drop trigger if exists append_only_truncate on %s', v_partition);
-  end if;
-end $$;
+language sql set search_path = pg_catalog, pg_temp as $$
+  delete from kv.families f where f.entity = p_entity
+$$;
 
--- Over 100,000 rows: what is derived from them is then built outside of the migration's transaction.
+-- Over 100,000 rows, by the statistics or the size (rows of 300 bytes), not by counting under a migration's locks: what is
+-- derived from them is then built outside of its transaction.
 create function kv.is_large(p_family text) returns boolean
-language plpgsql stable set search_path = pg_catalog, pg_temp as $$
-declare
-  v_large boolean;
-begin
-  execute format('select count(*) > 100000 from (select from %s limit 100001) e', kv.partition_of(p_family)) into v_large;
-  return v_large;
-end $$;
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select greatest(c.reltuples, pg_relation_size(c.oid) / 300) > 100000 from pg_class c where c.oid = kv.partition_of(p_family)::regclass
+$$;
 
 -- The indexed expression of a declared field, texts in byte order.
 create function kv.field_sql(p_field text, p_type text) returns text
@@ -431,13 +453,13 @@ begin
   execute format($sql$create function %s() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp as %L$sql$, v_function,
     format('begin if tg_op <> ''INSERT'' then %s end if; if tg_op <> ''DELETE'' then %s end if; return null; end', v_old, v_new));
-  execute format('create trigger rollup_insert after insert on %s for each row when (%s) execute function %s()',
-    v_partition, replace(v_shape, 'ROW', 'new'), v_function);
-  execute format('create trigger rollup_update after update on %s for each row when (%s and (%s, %s) is distinct from (%s, %s)) execute function %s()',
-    v_partition, replace(v_shape, 'ROW', 'new'), replace(v_bucket, 'ROW', 'old'), replace(v_total, 'ROW', 'old'),
+  execute format('create trigger %I after insert on %s for each row when (%s) execute function %s()',
+    'rollup_insert_' || p_colons, v_partition, replace(v_shape, 'ROW', 'new'), v_function);
+  execute format('create trigger %I after update on %s for each row when (%s and (%s, %s) is distinct from (%s, %s)) execute function %s()',
+    'rollup_update_' || p_colons, v_partition, replace(v_shape, 'ROW', 'new'), replace(v_bucket, 'ROW', 'old'), replace(v_total, 'ROW', 'old'),
     replace(v_bucket, 'ROW', 'new'), replace(v_total, 'ROW', 'new'), v_function);
-  execute format('create trigger rollup_delete after delete on %s for each row when (%s) execute function %s()',
-    v_partition, replace(v_shape, 'ROW', 'old'), v_function);
+  execute format('create trigger %I after delete on %s for each row when (%s) execute function %s()',
+    'rollup_delete_' || p_colons, v_partition, replace(v_shape, 'ROW', 'old'), v_function);
   grant create on schema kv to kv_service;
   execute format('alter function %s() owner to kv_service', v_function);
   revoke create on schema kv from kv_service;
@@ -536,10 +558,11 @@ begin
 end $$;
 
 -- One page of the range [p_start, p_end) in byte order. A tenant's rows are read by (owner, key), and beside them
--- the platform's rows of families that tenants may read.
+-- the platform's rows of families that tenants may read. Without sorts, the planner takes the indexes' order and stops at
+-- the limit; with them a generic plan reads all of a tenant's rows first.
 create function kv_service.list(p_tenant text, p_start text, p_end text, p_reverse boolean, p_limit integer, p_keys_only boolean, p_now timestamptz)
 returns json
-language plpgsql stable as $$
+language plpgsql stable set enable_sort = off as $$
 declare
   v_page kv.entries[];
 begin
@@ -555,7 +578,7 @@ begin
        order by e.key limit p_limit)
       union all
       (select r.e from kv.families f cross join lateral (
-         select e from kv.entries e where e.owner is null and e.key >= greatest(p_start, f.family || ':') and e.key < least(p_end, f.family || ';')
+         select e from kv.entries e where e.owner is null and e.key >= greatest(p_start, f.family || ':') and e.key < least(p_end, f.family || ';') and kv.colons(e.key) = f.colons
            and (e.expires_at is null or e.expires_at > p_now) order by e.key limit p_limit) r
        where f.tenant_readable));
   else
@@ -564,7 +587,7 @@ begin
        order by e.key desc limit p_limit)
       union all
       (select r.e from kv.families f cross join lateral (
-         select e from kv.entries e where e.owner is null and e.key >= greatest(p_start, f.family || ':') and e.key < least(p_end, f.family || ';')
+         select e from kv.entries e where e.owner is null and e.key >= greatest(p_start, f.family || ':') and e.key < least(p_end, f.family || ';') and kv.colons(e.key) = f.colons
            and (e.expires_at is null or e.expires_at > p_now) order by e.key desc limit p_limit) r
        where f.tenant_readable));
   end if;
@@ -584,7 +607,7 @@ begin
   return (select count(*) from kv.entries e
     where e.owner = p_tenant and e.key >= p_start and e.key < p_end and (e.expires_at is null or e.expires_at > p_now))
   + (select coalesce(sum(r.n), 0) from kv.families f cross join lateral (
-      select count(*) as n from kv.entries e where e.owner is null and e.key >= greatest(p_start, f.family || ':') and e.key < least(p_end, f.family || ';')
+      select count(*) as n from kv.entries e where e.owner is null and e.key >= greatest(p_start, f.family || ':') and e.key < least(p_end, f.family || ';') and kv.colons(e.key) = f.colons
         and (e.expires_at is null or e.expires_at > p_now)) r
     where f.tenant_readable);
 end $$;
@@ -866,7 +889,7 @@ begin
         from kv.rollup_shards r where r.rollup = p_rollup->>'name' group by r.bucket
       ) total
       cross join lateral (
-        select coalesce(jsonb_agg(total.bucket->(k::integer) order by o), '[]') as bucket
+        select coalesce(jsonb_agg(total.bucket->>(k::integer) order by o), '[]') as bucket
         from jsonb_array_elements_text(p_rollup->'keep') with ordinality as ks(k, o)
       ) kept
       where total.n <> 0 and not exists (
@@ -954,7 +977,8 @@ begin
         exit;
       end if;
       v_new := coalesce((v_add->>'to')::numeric, coalesce(v_old::numeric, 0) + (v_add->>'by')::numeric);
-      if v_new < (v_add->>'min')::numeric or v_new > (v_add->>'max')::numeric then
+      -- `whole`: of several calls, which cannot be told apart again over a fraction.
+      if v_new < (v_add->>'min')::numeric or v_new > (v_add->>'max')::numeric or v_add ? 'whole' and v_new <> trunc(v_new) then
         fault := 'bounds';
         exit;
       end if;
@@ -1014,7 +1038,7 @@ begin
   v_write.tenant := p_tenant;
   v_write.owner := case when v_placed ? 'owner' then v_placed->>'owner' else p_tenant end;
   v_write.cascades := (v_placed->'cascades')::boolean;
-  v_write.value := p_mutation->'value';
+  v_write.value := case when v_write.op = 'set' then p_mutation->'value' end;
   v_write.append_only := false;
   if p_shapes is not null then
     v_shape := p_shapes->(kv.colons(v_write.key)::text);
@@ -1040,6 +1064,11 @@ begin
     end if;
   end if;
   v_write.cascades := coalesce(v_write.cascades, true);
+  if v_write.op is null or v_write.op not in ('set', 'delete', 'increment', 'append') then
+    v_write.fault := 'KV001';
+    v_write.message := 'is no operation';
+    v_write.detail := '/op';
+  end if;
   if v_write.op <> 'delete' and v_write.fault is null then
     if v_placed ? 'expiresAt' then
       v_write.expires_at := (v_placed->>'expiresAt')::timestamptz;
@@ -1529,7 +1558,7 @@ create policy retention on kv.entries to kv_retention using (true);
 
 create policy tenant_read on kv.entries for select to kv_tenant
   using (owner = any ((select kv.tenants())::text[])
-    or (owner is null and split_part(key, ':', 1) = any ((select kv.readable_families())::text[])));
+    or (owner is null and split_part(key, ':', 1) || '/' || kv.colons(key) = any ((select kv.readable_shapes())::text[])));
 create policy tenant_insert on kv.entries for insert to kv_tenant
   with check (owner = any ((select kv.tenants())::text[]) and kv.key_allows(key, owner));
 create policy tenant_update on kv.entries for update to kv_tenant
@@ -1797,7 +1826,7 @@ declare
   v_function regprocedure;
 begin
   for v_function in
-    select p.oid from pg_proc p where p.pronamespace = 'kv'::regnamespace and p.proname ~ '^(add_(family|entity|index|rollup|pages?)$|drop_|fill_rollup$|index_(sql|name)$|is_large$|declared$)'
+    select p.oid from pg_proc p where p.pronamespace = 'kv'::regnamespace and p.proname ~ '^(add_(family|entity|index|rollup|pages?)$|drop_|fill_rollup$|index_(sql|name)$|is_large$|declared$|has_undeclared$|attach_families$)'
   loop
     execute format('revoke execute on function %s from kv_service, kv_tenant', v_function);
   end loop;
@@ -1867,5 +1896,7 @@ select kv.add_index('outbox-event', 'createdAt time');
 -- idempotency-record: What a call with an idempotency key did, kept 24 hours and committed with it.
 select kv.add_family('idem');
 select kv.add_entity('idempotency-record', 'idem', 2, owner_rule => 'given');
+
+select kv.attach_families();
 
 insert into kv.migrations (version, name) values ('20261121000000', 'store');

@@ -13,15 +13,15 @@ create table kv.entries (
   created_at timestamptz not null,
   updated_at timestamptz not null,
   -- With the expiry in it, the key's index alone answers a count.
-  primary key (key) include (expires_at)
+  constraint entries_by_key primary key (key) include (expires_at)
 ) partition by range (key);
 
 -- Keys of no declared family.
 create table kv.entries_default partition of kv.entries default;
 
--- Every partition gets these two. A tenant's rows in key order: its lists, counts and the cascade.
-create index entries_owner on kv.entries (owner, key);
-create index entries_expiry on kv.entries (expires_at) where expires_at is not null;
+-- Every partition gets these two. (A family's name has no underscore, so none is called like an index.) A tenant's rows in key order: its lists, counts and the cascade.
+create index entries_by_owner on kv.entries (owner, key);
+create index entries_by_expiry on kv.entries (expires_at) where expires_at is not null;
 
 -- A row per tenant ever written for: writers lock it `for key share`, the cascade `for update`.
 create table kv.owners (

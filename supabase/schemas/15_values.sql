@@ -76,9 +76,10 @@ create function kv.tenants() returns text[]
 language sql stable parallel safe
 return string_to_array(nullif(current_setting('kv.tenants', true), ''), ',') collate "C";
 
-create function kv.readable_families() returns text[]
+-- The shapes of keys whose platform rows tenants may read: `plan/1`.
+create function kv.readable_shapes() returns text[]
 language sql stable parallel safe
-return array(select f.family from kv.families f where f.tenant_readable);
+return array(select f.family || '/' || f.colons from kv.families f where f.tenant_readable);
 
 -- Whether a key may belong to an owner: a declared family with a tenant segment names it there.
 create function kv.key_allows(p_key text, p_owner text) returns boolean

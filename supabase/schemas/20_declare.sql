@@ -15,8 +15,9 @@ begin
   raise exception 'entries of an audit chain can be neither changed nor removed' using errcode = 'KV005';
 end $$;
 
--- Makes a family's partition, or gives one that is there another fillfactor. Rows written while the family
--- was undeclared move into it from the default partition.
+-- Makes a family's partition, or gives one that is there another fillfactor. Rows written while the family was
+-- undeclared move into it. kv.attach_families, last in the migration, makes it part of the table: readers wait for that
+-- step alone.
 create function kv.add_family(p_family text, p_fillfactor integer default 90) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -28,59 +29,79 @@ begin
   end if;
   execute format('create table %s (like kv.entries including all) with (fillfactor = %s)', v_partition, p_fillfactor);
   execute format('alter table %s enable row level security, force row level security', v_partition);
-  -- Stops writers of undeclared keys alone, until this migration commits.
-  lock table kv.entries_default in share row exclusive mode;
-  execute format('with moved as (delete from kv.entries_default where key >= %1$L and key < %2$L returning *) insert into %3$s select * from moved',
-    p_family || ':', p_family || ';', v_partition);
-  execute format('alter table kv.entries attach partition %s for values from (%L) to (%L)', v_partition, p_family || ':', p_family || ';');
+  if kv.has_undeclared(p_family) then
+    -- Every statement of the store locks this partition with the others: nobody is at it until this migration commits.
+    lock table kv.entries_default in access exclusive mode;
+    execute format('with moved as (delete from kv.entries_default where key >= %1$L and key < %2$L returning *) insert into %3$s select * from moved',
+      p_family || ':', p_family || ';', v_partition);
+  end if;
 end $$;
 
--- Declares a key shape of an entity. Rows that moved out of the default partition get the owner their key names.
+create function kv.has_undeclared(p_family text) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select exists (select from kv.entries_default e where e.key >= p_family || ':' and e.key < p_family || ';')
+$$;
+
+-- Attaches the partitions of families declared in this migration. The lock is the strongest at once: taken in two steps, a
+-- writer between them would be a deadlock.
+create function kv.attach_families() returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+  v_family text;
+begin
+  for v_family in select distinct f.family from kv.families f
+    where not exists (select from pg_inherits i where i.inhrelid = kv.partition_of(f.family)::regclass) order by 1
+  loop
+    lock table kv.entries_default in access exclusive mode;
+    if kv.has_undeclared(v_family) then
+      -- As a lock that was not to be had: the migration is tried again.
+      raise exception 'rows of family % were written meanwhile', v_family using errcode = '55P03';
+    end if;
+    execute format('alter table kv.entries attach partition %s for values from (%L) to (%L)', kv.partition_of(v_family), v_family || ':', v_family || ';');
+  end loop;
+end $$;
+
+-- Declares a key shape of an entity, or declares it anew. Where the rule is new, rows that are there get the owner it
+-- gives them: those that moved out of the default partition.
 create function kv.add_entity(
   p_entity text, p_family text, p_colons integer, owner_rule text, cascades boolean default true,
   append_only boolean default false, tenant_readable boolean default false
 ) returns void
-language plpgsql set search_path = pg_catalog, pg_temp as $$
+language plpgsql set search_path = pg_catalog, pg_temp set client_min_messages = warning as $$
 declare
   v_partition text := kv.partition_of(p_family);
+  v_trigger text := format('append_only_%s', p_colons);
+  v_owner text := case owner_rule when 'segment' then $o$nullif(split_part(key, ':', 2), 'global')$o$ when 'platform' then 'null' end;
 begin
+  if v_owner is not null and not exists (select from kv.families f where f.family = p_family and f.colons = p_colons and f.owner_rule = $4) then
+    execute format('update %s set owner = %s, cascades = %L where kv.colons(key) = %s and owner is distinct from %s and kv.is_reserved(%s) is not true',
+      v_partition, v_owner, cascades, p_colons, v_owner, v_owner);
+  end if;
   insert into kv.families as f (family, colons, entity, owner_rule, cascades, append_only, tenant_readable)
   values (p_family, p_colons, p_entity, owner_rule, cascades, append_only, tenant_readable)
   on conflict (family, colons) do update set entity = excluded.entity, owner_rule = excluded.owner_rule, cascades = excluded.cascades,
     append_only = excluded.append_only, tenant_readable = excluded.tenant_readable;
-  if owner_rule = 'segment' then
-    execute format($sql$update %s e set owner = split_part(e.key, ':', 2), cascades = %L
-      where kv.colons(e.key) = %s and e.owner is null and not kv.is_reserved(split_part(e.key, ':', 2))$sql$, v_partition, cascades, p_colons);
-  end if;
-  if append_only and not exists (select from pg_trigger where tgrelid = v_partition::regclass and tgname = 'append_only') then
-    execute format('create trigger append_only before update or delete on %s for each row execute function kv.refuse_change()', v_partition);
-    execute format('create trigger append_only_truncate before truncate on %s for each statement execute function kv.refuse_change()', v_partition);
+  execute format('drop trigger if exists %I on %s', v_trigger, v_partition);
+  execute format('drop trigger if exists %I on %s', v_trigger || '_truncate', v_partition);
+  if append_only then
+    execute format('create trigger %I before update or delete on %s for each row when (kv.colons(old.key) = %s) execute function kv.refuse_change()',
+      v_trigger, v_partition, p_colons);
+    execute format('create trigger %I before truncate on %s for each statement execute function kv.refuse_change()', v_trigger || '_truncate', v_partition);
   end if;
 end $$;
 
--- Takes a declaration back; its rows stay.
+-- Takes a declaration back; its rows and their guard against changes stay.
 create function kv.drop_entity(p_entity text) returns void
-language plpgsql set search_path = pg_catalog, pg_temp as $$
-declare
-  v_partition text;
-begin
-  select kv.partition_of(f.family) into v_partition from kv.families f where f.entity = p_entity limit 1;
-  delete from kv.families f where f.entity = p_entity;
-  if not exists (select from kv.families f where kv.partition_of(f.family) = v_partition and f.append_only) then
-    execute format('drop trigger if exists append_only on %s', v_partition);
-    execute format('drop trigger if exists append_only_truncate on %s', v_partition);
-  end if;
-end $$;
+language sql set search_path = pg_catalog, pg_temp as $$
+  delete from kv.families f where f.entity = p_entity
+$$;
 
--- Over 100,000 rows: what is derived from them is then built outside of the migration's transaction.
+-- Over 100,000 rows, by the statistics or the size (rows of 300 bytes), not by counting under a migration's locks: what is
+-- derived from them is then built outside of its transaction.
 create function kv.is_large(p_family text) returns boolean
-language plpgsql stable set search_path = pg_catalog, pg_temp as $$
-declare
-  v_large boolean;
-begin
-  execute format('select count(*) > 100000 from (select from %s limit 100001) e', kv.partition_of(p_family)) into v_large;
-  return v_large;
-end $$;
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select greatest(c.reltuples, pg_relation_size(c.oid) / 300) > 100000 from pg_class c where c.oid = kv.partition_of(p_family)::regclass
+$$;
 
 -- The indexed expression of a declared field, texts in byte order.
 create function kv.field_sql(p_field text, p_type text) returns text
@@ -194,13 +215,13 @@ begin
   execute format($sql$create function %s() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp as %L$sql$, v_function,
     format('begin if tg_op <> ''INSERT'' then %s end if; if tg_op <> ''DELETE'' then %s end if; return null; end', v_old, v_new));
-  execute format('create trigger rollup_insert after insert on %s for each row when (%s) execute function %s()',
-    v_partition, replace(v_shape, 'ROW', 'new'), v_function);
-  execute format('create trigger rollup_update after update on %s for each row when (%s and (%s, %s) is distinct from (%s, %s)) execute function %s()',
-    v_partition, replace(v_shape, 'ROW', 'new'), replace(v_bucket, 'ROW', 'old'), replace(v_total, 'ROW', 'old'),
+  execute format('create trigger %I after insert on %s for each row when (%s) execute function %s()',
+    'rollup_insert_' || p_colons, v_partition, replace(v_shape, 'ROW', 'new'), v_function);
+  execute format('create trigger %I after update on %s for each row when (%s and (%s, %s) is distinct from (%s, %s)) execute function %s()',
+    'rollup_update_' || p_colons, v_partition, replace(v_shape, 'ROW', 'new'), replace(v_bucket, 'ROW', 'old'), replace(v_total, 'ROW', 'old'),
     replace(v_bucket, 'ROW', 'new'), replace(v_total, 'ROW', 'new'), v_function);
-  execute format('create trigger rollup_delete after delete on %s for each row when (%s) execute function %s()',
-    v_partition, replace(v_shape, 'ROW', 'old'), v_function);
+  execute format('create trigger %I after delete on %s for each row when (%s) execute function %s()',
+    'rollup_delete_' || p_colons, v_partition, replace(v_shape, 'ROW', 'old'), v_function);
   grant create on schema kv to kv_service;
   execute format('alter function %s() owner to kv_service', v_function);
   revoke create on schema kv from kv_service;

@@ -275,7 +275,7 @@ begin
         from kv.rollup_shards r where r.rollup = p_rollup->>'name' group by r.bucket
       ) total
       cross join lateral (
-        select coalesce(jsonb_agg(total.bucket->(k::integer) order by o), '[]') as bucket
+        select coalesce(jsonb_agg(total.bucket->>(k::integer) order by o), '[]') as bucket
         from jsonb_array_elements_text(p_rollup->'keep') with ordinality as ks(k, o)
       ) kept
       where total.n <> 0 and not exists (

@@ -77,7 +77,8 @@ begin
         exit;
       end if;
       v_new := coalesce((v_add->>'to')::numeric, coalesce(v_old::numeric, 0) + (v_add->>'by')::numeric);
-      if v_new < (v_add->>'min')::numeric or v_new > (v_add->>'max')::numeric then
+      -- `whole`: of several calls, which cannot be told apart again over a fraction.
+      if v_new < (v_add->>'min')::numeric or v_new > (v_add->>'max')::numeric or v_add ? 'whole' and v_new <> trunc(v_new) then
         fault := 'bounds';
         exit;
       end if;
@@ -137,7 +138,7 @@ begin
   v_write.tenant := p_tenant;
   v_write.owner := case when v_placed ? 'owner' then v_placed->>'owner' else p_tenant end;
   v_write.cascades := (v_placed->'cascades')::boolean;
-  v_write.value := p_mutation->'value';
+  v_write.value := case when v_write.op = 'set' then p_mutation->'value' end;
   v_write.append_only := false;
   if p_shapes is not null then
     v_shape := p_shapes->(kv.colons(v_write.key)::text);
@@ -163,6 +164,11 @@ begin
     end if;
   end if;
   v_write.cascades := coalesce(v_write.cascades, true);
+  if v_write.op is null or v_write.op not in ('set', 'delete', 'increment', 'append') then
+    v_write.fault := 'KV001';
+    v_write.message := 'is no operation';
+    v_write.detail := '/op';
+  end if;
   if v_write.op <> 'delete' and v_write.fault is null then
     if v_placed ? 'expiresAt' then
       v_write.expires_at := (v_placed->>'expiresAt')::timestamptz;

@@ -13,7 +13,7 @@ create policy retention on kv.entries to kv_retention using (true);
 
 create policy tenant_read on kv.entries for select to kv_tenant
   using (owner = any ((select kv.tenants())::text[])
-    or (owner is null and split_part(key, ':', 1) = any ((select kv.readable_families())::text[])));
+    or (owner is null and split_part(key, ':', 1) || '/' || kv.colons(key) = any ((select kv.readable_shapes())::text[])));
 create policy tenant_insert on kv.entries for insert to kv_tenant
   with check (owner = any ((select kv.tenants())::text[]) and kv.key_allows(key, owner));
 create policy tenant_update on kv.entries for update to kv_tenant

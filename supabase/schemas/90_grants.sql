@@ -24,7 +24,7 @@ declare
   v_function regprocedure;
 begin
   for v_function in
-    select p.oid from pg_proc p where p.pronamespace = 'kv'::regnamespace and p.proname ~ '^(add_(family|entity|index|rollup|pages?)$|drop_|fill_rollup$|index_(sql|name)$|is_large$|declared$)'
+    select p.oid from pg_proc p where p.pronamespace = 'kv'::regnamespace and p.proname ~ '^(add_(family|entity|index|rollup|pages?)$|drop_|fill_rollup$|index_(sql|name)$|is_large$|declared$|has_undeclared$|attach_families$)'
   loop
     execute format('revoke execute on function %s from kv_service, kv_tenant', v_function);
   end loop;

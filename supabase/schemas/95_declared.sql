@@ -61,3 +61,5 @@ select kv.add_index('outbox-event', 'createdAt time');
 -- idempotency-record: What a call with an idempotency key did, kept 24 hours and committed with it.
 select kv.add_family('idem');
 select kv.add_entity('idempotency-record', 'idem', 2, owner_rule => 'given');
+
+select kv.attach_families();

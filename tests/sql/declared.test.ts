@@ -1,0 +1,388 @@
+import { describe, expect, test } from "vitest";
+import { z } from "zod";
+import { registry } from "../../shared/entities/registry.ts";
+import { instant, segment } from "../../shared/entities/values.ts";
+import { declaredBy, NOTHING_DECLARED, schemaChanges } from "../../shared/kv/declared.ts";
+import type { Declared } from "../../shared/kv/declared.ts";
+import { defineEntity, familyOf } from "../../shared/kv/define.ts";
+import type { AnyEntity } from "../../shared/kv/define.ts";
+import { withClient } from "../support/client.ts";
+import { freshDatabase, MIGRATIONS_DIR, SCHEMAS_DIR, sqlFiles } from "../support/postgres.ts";
+import type { TestDatabase } from "../support/postgres.ts";
+import { freshStore } from "../support/store.ts";
+import { catalogueOf } from "./catalogue.ts";
+
+const HEADER = "-- Written by `npm run schema` from the declarations.";
+const schema = z.looseObject({
+  id: segment,
+  tenantId: segment,
+  name: z.string(),
+  kind: z.enum(["single", "double"]),
+  beds: z.int(),
+  createdAt: instant,
+});
+const example = { id: "r1", tenantId: "tn_a", name: "One", kind: "single", beds: 1, createdAt: "2026-01-01T00:00:00.000Z" } as const;
+
+const room = defineEntity({
+  name: "room",
+  summary: "A room of a hotel.",
+  key: "room:{tenantId}:{id}",
+  schema,
+  owner: "tenant",
+  filterable: ["kind"],
+  sortable: ["name", "beds", "createdAt"],
+  searchable: ["name"],
+  indexes: [["@tenantId", "name"], ["kind", "createdAt"]],
+  rollup: { groupBy: ["kind"], sum: "beds" },
+  example,
+});
+const roomPlan = defineEntity({
+  name: "room-plan",
+  summary: "What a hotel can have rooms of.",
+  key: "room:{id}",
+  schema,
+  owner: "platform",
+  sortable: ["name"],
+  indexes: [["name"]],
+  example,
+});
+
+const anySchema = schema.extend({ smoking: z.boolean().optional() });
+
+function changed(entity: AnyEntity, changes: { readonly [M in keyof AnyEntity]?: AnyEntity[M] | undefined }): AnyEntity {
+  return { ...entity, ...changes } as AnyEntity;
+}
+const withoutRollup = changed(room, { rollup: undefined });
+const summaries = new Map([...registry, room, roomPlan].map((entity) => [entity.name, entity.summary]));
+
+function changes(from: readonly AnyEntity[], to: readonly AnyEntity[]): string {
+  return schemaChanges(declaredBy([...registry, ...from]), declaredBy([...registry, ...to]), summaries);
+}
+
+/** What the database says is declared, in the words of declaredBy and in one order. */
+async function declaredIn(database: TestDatabase): Promise<Declared> {
+  const { rows: [row] } = await withClient(database.superUrl, (client) => client.query<{ declared: Declared }>("select kv.declared()"));
+  return row?.declared ?? NOTHING_DECLARED;
+}
+
+function inOrder({ families, entities, indexes, rollups }: Declared) {
+  const sorted = <T>(rows: readonly T[]) => rows.map((row) => JSON.stringify(row)).sort();
+  return {
+    families: sorted(families.map(({ family, fillfactor }) => ({ family, fillfactor }))),
+    entities: sorted(entities.map(({ entity, family, colons, owner_rule, cascades, append_only, tenant_readable }) => (
+      { entity, family, colons, owner_rule, cascades, append_only, tenant_readable }
+    ))),
+    indexes: sorted(indexes.map(({ entity, fields, colons }) => ({ entity, fields, colons }))),
+    rollups: sorted(rollups.map(({ rollup, group_by, sum }) => ({ rollup, group_by, sum }))),
+  };
+}
+
+async function declare(database: TestDatabase, to: readonly AnyEntity[]): Promise<void> {
+  const sql = schemaChanges(await declaredIn(database), declaredBy([...registry, ...to]), summaries);
+  await withClient(database.ownerUrl, (client) => client.query(`begin; ${sql} commit;`));
+}
+
+describe("the project's own declarations", () => {
+  test("K26: the migrations make what is declared: `npm run schema` would write nothing", async () => {
+    const database = await freshDatabase();
+    const state = await declaredIn(database);
+    expect(schemaChanges(state, declaredBy(registry), summaries)).toBe("");
+    expect(inOrder(state)).toEqual(inOrder(declaredBy(registry)));
+    await database.drop();
+  });
+
+  test("K26: supabase/schemas/95_declared.sql is what `npm run schema` writes", async () => {
+    const file = (await sqlFiles(SCHEMAS_DIR)).find(({ name }) => name === "95_declared.sql");
+    expect(file?.sql).toBe(`${HEADER}\n\n${schemaChanges(NOTHING_DECLARED, declaredBy(registry), summaries)}\n`);
+  });
+
+  test("O19: until there is a second one, the first migration is the schemas' text and its record", async () => {
+    const [first, ...later] = await sqlFiles(MIGRATIONS_DIR);
+    if (later.length > 0) return;
+    const [, version, name] = /^(\d+)_(.+)\.sql$/.exec(first?.name ?? "") ?? [];
+    const record = `insert into kv.migrations (version, name) values ('${version}', '${name}');\n`;
+    expect(first?.sql).toBe([...(await sqlFiles(SCHEMAS_DIR)).map(({ sql }) => sql), record].join("\n"));
+  });
+});
+
+/** Declarations before and after, beside those of the project. */
+const STEPS: readonly (readonly [what: string, from: readonly AnyEntity[], to: readonly AnyEntity[]])[] = [
+  ["an entity is added", [], [room]],
+  ["an entity is taken back", [room], []],
+  ["an entity gets another name", [room], [changed(room, { name: "chamber" })]],
+  ["an index is added", [room], [changed(room, { indexes: [...room.indexes ?? [], ["beds"]] })]],
+  ["an index is dropped", [room], [changed(room, { indexes: [["kind", "createdAt"]] })]],
+  ["other fields are searched", [room], [changed(room, { searchable: ["name", "kind"] })]],
+  ["nothing is searched any more", [room], [changed(room, { searchable: [] })]],
+  ["its records stay when their tenant goes", [room], [changed(room, { onTenantDelete: "retain" })]],
+  ["tenants may read the platform's", [roomPlan], [changed(roomPlan, { readableByTenants: true })]],
+  ["it is updated often", [room], [changed(room, { frequentUpdates: true })]],
+  ["a rollup is added", [withoutRollup], [room]],
+  ["a rollup is dropped", [room], [withoutRollup]],
+  ["a rollup counts by other fields", [room], [changed(room, { rollup: { groupBy: ["kind", "name"] } })]],
+  ["another entity joins the family", [room], [room, roomPlan]],
+  ["another entity leaves the family", [room, roomPlan], [room]],
+  ["two entities of a family have a rollup", [room], [room, changed(roomPlan, { rollup: { groupBy: ["kind"] } })]],
+  ["its records become append-only", [withoutRollup], [changed(withoutRollup, { appendOnly: true })]],
+  ["its records are no longer append-only", [changed(withoutRollup, { appendOnly: true })], [withoutRollup]],
+  ["its keys get another segment", [room], [changed(room, { key: "room:{tenantId}:{kind}:{id}" })]],
+  ["its keys get another family", [room], [changed(room, { key: "chamber:{tenantId}:{id}" })]],
+  ["the platform's records become the tenants'", [roomPlan], [changed(roomPlan, { owner: "tenant" })]],
+];
+
+describe("a change of declarations", () => {
+  test.each(STEPS)(
+    "K28: %s: the database then is what is declared, a second run has nothing to write, and no row goes",
+    async (_, from, to) => {
+      const opened = await freshStore({ driver: "postgres" });
+      const { database, store } = opened;
+      await declare(database, from);
+      const keys = ["room:tn_a:1", "room:tn_b:1", "room:p1", "chamber:tn_a:1", "room:tn_a:single:1"];
+      for (const key of keys) await store.set(key, { ...example }).catch(() => undefined);
+      const stored = async () => (await store.mget(keys)).map((entry) => entry && [entry.key, entry.value, entry.version]);
+      const before = await stored();
+      await declare(database, to);
+      const state = await declaredIn(database);
+      const wanted = declaredBy([...registry, ...to]);
+      expect(schemaChanges(state, wanted, summaries)).toBe("");
+      // The partition of a family that is declared no more stays, with its rows.
+      const families = state.families.filter(({ family }) => wanted.families.some((row) => row.family === family));
+      expect(inOrder({ ...state, families })).toEqual(inOrder(wanted));
+      expect(await stored()).toEqual(before);
+      // And so do its functions, indexes, triggers and policies: it is the database that is made from those declarations at once.
+      const madeAtOnce = await freshDatabase();
+      await declare(madeAtOnce, to);
+      const kept = new Set(to.map(familyOf));
+      const gone = [...new Set(from.map(familyOf))].filter((family) => !kept.has(family));
+      const [grown, made] = [await catalogueOf(database.superUrl), await catalogueOf(madeAtOnce.superUrl)];
+      for (const part of Object.keys(made)) {
+        const left = (grown[part] ?? []).filter((line) => !gone.some((family) => line.includes(`entries_${family}`)));
+        expect({ [part]: left }).toEqual({ [part]: made[part] });
+      }
+      await madeAtOnce.drop();
+      await opened.close();
+    },
+  );
+
+  test("K28: an entity takes at most a dozen lines, and what does not change is not said again", () => {
+    const added = changes([], [room]).split("\n");
+    expect(added.length).toBeLessThanOrEqual(12);
+    expect(added).toEqual([
+      "-- room: A room of a hotel.",
+      "select kv.add_family('room');",
+      "select kv.add_entity('room', 'room', 2, owner_rule => 'segment');",
+      "select kv.add_index('room', fields) from unnest(array[",
+      "  'owner, name text', 'kind text, createdAt time', 'search(name)'",
+      "]) fields;",
+      "select kv.add_rollup('room', '{kind}', sum => 'beds');",
+      "",
+      "select kv.attach_families();",
+    ]);
+    expect(changes([room], [changed(room, { indexes: [...room.indexes ?? [], ["beds"]] })])).toBe(
+      "-- room: A room of a hotel.\nselect kv.add_index('room', 'beds number');",
+    );
+    expect(changes([room], [changed(room, { onTenantDelete: "retain" })])).toBe(
+      "-- room: A room of a hotel.\nselect kv.add_entity('room', 'room', 2, owner_rule => 'segment', cascades => false);",
+    );
+    expect(changes([room], [changed(room, { summary: "Another text.", exported: true, filterable: [] })])).toBe("");
+  });
+
+  test("K28: no statement of a change removes a row, a partition or a table", () => {
+    for (const [what, from, to] of STEPS) {
+      const verbs = changes(from, to).split("\n").flatMap((line) =>
+        /^select kv\.(\w+)/.exec(line)?.[1] ?? (/^(--| {2}'|\])/.test(line) || !line ? [] : line)
+      );
+      const known = ["add_family", "attach_families", "add_entity", "add_index", "add_rollup", "drop_entity", "drop_index", "drop_rollup"];
+      expect(verbs.filter((verb) => !known.includes(verb)), what).toEqual([]);
+    }
+  });
+});
+
+describe("rows that were written before their family was declared", () => {
+  test("K28: move into its partition in the same step, with the owner their key names, and are counted", async () => {
+    const opened = await freshStore({ driver: "postgres" });
+    const { store, database } = opened;
+    const [a, b] = [store.forTenant("tn_a"), store.forTenant("tn_b")];
+    const version = await store.set("room:tn_a:1", { ...example });
+    await a.set("room:tn_a:2", { ...example, kind: "double", beds: 2 });
+    await store.set("room:global:3", { ...example });
+    await store.set("room:odd", { ...example });
+    await store.set("roof:tn_a:1", { n: 1 });
+    await declare(database, [room]);
+    const { rows } = await withClient(database.superUrl, (client) =>
+      client.query<{ key: string; partition: string; owner: string | null }>(
+        "select key, tableoid::regclass::text as partition, owner from kv.entries where key ~ '^roo' order by key",
+      ));
+    expect(rows).toEqual([
+      { key: "roof:tn_a:1", partition: "kv.entries_default", owner: null },
+      { key: "room:global:3", partition: "kv.entries_room", owner: null },
+      { key: "room:odd", partition: "kv.entries_room", owner: null },
+      { key: "room:tn_a:1", partition: "kv.entries_room", owner: "tn_a" },
+      { key: "room:tn_a:2", partition: "kv.entries_room", owner: "tn_a" },
+    ]);
+    expect(await a.get("room:tn_a:1")).toMatchObject({ version, tenantId: "tn_a" });
+    expect(await b.get("room:tn_a:1")).toBeNull();
+    expect(await store.count({ entity: room })).toBe(3);
+    expect(await store.aggregate({ entity: room, groupBy: ["kind"], sum: "beds" })).toEqual(
+      expect.arrayContaining([{ group: ["single"], count: 2, sum: "2" }, { group: ["double"], count: 1, sum: "2" }]),
+    );
+    expect(await store.commit([], [{ op: "deleteOwner", tenantId: "tn_a" }])).toMatchObject({ deleted: { room: 2 } });
+    await opened.close();
+  });
+
+  test("K28: a key that names another tenant than the one that wrote it goes to the tenant it names", async () => {
+    const opened = await freshStore({ driver: "postgres" });
+    const { store, database } = opened;
+    await store.forTenant("tn_b").set("room:tn_a:1", { ...example });
+    await declare(database, [room]);
+    expect(await store.forTenant("tn_b").get("room:tn_a:1")).toBeNull();
+    expect(await store.forTenant("tn_a").get("room:tn_a:1")).toMatchObject({ tenantId: "tn_a" });
+    await opened.close();
+  });
+
+  test("K28: a tenant's row of a family that is declared as the platform's is the platform's from then on", async () => {
+    const opened = await freshStore({ driver: "postgres" });
+    const { store, database } = opened;
+    await store.forTenant("tn_b").set("room:p1", { ...example });
+    await declare(database, [roomPlan]);
+    expect(await store.get("room:p1")).toMatchObject({ tenantId: null });
+    expect(await store.count({ entity: roomPlan })).toBe(1);
+    await opened.close();
+  });
+
+  test("K28: what is declared again finds the rows that stayed, and those written meanwhile", async () => {
+    const opened = await freshStore({ driver: "postgres" });
+    const { store, database } = opened;
+    await declare(database, [room]);
+    await store.set("room:tn_a:1", { ...example });
+    await declare(database, []);
+    await store.set("room:tn_a:2", { ...example });
+    await declare(database, [room]);
+    expect(await store.count({ entity: room })).toBe(2);
+    expect(
+      (await store.query({ entity: room, scope: "tn_a", orderBy: [{ field: "name", direction: "asc" }], limit: 10 })).entries.map((
+        { key },
+      ) => key),
+    )
+      .toEqual(["room:tn_a:1", "room:tn_a:2"]);
+    await opened.close();
+  });
+});
+
+describe("entities that share a family", () => {
+  test("K28: one's records are append-only, the other's are not", async () => {
+    const opened = await freshStore({ driver: "postgres" });
+    const { store, database } = opened;
+    await declare(database, [changed(withoutRollup, { appendOnly: true, onTenantDelete: "retain" }), roomPlan]);
+    await store.set("room:p1", { ...example });
+    await store.set("room:p1", { ...example, name: "Two" });
+    expect(await store.get("room:p1")).toMatchObject({ value: { name: "Two" } });
+    expect(await store.del("room:p1")).toBe(true);
+    await opened.close();
+  });
+
+  test("K28: a tenant reads the platform's records of the one that lets it, and not of the other", async () => {
+    const opened = await freshStore({ driver: "postgres" });
+    const { store, database } = opened;
+    const secret = changed(roomPlan, { name: "room-secret", key: "room:{kind}:{name}:{id}" });
+    await declare(database, [changed(roomPlan, { readableByTenants: true }), secret]);
+    await store.set("room:p1", { ...example });
+    await store.set("room:single:one:1", { ...example });
+    const bound = store.forTenant("tn_a");
+    expect(await bound.get("room:p1")).not.toBeNull();
+    expect(await bound.get("room:single:one:1")).toBeNull();
+    expect((await bound.list({ prefix: "room:" })).entries.map(({ key }) => key)).toEqual(["room:p1"]);
+    expect(await bound.count("room:")).toBe(1);
+    // Keys of two forms, both readable, are there once.
+    await declare(database, [changed(room, { key: "room:{tenantId?}:{id}", readableByTenants: true })]);
+    expect((await bound.list({ prefix: "room:" })).entries.map(({ key }) => key)).toEqual(["room:p1"]);
+    expect(await bound.count("room:")).toBe(1);
+    await opened.close();
+  });
+});
+
+describe("a rollup", () => {
+  test("K24: its groups are the texts that a scan's are, of texts, numbers, booleans and what is missing", async () => {
+    const opened = await freshStore({ driver: "postgres" });
+    const { store, database } = opened;
+    const entity = changed(roomPlan, {
+      filterable: ["kind", "beds", "smoking"],
+      rollup: { groupBy: ["kind", "beds", "smoking"] },
+      schema: anySchema,
+    });
+    await declare(database, [entity]);
+    await store.set("room:p1", { ...example, smoking: true });
+    await store.set("room:p2", { ...example, beds: 2 });
+    const wanted = [["single", "1", "true"], ["single", "2", null]];
+    const sorted = (rows: readonly { readonly group: readonly unknown[] }[]) => rows.map(({ group }) => group).sort();
+    expect(sorted(await store.aggregate({ entity: changed(entity, { rollup: undefined }), groupBy: ["kind", "beds", "smoking"] }))).toEqual(
+      wanted,
+    );
+    expect(sorted(await store.aggregate({ entity, groupBy: ["kind", "beds", "smoking"] }))).toEqual(wanted);
+    await opened.close();
+  });
+});
+
+describe("a mistake in a declaration", () => {
+  test("K28: two entities whose keys have one family and as many colons are refused by name", () => {
+    expect(() => declaredBy([room, changed(room, { name: "chamber", key: "room:{tenantId}:{name}" })])).toThrow(
+      /chamber and room both have keys/,
+    );
+    expect(() => declaredBy([room, roomPlan])).not.toThrow();
+  });
+
+  test("K28: an entity whose keys have two forms shares its family with none: the two could not be told apart", () => {
+    expect(() => declaredBy([changed(room, { key: "room:{tenantId?}:{id}" }), changed(roomPlan, { key: "room:{kind}:{name}:{id}" })]))
+      .toThrow(
+        TypeError,
+      );
+  });
+
+  test.each(["Room", "9room", "ro om", "ro'om", "a".repeat(41), "default", "{tenantId}"])("K28: the family %s is refused", (family) => {
+    expect(() => declaredBy([changed(room, { key: `${family}:{tenantId}:{id}` })])).toThrow(TypeError);
+  });
+
+  test.each(["owner", "expiry", "pkey"])("K28: the family %s is refused or gets a partition of its own, like any other", async (family) => {
+    const entity = changed(roomPlan, { key: `${family}:{id}` });
+    let refused = false;
+    try {
+      declaredBy([entity]);
+    } catch (error) {
+      refused = error instanceof TypeError;
+    }
+    if (refused) return;
+    const opened = await freshStore({ driver: "postgres" });
+    await declare(opened.database, [entity]);
+    await opened.store.set(`${family}:p1`, { ...example });
+    expect(await opened.store.count({ entity })).toBe(1);
+    await opened.close();
+  });
+
+  test("K26: an index whose name the database would cut short is refused, or works like any other", async () => {
+    const entity = changed(roomPlan, {
+      name: "room-plan-of-a-hotel-chain-in-one-country",
+      indexes: [["kind", "createdAt", "beds", "name"]],
+    });
+    let refused = false;
+    try {
+      declaredBy([entity]);
+    } catch (error) {
+      refused = error instanceof TypeError;
+    }
+    if (refused) return;
+    const database = await freshDatabase();
+    await declare(database, [entity]);
+    expect(schemaChanges(await declaredIn(database), declaredBy([...registry, entity]), summaries)).toBe("");
+    await declare(database, []);
+    await database.drop();
+  });
+
+  test("K28: a rollup over records that expire does not compile, and neither does one by an unknown field", () => {
+    // @ts-expect-error -- expired records would stay in its counts
+    expect(defineEntity({ ...room, rollup: { groupBy: ["kind"] }, expires: true }).expires).toBe(true);
+    // @ts-expect-error -- the schema has no status
+    expect(defineEntity({ ...room, rollup: { groupBy: ["status"] } }).rollup).toEqual({ groupBy: ["status"] });
+    // @ts-expect-error -- nor a floor
+    expect(defineEntity({ ...room, key: "room:{tenantId}:{floor}" }).key).toBe("room:{tenantId}:{floor}");
+  });
+});
