@@ -24,7 +24,8 @@ await runProgram(async () => {
   const dryRun = values["dry-run"] === true;
   const applied = await migrateDatabase(url, {
     dryRun,
-    onProgress: ({ kind, name }, reached) => console.log(reached === null ? `building ${kind} ${name}` : `building ${kind} ${name}: reached ${reached}`),
+    onProgress: ({ kind, name }, reached) =>
+      console.log(reached === null ? `building ${kind} ${name}` : `building ${kind} ${name}: reached ${reached}`),
   });
   for (const { version, name } of applied) console.log(`${dryRun ? "would apply" : "applied"} ${version}_${name}`);
   if (applied.length === 0) console.log("nothing to apply");

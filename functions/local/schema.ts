@@ -54,7 +54,10 @@ async function writeFirst(): Promise<void> {
   if (!first) throw new TypeError("there is no first migration");
   const files = (await readdir(SCHEMAS_DIR)).filter((file) => file.endsWith(".sql")).sort();
   const parts = await Promise.all(files.map((file) => readFile(join(SCHEMAS_DIR, file), "utf8")));
-  await writeFile(join(MIGRATIONS_DIR, `${first.version}_${first.name}.sql`), [...parts, `${recorded(first.version, first.name)}\n`].join("\n"));
+  await writeFile(
+    join(MIGRATIONS_DIR, `${first.version}_${first.name}.sql`),
+    [...parts, `${recorded(first.version, first.name)}\n`].join("\n"),
+  );
   console.log(`wrote supabase/migrations/${first.version}_${first.name}.sql`);
 }
 
