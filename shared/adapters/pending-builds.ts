@@ -38,18 +38,16 @@ export async function buildPending(client: MigrationClient, options: BuildOption
     rows: readonly { taken: boolean }[];
   };
   if (!lock?.taken) throw new InnkeepError("write_conflict", "another run is building indexes and rollups; wait for it to end");
-  try {
-    await client.query("set statement_timeout = 0; set lock_timeout = '10s'");
-    const done: PendingBuild[] = [];
-    for (const build of await pendingBuilds(client)) {
-      options.onProgress?.(build, null);
-      await (build.kind === "index" ? buildIndex(client, build) : fillRollup(client, build, options));
-      done.push(build);
-    }
-    return done;
-  } finally {
-    await client.query("reset statement_timeout; reset lock_timeout; select pg_advisory_unlock(hashtextextended('innkeep builds', 0))");
+  await client.query("set statement_timeout = 0; set lock_timeout = '10s'");
+  const done: PendingBuild[] = [];
+  for (const build of await pendingBuilds(client)) {
+    options.onProgress?.(build, null);
+    await (build.kind === "index" ? buildIndex(client, build) : fillRollup(client, build, options));
+    done.push(build);
   }
+  // A run that failed leaves the lock to the end of its connection, which may be gone already.
+  await client.query("reset statement_timeout; reset lock_timeout; select pg_advisory_unlock(hashtextextended('innkeep builds', 0))");
+  return done;
 }
 
 async function buildIndex(client: MigrationClient, { name }: PendingBuild): Promise<void> {

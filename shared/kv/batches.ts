@@ -37,7 +37,7 @@ interface WroteMany {
 const MAX_CALLS = 200;
 
 /** How long a commit waits for a lock. */
-export const LOCK_TIMEOUT_MS = 5_000;
+const LOCK_TIMEOUT_MS = 5_000;
 /** Most busy keys are free again long before; what is not goes to lanes of its own. */
 const SHORT_LOCK_TIMEOUT_MS = 200;
 
@@ -54,6 +54,8 @@ export class Batches {
   /** Busy keys, and those that stayed busy. */
   readonly #busy: Batcher<WriteCall, Written>;
   readonly #stuck: Batcher<WriteCall, Written>;
+  /** Commits that found a lock held: so few that they never hold all connections. */
+  readonly #held: Batcher<() => Promise<unknown>, unknown>;
 
   constructor(private readonly driver: SqlDriver, private readonly clock: Clock) {
     const { timeoutMs = DEFAULT_TIMEOUT_MS } = driver;
@@ -79,6 +81,12 @@ export class Batches {
       });
     this.#busy = commits(4, SHORT_LOCK_TIMEOUT_MS);
     this.#stuck = commits(2, LOCK_TIMEOUT_MS);
+    this.#held = new Batcher({
+      ...limits(true),
+      lanes: 2,
+      maxCalls: 1,
+      send: (runs) => Promise.all(runs.map(async (run) => ({ ok: true as const, value: await run() }))),
+    });
   }
 
   read(call: ReadCall): Promise<Entry | null> {
@@ -87,6 +95,16 @@ export class Batches {
 
   write(call: WriteCall): Promise<Written> {
     return this.#writes[sideOf(call)].run(call);
+  }
+
+  /** Runs a commit that waits a short time for its locks, and where one stays held again, for long, with few others. */
+  async commit<T>(run: (lockTimeoutMs: number) => Promise<T>, deadline: Deadline): Promise<T> {
+    try {
+      return await run(SHORT_LOCK_TIMEOUT_MS);
+    } catch (error) {
+      if (!(error instanceof SqlError) || !isLockTimeout(error)) throw error;
+      return await this.#held.run(() => run(LOCK_TIMEOUT_MS), deadline) as T;
+    }
   }
 
   async #read(calls: readonly ReadCall[], deadline: Deadline): Promise<Outcome<Entry | null>[]> {
@@ -145,9 +163,12 @@ export class Batches {
 
   /** At once, as `commit` would go. */
   #alone(call: WriteCall, deadline: Deadline): Outcome<Written> {
-    const value = this.#commit([call], LOCK_TIMEOUT_MS, deadline).then(([outcome]) => {
+    const value = this.commit((lockTimeoutMs) => this.#commitOne(alone(call), lockTimeoutMs, deadline), deadline).then((result) => {
+      const [outcome] = result.ok ? written(alone(call), [call], result) : [];
       if (outcome?.ok) return outcome.value;
-      throw storeError(outcome?.error, true);
+      throw errors.writeConflict(call.key);
+    }, (error: unknown) => {
+      throw storeError(error, true);
     });
     return { ok: true, value };
   }
@@ -186,6 +207,10 @@ export class Batches {
       deadline,
     ) as CommitResult;
   }
+}
+
+function alone({ tenantId, key, mutation }: WriteCall): MergedWrite {
+  return { tenantId, key, mutation, calls: [0] };
 }
 
 function sideOf({ tenantId }: { readonly tenantId: string | null }): Side {

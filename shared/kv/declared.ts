@@ -138,7 +138,7 @@ export function schemaChanges(from: Declared, to: Declared, summaries: ReadonlyM
   const partsOf = (rows: readonly DeclaredEntity[]) =>
     [...new Set(rows.map(({ entity }) => entity))].flatMap((entity) => {
       const lines = entityChanges(entity, stays, to);
-      return lines.length > 0 ? [[`-- ${entity}: ${summaries.get(entity) ?? ""}`, ...lines].join("\n")] : [];
+      return lines.length > 0 ? [[`-- ${entity}: ${(summaries.get(entity) ?? "").replace(/\s+/g, " ")}`, ...lines].join("\n")] : [];
     });
   return [
     gone.join("\n"),

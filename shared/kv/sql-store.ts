@@ -3,7 +3,7 @@ import type { Clock } from "../kernel/clock.ts";
 import { errors, InnkeepError } from "../kernel/errors.ts";
 import { findUnstorable } from "../kernel/json.ts";
 import type { JsonValue } from "../kernel/json.ts";
-import { Batches, LOCK_TIMEOUT_MS } from "./batches.ts";
+import { Batches } from "./batches.ts";
 import { decodeCursor, encodeCursor, fingerprintOf } from "./cursor.ts";
 import type { Position } from "./cursor.ts";
 import { deadlineIn, DEFAULT_TIMEOUT_MS, PING_TIMEOUT_MS } from "./deadline.ts";
@@ -167,19 +167,17 @@ class SqlStore implements Store {
   async commit(checks: readonly Check[], mutations: readonly Mutation[]): Promise<CommitResult> {
     const commit = encodeCommit(checks, mutations, this.tenantId, this.clock.now());
     if (commit.checks.length + commit.mutations.length === 0) return { ok: true, versions: {}, values: {}, deleted: {} };
-    const args = {
-      checks: commit.checks,
-      mutations: commit.mutations,
-      lock_timeout_ms: LOCK_TIMEOUT_MS,
-      now: isoTime(this.clock.now()),
-    };
+    const args = { checks: commit.checks, mutations: commit.mutations, now: isoTime(this.clock.now()) };
     const deadline = this.#deadline();
-    const run = () =>
-      this.tenantId === null
-        ? this.driver.call("kv_commit", args, deadline)
-        : this.driver.call("kv_tenant_commit", { tenant: this.tenantId, ...args }, deadline);
+    const run = (lockTimeoutMs: number) => {
+      const timed = { ...args, lock_timeout_ms: lockTimeoutMs };
+      return this.tenantId === null
+        ? this.driver.call("kv_commit", timed, deadline)
+        : this.driver.call("kv_tenant_commit", { tenant: this.tenantId, ...timed }, deadline);
+    };
+    const what = commit.mutations[0]?.key ?? "the commit";
     try {
-      return await withRetries(run, commit.mutations[0]?.key ?? "the commit", deadline) as CommitResult;
+      return await this.batches.commit((ms) => withRetries(() => run(ms), what, deadline), deadline) as CommitResult;
     } catch (error) {
       const conflict = conflictOf(error);
       if (conflict !== null) return { ok: false, conflict, reason: "version" };

@@ -315,6 +315,10 @@ begin
     execute format('update %s set owner = %s, cascades = %L where kv.colons(key) = %s and owner is distinct from %s and kv.is_reserved(%s) is not true',
       v_partition, v_owner, cascades, p_colons, v_owner, v_owner);
   end if;
+  -- What happens with its tenant is the declaration's to change for the rows that are there, too.
+  if exists (select from kv.families f where f.family = p_family and f.colons = p_colons and f.cascades <> $5) and not append_only then
+    execute format('update %s set cascades = %L where kv.colons(key) = %s and cascades <> %L', v_partition, cascades, p_colons, cascades);
+  end if;
   insert into kv.families as f (family, colons, entity, owner_rule, cascades, append_only, tenant_readable)
   values (p_family, p_colons, p_entity, owner_rule, cascades, append_only, tenant_readable)
   on conflict (family, colons) do update set entity = excluded.entity, owner_rule = excluded.owner_rule, cascades = excluded.cascades,
@@ -1022,8 +1026,9 @@ begin
       where f.family in (select split_part(m->>'key', ':', 1) from jsonb_array_elements(p_mutations) m) group by f.family) s), '{}');
 end $$;
 
--- Resolves a keyed mutation; p_shapes are those of its family, {colons: shape}, or null. A key of a declared family in another shape, or with another owner than the one it names,
--- is a fault: owner alone would let tenant a create `subscription:b`.
+-- Resolves a keyed mutation; p_shapes are those of its family, {colons: shape}, or null. A key of a declared family in
+-- another shape, or with another owner than the one it names, is a fault: owner alone would let tenant a create
+-- `subscription:b`.
 create function kv.resolve(p_tenant text, p_position integer, p_mutation jsonb, p_shapes jsonb) returns kv.write
 language plpgsql immutable as $$
 declare
@@ -1819,7 +1824,7 @@ revoke all on all functions in schema kv, kv_service, kv_tenant from public;
 grant execute on all functions in schema kv to kv_service, kv_tenant;
 grant execute on all functions in schema kv_service to kv_service;
 grant execute on all functions in schema kv_tenant to kv_tenant;
-grant execute on function kv.refuse_change() to kv_retention;
+grant execute on function kv.refuse_change(), kv.colons(text) to kv_retention;
 -- What migrations alone call.
 do $$
 declare

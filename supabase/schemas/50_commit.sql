@@ -122,8 +122,9 @@ begin
       where f.family in (select split_part(m->>'key', ':', 1) from jsonb_array_elements(p_mutations) m) group by f.family) s), '{}');
 end $$;
 
--- Resolves a keyed mutation; p_shapes are those of its family, {colons: shape}, or null. A key of a declared family in another shape, or with another owner than the one it names,
--- is a fault: owner alone would let tenant a create `subscription:b`.
+-- Resolves a keyed mutation; p_shapes are those of its family, {colons: shape}, or null. A key of a declared family in
+-- another shape, or with another owner than the one it names, is a fault: owner alone would let tenant a create
+-- `subscription:b`.
 create function kv.resolve(p_tenant text, p_position integer, p_mutation jsonb, p_shapes jsonb) returns kv.write
 language plpgsql immutable as $$
 declare

@@ -17,7 +17,7 @@ revoke all on all functions in schema kv, kv_service, kv_tenant from public;
 grant execute on all functions in schema kv to kv_service, kv_tenant;
 grant execute on all functions in schema kv_service to kv_service;
 grant execute on all functions in schema kv_tenant to kv_tenant;
-grant execute on function kv.refuse_change() to kv_retention;
+grant execute on function kv.refuse_change(), kv.colons(text) to kv_retention;
 -- What migrations alone call.
 do $$
 declare

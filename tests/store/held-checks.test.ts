@@ -7,7 +7,7 @@ import { createStore } from "../../shared/kv/sql-store.ts";
 import type { Mutation, Store } from "../../shared/kv/store.ts";
 import { codeOf, freshStore } from "../support/store.ts";
 import type { OpenStore } from "../support/store.ts";
-import { auditRecord } from "./contract/samples.ts";
+import { auditRecord, tenantRecord } from "./contract/samples.ts";
 
 const add = [{ path: ["n"], by: 1 }];
 const fromZero = { initial: { value: { n: 0 } } };
@@ -138,6 +138,11 @@ const CROSSED: readonly (readonly [string, string, (name: string) => Mutation])[
     (name) => ({ op: "set", key: `audit:tn_${name}:${opened.clock.iso()}:${Math.random()}`, value: auditRecord(name) }),
   ],
   [
+    "counted shards",
+    "select pg_advisory_xact_lock(hashtext('kv.rollup:tenant'), 8)",
+    (name) => ({ op: "set", key: `tenant:tn_${name}${String(Math.random()).slice(2)}`, value: tenantRecord(name) }),
+  ],
+  [
     "owners",
     "select from kv.owners where owner = 'tn_m' for update",
     (name) => ({ op: "set", key: `cross:${name}:${Math.random()}`, value: 1, tenantId: `tn_${name}` }),
@@ -158,7 +163,7 @@ test.each(CROSSED)(
       }
     };
     const racer = createStore({ ...driver, call }, { clock: opened.clock });
-    const names = [..."abcdmvwxyz"];
+    const names = [..."abcdefghijklmnopqrstuvwxyz"];
     await racer.commit([], names.map(mutation));
     const holder = new pg.Client({ connectionString: opened.database.superUrl });
     await holder.connect();
