@@ -11,8 +11,7 @@ import type { SqlDriver } from "./driver.ts";
 import { conflictOf, isLockTimeout, isOutage, storeError, withRetries, withSecondTry } from "./faults.ts";
 import { joinsSameKey, joinsWrites, mergeWrites, takeApart } from "./increment.ts";
 import type { MergedWrite, WriteCall } from "./increment.ts";
-import { toEntry } from "./row.ts";
-import type { WireEntry } from "./row.ts";
+import { inOrder } from "./row.ts";
 import type { CommitResult, Entry } from "./store.ts";
 
 interface ReadCall {
@@ -116,10 +115,9 @@ export class Batches {
         if (tenants.length > 0) return await this.driver.call("kv_tenant_mget", { tenants, keys, now }, deadline);
         if (keys.length > 1) return await this.driver.call("kv_mget", { keys, now }, deadline);
         const entry = await this.driver.call("kv_get", { key: keys[0], now }, deadline);
-        return entry && [[1, entry]];
-      }, deadline) as readonly (readonly [position: number, entry: WireEntry])[] | null;
-      const entries = new Map(found?.map(([position, entry]) => [position, toEntry(entry)]));
-      return calls.map((_, i) => ({ ok: true, value: entries.get(i + 1) ?? null }));
+        return entry && [entry];
+      }, deadline);
+      return inOrder(keys, found, tenants.length > 0).map((value) => ({ ok: true, value }));
     } catch (error) {
       throw storeError(error, false);
     }

@@ -24,3 +24,12 @@ export function toEntry([key, value, version, tenantId, createdAt, updatedAt, ex
     tenantId,
   };
 }
+
+/** What `kv_mget` returns, entries, or `kv_tenant_mget`, pairs, in the order of the keys; null where there is none. */
+export function inOrder(keys: readonly string[], found: unknown, bound: boolean): (Entry | null)[] {
+  const entries = new Map<string | number, Entry>();
+  if (bound) {
+    for (const [position, entry] of (found ?? []) as readonly (readonly [number, WireEntry])[]) entries.set(position - 1, toEntry(entry));
+  } else for (const entry of (found ?? []) as readonly WireEntry[]) entries.set(entry[0], toEntry(entry));
+  return keys.map((key, i) => entries.get(bound ? i : key) ?? null);
+}

@@ -13,7 +13,7 @@ import { conflictOf, storeError, withRetries, withSecondTry } from "./faults.ts"
 import { assertKey, prefixRange } from "./key.ts";
 import { assertTenantId, encodeCommit } from "./mutation.ts";
 import { assertPage, assertPosition, declaredType, wireOrder, wirePage, wireRollup, wireSelection } from "./query-plan.ts";
-import { toEntry } from "./row.ts";
+import { inOrder, toEntry } from "./row.ts";
 import type { WireEntry } from "./row.ts";
 import { LIMITS } from "./store.ts";
 import type {
@@ -62,16 +62,14 @@ class SqlStore implements Store {
 
   async mget(keys: readonly string[]): Promise<(Entry | null)[]> {
     for (const key of keys) assertKey(key);
-    const found = new Array<Entry | null>(keys.length).fill(null);
+    const found: (Entry | null)[] = [];
     const deadline = this.#deadline();
     for (let at = 0; at < keys.length; at += LIMITS.pageEntries) {
       const part = keys.slice(at, at + LIMITS.pageEntries);
       const args = this.tenantId === null ? { keys: part } : { tenants: part.map(() => this.tenantId), keys: part };
-      const pairs = await this.#read(
-        (now) => this.driver.call(this.tenantId === null ? "kv_mget" : "kv_tenant_mget", { ...args, now }, deadline),
-        deadline,
-      ) as readonly (readonly [number, WireEntry])[] | null;
-      for (const [position, entry] of pairs ?? []) found[at + position - 1] = toEntry(entry);
+      const name = this.tenantId === null ? "kv_mget" : "kv_tenant_mget";
+      const rows = await this.#read((now) => this.driver.call(name, { ...args, now }, deadline), deadline);
+      found.push(...inOrder(part, rows, this.tenantId !== null));
     }
     return found;
   }

@@ -5,9 +5,9 @@
 -- An entry is live while `expires_at > p_now`; the clock is the caller's, so expiry is exact and testable.
 -- Entries leave as JSON arrays [key, value, version, owner, createdAt, updatedAt, expiresAt], times in milliseconds.
 
--- What is there of the keys asked for, as [position, entry] pairs. Several tenants' keys may come in one call:
--- p_keys[i] is looked up as p_tenants[i] sees it, in its own rows and the platform's readable ones. The range of
--- the family lets the planner leave out the other partitions.
+-- What is there of the keys asked for: the service's entries as they come; of tenants, [position, entry] pairs: their keys
+-- may come in one call, and p_keys[i] is looked up as p_tenants[i] sees it, in its own rows and the platform's readable
+-- ones. The range of the family lets the planner leave out the other partitions.
 create function kv_service.mget(p_tenants text[], p_keys text[], p_now timestamptz) returns json
 language plpgsql stable as $$
 declare
@@ -16,15 +16,23 @@ declare
   v_all json;
 begin
   foreach v_family in array array(select distinct split_part(k, ':', 1) from unnest(p_keys) k) loop
-    with found as materialized (
-      select * from kv.entries e where e.key = any(p_keys) and e.key >= kv.family_start(v_family, p_keys) and e.key < v_family || ';'
-        and split_part(e.key, ':', 1) = v_family and (e.expires_at is null or e.expires_at > p_now)
-    )
-    select json_agg(json_build_array(p.position, json_build_array(
-      e.key, e.value, e.version::text, e.owner, kv.epoch_ms(e.created_at), kv.epoch_ms(e.updated_at), kv.epoch_ms(e.expires_at))))
-    into v_found
-    from rows from (unnest(p_keys), unnest(p_tenants)) with ordinality p(key, tenant, position)
-    join found e on e.key = p.key where p.tenant is null or e.owner = p.tenant or e.owner is null;
+    if p_tenants is null then
+      select json_agg(json_build_array(
+        e.key, e.value, e.version::text, e.owner, kv.epoch_ms(e.created_at), kv.epoch_ms(e.updated_at), kv.epoch_ms(e.expires_at)))
+      into v_found
+      from kv.entries e where e.key = any(p_keys) and e.key >= kv.family_start(v_family, p_keys) and e.key < v_family || ';'
+        and split_part(e.key, ':', 1) = v_family and (e.expires_at is null or e.expires_at > p_now);
+    else
+      with found as materialized (
+        select * from kv.entries e where e.key = any(p_keys) and e.key >= kv.family_start(v_family, p_keys) and e.key < v_family || ';'
+          and split_part(e.key, ':', 1) = v_family and (e.expires_at is null or e.expires_at > p_now)
+      )
+      select json_agg(json_build_array(p.position, json_build_array(
+        e.key, e.value, e.version::text, e.owner, kv.epoch_ms(e.created_at), kv.epoch_ms(e.updated_at), kv.epoch_ms(e.expires_at))))
+      into v_found
+      from rows from (unnest(p_keys), unnest(p_tenants)) with ordinality p(key, tenant, position)
+      join found e on e.key = p.key where e.owner = p.tenant or e.owner is null;
+    end if;
     v_all := case when v_all is null then v_found when v_found is null then v_all
       else (select json_agg(x) from (select json_array_elements(v_all) union all select json_array_elements(v_found)) u(x)) end;
   end loop;
