@@ -44,16 +44,16 @@ const WHY: Readonly<Record<string, string>> = {
   "mset 100":
     "a commit of 64 sets takes the database 1.2 ms, one upsert of 64 rows 0.5: key locks, resolving each key against its family, and the partition.",
   "filtered and sorted page of 20 at 100,000 tenants":
-    "a lone get takes 0.1 ms of it; planned anew for each call instead of kept, the same page took 1.1 ms beside 0.44 (a busy machine). The habit has no HTTP hop here. What remains was not measured apart.",
+    "inside the database the page takes 0.17 ms, of which making 21 records into JSON is 0.05; planned anew for each call it would be 0.73. The round trip of a lone get is another 0.1. The habit has no HTTP hop here.",
   "page of 20 at depth 90,000 of 100,000": "as for the filtered page.",
   "counts by status and plan, and MRR, at 100,000 tenants":
-    "a lone get takes 0.1 ms of it; the habit has no HTTP hop here. What remains was not measured apart.",
+    "inside the database it takes 0.07 ms; a round trip takes more than that. The habit has no HTTP hop here.",
   "delete a prefix of 10,000":
-    "one statement, which also returns each key with its expiry for the report by entity; what that adds was not measured apart.",
+    "of 11,111 rows in a plain table 4.2 ms, in a partition with its three indexes 8.1, in a commit 14.8: each key comes back with its expiry, for the report by entity.",
   "HTTP POST …/usage/:metric/increment over 100 tenants":
-    "64 callers meet in batches of which every key is a row (38 µs each in the database); what the HTTP side takes was not profiled again.",
+    "an increment in a batch takes the database 38 µs; two cores at this rate are 0.7 ms an answer, so the HTTP process takes nine tenths of it.",
   "HTTP GET /v1/tenants?limit=20&sort=-mrr with its total":
-    "20 records are read, checked against their schema and written as JSON for each answer; what each takes was not profiled again.",
+    "page and total take the database 0.25 ms; two cores at this rate are 2.4 ms an answer, so the HTTP process takes nine tenths of it: 20 records are checked against their schema and written as JSON.",
   "cold start of `api` to its first answer, over an empty Deno program, in ms":
     "importing zod and building the schemas and routes with it is most of it; features do not load on first use yet.",
 };

@@ -114,6 +114,25 @@ export const aggregateCases: Theme = (open) => {
     }]);
   });
 
+  test("K32: 1,500 groups come back as 1,500: no gateway's limit on rows cuts them", async () => {
+    const { store } = open();
+    const plans = Array.from({ length: 1_500 }, (_, i) => `Plan${i}`);
+    for (let at = 0; at < plans.length; at += 500) {
+      await store.mset(
+        plans.slice(at, at + 500).map((planId) => [
+          `subscription:tn_${planId}`,
+          { id: `sub_${planId}`, tenantId: `tn_${planId}`, planId, status: "trialing" },
+        ]),
+      );
+    }
+    const groups = await store.aggregate({
+      entity: subscription,
+      groupBy: ["planId"],
+      where: [{ field: "status", in: ["trialing"] }],
+    });
+    expect(groups.map(({ group }) => group[0]).sort()).toEqual(plans.sort());
+  });
+
   test("K32: an aggregate over an undeclared or a text field is refused", async () => {
     const { store } = open();
     const calls = [
