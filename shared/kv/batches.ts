@@ -117,7 +117,7 @@ export class Batches {
         const entry = await this.driver.call("kv_get", { key: keys[0], now }, deadline);
         return entry && [entry];
       }, deadline);
-      return inOrder(keys, found, tenants.length > 0).map((value) => ({ ok: true, value }));
+      return inOrder(keys, found).map((value) => ({ ok: true, value }));
     } catch (error) {
       throw storeError(error, false);
     }

@@ -3,33 +3,31 @@ import { isoTime } from "../kernel/clock.ts";
 import type { Entry } from "./store.ts";
 
 /** An entry as the SQL functions return it; times in milliseconds. */
-export type WireEntry = readonly [
-  key: string,
-  value: JsonValue,
-  version: string,
-  owner: string | null,
-  createdAt: number,
-  updatedAt: number,
-  expiresAt: number | null,
-];
+export interface WireEntry {
+  readonly key: string;
+  readonly value: JsonValue;
+  readonly version: string;
+  readonly owner: string | null;
+  readonly created_at: number;
+  readonly updated_at: number;
+  readonly expires_at: number | null;
+}
 
-export function toEntry([key, value, version, tenantId, createdAt, updatedAt, expiresAt]: WireEntry): Entry {
+export function toEntry({ key, value, version, owner, created_at, updated_at, expires_at }: WireEntry): Entry {
   return {
     key,
     value,
     version,
-    createdAt: isoTime(createdAt),
-    updatedAt: isoTime(updatedAt),
-    expiresAt: expiresAt === null ? null : isoTime(expiresAt),
-    tenantId,
+    createdAt: isoTime(created_at),
+    updatedAt: isoTime(updated_at),
+    expiresAt: expires_at === null ? null : isoTime(expires_at),
+    tenantId: owner,
   };
 }
 
-/** What `kv_mget` returns, entries, or `kv_tenant_mget`, pairs, in the order of the keys; null where there is none. */
-export function inOrder(keys: readonly string[], found: unknown, bound: boolean): (Entry | null)[] {
-  const entries = new Map<string | number, Entry>();
-  if (bound) {
-    for (const [position, entry] of (found ?? []) as readonly (readonly [number, WireEntry])[]) entries.set(position - 1, toEntry(entry));
-  } else for (const entry of (found ?? []) as readonly WireEntry[]) entries.set(entry[0], toEntry(entry));
-  return keys.map((key, i) => entries.get(bound ? i : key) ?? null);
+/** What `kv_mget` found, or `kv_tenant_mget`, whose rows have positions, counted from 1; null where there is none. */
+export function inOrder(keys: readonly string[], found: unknown): (Entry | null)[] {
+  const rows = (found ?? []) as readonly (WireEntry & { readonly position?: number })[];
+  const entries = new Map(rows.map((row) => [row.position ?? row.key, toEntry(row)]));
+  return keys.map((key, i) => entries.get(i + 1) ?? entries.get(key) ?? null);
 }

@@ -69,7 +69,7 @@ class SqlStore implements Store {
       const args = this.tenantId === null ? { keys: part } : { tenants: part.map(() => this.tenantId), keys: part };
       const name = this.tenantId === null ? "kv_mget" : "kv_tenant_mget";
       const rows = await this.#read((now) => this.driver.call(name, { ...args, now }, deadline), deadline);
-      found.push(...inOrder(part, rows, this.tenantId !== null));
+      found.push(...inOrder(part, rows));
     }
     return found;
   }
@@ -132,7 +132,7 @@ class SqlStore implements Store {
     const wire = wirePage(query.entity, selection, order, { limit: query.limit, offset: query.offset, ...after });
     const { entity, scope, where } = query;
     const [page, total] = await Promise.all([
-      this.#readSide("query", { query: wire }) as Promise<readonly (readonly [...WireEntry, Position])[] | null>,
+      this.#readSide("query", { query: wire }) as Promise<readonly (WireEntry & { readonly position: Position })[] | null>,
       !query.withTotal
         ? undefined
         : query.search === undefined
@@ -141,8 +141,8 @@ class SqlStore implements Store {
     ]);
     const rows = page ?? [];
     const last = rows[query.limit - 1];
-    const cursor = rows.length > query.limit && last ? encodeCursor(fingerprint, last[7]) : null;
-    const entries = rows.slice(0, query.limit).map((row) => toEntry(row as unknown as WireEntry));
+    const cursor = rows.length > query.limit && last ? encodeCursor(fingerprint, last.position) : null;
+    const entries = rows.slice(0, query.limit).map(toEntry);
     return { entries, cursor, ...(total === undefined ? {} : { total }) };
   }
 

@@ -3,11 +3,11 @@
 -- p_tenant is null in the service's calls.
 --
 -- An entry is live while `expires_at > p_now`; the clock is the caller's, so expiry is exact and testable.
--- Entries leave as JSON arrays [key, value, version, owner, createdAt, updatedAt, expiresAt], times in milliseconds.
+-- Entries leave as JSON objects {key, value, version, owner, created_at, updated_at, expires_at}, times in milliseconds.
 
--- What is there of the keys asked for: the service's entries as they come; of tenants, [position, entry] pairs: their keys
--- may come in one call, and p_keys[i] is looked up as p_tenants[i] sees it, in its own rows and the platform's readable
--- ones. The range of the family lets the planner leave out the other partitions.
+-- What is there of the keys asked for, one family after the other: its range lets the planner leave out the other
+-- partitions. Tenants' keys may come in one call: p_keys[i] is looked up as p_tenants[i] sees it, in its own rows and the
+-- platform's readable ones, and comes with its position among them, since two tenants may ask for one key.
 create function kv_service.mget(p_tenants text[], p_keys text[], p_now timestamptz) returns json
 language plpgsql stable as $$
 declare
@@ -17,21 +17,21 @@ declare
 begin
   foreach v_family in array array(select distinct split_part(k, ':', 1) from unnest(p_keys) k) loop
     if p_tenants is null then
-      select json_agg(json_build_array(
-        e.key, e.value, e.version::text, e.owner, kv.epoch_ms(e.created_at), kv.epoch_ms(e.updated_at), kv.epoch_ms(e.expires_at)))
-      into v_found
-      from kv.entries e where e.key = any(p_keys) and e.key >= kv.family_start(v_family, p_keys) and e.key < v_family || ';'
-        and split_part(e.key, ':', 1) = v_family and (e.expires_at is null or e.expires_at > p_now);
+      select json_agg(r) into v_found from (
+        select e.key, e.value, e.version::text, e.owner,
+          kv.epoch_ms(e.created_at) as created_at, kv.epoch_ms(e.updated_at) as updated_at, kv.epoch_ms(e.expires_at) as expires_at
+        from kv.entries e where e.key = any(p_keys) and e.key >= kv.family_start(v_family, p_keys) and e.key < v_family || ';'
+          and split_part(e.key, ':', 1) = v_family and (e.expires_at is null or e.expires_at > p_now)) r;
     else
       with found as materialized (
         select * from kv.entries e where e.key = any(p_keys) and e.key >= kv.family_start(v_family, p_keys) and e.key < v_family || ';'
           and split_part(e.key, ':', 1) = v_family and (e.expires_at is null or e.expires_at > p_now)
       )
-      select json_agg(json_build_array(p.position, json_build_array(
-        e.key, e.value, e.version::text, e.owner, kv.epoch_ms(e.created_at), kv.epoch_ms(e.updated_at), kv.epoch_ms(e.expires_at))))
-      into v_found
-      from rows from (unnest(p_keys), unnest(p_tenants)) with ordinality p(key, tenant, position)
-      join found e on e.key = p.key where e.owner = p.tenant or e.owner is null;
+      select json_agg(r) into v_found from (
+        select p.position, e.key, e.value, e.version::text, e.owner,
+          kv.epoch_ms(e.created_at) as created_at, kv.epoch_ms(e.updated_at) as updated_at, kv.epoch_ms(e.expires_at) as expires_at
+        from rows from (unnest(p_keys), unnest(p_tenants)) with ordinality p(key, tenant, position)
+        join found e on e.key = p.key where e.owner = p.tenant or e.owner is null) r;
     end if;
     v_all := case when v_all is null then v_found when v_found is null then v_all
       else (select json_agg(x) from (select json_array_elements(v_all) union all select json_array_elements(v_found)) u(x)) end;
@@ -74,10 +74,10 @@ begin
        where f.tenant_readable));
   end if;
   return (
-    select json_agg(json_build_array(e.key, case when not p_keys_only then e.value end, e.version::text, e.owner,
-      kv.epoch_ms(e.created_at), kv.epoch_ms(e.updated_at), kv.epoch_ms(e.expires_at)) order by e.position)
-    from (select u.*, row_number() over (order by case when p_reverse then u.key end desc, u.key) as position from unnest(v_page) u
-      order by position limit p_limit) e);
+    select json_agg(r) from (
+      select e.key, case when not p_keys_only then e.value end as value, e.version::text, e.owner,
+        kv.epoch_ms(e.created_at) as created_at, kv.epoch_ms(e.updated_at) as updated_at, kv.epoch_ms(e.expires_at) as expires_at
+      from unnest(v_page) e order by case when p_reverse then e.key end desc, e.key limit p_limit) r);
 end $$;
 
 create function kv_service.count(p_tenant text, p_start text, p_end text, p_now timestamptz) returns bigint

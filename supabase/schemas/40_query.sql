@@ -156,8 +156,9 @@ begin
     v_branches := v_branches || kv.branch_sql(p_query, format('%s and %s is null%s', v_where, v_first, v_range),
       format('%s%s %s, %se.key %s', v_prefix, v_first, v_way, v_rest, v_way));
   end if;
-  return format($sql$select json_agg(json_build_array(p.key, p.value, p.version::text, p.owner, kv.epoch_ms(p.created_at), kv.epoch_ms(p.updated_at),
-    kv.epoch_ms(p.expires_at), p.position)) from (select * from (%s) page limit ($1->>'limit')::integer offset %s) p$sql$,
+  return format($sql$select json_agg(r) from (
+    select p.key, p.value, p.version::text, p.owner, kv.epoch_ms(p.created_at) as created_at, kv.epoch_ms(p.updated_at) as updated_at,
+      kv.epoch_ms(p.expires_at) as expires_at, p.position from (%s) p limit ($1->>'limit')::integer offset %s) r$sql$,
     array_to_string(v_branches, ' union all '), coalesce((p_query->>'offset')::integer, 0));
 end $$;
 

@@ -112,86 +112,71 @@ begin
   raise exception using errcode = v_write.fault, message = v_write.message, detail = coalesce(v_write.detail, '');
 end $$;
 
--- The declared shapes of the mutations' families: {family: {colons: shape}}.
-create function kv_service.shapes(p_mutations jsonb) returns jsonb
-language plpgsql stable as $$
-begin
-  return coalesce((
-    select jsonb_object_agg(s.family, s.shapes) from (
-      select f.family, jsonb_object_agg(f.colons::text, to_jsonb(f)) as shapes from kv.families f
-      where f.family in (select split_part(m->>'key', ':', 1) from jsonb_array_elements(p_mutations) m) group by f.family) s), '{}');
-end $$;
-
--- Resolves a keyed mutation; p_shapes are those of its family, {colons: shape}, or null. A key of a declared family in
--- another shape, or with another owner than the one it names, is a fault: owner alone would let tenant a create
--- `subscription:b`.
-create function kv.resolve(p_tenant text, p_position integer, p_mutation jsonb, p_shapes jsonb) returns kv.write
+-- A fault that kv_service.resolve found, in full; `message` holds the entity's name.
+create function kv.explain(p_write kv.write) returns kv.write
 language plpgsql immutable as $$
 declare
-  v_write kv.write;
-  v_placed jsonb := coalesce(p_mutation->'initial', p_mutation);
-  v_shape jsonb;
-  v_rule text;
+  v_reason text := p_write.fault;
 begin
-  v_write.position := p_position;
-  v_write.op := p_mutation->>'op';
-  v_write.key := p_mutation->>'key';
-  v_write.tenant := p_tenant;
-  v_write.owner := case when v_placed ? 'owner' then v_placed->>'owner' else p_tenant end;
-  v_write.cascades := (v_placed->'cascades')::boolean;
-  v_write.value := case when v_write.op = 'set' then p_mutation->'value' end;
-  v_write.append_only := false;
-  if p_shapes is not null then
-    v_shape := p_shapes->(kv.colons(v_write.key)::text);
-    v_rule := v_shape->>'owner_rule';
-    if v_rule <> 'given' then
-      v_write.owner := case v_rule when 'segment' then nullif(split_part(v_write.key, ':', 2), 'global') end;
-    end if;
-    v_write.append_only := coalesce((v_shape->'append_only')::boolean, false);
-    v_write.rollup := v_shape->>'rollup';
-    v_write.cascades := not v_write.append_only and coalesce(v_write.cascades, (v_shape->'cascades')::boolean);
-    if v_shape is null then
-      v_write.fault := 'KV004';
-      v_write.message := format('key %s is not of its family''s shape', v_write.key);
-    elsif v_write.op = 'delete' then
-      null;
-    elsif v_rule <> 'given' and v_placed ? 'owner' and v_placed->>'owner' is distinct from v_write.owner then
-      v_write.fault := 'KV004';
-      v_write.message := format('key %s belongs to another tenant or to the platform', v_write.key);
-    elsif v_placed ? 'expiresAt' and (v_write.append_only or v_write.rollup is not null) then
-      v_write.fault := 'KV001';
-      v_write.message := format('entries of %s cannot expire', v_shape->>'entity');
-      v_write.detail := '/expiresAt';
-    end if;
+  p_write.value := null;
+  p_write.mutation := null;
+  p_write.fault := case v_reason when 'op' then 'KV001' when 'expiry' then 'KV001' when 'size' then 'KV006' else 'KV004' end;
+  p_write.detail := case v_reason when 'op' then '/op' when 'expiry' then '/expiresAt' else p_write.key end;
+  p_write.message := case v_reason
+    when 'op' then 'is no operation'
+    when 'shape' then format('key %s is not of its family''s shape', p_write.key)
+    when 'owner' then format('key %s belongs to another tenant or to the platform', p_write.key)
+    when 'expiry' then format('entries of %s cannot expire', p_write.message)
+    when 'reserved' then format('%s is reserved and owns nothing', p_write.owner)
+    when 'size' then 'the value is over 262144 bytes'
+  end;
+  return p_write;
+end $$;
+
+-- Keyed mutations, each resolved against its key's declared family. A key of a declared family in another shape, or with
+-- another owner than the one it names, is a fault: owner alone would let tenant a create `subscription:b`. Where p_tenant
+-- is null each mutation may name its own. (`offset 0` keeps an expression from being computed once for each use.)
+create function kv_service.resolve(p_tenant text, p_mutations jsonb) returns kv.write[]
+language plpgsql stable as $$
+declare
+  v_writes kv.write[];
+  v_faulty boolean;
+begin
+  select array_agg(row(r.position, r.op, r.key, r.tenant, r.owner, r.cascades, r.expires_at, r.append_only, r.rollup,
+      case when r.op in ('increment', 'append') then r.mutation end, case when r.op = 'set' then r.mutation->'value' end,
+      r.fault, case when r.fault is not null then r.entity end, null)::kv.write), bool_or(r.fault is not null)
+  into v_writes, v_faulty
+  from (
+    select o.*, case
+      when o.op is null or o.op not in ('set', 'delete', 'increment', 'append') then 'op'
+      when o.entity is null and o.family in (select d.family from kv.families d) then 'shape'
+      when o.op = 'delete' then null
+      when o.owner_rule <> 'given' and o.placed ? 'owner' and o.placed->>'owner' is distinct from o.owner then 'owner'
+      when o.expires_at is not null and (o.append_only or o.rollup is not null) then 'expiry'
+      when o.tenant is not null and o.owner is distinct from o.tenant then 'owner'
+      when kv.is_reserved(o.owner) then 'reserved'
+      when pg_column_size(o.mutation) > 6000 and kv.is_oversized(o.mutation->'value') then 'size'
+    end as fault
+    from (
+      select m.*, f.entity, f.owner_rule, f.rollup, coalesce(f.append_only, false) as append_only,
+        case coalesce(f.owner_rule, 'given')
+          when 'segment' then nullif(split_part(m.key, ':', 2), 'global')
+          when 'given' then case when m.placed ? 'owner' then m.placed->>'owner' else m.tenant end
+        end as owner,
+        not coalesce(f.append_only, false) and coalesce((m.placed->'cascades')::boolean, f.cascades, true) as cascades,
+        (m.placed->>'expiresAt')::timestamptz as expires_at
+      from (
+        select x.position::integer, x.mutation->>'op' as op, x.mutation->>'key' as key, split_part(x.mutation->>'key', ':', 1) as family,
+          coalesce(p_tenant, x.mutation->>'tenant') as tenant, coalesce(x.mutation->'initial', x.mutation) as placed, x.mutation
+        from jsonb_array_elements(p_mutations) with ordinality x(mutation, position) where x.mutation ? 'key'
+        offset 0) m
+      left join kv.families f on f.family = m.family and f.colons = kv.colons(m.key)
+      offset 0) o
+    offset 0) r;
+  if v_faulty then
+    v_writes := array(select case when w.fault is null then w else kv.explain(w) end from unnest(v_writes) w);
   end if;
-  v_write.cascades := coalesce(v_write.cascades, true);
-  if v_write.op is null or v_write.op not in ('set', 'delete', 'increment', 'append') then
-    v_write.fault := 'KV001';
-    v_write.message := 'is no operation';
-    v_write.detail := '/op';
-  end if;
-  if v_write.op <> 'delete' and v_write.fault is null then
-    if v_placed ? 'expiresAt' then
-      v_write.expires_at := (v_placed->>'expiresAt')::timestamptz;
-    end if;
-    if p_tenant is not null and v_write.owner is distinct from p_tenant then
-      v_write.fault := 'KV004';
-      v_write.message := format('key %s belongs to another tenant or to the platform', v_write.key);
-    elsif kv.is_reserved(v_write.owner) then
-      v_write.fault := 'KV004';
-      v_write.message := format('%s is reserved and owns nothing', v_write.owner);
-    elsif pg_column_size(v_write.value) > 6000 and kv.is_oversized(v_write.value) then
-      v_write.fault := 'KV006';
-      v_write.message := 'the value is over 262144 bytes';
-    end if;
-  end if;
-  if v_write.fault is not null then
-    v_write.value := null;
-    v_write.detail := coalesce(v_write.detail, v_write.key);
-  elsif v_write.op = 'increment' or v_write.op = 'append' then
-    v_write.mutation := p_mutation;
-  end if;
-  return v_write;
+  return coalesce(v_writes, '{}');
 end $$;
 
 -- What an increment or append makes of the live row it meets, or of its initial value; a live row keeps its owner and expiry.
@@ -216,6 +201,15 @@ begin
   p_write.message := v_change.message;
   p_write.detail := v_change.detail;
   return p_write;
+end $$;
+
+-- Increments and appends, computed upon the rows found.
+create function kv.compute_all(p_writes kv.write[], p_rows kv.entries[], p_now timestamptz) returns kv.write[]
+language plpgsql immutable as $$
+begin
+  return array(select case when w.mutation is null then w else kv.compute(w, e.key is not null and (e.expires_at is null or e.expires_at > p_now),
+      e.value, e.owner, e.cascades, e.expires_at) end
+    from unnest(p_writes) w left join unnest(p_rows) e on e.key = w.key);
 end $$;
 
 -- Locks of the keys themselves, held also where there is no row yet: a check on an absent key holds until commit.
@@ -411,9 +405,7 @@ end $$;
 create function kv_service.commit(p_tenant text, p_checks jsonb, p_mutations jsonb, p_now timestamptz) returns json
 language plpgsql as $$
 declare
-  v_shapes jsonb := shapes(p_mutations);
-  v_writes kv.write[] := array(select kv.resolve(p_tenant, x.position::integer, x.mutation, v_shapes->split_part(x.mutation->>'key', ':', 1))
-    from jsonb_array_elements(p_mutations) with ordinality x(mutation, position) where x.mutation ? 'key');
+  v_writes kv.write[] := resolve(p_tenant, p_mutations);
   v_rows kv.entries[];
   v_owners text[];
   v_gone text;
@@ -472,9 +464,7 @@ begin
   end if;
 
   if v_computed is not null then
-    v_writes := array(select case when w.mutation is null then w else kv.compute(w, e.key is not null and (e.expires_at is null or e.expires_at > p_now),
-        e.value, e.owner, e.cascades, e.expires_at) end
-      from unnest(v_writes) w left join unnest(v_rows) e on e.key = w.key);
+    v_writes := kv.compute_all(v_writes, v_rows, p_now);
     select w.* into v_write from unnest(v_writes) w where w.fault is not null order by w.position limit 1;
     if v_write.fault = 'bounds' then
       return json_build_object('ok', false, 'conflict', v_write.key, 'reason', 'bounds');
@@ -561,72 +551,56 @@ end $$;
 create function kv_service.write_many(p_calls jsonb, p_now timestamptz) returns json
 language plpgsql as $$
 declare
+  v_writes kv.write[] := resolve(null, p_calls);
   v_family record;
-  v_call jsonb;
-  v_found jsonb;
+  v_found kv.entries[];
+  v_rows kv.entries[] := '{}';
   v_held text[] := '{}';
-  v_row jsonb;
-  v_write kv.write;
-  v_over kv.write[] := '{}';
-  v_new kv.write[] := '{}';
-  v_faults jsonb := '{}';
-  v_versions jsonb := '{}';
-  v_created jsonb;
   v_computed boolean := false;
+  v_over kv.write[];
+  v_new kv.write[];
+  v_versions jsonb := '{}';
+  v_faults jsonb := '{}';
+  v_created jsonb;
 begin
   for v_family in
-    select g.name, g.calls, g.keys, (select jsonb_object_agg(f.colons::text, to_jsonb(f)) from kv.families f where f.family = g.name) as shapes
-    from (select split_part(c->>'key', ':', 1) as name, array_agg(c) as calls, array_agg(c->>'key') as keys
-      from jsonb_array_elements(p_calls) c group by 1) g
+    select split_part(w.key, ':', 1) as name, array_agg(w.key) as keys, coalesce(array_agg(w.key) filter (where w.mutation is not null), '{}') as computed
+    from unnest(v_writes) w where w.fault is null and not w.append_only and w.rollup is null group by 1
   loop
-    select jsonb_object_agg(e.key, jsonb_build_array(e.value, e.owner, e.cascades, e.expires_at)) into v_found from (
-      select x.* from kv.entries x where x.key = any(v_family.keys) and x.key >= kv.family_start(v_family.name, v_family.keys)
-        and x.key < v_family.name || ';' and split_part(x.key, ':', 1) = v_family.name
-      for update skip locked) e;
-    v_found := coalesce(v_found, '{}');
+    v_found := array(
+      select row(e.key, case when e.key = any(v_family.computed) then e.value end, e.version, e.owner, e.cascades, e.expires_at, e.created_at, e.updated_at)::kv.entries
+      from kv.entries e where e.key = any(v_family.keys) and e.key >= v_family.name and e.key < v_family.name || ';' for update skip locked);
     -- What is there and was passed over, somebody holds.
-    if (select count(*) from jsonb_object_keys(v_found)) < cardinality(v_family.keys) then
-      v_held := array(select e.key from kv.entries e where e.key = any(v_family.keys) and e.key >= kv.family_start(v_family.name, v_family.keys)
-        and e.key < v_family.name || ';' and not v_found ? e.key);
+    if cardinality(v_found) < cardinality(v_family.keys) then
+      v_held := v_held || array(select e.key from kv.entries e where e.key = any(v_family.keys) and e.key >= v_family.name and e.key < v_family.name || ';'
+        and not exists (select from unnest(v_found) f where f.key = e.key));
     end if;
-    foreach v_call in array v_family.calls loop
-      v_row := v_found->(v_call->>'key');
-      v_write := kv.resolve(v_call->>'tenant', 0, v_call, v_family.shapes);
-      if v_write.fault is null and (v_write.append_only or v_write.rollup is not null) then
-        -- The chain's head and the rollup's shards are the commit's to lock.
-        v_write.fault := 'commit';
-      elsif v_write.fault is null and (v_write.key = any(v_held)
-        -- Another tenant's row, which this one cannot see: its own commit tells it what that means.
-        or v_row is not null and v_write.tenant is not null and v_row->>1 is distinct from v_write.tenant) then
-        v_write.fault := 'busy';
-      elsif v_write.mutation is not null then
-        v_computed := true;
-        v_write := kv.compute(v_write, v_row is not null and (v_row->>3 is null or (v_row->>3)::timestamptz > p_now),
-          v_row->0, v_row->>1, (v_row->2)::boolean, (v_row->>3)::timestamptz);
-      end if;
-      -- Over a row that goes with its owner and stays with it, the owner need not be looked at: a cascade waits for the row.
-      if v_write.fault is null and v_row is not null and not ((v_row->2)::boolean and v_row->>1 is not distinct from v_write.owner) then
-        v_write.fault := 'busy';
-      end if;
-      if v_write.fault is not null then
-        v_faults := v_faults || jsonb_build_object(v_write.key, jsonb_build_object('fault', v_write.fault, 'message', v_write.message, 'detail', v_write.detail));
-      elsif v_write.value is null then
-        null;
-      elsif v_row is null then
-        v_new := v_new || v_write;
-      else
-        v_over := v_over || v_write;
-      end if;
-    end loop;
+    v_rows := v_rows || v_found;
+    v_computed := v_computed or cardinality(v_family.computed) > 0;
   end loop;
-  if cardinality(v_over) > 0 then
-    v_versions := put_rows(v_over, p_now);
+  if v_computed then
+    v_writes := kv.compute_all(v_writes, v_rows, p_now);
   end if;
-  if cardinality(v_new) > 0 then
-    v_created := create_rows(v_new, p_now);
-    v_versions := v_versions || (v_created->'versions');
+  -- Over a row that goes with its owner and stays with it, the owner need not be looked at: a cascade waits for the row.
+  v_over := array(select w from unnest(v_writes) w join unnest(v_rows) e on e.key = w.key
+    where w.fault is null and e.cascades and e.owner is not distinct from w.owner and (w.tenant is null or e.owner = w.tenant));
+  if cardinality(v_over) < cardinality(v_writes) then
+    v_new := array(select w from unnest(v_writes) w where w.fault is null and not w.append_only and w.rollup is null
+      and not w.key = any(v_held) and not exists (select from unnest(v_rows) e where e.key = w.key));
+    -- The chain's head and the rollup's shards are the commit's to lock. What was computed without the row, or over another
+    -- tenant's, says nothing.
+    v_faults := (select coalesce(jsonb_object_agg(w.key, case
+        when w.key = any(v_held)
+          or exists (select from unnest(v_rows) e where e.key = w.key and w.tenant is not null and e.owner is distinct from w.tenant) then '{"fault": "busy"}'
+        when w.fault is not null then jsonb_build_object('fault', w.fault, 'message', w.message, 'detail', w.detail)
+        when w.append_only or w.rollup is not null then '{"fault": "commit"}'
+        else '{"fault": "busy"}' end), '{}')
+      from unnest(v_writes) w where not exists (select from unnest(v_over || v_new) d where d.key = w.key));
+    v_created := create_rows(array(select w from unnest(v_new) w where w.value is not null), p_now);
+    v_versions := v_created->'versions';
     v_faults := v_faults || (v_created->'faults');
   end if;
+  v_versions := v_versions || put_rows(v_over, p_now);
   return json_build_object('versions', v_versions, 'faults', v_faults, 'values', coalesce(case when v_computed then
     (select json_object_agg(w.key, w.value) from unnest(v_over || v_new) w where w.mutation is not null) end, '{}'));
 end $$;

@@ -16,9 +16,10 @@ end $$;
 create function public.kv_get(p_key text, p_now timestamptz) returns json
 language plpgsql stable security definer set search_path = pg_catalog, kv_service, pg_temp set row_security = on set plan_cache_mode = force_generic_plan as $$
 begin
-  return (
-    select json_build_array(e.key, e.value, e.version::text, e.owner, kv.epoch_ms(e.created_at), kv.epoch_ms(e.updated_at), kv.epoch_ms(e.expires_at))
-    from kv.entries e where e.key = p_key and (e.expires_at is null or e.expires_at > p_now));
+  return (select row_to_json(r) from (
+    select e.key, e.value, e.version::text, e.owner,
+      kv.epoch_ms(e.created_at) as created_at, kv.epoch_ms(e.updated_at) as updated_at, kv.epoch_ms(e.expires_at) as expires_at
+    from kv.entries e where e.key = p_key and (e.expires_at is null or e.expires_at > p_now)) r);
 end $$;
 
 create function public.kv_mget(p_keys text[], p_now timestamptz) returns json

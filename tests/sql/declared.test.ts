@@ -164,6 +164,20 @@ describe("a change of declarations", () => {
     },
   );
 
+  test.each([["delete", "retain", []], ["retain", "delete", ["room:tn_a:1", "room:tn_a:2"]]] as const)(
+    "K26: records that were there when onTenantDelete became %s instead of %s follow the new rule",
+    async (becomes, was, left) => {
+      const opened = await freshStore({ driver: "postgres" });
+      const { database, store } = opened;
+      await declare(database, [changed(room, { onTenantDelete: was })]);
+      for (const key of ["room:tn_a:1", "room:tn_a:2"]) await store.set(key, { ...example });
+      await declare(database, [changed(room, { onTenantDelete: becomes })]);
+      await store.commit([], [{ op: "deleteOwner", tenantId: "tn_a" }]);
+      expect((await store.list({ prefix: "room:" })).entries.map(({ key }) => key)).toEqual(left);
+      await opened.close();
+    },
+  );
+
   test("K28: an entity takes at most a dozen lines, and what does not change is not said again", () => {
     const added = changes([], [room]).split("\n");
     expect(added.length).toBeLessThanOrEqual(12);

@@ -8,7 +8,6 @@ import type { OpenStore } from "../support/store.ts";
 let opened: OpenStore;
 let admin: pg.Client;
 /** The position of the owner in an entry as the SQL functions return it. */
-const OWNER = 3;
 const NOW = "2026-03-01T12:00:00.000Z";
 
 beforeAll(async () => {
@@ -64,8 +63,8 @@ test("R07: two tenants on one backend, 10,000 alternations with errors and servi
   let crossings = 0;
   for (let i = 0; i < 10_000; i++) {
     const tenant = i % 2 ? "tn_a" : "tn_b";
-    const { rows: [row] } = await client.query<{ found: readonly [number, WireEntry][] }>({ ...read, values: [tenant, keys, NOW] });
-    if (row?.found.length !== 3 || row.found.some(([, entry]) => entry[OWNER] !== tenant)) crossings++;
+    const { rows: [row] } = await client.query<{ found: readonly WireEntry[] }>({ ...read, values: [tenant, keys, NOW] });
+    if (row?.found.length !== 3 || row.found.some(({ owner }) => owner !== tenant)) crossings++;
     const roll = random.below(40);
     if (roll === 0) {
       await client.query("select public.kv_tenant_commit($1, '[]', $2, 5000, $3)", [
@@ -102,7 +101,7 @@ test("R07: a tenant set by the session itself is overruled by the call's, and is
     "select public.kv_tenant_list('tn_a', 'note:', 'note;', false, 500, false, $1) as page",
     [NOW],
   );
-  expect(new Set(row?.page.map((entry) => entry[OWNER]))).toEqual(new Set(["tn_a"]));
+  expect(new Set(row?.page.map(({ owner }) => owner))).toEqual(new Set(["tn_a"]));
   for (const tenant of ["", null, "tn_a,tn_b", "tn_a tn_b"]) {
     const call = client.query("select public.kv_tenant_list($1, 'note:', 'note;', false, 500, false, $2)", [tenant, NOW]);
     await expect(call).rejects.toMatchObject({ code: "KV001" });
