@@ -4,12 +4,17 @@ import type { Deadline } from "./deadline.ts";
 /**
  * Natural batching, no timer: a call goes out at once while fewer than `lanes` batches are in flight;
  * otherwise it waits and goes with all others that wait when a batch returns (store.md §3). One caller
- * alone never waits; many callers share round trips and commits. The one timer there is ends calls
- * whose deadline has come.
+ * alone never waits; many callers share round trips and commits. The timers there are end calls whose
+ * deadline has come, and let others pass a batch that hangs.
  */
 export interface BatcherOptions<Call, Result> {
   /** Batches in flight at once. */
   readonly lanes: number;
+  /**
+   * A batch that takes longer no longer counts among them, so that one hung connection does not stop all calls for as
+   * long as its deadline; at most as many as `lanes`. Never, when left out.
+   */
+  readonly slowAfterMs?: number;
   /** Calls in one batch at most. */
   readonly maxCalls: number;
   /** Made for each batch: whether a call may join those before it; what may not waits for the next. */
@@ -40,12 +45,17 @@ interface Waiting<Call, Result> {
 interface Batch<Call, Result> {
   readonly members: readonly Waiting<Call, Result>[];
   expired: number;
+  /** When it took its lane; null once it gave it up. */
+  since: number | null;
 }
 
 export class Batcher<Call, Result> {
   /** In the order of the calls, and so of their deadlines. */
   #queue: Waiting<Call, Result>[] = [];
   readonly #inFlight = new Set<Batch<Call, Result>>();
+  #lanesTaken = 0;
+  /** Set while calls wait behind full lanes. */
+  #slowTimer: ReturnType<typeof setTimeout> | undefined;
   /** Set for the oldest call when calls come in after a rest, and not touched again before it fires or all calls are done. */
   #timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -61,17 +71,35 @@ export class Batcher<Call, Result> {
   }
 
   #pump(): void {
-    while (this.#queue.length > 0 && this.#inFlight.size < this.options.lanes) {
-      const batch: Batch<Call, Result> = { members: this.#take(), expired: 0 };
+    const { lanes, slowAfterMs } = this.options;
+    while (this.#queue.length > 0 && this.#lanesTaken < lanes) {
+      const batch: Batch<Call, Result> = { members: this.#take(), expired: 0, since: performance.now() };
       if (batch.members.length === 0) break;
       this.#inFlight.add(batch);
+      this.#lanesTaken++;
       void this.#send(batch);
     }
+    if (this.#queue.length > 0 && slowAfterMs !== undefined) this.#slowTimer ??= setTimeout(this.#pass, slowAfterMs);
     if (this.#inFlight.size > 0) return;
     // A timer with nothing to wait for would keep the process alive.
     clearTimeout(this.#timer);
-    this.#timer = undefined;
+    clearTimeout(this.#slowTimer);
+    this.#timer = this.#slowTimer = undefined;
   }
+
+  /** Lets others go while a batch hangs. */
+  readonly #pass = (): void => {
+    this.#slowTimer = undefined;
+    const { lanes, slowAfterMs = Infinity } = this.options;
+    for (const batch of this.#inFlight) {
+      if (batch.since === null || performance.now() - batch.since < slowAfterMs || this.#inFlight.size - this.#lanesTaken >= lanes) {
+        continue;
+      }
+      batch.since = null;
+      this.#lanesTaken--;
+    }
+    this.#pump();
+  };
 
   /** Rejects what is due, first in flight, then queued, and sets the timer for the next. */
   readonly #expire = (): void => {
@@ -122,6 +150,7 @@ export class Batcher<Call, Result> {
     // Callers in a loop get their turn first, so that their next calls go together and not one batch later.
     for (let turn = 0; turn < CALLER_TURNS; turn++) await null;
     this.#inFlight.delete(batch);
+    if (batch.since !== null) this.#lanesTaken--;
     this.#pump();
   }
 }

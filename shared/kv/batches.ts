@@ -27,7 +27,8 @@ interface Written {
 
 /** What `kv_write_many` returns, by key. */
 interface WroteMany {
-  readonly versions: Readonly<Record<string, string>>;
+  /** Where several calls became one write, one version each, in their order. */
+  readonly versions: Readonly<Record<string, string | readonly string[]>>;
   readonly values: Readonly<Record<string, JsonObject | null>>;
   readonly faults: Readonly<Record<string, { readonly fault: string; readonly message?: string | null; readonly detail?: string | null }>>;
 }
@@ -39,6 +40,9 @@ const MAX_CALLS = 200;
 const LOCK_TIMEOUT_MS = 5_000;
 /** Most busy keys are free again long before; what is not goes to lanes of its own. */
 const SHORT_LOCK_TIMEOUT_MS = 200;
+
+/** Batches wait for no lock and take milliseconds: one that takes so long has met a connection that hangs. */
+const SLOW_AFTER_MS = 1_000;
 
 type Side = "service" | "tenant";
 type Both<T> = Readonly<Record<Side, T>>;
@@ -63,10 +67,22 @@ export class Batches {
       timeoutMs,
       expired: (sent: boolean) => storeError(new TimeoutFault(sent, timeoutMs), writing),
     });
-    const reads = () => new Batcher<ReadCall, Entry | null>({ ...limits(false), lanes: 2, send: (calls, by) => this.#read(calls, by) });
+    const reads = () =>
+      new Batcher<ReadCall, Entry | null>({
+        ...limits(false),
+        lanes: 2,
+        slowAfterMs: SLOW_AFTER_MS,
+        send: (calls, by) => this.#read(calls, by),
+      });
     // One batch at a time: a key in two of them would be busy in the second.
     const writes = () =>
-      new Batcher<WriteCall, Written>({ ...limits(true), lanes: 1, joins: joinsWrites, send: (calls, by) => this.#write(calls, by) });
+      new Batcher<WriteCall, Written>({
+        ...limits(true),
+        lanes: 1,
+        slowAfterMs: SLOW_AFTER_MS,
+        joins: joinsWrites,
+        send: (calls, by) => this.#write(calls, by),
+      });
     this.#reads = { service: reads(), tenant: reads() };
     this.#writes = { service: writes(), tenant: writes() };
     // One key a batch and one batch a key: a key that somebody holds stops itself alone.
@@ -144,7 +160,7 @@ export class Batches {
   }
 
   #outcomes(write: MergedWrite, calls: readonly WriteCall[], wrote: WroteMany, deadline: Deadline): Outcome<Written>[] {
-    const fault = wrote.faults[write.key];
+    const fault = own(wrote.faults, write.key);
     if (fault?.fault === "commit") return write.calls.map((at) => this.#alone(calls[at] as WriteCall, deadline));
     // Together they may have left what each alone would keep.
     if (fault && (fault.fault === "busy" || write.calls.length > 1)) {
@@ -235,8 +251,13 @@ function written(
   calls: readonly WriteCall[],
   { versions, values }: Pick<WroteMany, "versions" | "values">,
 ): Outcome<Written>[] {
-  const version = versions[key] ?? "";
-  const final = values[key] ?? null;
+  const final = own(values, key) ?? null;
   const results = final && takeApart(final, positions.map((at) => calls[at]?.mutation ?? mutation));
-  return positions.map((_, i) => ({ ok: true, value: { version, value: results?.[i] ?? null } }));
+  const drawn = [own(versions, key) ?? ""].flat();
+  return positions.map((_, i) => ({ ok: true, value: { version: drawn[i] ?? "", value: results?.[i] ?? null } }));
+}
+
+/** A key may be called like a member that every object has. */
+function own<T>(record: Readonly<Record<string, T>>, key: string): T | undefined {
+  return Object.hasOwn(record, key) ? record[key] : undefined;
 }

@@ -14,20 +14,22 @@ export function encodeCursor(fingerprint: string, position: Position): string {
 
 /** The position in a cursor. Throws `invalid_cursor` when it is damaged or of another query. */
 export function decodeCursor(fingerprint: string, cursor: string, length: number): Position {
-  const invalid = (why: string) =>
-    new InnkeepError("invalid_cursor", `the cursor ${why}`, [{ path: "cursor", message: why, code: "invalid_cursor" }]);
   let content: unknown;
   try {
     const bytes = Uint8Array.from(atob(cursor.replaceAll("-", "+").replaceAll("_", "/")), (c) => c.charCodeAt(0));
     content = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
   } catch {
-    throw invalid("is damaged");
+    throw invalidCursor("is damaged");
   }
-  if (!Array.isArray(content) || content.length !== length + 1 || typeof content.at(-1) !== "string") throw invalid("is damaged");
-  if (content[0] !== fingerprint) throw invalid("belongs to another filter or sort");
+  if (!Array.isArray(content) || content.length !== length + 1 || typeof content.at(-1) !== "string") throw invalidCursor("is damaged");
+  if (content[0] !== fingerprint) throw invalidCursor("belongs to another filter or sort");
   const position: unknown[] = content.slice(1);
-  if (!position.every((value) => value === null || typeof value === "string")) throw invalid("is damaged");
+  if (!position.every((value) => value === null || typeof value === "string")) throw invalidCursor("is damaged");
   return position;
+}
+
+export function invalidCursor(why: string): InnkeepError {
+  return new InnkeepError("invalid_cursor", `the cursor ${why}`, [{ path: "cursor", message: why, code: "invalid_cursor" }]);
 }
 
 /**

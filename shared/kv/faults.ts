@@ -28,12 +28,16 @@ export async function withRetries<T>(run: () => Promise<T>, what: string, deadli
   throw errors.writeConflict(what);
 }
 
-/** A read that never reached the database or lost its connection is asked once more; one that had no answer in time is not. */
+/**
+ * A read that never reached the database or lost its connection is asked once more, also where the server said that it
+ * ends the connection (57P01 to 57P03); one that had no answer in time is not.
+ */
 export async function withSecondTry<T>(run: () => Promise<T>, deadline: Deadline): Promise<T> {
   try {
     return await run();
   } catch (error) {
-    if (!(error instanceof ConnectionFault) || error instanceof TimeoutFault || remainingMs(deadline) === 0) throw error;
+    const lost = error instanceof SqlError ? /^57P0[123]$/.test(error.sqlState) : error instanceof ConnectionFault;
+    if (!lost || error instanceof TimeoutFault || remainingMs(deadline) === 0) throw error;
     return await run();
   }
 }
@@ -103,6 +107,13 @@ function sqlError(error: SqlError): InnkeepError {
     case "40001":
     case "40P01":
       return errors.writeConflict("the record");
+    // A function, schema or table of ours that is not there.
+    case "42883":
+    case "3F000":
+    case "42P01":
+      return new InnkeepError("schema_mismatch", "the database is not migrated for this program: run npm run migrate", [], {}, {
+        cause: error,
+      });
   }
   if (isOutage(error)) {
     return new InnkeepError("store_unavailable", "the database cannot serve now; nothing was written", [], {}, { cause: error });

@@ -12,6 +12,8 @@ export type WireMutation = {
   readonly op: string;
   readonly key?: string;
   readonly add?: readonly WireAddition[];
+  /** So many calls became this one; each gets a version. */
+  readonly calls?: number;
   readonly [member: string]: unknown;
 };
 

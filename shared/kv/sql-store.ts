@@ -4,13 +4,13 @@ import { errors, InnkeepError } from "../kernel/errors.ts";
 import { findUnstorable } from "../kernel/json.ts";
 import type { JsonValue } from "../kernel/json.ts";
 import { Batches } from "./batches.ts";
-import { decodeCursor, encodeCursor, fingerprintOf } from "./cursor.ts";
+import { decodeCursor, encodeCursor, fingerprintOf, invalidCursor } from "./cursor.ts";
 import type { Position } from "./cursor.ts";
 import { deadlineIn, DEFAULT_TIMEOUT_MS, PING_TIMEOUT_MS } from "./deadline.ts";
 import type { Deadline } from "./deadline.ts";
 import type { SqlArguments, SqlDriver } from "./driver.ts";
 import { conflictOf, storeError, withRetries, withSecondTry } from "./faults.ts";
-import { assertKey, prefixRange } from "./key.ts";
+import { assertKey, isKey, prefixRange } from "./key.ts";
 import { assertTenantId, encodeCommit } from "./mutation.ts";
 import { assertPage, assertPosition, declaredType, wireOrder, wirePage, wireRollup, wireSelection } from "./query-plan.ts";
 import { inOrder, toEntry } from "./row.ts";
@@ -31,6 +31,7 @@ import type {
   Query,
   QueryPage,
   Store,
+  StoreState,
   WriteOptions,
 } from "./store.ts";
 
@@ -86,6 +87,8 @@ class SqlStore implements Store {
       const position = decodeCursor(fingerprint, options.cursor, 1);
       assertPosition([], position);
       const last = String(position[0]);
+      // A position outside of the range is forged: it would read keys that the list does not name.
+      if (!isKey(last) || last < start || last >= end) throw invalidCursor("is damaged");
       // U+0001 sorts before every character a key can have: the least string after `last`.
       if (reverse) end = last;
       else start = `${last}\u0001`;
@@ -239,9 +242,9 @@ class SqlStore implements Store {
     }
   }
 
-  async ping(): Promise<{ readonly migration: string | null; readonly pending: readonly string[] }> {
+  async ping(): Promise<StoreState> {
     const deadline = deadlineIn(PING_TIMEOUT_MS);
-    return await this.#read(() => this.driver.ping(deadline), deadline) as { migration: string | null; pending: string[] };
+    return await this.#read(() => this.driver.ping(deadline), deadline) as StoreState;
   }
 
   async close(): Promise<void> {

@@ -1,6 +1,16 @@
 import type { JsonObject, JsonValue } from "../kernel/json.ts";
 import type { AnyEntity } from "./define.ts";
 
+/** What `ping` finds. */
+export interface StoreState {
+  /** Our newest migration; null where there is none. */
+  readonly migration: string | null;
+  /** What `npm run migrate` has still to build. */
+  readonly pending: readonly string[];
+  /** Why every write is refused, for instance on a standby; null: writes are accepted. */
+  readonly refusesWrites: string | null;
+}
+
 /**
  * The port of the store: everything above it (services, jobs) sees only this. Shape after Deno KV and
  * FoundationDB, on string keys. Every method rejects with an InnkeepError: `invalid_key`,
@@ -49,7 +59,7 @@ export interface Store {
   /** Removes the bytes of expired entries, at most `limit`; returns how many went. Service level only. */
   sweep(limit: number): Promise<number>;
   /** Asks the database for a sign of life: its newest migration (null: none), and what `npm run migrate` has still to build. */
-  ping(): Promise<{ readonly migration: string | null; readonly pending: readonly string[] }>;
+  ping(): Promise<StoreState>;
   close(): Promise<void>;
 }
 

@@ -80,12 +80,17 @@ begin
   return sweep(p_limit, p_now);
 end $$;
 
--- A sign of life: our newest migration, and what is still to be built.
+-- A sign of life: our newest migration, what is still to be built, and why no write is accepted where none is. Volatile:
+-- PostgREST runs stable functions in read-only transactions.
 create function public.kv_ping() returns json
-language plpgsql stable security definer set search_path = pg_catalog, kv_service, pg_temp set row_security = on as $$
+language plpgsql security definer set search_path = pg_catalog, kv_service, pg_temp set row_security = on as $$
 begin
   return json_build_object('migration', (select max(m.version) from kv.migrations m),
-    'pending', (select coalesce(json_agg(p.kind || ' ' || p.name), '[]') from kv.pending() p));
+    'pending', (select coalesce(json_agg(p.kind || ' ' || p.name), '[]') from kv.pending() p),
+    'refusesWrites', case
+      when current_setting('transaction_read_only')::boolean then 'the database is read-only'
+      when current_setting('transaction_isolation') <> 'read committed' then
+        format('transactions of this login are %s, not read committed', current_setting('transaction_isolation')) end);
 end $$;
 
 -- The head of an audit chain, to compare what is there with: {seq, hash}; null where no entry was ever made.

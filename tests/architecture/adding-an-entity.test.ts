@@ -95,7 +95,7 @@ describe("docs/adding-an-entity.md, executed", () => {
     await opened.store.set("door:tn_a:back", { ...override.example, id: "back", tenantId: "tn_a" });
     await withClient(opened.database.ownerUrl, (client) => client.query(`begin; ${shown} commit;`));
     expect(schemaChanges(await declaredInDatabase(), declaredBy(declared), summaries())).toBe("");
-    expect(await opened.store.ping()).toEqual({ migration: version, pending: [] });
+    expect(await opened.store.ping()).toEqual({ migration: version, pending: [], refusesWrites: null });
   });
 
   test("K28: counts, lists, searches and groups of the two never mix", async () => {

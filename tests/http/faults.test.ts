@@ -5,6 +5,9 @@ import { createContainer } from "../../shared/container.ts";
 import { jsonLogger } from "../../shared/kernel/logger.ts";
 import { own } from "./support/own-database.ts";
 import { expectProblem, useApi } from "./support/api.ts";
+import { postgresDriver } from "../../shared/kv/drivers/postgres.ts";
+import { createStore } from "../../shared/kv/sql-store.ts";
+import type { Store } from "../../shared/kv/store.ts";
 import { AUDIENCE, ISSUER } from "./support/tokens.ts";
 
 const api = useApi({ database: async () => (await own()).database });
@@ -33,6 +36,42 @@ test("H01: with the database stopped requests answer 503 with Retry-After, and r
   await cluster.start();
   await expect.poll(async () => (await api.send("GET", "/ready")).status, { timeout: 15_000 }).toBe(200);
   expect((await api.send("PATCH", path, { token, json: { name: "Back" } })).body.name).toBe("Back");
+});
+
+/** The API over a store of its own. */
+function appOver(store: Store, log: (line: string) => void) {
+  const verifier = createTokenVerifier({ issuer: ISSUER, audience: AUDIENCE, jwks: api.signer.jwks, clock: api.clock, fetch });
+  const container = createContainer({ store, clock: api.clock, logger: jsonLogger(log, api.clock.now) });
+  return createApp({ container, verifier, config: { corsOrigins: [], baseDomain: null, apiHosts: [] } });
+}
+
+test.each([
+  ["of a database that was never migrated is 503 schema_mismatch and names the command", "template1", 503, {
+    code: "schema_mismatch",
+    detail: expect.stringContaining("npm run migrate") as string,
+  }],
+  ["of a read-only database says that no write is accepted", null, 200, { refusesWrites: "the database is read-only" }],
+])("O02: /ready %s", async (_, name, status, body) => {
+  const { database } = await own();
+  const url = new URL(name === null ? database.appUrl : database.superUrl);
+  if (name === null) url.searchParams.set("options", "-c default_transaction_read_only=on");
+  else url.pathname = `/${name}`;
+  const store = createStore(postgresDriver({ connectionString: url.href }), { clock: api.clock });
+  const response = await appOver(store, () => undefined).request("/ready");
+  expect(response.status).toBe(status);
+  expect(await response.json()).toMatchObject(body);
+  await store.close();
+});
+
+test("O11: the log says why no connection could be made, and the answer does not", async () => {
+  const url = new URL((await own()).database.appUrl);
+  url.password = "wrong";
+  const lines: string[] = [];
+  const store = createStore(postgresDriver({ connectionString: url.href }), { clock: api.clock });
+  const text = await (await appOver(store, (line) => lines.push(line)).request("/ready")).text();
+  expect(text).not.toMatch(/28P01|password/);
+  expect(lines.find((line) => line.includes("request_failed"))).toMatch(/password authentication failed.*\(28P01\)/);
+  await store.close();
 });
 
 test("H23: a stored record that does not fit its declaration answers 500 without its key or its fault, which are in the log", async () => {

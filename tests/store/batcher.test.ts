@@ -18,7 +18,9 @@ interface Sent {
 const settled = async () => void await vi.advanceTimersByTimeAsync(0);
 
 /** A batcher with a timeout of a second, whose batches return when a test says so. */
-function batcher(options: { readonly lanes?: number; readonly joins?: () => (call: string) => boolean } = {}) {
+function batcher(
+  options: { readonly lanes?: number; readonly slowAfterMs?: number; readonly joins?: () => (call: string) => boolean } = {},
+) {
   const sent: Sent[] = [];
   const outcomes: string[] = [];
   const batches = new Batcher<string, string>({
@@ -46,6 +48,41 @@ function batcher(options: { readonly lanes?: number; readonly joins?: () => (cal
     );
   return { run, sent, outcomes };
 }
+
+describe("a batch that hangs", () => {
+  test("K31: gives up its lane, so that calls behind it go out long before its deadline", async () => {
+    const { run, sent, outcomes } = batcher({ slowAfterMs: 100 });
+    run("a");
+    run("b");
+    await vi.advanceTimersByTimeAsync(99);
+    expect(sent.map(({ calls }) => calls)).toEqual([["a"]]);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(sent.map(({ calls }) => calls)).toEqual([["a"], ["b"]]);
+    run("c");
+    await sent[1]?.returns();
+    expect(sent.map(({ calls }) => calls)).toEqual([["a"], ["b"], ["c"]]);
+    await sent[2]?.returns();
+    await vi.advanceTimersByTimeAsync(900);
+    expect(outcomes).toEqual(["b: ok", "c: ok", "a: expired in flight"]);
+  });
+
+  test("K31: of a server that hangs no more batches wait than twice the lanes, and a late answer frees each once", async () => {
+    const { run, sent } = batcher({ slowAfterMs: 100 });
+    for (const call of ["a", "b", "c", "d"]) {
+      run(call);
+      await vi.advanceTimersByTimeAsync(100);
+    }
+    expect(sent.map(({ calls }) => calls)).toEqual([["a"], ["b"]]);
+    await sent[0]?.returns();
+    await vi.advanceTimersByTimeAsync(100);
+    expect(sent.map(({ calls }) => calls)).toEqual([["a"], ["b"], ["c", "d"]]);
+    await sent[1]?.returns();
+    await sent[2]?.returns();
+    run("e");
+    run("f");
+    expect(sent.map(({ calls }) => calls)).toEqual([["a"], ["b"], ["c", "d"], ["e"]]);
+  });
+});
 
 describe("deadlines of batched calls", () => {
   test("K31: a call whose deadline comes while it waits is given up, and never goes out", async () => {

@@ -87,6 +87,12 @@ test("K31: a read is asked once more after a lost connection, and no more than t
   expect(always.calls()).toBe(2);
 });
 
+test.each(["57P01", "57P02", "57P03"])("K31: a read that the server ended with %s is asked once more", async (sqlState) => {
+  const { store, calls } = failing(1, new SqlError(sqlState, "terminating connection"));
+  expect(await codeOf(store.get("retry:none"))).toBe("no error, but null");
+  expect(calls()).toBe(2);
+});
+
 test("K31: a read that had no answer in time is not asked again", async () => {
   for (const sent of [true, false]) {
     for (const read of [(store: Store) => store.get("retry:none"), (store: Store) => store.count("retry")]) {

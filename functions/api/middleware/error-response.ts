@@ -5,6 +5,7 @@ import { etagOf } from "./conditional.ts";
 import type { AppEnv } from "./request-context.ts";
 
 const RETRY_AFTER_SECONDS = 2;
+const MAX_CAUSES = 5;
 /** Standard members; public details can add to a problem but never replace one of these. */
 const STANDARD = new Set(["type", "title", "status", "detail", "instance", "code", "requestId", "errors"]);
 
@@ -60,9 +61,17 @@ function headersOf(c: Context<AppEnv>, error: InnkeepError): [string, string][] 
   return [];
 }
 
-/** For the log alone: what failed, and what made it fail. */
+/** For the log alone: what failed, and what made it fail, down to the first cause. */
 function describe(thrown: unknown): Record<string, string> {
   if (!(thrown instanceof Error)) return { error: String(thrown) };
-  const cause = thrown.cause instanceof Error ? { cause: `${thrown.cause.name}: ${thrown.cause.message}` } : {};
-  return { error: `${thrown.name}: ${thrown.message}`, stack: (thrown.stack ?? "").slice(0, 2_000), ...cause };
+  const causes: string[] = [];
+  for (let cause = thrown.cause; cause instanceof Error && causes.length < MAX_CAUSES; cause = cause.cause) {
+    const code = "code" in cause && typeof cause.code === "string" ? ` (${cause.code})` : "";
+    causes.push(`${cause.name}: ${cause.message}${code}`);
+  }
+  return {
+    error: `${thrown.name}: ${thrown.message}`,
+    stack: (thrown.stack ?? "").slice(0, 2_000),
+    ...(causes.length > 0 ? { cause: causes.join("; caused by ") } : {}),
+  };
 }

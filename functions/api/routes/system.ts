@@ -26,14 +26,20 @@ export function systemRoutes(store: Store, document: () => Record<string, unknow
       responses: {
         200: {
           description:
-            "It does; `migration` is its newest, `pending` what `npm run migrate` has still to build: lists work meanwhile, by a scan.",
-          schema: z.object({ status: z.literal("ready"), migration: z.string().nullable(), pending: z.array(z.string()) }),
+            "It does; `migration` is its newest, `pending` what `npm run migrate` has still to build: lists work meanwhile, by a scan. " +
+            "`refusesWrites` says why only reads work, null when writes do.",
+          schema: z.object({
+            status: z.literal("ready"),
+            migration: z.string().nullable(),
+            pending: z.array(z.string()),
+            refusesWrites: z.string().nullable(),
+          }),
         },
       },
       handler: async () => {
-        const { migration, pending } = await store.ping();
+        const { migration, pending, refusesWrites } = await store.ping();
         assertSchemaVersion(migration);
-        return answer({ status: "ready" as const, migration, pending: [...pending] });
+        return answer({ status: "ready" as const, migration, pending: [...pending], refusesWrites });
       },
     }),
     defineRoute({

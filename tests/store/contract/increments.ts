@@ -26,6 +26,24 @@ export const incrementCases: Theme = (open) => {
     const sums = entries.map((entry) => (entry?.value as { n: number }).n);
     expect([...sums].sort((a, b) => a - b)).toEqual(Array.from({ length: 500 }, (_, i) => i + 1));
     expect(Math.max(...sums)).toBe(((await store.get("tally:batch"))?.value as { n: number }).n);
+    const ordered = entries.toSorted((a, b) => (a?.value as { n: number }).n - (b?.value as { n: number }).n).map((entry) =>
+      BigInt(entry?.version ?? 0)
+    );
+    expect(ordered.every((version, i) => i === 0 || version > (ordered[i - 1] ?? 0n))).toBe(true);
+  });
+
+  test("K06: of increments that went together, no version but the last lets a check on it pass", async () => {
+    const { store } = open();
+    for (const key of ["tally:together", "note:tn_tally:together"]) {
+      const bound = key.startsWith("note") ? store.forTenant("tn_tally") : store;
+      const entries = await Promise.all(Array.from({ length: 40 }, () => bound.increment(key, one, fromZero)));
+      const last = await bound.get(key);
+      for (const entry of entries) {
+        const passes = (await bound.commit([{ key, version: entry?.version ?? "" }], [])).ok;
+        expect(passes).toBe((entry?.value as { n: number }).n === 40);
+      }
+      expect(last?.version).toBe(entries.find((entry) => (entry?.value as { n: number }).n === 40)?.version);
+    }
   });
 
   test("K06: increments of many keys with different amounts and shapes at once are all kept", async () => {

@@ -51,6 +51,18 @@ export const keyCases: Theme = (open) => {
     expect((await store.get(`thing:value:${name}`))?.value).toEqual(value);
   });
 
+  test.each(["constructor", "toString", "valueOf", "hasOwnProperty", "__proto__"])(
+    "K01: a key may be called %s, as a member that every object has",
+    async (key) => {
+      const { store } = open();
+      await store.set(key, { n: 1 });
+      expect((await store.increment(key, [{ path: ["n"], by: 1 }]))?.value).toEqual({ n: 2 });
+      expect(await store.get(key)).toMatchObject({ key, value: { n: 2 } });
+      await store.commit([], [{ op: "delete", key }]);
+      expect(await store.mget([key])).toEqual([null]);
+    },
+  );
+
   test("K01: null is no value: a key is deleted instead", async () => {
     expect(await codeOf(open().store.set("thing:null", null))).toBe("validation_failed");
     expect(await open().store.get("thing:null")).toBeNull();

@@ -69,6 +69,16 @@ export const listCases: Theme = (open) => {
     expect(keysOf(second.entries)).toEqual(["l:e", "l:f", "l:g", "l:h"]);
   });
 
+  test("K13: a forged cursor never leaves the range of its list", async () => {
+    const { store } = open();
+    const { cursor } = await store.list({ prefix: "l", limit: 4 });
+    const [fingerprint] = JSON.parse(atob(cursor ?? "")) as [string];
+    for (const position of ["a", "", "l", "l:", "l;", "zz:1", "admin:", "L:a", "\u007f"]) {
+      const forged = btoa(JSON.stringify([fingerprint, position]));
+      expect(await codeOf(store.list({ prefix: "l", cursor: forged }))).toBe("invalid_cursor");
+    }
+  });
+
   test("K13: while writers add and remove other keys, untouched keys are neither skipped nor doubled", async () => {
     const { store, another } = open();
     const random = seededRandom("K13 cursors");
