@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { instant } from "../../shared/entities/values.ts";
 import { addDays } from "../../shared/policies/periods.ts";
 import type { AnyEntity } from "../../shared/kv/define.ts";
 import { type FilterParameter, filtersOf } from "../../shared/derive/list-filters.ts";
@@ -12,7 +13,7 @@ export function integer(min: number, max: number) {
   return decimal(min, max, /^\d{1,9}$/).meta({ type: "integer", minimum: min, maximum: max });
 }
 
-export function decimal(min: number, max: number, form = /^\d{1,15}(\.\d{1,6})?$/) {
+export function decimal(min: number, max: number, form = /^-?\d{1,15}(\.\d{1,6})?$/) {
   const inside = (text: unknown) => typeof text === "string" && form.test(text) && Number(text) >= min && Number(text) <= max;
   return z.unknown().refine(inside, `must be a number from ${min} to ${max}`).transform(Number).meta({
     type: "number",
@@ -47,13 +48,18 @@ export function checkPaging<S extends z.ZodObject>(schema: S): S {
   });
 }
 
+const number = decimal(-1e15, 1e15);
+
 function filterOf({ type, values, bound }: FilterParameter): z.ZodType {
-  if (bound) return moment(bound).optional();
+  if (bound) return (type === "time" ? moment(bound) : number.meta({ description: bound === "from" ? "At least." : "Below." })).optional();
   if (type === "boolean") return flag.transform((value) => [value]).optional();
-  const one = values ? z.enum(values as [string]) : z.string().min(1).max(512);
+  const plain = { text: z.string().min(1).max(512), time: instant, number };
+  const one = (values ? z.enum(values as [string]) : plain[type]) as z.ZodType<string | number, string>;
   return z.string().min(1).max(4_000).transform((text) => text.split(",")).pipe(z.array(one).max(100))
     .optional().meta({
-      description: values ? `Any of, by commas: ${values.join(", ")}.` : "One value, or several separated by commas: any of them.",
+      description: values
+        ? `Any of, by commas: ${values.join(", ")}.`
+        : `One ${{ text: "value", time: "instant", number: "number" }[type]}, or several separated by commas: any of them.`,
     });
 }
 

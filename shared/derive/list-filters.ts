@@ -10,7 +10,7 @@ export interface FilterParameter {
   readonly name: string;
   readonly field: string;
   readonly type: FieldType;
-  /** Absent: equal to the value, or for text to any of a comma list. `from ≤ value < to`. */
+  /** Absent: equal to the value, or to any of several. `from ≤ value < to`. */
   readonly bound?: "from" | "to";
   /** All values there are, when the field is an enumeration. */
   readonly values?: readonly string[];
@@ -19,8 +19,16 @@ export interface FilterParameter {
 /** The fields that say when a record came to be, the first declared one counts. */
 const CREATION_FIELDS: readonly string[] = ["createdAt", "created", "timestamp", "triggeredAt"];
 
-/** `status`, `createdAt`, `createdAtFrom`…; `createdFrom` and `createdTo` stand for the field of creation. */
-export function filtersOf(entity: AnyEntity): FilterParameter[] {
+const known = new WeakMap<AnyEntity, readonly FilterParameter[]>();
+
+/** `status`, `mrr`, `mrrFrom`…; `createdFrom` and `createdTo` stand for the field of creation. */
+export function filtersOf(entity: AnyEntity): readonly FilterParameter[] {
+  let filters = known.get(entity);
+  if (!filters) known.set(entity, filters = readFilters(entity));
+  return filters;
+}
+
+function readFilters(entity: AnyEntity): FilterParameter[] {
   const filters = (entity.filterable as readonly string[] | undefined ?? []).flatMap((field): FilterParameter[] => {
     const values = valuesOf(entity, field);
     const type = fieldTypeOf(entity, field);
@@ -61,7 +69,7 @@ export function parseSort(entity: AnyEntity, sort?: string): OrderBy[] {
     const descending = part.startsWith("-");
     const field = descending ? part.slice(1) : part;
     if (!sortable.includes(field)) {
-      throw errors.parameter("sort", `${entity.name} cannot be sorted by ${field || "nothing"}`, "unknown_field");
+      throw errors.parameter("sort", `this list cannot be sorted by ${field || "nothing"}`, "unknown_field");
     }
     return { field, direction: descending ? "desc" : "asc" };
   });

@@ -17,7 +17,7 @@ import { type Administrator, assertMayAdminister } from "../policies/admin-grant
 import { assertAdminChange, isEnabledSuperAdmin } from "../policies/admin-roles.ts";
 import { changedFields, mergePatch } from "../policies/merge-patch.ts";
 import { GRANTS } from "../policies/scopes.ts";
-import { conditionsOf, listPage } from "./paging.ts";
+import { listPage, selectionOf } from "./paging.ts";
 import type { Filters, Page, Pagination, Sort } from "./paging.ts";
 import type { Change, Decision, UnitOfWork } from "./unit-of-work.ts";
 
@@ -37,12 +37,9 @@ export class AdminUserService {
     this.#admins = new Collection(adminUser, store);
   }
 
-  async list(filters: Filters & { readonly search?: string } = {}, sort?: Sort, pagination?: Pagination): Promise<Page<StoredAdmin>> {
-    const { search, ...fields } = filters;
-    return await listPage(this.#admins, { where: conditionsOf(fields), search, sort, pagination }, [{
-      field: "createdAt",
-      direction: "desc",
-    }]);
+  async list(filters: Filters = {}, sort?: Sort, pagination?: Pagination): Promise<Page<StoredAdmin>> {
+    const selection = selectionOf(adminUser, filters);
+    return await listPage(this.#admins, { ...selection, sort, pagination }, [{ field: "createdAt", direction: "desc" }]);
   }
 
   async get(userId: string): Promise<StoredAdmin | null> {
