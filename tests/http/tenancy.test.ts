@@ -136,6 +136,15 @@ describe("the tenant of a request", () => {
       expectProblem(await api.send("GET", `/v1/tenants/resolve?${query}`, { token }), 400, "invalid_parameter");
     }
   });
+
+  test("H02: a parameter that is refused for its text is one mistake, not a missing one as well", async () => {
+    const token = api.admin("read_only");
+    for (const name of ["host", "subdomain", "id"]) {
+      const answer = await api.send("GET", `/v1/tenants/resolve?${name}=%00`, { token });
+      expectProblem(answer, 400, "invalid_parameter");
+      expect(answer.body.errors).toEqual([{ path: name, message: "contains U+0000", code: "null_character" }]);
+    }
+  });
 });
 
 describe("what a tenant's own users may change", () => {
