@@ -2,7 +2,7 @@ import { z } from "zod";
 import { instant } from "../../shared/entities/values.ts";
 import { addDays } from "../../shared/policies/periods.ts";
 import type { AnyEntity } from "../../shared/kv/define.ts";
-import { type FilterParameter, filtersOf } from "../../shared/derive/list-filters.ts";
+import { type FilterParameter, filtersOf, searchProblem } from "../../shared/derive/list-filters.ts";
 import { isTimestamp } from "../../shared/kv/key.ts";
 import { LIMITS, type OrderBy } from "../../shared/kv/store.ts";
 import type { Filters, Pagination } from "../../shared/services/paging.ts";
@@ -37,6 +37,14 @@ export const pageParams = {
   limit: integer(1, 100).optional(),
   cursor: z.string().min(1).max(4_000).optional().meta({ description: "From nextCursor of the page before; not with page." }),
 };
+
+/** A text with a rule of its own, which says what is wrong with one. */
+export function checked(schema: z.ZodString, problem: (text: string) => string | null): z.ZodString {
+  return schema.check((payload) => {
+    const message = problem(payload.value);
+    if (message !== null) payload.issues.push({ code: "custom", input: payload.value, message });
+  });
+}
 
 /** `page` and `cursor` are two ways through one list; a page beyond the store's reach is refused. */
 export function checkPaging<S extends z.ZodObject>(schema: S): S {
@@ -82,7 +90,7 @@ export function listQuery(entity: AnyEntity) {
   const filters = Object.fromEntries(filtersOf(entity).map((filter) => [filter.name, filterOf(filter)]));
   return checkPaging(z.strictObject({
     ...filters,
-    ...(entity.searchable ? { search: z.string().min(1).max(200).optional() } : {}),
+    ...(entity.searchable ? { search: checked(z.string().min(1).max(200), searchProblem).optional() } : {}),
     sort: sortOf(entity),
     ...pageParams,
   }));

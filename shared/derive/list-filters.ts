@@ -57,6 +57,12 @@ function valuesOf(entity: AnyEntity, field: string): readonly string[] | undefin
   return schema instanceof z.ZodEnum ? schema.options.map(String) : undefined;
 }
 
+/** Why a text cannot be searched for, null when it can: kv.fold takes accents off as here, and a line break stands between two fields. */
+export function searchProblem(text: string): string | null {
+  if (/\p{Cc}/u.test(text)) return "must have no line breaks or other control characters";
+  return text.normalize("NFKD").replaceAll(/[\u0300-\u036f]/g, "") === "" ? "must be more than accents" : null;
+}
+
 /** `-mrr,name` as an order; left out, newest first. Throws `invalid_parameter` on a field that is not sortable. */
 export function parseSort(entity: AnyEntity, sort?: string): OrderBy[] {
   const sortable: readonly string[] = entity.sortable ?? [];

@@ -3,7 +3,7 @@ import type { Collection, Stored } from "../kv/collection.ts";
 import type { AnyEntity } from "../kv/define.ts";
 import type { Condition, OrderBy, Scope } from "../kv/store.ts";
 import { isTimestamp } from "../kv/key.ts";
-import { type FilterParameter, filtersOf, parseSort } from "../derive/list-filters.ts";
+import { type FilterParameter, filtersOf, parseSort, searchProblem } from "../derive/list-filters.ts";
 
 /** Which page: by number (`page`, from 1), or onwards from a cursor. */
 export interface Pagination {
@@ -86,6 +86,8 @@ function orderOf(entity: AnyEntity, sort: Sort | undefined, defaultSort: readonl
 
 /** Filters as a store's selection. Throws `invalid_parameter` on what the entity's declaration does not offer. */
 export function selectionOf(entity: AnyEntity, { search, ...filters }: Filters): Pick<ListRequest, "where" | "search"> {
+  const problem = search ? searchProblem(search) : null;
+  if (problem !== null) throw errors.parameter("search", problem);
   return { where: conditionsOf(entity, filters), search };
 }
 

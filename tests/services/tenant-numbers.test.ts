@@ -207,5 +207,6 @@ describe("lists of tenants", () => {
     }
     for (const search of ["0% h", "l_x"]) expect((await context.TenantService.list({ search })).pagination.total, search).toBe(1);
     expect((await context.TenantService.list({ search: "z%h" })).data).toEqual([]);
+    for (const search of ["\u0301", "spol\nzurich"]) expect(await codeOf(context.TenantService.list({ search }))).toBe("invalid_parameter");
   });
 });
