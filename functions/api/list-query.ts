@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { instant } from "../../shared/entities/values.ts";
+import { instant, QUANTITY_DECIMALS } from "../../shared/entities/values.ts";
 import { addDays } from "../../shared/policies/periods.ts";
 import type { AnyEntity } from "../../shared/kv/define.ts";
 import { type FilterParameter, filtersOf, searchProblem } from "../../shared/derive/list-filters.ts";
@@ -10,16 +10,18 @@ import type { Filters, Pagination } from "../../shared/services/paging.ts";
 /** Query parameters are text: each schema checks the text and answers the value it stands for. */
 
 export function integer(min: number, max: number) {
-  return decimal(min, max, /^\d{1,9}$/).meta({ type: "integer", minimum: min, maximum: max });
+  return numeric(/^\d{1,9}$/, min, max, `must be a whole number from ${min} to ${max}`, "integer");
 }
 
-export function decimal(min: number, max: number, form = /^-?\d{1,15}(\.\d{1,6})?$/) {
-  const inside = (text: unknown) => typeof text === "string" && form.test(text) && Number(text) >= min && Number(text) <= max;
-  return z.unknown().refine(inside, `must be a number from ${min} to ${max}`).transform(Number).meta({
-    type: "number",
-    minimum: min,
-    maximum: max,
-  });
+const DECIMAL = new RegExp(`^-?\\d{1,16}(\\.\\d{1,${QUANTITY_DECIMALS}})?$`);
+
+export function decimal(min: number, max: number) {
+  return numeric(DECIMAL, min, max, `must be a number from ${min} to ${max} with at most ${QUANTITY_DECIMALS} decimals`, "number");
+}
+
+function numeric(form: RegExp, minimum: number, maximum: number, message: string, type: "integer" | "number") {
+  const inside = (text: unknown) => typeof text === "string" && form.test(text) && Number(text) >= minimum && Number(text) <= maximum;
+  return z.unknown().refine(inside, message).transform(Number).meta({ type, minimum, maximum });
 }
 
 export const flag = z.enum(["true", "false"]).transform((text) => text === "true").meta({ type: "boolean", enum: [true, false] });
