@@ -97,6 +97,19 @@ describe("the tenant of a request", () => {
     }
   });
 
+  test("T15: a custom domain that no request could come by is refused where it is set", async () => {
+    const token = api.admin("admin");
+    const { id } = await api.tenant();
+    for (const customDomain of ["x.supabase.co", "a.localhost"]) {
+      const json = { name: "Hotel", subdomain: "unreachable", plan: "Pro", owner: "a@b.example", ownerName: "A", customDomain };
+      for (const [method, path, body] of [["POST", "/v1/tenants", json], ["PATCH", `/v1/tenants/${id}`, { customDomain }]] as const) {
+        const answer = await api.send(method, path, { token, json: body });
+        expectProblem(answer, 422, "validation_failed");
+        expect(answer.body.errors.map((error: { path: string }) => error.path)).toEqual(["/customDomain"]);
+      }
+    }
+  });
+
   test("R03: the API's own hosts name no tenant, whoever holds the name, and no tenant can take them", async () => {
     const [thief, other] = [await api.tenant(), await api.tenant()];
     const token = api.admin("admin");
