@@ -44,9 +44,15 @@ interface AppliedRow {
   readonly ours: boolean;
 }
 
-const BOOKKEEPING = `
-  create schema if not exists supabase_migrations;
-  create table if not exists supabase_migrations.schema_migrations (version text primary key, statements text[], name text);`;
+/** `if not exists` asks for the right to create even where nothing is missing, which the owner of the tables may not have. */
+const BOOKKEEPING = `do $$ begin
+  if to_regnamespace('supabase_migrations') is null then
+    create schema supabase_migrations;
+  end if;
+  if to_regclass('supabase_migrations.schema_migrations') is null then
+    create table supabase_migrations.schema_migrations (version text primary key, statements text[], name text);
+  end if;
+end $$`;
 
 /** A lock on a table stops its readers while it is waited for. */
 const LOCK_TIMEOUT_MS = 50;
@@ -65,6 +71,7 @@ export async function migrate(
 ): Promise<Migration[]> {
   const known = [...migrations].sort((a, b) => (a.version < b.version ? -1 : 1));
   assertDistinct(known);
+  await assertPassesRowSecurity(client);
   if (options.dryRun) return pendingOf(known, await readApplied(client));
   const done: Migration[] = [];
   for (let tries = 0;;) {
@@ -77,6 +84,21 @@ export async function migrate(
       await jitteredPause(tries, 10, 150);
     }
   }
+}
+
+/**
+ * Throws `invalid_configuration` unless the connection's role passes row-level security, which is forced on every
+ * partition: what migrations move, count and rebuild would silently leave out the rows that it hides.
+ */
+export async function assertPassesRowSecurity(client: MigrationClient): Promise<void> {
+  const { rows: [role] } = await client.query(
+    "select quote_ident(rolname) as name, rolsuper or rolbypassrls as passes from pg_roles where rolname = current_user",
+  ) as { readonly rows: readonly { readonly name: string; readonly passes: boolean }[] };
+  if (role?.passes) return;
+  throw new InnkeepError(
+    "invalid_configuration",
+    `row-level security applies to ${role?.name}, and a migration would miss rows: let a superuser run "alter role ${role?.name} bypassrls"`,
+  );
 }
 
 /** 55P03, 40P01: others hold what the file needs; all of it was rolled back. */

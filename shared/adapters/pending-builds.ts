@@ -1,5 +1,6 @@
 import { jitteredPause } from "../kernel/backoff.ts";
 import { InnkeepError } from "../kernel/errors.ts";
+import { assertPassesRowSecurity } from "./migrator.ts";
 import type { MigrationClient } from "./migrator.ts";
 
 /** What a migration left to be built beside a large family, one index or rollup. */
@@ -33,6 +34,7 @@ export async function pendingBuilds(client: MigrationClient): Promise<readonly P
 export async function buildPending(client: MigrationClient, options: BuildOptions = {}): Promise<PendingBuild[]> {
   const builds = await pendingBuilds(client);
   if (builds.length === 0) return [];
+  await assertPassesRowSecurity(client);
   // Tried, not waited for: a session that waits holds a snapshot, for which a concurrent build would wait in turn.
   const { rows: [lock] } = await client.query("select pg_try_advisory_lock(hashtextextended('innkeep builds', 0)) as taken") as {
     rows: readonly { taken: boolean }[];
