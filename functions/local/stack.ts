@@ -63,7 +63,10 @@ async function boot(directory: DataDirectory, context: StackContext, cleanups: (
   if (!await isPortFree(port)) throw new Refusal(`port ${port} is taken by another program; choose another with --port`);
   const urls = await bootDatabase(directory, context, cleanups);
   if (isCancelled()) return null;
-  const applied = await migrateDatabase(urls.owner, { onApply: ({ version, name }) => say(`migration ${version}_${name}`) });
+  const { applied } = await migrateDatabase(urls.owner, {
+    onApplied: ({ version, name }) => say(`migration ${version}_${name}`),
+    onWait: say,
+  });
   if (applied.length === 0) say("migrations are up to date");
   if (isCancelled()) return null;
   const tenantId = await seedOnce(directory, urls, context);

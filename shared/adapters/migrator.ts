@@ -29,8 +29,8 @@ export interface MigrationClient {
 export interface MigrateOptions {
   /** Returns what would be applied and changes nothing. */
   readonly dryRun?: boolean;
-  /** Called before each file; for progress lines. */
-  readonly onApply?: (migration: Migration) => void;
+  /** Called after each file, once it is committed; for progress lines. */
+  readonly onApplied?: (migration: Migration) => void;
   /** How often a file is tried that waits for a lock, 600 when left out: about a minute and a half. */
   readonly maxTries?: number;
 }
@@ -60,7 +60,8 @@ const LOCK_TIMEOUT_MS = 50;
 /**
  * Applies what is not applied yet, in order, each file in one transaction of its own; returns what was
  * (or, in a dry run, would be) applied. A file that cannot have a lock within 50 ms is rolled back and tried
- * again, so that nobody waits behind it for longer. Throws `schema_mismatch` when the database has a migration
+ * again, so that nobody waits behind it for longer; `store_unavailable` when that never succeeds. Throws
+ * `invalid_configuration` for a role that row-level security applies to, and `schema_mismatch` when the database has a migration
  * of ours that this program does not know, when a landed file was edited, or when a file sorts before one
  * already applied.
  */
@@ -76,11 +77,16 @@ export async function migrate(
   const done: Migration[] = [];
   for (let tries = 0;;) {
     try {
-      const next = await applyNext(client, known, options.onApply);
+      const next = await applyNext(client, known);
       if (!next) return done;
+      options.onApplied?.(next);
       done.push(next);
     } catch (error) {
-      if (!isLockTimeout(error) || ++tries >= (options.maxTries ?? 600)) throw error;
+      if (!isLockTimeout(error)) throw error;
+      if (++tries >= (options.maxTries ?? 600)) {
+        const [next] = pendingOf(known, await readApplied(client));
+        throw lockedOut(`${next ? list([next]) : "a migration"} is not applied`, tries, error);
+      }
       await jitteredPause(tries, 10, 150);
     }
   }
@@ -101,24 +107,27 @@ export async function assertPassesRowSecurity(client: MigrationClient): Promise<
   );
 }
 
-/** 55P03, 40P01: others hold what the file needs; all of it was rolled back. */
-function isLockTimeout(error: unknown): boolean {
+/** 55P03, 40P01: others hold what is needed; all of it was rolled back, and it is worth another try. */
+export function isLockTimeout(error: unknown): boolean {
   return error instanceof Error && "code" in error && (error.code === "55P03" || error.code === "40P01");
 }
 
+/** After the last try: `store_unavailable`, with what to do. */
+export function lockedOut(what: string, tries: number, cause: unknown): InnkeepError {
+  const advice = "end the session that holds them with pg_terminate_backend, or repeat in a quieter minute";
+  return new InnkeepError("store_unavailable", `${what}: ${tries} tries did not get its locks; ${advice}`, [], {}, { cause });
+}
+
 /** The lock is the transaction's, which also holds through a transaction pooler; what is pending is read under it. */
-async function applyNext(
-  client: MigrationClient,
-  known: readonly Migration[],
-  onApply: MigrateOptions["onApply"],
-): Promise<Migration | undefined> {
+async function applyNext(client: MigrationClient, known: readonly Migration[]): Promise<Migration | undefined> {
   await client.query("begin");
   try {
+    // How long another run takes is not for this connection's own limits to say.
+    await client.query("set local statement_timeout = 0; set local lock_timeout = 0");
     await client.query("select pg_advisory_xact_lock(hashtextextended('innkeep migrations', 0))");
     const [next] = pendingOf(known, await readApplied(client));
     if (next) {
-      onApply?.(next);
-      await client.query(`set local statement_timeout = 0; set local lock_timeout = ${LOCK_TIMEOUT_MS}`);
+      await client.query(`set local lock_timeout = ${LOCK_TIMEOUT_MS}`);
       await client.query(BOOKKEEPING);
       await client.query(next.sql);
       await client.query("insert into supabase_migrations.schema_migrations (version, name, statements) values ($1, $2, array[$3])", [
