@@ -5,17 +5,39 @@ export class Refusal extends Error {
   override readonly name = "Refusal";
 }
 
-/** Runs a command line program: a refusal is one line on stderr and exit code 1. */
+/** SQLSTATEs that are the setting's fault or the moment's, not the program's, and what to do about each. */
+const ADVICE: Readonly<Record<string, string>> = {
+  "25006": "the database is read-only: connect to the primary",
+  "3D000": "make the database first: createdb",
+  "40P01": "others hold what is needed: repeat in a quieter minute",
+  "42501": "the login of DATABASE_URL may not do this: migrate as the owner of the database, docs/operations.md names its rights",
+  "42704": "docs/operations.md has the statements that make the roles",
+  "55P03": "others hold what is needed: repeat in a quieter minute",
+  "57P01": "somebody ended this session: repeat",
+};
+
+/** Runs a command line program: what can be expected to go wrong is one line on stderr, and exit code 1. */
 export async function runProgram(main: () => Promise<void>): Promise<void> {
   try {
     await main();
   } catch (error) {
-    console.error(error instanceof Refusal || isExpected(error) ? `innkeep: ${error.message}` : error);
+    const message = expectedMessage(error);
+    console.error(message === null ? error : `innkeep: ${message}`);
     process.exitCode = 1;
   }
 }
 
-/** An InnkeepError's message is written for people as well. */
-function isExpected(error: unknown): error is Error {
-  return error instanceof Error && error.name === "InnkeepError";
+/** Null for a fault of the program, whose stack is of use. An InnkeepError's message is written for people as well. */
+function expectedMessage(error: unknown): string | null {
+  if (!(error instanceof Error)) return null;
+  if (error instanceof Refusal) return error.message;
+  if (error.name === "InnkeepError") return error.cause instanceof Error ? `${error.message} (${rootOf(error).message})` : error.message;
+  if (!("severity" in error) || !("code" in error)) return null;
+  const advice = ADVICE[String(error.code)];
+  return advice ? `${error.message} (SQLSTATE ${String(error.code)}): ${advice}` : null;
+}
+
+/** What the database or the network said. */
+function rootOf(error: Error): Error {
+  return error.cause instanceof Error ? rootOf(error.cause) : error;
 }

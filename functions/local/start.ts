@@ -1,4 +1,5 @@
 import process from "node:process";
+import { externalDatabase } from "./database.ts";
 import { parseStartOptions, shownPath, START_HELP } from "./options.ts";
 import { runProgram } from "./refusal.ts";
 import { startStack } from "./stack.ts";
@@ -12,7 +13,7 @@ await runProgram(async () => {
   const say = (line: string) => console.log(`  ${elapsed().padStart(6)}  ${line}`);
   const stopping = stopSignal();
   console.log("Innkeep is starting");
-  const externalUrl = process.env["DATABASE_URL"] || undefined;
+  const externalUrl = externalDatabase()?.connectionString;
   const stack = await startStack({ options, externalUrl, say, isCancelled: stopping.isAsked });
   if (stack) {
     say("ready");
