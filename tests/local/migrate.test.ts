@@ -73,7 +73,7 @@ describe("npm run migrate, while somebody has been reading for long", () => {
       ),
     });
     run.kill("SIGKILL");
-    await expect.poll(builders, { timeout: 10_000 }).toEqual([]);
+    await expect.poll(builders, { timeout: 5_000 }).toEqual([]);
     expect(await index()).toMatchObject({ valid: false });
   });
 
