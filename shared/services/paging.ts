@@ -95,9 +95,10 @@ export function selectionOf(entity: AnyEntity, { search, ...filters }: Filters):
 function conditionsOf(entity: AnyEntity, filters: Omit<Filters, "search">): Condition[] {
   const equal: Condition[] = [];
   const ranges = new Map<string, { from?: string | number; to?: string | number }>();
+  const offered = filtersOf(entity);
   for (const [name, value] of Object.entries(filters)) {
     if (value === undefined) continue;
-    const filter = filtersOf(entity).find((candidate) => candidate.name === name);
+    const filter = offered.find((candidate) => candidate.name === name);
     if (!filter) throw errors.parameter(name, "is not a filter of this list", "unknown_field");
     const { field, bound } = filter;
     if (bound) ranges.set(field, { ...ranges.get(field), [bound]: endOf(filter, value) });
