@@ -100,17 +100,12 @@ type Parsed = z.output<typeof environmentSchema>;
  * that names every wrong or missing variable and never a value, which may be a secret.
  */
 export function loadConfig(env: Environment): Config {
-  const { usable, wrong } = readVariables(env);
-  const missing: FieldError[] = [];
-  const settings: Settings = {
-    env: usable,
-    has: (variable) => usable[variable] !== undefined || wrong.some(({ path }) => path === variable),
-    missing: (path, message) => void missing.push({ path, message, code: "missing" }),
-  };
+  const { settings, faults } = settingsOf(env);
   const database = databaseOf(settings);
   const jwt = jwtOf(settings);
   const bootstrapAdmin = bootstrapOf(settings);
-  if (wrong.length + missing.length > 0 || !database) throw invalid([...wrong, ...missing]);
+  if (faults.length > 0 || !database) throw invalid(faults);
+  const { env: usable } = settings;
   return {
     database,
     jwt,
@@ -121,6 +116,26 @@ export function loadConfig(env: Environment): Config {
     jobsSecret: usable.JOBS_SECRET ?? null,
     logLevel: usable.INNKEEP_LOG_LEVEL,
   };
+}
+
+/** The database of an environment, for programs that check no token. Throws as {@link loadConfig} does. */
+export function loadDatabaseConfig(env: Environment): DatabaseConfig {
+  const { settings, faults } = settingsOf(env);
+  const database = databaseOf(settings);
+  if (faults.length > 0 || !database) throw invalid(faults);
+  return database;
+}
+
+/** What the environment says, and the list that faults are added to while it is read. */
+function settingsOf(env: Environment): { readonly settings: Settings; readonly faults: readonly FieldError[] } {
+  const { usable, wrong } = readVariables(env);
+  const faults: FieldError[] = [...wrong];
+  const settings: Settings = {
+    env: usable,
+    has: (variable) => usable[variable] !== undefined || wrong.some(({ path }) => path === variable),
+    missing: (path, message) => void faults.push({ path, message, code: "missing" }),
+  };
+  return { settings, faults };
 }
 
 /** The variables that are as they should be, the others as if they were not set; for each of those what is wrong with it. */

@@ -5,7 +5,7 @@ import { migrate } from "../../shared/adapters/migrator.ts";
 import type { MigrateOptions, Migration } from "../../shared/adapters/migrator.ts";
 import { buildPending, pendingBuilds } from "../../shared/adapters/pending-builds.ts";
 import type { BuildOptions, PendingBuild } from "../../shared/adapters/pending-builds.ts";
-import { loadConfig } from "../../shared/config.ts";
+import { loadDatabaseConfig } from "../../shared/config.ts";
 import type { DatabaseConfig, Environment } from "../../shared/config.ts";
 import { isInnkeepError } from "../../shared/kernel/errors.ts";
 import type { Secrets } from "./data-directory.ts";
@@ -16,15 +16,13 @@ const DATABASE = "innkeep";
 
 /** Of the API's own variables, those about its database. */
 const DATABASE_VARIABLES = ["DATABASE_URL", "INNKEEP_DB_POOLER", "INNKEEP_DB_CONNECTIONS", "INNKEEP_DB_TIMEOUT_MS"];
-/** No token is checked here. */
-const NO_TOKENS = { INNKEEP_JWT_ISSUER: "none", INNKEEP_JWT_SECRET: "no token is checked" };
 
 /** The database of DATABASE_URL, as the API's configuration reads it; null when the variable is not set. */
 export function externalDatabase(env: Environment = process.env): Extract<DatabaseConfig, { readonly driver: "postgres" }> | null {
   if (!env["DATABASE_URL"]) return null;
   try {
     const own = Object.fromEntries(DATABASE_VARIABLES.map((name) => [name, env[name]]));
-    const { database } = loadConfig({ ...own, ...NO_TOKENS });
+    const database = loadDatabaseConfig(own);
     return database.driver === "postgres" ? database : null;
   } catch (error) {
     if (!isInnkeepError(error, "invalid_configuration")) throw error;
