@@ -1,36 +1,68 @@
+/** Who has the turn for a name, since when, and who waits for it. */
+interface Turn {
+  holder: symbol;
+  since: number;
+  readonly waiting: ((holder: symbol) => void)[];
+  /** Set while somebody waits. */
+  timer?: ReturnType<typeof setTimeout> | undefined;
+}
+
 /**
  * Turns by name, first come, first served, among the callers of one process. Those who lost a race for a record
- * take turns instead of racing again, so that none of them is refused because the others are faster.
+ * take turns instead of racing again, so that none of them is refused because the others are faster. A turn that
+ * takes too long passes to the next in line.
  */
 export class Turns {
-  readonly #last = new Map<string, Promise<void>>();
+  readonly #turns = new Map<string, Turn>();
 
-  constructor(private readonly maxWaitMs = 5_000) {}
+  constructor(private readonly maxTurnMs = 5_000) {}
 
-  /** Whether anybody has or awaits the turn. */
+  /** Whether anybody has the turn. */
   isTaken(name: string): boolean {
-    return this.#last.has(name);
+    return this.#turns.has(name);
   }
 
-  /** Runs the work when its turn comes, or after the longest wait without it. */
-  async run<T>(name: string, work: () => Promise<T>): Promise<T> {
-    const before = this.#last.get(name);
-    let end: () => void = () => undefined;
-    const mine = new Promise<void>((resolve) => end = resolve);
-    const last = (before ?? Promise.resolve()).then(() => mine);
-    this.#last.set(name, last);
+  /** Runs the work when the turns for all names have come, which are taken in one order so that nobody waits in a circle. */
+  async run<T>(names: readonly string[], work: () => Promise<T>): Promise<T> {
+    const [name, ...others] = [...new Set(names)].sort();
+    if (name === undefined) return await work();
+    const holder = await this.#take(name);
     try {
-      if (before) await this.#atMost(before);
-      return await work();
+      return await this.run(others, work);
     } finally {
-      end();
-      if (this.#last.get(name) === last) this.#last.delete(name);
+      if (this.#turns.get(name)?.holder === holder) this.#passOn(name);
     }
   }
 
-  async #atMost(wait: Promise<void>): Promise<void> {
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    await Promise.race([wait, new Promise<void>((resolve) => timer = setTimeout(resolve, this.maxWaitMs))]);
-    clearTimeout(timer);
+  async #take(name: string): Promise<symbol> {
+    const turn = this.#turns.get(name);
+    if (turn) {
+      const taken = new Promise<symbol>((resolve) => turn.waiting.push(resolve));
+      this.#watch(name, turn);
+      return await taken;
+    }
+    const holder = Symbol(name);
+    this.#turns.set(name, { holder, since: performance.now(), waiting: [] });
+    return holder;
+  }
+
+  #watch(name: string, turn: Turn): void {
+    turn.timer ??= setTimeout(() => this.#passOn(name), Math.max(0, turn.since + this.maxTurnMs - performance.now()));
+  }
+
+  #passOn(name: string): void {
+    const turn = this.#turns.get(name);
+    if (!turn) return;
+    clearTimeout(turn.timer);
+    turn.timer = undefined;
+    const next = turn.waiting.shift();
+    if (!next) {
+      this.#turns.delete(name);
+      return;
+    }
+    turn.holder = Symbol(name);
+    turn.since = performance.now();
+    next(turn.holder);
+    if (turn.waiting.length > 0) this.#watch(name, turn);
   }
 }

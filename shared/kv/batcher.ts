@@ -23,6 +23,8 @@ export interface BatcherOptions<Call, Result> {
   readonly exclusive?: (call: Call) => string;
   /** How long a call may take, queued and in flight together. */
   readonly timeoutMs: number;
+  /** A batch in flight ends by its deadline and says how; only queued calls are ended here. */
+  readonly endsItself?: boolean;
   /** What a call is rejected with at its deadline. Not `sent`: it left the queue and never goes out. */
   readonly expired: (sent: boolean) => unknown;
   /**
@@ -79,12 +81,18 @@ export class Batcher<Call, Result> {
       this.#lanesTaken++;
       void this.#send(batch);
     }
-    if (this.#queue.length > 0 && slowAfterMs !== undefined) this.#slowTimer ??= setTimeout(this.#pass, slowAfterMs);
+    if (this.#queue.length > 0 && slowAfterMs !== undefined) this.#slowTimer ??= setTimeout(this.#pass, this.#untilSlow(slowAfterMs));
     if (this.#inFlight.size > 0) return;
     // A timer with nothing to wait for would keep the process alive.
     clearTimeout(this.#timer);
     clearTimeout(this.#slowTimer);
     this.#timer = this.#slowTimer = undefined;
+  }
+
+  /** Until the oldest batch that holds a lane has held it for so long. */
+  #untilSlow(slowAfterMs: number): number {
+    const [oldest] = [...this.#inFlight].filter(({ since }) => since !== null);
+    return remainingMs((oldest?.since ?? performance.now()) + slowAfterMs);
   }
 
   /** Lets others go while a batch hangs. */
@@ -104,7 +112,7 @@ export class Batcher<Call, Result> {
   /** Rejects what is due, first in flight, then queued, and sets the timer for the next. */
   readonly #expire = (): void => {
     let next = Infinity;
-    for (const batch of this.#inFlight) {
+    for (const batch of this.options.endsItself ? [] : this.#inFlight) {
       const due = dueIn(batch.members, batch.expired);
       for (const waiting of batch.members.slice(batch.expired, due)) waiting.reject(this.options.expired(true));
       batch.expired = due;

@@ -39,7 +39,7 @@ const MAX_CALLS = 200;
 /** How long a commit waits for a lock. */
 const LOCK_TIMEOUT_MS = 5_000;
 /** Most busy keys are free again long before; what is not goes to lanes of its own. */
-const SHORT_LOCK_TIMEOUT_MS = 200;
+const SHORT_LOCK_TIMEOUT_MS = 100;
 
 /** Batches wait for no lock and take milliseconds: one that takes so long has met a connection that hangs. */
 const SLOW_AFTER_MS = 1_000;
@@ -57,7 +57,8 @@ export class Batches {
   /** Busy keys, and those that stayed busy. */
   readonly #busy: Batcher<WriteCall, Written>;
   readonly #stuck: Batcher<WriteCall, Written>;
-  /** Commits that found a lock held: so few that they never hold all connections. */
+  /** Commits, and those that found a lock held: so few that what waits for locks never keeps the connections for long. */
+  readonly #commits: Batcher<() => Promise<unknown>, unknown>;
   readonly #held: Batcher<() => Promise<unknown>, unknown>;
 
   constructor(private readonly driver: SqlDriver, private readonly clock: Clock) {
@@ -74,13 +75,14 @@ export class Batches {
         slowAfterMs: SLOW_AFTER_MS,
         send: (calls, by) => this.#read(calls, by),
       });
-    // One batch at a time: a key in two of them would be busy in the second.
+    // One batch at a time, unless one hangs; a key is never in two.
     const writes = () =>
       new Batcher<WriteCall, Written>({
         ...limits(true),
         lanes: 1,
         slowAfterMs: SLOW_AFTER_MS,
         joins: joinsWrites,
+        exclusive: keyOf,
         send: (calls, by) => this.#write(calls, by),
       });
     this.#reads = { service: reads(), tenant: reads() };
@@ -91,17 +93,21 @@ export class Batches {
         ...limits(true),
         lanes,
         joins: joinsSameKey,
-        exclusive: ({ tenantId, key }) => `${tenantId ?? ""} ${key}`,
+        exclusive: keyOf,
         send: (calls, by) => this.#commit(calls, lockTimeoutMs, by),
       });
     this.#busy = commits(4, SHORT_LOCK_TIMEOUT_MS);
     this.#stuck = commits(2, LOCK_TIMEOUT_MS);
-    this.#held = new Batcher({
-      ...limits(true),
-      lanes: 2,
-      maxCalls: 1,
-      send: (runs) => Promise.all(runs.map(async (run) => ({ ok: true as const, value: await run() }))),
-    });
+    const single = (lanes: number) =>
+      new Batcher<() => Promise<unknown>, unknown>({
+        ...limits(true),
+        lanes,
+        maxCalls: 1,
+        endsItself: true,
+        send: (runs) => Promise.all(runs.map(async (run) => ({ ok: true as const, value: await run() }))),
+      });
+    this.#commits = single(6);
+    this.#held = single(2);
   }
 
   read(call: ReadCall): Promise<Entry | null> {
@@ -109,13 +115,13 @@ export class Batches {
   }
 
   write(call: WriteCall): Promise<Written> {
-    return this.#writes[sideOf(call)].run(call);
+    return this.#writes[sideOf(call)].run(call, call.deadline);
   }
 
   /** Runs a commit that waits a short time for its locks, and where one stays held again, for long, with few others. */
   async commit<T>(run: (lockTimeoutMs: number) => Promise<T>, deadline: Deadline): Promise<T> {
     try {
-      return await run(SHORT_LOCK_TIMEOUT_MS);
+      return await this.#commits.run(() => run(SHORT_LOCK_TIMEOUT_MS), deadline) as T;
     } catch (error) {
       if (!(error instanceof SqlError) || !isLockTimeout(error)) throw error;
       return await this.#held.run(() => run(LOCK_TIMEOUT_MS), deadline) as T;
@@ -144,12 +150,12 @@ export class Batches {
     const name = calls[0]?.tenantId === null ? "kv_write_many" : "kv_tenant_write_many";
     const sent = merged.map(({ tenantId, mutation }) => tenantId === null ? mutation : { ...mutation, tenant: tenantId });
     const args = { calls: sent, now: isoTime(this.clock.now()) };
+    let wrote: WroteMany;
     try {
-      const wrote = await withRetries(() => this.driver.call(name, args, deadline), calls[0]?.key ?? "the record", deadline) as WroteMany;
-      return spread(calls, merged, (write) => this.#outcomes(write, calls, wrote, deadline));
+      wrote = await withRetries(() => this.driver.call(name, args, deadline), calls[0]?.key ?? "the record", deadline) as WroteMany;
     } catch (error) {
       // Somebody outside of the store holds a key or the table: each call waits for its own.
-      if (error instanceof SqlError && isLockTimeout(error)) return calls.map((call) => this.#later(call, deadline));
+      if (error instanceof SqlError && isLockTimeout(error)) return calls.map((call) => this.#later(call));
       // What nobody foresaw is one call's fault: halved until it stands alone.
       if (error instanceof SqlError && !isOutage(error) && merged.length > 1) {
         const half = calls.length >> 1;
@@ -157,26 +163,28 @@ export class Batches {
       }
       return calls.map(() => ({ ok: false, error: storeError(error, true) }));
     }
+    return spread(calls, merged, (write) => this.#outcomes(write, calls, wrote));
   }
 
-  #outcomes(write: MergedWrite, calls: readonly WriteCall[], wrote: WroteMany, deadline: Deadline): Outcome<Written>[] {
+  #outcomes(write: MergedWrite, calls: readonly WriteCall[], wrote: WroteMany): Outcome<Written>[] {
     const fault = own(wrote.faults, write.key);
-    if (fault?.fault === "commit") return write.calls.map((at) => this.#alone(calls[at] as WriteCall, deadline));
+    if (fault?.fault === "commit") return write.calls.map((at) => this.#alone(calls[at] as WriteCall));
     // Together they may have left what each alone would keep.
     if (fault && (fault.fault === "busy" || write.calls.length > 1)) {
-      return write.calls.map((at) => this.#later(calls[at] as WriteCall, deadline));
+      return write.calls.map((at) => this.#later(calls[at] as WriteCall));
     }
     if (fault?.fault === "bounds") return [{ ok: false, error: errors.writeConflict(write.key) }];
     if (fault) return [{ ok: false, error: storeError(new SqlError(fault.fault, fault.message ?? "", fault.detail ?? null), true) }];
     return written(write, calls, wrote);
   }
 
-  #later(call: WriteCall, deadline: Deadline): Outcome<Written> {
-    return { ok: true, value: this.#busy.run(call, deadline) };
+  #later(call: WriteCall): Outcome<Written> {
+    return { ok: true, value: this.#busy.run(call, call.deadline) };
   }
 
   /** At once, as `commit` would go. */
-  #alone(call: WriteCall, deadline: Deadline): Outcome<Written> {
+  #alone(call: WriteCall): Outcome<Written> {
+    const { deadline } = call;
     const value = this.commit((lockTimeoutMs) => this.#commitOne(alone(call), lockTimeoutMs, deadline), deadline).then((result) => {
       const [outcome] = result.ok ? written(alone(call), [call], result) : [];
       if (outcome?.ok) return outcome.value;
@@ -197,7 +205,7 @@ export class Batches {
       if (calls.length === 1) return [{ ok: false, error: errors.writeConflict(write.key) }];
     } catch (error) {
       if (error instanceof SqlError && isLockTimeout(error) && lockTimeoutMs < LOCK_TIMEOUT_MS) {
-        return calls.map((call) => ({ ok: true, value: this.#stuck.run(call, deadline) }));
+        return calls.map((call) => ({ ok: true, value: this.#stuck.run(call, call.deadline) }));
       }
       const foreign = conflictOf(error);
       if (foreign !== null) return calls.map(() => ({ ok: false, error: errors.writeConflict(foreign) }));
@@ -221,6 +229,10 @@ export class Batches {
       deadline,
     ) as CommitResult;
   }
+}
+
+function keyOf({ tenantId, key }: WriteCall): string {
+  return `${tenantId ?? ""} ${key}`;
 }
 
 function alone({ tenantId, key, mutation }: WriteCall): MergedWrite {

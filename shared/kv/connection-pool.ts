@@ -66,7 +66,7 @@ export class ConnectionPool<C extends PooledConnection> {
       let startedAt = 0;
       const timer = setTimeout(() => {
         this.#waiting.delete(waiter);
-        if (used) this.#silent(used, startedAt);
+        if (used) this.#lost(used, startedAt);
         else if (waiter.opening && this.#connecting.has(waiter.opening)) this.#destroy(waiter.opening);
         reject(new TimeoutFault(used !== undefined, this.options.timeoutMs));
       }, patienceMs);
@@ -83,7 +83,7 @@ export class ConnectionPool<C extends PooledConnection> {
           resolve(value);
         }, (error: unknown) => {
           if (reusable(error)) this.#release(connection);
-          else this.#destroy(connection);
+          else this.#lost(connection, startedAt);
           fail(error);
         });
       };
@@ -162,8 +162,8 @@ export class ConnectionPool<C extends PooledConnection> {
     for (const { connection } of this.#idle.splice(0, until === -1 ? this.#idle.length : until)) this.#retire(connection);
   }
 
-  /** What made one connection silent may have met every one that has not worked since: a firewall drops them together. */
-  #silent(connection: C, startedAt: number): void {
+  /** What broke or silenced one connection may have met every one that has not worked since: a firewall drops them together. */
+  #lost(connection: C, startedAt: number): void {
     this.#retireIdle(startedAt);
     this.#destroy(connection);
   }

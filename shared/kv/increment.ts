@@ -1,4 +1,5 @@
 import type { JsonObject, JsonValue } from "../kernel/json.ts";
+import type { Deadline } from "./deadline.ts";
 import { LIMITS } from "./store.ts";
 import type { WireAddition, WireMutation } from "./mutation.ts";
 
@@ -8,34 +9,40 @@ export interface WriteCall {
   readonly key: string;
   readonly mutation: WireMutation;
   readonly bytes: number;
+  readonly deadline: Deadline;
 }
 
 /** Which calls may share a batch: those of other keys, and of one key counters that add up. */
 export function joinsWrites(): (call: WriteCall) => boolean {
-  const first = new Map<string, WriteCall>();
+  const last = new Map<string, WriteCall>();
   let bytes = 0;
   return (call) => {
-    const same = first.get(call.key);
-    if (same ? !addUp(same, call) : first.size > 0 && bytes + call.bytes > LIMITS.commitBytes) return false;
+    const same = last.get(call.key);
+    if (same ? !addUp(same, call) : last.size > 0 && bytes + call.bytes > LIMITS.commitBytes) return false;
     bytes += call.bytes;
-    if (!same) first.set(call.key, call);
+    last.set(call.key, call);
     return true;
   };
 }
 
 /** Calls of one key alone. */
 export function joinsSameKey(): (call: WriteCall) => boolean {
-  let first: WriteCall | undefined;
+  let last: WriteCall | undefined;
   return (call) => {
-    if (first) return first.key === call.key && addUp(first, call);
-    first = call;
+    if (last && !(last.key === call.key && addUp(last, call))) return false;
+    last = call;
     return true;
   };
 }
 
+/** The record is largest after the last call, which the size limit looks at. */
 function addUp(a: WriteCall, b: WriteCall): boolean {
   const form = formOf(a.mutation);
-  return a.tenantId === b.tenantId && form !== null && form === formOf(b.mutation);
+  return a.tenantId === b.tenantId && form !== null && form === formOf(b.mutation) && mergedChars(a.mutation) <= mergedChars(b.mutation);
+}
+
+function mergedChars({ merge }: WireMutation): number {
+  return merge === undefined ? 0 : JSON.stringify(merge).length;
 }
 
 /** So many of these add up to a safe integer. */

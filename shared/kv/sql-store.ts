@@ -212,7 +212,7 @@ class SqlStore implements Store {
   async #write(write: Extract<Mutation, { op: "set" | "increment" }>) {
     const { mutations: [mutation], bytes } = encodeCommit([], [write], this.tenantId, this.clock.now());
     if (!mutation) throw new InnkeepError("internal", "a write without a mutation");
-    return await this.batches.write({ tenantId: this.tenantId, key: write.key, mutation, bytes });
+    return await this.batches.write({ tenantId: this.tenantId, key: write.key, mutation, bytes, deadline: this.#deadline() });
   }
 
   async #must(mutations: readonly Mutation[]): Promise<Extract<CommitResult, { ok: true }>> {

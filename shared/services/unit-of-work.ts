@@ -90,7 +90,7 @@ export class UnitOfWork {
     await loadIds();
     const first = await this.#attempt(decide, idempotency, true);
     if (!("lostTo" in first)) return first.done;
-    return await this.turns.run(first.lostTo, async () => {
+    return await this.turns.run([first.lostTo, ...first.keys], async () => {
       let lostTo = first.lostTo;
       for (let attempt = 1; attempt < MAX_DECISIONS; attempt++) {
         if (attempt > 1) await jitteredPause(attempt);
@@ -102,31 +102,33 @@ export class UnitOfWork {
     });
   }
 
-  /** One decision and its commit, or the key it lost to; `yields` to those who take turns for a record of it. */
+  /** One decision and its commit, or the key it lost to and those it would change; `yields` to who has the turn for one of them. */
   async #attempt<T extends JsonValue | object>(
     decide: () => Promise<Decision<T>>,
     idempotency: Idempotency | undefined,
     yields: boolean,
-  ): Promise<{ readonly done: T } | { readonly lostTo: string }> {
+  ): Promise<{ readonly done: T } | { readonly lostTo: string; readonly keys: readonly string[] }> {
     const seen = idempotency && await this.#idempotencyRecord(idempotency);
     if (seen?.replay !== undefined) return { done: seen.replay as T };
     const decision = await decide();
     if ("done" in decision) return decision;
-    const checks = this.#checksOf(decision.commit);
+    const changed = this.#checksOf(decision.commit);
+    const keys = changed.map(({ key }) => key);
+    const checks = [...decision.commit.checks ?? [], ...changed];
     const taken = yields && checks.find(({ key }) => this.turns.isTaken(key));
-    if (taken) return { lostTo: taken.key };
+    if (taken) return { lostTo: taken.key, keys };
     const result = await this.#commit(decision.commit, checks, seen);
     if (result.ok) return { done: decision.commit.answer(result) };
     const refused = decision.commit.refuse?.(result.conflict, result.reason);
     if (refused) throw refused;
-    return { lostTo: result.conflict };
+    return { lostTo: result.conflict, keys };
   }
 
-  #checksOf({ changes = [], checks = [] }: Pick<Transaction<unknown>, "changes" | "checks">): Check[] {
-    const changed = changes.map(({ entity, before, after }) => (
+  /** That the records which change are still as they were read. */
+  #checksOf({ changes = [] }: Pick<Transaction<unknown>, "changes">): Check[] {
+    return changes.map(({ entity, before, after }) => (
       { key: new Collection(entity, this.store).keyOfRecord(after ?? before), version: before?.version ?? null }
     ));
-    return [...checks, ...changed];
   }
 
   async #commit<T>(

@@ -316,7 +316,8 @@ begin
 end $$;
 
 -- Declares a key shape of an entity, or declares it anew. Where the rule is new, rows that are there get the owner it
--- gives them: those that moved out of the default partition.
+-- gives them: those that moved out of the default partition. While rows change their owner or what becomes of them,
+-- nobody writes: who resolved a write against the old declaration has ended, who comes waits for the new one.
 create function kv.add_entity(
   p_entity text, p_family text, p_colons integer, owner_rule text, cascades boolean default true,
   append_only boolean default false, tenant_readable boolean default false
@@ -331,13 +332,18 @@ begin
   if row_security_active(v_partition::regclass) then
     raise exception 'row-level security applies to %, which would leave rows of family % as they are', current_user, p_family using errcode = '42501';
   end if;
+  if exists (select from kv.families f where f.family = p_family and f.colons = p_colons and (f.owner_rule <> $4 or f.cascades <> $5)) then
+    lock table kv.families in access exclusive mode;
+  end if;
   if v_owner is not null and not exists (select from kv.families f where f.family = p_family and f.colons = p_colons and f.owner_rule = $4) then
     execute format('update %s set owner = %s, cascades = %L where kv.colons(key) = %s and owner is distinct from %s and kv.is_reserved(%s) is not true',
       v_partition, v_owner, cascades, p_colons, v_owner, v_owner);
   end if;
-  -- What happens with its tenant is the declaration's to change for the rows that are there, too.
+  -- What happens with its tenant is the declaration's to change for the rows that are there, too; but a tenant that is gone
+  -- takes nothing with it any more, and a row that goes with its tenant says that the tenant is there.
   if exists (select from kv.families f where f.family = p_family and f.colons = p_colons and f.cascades <> $5) and not append_only then
-    execute format('update %s set cascades = %L where kv.colons(key) = %s and cascades <> %L', v_partition, cascades, p_colons, cascades);
+    execute format('update %s e set cascades = %L where kv.colons(key) = %s and cascades <> %L
+      and not exists (select from kv.owners o where o.owner = e.owner and o.deleted_at is not null)', v_partition, cascades, p_colons, cascades);
   end if;
   insert into kv.families as f (family, colons, entity, owner_rule, cascades, append_only, tenant_readable)
   values (p_family, p_colons, p_entity, owner_rule, cascades, append_only, tenant_readable)
@@ -563,7 +569,7 @@ language plpgsql stable as $$
 declare
   v_family text;
   v_found json;
-  v_all json;
+  v_all json[] := '{}';
 begin
   foreach v_family in array array(select distinct split_part(k, ':', 1) from unnest(p_keys) k) loop
     if p_tenants is null then
@@ -583,11 +589,18 @@ begin
         from rows from (unnest(p_keys), unnest(p_tenants)) with ordinality p(key, tenant, position)
         join found e on e.key = p.key where e.owner = p.tenant or e.owner is null) r;
     end if;
-    v_all := case when v_all is null then v_found when v_found is null then v_all
-      else (select json_agg(x) from (select json_array_elements(v_all) union all select json_array_elements(v_found)) u(x)) end;
+    if v_found is not null then
+      v_all := v_all || v_found;
+    end if;
   end loop;
-  return v_all;
+  return case when cardinality(v_all) < 2 then v_all[1] else (select json_agg(e) from unnest(v_all) f cross join json_array_elements(f) e) end;
 end $$;
+
+-- An entry of a list; where its key alone is asked for, its value is not read from storage.
+create function kv.listed(p_entry kv.entries, p_keys_only boolean) returns kv.entries
+language sql immutable parallel safe
+return row((p_entry).key, case when not p_keys_only then (p_entry).value end, (p_entry).version, (p_entry).owner, (p_entry).cascades,
+  (p_entry).expires_at, (p_entry).created_at, (p_entry).updated_at)::kv.entries;
 
 -- One page of the range [p_start, p_end) in byte order. A tenant's rows are read by (owner, key), and beside them
 -- the platform's rows of families that tenants may read. Without sorts, the planner takes the indexes' order and stops at
@@ -599,33 +612,33 @@ declare
   v_page kv.entries[];
 begin
   if p_tenant is null and not p_reverse then
-    v_page := array(select e from kv.entries e where e.key >= p_start and e.key < p_end and (e.expires_at is null or e.expires_at > p_now)
+    v_page := array(select kv.listed(e, p_keys_only) from kv.entries e where e.key >= p_start and e.key < p_end and (e.expires_at is null or e.expires_at > p_now)
       order by e.key limit p_limit);
   elsif p_tenant is null then
-    v_page := array(select e from kv.entries e where e.key >= p_start and e.key < p_end and (e.expires_at is null or e.expires_at > p_now)
+    v_page := array(select kv.listed(e, p_keys_only) from kv.entries e where e.key >= p_start and e.key < p_end and (e.expires_at is null or e.expires_at > p_now)
       order by e.key desc limit p_limit);
   elsif not p_reverse then
     v_page := array(
-      (select e from kv.entries e where e.owner = p_tenant and e.key >= p_start and e.key < p_end and (e.expires_at is null or e.expires_at > p_now)
+      (select kv.listed(e, p_keys_only) from kv.entries e where e.owner = p_tenant and e.key >= p_start and e.key < p_end and (e.expires_at is null or e.expires_at > p_now)
        order by e.key limit p_limit)
       union all
       (select r.e from kv.families f cross join lateral (
-         select e from kv.entries e where e.owner is null and e.key >= greatest(p_start, f.family || ':') and e.key < least(p_end, f.family || ';') and kv.colons(e.key) = f.colons
+         select kv.listed(e, p_keys_only) as e from kv.entries e where e.owner is null and e.key >= greatest(p_start, f.family || ':') and e.key < least(p_end, f.family || ';') and kv.colons(e.key) = f.colons
            and (e.expires_at is null or e.expires_at > p_now) order by e.key limit p_limit) r
        where f.tenant_readable));
   else
     v_page := array(
-      (select e from kv.entries e where e.owner = p_tenant and e.key >= p_start and e.key < p_end and (e.expires_at is null or e.expires_at > p_now)
+      (select kv.listed(e, p_keys_only) from kv.entries e where e.owner = p_tenant and e.key >= p_start and e.key < p_end and (e.expires_at is null or e.expires_at > p_now)
        order by e.key desc limit p_limit)
       union all
       (select r.e from kv.families f cross join lateral (
-         select e from kv.entries e where e.owner is null and e.key >= greatest(p_start, f.family || ':') and e.key < least(p_end, f.family || ';') and kv.colons(e.key) = f.colons
+         select kv.listed(e, p_keys_only) as e from kv.entries e where e.owner is null and e.key >= greatest(p_start, f.family || ':') and e.key < least(p_end, f.family || ';') and kv.colons(e.key) = f.colons
            and (e.expires_at is null or e.expires_at > p_now) order by e.key desc limit p_limit) r
        where f.tenant_readable));
   end if;
   return (
     select json_agg(r) from (
-      select e.key, case when not p_keys_only then e.value end as value, e.version::text, e.owner,
+      select e.key, e.value, e.version::text, e.owner,
         kv.epoch_ms(e.created_at) as created_at, kv.epoch_ms(e.updated_at) as updated_at, kv.epoch_ms(e.expires_at) as expires_at
       from unnest(v_page) e order by case when p_reverse then e.key end desc, e.key limit p_limit) r);
 end $$;
@@ -1068,9 +1081,10 @@ end $$;
 
 -- Keyed mutations, each resolved against its key's declared family. A key of a declared family in another shape, or with
 -- another owner than the one it names, is a fault: owner alone would let tenant a create `subscription:b`. Where p_tenant
--- is null each mutation may name its own. (`offset 0` keeps an expression from being computed once for each use.)
+-- is null each mutation may name its own. (`offset 0` keeps an expression from being computed once for each use. Volatile,
+-- so that who waited for a migration reads what it has declared.)
 create function kv_service.resolve(p_tenant text, p_mutations jsonb) returns kv.write[]
-language plpgsql stable as $$
+language plpgsql as $$
 declare
   v_writes kv.write[];
   v_faulty boolean;
@@ -1298,7 +1312,7 @@ end $$;
 create function kv.with_drawn(p_versions jsonb, p_drawn jsonb) returns jsonb
 language plpgsql immutable as $$
 begin
-  if p_drawn is null then
+  if p_drawn is null or p_versions = '{}' then
     return p_versions;
   end if;
   return (select jsonb_object_agg(v.key, case when p_drawn ? v.key then (p_drawn->v.key) || v.value else v.value end) from jsonb_each(p_versions) v);
@@ -1547,13 +1561,13 @@ begin
   if cardinality(v_over) < cardinality(v_writes) then
     v_new := array(select w from unnest(v_writes) w where w.fault is null and not w.append_only and w.rollup is null
       and not w.key = any(v_held) and not exists (select from unnest(v_rows) e where e.key = w.key));
-    -- The chain's head and the rollup's shards are the commit's to lock. What was computed without the row, or over another
-    -- tenant's, says nothing.
+    -- The chain's head and the rollup's shards are the commit's to lock, and it reads the row. What was computed without the
+    -- row, or over another tenant's, says nothing; a fault that needed no row has left no mutation.
     v_faults := (select coalesce(jsonb_object_agg(w.key, case
         when w.key = any(v_held)
           or exists (select from unnest(v_rows) e where e.key = w.key and w.tenant is not null and e.owner is distinct from w.tenant) then '{"fault": "busy"}'
+        when (w.append_only or w.rollup is not null) and (w.fault is null or w.mutation is not null) then '{"fault": "commit"}'
         when w.fault is not null then jsonb_build_object('fault', w.fault, 'message', w.message, 'detail', w.detail)
-        when w.append_only or w.rollup is not null then '{"fault": "commit"}'
         else '{"fault": "busy"}' end), '{}')
       from unnest(v_writes) w where not exists (select from unnest(v_over || v_new) d where d.key = w.key));
     v_created := create_rows(array(select w from unnest(v_new) w where w.value is not null), p_now);

@@ -62,7 +62,8 @@ begin
 end $$;
 
 -- Declares a key shape of an entity, or declares it anew. Where the rule is new, rows that are there get the owner it
--- gives them: those that moved out of the default partition.
+-- gives them: those that moved out of the default partition. While rows change their owner or what becomes of them,
+-- nobody writes: who resolved a write against the old declaration has ended, who comes waits for the new one.
 create function kv.add_entity(
   p_entity text, p_family text, p_colons integer, owner_rule text, cascades boolean default true,
   append_only boolean default false, tenant_readable boolean default false
@@ -77,13 +78,18 @@ begin
   if row_security_active(v_partition::regclass) then
     raise exception 'row-level security applies to %, which would leave rows of family % as they are', current_user, p_family using errcode = '42501';
   end if;
+  if exists (select from kv.families f where f.family = p_family and f.colons = p_colons and (f.owner_rule <> $4 or f.cascades <> $5)) then
+    lock table kv.families in access exclusive mode;
+  end if;
   if v_owner is not null and not exists (select from kv.families f where f.family = p_family and f.colons = p_colons and f.owner_rule = $4) then
     execute format('update %s set owner = %s, cascades = %L where kv.colons(key) = %s and owner is distinct from %s and kv.is_reserved(%s) is not true',
       v_partition, v_owner, cascades, p_colons, v_owner, v_owner);
   end if;
-  -- What happens with its tenant is the declaration's to change for the rows that are there, too.
+  -- What happens with its tenant is the declaration's to change for the rows that are there, too; but a tenant that is gone
+  -- takes nothing with it any more, and a row that goes with its tenant says that the tenant is there.
   if exists (select from kv.families f where f.family = p_family and f.colons = p_colons and f.cascades <> $5) and not append_only then
-    execute format('update %s set cascades = %L where kv.colons(key) = %s and cascades <> %L', v_partition, cascades, p_colons, cascades);
+    execute format('update %s e set cascades = %L where kv.colons(key) = %s and cascades <> %L
+      and not exists (select from kv.owners o where o.owner = e.owner and o.deleted_at is not null)', v_partition, cascades, p_colons, cascades);
   end if;
   insert into kv.families as f (family, colons, entity, owner_rule, cascades, append_only, tenant_readable)
   values (p_family, p_colons, p_entity, owner_rule, cascades, append_only, tenant_readable)

@@ -13,7 +13,7 @@ language plpgsql stable as $$
 declare
   v_family text;
   v_found json;
-  v_all json;
+  v_all json[] := '{}';
 begin
   foreach v_family in array array(select distinct split_part(k, ':', 1) from unnest(p_keys) k) loop
     if p_tenants is null then
@@ -33,11 +33,18 @@ begin
         from rows from (unnest(p_keys), unnest(p_tenants)) with ordinality p(key, tenant, position)
         join found e on e.key = p.key where e.owner = p.tenant or e.owner is null) r;
     end if;
-    v_all := case when v_all is null then v_found when v_found is null then v_all
-      else (select json_agg(x) from (select json_array_elements(v_all) union all select json_array_elements(v_found)) u(x)) end;
+    if v_found is not null then
+      v_all := v_all || v_found;
+    end if;
   end loop;
-  return v_all;
+  return case when cardinality(v_all) < 2 then v_all[1] else (select json_agg(e) from unnest(v_all) f cross join json_array_elements(f) e) end;
 end $$;
+
+-- An entry of a list; where its key alone is asked for, its value is not read from storage.
+create function kv.listed(p_entry kv.entries, p_keys_only boolean) returns kv.entries
+language sql immutable parallel safe
+return row((p_entry).key, case when not p_keys_only then (p_entry).value end, (p_entry).version, (p_entry).owner, (p_entry).cascades,
+  (p_entry).expires_at, (p_entry).created_at, (p_entry).updated_at)::kv.entries;
 
 -- One page of the range [p_start, p_end) in byte order. A tenant's rows are read by (owner, key), and beside them
 -- the platform's rows of families that tenants may read. Without sorts, the planner takes the indexes' order and stops at
@@ -49,33 +56,33 @@ declare
   v_page kv.entries[];
 begin
   if p_tenant is null and not p_reverse then
-    v_page := array(select e from kv.entries e where e.key >= p_start and e.key < p_end and (e.expires_at is null or e.expires_at > p_now)
+    v_page := array(select kv.listed(e, p_keys_only) from kv.entries e where e.key >= p_start and e.key < p_end and (e.expires_at is null or e.expires_at > p_now)
       order by e.key limit p_limit);
   elsif p_tenant is null then
-    v_page := array(select e from kv.entries e where e.key >= p_start and e.key < p_end and (e.expires_at is null or e.expires_at > p_now)
+    v_page := array(select kv.listed(e, p_keys_only) from kv.entries e where e.key >= p_start and e.key < p_end and (e.expires_at is null or e.expires_at > p_now)
       order by e.key desc limit p_limit);
   elsif not p_reverse then
     v_page := array(
-      (select e from kv.entries e where e.owner = p_tenant and e.key >= p_start and e.key < p_end and (e.expires_at is null or e.expires_at > p_now)
+      (select kv.listed(e, p_keys_only) from kv.entries e where e.owner = p_tenant and e.key >= p_start and e.key < p_end and (e.expires_at is null or e.expires_at > p_now)
        order by e.key limit p_limit)
       union all
       (select r.e from kv.families f cross join lateral (
-         select e from kv.entries e where e.owner is null and e.key >= greatest(p_start, f.family || ':') and e.key < least(p_end, f.family || ';') and kv.colons(e.key) = f.colons
+         select kv.listed(e, p_keys_only) as e from kv.entries e where e.owner is null and e.key >= greatest(p_start, f.family || ':') and e.key < least(p_end, f.family || ';') and kv.colons(e.key) = f.colons
            and (e.expires_at is null or e.expires_at > p_now) order by e.key limit p_limit) r
        where f.tenant_readable));
   else
     v_page := array(
-      (select e from kv.entries e where e.owner = p_tenant and e.key >= p_start and e.key < p_end and (e.expires_at is null or e.expires_at > p_now)
+      (select kv.listed(e, p_keys_only) from kv.entries e where e.owner = p_tenant and e.key >= p_start and e.key < p_end and (e.expires_at is null or e.expires_at > p_now)
        order by e.key desc limit p_limit)
       union all
       (select r.e from kv.families f cross join lateral (
-         select e from kv.entries e where e.owner is null and e.key >= greatest(p_start, f.family || ':') and e.key < least(p_end, f.family || ';') and kv.colons(e.key) = f.colons
+         select kv.listed(e, p_keys_only) as e from kv.entries e where e.owner is null and e.key >= greatest(p_start, f.family || ':') and e.key < least(p_end, f.family || ';') and kv.colons(e.key) = f.colons
            and (e.expires_at is null or e.expires_at > p_now) order by e.key desc limit p_limit) r
        where f.tenant_readable));
   end if;
   return (
     select json_agg(r) from (
-      select e.key, case when not p_keys_only then e.value end as value, e.version::text, e.owner,
+      select e.key, e.value, e.version::text, e.owner,
         kv.epoch_ms(e.created_at) as created_at, kv.epoch_ms(e.updated_at) as updated_at, kv.epoch_ms(e.expires_at) as expires_at
       from unnest(v_page) e order by case when p_reverse then e.key end desc, e.key limit p_limit) r);
 end $$;

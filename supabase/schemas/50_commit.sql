@@ -135,9 +135,10 @@ end $$;
 
 -- Keyed mutations, each resolved against its key's declared family. A key of a declared family in another shape, or with
 -- another owner than the one it names, is a fault: owner alone would let tenant a create `subscription:b`. Where p_tenant
--- is null each mutation may name its own. (`offset 0` keeps an expression from being computed once for each use.)
+-- is null each mutation may name its own. (`offset 0` keeps an expression from being computed once for each use. Volatile,
+-- so that who waited for a migration reads what it has declared.)
 create function kv_service.resolve(p_tenant text, p_mutations jsonb) returns kv.write[]
-language plpgsql stable as $$
+language plpgsql as $$
 declare
   v_writes kv.write[];
   v_faulty boolean;
@@ -365,7 +366,7 @@ end $$;
 create function kv.with_drawn(p_versions jsonb, p_drawn jsonb) returns jsonb
 language plpgsql immutable as $$
 begin
-  if p_drawn is null then
+  if p_drawn is null or p_versions = '{}' then
     return p_versions;
   end if;
   return (select jsonb_object_agg(v.key, case when p_drawn ? v.key then (p_drawn->v.key) || v.value else v.value end) from jsonb_each(p_versions) v);
@@ -614,13 +615,13 @@ begin
   if cardinality(v_over) < cardinality(v_writes) then
     v_new := array(select w from unnest(v_writes) w where w.fault is null and not w.append_only and w.rollup is null
       and not w.key = any(v_held) and not exists (select from unnest(v_rows) e where e.key = w.key));
-    -- The chain's head and the rollup's shards are the commit's to lock. What was computed without the row, or over another
-    -- tenant's, says nothing.
+    -- The chain's head and the rollup's shards are the commit's to lock, and it reads the row. What was computed without the
+    -- row, or over another tenant's, says nothing; a fault that needed no row has left no mutation.
     v_faults := (select coalesce(jsonb_object_agg(w.key, case
         when w.key = any(v_held)
           or exists (select from unnest(v_rows) e where e.key = w.key and w.tenant is not null and e.owner is distinct from w.tenant) then '{"fault": "busy"}'
+        when (w.append_only or w.rollup is not null) and (w.fault is null or w.mutation is not null) then '{"fault": "commit"}'
         when w.fault is not null then jsonb_build_object('fault', w.fault, 'message', w.message, 'detail', w.detail)
-        when w.append_only or w.rollup is not null then '{"fault": "commit"}'
         else '{"fault": "busy"}' end), '{}')
       from unnest(v_writes) w where not exists (select from unnest(v_over || v_new) d where d.key = w.key));
     v_created := create_rows(array(select w from unnest(v_new) w where w.value is not null), p_now);

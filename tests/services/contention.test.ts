@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { Turns } from "../../shared/kernel/turns.ts";
+import { UnitOfWork } from "../../shared/services/unit-of-work.ts";
 import { codeOf } from "../support/store.ts";
 import { ADMIN, openTestContext, userOf } from "./test-context.ts";
 
@@ -51,11 +52,54 @@ it("H05: of 64 changes of one record at once, none is refused for the others' sa
   expect(Object.keys((await platform.get(id))?.metadata ?? {})).toHaveLength(64);
 });
 
+it("H05: changes of a tenant by its record and by its subscription, 64 at once, are all made", async () => {
+  const services = as({});
+  const plans = (await context.dump("plan")).map(({ value }) => (value as { id: string }).id);
+  const plan = (i: number) => plans[i % plans.length] ?? "";
+  for (let round = 0; round < 3; round++) {
+    const { id } = await context.tenant();
+    const codes = await Promise.all(Array.from({ length: 64 }, (_, i) =>
+      codeOf(
+        i % 2
+          ? services.TenantService.update(id, { plan: plan(i), metadata: { [`m${i}`]: i } })
+          : services.SubscriptionService.upsert(id, { planId: plan(i + 1) }),
+      )));
+    expect(codes.filter((code) => code === "write_conflict")).toEqual([]);
+  }
+});
+
+it("K31: behind a turn that hangs all others are made one after the other, none refused", async () => {
+  const turns = new Turns(100);
+  const { store } = context;
+  await store.set("turn:one", { n: 0 });
+  const work = new UnitOfWork(store, { actor: ADMIN, tenantId: null, requestId: "req_test", clock: context.clock }, turns);
+  let end: () => void = () => undefined;
+  const hung = turns.run(["turn:one"], () => new Promise<void>((resolve) => end = resolve));
+  const codes = await Promise.all(Array.from({ length: 60 }, () =>
+    codeOf(work.transact(async () => {
+      const found = await store.get("turn:one");
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      const n = (found?.value as { n: number }).n + 1;
+      return {
+        commit: {
+          checks: [{ key: "turn:one", version: found?.version ?? null }],
+          mutations: [{ op: "set", key: "turn:one", value: { n } }],
+          audit: "none",
+          answer: () => ({ n }),
+        },
+      };
+    }))));
+  expect(codes.filter((code) => !code.startsWith("no error"))).toEqual([]);
+  expect((await store.get("turn:one"))?.value).toEqual({ n: 60 });
+  end();
+  await hung;
+});
+
 it("K31: turns come in the order they were asked for, and one that never ends is waited for only so long", async () => {
   const turns = new Turns(50);
   const order: string[] = [];
   const turn = (name: string, ms: number) =>
-    turns.run("record", async () => {
+    turns.run(["record"], async () => {
       await new Promise((resolve) => setTimeout(resolve, ms));
       order.push(name);
     });
@@ -66,6 +110,6 @@ it("K31: turns come in the order they were asked for, and one that never ends is
   await turn("passes", 0);
   expect(order.at(-1)).toBe("passes");
   await stuck;
-  await expect(turns.run("record", () => Promise.reject(new Error("fails")))).rejects.toThrow("fails");
+  await expect(turns.run(["record"], () => Promise.reject(new Error("fails")))).rejects.toThrow("fails");
   expect(turns.isTaken("record")).toBe(false);
 });

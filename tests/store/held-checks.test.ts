@@ -171,7 +171,7 @@ test.each(CROSSED)(
       await holder.query("begin");
       await holder.query(hold);
       const commits = [names, names.toReversed(), names, names.toReversed()].map((some) => racer.commit([], some.map(mutation)));
-      await pause(150);
+      await pause(50);
       await holder.query("rollback");
       expect((await Promise.all(commits)).every((result) => result.ok)).toBe(true);
     }

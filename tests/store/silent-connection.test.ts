@@ -68,9 +68,9 @@ test.each(DRIVERS)(
     const { store, proxy, close } = await OPEN[driver](4);
     const key = (name: string) => `silent:${driver}-${name}`;
     await store.get("warm:up");
-    proxy.silenceNextRequest();
+    const silenced = proxy.silenceNextRequest();
     const stuck = codeOf(store.set(key("stuck"), 1));
-    await sleep(20);
+    await silenced;
     const meanwhile = [
       () => store.ping(),
       () => store.get(key("none")),
@@ -99,7 +99,7 @@ test.each(DRIVERS)(
     const { store, proxy, close } = await OPEN[driver](4);
     await store.get("warm:up");
     for (const read of [() => store.get("silent:read"), () => store.count("silent")]) {
-      proxy.silenceNextRequest();
+      void proxy.silenceNextRequest();
       const start = performance.now();
       const error: unknown = await read().catch((reason: unknown) => reason);
       expect(error).toMatchObject({ code: "store_unavailable", message: `the database did not answer within ${TIMEOUT_MS} ms` });
@@ -113,7 +113,7 @@ test.each(DRIVERS)(
 test("K31: postgres: the one connection of a pool that went silent is replaced as soon as its call ends", async () => {
   const { store, proxy, close } = await OPEN.postgres(1);
   await store.get("warm:up");
-  proxy.silenceNextRequest();
+  void proxy.silenceNextRequest();
   const write = { op: "set", key: "silent:only", value: 1 } as const;
   const stuck = codeOf(store.commit([], [write]));
   await sleep(300);
@@ -126,7 +126,7 @@ test("K31: postgres: the one connection of a pool that went silent is replaced a
 
 test("K31: postgres: a connection that stays silent while it is made costs no call more than its deadline", async () => {
   const { store, proxy, close } = await OPEN.postgres(1);
-  proxy.silenceNextRequest();
+  void proxy.silenceNextRequest();
   const write = { op: "set", key: "silent:opening", value: 1 } as const;
   expect(await codeOf(store.commit([], [write]))).toBe("store_unavailable");
   expect(await codeOf(store.commit([{ key: write.key, version: null }], [write]))).toMatch(/^no error/);

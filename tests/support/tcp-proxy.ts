@@ -7,8 +7,8 @@ export interface TcpProxy {
   readonly url: string;
   /** The next request goes to the server, its answer never comes back: the connection is cut instead. */
   loseNextAnswer(): void;
-  /** The connection of the next request carries nothing any more, that request included; it stays open. */
-  silenceNextRequest(): void;
+  /** The connection of the next request carries nothing any more, that request included; it stays open. Resolves when that came. */
+  silenceNextRequest(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -16,7 +16,7 @@ export async function startTcpProxy(serverUrl: string): Promise<TcpProxy> {
   const target = new URL(serverUrl);
   const sockets = new Set<Socket>();
   let losing = false;
-  let silencing = false;
+  let silence: (() => void) | undefined;
   const server = createServer((client) => {
     const upstream = connect(Number(target.port), target.hostname);
     let sent = false;
@@ -27,8 +27,9 @@ export async function startTcpProxy(serverUrl: string): Promise<TcpProxy> {
       socket.on("close", () => sockets.delete(socket));
     }
     client.on("data", (data) => {
-      silent ||= silencing;
-      silencing = false;
+      silent ||= silence !== undefined;
+      silence?.();
+      silence = undefined;
       if (silent) return;
       sent = losing;
       upstream.write(data);
@@ -49,7 +50,7 @@ export async function startTcpProxy(serverUrl: string): Promise<TcpProxy> {
   return {
     url: url.href,
     loseNextAnswer: () => void (losing = true),
-    silenceNextRequest: () => void (silencing = true),
+    silenceNextRequest: () => new Promise((resolve) => void (silence = resolve)),
     close: async () => {
       for (const socket of sockets) socket.destroy();
       await new Promise((resolve) => server.close(resolve));

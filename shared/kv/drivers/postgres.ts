@@ -68,8 +68,8 @@ class LazyPool {
 
 class PgConnection implements PooledConnection {
   constructor(private readonly client: Client, closed: () => void) {
-    // A connection that breaks fails its call; its own event, unheard, would end the process.
-    client.on("error", () => undefined);
+    // A connection that breaks fails its call, and takes no other.
+    client.on("error", closed);
     client.on("end", closed);
   }
 
@@ -90,7 +90,9 @@ class PgConnection implements PooledConnection {
     try {
       return (await this.client.query<{ readonly value: unknown }>(query)).rows[0]?.value;
     } catch (error) {
-      throw sqlErrorOf(error) ?? new ConnectionFault(true, "the connection was lost", { cause: error });
+      // What pg says of a connection that it found broken before it sent anything.
+      const sent = !(error instanceof Error && error.message.endsWith("is not queryable"));
+      throw sqlErrorOf(error) ?? new ConnectionFault(sent, "the connection was lost", { cause: error });
     }
   }
 }

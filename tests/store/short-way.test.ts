@@ -1,0 +1,220 @@
+import { randomBytes } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import pg from "pg";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { systemClock } from "../../shared/kernel/clock.ts";
+import { remainingMs } from "../../shared/kv/deadline.ts";
+import { TimeoutFault } from "../../shared/kv/driver.ts";
+import type { SqlArguments, SqlDriver, SqlFunctionName } from "../../shared/kv/driver.ts";
+import { createStore } from "../../shared/kv/sql-store.ts";
+import { withClient } from "../support/client.ts";
+import { codeOf, freshStore } from "../support/store.ts";
+import type { OpenStore } from "../support/store.ts";
+
+let opened: OpenStore;
+beforeAll(async () => void (opened = await freshStore({ driver: "postgres" })));
+afterAll(() => opened.close());
+
+const add = [{ path: ["n"], by: 1 }];
+
+/** Calls that share one batch, behind a write that keeps the lane busy. */
+async function together<T>(...calls: readonly (() => Promise<T>)[]): Promise<string[]> {
+  const first = opened.store.set("busy:lane", 1);
+  const outcomes = await Promise.all(calls.map((call) => codeOf(call())));
+  await first;
+  return outcomes;
+}
+
+/** Another session's lock on rows, until the returned function is called. */
+async function held(sql: string): Promise<() => Promise<void>> {
+  const holder = new pg.Client({ connectionString: opened.database.superUrl });
+  await holder.connect();
+  await holder.query("begin");
+  await holder.query(sql);
+  return async () => {
+    await holder.query("rollback");
+    await holder.end();
+  };
+}
+
+test("K06: increments that were sent as commits of their own are answered by those, whatever else is in the batch", async () => {
+  const { store } = opened;
+  await store.set("outbox:kept", { n: 0 });
+  await store.set("hot:held", { n: 0 });
+  const release = await held("select from kv.entries where key = 'hot:held' for update");
+  setTimeout(() => void release(), 50);
+  const kept = () => store.increment("outbox:kept", add);
+  const hot = () => store.increment("hot:held", add, { initial: { value: { n: 0 } } });
+  const codes = await together(kept, kept, hot, hot, () => store.increment("none:there", add));
+  expect(codes.map((code) => code.slice(0, 8))).toEqual(Array(5).fill("no error"));
+  expect((await store.mget(["outbox:kept", "hot:held", "none:there"])).map((entry) => entry?.value)).toEqual([
+    { n: 2 },
+    { n: 2 },
+    undefined,
+  ]);
+});
+
+test("K06: an increment of a record with a rollup is judged by the record, never by its initial value", async () => {
+  const { store } = opened;
+  await store.set("tenant:tn_r", { status: "active", plan: "Pro", mrr: 1 });
+  const beside = () => store.increment("free:counter", add, { initial: { value: { n: 0 } } });
+  const mrr = (max: number | undefined, initial: unknown) => () =>
+    store.increment("tenant:tn_r", [{ path: ["mrr"], by: 1, ...(max === undefined ? {} : { max }) }], {
+      initial: { value: { mrr: initial } as never },
+    });
+  expect((await together(beside, mrr(5, 5)))[1]).toMatch(/^no error/);
+  expect((await together(beside, mrr(undefined, "none")))[1]).toMatch(/^no error/);
+  expect((await together(beside, mrr(3, 0)))[1]).toBe("write_conflict");
+  expect((await store.get("tenant:tn_r"))?.value).toMatchObject({ mrr: 3 });
+});
+
+test("K21: a record that grows too large on the way is refused, also when a later call of its batch makes it small again", async () => {
+  const { store } = opened;
+  await store.set("big:record", { n: 0, base: "b".repeat(100_000) });
+  const merge = (more: string) => () => store.increment("big:record", add, { merge: { more } });
+  const codes = await together(merge("m".repeat(200_000)), merge(""));
+  expect(codes[0]).toBe("payload_too_large");
+  expect(codes[1]).toMatch(/^no error/);
+  expect((await store.get("big:record"))?.value).toMatchObject({ n: 1, more: "" });
+});
+
+test("K31: 200 commits of a tenant whose row another session holds keep a stranger's read waiting for less than a second", async () => {
+  const store = opened.another({ connections: 10 });
+  await Promise.all(Array.from({ length: 20 }, (_, i) => store.list({ prefix: `warm${i}` })));
+  await store.set("held:tenant", 1, { tenantId: "tn_held" });
+  const release = await held("select from kv.owners where owner = 'tn_held' for update");
+  const stuck = Array.from(
+    { length: 200 },
+    (_, i) => codeOf(store.commit([], [{ op: "set", key: `held:${i}`, value: 1, tenantId: "tn_held" }])),
+  );
+  await sleep(100);
+  for (const read of [() => store.get("a:b"), () => store.list({ prefix: "a" }), () => store.count("a")]) {
+    const start = performance.now();
+    await read();
+    expect(performance.now() - start).toBeLessThan(1_000);
+  }
+  await release();
+  expect((await Promise.all(stuck)).filter((code) => !code.startsWith("no error"))).toEqual([]);
+});
+
+test("K14: a list of keys alone reads no value that is stored apart", async () => {
+  const { store } = opened;
+  for (let at = 0; at < 20; at++) await store.set(`blob:${at}`, { t: randomBytes(20_000).toString("hex") });
+  // A session's own statistics are counted when it ends.
+  const reads = async (keysOnly: boolean) => {
+    const reader = opened.another({ connections: 1 });
+    await reader.list({ prefix: "blob", keysOnly });
+    await reader.close();
+    await sleep(100);
+    return await withClient(opened.database.superUrl, async (client) => {
+      const { rows: [row] } = await client.query<{ n: string }>(
+        "select coalesce(toast_blks_hit, 0) + coalesce(toast_blks_read, 0) as n from pg_statio_all_tables where relid = 'kv.entries_default'::regclass",
+      );
+      return Number(row?.n);
+    });
+  };
+  await reads(true);
+  const before = await reads(true);
+  const after = await reads(true);
+  expect([after - before, (await reads(false)) > after]).toEqual([0, true]);
+});
+
+test("K02: 300 keys of 150 families, asked for at once, come in the order they were asked for", async () => {
+  const { store } = opened;
+  const keys = Array.from({ length: 300 }, (_, i) => `f${i % 150}:${i}`);
+  await store.mset(keys.filter((_, i) => i % 3 > 0).map((key) => [key, { key }]));
+  const found = await store.mget(keys.toReversed());
+  expect(found.map((entry) => entry?.key ?? null).reverse()).toEqual(keys.map((key, i) => i % 3 > 0 ? key : null));
+});
+
+test("K31: of connections that were terminated together, no write is said to have perhaps happened that never left", async () => {
+  const store = opened.another({ connections: 10 });
+  const terminate = () =>
+    withClient(
+      opened.database.superUrl,
+      (client) =>
+        client.query(
+          "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'innkeep_app' and datname = current_database()",
+        ),
+    );
+  for (let round = 0; round < 20; round++) {
+    await Promise.all(Array.from({ length: 30 }, (_, i) => store.list({ prefix: `warm${i}` })));
+    await terminate();
+    await sleep(20);
+    const set = { op: "set", key: `after:${round}`, value: 1 } as const;
+    const codes = await Promise.all([
+      codeOf(store.set(`gone:${round}`, 1)),
+      codeOf(store.commit([{ key: set.key, version: null }], [set])),
+      codeOf(store.get("a:b")),
+      codeOf(store.list({ prefix: "a" })),
+    ]);
+    expect(codes.filter((code) => !code.startsWith("no error"))).toEqual([]);
+  }
+});
+
+/** A driver over nothing: it answers as it is told, and keeps every call's deadline. */
+function driverOf(timeoutMs: number, answer: (name: SqlFunctionName, args: SqlArguments) => Promise<unknown>): SqlDriver {
+  return {
+    timeoutMs,
+    call: (name, args, deadline = performance.now() + timeoutMs) =>
+      Promise.race([
+        answer(name, args),
+        sleep(remainingMs(deadline)).then(() => {
+          throw new TimeoutFault(true, timeoutMs);
+        }),
+      ]),
+    ping: () => Promise.resolve({}),
+    close: () => Promise.resolve(),
+  };
+}
+
+interface SentCall {
+  readonly key: string;
+  readonly value: number;
+}
+const never = () => new Promise<never>(() => undefined);
+
+test("K31: a call that waited for its batch and was busy ends by its own deadline, not by that of a younger one", async () => {
+  let batches = 0;
+  const store = createStore(
+    driverOf(1_500, async (name, { calls }) => {
+      if (name !== "kv_write_many") return await never();
+      if (batches++ > 0) {
+        return { versions: {}, values: {}, faults: Object.fromEntries((calls as SentCall[]).map(({ key }) => [key, { fault: "busy" }])) };
+      }
+      await sleep(900);
+      return { versions: { "a:first": "1" }, values: {}, faults: {} };
+    }),
+    { clock: systemClock },
+  );
+  void store.set("a:first", 1);
+  const start = performance.now();
+  const old = codeOf(store.set("a:old", 1)).then((code) => ({ code, ms: performance.now() - start }));
+  await sleep(850);
+  const young = codeOf(store.set("a:young", 1));
+  const { code, ms } = await old;
+  expect(code).toBe("commit_unknown");
+  expect(ms).toBeLessThan(1_900);
+  await young;
+});
+
+test("K31: a call that comes long after a batch began to hang goes at once; of its key, none passes another", async () => {
+  const rows: Record<string, number> = {};
+  let batches = 0;
+  const store = createStore(
+    driverOf(4_000, async (_, { calls }) => {
+      if (batches++ === 0) await sleep(2_500);
+      for (const { key, value } of calls as SentCall[]) rows[key] = value;
+      return { versions: Object.fromEntries((calls as SentCall[]).map(({ key }) => [key, "1"])), values: {}, faults: {} };
+    }),
+    { clock: systemClock },
+  );
+  const first = store.set("a:hung", 1);
+  const second = store.set("a:hung", 2);
+  await sleep(1_200);
+  const start = performance.now();
+  await store.set("a:next", 1);
+  expect(performance.now() - start).toBeLessThan(500);
+  await Promise.all([first, second]);
+  expect(rows["a:hung"]).toBe(2);
+});
