@@ -1,3 +1,4 @@
+import type { Compared } from "./before.ts";
 import type { Measured } from "./measure.ts";
 
 /** One line of the table: what was measured, against what, and what store.md §5 asks for. */
@@ -14,15 +15,6 @@ export interface Row {
   /** For "at most" targets such as flatness. */
   readonly atMost?: boolean;
   readonly note?: string;
-}
-
-/** A line as it was before the redesign of the store (before.json). */
-export interface EarlierRow {
-  readonly operation: string;
-  readonly callers: number;
-  readonly against: string;
-  readonly store: string;
-  readonly ratio: number;
 }
 
 /** What holds an operation back, for the page, when its line misses its ratio. Measured facts only. */
@@ -77,7 +69,7 @@ export function line(row: Row): string {
   return `${row.operation} [${row.callers}]  ${row.store}  |  ${row.against} ${row.other}  |  ratio ${format(row.ratio)} ${verdict}`;
 }
 
-export function markdown(rows: readonly Row[], machine: readonly string[], earlier: readonly EarlierRow[]): string {
+export function markdown(rows: readonly Row[], machine: readonly string[], both: readonly Compared[]): string {
   const missed = [...new Set(rows.filter((row) => !reached(row)).map((row) => row.operation))]
     .flatMap((operation) => WHY[operation] ? [`- ${operation}: ${WHY[operation]}`] : []);
   const notes = [...new Set(rows.flatMap((row) => row.note ? [`- ${row.operation}: ${row.note}`] : []))];
@@ -99,23 +91,26 @@ ${machine.map((fact) => `- ${fact}`).join("\n")}
     ),
     missed.length > 0 ? `Where a ratio is not reached\n\n${missed.join("\n")}` : "",
     notes.length > 0 ? `Notes\n\n${notes.join("\n")}` : "",
-    beforeAndAfter(rows, earlier),
+    beforeAndAfter(both),
   ];
   return `${sections.filter(Boolean).join("\n\n")}\n`;
 }
 
-function beforeAndAfter(rows: readonly Row[], earlier: readonly EarlierRow[]): string {
-  const both = rows.flatMap((row) => {
-    const before = earlier.find((e) => e.operation === row.operation && e.callers === row.callers && e.against === row.against);
-    return before ? [[row.operation, row.callers, row.against, before.store, row.store, format(before.ratio), format(row.ratio)]] : [];
-  });
-  if (both.length === 0) return "";
+function beforeAndAfter(rows: readonly Compared[]): string {
+  if (rows.length === 0) return "";
   return `## Before and after
 
-The store until commit 079b9fc (two tables with field columns) and the present one (a partition a family), measured by the same
-benchmark on the same machine, not interleaved: the ratios to the contender beside each compare better than the absolute numbers.
+The store until commit 079b9fc (two tables with field columns) and the one of the commit that wrote this section (a partition a
+family), by each one's own benchmark in one run on one machine, part by part: \`npm run bench -- --before <checkout of 079b9fc>\`.
 
-${table(["operation", "callers", "against", "before", "after", "ratio before", "ratio after"], both)}`;
+${
+    table(
+      ["operation", "callers", "against", "before", "after", "ratio before", "ratio after"],
+      rows.map((
+        { operation, callers, against, before, after, ratioBefore, ratioAfter },
+      ) => [operation, callers, against, before, after, format(ratioBefore), format(ratioAfter)]),
+    )
+  }`;
 }
 
 function table(head: readonly string[], rows: readonly (readonly (string | number)[])[]): string {

@@ -1,10 +1,12 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { cpus, totalmem } from "node:os";
-import process from "node:process";
+import { parseArgs } from "node:util";
 import { systemClock } from "../../shared/kernel/clock.ts";
 import { postgresDriver } from "../../shared/kv/drivers/postgres.ts";
 import { createStore } from "../../shared/kv/sql-store.ts";
 import { startCluster } from "../support/cluster.ts";
+import { compared, earlierRows } from "./before.ts";
+import type { Compared, EarlierRow } from "./before.ts";
 import { createDataset } from "./dataset.ts";
 import { growthRows } from "./growth-rows.ts";
 import { Habit } from "./habit.ts";
@@ -13,19 +15,25 @@ import { listRows } from "./list-rows.ts";
 import { neighbourRows } from "./neighbour-rows.ts";
 import { pointRows } from "./point-rows.ts";
 import { line, markdown, reached } from "./report.ts";
-import type { EarlierRow, Row } from "./report.ts";
+import type { Row } from "./report.ts";
 
-/** In the order of the page. `npm run bench -- point http` runs those parts alone and leaves the page as it is. */
+/**
+ * In the order of the page. `npm run bench -- point http` runs those parts alone and leaves the page as it is; with
+ * `--before <checkout>` each part of that commit's benchmark runs before ours, and the page compares the two.
+ */
 const PARTS = ["point", "list", "neighbours", "growth", "http"] as const;
 type Part = typeof PARTS[number];
-const chosen = process.argv.slice(2);
+const IN_BOTH: readonly Part[] = ["point", "list", "http"];
+const { values: { before }, positionals: chosen } = parseArgs({ allowPositionals: true, options: { before: { type: "string" } } });
 const unknown = chosen.filter((part) => !PARTS.some((known) => known === part));
 if (unknown.length > 0) throw new Error(`unknown: ${unknown.join(", ")}; parts are ${PARTS.join(", ")}`);
 
 const started = performance.now();
+const earlier: EarlierRow[] = [];
 const rows: Record<Part, Row[]> = { point: [], list: [], neighbours: [], growth: [], http: [] };
 async function part(name: Part, run: (report: (row: Row) => void) => Promise<void>): Promise<void> {
   if (chosen.length > 0 && !chosen.includes(name)) return;
+  if (before !== undefined && IN_BOTH.includes(name)) earlier.push(...await earlierRows(before, name));
   console.log(`-- ${name}, after ${Math.round((performance.now() - started) / 1000)} s`);
   await run((row) => {
     rows[name].push(row);
@@ -83,10 +91,9 @@ try {
 
 const all = PARTS.flatMap((name) => rows[name]);
 if (chosen.length === 0) {
-  const earlier = await readFile(new URL("before.json", import.meta.url), "utf8").then(
-    (text) => JSON.parse(text) as EarlierRow[],
-    () => [],
-  );
+  const kept = new URL("before-and-after.json", import.meta.url);
+  if (before !== undefined) await writeFile(kept, `${JSON.stringify(compared(earlier, all), null, 2)}\n`);
+  const both = JSON.parse(await readFile(kept, "utf8").catch(() => "[]")) as Compared[];
   await writeFile(
     new URL("../../docs/performance.md", import.meta.url),
     markdown(all, [
@@ -94,7 +101,7 @@ if (chosen.length === 0) {
         Math.round(totalmem() / 2 ** 30)
       } GiB; PostgreSQL 18, \`synchronous_commit\` on; client and server on the same machine`,
       "100,000 tenants, 1,000,000 entries in all, unless a line says otherwise",
-    ], earlier),
+    ], both),
   );
 }
 const missed = all.filter((row) => !reached(row));
