@@ -22,3 +22,9 @@ export async function freePort(preferred?: number): Promise<number> {
     });
   });
 }
+
+/** The first free port after a taken one; null when there is none. */
+export async function nextFreePort(taken: number): Promise<number | null> {
+  for (let port = taken + 1; port <= 65_535; port++) if (await isPortFree(port)) return port;
+  return null;
+}

@@ -4,6 +4,8 @@ import process from "node:process";
 import { systemClock } from "../../shared/kernel/clock.ts";
 import { postgresDriver } from "../../shared/kv/drivers/postgres.ts";
 import { createStore } from "../../shared/kv/sql-store.ts";
+import { parse } from "../../functions/local/options.ts";
+import { Refusal, runProgram } from "../../functions/local/refusal.ts";
 import { startCluster } from "../support/cluster.ts";
 import { createDataset } from "./dataset.ts";
 import { growthRows } from "./growth-rows.ts";
@@ -18,9 +20,20 @@ import type { EarlierRow, Row } from "./report.ts";
 /** In the order of the page. `npm run bench -- point http` runs those parts alone and leaves the page as it is. */
 const PARTS = ["point", "list", "neighbours", "growth", "http"] as const;
 type Part = typeof PARTS[number];
-const chosen = process.argv.slice(2);
-const unknown = chosen.filter((part) => !PARTS.some((known) => known === part));
-if (unknown.length > 0) throw new Error(`unknown: ${unknown.join(", ")}; parts are ${PARTS.join(", ")}`);
+const HELP = `npm run bench -- [${PARTS.join("] [")}]     the measurements of docs/performance.md, which all of them together write anew
+
+  -h, --help  this text
+
+It loads millions of rows into a PostgreSQL of its own, which is gone afterwards.`;
+const chosen = process.argv.slice(2).filter((argument) => !argument.startsWith("-"));
+await runProgram(() => {
+  const { help } = parse(process.argv.slice(2).filter((argument) => argument.startsWith("-")), {});
+  const unknown = chosen.filter((part) => !PARTS.some((known) => known === part));
+  if (unknown.length > 0) throw new Refusal(`unknown: ${unknown.join(", ")}; parts are ${PARTS.join(", ")}`);
+  if (help) console.log(HELP);
+  if (help) process.exit(0);
+  return Promise.resolve();
+});
 
 const started = performance.now();
 const rows: Record<Part, Row[]> = { point: [], list: [], neighbours: [], growth: [], http: [] };

@@ -72,6 +72,7 @@ describe("tokens", () => {
 
   test.each([
     [["--role", "emperor"], "--role emperor is none of super_admin, admin, support, read_only, owner, tenant_admin, staff, viewer"],
+    [[], "--role is missing: name one of super_admin, admin, support, read_only, owner, tenant_admin, staff, viewer"],
     [["--role", "support", "--tenant", "tn_1"], "support is a role of the platform and takes no --tenant"],
     [["--role", "admin", "--expires", "soon"], "--expires must be a number and s, m, h or d"],
   ])("%j is refused", async (args, message) => {
