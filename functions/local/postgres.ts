@@ -3,12 +3,12 @@ import { chown, mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/pro
 import { join } from "node:path";
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Account } from "./accounts.ts";
 import type { DataDirectory } from "./data-directory.ts";
 import { endProcess, isRunning, startPart } from "./processes.ts";
 import type { Running } from "./processes.ts";
 import { Refusal } from "./refusal.ts";
 import { clusterPath, findPrograms, holdsCluster, openServerHome } from "./server-home.ts";
+import type { ServerHome } from "./server-home.ts";
 import { orStopped } from "./stop-signal.ts";
 
 export interface PostgresOptions {
@@ -54,16 +54,17 @@ export async function ensureCluster(directory: DataDirectory, stopping: AbortSig
     "--locale=C",
   ];
   try {
-    await runInitdb(join(programs, "initdb"), args, account, stopping);
+    await runInitdb(join(programs, "initdb"), args, home, stopping);
     await rename(draft, join(home.path, "postgres"));
   } finally {
     await Promise.all([draft, passwordFile].map((path) => rm(path, { recursive: true, force: true })));
   }
 }
 
-async function runInitdb(program: string, args: readonly string[], account: Account | null, stopping: AbortSignal): Promise<void> {
+async function runInitdb(program: string, args: readonly string[], home: ServerHome, stopping: AbortSignal): Promise<void> {
   const { child, ended } = startPart(program, args, {
-    ...account ?? {},
+    ...home.account ?? {},
+    cwd: home.path, // the account may not enter ours
     stdio: ["ignore", "ignore", "pipe"],
     env: { PATH: process.env["PATH"] ?? "", LC_ALL: "C" },
   }, "SIGKILL");

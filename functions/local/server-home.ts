@@ -1,7 +1,7 @@
 import {
   chmod,
   chown,
-  cp,
+  copyFile,
   lstat,
   mkdir,
   mkdtemp,
@@ -143,17 +143,22 @@ async function copyPrograms(installed: string, links: readonly LibraryLink[], { 
     if (name.startsWith("programs-")) await rm(join(path, name), { recursive: true, force: true });
   }
   const draft = `${copy}.new`;
-  await cp(join(installed, "native"), join(draft, "native"), { recursive: true, filter: (name) => !name.endsWith(".a") });
+  await copyTree(join(installed, "native"), join(draft, "native"), account);
+  if (account) await chown(draft, account.uid, account.gid);
   await putLinks(draft, links);
-  if (account) await giveAll(draft, account);
   await rename(draft, copy);
   return copy;
 }
 
-async function giveAll(folder: string, account: Account): Promise<void> {
-  await chown(folder, account.uid, account.gid);
-  for (const entry of await readdir(folder, { withFileTypes: true })) {
-    if (entry.isDirectory()) await giveAll(join(folder, entry.name), account);
-    else if (entry.isFile()) await chown(join(folder, entry.name), account.uid, account.gid);
+/** Files without their links, and without what only compilers need; each belongs to the account. */
+async function copyTree(from: string, to: string, account: Account | null): Promise<void> {
+  await mkdir(to, { recursive: true, mode: 0o755 });
+  if (account) await chown(to, account.uid, account.gid);
+  for (const entry of await readdir(from, { withFileTypes: true })) {
+    const [source, target] = [join(from, entry.name), join(to, entry.name)];
+    if (entry.isDirectory()) await copyTree(source, target, account);
+    if (!entry.isFile() || entry.name.endsWith(".a")) continue;
+    await copyFile(source, target);
+    if (account) await chown(target, account.uid, account.gid);
   }
 }
