@@ -49,7 +49,10 @@ const url = (...protocols: string[]) =>
 const web = url("https:", "http:");
 const postgres = url("postgres:", "postgresql:");
 const secret = z.string().min(16, "must be at least 16 characters");
-const count = (min: number, max: number) => z.coerce.number(`must be a number from ${min} to ${max}`).int().min(min).max(max);
+const count = (min: number, max: number) => {
+  const rule = `must be a whole number from ${min} to ${max}`;
+  return z.coerce.number(rule).int(rule).min(min, rule).max(max, rule);
+};
 const origin = z.string().refine(
   (text) => text === "*" || (URL.canParse(text) && new URL(text).origin === text),
   "must be `*` or origins such as https://app.example.com",
@@ -60,7 +63,7 @@ const hostname = z.string().toLowerCase().regex(/^[a-z0-9-]+(\.[a-z0-9-]+)*$/, "
 
 const jwks = json("a JSON Web Key Set").pipe(
   z.looseObject(
-    { keys: z.array(z.looseObject({ kty: z.string() }), "must have an array of keys") },
+    { keys: z.array(z.looseObject({ kty: z.string("must have keys with a kty") }), "must have an array of keys") },
     'must be a JSON Web Key Set: {"keys": [...]}',
   ),
 );
@@ -74,7 +77,7 @@ export const environmentSchema = z.object({
   SUPABASE_SERVICE_ROLE_KEY: z.string().optional(),
   SUPABASE_SECRET_KEYS: keyDictionary.optional(),
   SUPABASE_JWKS: jwks.optional(),
-  INNKEEP_DRIVER: z.enum(["postgres", "supabase"]).optional(),
+  INNKEEP_DRIVER: z.enum(["postgres", "supabase"], "must be postgres or supabase").optional(),
   INNKEEP_DB_POOLER: z.stringbool({ error: "must be true or false" }).optional(),
   INNKEEP_DB_CONNECTIONS: count(1, 200).default(10),
   INNKEEP_DB_TIMEOUT_MS: count(100, 120_000).default(15_000),
@@ -84,7 +87,7 @@ export const environmentSchema = z.object({
   INNKEEP_CORS_ORIGINS: list.pipe(z.array(origin)).default([]),
   INNKEEP_BASE_DOMAIN: hostname.optional(),
   INNKEEP_API_HOSTS: list.pipe(z.array(hostname)).default([]),
-  INNKEEP_LOG_LEVEL: z.enum(["info", "warn", "error"]).default("info"),
+  INNKEEP_LOG_LEVEL: z.enum(["info", "warn", "error"], "must be info, warn or error").default("info"),
   INNKEEP_BOOTSTRAP_ADMIN_EMAIL: z.email("must be an email address").optional(),
   INNKEEP_BOOTSTRAP_ADMIN_USER_ID: z.string().regex(/^[A-Za-z0-9._~@+-]{1,128}$/, "must be a Supabase Auth user id").optional(),
   JOBS_SECRET: secret.optional(),
@@ -97,45 +100,82 @@ type Parsed = z.output<typeof environmentSchema>;
  * that names every wrong or missing variable and never a value, which may be a secret.
  */
 export function loadConfig(env: Environment): Config {
-  const set = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined && value.trim() !== ""));
-  const parsed = environmentSchema.safeParse(set);
-  if (!parsed.success) throw invalid(parsed.error.issues.map(({ path, message, code }) => ({ path: String(path[0]), message, code })));
-  const faults: FieldError[] = [];
-  const fault = (path: string, message: string) => void faults.push({ path, message, code: "missing" });
-  const database = databaseOf(parsed.data, fault);
-  const jwt = jwtOf(parsed.data, fault);
-  const bootstrapAdmin = bootstrapOf(parsed.data, fault);
+  const { settings, faults } = settingsOf(env);
+  const database = databaseOf(settings);
+  const jwt = jwtOf(settings);
+  const bootstrapAdmin = bootstrapOf(settings);
   if (faults.length > 0 || !database) throw invalid(faults);
+  const { env: usable } = settings;
   return {
     database,
     jwt,
     bootstrapAdmin,
-    corsOrigins: parsed.data.INNKEEP_CORS_ORIGINS,
-    baseDomain: parsed.data.INNKEEP_BASE_DOMAIN ?? null,
-    apiHosts: parsed.data.INNKEEP_API_HOSTS,
-    jobsSecret: parsed.data.JOBS_SECRET ?? null,
-    logLevel: parsed.data.INNKEEP_LOG_LEVEL,
+    corsOrigins: usable.INNKEEP_CORS_ORIGINS,
+    baseDomain: usable.INNKEEP_BASE_DOMAIN ?? null,
+    apiHosts: usable.INNKEEP_API_HOSTS,
+    jobsSecret: usable.JOBS_SECRET ?? null,
+    logLevel: usable.INNKEEP_LOG_LEVEL,
   };
 }
 
-type Fault = (variable: string, message: string) => void;
+/** The database of an environment, for programs that check no token. Throws as {@link loadConfig} does. */
+export function loadDatabaseConfig(env: Environment): DatabaseConfig {
+  const { settings, faults } = settingsOf(env);
+  const database = databaseOf(settings);
+  if (faults.length > 0 || !database) throw invalid(faults);
+  return database;
+}
+
+/** What the environment says, and the list that faults are added to while it is read. */
+function settingsOf(env: Environment): { readonly settings: Settings; readonly faults: readonly FieldError[] } {
+  const { usable, wrong } = readVariables(env);
+  const faults: FieldError[] = [...wrong];
+  const settings: Settings = {
+    env: usable,
+    has: (variable) => usable[variable] !== undefined || wrong.some(({ path }) => path === variable),
+    missing: (path, message) => void faults.push({ path, message, code: "missing" }),
+  };
+  return { settings, faults };
+}
+
+/** The variables that are as they should be, the others as if they were not set; for each of those what is wrong with it. */
+function readVariables(env: Environment): { readonly usable: Parsed; readonly wrong: readonly FieldError[] } {
+  const set = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined && value.trim() !== ""));
+  const parsed = environmentSchema.safeParse(set);
+  if (parsed.success) return { usable: parsed.data, wrong: [] };
+  const wrong = new Map<string, FieldError>();
+  for (const { path: [variable], message, code } of parsed.error.issues) {
+    const path = String(variable);
+    if (!wrong.has(path)) wrong.set(path, { path, message, code });
+  }
+  const rest = Object.fromEntries(Object.entries(set).filter(([name]) => !wrong.has(name)));
+  return { usable: environmentSchema.parse(rest), wrong: [...wrong.values()] };
+}
+
+interface Settings {
+  readonly env: Parsed;
+  /** Whether a variable is set, to whatever value: one that is set wrong is not missing as well. */
+  readonly has: (variable: keyof Parsed) => boolean;
+  readonly missing: (variable: keyof Parsed, message: string) => void;
+}
 
 /** Supabase injects both ways in; its own REST gateway is the default there because it holds no connection. */
-function databaseOf(env: Parsed, fault: Fault): DatabaseConfig | null {
+function databaseOf({ env, has, missing }: Settings): DatabaseConfig | null {
   const key = env.SUPABASE_SERVICE_ROLE_KEY ?? Object.values(env.SUPABASE_SECRET_KEYS ?? {})[0];
   const direct = env.DATABASE_URL ?? env.SUPABASE_DB_URL;
-  const driver = env.INNKEEP_DRIVER ?? (env.DATABASE_URL ? "postgres" : env.SUPABASE_URL && key ? "supabase" : "postgres");
-  if (driver === "supabase") {
-    if (!env.SUPABASE_URL) fault("SUPABASE_URL", "is needed by the supabase driver");
-    if (!key) fault("SUPABASE_SERVICE_ROLE_KEY", "or SUPABASE_SECRET_KEYS is needed by the supabase driver");
-    return env.SUPABASE_URL && key ? { driver, url: env.SUPABASE_URL, key, timeoutMs: env.INNKEEP_DB_TIMEOUT_MS } : null;
+  const hasKey = key !== undefined || has("SUPABASE_SECRET_KEYS") && env.SUPABASE_SECRET_KEYS === undefined;
+  const isGateway = !has("DATABASE_URL") && has("SUPABASE_URL") && hasKey;
+  if ((env.INNKEEP_DRIVER ?? (isGateway ? "supabase" : "postgres")) === "supabase") {
+    if (!has("SUPABASE_URL")) missing("SUPABASE_URL", "is needed by the supabase driver");
+    if (!hasKey) missing("SUPABASE_SERVICE_ROLE_KEY", "or SUPABASE_SECRET_KEYS is needed by the supabase driver");
+    if (!env.SUPABASE_URL || !key) return null;
+    return { driver: "supabase", url: env.SUPABASE_URL, key, timeoutMs: env.INNKEEP_DB_TIMEOUT_MS };
   }
-  if (!direct) {
-    fault("DATABASE_URL", "is missing: set it, or SUPABASE_URL with SUPABASE_SERVICE_ROLE_KEY, so that there is a database");
-    return null;
+  if (!has("DATABASE_URL") && !has("SUPABASE_DB_URL")) {
+    missing("DATABASE_URL", "is missing: set it, or SUPABASE_URL with SUPABASE_SERVICE_ROLE_KEY, so that there is a database");
   }
-  return {
-    driver,
+  return direct === undefined ? null : {
+    driver: "postgres",
     connectionString: direct,
     prepare: !(env.INNKEEP_DB_POOLER ?? looksPooled(direct)),
     maxConnections: env.INNKEEP_DB_CONNECTIONS,
@@ -149,13 +189,18 @@ function looksPooled(connectionString: string): boolean {
   return port === "6543" || searchParams.get("pgbouncer") === "true";
 }
 
-function jwtOf(env: Parsed, fault: Fault): JwtConfig {
+function jwtOf({ env, has, missing }: Settings): JwtConfig {
   const auth = env.SUPABASE_URL ? `${env.SUPABASE_URL.replace(/\/+$/, "")}/auth/v1` : undefined;
   const issuer = env.INNKEEP_JWT_ISSUER ?? auth;
-  if (!issuer) fault("INNKEEP_JWT_ISSUER", "is missing: set it, or SUPABASE_URL, so that tokens can be checked");
   const inline = env.SUPABASE_JWKS?.keys.length ? (env.SUPABASE_JWKS as JSONWebKeySet) : undefined;
   const keys = inline ?? (auth ? { url: `${auth}/.well-known/jwks.json` } : undefined);
-  if (!keys && !env.INNKEEP_JWT_SECRET) fault("SUPABASE_JWKS", "is missing: set it, or SUPABASE_URL, so that tokens can be checked");
+  if (!has("INNKEEP_JWT_ISSUER") && !has("SUPABASE_URL")) {
+    missing("INNKEEP_JWT_ISSUER", "is missing: set it, or SUPABASE_URL, so that tokens can be checked");
+  }
+  const hasKeys = keys !== undefined || has("SUPABASE_URL") || has("SUPABASE_JWKS") && env.SUPABASE_JWKS === undefined;
+  if (!hasKeys && !has("INNKEEP_JWT_SECRET")) {
+    missing("SUPABASE_JWKS", "is missing: set it, or SUPABASE_URL, so that tokens can be checked");
+  }
   return {
     issuer: issuer ?? "",
     audience: env.INNKEEP_JWT_AUDIENCE,
@@ -164,12 +209,12 @@ function jwtOf(env: Parsed, fault: Fault): JwtConfig {
   };
 }
 
-function bootstrapOf(env: Parsed, fault: Fault): Config["bootstrapAdmin"] {
+function bootstrapOf({ env, has, missing }: Settings): Config["bootstrapAdmin"] {
   const { INNKEEP_BOOTSTRAP_ADMIN_EMAIL: email, INNKEEP_BOOTSTRAP_ADMIN_USER_ID: userId } = env;
-  if (email && userId) return { email, userId };
-  if (email) fault("INNKEEP_BOOTSTRAP_ADMIN_USER_ID", "is needed with INNKEEP_BOOTSTRAP_ADMIN_EMAIL");
-  if (userId) fault("INNKEEP_BOOTSTRAP_ADMIN_EMAIL", "is needed with INNKEEP_BOOTSTRAP_ADMIN_USER_ID");
-  return null;
+  const [hasEmail, hasUserId] = [has("INNKEEP_BOOTSTRAP_ADMIN_EMAIL"), has("INNKEEP_BOOTSTRAP_ADMIN_USER_ID")];
+  if (hasEmail && !hasUserId) missing("INNKEEP_BOOTSTRAP_ADMIN_USER_ID", "is needed with INNKEEP_BOOTSTRAP_ADMIN_EMAIL");
+  if (hasUserId && !hasEmail) missing("INNKEEP_BOOTSTRAP_ADMIN_EMAIL", "is needed with INNKEEP_BOOTSTRAP_ADMIN_USER_ID");
+  return email && userId ? { email, userId } : null;
 }
 
 function json(what: string) {

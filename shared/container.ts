@@ -2,6 +2,7 @@ import { entityOfKey, registry } from "./entities/registry.ts";
 import type { Clock } from "./kernel/clock.ts";
 import type { Context } from "./kernel/context.ts";
 import type { Logger } from "./kernel/logger.ts";
+import { Turns } from "./kernel/turns.ts";
 import { plainKv } from "./kv/plain.ts";
 import type { PlainKv } from "./kv/plain.ts";
 import type { Store } from "./kv/store.ts";
@@ -58,13 +59,14 @@ export async function bootstrapPlatform(
 
 /** The composition root: the one place that makes services. A bound caller gets the tenant-bound store. */
 export function createContainer({ store, clock, logger, currency = "USD", hosts = NO_HOST_RULES }: ContainerOptions): Container {
+  const turns = new Turns();
   return {
     store,
     clock,
     logger,
     services(context) {
       const own = context.tenantId === null ? store : store.forTenant(context.tenantId);
-      const unitOfWork = new UnitOfWork(own, context);
+      const unitOfWork = new UnitOfWork(own, context, turns);
       return {
         TenantService: new TenantService(own, unitOfWork, { currency, hosts }),
         PlanService: new PlanService(own, unitOfWork),

@@ -2,7 +2,7 @@ import { type Context, Hono } from "hono";
 import type { Container } from "../../shared/container.ts";
 import { errors, InnkeepError } from "../../shared/kernel/errors.ts";
 import type { Logger } from "../../shared/kernel/logger.ts";
-import { isSegment } from "../../shared/kv/key.ts";
+import { isSegment, RESERVED_TENANT_IDS } from "../../shared/kv/key.ts";
 import type { HostRules } from "../../shared/policies/hostnames.ts";
 import type { TokenVerifier } from "../../shared/ports.ts";
 import { pathParams, type Route } from "./define-route.ts";
@@ -104,7 +104,8 @@ function readParams(c: Context, names: readonly string[]): Record<string, string
     const given = c.req.param(name) ?? "";
     const family = FAMILIES[name];
     const id = family && given.startsWith(`${family}:`) ? given.slice(family.length + 1) : given;
-    if (!isSegment(id)) throw errors.notFound(name.replace(/Id$/, ""), given.slice(0, 200));
+    const isReserved = name === "tenantId" && RESERVED_TENANT_IDS.has(id);
+    if (!isSegment(id) || isReserved) throw errors.notFound(name.replace(/Id$/, ""), given.slice(0, 200));
     params[name] = id;
   }
   return params;

@@ -1,8 +1,8 @@
 /** The Edge Function `api`: configuration, container, app, server. */
-import { loadConfig } from "../../shared/config.ts";
 import { systemClock } from "../../shared/kernel/clock.ts";
-import { apiOf } from "./start.ts";
+import { apiFrom } from "./start.ts";
 
-const app = apiOf(loadConfig(Deno.env.toObject()), { clock: systemClock, fetch, write: (line) => console.log(line) });
+const app = apiFrom(Deno.env.toObject(), { clock: systemClock, fetch, write: (line) => console.log(line) });
 
-Deno.serve((request) => app.fetch(request));
+if (app) Deno.serve((request) => app.fetch(request));
+else Deno.exitCode = 1;

@@ -1,7 +1,8 @@
 import { z } from "zod";
+import { instant, QUANTITY_DECIMALS } from "../../shared/entities/values.ts";
 import { addDays } from "../../shared/policies/periods.ts";
 import type { AnyEntity } from "../../shared/kv/define.ts";
-import { type FilterParameter, filtersOf } from "../../shared/derive/list-filters.ts";
+import { type FilterParameter, filtersOf, searchProblem } from "../../shared/derive/list-filters.ts";
 import { isTimestamp } from "../../shared/kv/key.ts";
 import { LIMITS, type OrderBy } from "../../shared/kv/store.ts";
 import type { Filters, Pagination } from "../../shared/services/paging.ts";
@@ -9,16 +10,18 @@ import type { Filters, Pagination } from "../../shared/services/paging.ts";
 /** Query parameters are text: each schema checks the text and answers the value it stands for. */
 
 export function integer(min: number, max: number) {
-  return decimal(min, max, /^\d{1,9}$/).meta({ type: "integer", minimum: min, maximum: max });
+  return numeric(/^\d{1,9}$/, min, max, `must be a whole number from ${min} to ${max}`, "integer");
 }
 
-export function decimal(min: number, max: number, form = /^\d{1,15}(\.\d{1,6})?$/) {
-  const inside = (text: unknown) => typeof text === "string" && form.test(text) && Number(text) >= min && Number(text) <= max;
-  return z.unknown().refine(inside, `must be a number from ${min} to ${max}`).transform(Number).meta({
-    type: "number",
-    minimum: min,
-    maximum: max,
-  });
+const DECIMAL = new RegExp(`^-?\\d{1,16}(\\.\\d{1,${QUANTITY_DECIMALS}})?$`);
+
+export function decimal(min: number, max: number) {
+  return numeric(DECIMAL, min, max, `must be a number from ${min} to ${max} with at most ${QUANTITY_DECIMALS} decimals`, "number");
+}
+
+function numeric(form: RegExp, minimum: number, maximum: number, message: string, type: "integer" | "number") {
+  const inside = (text: unknown) => typeof text === "string" && form.test(text) && Number(text) >= minimum && Number(text) <= maximum;
+  return z.unknown().refine(inside, message).transform(Number).meta({ type, minimum, maximum });
 }
 
 export const flag = z.enum(["true", "false"]).transform((text) => text === "true").meta({ type: "boolean", enum: [true, false] });
@@ -37,6 +40,14 @@ export const pageParams = {
   cursor: z.string().min(1).max(4_000).optional().meta({ description: "From nextCursor of the page before; not with page." }),
 };
 
+/** A text with a rule of its own, which says what is wrong with one. */
+export function checked(schema: z.ZodString, problem: (text: string) => string | null): z.ZodString {
+  return schema.check((payload) => {
+    const message = problem(payload.value);
+    if (message !== null) payload.issues.push({ code: "custom", input: payload.value, message });
+  });
+}
+
 /** `page` and `cursor` are two ways through one list; a page beyond the store's reach is refused. */
 export function checkPaging<S extends z.ZodObject>(schema: S): S {
   return schema.check((payload) => {
@@ -47,13 +58,18 @@ export function checkPaging<S extends z.ZodObject>(schema: S): S {
   });
 }
 
+const number = decimal(-1e15, 1e15);
+
 function filterOf({ type, values, bound }: FilterParameter): z.ZodType {
-  if (bound) return moment(bound).optional();
+  if (bound) return (type === "time" ? moment(bound) : number.meta({ description: bound === "from" ? "At least." : "Below." })).optional();
   if (type === "boolean") return flag.transform((value) => [value]).optional();
-  const one = values ? z.enum(values as [string]) : z.string().min(1).max(512);
+  const plain = { text: z.string().min(1).max(512), time: instant, number };
+  const one = (values ? z.enum(values as [string]) : plain[type]) as z.ZodType<string | number, string>;
   return z.string().min(1).max(4_000).transform((text) => text.split(",")).pipe(z.array(one).max(100))
     .optional().meta({
-      description: values ? `Any of, by commas: ${values.join(", ")}.` : "One value, or several separated by commas: any of them.",
+      description: values
+        ? `Any of, by commas: ${values.join(", ")}.`
+        : `One ${{ text: "value", time: "instant", number: "number" }[type]}, or several separated by commas: any of them.`,
     });
 }
 
@@ -76,7 +92,7 @@ export function listQuery(entity: AnyEntity) {
   const filters = Object.fromEntries(filtersOf(entity).map((filter) => [filter.name, filterOf(filter)]));
   return checkPaging(z.strictObject({
     ...filters,
-    ...(entity.searchable ? { search: z.string().min(1).max(200).optional() } : {}),
+    ...(entity.searchable ? { search: checked(z.string().min(1).max(200), searchProblem).optional() } : {}),
     sort: sortOf(entity),
     ...pageParams,
   }));

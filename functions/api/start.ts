@@ -1,5 +1,5 @@
 import { createTokenVerifier } from "../../shared/adapters/token-verifier.ts";
-import type { Config } from "../../shared/config.ts";
+import { type Config, type Environment, loadConfig } from "../../shared/config.ts";
 import { bootstrapPlatform, type Container, createContainer } from "../../shared/container.ts";
 import type { Clock } from "../../shared/kernel/clock.ts";
 import { systemContext } from "../../shared/kernel/context.ts";
@@ -18,8 +18,20 @@ export interface Surroundings {
   readonly write: (line: string) => void;
 }
 
+/** The API of an environment. Null when that is wrong: then there is a line of the log for each variable, and nothing to serve. */
+export function apiFrom(env: Environment, surroundings: Surroundings): ReturnType<typeof createApp> | null {
+  try {
+    return apiOf(loadConfig(env), surroundings);
+  } catch (error) {
+    if (!isInnkeepError(error, "invalid_configuration")) throw error;
+    const logger = jsonLogger(surroundings.write, () => surroundings.clock.now());
+    for (const { path, message } of error.fields) logger.error("invalid_configuration", { variable: path, message });
+    return null;
+  }
+}
+
 /** The API a configuration describes. Database, keys and libraries wait for the first request, but for a configured first administrator. */
-export function apiOf(config: Config, { clock, fetch, write }: Surroundings): ReturnType<typeof createApp> {
+function apiOf(config: Config, { clock, fetch, write }: Surroundings): ReturnType<typeof createApp> {
   const logger = fromLevel(jsonLogger(write, () => clock.now()), config.logLevel);
   const container = createContainer({ store: createStore(driverOf(config.database), { clock }), clock, logger, hosts: config });
   if (config.bootstrapAdmin) void bootstrap(container, config.bootstrapAdmin);

@@ -4,9 +4,10 @@ import { systemClock } from "../../shared/kernel/clock.ts";
 import { systemContext } from "../../shared/kernel/context.ts";
 import { silentLogger } from "../../shared/kernel/logger.ts";
 import { postgresDriver } from "../../shared/kv/drivers/postgres.ts";
+import type { PostgresDriverOptions } from "../../shared/kv/drivers/postgres.ts";
 import { createStore } from "../../shared/kv/sql-store.ts";
 import { openDataDirectory, peekDataDirectory } from "./data-directory.ts";
-import { embeddedUrls, migrateDatabase } from "./database.ts";
+import { embeddedUrls, externalDatabase, migrateDatabase } from "./database.ts";
 import { dataDirOf, parse } from "./options.ts";
 import { Refusal, runProgram } from "./refusal.ts";
 import { bootDatabase } from "./stack.ts";
@@ -20,8 +21,8 @@ const HELP = `npm run bootstrap-admin -- --email E --user-id U [--name N]     ma
   --data DIR     data directory of the local stack (.innkeep)
   --help         this text
 
-The database is that of DATABASE_URL, migrated before; without it, the local stack's. The four plans are
-made first, where they are missing. Once an enabled super_admin exists this is closed: admins then make admins.`;
+The database is that of DATABASE_URL, migrated before, with the API's INNKEEP_DB_ variables; without it, the local stack's.
+The four plans are made first, where they are missing. Once an enabled super_admin exists this is closed: admins then make admins.`;
 
 await runProgram(async () => {
   const values = parse(process.argv.slice(2), {
@@ -40,8 +41,8 @@ await runProgram(async () => {
   const userId = given("user-id", "INNKEEP_BOOTSTRAP_ADMIN_USER_ID");
   const name = typeof values["name"] === "string" ? { name: values["name"] } : {};
   const stopping = stopSignal();
-  await withDatabase(stopping, dataDirOf(values["data"]), async (databaseUrl) => {
-    const store = createStore(postgresDriver({ connectionString: databaseUrl, max: 2 }), { clock: systemClock });
+  await withDatabase(stopping, dataDirOf(values["data"]), async (database) => {
+    const store = createStore(postgresDriver({ ...database, max: 2 }), { clock: systemClock });
     const services = createContainer({ store, clock: systemClock, logger: silentLogger })
       .services(systemContext(systemClock, "bootstrap", "bootstrap"));
     try {
@@ -54,12 +55,17 @@ await runProgram(async () => {
 });
 
 /** DATABASE_URL, else the running local stack's database, else that of its data directory, started for the moment. */
-async function withDatabase(stopping: AbortSignal, dataDir: string, work: (databaseUrl: string) => Promise<void>): Promise<void> {
-  const external = process.env["DATABASE_URL"];
+async function withDatabase(
+  stopping: AbortSignal,
+  dataDir: string,
+  work: (database: PostgresDriverOptions) => Promise<void>,
+): Promise<void> {
+  const external = externalDatabase();
   if (external) return await orStopped(stopping, work(external));
   const running = await peekDataDirectory(dataDir).catch(() => null);
   if (running?.running && running.info) {
-    return await orStopped(stopping, work(embeddedUrls(Number(new URL(running.info.databaseUrl).port), running.secrets).app));
+    const { app } = embeddedUrls(Number(new URL(running.info.databaseUrl).port), running.secrets);
+    return await orStopped(stopping, work({ connectionString: app }));
   }
   const cleanups: (() => Promise<void>)[] = [];
   try {
@@ -68,7 +74,7 @@ async function withDatabase(stopping: AbortSignal, dataDir: string, work: (datab
     const context = { options: { ephemeral: false }, externalUrl: undefined, say: () => undefined, stopping };
     const urls = await bootDatabase(directory, context, cleanups);
     await orStopped(stopping, migrateDatabase(urls.owner));
-    await orStopped(stopping, work(urls.app));
+    await orStopped(stopping, work({ connectionString: urls.app }));
   } finally {
     for (const cleanup of cleanups.reverse()) await cleanup();
   }

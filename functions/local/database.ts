@@ -1,30 +1,56 @@
+import process from "node:process";
 import pg from "pg";
+import { reportingWaits } from "../../shared/adapters/lock-waits.ts";
 import { migrate } from "../../shared/adapters/migrator.ts";
-import type { Migration } from "../../shared/adapters/migrator.ts";
-import { buildPending } from "../../shared/adapters/pending-builds.ts";
-import type { PendingBuild } from "../../shared/adapters/pending-builds.ts";
+import type { MigrateOptions, Migration } from "../../shared/adapters/migrator.ts";
+import { buildPending, pendingBuilds } from "../../shared/adapters/pending-builds.ts";
+import type { BuildOptions, PendingBuild } from "../../shared/adapters/pending-builds.ts";
+import { loadDatabaseConfig } from "../../shared/config.ts";
+import type { DatabaseConfig, Environment } from "../../shared/config.ts";
+import { isInnkeepError } from "../../shared/kernel/errors.ts";
 import type { Secrets } from "./data-directory.ts";
 import { readMigrations } from "./migrations.ts";
 import { Refusal } from "./refusal.ts";
 
 const DATABASE = "innkeep";
 
-export async function withClient<T>(connectionString: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
-  const client = new pg.Client({ connectionString, connectionTimeoutMillis: 10_000 });
-  // A connection that breaks between two calls must not end the process; the next call reports it.
-  client.on("error", () => undefined);
+/** Of the API's own variables, those about its database. */
+const DATABASE_VARIABLES = ["DATABASE_URL", "INNKEEP_DB_POOLER", "INNKEEP_DB_CONNECTIONS", "INNKEEP_DB_TIMEOUT_MS"];
+
+/** The database of DATABASE_URL, as the API's configuration reads it; null when the variable is not set. */
+export function externalDatabase(env: Environment = process.env): Extract<DatabaseConfig, { readonly driver: "postgres" }> | null {
+  if (!env["DATABASE_URL"]) return null;
   try {
+    const own = Object.fromEntries(DATABASE_VARIABLES.map((name) => [name, env[name]]));
+    const database = loadDatabaseConfig(own);
+    return database.driver === "postgres" ? database : null;
+  } catch (error) {
+    if (!isInnkeepError(error, "invalid_configuration")) throw error;
+    throw new Refusal(error.fields.map(({ path, message }) => `${path} ${message}`).join("; "));
+  }
+}
+
+export async function withClient<T>(connectionString: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
+  const client = await connect(connectionString);
+  try {
+    return await work(client);
+  } finally {
+    await client.end();
+  }
+}
+
+async function connect(connectionString: string): Promise<pg.Client> {
+  try {
+    const client = new pg.Client({ connectionString, connectionTimeoutMillis: 10_000 });
+    // A connection that breaks between two calls must not end the process; the next call reports it.
+    client.on("error", () => undefined);
     await client.connect();
+    return client;
   } catch (error) {
     const { hostname, port } = new URL(connectionString);
     throw new Refusal(
       `cannot connect to PostgreSQL at ${hostname}:${port || 5432}: ${error instanceof Error ? error.message : String(error)}`,
     );
-  }
-  try {
-    return await work(client);
-  } finally {
-    await client.end();
   }
 }
 
@@ -90,19 +116,30 @@ async function createRoles(client: pg.Client, roles: Readonly<Record<string, str
   }
 }
 
-/** Brings the database up to the program's migrations, and builds what they left pending; returns what was applied. */
-export async function migrateDatabase(
-  ownerUrl: string,
-  options: {
-    readonly dryRun?: boolean;
-    readonly onApply?: (migration: Migration) => void;
-    readonly onProgress?: (build: PendingBuild, reached: string | null) => void;
-  } = {},
-): Promise<Migration[]> {
+export interface MigrateDatabaseOptions extends Pick<MigrateOptions, "onApplied">, Pick<BuildOptions, "onProgress" | "onBuilt"> {
+  /** Returns what would be applied and built, and changes nothing. */
+  readonly dryRun?: boolean;
+  /** Takes a line about a lock that is waited for. */
+  readonly onWait?: (line: string) => void;
+}
+
+export interface MigratedDatabase {
+  readonly applied: readonly Migration[];
+  readonly built: readonly PendingBuild[];
+}
+
+/** Brings the database up to the program's migrations, and builds what they left pending; returns what was done. */
+export async function migrateDatabase(ownerUrl: string, options: MigrateDatabaseOptions = {}): Promise<MigratedDatabase> {
+  const { dryRun = false, onWait = () => undefined } = options;
   const migrations = await readMigrations();
   return await withClient(ownerUrl, async (client) => {
-    const applied = await migrate(client, migrations, options);
-    if (!options.dryRun) await buildPending(client, options);
-    return applied;
+    if (dryRun) return { applied: await migrate(client, migrations, { dryRun }), built: await pendingBuilds(client) };
+    // The server ends the work of a program that was killed, and with it the locks. One on Windows does not know how.
+    await client.query("set client_connection_check_interval = '1s'").catch(() => undefined);
+    return await withClient(ownerUrl, (observer) =>
+      reportingWaits(client, observer, onWait, async () => ({
+        applied: await migrate(client, migrations, options),
+        built: await buildPending(client, options),
+      })));
   });
 }

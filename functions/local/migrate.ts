@@ -1,14 +1,15 @@
 import process from "node:process";
-import { migrateDatabase } from "./database.ts";
+import { externalDatabase, migrateDatabase } from "./database.ts";
 import { parse } from "./options.ts";
 import { Refusal, runProgram } from "./refusal.ts";
 
 const HELP = `npm run migrate -- [--dry-run]     brings the database of DATABASE_URL up to this program's migrations
 
 It also builds what a migration left pending beside a large family (GET /ready names it): indexes concurrently, rollups
-in steps, while readers and writers go on. Stopped in between, the next run goes on.
+in steps, while readers and writers go on. Stopped in between, the next run goes on. While it waits for a lock it says
+who holds it.
 
-  --dry-run   says what would be applied and changes nothing
+  --dry-run   says what would be applied and built, and changes nothing
   --help      this text
 
 The table of the Supabase CLI records what is applied, so this and "supabase db push" may be mixed.`;
@@ -19,14 +20,22 @@ await runProgram(async () => {
     help: { type: "boolean", default: false },
   });
   if (values["help"]) return console.log(HELP);
-  const url = process.env["DATABASE_URL"];
-  if (!url) throw new Refusal("DATABASE_URL is not set: it names the database to migrate (the local stack migrates its own at the start)");
+  const database = externalDatabase();
+  if (!database) {
+    throw new Refusal("DATABASE_URL is not set: it names the database to migrate (the local stack migrates its own at the start)");
+  }
   const dryRun = values["dry-run"] === true;
-  const applied = await migrateDatabase(url, {
+  const { applied, built } = await migrateDatabase(database.connectionString, {
     dryRun,
+    onApplied: ({ version, name }) => console.log(`applied ${version}_${name}`),
     onProgress: ({ kind, name }, reached) =>
       console.log(reached === null ? `building ${kind} ${name}` : `building ${kind} ${name}: reached ${reached}`),
+    onBuilt: ({ kind, name }) => console.log(`built ${kind} ${name}`),
+    onWait: (line) => console.log(line),
   });
-  for (const { version, name } of applied) console.log(`${dryRun ? "would apply" : "applied"} ${version}_${name}`);
-  if (applied.length === 0) console.log("nothing to apply");
+  if (dryRun) {
+    for (const { version, name } of applied) console.log(`would apply ${version}_${name}`);
+    for (const { kind, name } of built) console.log(`would build ${kind} ${name}`);
+  }
+  if (applied.length + built.length === 0) console.log("nothing to apply");
 });

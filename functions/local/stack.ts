@@ -68,8 +68,11 @@ async function boot(directory: DataDirectory, context: StackContext, cleanups: (
   await endOrphanedApi(directory, port);
   if (!await isPortFree(port)) throw new Refusal(await takenPortMessage(port));
   const urls = await bootDatabase(directory, context, cleanups);
-  const migrating = migrateDatabase(urls.owner, { onApply: ({ version, name }) => say(`migration ${version}_${name}`) });
-  const applied = await orStopped(stopping, migrating);
+  const migrating = migrateDatabase(urls.owner, {
+    onApplied: ({ version, name }) => say(`migration ${version}_${name}`),
+    onWait: say,
+  });
+  const { applied } = await orStopped(stopping, migrating);
   if (applied.length === 0) say("migrations are up to date");
   const tenantId = await orStopped(stopping, seedOnce(directory, urls, context));
   const api = await supervise("the API", () => startApi({ directory, port, url, appDatabaseUrl: urls.app, stopping, log }), say);

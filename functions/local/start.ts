@@ -1,4 +1,5 @@
 import process from "node:process";
+import { externalDatabase } from "./database.ts";
 import { asWritten, forPeople } from "./log-lines.ts";
 import { parseStartOptions, shownPath, START_HELP } from "./options.ts";
 import { standardOutput } from "./output.ts";
@@ -21,7 +22,7 @@ await runProgram(async () => {
   };
   const stopping = stopSignal();
   output.line("Innkeep is starting");
-  const externalUrl = process.env["DATABASE_URL"] || undefined;
+  const externalUrl = externalDatabase()?.connectionString;
   try {
     const stack = await startStack({ options, externalUrl, say, stopping, log });
     if (stack) {

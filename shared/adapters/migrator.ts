@@ -29,8 +29,8 @@ export interface MigrationClient {
 export interface MigrateOptions {
   /** Returns what would be applied and changes nothing. */
   readonly dryRun?: boolean;
-  /** Called before each file; for progress lines. */
-  readonly onApply?: (migration: Migration) => void;
+  /** Called after each file, once it is committed; for progress lines. */
+  readonly onApplied?: (migration: Migration) => void;
   /** How often a file is tried that waits for a lock, 600 when left out: about a minute and a half. */
   readonly maxTries?: number;
 }
@@ -44,9 +44,15 @@ interface AppliedRow {
   readonly ours: boolean;
 }
 
-const BOOKKEEPING = `
-  create schema if not exists supabase_migrations;
-  create table if not exists supabase_migrations.schema_migrations (version text primary key, statements text[], name text);`;
+/** `if not exists` asks for the right to create even where nothing is missing, which the owner of the tables may not have. */
+const BOOKKEEPING = `do $$ begin
+  if to_regnamespace('supabase_migrations') is null then
+    create schema supabase_migrations;
+  end if;
+  if to_regclass('supabase_migrations.schema_migrations') is null then
+    create table supabase_migrations.schema_migrations (version text primary key, statements text[], name text);
+  end if;
+end $$`;
 
 /** A lock on a table stops its readers while it is waited for. */
 const LOCK_TIMEOUT_MS = 50;
@@ -54,7 +60,8 @@ const LOCK_TIMEOUT_MS = 50;
 /**
  * Applies what is not applied yet, in order, each file in one transaction of its own; returns what was
  * (or, in a dry run, would be) applied. A file that cannot have a lock within 50 ms is rolled back and tried
- * again, so that nobody waits behind it for longer. Throws `schema_mismatch` when the database has a migration
+ * again, so that nobody waits behind it for longer; `store_unavailable` when that never succeeds. Throws
+ * `invalid_configuration` for a role that row-level security applies to, and `schema_mismatch` when the database has a migration
  * of ours that this program does not know, when a landed file was edited, or when a file sorts before one
  * already applied.
  */
@@ -65,38 +72,62 @@ export async function migrate(
 ): Promise<Migration[]> {
   const known = [...migrations].sort((a, b) => (a.version < b.version ? -1 : 1));
   assertDistinct(known);
+  await assertPassesRowSecurity(client);
   if (options.dryRun) return pendingOf(known, await readApplied(client));
   const done: Migration[] = [];
   for (let tries = 0;;) {
     try {
-      const next = await applyNext(client, known, options.onApply);
+      const next = await applyNext(client, known);
       if (!next) return done;
+      options.onApplied?.(next);
       done.push(next);
     } catch (error) {
-      if (!isLockTimeout(error) || ++tries >= (options.maxTries ?? 600)) throw error;
+      if (!isLockTimeout(error)) throw error;
+      if (++tries >= (options.maxTries ?? 600)) {
+        const [next] = pendingOf(known, await readApplied(client));
+        throw lockedOut(`${next ? list([next]) : "a migration"} is not applied`, tries, error);
+      }
       await jitteredPause(tries, 10, 150);
     }
   }
 }
 
-/** 55P03, 40P01: others hold what the file needs; all of it was rolled back. */
-function isLockTimeout(error: unknown): boolean {
+/**
+ * Throws `invalid_configuration` unless the connection's role passes row-level security, which is forced on every
+ * partition: what migrations move, count and rebuild would silently leave out the rows that it hides.
+ */
+export async function assertPassesRowSecurity(client: MigrationClient): Promise<void> {
+  const { rows: [role] } = await client.query(
+    "select quote_ident(rolname) as name, rolsuper or rolbypassrls as passes from pg_roles where rolname = current_user",
+  ) as { readonly rows: readonly { readonly name: string; readonly passes: boolean }[] };
+  if (role?.passes) return;
+  throw new InnkeepError(
+    "invalid_configuration",
+    `row-level security applies to ${role?.name}, and a migration would miss rows: let a superuser run "alter role ${role?.name} bypassrls"`,
+  );
+}
+
+/** 55P03, 40P01: others hold what is needed; all of it was rolled back, and it is worth another try. */
+export function isLockTimeout(error: unknown): boolean {
   return error instanceof Error && "code" in error && (error.code === "55P03" || error.code === "40P01");
 }
 
+/** After the last try: `store_unavailable`, with what to do. */
+export function lockedOut(what: string, tries: number, cause: unknown): InnkeepError {
+  const advice = "end the session that holds them with pg_terminate_backend, or repeat in a quieter minute";
+  return new InnkeepError("store_unavailable", `${what}: ${tries} tries did not get its locks; ${advice}`, [], {}, { cause });
+}
+
 /** The lock is the transaction's, which also holds through a transaction pooler; what is pending is read under it. */
-async function applyNext(
-  client: MigrationClient,
-  known: readonly Migration[],
-  onApply: MigrateOptions["onApply"],
-): Promise<Migration | undefined> {
+async function applyNext(client: MigrationClient, known: readonly Migration[]): Promise<Migration | undefined> {
   await client.query("begin");
   try {
+    // How long another run takes is not for this connection's own limits to say.
+    await client.query("set local statement_timeout = 0; set local lock_timeout = 0");
     await client.query("select pg_advisory_xact_lock(hashtextextended('innkeep migrations', 0))");
     const [next] = pendingOf(known, await readApplied(client));
     if (next) {
-      onApply?.(next);
-      await client.query(`set local statement_timeout = 0; set local lock_timeout = ${LOCK_TIMEOUT_MS}`);
+      await client.query(`set local lock_timeout = ${LOCK_TIMEOUT_MS}`);
       await client.query(BOOKKEEPING);
       await client.query(next.sql);
       await client.query("insert into supabase_migrations.schema_migrations (version, name, statements) values ($1, $2, array[$3])", [

@@ -1,5 +1,6 @@
 import { jitteredPause } from "../kernel/backoff.ts";
 import { InnkeepError } from "../kernel/errors.ts";
+import { assertPassesRowSecurity, isLockTimeout, lockedOut } from "./migrator.ts";
 import type { MigrationClient } from "./migrator.ts";
 
 /** What a migration left to be built beside a large family, one index or rollup. */
@@ -11,12 +12,21 @@ export interface PendingBuild {
 export interface BuildOptions {
   /** Called before each build, and for a rollup after each step with the key it has reached; for progress lines. */
   readonly onProgress?: (build: PendingBuild, reached: string | null) => void;
+  /** Called after each build. */
+  readonly onBuilt?: (build: PendingBuild) => void;
   /** Entries counted in one step of a rollup, 5,000 when left out: writers wait for a step. */
   readonly stepEntries?: number;
 }
 
 const MAX_TRIES = 20;
 const STEP_ENTRIES = 5_000;
+const BUILDS_LOCK = "hashtextextended('innkeep builds', 0)";
+
+/**
+ * A concurrent build waits for every transaction that is older than it, however long that takes, and neither readers nor
+ * writers wait behind it. A rollup's step holds some of its locks while it waits for the others: writers do wait.
+ */
+const LOCK_TIMEOUT = { index: "0", rollup: "10s" } as const;
 
 export async function pendingBuilds(client: MigrationClient): Promise<readonly PendingBuild[]> {
   const { rows: [there] } = await client.query("select to_regclass('kv.indexes') is not null as own") as {
@@ -28,26 +38,42 @@ export async function pendingBuilds(client: MigrationClient): Promise<readonly P
 /**
  * Builds what is pending while readers and writers go on, and returns what it built. Outside of any transaction, on a
  * direct connection. What a crash interrupts the next run takes up: an index that is not valid is built anew, a rollup
- * goes on from the key it reached. Two runs at once are refused with `write_conflict`.
+ * goes on from the key it reached. Two runs at once are refused with `write_conflict`, a role that row-level security
+ * applies to with `invalid_configuration`.
  */
 export async function buildPending(client: MigrationClient, options: BuildOptions = {}): Promise<PendingBuild[]> {
   const builds = await pendingBuilds(client);
   if (builds.length === 0) return [];
+  await assertPassesRowSecurity(client);
   // Tried, not waited for: a session that waits holds a snapshot, for which a concurrent build would wait in turn.
-  const { rows: [lock] } = await client.query("select pg_try_advisory_lock(hashtextextended('innkeep builds', 0)) as taken") as {
+  const { rows: [lock] } = await client.query(`select pg_try_advisory_lock(${BUILDS_LOCK}) as taken`) as {
     rows: readonly { taken: boolean }[];
   };
-  if (!lock?.taken) throw new InnkeepError("write_conflict", "another run is building indexes and rollups; wait for it to end");
-  await client.query("set statement_timeout = 0; set lock_timeout = '10s'");
+  if (!lock?.taken) throw await anotherRun(client);
   const done: PendingBuild[] = [];
   for (const build of await pendingBuilds(client)) {
     options.onProgress?.(build, null);
+    await client.query(`set statement_timeout = 0; set lock_timeout = '${LOCK_TIMEOUT[build.kind]}'`);
     await (build.kind === "index" ? buildIndex(client, build) : fillRollup(client, build, options));
+    options.onBuilt?.(build);
     done.push(build);
   }
   // A run that failed leaves the lock to the end of its connection, which may be gone already.
-  await client.query("reset statement_timeout; reset lock_timeout; select pg_advisory_unlock(hashtextextended('innkeep builds', 0))");
+  await client.query(`reset statement_timeout; reset lock_timeout; select pg_advisory_unlock(${BUILDS_LOCK})`);
   return done;
+}
+
+async function anotherRun(client: MigrationClient): Promise<InnkeepError> {
+  const { rows: [holder] } = await client.query(
+    `select l.pid, to_char(a.backend_start at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as since
+     from pg_locks l left join pg_stat_activity a using (pid)
+     where l.locktype = 'advisory' and l.objsubid = 1 and l.granted
+       and l.database = (select oid from pg_database where datname = current_database())
+       and ((l.classid::bigint << 32) | l.objid::bigint) = ${BUILDS_LOCK}`,
+  ) as { rows: readonly { pid: number; since: string | null }[] };
+  const who = holder ? ` (pid ${holder.pid}, connected since ${holder.since ?? "an unknown time"})` : "";
+  const how = holder ? `, or end it with "select pg_terminate_backend(${holder.pid})"` : "";
+  return new InnkeepError("write_conflict", `another run is building indexes and rollups${who}: wait for it to end${how}`);
 }
 
 async function buildIndex(client: MigrationClient, { name }: PendingBuild): Promise<void> {
@@ -57,15 +83,16 @@ async function buildIndex(client: MigrationClient, { name }: PendingBuild): Prom
       [name],
     ) as { rows: readonly { valid: boolean }[] };
     if (index?.valid) break;
-    if (index) await client.query(`drop index concurrently kv."${name}"`);
-    const { rows: [statement] } = await client.query("select kv.index_sql($1, true) as sql", [name]) as {
-      rows: readonly { sql: string }[];
-    };
     try {
+      if (index) await client.query(`drop index concurrently kv."${name}"`);
+      const { rows: [statement] } = await client.query("select kv.index_sql($1, true) as sql", [name]) as {
+        rows: readonly { sql: string }[];
+      };
       await client.query(statement?.sql ?? "");
       break;
     } catch (error) {
-      if (!isTransient(error) || attempt >= MAX_TRIES) throw error;
+      if (!isLockTimeout(error)) throw error;
+      if (attempt >= MAX_TRIES) throw lockedOut(`index ${name} is not built`, attempt, error);
       await jitteredPause(attempt, 50, 2_000);
     }
   }
@@ -89,13 +116,10 @@ async function fillRollup(
       onProgress?.(build, at?.reached ?? null);
       attempt = 1;
     } catch (error) {
-      if (!isTransient(error) || attempt++ >= MAX_TRIES) throw error;
+      if (!isLockTimeout(error)) throw error;
+      if (attempt >= MAX_TRIES) throw lockedOut(`rollup ${build.name} is not complete`, attempt, error);
+      attempt++;
       await jitteredPause(attempt, 50, 2_000);
     }
   }
-}
-
-/** A lock that was not to be had in time, or a deadlock: rolled back, and worth another try. */
-function isTransient(error: unknown): boolean {
-  return error instanceof Error && "code" in error && (error.code === "55P03" || error.code === "40P01");
 }

@@ -1,6 +1,7 @@
 import type { JSONWebKeySet, JWTPayload, JWTVerifyGetKey, JWTVerifyOptions } from "jose";
 import type { Clock } from "../kernel/clock.ts";
 import { InnkeepError } from "../kernel/errors.ts";
+import { findUnstorable } from "../kernel/json.ts";
 import type { Fetch, TokenClaims, TokenVerifier } from "../ports.ts";
 
 export interface TokenVerifierOptions {
@@ -23,8 +24,11 @@ export interface TokenVerifierOptions {
 const MAX_TOKEN_CHARS = 8_192;
 const FETCH_TIMEOUT_MS = 5_000;
 const FIRST_READ_FLOOR_MS = 1_000;
-/** The year 10000, which a 24-character instant cannot hold. */
-const END_OF_TIME_SECONDS = 253_402_300_800;
+/**
+ * How far ahead of ours the issuer's clock may be. RFC 7519 §4.1.6 and RFC 9068 do not say what to do with an `iat` still to come.
+ * It is refused: kept, it would be a last sign-in no later one comes after; cut to now, each use of the token would be one.
+ */
+const MAX_CLOCK_SKEW_MS = 300_000;
 /** jose is read on the first token: a cold start does not pay for it. */
 let loading: Promise<typeof import("jose")> | undefined;
 const loadJose = () => loading ??= import("jose");
@@ -50,9 +54,14 @@ export function createTokenVerifier(options: TokenVerifierOptions): TokenVerifie
     };
     try {
       const { alg } = jose.decodeProtectedHeader(token);
-      if (alg === "HS256" && secret) return claimsOf((await jose.jwtVerify(token, secret, { ...rules, algorithms: ["HS256"] })).payload);
+      if (alg === "HS256" && secret) {
+        return claimsOf((await jose.jwtVerify(token, secret, { ...rules, algorithms: ["HS256"] })).payload, clock.now());
+      }
       if (!keySet || (alg !== "ES256" && alg !== "RS256")) throw refused("the token's algorithm is not accepted here");
-      return claimsOf((await jose.jwtVerify(token, await keySet.getKey(), { ...rules, algorithms: ["ES256", "RS256"] })).payload);
+      return claimsOf(
+        (await jose.jwtVerify(token, await keySet.getKey(), { ...rules, algorithms: ["ES256", "RS256"] })).payload,
+        clock.now(),
+      );
     } catch (error) {
       throw error instanceof InnkeepError ? error : refused(reasonOf(error), error);
     }
@@ -135,14 +144,20 @@ function createKeySet(source: { readonly url: string } | JSONWebKeySet, rules: K
 }
 
 /** What the program reads of a verified payload; `user_metadata` goes no further. */
-function claimsOf(payload: JWTPayload): TokenClaims {
+function claimsOf(payload: JWTPayload, nowMs: number): TokenClaims {
   const { sub, exp, iat, email, app_metadata: appMetadata } = payload;
   if (typeof sub !== "string" || sub === "" || typeof exp !== "number") throw refused("the token names no user");
+  // Both are written into the audit log with what the caller changes.
+  for (const [name, text] of Object.entries({ sub, email })) {
+    const unstorable = typeof text === "string" ? findUnstorable(text) : null;
+    if (unstorable) throw refused(`the token's ${name} ${unstorable.message}`);
+  }
+  if (typeof iat === "number" && iat * 1_000 > nowMs + MAX_CLOCK_SKEW_MS) throw refused("the token's iat is in the future");
   return Object.freeze({
     subject: sub,
     ...(typeof email === "string" && email !== "" ? { email } : {}),
     appMetadata: isRecord(appMetadata) ? appMetadata : {},
-    ...(typeof iat === "number" && iat >= 0 && iat < END_OF_TIME_SECONDS ? { issuedAtMs: Math.floor(iat * 1_000) } : {}),
+    ...(typeof iat === "number" && iat >= 0 ? { issuedAtMs: Math.floor(iat * 1_000) } : {}),
     expiresAtMs: exp * 1_000,
   });
 }

@@ -10,7 +10,7 @@ export interface FilterParameter {
   readonly name: string;
   readonly field: string;
   readonly type: FieldType;
-  /** Absent: equal to the value, or for text to any of a comma list. `from ≤ value < to`. */
+  /** Absent: equal to the value, or to any of several. `from ≤ value < to`. */
   readonly bound?: "from" | "to";
   /** All values there are, when the field is an enumeration. */
   readonly values?: readonly string[];
@@ -19,8 +19,16 @@ export interface FilterParameter {
 /** The fields that say when a record came to be, the first declared one counts. */
 const CREATION_FIELDS: readonly string[] = ["createdAt", "created", "timestamp", "triggeredAt"];
 
-/** `status`, `createdAt`, `createdAtFrom`…; `createdFrom` and `createdTo` stand for the field of creation. */
-export function filtersOf(entity: AnyEntity): FilterParameter[] {
+const known = new WeakMap<AnyEntity, readonly FilterParameter[]>();
+
+/** `status`, `mrr`, `mrrFrom`…; `createdFrom` and `createdTo` stand for the field of creation. */
+export function filtersOf(entity: AnyEntity): readonly FilterParameter[] {
+  let filters = known.get(entity);
+  if (!filters) known.set(entity, filters = readFilters(entity));
+  return filters;
+}
+
+function readFilters(entity: AnyEntity): FilterParameter[] {
   const filters = (entity.filterable as readonly string[] | undefined ?? []).flatMap((field): FilterParameter[] => {
     const values = valuesOf(entity, field);
     const type = fieldTypeOf(entity, field);
@@ -49,6 +57,12 @@ function valuesOf(entity: AnyEntity, field: string): readonly string[] | undefin
   return schema instanceof z.ZodEnum ? schema.options.map(String) : undefined;
 }
 
+/** Why a text cannot be searched for, null when it can: kv.fold takes accents off as here, and a line break stands between two fields. */
+export function searchProblem(text: string): string | null {
+  if (/\p{Cc}/u.test(text)) return "must have no line breaks or other control characters";
+  return text.normalize("NFKD").replaceAll(/[\u0300-\u036f]/g, "") === "" ? "must be more than accents" : null;
+}
+
 /** `-mrr,name` as an order; left out, newest first. Throws `invalid_parameter` on a field that is not sortable. */
 export function parseSort(entity: AnyEntity, sort?: string): OrderBy[] {
   const sortable: readonly string[] = entity.sortable ?? [];
@@ -61,7 +75,7 @@ export function parseSort(entity: AnyEntity, sort?: string): OrderBy[] {
     const descending = part.startsWith("-");
     const field = descending ? part.slice(1) : part;
     if (!sortable.includes(field)) {
-      throw errors.parameter("sort", `${entity.name} cannot be sorted by ${field || "nothing"}`, "unknown_field");
+      throw errors.parameter("sort", `this list cannot be sorted by ${field || "nothing"}`, "unknown_field");
     }
     return { field, direction: descending ? "desc" : "asc" };
   });

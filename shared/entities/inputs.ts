@@ -3,7 +3,7 @@ import { ADMIN_ROLES } from "./admin-user.ts";
 import { plan, planLimits } from "./plan.ts";
 import { SUBSCRIPTION_STATUSES } from "./subscription.ts";
 import { planReference } from "./tenant-input.ts";
-import { email, instant, metadata, segment } from "./values.ts";
+import { email, instant, metadata, period, quantity, segment } from "./values.ts";
 
 /** Inputs of the smaller resources: strict, so that an unknown field is an error and never ignored. */
 
@@ -53,6 +53,13 @@ export const subscriptionUpsert = z.strictObject({
   metadata: z.record(z.string(), z.json()).nullable().optional(),
 });
 export type SubscriptionUpsert = z.input<typeof subscriptionUpsert>;
+
+const usageLimit = quantity(1e15).nullable().optional().meta({
+  description: "At most 6 decimals; null is unlimited; kept when left out. For platform admins.",
+});
+export const usagePut = z.strictObject({ value: quantity(1e15), limit: usageLimit, period: period.optional() });
+/** A counter only grows; a put sets it back. */
+export const usageIncrement = z.strictObject({ amount: quantity(1e12).default(1), limit: usageLimit, period: period.optional() });
 
 export const adminCreate = z.strictObject({
   userId: segment,

@@ -45,7 +45,7 @@ export const tenant = defineEntity({
     cancelledAt: instant.optional(),
   }),
   owner: "self",
-  filterable: ["status", "plan", "region", "owner", "subdomain", "customDomain"],
+  filterable: ["status", "plan", "region", "owner", "subdomain", "customDomain", "mrr", "usagePercent", "trialEndsAt"],
   sortable: ["name", "subdomain", "status", "plan", "region", "owner", "mrr", "usagePercent", "createdAt", "trialEndsAt"],
   searchable: ["name", "subdomain", "owner", "ownerName"],
   indexes: [

@@ -15,10 +15,21 @@ export const segment = z.string().refine(isSegment, "must be 1-128 characters of
 export const email = z.email().max(254);
 /** ISO 4217 code. */
 export const currency = z.string().regex(/^[A-Z]{3}$/, "must be an ISO 4217 code");
-/** Integer amount in the currency's minor unit. */
-export const minorUnits = z.int().min(0);
+const MAX_MAJOR_UNITS = 1e12;
+/** Integer amount in the currency's minor unit, not above what {@link majorUnits} holds. */
+export const minorUnits = z.int().min(0).max(MAX_MAJOR_UNITS * 100);
 /** Non-negative decimal in the major unit with at most 2 decimals: 299 means 299.00 a month. */
-export const majorUnits = z.number().min(0).max(1e12)
+export const majorUnits = z.number().min(0).max(MAX_MAJOR_UNITS)
   .refine((amount) => Math.round(amount * 100) / 100 === amount, "must have at most 2 decimals");
+/** Decimals of what is metered. */
+export const QUANTITY_DECIMALS = 6;
+/**
+ * What is metered: a non-negative number with at most 6 decimals. Counters are summed exactly, and a sum is stored only where
+ * a double holds it: one of up to 15 digits always fits, so that below 1e9 any two quantities can be added.
+ */
+export const quantity = (max: number) =>
+  z.number().min(0).max(max)
+    .refine((amount) => Number(amount.toFixed(QUANTITY_DECIMALS)) === amount, `must have at most ${QUANTITY_DECIMALS} decimals`)
+    .meta({ description: `At most ${QUANTITY_DECIMALS} decimals.` });
 export const percent = z.number().min(0).max(100);
 export const metadata = z.record(z.string().max(100), z.json());

@@ -25,6 +25,8 @@ const LABEL = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 /** A label the URL standard reads as part of an IPv4 address: decimal, octal or hexadecimal. */
 const NUMBER = /^(?:\d+|0x[0-9a-f]*)$/;
 const DASHED_ADDRESS = /^\d{1,3}(?:-\d{1,3}){3}$/;
+/** Where Supabase serves functions from, and this machine (RFC 6761 §6.3): no request for them is a tenant's. */
+const PLATFORM_HOSTS = /(^|\.)(supabase\.(co|red|net|com)|localhost)$/;
 /** A hostname is one key segment, which is shorter than DNS allows (253). */
 const MAX_HOSTNAME_CHARACTERS = 128;
 
@@ -45,6 +47,7 @@ export function domainProblem(hostname: string): string | null {
     const problem = labelProblem(label);
     if (problem) return problem;
   }
+  if (PLATFORM_HOSTS.test(hostname)) return "must not be Supabase's or of localhost";
   // URL standard, "ends in a number": such a host is parsed as an IPv4 address.
   return NUMBER.test(labels.at(-1) ?? "") ? "must be a name, not an address" : null;
 }

@@ -11,13 +11,12 @@ import { assertMatch } from "../kernel/version.ts";
 import type { ChangeOptions } from "../kernel/version.ts";
 import { Collection, parseInput } from "../kv/collection.ts";
 import type { Stored } from "../kv/collection.ts";
-import { keyOf } from "../kv/define.ts";
 import type { Check, Store } from "../kv/store.ts";
 import { type Administrator, assertMayAdminister } from "../policies/admin-grants.ts";
 import { assertAdminChange, isEnabledSuperAdmin } from "../policies/admin-roles.ts";
 import { changedFields, mergePatch } from "../policies/merge-patch.ts";
 import { GRANTS } from "../policies/scopes.ts";
-import { conditionsOf, listPage } from "./paging.ts";
+import { listPage, selectionOf } from "./paging.ts";
 import type { Filters, Page, Pagination, Sort } from "./paging.ts";
 import type { Change, Decision, UnitOfWork } from "./unit-of-work.ts";
 
@@ -37,12 +36,9 @@ export class AdminUserService {
     this.#admins = new Collection(adminUser, store);
   }
 
-  async list(filters: Filters & { readonly search?: string } = {}, sort?: Sort, pagination?: Pagination): Promise<Page<StoredAdmin>> {
-    const { search, ...fields } = filters;
-    return await listPage(this.#admins, { where: conditionsOf(fields), search, sort, pagination }, [{
-      field: "createdAt",
-      direction: "desc",
-    }]);
+  async list(filters: Filters = {}, sort?: Sort, pagination?: Pagination): Promise<Page<StoredAdmin>> {
+    const selection = selectionOf(adminUser, filters);
+    return await listPage(this.#admins, { ...selection, sort, pagination }, [{ field: "createdAt", direction: "desc" }]);
   }
 
   async get(userId: string): Promise<StoredAdmin | null> {
@@ -117,25 +113,34 @@ export class AdminUserService {
 
   /**
    * The first admin, once: throws `bootstrap_closed` as soon as an enabled super_admin exists. Racing
-   * calls meet on one short-lived record, so that only one of them wins.
+   * calls meet on one short-lived record, so that only one of them wins; while it lives and nobody is
+   * enabled any more, `write_conflict` says when it ends.
    */
   async bootstrap(data: Pick<AdminCreate, "userId" | "email"> & { readonly name?: string }): Promise<StoredAdmin> {
     const input = parseInput(adminCreate, { name: data.email, ...data, role: "super_admin", enabled: true });
+    const records = new Collection(idempotencyRecord, this.store);
     return await this.unitOfWork.transact<StoredAdmin>(async () => {
-      await this.assertBootstrapOpen();
-      const before = await this.get(input.userId);
       const now = this.unitOfWork.now();
       const once = { callerHash: "bootstrap", keyHash: "first-admin", requestHash: "", result: null, createdAt: now };
-      const expiresAt = isoTime(this.unitOfWork.context.clock.now() + 60_000);
+      // Read first: the admin made with a record that is seen here is seen by what follows.
+      const [earlier] = await records.getMany([records.key(once)]);
+      await this.assertBootstrapOpen();
+      if (earlier) {
+        throw new InnkeepError(
+          "write_conflict",
+          `another bootstrap ran within the last minute; try again at ${lockedUntil(earlier.createdAt)}`,
+        );
+      }
+      const before = await this.get(input.userId);
       const { commit } = this.#decide(
         "admin.bootstrapped",
         before,
         before ? { ...before, ...input, permissions: before.permissions, enabled: true, updatedAt: now } : this.#fresh(input),
         [
-          { key: keyOf(idempotencyRecord, once), version: null },
+          { key: records.key(once), version: null },
         ],
       );
-      return { commit: { ...commit, mutations: [new Collection(idempotencyRecord, this.store).set(once, { expiresAt })] } };
+      return { commit: { ...commit, mutations: [records.set(once, { expiresAt: lockedUntil(now) })] } };
     });
   }
 
@@ -179,6 +184,11 @@ export class AdminUserService {
       },
     };
   }
+}
+
+/** A minute after a bootstrap, ISO: until then its record keeps others out. */
+function lockedUntil(bootstrappedAt: string): string {
+  return isoTime(Date.parse(bootstrappedAt) + 60_000);
 }
 
 function assertPermissions(permissions: readonly string[] | undefined): void {

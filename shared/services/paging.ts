@@ -2,7 +2,8 @@ import { errors } from "../kernel/errors.ts";
 import type { Collection, Stored } from "../kv/collection.ts";
 import type { AnyEntity } from "../kv/define.ts";
 import type { Condition, OrderBy, Scope } from "../kv/store.ts";
-import { parseSort } from "../derive/list-filters.ts";
+import { isTimestamp } from "../kv/key.ts";
+import { type FilterParameter, filtersOf, parseSort, searchProblem } from "../derive/list-filters.ts";
 
 /** Which page: by number (`page`, from 1), or onwards from a cursor. */
 export interface Pagination {
@@ -28,8 +29,16 @@ export interface Page<T> {
   readonly pagination: PaginationInfo;
 }
 
-/** Field → value, or any of several values. */
-export type Filters = Readonly<Record<string, string | number | boolean | readonly (string | number | boolean)[] | undefined>>;
+type FilterValue = string | number | boolean;
+
+/** Field → value, or any of several values; a time or number also as a range, `mrrFrom` inclusive and `mrrTo` exclusive. */
+export interface Filters {
+  readonly [name: string]: FilterValue | readonly FilterValue[] | undefined;
+  readonly search?: string;
+  /** Instants: created at or after, and before. */
+  readonly createdFrom?: string;
+  readonly createdTo?: string;
+}
 
 export type Sort = string | OrderBy | readonly OrderBy[];
 
@@ -75,9 +84,31 @@ function orderOf(entity: AnyEntity, sort: Sort | undefined, defaultSort: readonl
   return "field" in sort ? [sort] : sort;
 }
 
-/** Filters of library callers as conditions: a value, or any of several. The store refuses undeclared fields. */
-export function conditionsOf(filters: Filters): Condition[] {
-  return Object.entries(filters).flatMap(([field, value]) =>
-    value === undefined ? [] : [{ field, in: Array.isArray(value) ? value : [value as string] }]
-  );
+/** Filters as a store's selection. Throws `invalid_parameter` on what the entity's declaration does not offer. */
+export function selectionOf(entity: AnyEntity, { search, ...filters }: Filters): Pick<ListRequest, "where" | "search"> {
+  const problem = search ? searchProblem(search) : null;
+  if (problem !== null) throw errors.parameter("search", problem);
+  return { where: conditionsOf(entity, filters), search };
+}
+
+/** Both ends of a range are one condition. */
+function conditionsOf(entity: AnyEntity, filters: Omit<Filters, "search">): Condition[] {
+  const equal: Condition[] = [];
+  const ranges = new Map<string, { from?: string | number; to?: string | number }>();
+  const offered = filtersOf(entity);
+  for (const [name, value] of Object.entries(filters)) {
+    if (value === undefined) continue;
+    const filter = offered.find((candidate) => candidate.name === name);
+    if (!filter) throw errors.parameter(name, "is not a filter of this list", "unknown_field");
+    const { field, bound } = filter;
+    if (bound) ranges.set(field, { ...ranges.get(field), [bound]: endOf(filter, value) });
+    else equal.push({ field, in: [value].flat() });
+  }
+  return [...equal, ...[...ranges].map(([field, range]) => ({ field, ...range }))];
+}
+
+function endOf({ name, type }: FilterParameter, value: FilterValue | readonly FilterValue[]): string | number {
+  if (type === "number" && typeof value === "number" && Number.isFinite(value)) return value;
+  if (type === "time" && typeof value === "string" && isTimestamp(value)) return value;
+  throw errors.parameter(name, type === "number" ? "must be a number" : "must be a UTC instant YYYY-MM-DDTHH:mm:ss.sssZ");
 }

@@ -11,7 +11,7 @@ import type { ChangeOptions } from "../kernel/version.ts";
 import { Collection, parseInput } from "../kv/collection.ts";
 import type { Store } from "../kv/store.ts";
 import { changedFields, mergePatch } from "../policies/merge-patch.ts";
-import { conditionsOf, listPage } from "./paging.ts";
+import { listPage, selectionOf } from "./paging.ts";
 import type { Filters, Page, Pagination, Sort } from "./paging.ts";
 import type { StoredPlan } from "./plan-change.ts";
 import { type Change, type Decision, type UnitOfWork, withoutVersion } from "./unit-of-work.ts";
@@ -23,9 +23,9 @@ export class PlanService {
     this.#plans = new Collection(planEntity, store);
   }
 
-  async list(filters: Filters & { readonly search?: string } = {}, sort?: Sort, pagination?: Pagination): Promise<Page<StoredPlan>> {
-    const { search, ...fields } = filters;
-    return await listPage(this.#plans, { where: conditionsOf(fields), search, sort, pagination }, [{ field: "price", direction: "asc" }]);
+  async list(filters: Filters = {}, sort?: Sort, pagination?: Pagination): Promise<Page<StoredPlan>> {
+    const selection = selectionOf(planEntity, filters);
+    return await listPage(this.#plans, { ...selection, sort, pagination }, [{ field: "price", direction: "asc" }]);
   }
 
   /** By id (`Pro`) or full key (`plan:Pro`). */

@@ -13,9 +13,9 @@ import type { ChangeOptions } from "../kernel/version.ts";
 import { Collection, parseInput } from "../kv/collection.ts";
 import type { Stored } from "../kv/collection.ts";
 import { isSegment } from "../kv/key.ts";
-import type { Condition, Store } from "../kv/store.ts";
+import type { Store } from "../kv/store.ts";
 import type { HostRules } from "../policies/hostnames.ts";
-import { conditionsOf, listPage } from "./paging.ts";
+import { listPage, selectionOf } from "./paging.ts";
 import type { Filters, Page, Pagination, Sort } from "./paging.ts";
 import { loadPlan, planCheck } from "./plan-change.ts";
 import { decideChange } from "./tenant-change.ts";
@@ -24,13 +24,6 @@ import { assertNames, newTenant, refuseClaim, setupChanges } from "./tenant-setu
 import type { UnitOfWork } from "./unit-of-work.ts";
 
 export type StoredTenant = Stored<typeof tenantEntity>;
-
-export interface TenantFilters extends Filters {
-  readonly search?: string;
-  /** Instants: created at or after, and before. */
-  readonly createdFrom?: string;
-  readonly createdTo?: string;
-}
 
 /** What a deletion removed (or would), by kind of record. */
 export interface RemovalReport {
@@ -67,16 +60,11 @@ export class TenantService {
   }
 
   /** Filters by field, search and creation time; `sort` as `-mrr,name` or `{field, direction}`; newest first when left out. */
-  async list(filters: TenantFilters = {}, sort?: Sort, pagination?: Pagination): Promise<Page<StoredTenant>> {
-    const { search, createdFrom, createdTo, plan, ...fields } = filters;
+  async list(filters: Filters = {}, sort?: Sort, pagination?: Pagination): Promise<Page<StoredTenant>> {
+    const { plan, ...others } = filters;
     const plans = plan === undefined ? {} : { plan: [plan].flat().map((id) => String(id).replace(/^plan:/, "")) };
-    const created: Condition[] = createdFrom === undefined && createdTo === undefined ? [] : [{
-      field: "createdAt",
-      ...(createdFrom === undefined ? {} : { from: createdFrom }),
-      ...(createdTo === undefined ? {} : { to: createdTo }),
-    }];
-    const where = [...conditionsOf({ ...fields, ...plans }), ...created];
-    return await listPage(this.#tenants, { where, search, sort, pagination }, [{ field: "createdAt", direction: "desc" }]);
+    const selection = selectionOf(tenantEntity, { ...others, ...plans });
+    return await listPage(this.#tenants, { ...selection, sort, pagination }, [{ field: "createdAt", direction: "desc" }]);
   }
 
   /** By short id or full key; null when there is none. */

@@ -3,12 +3,14 @@ import { auditEntry } from "../entities/audit-entry.ts";
 import { idempotencyRecord } from "../entities/idempotency-record.ts";
 import { outboxEvent } from "../entities/outbox-event.ts";
 import { bounded, diff } from "../derive/redaction.ts";
+import { jitteredPause } from "../kernel/backoff.ts";
 import { isoTime } from "../kernel/clock.ts";
 import type { Context } from "../kernel/context.ts";
 import { errors, InnkeepError } from "../kernel/errors.ts";
 import { loadIds, newId, newNonce } from "../kernel/ids.ts";
 import type { JsonObject, JsonValue } from "../kernel/json.ts";
 import { sha256Hex } from "../kernel/sha256.ts";
+import type { Turns } from "../kernel/turns.ts";
 import { Collection, parseInput } from "../kv/collection.ts";
 import type { Stored } from "../kv/collection.ts";
 import type { AnyEntity, RecordOf } from "../kv/define.ts";
@@ -71,7 +73,8 @@ export const IDEMPOTENCY_HOURS = 24;
  * other door, so auditing cannot be forgotten; `audit: "none"` is the visible exception.
  */
 export class UnitOfWork {
-  constructor(private readonly store: Store, readonly context: Context) {}
+  /** `turns` are those of all callers of this process. */
+  constructor(private readonly store: Store, readonly context: Context, private readonly turns: Turns) {}
 
   /** The present instant of this caller's clock, ISO. */
   now(): string {
@@ -79,35 +82,63 @@ export class UnitOfWork {
   }
 
   /**
-   * Loads, decides and commits; a lost race is decided again on what is there now, up to 5 times, then
-   * `write_conflict`. With `idempotency`, a call seen before answers what it answered then.
+   * Loads, decides and commits; a lost race is decided again on what is there now, up to 5 times in all, then
+   * `write_conflict`. Who lost takes turns with the others who want the same record, so that many writers of
+   * one do not keep another from its change. With `idempotency`, a call seen before answers what it answered then.
    */
   async transact<T extends JsonValue | object>(decide: () => Promise<Decision<T>>, idempotency?: Idempotency): Promise<T> {
     await loadIds();
-    let conflict = "the record";
-    for (let attempt = 0; attempt < MAX_DECISIONS; attempt++) {
-      const seen = idempotency && await this.#idempotencyRecord(idempotency);
-      if (seen?.replay !== undefined) return seen.replay as T;
-      const decision = await decide();
-      if ("done" in decision) return decision.done;
-      const result = await this.#commit(decision.commit, seen);
-      if (result.ok) return decision.commit.answer(result);
-      const refused = decision.commit.refuse?.(result.conflict, result.reason);
-      if (refused) throw refused;
-      conflict = result.conflict;
-    }
-    throw errors.writeConflict(conflict);
+    const first = await this.#attempt(decide, idempotency, true);
+    if (!("lostTo" in first)) return first.done;
+    return await this.turns.run(first.lostTo, async () => {
+      let lostTo = first.lostTo;
+      for (let attempt = 1; attempt < MAX_DECISIONS; attempt++) {
+        if (attempt > 1) await jitteredPause(attempt);
+        const next = await this.#attempt(decide, idempotency, false);
+        if (!("lostTo" in next)) return next.done;
+        lostTo = next.lostTo;
+      }
+      throw errors.writeConflict(lostTo);
+    });
   }
 
-  async #commit<T>(transaction: Transaction<T>, idempotency: PendingIdempotency | undefined): Promise<CommitResult> {
+  /** One decision and its commit, or the key it lost to; `yields` to those who take turns for a record of it. */
+  async #attempt<T extends JsonValue | object>(
+    decide: () => Promise<Decision<T>>,
+    idempotency: Idempotency | undefined,
+    yields: boolean,
+  ): Promise<{ readonly done: T } | { readonly lostTo: string }> {
+    const seen = idempotency && await this.#idempotencyRecord(idempotency);
+    if (seen?.replay !== undefined) return { done: seen.replay as T };
+    const decision = await decide();
+    if ("done" in decision) return decision;
+    const checks = this.#checksOf(decision.commit);
+    const taken = yields && checks.find(({ key }) => this.turns.isTaken(key));
+    if (taken) return { lostTo: taken.key };
+    const result = await this.#commit(decision.commit, checks, seen);
+    if (result.ok) return { done: decision.commit.answer(result) };
+    const refused = decision.commit.refuse?.(result.conflict, result.reason);
+    if (refused) throw refused;
+    return { lostTo: result.conflict };
+  }
+
+  #checksOf({ changes = [], checks = [] }: Pick<Transaction<unknown>, "changes" | "checks">): Check[] {
+    const changed = changes.map(({ entity, before, after }) => (
+      { key: new Collection(entity, this.store).keyOfRecord(after ?? before), version: before?.version ?? null }
+    ));
+    return [...checks, ...changed];
+  }
+
+  async #commit<T>(
+    transaction: Transaction<T>,
+    checks: Check[],
+    idempotency: PendingIdempotency | undefined,
+  ): Promise<CommitResult> {
     const { changes = [], audit, events = [] } = transaction;
     const collection = (entity: AnyEntity) => new Collection(entity, this.store);
-    const checks: Check[] = [...transaction.checks ?? []];
     const mutations: Mutation[] = [...transaction.mutations ?? []];
     for (const { entity, before, after } of changes) {
-      const key = collection(entity).keyOfRecord(after ?? before);
-      checks.push({ key, version: before?.version ?? null });
-      mutations.push(after ? collection(entity).set(after) : { op: "delete", key });
+      mutations.push(after ? collection(entity).set(after) : { op: "delete", key: collection(entity).keyOfRecord(before) });
     }
     for (const note of audit === "none" ? [] : audit) mutations.push(await this.#auditMutation(note));
     for (const event of events) mutations.push(this.#eventMutation(event));

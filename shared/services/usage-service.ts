@@ -1,10 +1,10 @@
-import { z } from "zod";
+import { usageIncrement, usagePut } from "../entities/inputs.ts";
 import { plan as planEntity } from "../entities/plan.ts";
 import { shortTenantId, tenant as tenantEntity } from "../entities/tenant.ts";
 import { METRICS, usageRecord } from "../entities/usage-record.ts";
 import type { Metric, UsageRecord } from "../entities/usage-record.ts";
 import { period as periodSchema } from "../entities/values.ts";
-import { errors } from "../kernel/errors.ts";
+import { errors, isInnkeepError } from "../kernel/errors.ts";
 import type { JsonObject } from "../kernel/json.ts";
 import { assertMatch } from "../kernel/version.ts";
 import type { ChangeOptions } from "../kernel/version.ts";
@@ -35,10 +35,7 @@ export interface UsageCheck {
   readonly percentage: number;
 }
 
-/** A counter only grows; `record` sets it back. */
-const amountSchema = z.number().min(0).max(1e12);
-const valueSchema = z.number().min(0).max(1e15);
-const limitSchema = z.number().min(0).max(1e15).nullable().optional();
+const INEXACT = { message: "makes a sum beyond 2^53 - 1, or of more digits than a double holds", code: "inexact_sum" };
 
 /** Metering. Not audited: it is the counting itself that is the record. */
 export class UsageService {
@@ -78,7 +75,7 @@ export class UsageService {
     period?: string,
     options: ChangeOptions = {},
   ): Promise<Usage> {
-    assertInput(valueSchema, value, "value");
+    parseInput(usagePut, { value, limit });
     const at = this.#address(tenantId, metric, period);
     const set = (day: string): Addition[] => [{ path: ["current"], to: value }, { path: ["daily", day], to: value }];
     return await (options.ifMatch === undefined ? this.#count(at, set, limit) : this.#countInCommit(at, set, limit, options));
@@ -93,22 +90,23 @@ export class UsageService {
     period?: string,
     options: ChangeOptions & { readonly idempotencyKey?: string } = {},
   ): Promise<Usage> {
-    assertInput(amountSchema, amount, "amount");
+    parseInput(usageIncrement, { amount, limit });
     const { ifMatch, idempotencyKey } = options;
     const at = this.#address(tenantId, metric, period);
     const add = (day: string): Addition[] => [{ path: ["current"], by: amount }, { path: ["daily", day], by: amount }];
-    if (ifMatch === undefined && idempotencyKey === undefined) return await this.#count(at, add, limit);
-    return await this.#countInCommit(
-      at,
-      add,
-      limit,
-      options,
-      idempotencyKey === undefined ? undefined : {
-        operation: "usage.increment",
-        key: idempotencyKey,
-        request: { key: at.key, amount, limit: limit ?? null },
-      },
-    );
+    const idempotency = idempotencyKey === undefined ? undefined : {
+      operation: "usage.increment",
+      key: idempotencyKey,
+      request: { key: at.key, amount, limit: limit ?? null },
+    };
+    const isPlain = ifMatch === undefined && idempotency === undefined;
+    try {
+      return await (isPlain ? this.#count(at, add, limit) : this.#countInCommit(at, add, limit, options, idempotency));
+    } catch (error) {
+      // The database names the place in the record that has no exact sum; the caller gave the amount.
+      const isInexact = isInnkeepError(error, "validation_failed") && error.fields.some(({ path }) => /^\/(current|daily)\b/.test(path));
+      throw isInexact ? errors.validation([{ path: "/amount", ...INEXACT }]) : error;
+    }
   }
 
   async isOverLimit(tenantId: string, metric: Metric, period?: string): Promise<boolean> {
@@ -118,7 +116,7 @@ export class UsageService {
 
   /** Whether `amount` more would still fit. Throws `not_found` without the tenant. */
   async check(tenantId: string, metric: Metric, amount = 1, period?: string): Promise<UsageCheck> {
-    assertInput(amountSchema, amount, "amount");
+    parseInput(usageIncrement, { amount });
     const usage = await this.get(tenantId, metric, period);
     if (!usage) throw errors.notFound("tenant", tenantId);
     return { ...checkAmount(usage.current, usage.limit, amount), current: usage.current, limit: usage.limit, percentage: usage.percentage };
@@ -126,7 +124,6 @@ export class UsageService {
 
   /** One store call in the steady state; only a record's first use looks up its tenant and plan. */
   async #count(at: Address, add: (day: string) => Addition[], limit: number | null | undefined): Promise<Usage> {
-    assertInput(limitSchema, limit, "limit");
     const merge = { updatedAt: this.unitOfWork.now(), ...(limit === undefined ? {} : { limit }) };
     const additions = add(this.#day(at.period));
     const counted = await this.store.increment(at.key, additions, { merge }) ??
@@ -143,7 +140,6 @@ export class UsageService {
     options: ChangeOptions,
     idempotency?: Idempotency,
   ): Promise<Usage> {
-    assertInput(limitSchema, limit, "limit");
     const merge = { updatedAt: this.unitOfWork.now(), ...(limit === undefined ? {} : { limit }) };
     const mutation: Mutation = {
       op: "increment",
@@ -215,8 +211,4 @@ interface Address {
 
 function viewOf(record: UsageRecord, version: string | null): Usage {
   return { ...record, percentage: usagePercentage(record.current, record.limit), resetsAt: periodEnd(record.period), version };
-}
-
-function assertInput(schema: z.ZodType, value: unknown, name: string): void {
-  parseInput(z.strictObject({ [name]: schema }), value === undefined ? {} : { [name]: value });
 }

@@ -3,18 +3,34 @@
 do $$
 declare
   v_role text;
+  -- On 16 and newer, what lets a member hand objects over is the option SET.
+  v_set text := case when current_setting('server_version_num')::integer >= 160000 then 'SET' else 'MEMBER' end;
+  v_schema text;
 begin
   foreach v_role in array array['kv_service', 'kv_tenant', 'kv_retention'] loop
     if not exists (select from pg_roles where rolname = v_role) then
       execute format('create role %I nologin noinherit nobypassrls', v_role);
     end if;
-    -- To hand functions over, the migrating role must be a member.
-    execute format('grant %I to %I', v_role, current_user);
+    -- To hand functions over, the migrating role must be a member. Roles are the server's: the owner of another
+    -- database on it may have made them.
+    if not (pg_has_role(current_user, v_role, v_set) and pg_has_role(current_user, v_role, 'USAGE')) then
+      begin
+        execute format('grant %I to %I', v_role, current_user);
+      exception when insufficient_privilege then
+        raise exception 'the roles kv_service, kv_tenant and kv_retention are there already, and % may not grant them: let a superuser run "grant kv_service, kv_tenant, kv_retention to %"',
+          current_user, quote_ident(current_user) using errcode = '42501';
+      end;
+    end if;
   end loop;
   -- Search needs pg_trgm, in whatever schema the project has it.
   if not exists (select from pg_extension where extname = 'pg_trgm') then
     create schema if not exists extensions;
     create extension pg_trgm with schema extensions;
+  end if;
+  select n.nspname into v_schema from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'pg_trgm';
+  if not has_schema_privilege(v_schema, 'usage') then
+    raise exception 'the extension pg_trgm is in the schema %, which % may not use: let a superuser run "grant usage on schema % to %"',
+      v_schema, current_user, quote_ident(v_schema), quote_ident(current_user) using errcode = '42501';
   end if;
 end $$;
 
@@ -237,7 +253,7 @@ return coalesce(
   not exists (select from kv.families f where f.family = split_part(p_key, ':', 1)));
 
 -- What migrations call to declare families, indexes and rollups: `npm run schema` writes the calls. For the
--- migrating role alone.
+-- migrating role alone, which must pass row-level security: `row_security = off` makes an error of what it would hide.
 
 create function kv.partition_of(p_family text) returns text
 language sql immutable strict parallel safe
@@ -257,7 +273,7 @@ end $$;
 -- undeclared move into it. kv.attach_families, last in the migration, makes it part of the table: readers wait for that
 -- step alone.
 create function kv.add_family(p_family text, p_fillfactor integer default 90) returns void
-language plpgsql set search_path = pg_catalog, pg_temp as $$
+language plpgsql set search_path = pg_catalog, pg_temp set row_security = off as $$
 declare
   v_partition text := kv.partition_of(p_family);
 begin
@@ -276,7 +292,7 @@ begin
 end $$;
 
 create function kv.has_undeclared(p_family text) returns boolean
-language sql stable set search_path = pg_catalog, pg_temp as $$
+language sql stable set search_path = pg_catalog, pg_temp set row_security = off as $$
   select exists (select from kv.entries_default e where e.key >= p_family || ':' and e.key < p_family || ';')
 $$;
 
@@ -311,6 +327,10 @@ declare
   v_trigger text := format('append_only_%s', p_colons);
   v_owner text := case owner_rule when 'segment' then $o$nullif(split_part(key, ':', 2), 'global')$o$ when 'platform' then 'null' end;
 begin
+  -- Checked, not set: the rollups' triggers run as a role that row-level security applies to.
+  if row_security_active(v_partition::regclass) then
+    raise exception 'row-level security applies to %, which would leave rows of family % as they are', current_user, p_family using errcode = '42501';
+  end if;
   if v_owner is not null and not exists (select from kv.families f where f.family = p_family and f.colons = p_colons and f.owner_rule = $4) then
     execute format('update %s set owner = %s, cascades = %L where kv.colons(key) = %s and owner is distinct from %s and kv.is_reserved(%s) is not true',
       v_partition, v_owner, cascades, p_colons, v_owner, v_owner);
@@ -474,7 +494,7 @@ begin
 end $$;
 
 create function kv.drop_rollup(p_rollup text) returns void
-language plpgsql set search_path = pg_catalog, pg_temp as $$
+language plpgsql set search_path = pg_catalog, pg_temp set row_security = off as $$
 begin
   execute format('drop function kv.%I cascade', 'rollup_' || replace(p_rollup, '-', '_'));
   update kv.families f set rollup = null where f.rollup = p_rollup;
@@ -485,7 +505,7 @@ end $$;
 -- Counts the next p_limit entries into a rollup under all of its locks, which wait for the writers under way and
 -- stop new ones for this step alone. Returns whether the rollup is complete now.
 create function kv.fill_rollup(p_rollup text, p_limit integer) returns boolean
-language plpgsql set search_path = pg_catalog, pg_temp as $$
+language plpgsql set search_path = pg_catalog, pg_temp set row_security = off as $$
 declare
   v_rollup kv.rollups;
   v_last text;

@@ -1,5 +1,5 @@
 -- What migrations call to declare families, indexes and rollups: `npm run schema` writes the calls. For the
--- migrating role alone.
+-- migrating role alone, which must pass row-level security: `row_security = off` makes an error of what it would hide.
 
 create function kv.partition_of(p_family text) returns text
 language sql immutable strict parallel safe
@@ -19,7 +19,7 @@ end $$;
 -- undeclared move into it. kv.attach_families, last in the migration, makes it part of the table: readers wait for that
 -- step alone.
 create function kv.add_family(p_family text, p_fillfactor integer default 90) returns void
-language plpgsql set search_path = pg_catalog, pg_temp as $$
+language plpgsql set search_path = pg_catalog, pg_temp set row_security = off as $$
 declare
   v_partition text := kv.partition_of(p_family);
 begin
@@ -38,7 +38,7 @@ begin
 end $$;
 
 create function kv.has_undeclared(p_family text) returns boolean
-language sql stable set search_path = pg_catalog, pg_temp as $$
+language sql stable set search_path = pg_catalog, pg_temp set row_security = off as $$
   select exists (select from kv.entries_default e where e.key >= p_family || ':' and e.key < p_family || ';')
 $$;
 
@@ -73,6 +73,10 @@ declare
   v_trigger text := format('append_only_%s', p_colons);
   v_owner text := case owner_rule when 'segment' then $o$nullif(split_part(key, ':', 2), 'global')$o$ when 'platform' then 'null' end;
 begin
+  -- Checked, not set: the rollups' triggers run as a role that row-level security applies to.
+  if row_security_active(v_partition::regclass) then
+    raise exception 'row-level security applies to %, which would leave rows of family % as they are', current_user, p_family using errcode = '42501';
+  end if;
   if v_owner is not null and not exists (select from kv.families f where f.family = p_family and f.colons = p_colons and f.owner_rule = $4) then
     execute format('update %s set owner = %s, cascades = %L where kv.colons(key) = %s and owner is distinct from %s and kv.is_reserved(%s) is not true',
       v_partition, v_owner, cascades, p_colons, v_owner, v_owner);
@@ -236,7 +240,7 @@ begin
 end $$;
 
 create function kv.drop_rollup(p_rollup text) returns void
-language plpgsql set search_path = pg_catalog, pg_temp as $$
+language plpgsql set search_path = pg_catalog, pg_temp set row_security = off as $$
 begin
   execute format('drop function kv.%I cascade', 'rollup_' || replace(p_rollup, '-', '_'));
   update kv.families f set rollup = null where f.rollup = p_rollup;
@@ -247,7 +251,7 @@ end $$;
 -- Counts the next p_limit entries into a rollup under all of its locks, which wait for the writers under way and
 -- stop new ones for this step alone. Returns whether the rollup is complete now.
 create function kv.fill_rollup(p_rollup text, p_limit integer) returns boolean
-language plpgsql set search_path = pg_catalog, pg_temp as $$
+language plpgsql set search_path = pg_catalog, pg_temp set row_security = off as $$
 declare
   v_rollup kv.rollups;
   v_last text;

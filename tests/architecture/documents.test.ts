@@ -37,12 +37,14 @@ describe("documents", () => {
 
   test("an error code that the on-call page names is in the table", () => {
     const named = [...read("docs/operations.md").matchAll(/`([a-z]+_[a-z_]+)`/g)].map(([, code]) => code ?? "");
-    const others = new Set(["service_role", "super_admin", "pg_trgm", "app_metadata", "user_metadata", ...SERVER_SETTINGS]);
+    const others = new Set(["super_admin", "app_metadata", "user_metadata", ...ROLES, ...SERVER_PROGRAMS, ...SERVER_SETTINGS]);
     expect(named.filter((code) => !Object.hasOwn(ERROR_KINDS, code) && !others.has(code))).toEqual([]);
   });
 });
 
-/** PostgreSQL's own names that look like error codes. */
+/** Names on the server that look like error codes. */
+const ROLES = ["service_role", "innkeep_owner", "innkeep_app", "kv_service", "kv_tenant", "kv_retention", "pg_read_all_stats"];
+const SERVER_PROGRAMS = ["pg_trgm", "pg_dump"];
 const SERVER_SETTINGS = ["statement_timeout", "default_transaction_isolation"];
 
 const everything = new Set(

@@ -79,6 +79,58 @@ describe("a bad body", () => {
     for (const value of ["1e400", "1e16", "-1", '"7"', "null", "true"]) expectProblem(await usage(value), 422, "validation_failed");
   });
 
+  test("H02: with an amount of more decimals than are metered is refused where it stands, and so is one that has no exact sum", async () => {
+    const token = api.admin("super_admin");
+    const { id } = await api.tenant();
+    const path = `/v1/tenants/${id}/usage/rooms`;
+    const put = (json: unknown) => api.send("PUT", path, { token, json });
+    const add = (json: unknown) => api.send("POST", `${path}/increment`, { token, json });
+    for (const number of [5e-324, 0.0000001, 0.1234567, 1.0000000000000002]) {
+      for (
+        const [answer, place] of [
+          [await put({ value: number }), "/value"],
+          [await put({ value: 1, limit: number }), "/limit"],
+          [await add({ amount: number }), "/amount"],
+        ] as const
+      ) {
+        expectProblem(answer, 422, "validation_failed");
+        expect(answer.body.errors).toEqual([{ path: place, message: "must have at most 6 decimals", code: "custom" }]);
+      }
+    }
+    for (const number of [0, 0.1, 2.5, 0.000001, 123_456_789.123456, 1e15]) {
+      expect((await put({ value: number })).body.current).toBe(number);
+    }
+    await put({ value: 0.1 });
+    expect((await add({ amount: 0.2 })).body.current).toBe(0.3);
+    for (const value of [1e15, 123_456_789_012.1]) {
+      await put({ value });
+      for (const headers of [{}, { "if-match": "*" }]) {
+        const answer = await api.send("POST", `${path}/increment`, { token, json: { amount: 0.000001 }, headers });
+        expectProblem(answer, 422, "validation_failed");
+        expect(paths(answer)).toEqual(["/amount"]);
+      }
+    }
+  });
+
+  test("H02: of a plan whose price no tenant's revenue can hold is refused at the price", async () => {
+    const token = api.admin("super_admin");
+    const limits = { users: 1, properties: 1, rooms: 1, bookings: 1, api_calls: 1, storage: 1, customDomains: 1 };
+    const plan = (interval: string, price: number) =>
+      api.send("POST", "/v1/plans", { token, json: { name: `Dear-${interval}`, price, currency: "USD", interval, limits } });
+    for (const price of [9_007_199_254_740_991, 100_000_000_000_001]) {
+      const answer = await plan("monthly", price);
+      expectProblem(answer, 422, "validation_failed");
+      expect(paths(answer)).toEqual(["/price"]);
+    }
+    expect((await plan("monthly", 100_000_000_000_000)).status).toBe(201);
+    const changed = await api.send("PATCH", "/v1/plans/Dear-monthly", { token, json: { price: 9_007_199_254_740_991 } });
+    expect([changed.status, paths(changed)]).toEqual([422, ["/price"]]);
+    const { id } = await api.tenant();
+    const moved = await api.send("PUT", `/v1/tenants/${id}/subscription`, { token, json: { planId: "Dear-monthly" } });
+    expect(moved.status, moved.text).toBe(200);
+    expect((await api.send("GET", `/v1/tenants/${id}`, { token })).body.mrr).toBe(1e12);
+  });
+
   test("H01: with names of the prototype is refused, and nothing is polluted", async () => {
     for (
       const body of [

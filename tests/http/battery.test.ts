@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { Route } from "../../functions/api/define-route.ts";
+import { RESERVED_TENANT_IDS } from "../../shared/kv/key.ts";
 import { adminScopes, tenantScopes } from "../../shared/policies/scopes.ts";
 import { type Answer, expectProblem, useApi } from "./support/api.ts";
 import { bodyOf, pathOf, prepare } from "./support/samples.ts";
@@ -162,6 +163,19 @@ describe("every route", () => {
       for (const bad of ["a%3Ab", "tenant:a:b", "%25", "%00", "%2e%2e%2f", "a%20b", "%ff", "ü", "x".repeat(129), "*", "%F0%9F%8F%A8"]) {
         const json = bodyOf(route);
         const path = route.path.replace(/:\w+/, bad).replaceAll(/:\w+/g, "api_calls");
+        expectProblem(await api.send(route.method, path, { token, ...(json ? { json } : {}) }), 404, "not_found");
+      }
+    });
+  });
+
+  test("K23: answers an id that no tenant can have with 404, to a change as to a read", async () => {
+    const token = api.admin("super_admin");
+    const routes = api.routes.map(({ path }) => path);
+    await everyRoute((route) => route.path.includes(":tenantId"), async (route) => {
+      for (const id of RESERVED_TENANT_IDS) {
+        const path = pathOf(route, { tenantId: id });
+        if (route.method === "GET" && routes.includes(path)) continue;
+        const json = bodyOf(route);
         expectProblem(await api.send(route.method, path, { token, ...(json ? { json } : {}) }), 404, "not_found");
       }
     });

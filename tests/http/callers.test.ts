@@ -161,6 +161,9 @@ test("R01: a credential that is not a good bearer token answers 401 and says onl
     expired: `Bearer ${await api.signer.sign("user-super_admin", { exp: now - 1 })}`,
     issuer: `Bearer ${await api.signer.sign("user-super_admin", { iss: "https://evil.example" })}`,
     audience: `Bearer ${await api.signer.sign("user-super_admin", { aud: "anon" })}`,
+    future: `Bearer ${await api.signer.sign("user-super_admin", { iat: now + 86_400, exp: now + 90_000 })}`,
+    subject: `Bearer ${await api.signer.sign("user-super_admin\u0000")}`,
+    email: `Bearer ${await api.signer.sign("user-super_admin", { email: "a\u0000@innkeep.example" })}`,
   };
   for (const [name, authorization] of Object.entries(headers)) {
     const answer = await api.send("GET", "/v1/tenants", { headers: { authorization } });
@@ -171,7 +174,7 @@ test("R01: a credential that is not a good bearer token answers 401 and says onl
 });
 
 test("R13: a subject that cannot be a key is nobody", async () => {
-  for (const subject of ["a:b", "admin:user-super_admin", "x".repeat(200), "../user-super_admin", "\u0000"]) {
+  for (const subject of ["a:b", "admin:user-super_admin", "x".repeat(200), "../user-super_admin"]) {
     expectProblem(await me(await api.signer.sign(subject)), 403, "forbidden");
   }
 });

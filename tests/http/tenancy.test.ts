@@ -97,6 +97,19 @@ describe("the tenant of a request", () => {
     }
   });
 
+  test("T15: a custom domain that no request could come by is refused where it is set", async () => {
+    const token = api.admin("admin");
+    const { id } = await api.tenant();
+    for (const customDomain of ["x.supabase.co", "a.localhost"]) {
+      const json = { name: "Hotel", subdomain: "unreachable", plan: "Pro", owner: "a@b.example", ownerName: "A", customDomain };
+      for (const [method, path, body] of [["POST", "/v1/tenants", json], ["PATCH", `/v1/tenants/${id}`, { customDomain }]] as const) {
+        const answer = await api.send(method, path, { token, json: body });
+        expectProblem(answer, 422, "validation_failed");
+        expect(answer.body.errors.map((error: { path: string }) => error.path)).toEqual(["/customDomain"]);
+      }
+    }
+  });
+
   test("R03: the API's own hosts name no tenant, whoever holds the name, and no tenant can take them", async () => {
     const [thief, other] = [await api.tenant(), await api.tenant()];
     const token = api.admin("admin");
@@ -134,6 +147,15 @@ describe("the tenant of a request", () => {
     expect(await find("subdomain=cumulus")).toBe("nimbus");
     for (const query of ["", "id=a&host=b"]) {
       expectProblem(await api.send("GET", `/v1/tenants/resolve?${query}`, { token }), 400, "invalid_parameter");
+    }
+  });
+
+  test("H02: a parameter that is refused for its text is one mistake, not a missing one as well", async () => {
+    const token = api.admin("read_only");
+    for (const name of ["host", "subdomain", "id"]) {
+      const answer = await api.send("GET", `/v1/tenants/resolve?${name}=%00`, { token });
+      expectProblem(answer, 400, "invalid_parameter");
+      expect(answer.body.errors).toEqual([{ path: name, message: "contains U+0000", code: "null_character" }]);
     }
   });
 });

@@ -3,6 +3,7 @@ import { environmentSchema, loadConfig } from "../../shared/config.ts";
 import type { Environment } from "../../shared/config.ts";
 import { InnkeepError } from "../../shared/kernel/errors.ts";
 import { read } from "../architecture/sources.ts";
+import { DENO, finish, run } from "./stack.ts";
 
 const SUPABASE = {
   SUPABASE_URL: "https://abc.supabase.co",
@@ -93,7 +94,50 @@ describe("configuration", () => {
       "INNKEEP_DB_CONNECTIONS",
       "INNKEEP_CORS_ORIGINS",
       "JOBS_SECRET",
+      "INNKEEP_JWT_ISSUER",
     ]);
+  });
+
+  test("a wrong variable hides no missing one, and is not missing itself", () => {
+    const paths = (env: Environment) => refusalOf(env).fields.map(({ path }) => path);
+    expect(paths({ INNKEEP_DRIVER: "mysql" })).toEqual(["INNKEEP_DRIVER", "DATABASE_URL", "INNKEEP_JWT_ISSUER", "SUPABASE_JWKS"]);
+    expect(paths({ SUPABASE_URL: "abc.supabase.co", INNKEEP_DRIVER: "supabase" })).toEqual(["SUPABASE_URL", "SUPABASE_SERVICE_ROLE_KEY"]);
+    expect(paths({ SUPABASE_URL: "abc.supabase.co", SUPABASE_SERVICE_ROLE_KEY: "key" })).toEqual(["SUPABASE_URL"]);
+    expect(paths({ SUPABASE_URL: SUPABASE.SUPABASE_URL, SUPABASE_SECRET_KEYS: "{" })).toEqual(["SUPABASE_SECRET_KEYS"]);
+    expect(paths({ DATABASE_URL: "mysql://x", INNKEEP_JWT_ISSUER: "i", INNKEEP_JWT_SECRET: "short" })).toEqual([
+      "DATABASE_URL",
+      "INNKEEP_JWT_SECRET",
+    ]);
+    expect(paths({ ...SUPABASE, INNKEEP_BOOTSTRAP_ADMIN_EMAIL: "nobody" })).toEqual([
+      "INNKEEP_BOOTSTRAP_ADMIN_EMAIL",
+      "INNKEEP_BOOTSTRAP_ADMIN_USER_ID",
+    ]);
+  });
+
+  test("however much is wrong with a variable, it is named once, in words of ours", () => {
+    const { fields } = refusalOf({
+      ...SUPABASE,
+      INNKEEP_DB_CONNECTIONS: "-0.5",
+      INNKEEP_CORS_ORIGINS: "a,b",
+      INNKEEP_LOG_LEVEL: "loud",
+      SUPABASE_JWKS: '{"keys":[{},{}]}',
+    });
+    expect(fields.map(({ path, message }) => `${path} ${message}`)).toEqual([
+      "SUPABASE_JWKS must have keys with a kty",
+      "INNKEEP_DB_CONNECTIONS must be a whole number from 1 to 200",
+      "INNKEEP_CORS_ORIGINS must be `*` or origins such as https://app.example.com",
+      "INNKEEP_LOG_LEVEL must be info, warn or error",
+    ]);
+  });
+
+  test("the API prints one line for each wrong variable and no stack, and ends", async () => {
+    const { code, output } = await finish(run(DENO, ["run", "-A", "functions/api/index.ts"], { INNKEEP_DRIVER: "mysql" }));
+    expect(code).toBe(1);
+    const lines = output.trim().split("\n").map((line) => JSON.parse(line) as Record<string, unknown>);
+    expect(lines.map(({ event, variable }) => [event, variable])).toEqual(
+      ["INNKEEP_DRIVER", "DATABASE_URL", "INNKEEP_JWT_ISSUER", "SUPABASE_JWKS"].map((variable) => ["invalid_configuration", variable]),
+    );
+    expect(lines[0]).toMatchObject({ level: "error", message: "must be postgres or supabase" });
   });
 
   test("what is missing is named, and an empty value is a missing one", () => {

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import pg from "pg";
+import { reportingWaits } from "../../shared/adapters/lock-waits.ts";
 import { assertSchemaVersion, migrate, SCHEMA_VERSION } from "../../shared/adapters/migrator.ts";
 import type { Migration } from "../../shared/adapters/migrator.ts";
 import { readMigrations } from "../../functions/local/migrations.ts";
@@ -69,6 +70,38 @@ describe("migrator", () => {
       await expect(migrate(client, [FIRST, BROKEN])).rejects.toThrow(/division by zero/);
       expect(await tables(client)).toEqual(["first"]);
       expect(versions(await migrate(client, [FIRST, BROKEN], { dryRun: true }))).toEqual([BROKEN.version]);
+    }));
+
+  test("O19: a file is reported as applied when it is, and one that fails is not", () =>
+    withEmpty(async (client) => {
+      const reported: Migration[] = [];
+      await expect(migrate(client, [FIRST, BROKEN], { onApplied: (migration) => reported.push(migration) })).rejects.toThrow();
+      expect(reported).toEqual([FIRST]);
+    }));
+
+  test("O19: a file that waits for a lock says who holds it, and after its last try in one sentence that it is not applied", () =>
+    withEmpty(async (client) => {
+      await migrate(client, [FIRST]);
+      const changing = { ...SECOND, sql: `alter table first add column name text; ${SECOND.sql}` };
+      const lines: string[] = [];
+      await withClient(`${database.ownerUrl}?application_name=import`, async (holder) => {
+        await holder.query("begin; lock table first");
+        const { rows: [backend] } = await holder.query<{ pid: number }>("select pg_backend_pid() as pid");
+        const report = (line: string) => void lines.push(line);
+        const waiting = withClient(
+          database.ownerUrl,
+          (observer) => reportingWaits(client, observer, report, () => migrate(client, [FIRST, changing], { maxTries: 20 })),
+        );
+        await expect(waiting).rejects.toMatchObject({
+          code: "store_unavailable",
+          message: "20300102000000_second is not applied: 20 tries did not get its locks; " +
+            "end the session that holds them with pg_terminate_backend, or repeat in a quieter minute",
+        });
+        expect(lines[0]).toMatch(
+          new RegExp(`^waiting for a lock on first, held by pid ${backend?.pid} \\(innkeep_owner, import, idle in transaction\\) since 20`),
+        );
+      });
+      expect(versions(await migrate(client, [FIRST, changing]))).toEqual([SECOND.version]);
     }));
 
   test("O19: a database with a newer migration than the program knows is refused untouched", () =>

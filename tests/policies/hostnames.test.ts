@@ -121,6 +121,20 @@ describe("custom domains", () => {
     expect(domainProblem(hostname)).not.toBeNull();
   });
 
+  test.each(["project.supabase.co", "supabase.co", "a.b.supabase.net", "x.supabase.red", "x.supabase.com", "a.localhost", "a.b.localhost"])(
+    "T15: the platform's own name %s is never a tenant's",
+    (hostname) => {
+      expect(domainProblem(hostname)).toBe("must not be Supabase's or of localhost");
+    },
+  );
+
+  test.each(["notsupabase.co", "supabase.co.example", "supabase.example", "localhost.example"])(
+    "T15: %s only looks like a platform's name, and can be a tenant's",
+    (hostname) => {
+      expect(domainProblem(hostname)).toBeNull();
+    },
+  );
+
   test("T15: whatever is accepted is one key segment and a host the URL standard reads as that very name", () => {
     const random = seededRandom("hostnames");
     let accepted = 0;

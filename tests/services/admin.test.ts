@@ -229,6 +229,18 @@ describe("the bootstrap of the first admin", () => {
     await clean.close();
   });
 
+  it("R14: within a minute of a bootstrap whose admin was lost, the next one is told when to come again, and then works", async () => {
+    const first = { userId: "lost", email: "lost@innkeep.example" };
+    await system().AdminUserService.bootstrap(first);
+    await context.store.del("admin:lost");
+    await expect(system().AdminUserService.bootstrap(first)).rejects.toMatchObject({
+      code: "write_conflict",
+      message: `another bootstrap ran within the last minute; try again at ${context.clock.iso(60_000)}`,
+    });
+    context.clock.advance(60_000);
+    expect(await system().AdminUserService.bootstrap(first)).toMatchObject({ userId: "lost", enabled: true });
+  });
+
   it("R14: of 20 racing calls with different users exactly one wins, in each of 50 rounds", async () => {
     const stores = await context.racers(20);
     for (let round = 0; round < 50; round++) {

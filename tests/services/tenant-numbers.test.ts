@@ -162,6 +162,10 @@ describe("lists of tenants", () => {
         TenantService.list({}, undefined, { page: 0 }),
         TenantService.list({}, undefined, { page: 1.5 }),
         TenantService.list({ mrr: "many" }),
+        TenantService.list({ mrrFrom: "many" }),
+        TenantService.list({ createdFrom: "yesterday" }),
+        TenantService.list({ nameFrom: "a" }),
+        context.PlanService.list({ colour: "red" }),
       ]
     ) expect(await codeOf(call)).toBe("invalid_parameter");
     const { pagination } = await TenantService.list({}, "name", { limit: 1 });
@@ -169,6 +173,14 @@ describe("lists of tenants", () => {
     expect(await codeOf(TenantService.list({}, "-name", { cursor: nextCursor }))).toBe("invalid_cursor");
     expect(await codeOf(TenantService.list({ status: "active" }, "name", { cursor: nextCursor }))).toBe("invalid_cursor");
     expect(await codeOf(TenantService.list({}, "name", { cursor: "garbage" }))).toBe("invalid_cursor");
+  });
+
+  it("T04: a refusal names the parameter as it was given, and nothing of the inside", async () => {
+    for (const [filters, name] of [[{ colour: "red" }, "colour"], [{ createdTo: "soon" }, "createdTo"]] as const) {
+      const refusal = await context.AdminUserService.list(filters).then(() => null, (error: unknown) => error);
+      expect(refusal).toMatchObject({ code: "invalid_parameter", fields: [{ path: name }] });
+      expect(String(refusal)).not.toContain("admin-user");
+    }
   });
 
   it("T04: createdFrom is inside, createdTo is not", async () => {
@@ -195,5 +207,6 @@ describe("lists of tenants", () => {
     }
     for (const search of ["0% h", "l_x"]) expect((await context.TenantService.list({ search })).pagination.total, search).toBe(1);
     expect((await context.TenantService.list({ search: "z%h" })).data).toEqual([]);
+    for (const search of ["\u0301", "spol\nzurich"]) expect(await codeOf(context.TenantService.list({ search }))).toBe("invalid_parameter");
   });
 });

@@ -132,6 +132,8 @@ describe("metering", () => {
       expect(await codeOf(context.UsageService.record(id, "rooms", value, 1)), String(value)).toBe("validation_failed");
     }
     expect(await codeOf(context.UsageService.record(id, "rooms", 1, -1))).toBe("validation_failed");
+    expect(await codeOf(context.UsageService.record(id, "rooms", 5e-324))).toBe("validation_failed");
+    expect(await codeOf(context.UsageService.check(id, "rooms", 1e-7))).toBe("validation_failed");
     expect((await context.UsageService.get(id, "rooms"))?.current).toBe(0);
   });
 
@@ -193,6 +195,14 @@ describe("an increment with an idempotency key", () => {
     );
     await context.UsageService.increment(id, "api_calls", 7, undefined, undefined, { idempotencyKey: "event-2" });
     expect((await context.UsageService.get(id, "api_calls"))?.current).toBe(14);
+  });
+
+  it("U08: one that is empty or too long is refused as what it is", async () => {
+    const { id } = await context.tenant();
+    for (const idempotencyKey of ["", "k".repeat(256)]) {
+      const refused = context.UsageService.increment(id, "rooms", 1, undefined, undefined, { idempotencyKey });
+      await expect(refused).rejects.toMatchObject({ code: "validation_failed", fields: [{ path: "/idempotencyKey" }] });
+    }
   });
 
   it("U08: sent 100 times at once by 10 processes, beside others that count, it counts once", async () => {

@@ -2,9 +2,15 @@ import pg from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { read } from "../architecture/sources.ts";
 import { openTestContext } from "../services/test-context.ts";
+import { withClient } from "../support/client.ts";
+import { startCluster } from "../support/cluster.ts";
+import type { PostgresMajor } from "../support/cluster.ts";
+import { migrate, postgresMajor, urlFor } from "../support/postgres.ts";
+import { ROLE_PASSWORD } from "../support/roles.ts";
 
 /** The SQL the on-call page tells people to type. */
-const typed = [...read("docs/operations.md").matchAll(/```sql\n([\s\S]*?)```/g)].map(([, sql]) => sql ?? "");
+const page = read("docs/operations.md");
+const typed = [...page.matchAll(/```sql\n([\s\S]*?)```/g)].map(([, sql]) => sql ?? "");
 const containing = (words: string) => typed.find((sql) => sql.includes(words)) ?? "";
 
 let context: Awaited<ReturnType<typeof openTestContext>>;
@@ -56,6 +62,36 @@ test("R14: the on-call page's SQL opens the bootstrap again for a platform that 
 test("O02: the rest of the on-call page's SQL runs as it stands", async () => {
   const sizes = await admin.query<{ family: string }>(containing("pg_size_pretty"));
   expect(sizes.rows.map(({ family }) => family)).toContain("tenant");
-  await rolledBack(() => admin.query(containing("create role").replaceAll("innkeep_app", "innkeep_typed")));
-  expect(typed).toHaveLength(4);
+  const state = /25006.*`(show [^`]*)`/.exec(page)?.[1] ?? "";
+  await admin.query(state);
+  expect(typed).toHaveLength(8);
+});
+
+test("O02: the on-call page's SQL names who waits for a lock and who holds it, and ends the holder", async () => {
+  const holder = new pg.Client({ connectionString: context.database.superUrl });
+  const ended = new Promise((resolve) => holder.on("error", resolve));
+  await holder.connect();
+  await holder.query("begin; lock table kv.entries_plan");
+  const { rows: [backend] } = await holder.query<{ pid: number }>("select pg_backend_pid() as pid");
+  const waiting = context.PlanService.list();
+  const holders = async () =>
+    (await admin.query<{ pg_blocking_pids: number[] }>(containing("cardinality"))).rows.flatMap((row) => row.pg_blocking_pids);
+  await expect.poll(holders).toContain(backend?.pid);
+  await admin.query(containing("pg_terminate_backend").replace("<pid>", String(backend?.pid)));
+  expect((await waiting).data).not.toEqual([]);
+  await ended;
+});
+
+test.each([
+  ["a new server", ["create role anon"]],
+  ["the server of a restore", ["create role anon", "create role kv_service"]],
+])("O02: the on-call page's roles are all that %s needs to be migrated by the owner and called by the application", async (_, blocks) => {
+  const cluster = await startCluster({ major: postgresMajor() as PostgresMajor });
+  await withClient(cluster.superUrl, async (client) => {
+    for (const block of blocks) await client.query(containing(block).replaceAll("<password>", ROLE_PASSWORD));
+    await client.query("create database innkeep owner innkeep_owner");
+  });
+  expect(await migrate(urlFor(cluster.superUrl, "innkeep", "innkeep_owner"))).toHaveLength(1);
+  await withClient(urlFor(cluster.superUrl, "innkeep", "innkeep_app"), (client) => client.query("select public.kv_ping()"));
+  await cluster.remove();
 });

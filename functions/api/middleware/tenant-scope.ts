@@ -90,11 +90,8 @@ export function nameOfHost(host: string, { baseDomain, apiHosts }: HostRules): T
   if (baseDomain && name.endsWith(`.${baseDomain}`)) {
     return { subdomain: name.slice(0, -baseDomain.length - 1) };
   }
-  return PLATFORM_HOSTS.test(name) || domainProblem(name) !== null ? null : { domain: name };
+  return domainProblem(name) === null ? { domain: name } : null;
 }
-
-/** Where Supabase serves functions from: never a tenant's, so no look-up. */
-const PLATFORM_HOSTS = /\.(supabase\.(co|red|net|com)|localhost)$/;
 
 async function claimedBy(host: string | undefined, rules: HostRules, store: Store): Promise<string | undefined> {
   const name = host === undefined ? null : nameOfHost(host, rules);

@@ -1,5 +1,5 @@
 import type { Context } from "hono";
-import type { z } from "zod";
+import { z } from "zod";
 import { errors, type FieldError, InnkeepError } from "../../../shared/kernel/errors.ts";
 import { fieldErrors, pointerOf, unknownField } from "../../../shared/kernel/field-errors.ts";
 import { findUnstorable, pointerToken } from "../../../shared/kernel/json.ts";
@@ -36,16 +36,23 @@ export async function checkedInput(c: Context, route: Route): Promise<{ query: u
 function checkQuery(search: URLSearchParams, schema: z.ZodObject | undefined): Checked {
   const given: Record<string, string> = {};
   const found: FieldError[] = [];
+  const refused = new Set<string>();
   for (const [name, value] of search) {
     const path = printable(name);
     if (!schema || !Object.hasOwn(schema.shape, name)) {
       found.push({ path, message: "is not a parameter of this route", code: "unknown_parameter" });
-    } else if (Object.hasOwn(given, name)) found.push({ path, message: "is given more than once", code: "repeated" });
-    else if (findUnstorable(value)) found.push({ path, message: "contains U+0000", code: "null_character" });
-    else given[name] = value;
+    } else if (Object.hasOwn(given, name)) {
+      found.push({ path, message: "is given more than once", code: "repeated" });
+      refused.add(name);
+    } else if (findUnstorable(value)) {
+      found.push({ path, message: "contains U+0000", code: "null_character" });
+      refused.add(name);
+    } else given[name] = value;
   }
-  const parsed = schema?.safeParse(given);
-  if (parsed && !parsed.success) found.push(...fieldErrors(parsed.error.issues, (path) => path.map(String).join(".")));
+  // A rule over several parameters needs them all, and one that was refused is not missing.
+  const parsed = (schema && refused.size > 0 ? z.object(schema.shape) : schema)?.safeParse(given);
+  const issues = (parsed?.error?.issues ?? []).filter(({ path: [name] }) => !refused.has(String(name)));
+  found.push(...fieldErrors(issues, ([name = ""]) => String(name)));
   return { value: parsed?.data, errors: found };
 }
 

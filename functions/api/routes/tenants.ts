@@ -7,16 +7,11 @@ import { subdomainClaim } from "../../../shared/entities/claims.ts";
 import type { Services } from "../../../shared/container.ts";
 import { domainProblem, type HostRules, subdomainProblem } from "../../../shared/policies/hostnames.ts";
 import { defineRoute, type Route } from "../define-route.ts";
-import { flag, listArguments, listQuery } from "../list-query.ts";
+import { checked, flag, listArguments, listQuery } from "../list-query.ts";
 import { assertOwnFields, claimKey, nameOfHost } from "../middleware/tenant-scope.ts";
 import { answer, created, page, record } from "../reply.ts";
 import { pageOf, tenantRecord } from "../schemas.ts";
 
-const checked = (schema: z.ZodString, problem: (text: string) => string | null) =>
-  schema.check((payload) => {
-    const message = problem(payload.value);
-    if (message !== null) payload.issues.push({ code: "custom", input: payload.value, message });
-  });
 const subdomain = checked(tenantCreate.shape.subdomain, subdomainProblem);
 const customDomain = checked(z.string(), domainProblem);
 const createBody = tenantCreate.extend({ subdomain, customDomain: customDomain.optional() });

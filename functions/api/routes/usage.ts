@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { usageIncrement, usagePut } from "../../../shared/entities/inputs.ts";
 import { type Metric, METRICS } from "../../../shared/entities/usage-record.ts";
 import { period } from "../../../shared/entities/values.ts";
 import { errors } from "../../../shared/kernel/errors.ts";
@@ -11,9 +12,6 @@ import { usageView } from "../schemas.ts";
 
 const path = "/v1/tenants/:tenantId/usage";
 const ofPeriod = z.strictObject({ period: period.optional().meta({ description: "YYYY-MM in UTC; the present month when left out." }) });
-const limit = z.number().min(0).max(1e15).nullable().optional().meta({
-  description: "Null is unlimited; kept when left out. For platform admins.",
-});
 const one = { 200: { description: "The usage of one metric.", schema: usageView } };
 const check = z.object({
   allowed: z.boolean(),
@@ -56,7 +54,7 @@ export const usageRoutes: Route[] = [
     operationId: "recordUsage",
     summary: "Set a gauge",
     scope: "write:usage",
-    body: z.strictObject({ value: z.number().min(0).max(1e15), limit, period: period.optional() }),
+    body: usagePut,
     responses: one,
     handler: async ({ params, body, services, caller, ifMatch }) => {
       assertOwnFields(caller, "usage", body);
@@ -71,7 +69,7 @@ export const usageRoutes: Route[] = [
     operationId: "incrementUsage",
     summary: "Add to a counter, atomically",
     scope: "write:usage",
-    body: z.strictObject({ amount: z.number().min(0).max(1e12).default(1), limit, period: period.optional() }),
+    body: usageIncrement,
     bodyOptional: true,
     responses: one,
     handler: async ({ params, body, services, caller, ifMatch }) => {
