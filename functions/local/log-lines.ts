@@ -73,8 +73,9 @@ function levelColour(level: string): Colour {
   return level === "error" ? "red" : level === "warn" ? "yellow" : "dim";
 }
 
-/** An event that is no request: its name and its fields. */
-function wordsOf({ time: _time, level, event, ...fields }: z.output<typeof line>): string {
+/** An event that is no request: its name and its fields. The stack is shown of a fault of the program alone. */
+function wordsOf({ time: _time, level, event, stack, ...fields }: z.output<typeof line>): string {
   const details = Object.entries(fields).map(([name, value]) => `${name}=${typeof value === "string" ? value : JSON.stringify(value)}`);
-  return [level, event, ...details].join(" ");
+  const isFault = fields["code"] === undefined || fields["code"] === "internal";
+  return [level, event, ...details].join(" ") + (isFault && typeof stack === "string" ? `\n${stack}` : "");
 }

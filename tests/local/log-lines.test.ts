@@ -37,6 +37,9 @@ describe("the log of the local stack", () => {
     const format = forPeople({ colours: false });
     const event = JSON.stringify({ time: REQUEST.time, level: "error", event: "bootstrap_failed", error: "no database", tries: 3 });
     expect(format(event)).toMatch(/^\d\d:\d\d:\d\d {2}error bootstrap_failed error=no database tries=3$/);
+    const failure = { time: REQUEST.time, level: "error", event: "request_failed", error: "x", stack: "x\n    at y" };
+    expect(format(JSON.stringify({ ...failure, code: "store_unavailable" }))).toMatch(/ code=store_unavailable$/);
+    expect(format(JSON.stringify({ ...failure, code: "internal" }))).toMatch(/ code=internal\nx\n {4}at y$/);
     expect(format("error: Uncaught")).toBe("error: Uncaught");
   });
 });
