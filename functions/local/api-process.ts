@@ -4,6 +4,7 @@ import process from "node:process";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { DataDirectory } from "./data-directory.ts";
+import { STAND_IN } from "./local-origins.ts";
 import { OWN_REQUEST_ID } from "./log-lines.ts";
 import { PROJECT_DIR } from "./options.ts";
 import { isPortFree } from "./ports.ts";
@@ -11,7 +12,7 @@ import { endProcess, isRunning, startPart } from "./processes.ts";
 import type { Running } from "./processes.ts";
 import { Refusal } from "./refusal.ts";
 
-const ENTRY = "functions/api/index.ts";
+const ENTRY = "functions/local/api.ts";
 const PERMISSIONS = ["--allow-net", "--allow-env", "--allow-read", "--allow-sys"];
 const PID_FILE = "api.pid";
 const START_DEADLINE_MS = 30_000;
@@ -26,7 +27,7 @@ export interface ApiOptions {
   readonly log: (line: string) => void;
 }
 
-/** Runs the Edge Function as it stands under Deno and waits until it answers. */
+/** Runs the Edge Function under Deno, with the permissions of a deployment, and waits until it answers. */
 export async function startApi(options: ApiOptions): Promise<Running> {
   const { directory, url, stopping, log } = options;
   const { child, ended } = startPart(process.execPath, ["run", "--quiet", "--no-prompt", ...PERMISSIONS, ENTRY], {
@@ -73,8 +74,8 @@ function environment({ directory, port, url, appDatabaseUrl }: ApiOptions): Reco
   );
   return {
     INNKEEP_BASE_DOMAIN: "innkeep.example",
-    INNKEEP_CORS_ORIGINS: "http://localhost:3000,http://localhost:5173",
     ...Object.fromEntries(own.map(([name, value]) => [name, value ?? ""])),
+    INNKEEP_CORS_ORIGINS: [process.env["INNKEEP_CORS_ORIGINS"], STAND_IN].filter(Boolean).join(","),
     SUPABASE_URL: url,
     SUPABASE_DB_URL: appDatabaseUrl,
     SUPABASE_JWKS: JSON.stringify({ keys: [signingKey.publicJwk] }),

@@ -1,3 +1,5 @@
+import { writeStandardOutput } from "./runtime.ts";
+
 /** Writes bytes somewhere; returns how many were taken. */
 export type Sink = (bytes: Uint8Array) => Promise<number>;
 
@@ -55,12 +57,6 @@ export class Output {
   }
 }
 
-/** Deno's, since node:fs waits for a slow reader and everything with it. */
-interface Runtime {
-  readonly Deno: { readonly stdout: { write(bytes: Uint8Array): Promise<number> } };
-}
-
 export function standardOutput(): Output {
-  const { Deno: { stdout } } = globalThis as unknown as Runtime;
-  return new Output((bytes) => stdout.write(bytes));
+  return new Output(writeStandardOutput);
 }
