@@ -33,16 +33,30 @@ const VOLATILE = ["fsync=off", "synchronous_commit=off", "full_page_writes=off"]
 const LOG = "log/postgres.log";
 const START_DEADLINE_MS = 60_000;
 
-/** Makes the database cluster when there is none; an attempt that is killed or stopped leaves nothing that looks like one. */
+/** Makes the data directory's cluster when there is none. */
 export async function ensureCluster(directory: DataDirectory, stopping: AbortSignal): Promise<void> {
   if (await holdsCluster(directory.path)) return;
-  const home = await openServerHome(directory.path);
+  await makeCluster(await openServerHome(directory.path), { password: directory.secrets.superuserPassword, stopping });
+}
+
+export interface ClusterOptions {
+  /** The superuser's. */
+  readonly password: string;
+  readonly stopping: AbortSignal;
+  /** More options of initdb. */
+  readonly flags?: readonly string[];
+  /** The npm package of the server. */
+  readonly packageName?: string;
+}
+
+/** Makes a cluster in a server's home; an attempt that is killed or stopped leaves nothing that looks like one. */
+export async function makeCluster(home: ServerHome, options: ClusterOptions): Promise<void> {
   const draft = join(home.path, "postgres.new");
   const passwordFile = join(home.path, "initdb.password");
-  const programs = await findPrograms(home);
+  const programs = await findPrograms(home, options.packageName);
   await rm(draft, { recursive: true, force: true });
   await mkdir(draft, { mode: 0o700 });
-  await writeFile(passwordFile, directory.secrets.superuserPassword, { mode: 0o600 });
+  await writeFile(passwordFile, options.password, { mode: 0o600 });
   const { account } = home;
   if (account) await Promise.all([draft, passwordFile].map((path) => chown(path, account.uid, account.gid)));
   const args = [
@@ -52,9 +66,10 @@ export async function ensureCluster(directory: DataDirectory, stopping: AbortSig
     "--auth=scram-sha-256",
     "--encoding=UTF8",
     "--locale=C",
+    ...options.flags ?? [],
   ];
   try {
-    await runInitdb(join(programs, "initdb"), args, home, stopping);
+    await runInitdb(join(programs, "initdb"), args, home, options.stopping);
     await rename(draft, join(home.path, "postgres"));
   } finally {
     await Promise.all([draft, passwordFile].map((path) => rm(path, { recursive: true, force: true })));
@@ -84,11 +99,25 @@ async function runInitdb(program: string, args: readonly string[], home: ServerH
   }
 }
 
-/** Starts the server on an existing cluster and waits until it takes connections. */
-export async function startPostgres(options: PostgresOptions): Promise<Running> {
+/** Starts the data directory's server and waits until it takes connections. */
+export async function startPostgres({ directory, port, durable, stopping }: PostgresOptions): Promise<Running> {
+  const home = await openServerHome(directory.path);
+  return await startServer(home, { port, settings: durable ? SETTINGS : [...SETTINGS, ...VOLATILE], stopping });
+}
+
+export interface ServerOptions {
+  readonly port: number;
+  /** As `name=value`. */
+  readonly settings: readonly string[];
+  readonly stopping: AbortSignal;
+  readonly packageName?: string;
+}
+
+/** Starts a server on the cluster in its home and waits until it takes connections. */
+export async function startServer(home: ServerHome, options: ServerOptions): Promise<Running> {
   const deadline = Date.now() + START_DEADLINE_MS;
   for (;;) {
-    const attempt = await tryStart(options, deadline);
+    const attempt = await tryStart(home, options, deadline);
     if (typeof attempt !== "string") return attempt;
     // After a kill -9 of the postmaster its last processes need a moment to notice and leave.
     if (!attempt.includes("shared memory") || Date.now() > deadline) throw new Refusal(`PostgreSQL did not start: ${attempt}`);
@@ -97,12 +126,11 @@ export async function startPostgres(options: PostgresOptions): Promise<Running> 
 }
 
 /** The running server, or why it does not run. */
-async function tryStart({ directory, port, durable, stopping }: PostgresOptions, deadline: number): Promise<Running | string> {
+async function tryStart(home: ServerHome, { port, settings, stopping, packageName }: ServerOptions, deadline: number) {
   stopping.throwIfAborted();
-  const home = await openServerHome(directory.path);
   const data = join(home.path, "postgres");
-  const settings = [...SETTINGS, `port=${port}`, ...(durable ? [] : VOLATILE)].flatMap((setting) => ["-c", setting]);
-  const { child, ended } = startPart(join(await findPrograms(home), "postgres"), ["-D", data, ...settings], {
+  const args = [...settings, `port=${port}`].flatMap((setting) => ["-c", setting]);
+  const { child, ended } = startPart(join(await findPrograms(home, packageName), "postgres"), ["-D", data, ...args], {
     ...home.account ?? {},
     cwd: data,
     stdio: ["ignore", "ignore", "pipe"],
