@@ -106,7 +106,7 @@ export async function openDataDirectory(path: string, options: { readonly remove
     throw new Refusal(`${path} holds a database, but not its secrets.json: ${FILES["secrets.json"].advice}`);
   }
   await lock(path);
-  const isNew = marker === null;
+  let isUsed = marker !== null;
   marker ??= await writeMarker(path, { format: FORMAT, postgres: POSTGRES_MAJOR });
   const secrets = found ?? await makeSecrets(path);
   return {
@@ -116,13 +116,17 @@ export async function openDataDirectory(path: string, options: { readonly remove
       return marker as Marker;
     },
     async updateMarker(change) {
+      isUsed ||= change.seeded !== undefined;
       marker = await writeMarker(path, { ...marker as Marker, ...change });
     },
-    writeInfo: (info) => writePrivate(path, "local.json", info),
+    async writeInfo(info) {
+      isUsed = true;
+      await writePrivate(path, "local.json", info);
+    },
     writeNote: (name, text) => writeWhole(path, name, text),
     async release() {
       if (options.removeAtEnd) await removeAll(path);
-      else if (isNew && marker?.seeded === undefined && !await holdsCluster(path)) await undo(path, firstMade);
+      else if (!isUsed && !await holdsCluster(path)) await undo(path, firstMade);
       else await rm(join(path, LOCK), { force: true });
     },
   };

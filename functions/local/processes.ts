@@ -88,7 +88,7 @@ export async function supervise(name: string, start: () => Promise<Running>, say
         return;
       } catch (error) {
         const reason = error instanceof Error ? error.message : String(error);
-        if (reason !== said && !stopping) say(`${name} does not start: ${reason}; trying again every few seconds`);
+        if (reason !== said && !stopping) say(`${reason}; trying again every few seconds`);
         said = reason;
       }
     }

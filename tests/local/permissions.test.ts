@@ -13,11 +13,16 @@ const NOBODY = { uid: 65_534, gid: 65_534 };
 afterEach(cleanUp);
 
 async function program(checkout: string, args: readonly string[], place: Place = {}): Promise<Program> {
+  return await script("start", checkout, ["--port", String(await unusedPort()), ...args], place);
+}
+
+async function script(name: string, checkout: string, args: readonly string[], place: Place): Promise<Program> {
   const home = await temporaryFolder();
   if (place.uid !== undefined) await chown(home, place.uid, place.gid ?? 0);
-  const port = String(await unusedPort());
-  const all = ["run", "-A", join(checkout, "functions/local/start.ts"), "--port", port, ...args];
-  return run(DENO, all, { HOME: home, DENO_DIR: join(home, ".deno") }, { cwd: home, ...place });
+  return run(DENO, ["run", "-A", join(checkout, `functions/local/${name}.ts`), ...args], { HOME: home, DENO_DIR: join(home, ".deno") }, {
+    cwd: home,
+    ...place,
+  });
 }
 
 async function start(checkout: string, dataDir: string, place: Place = {}, args: readonly string[] = []): Promise<Stack> {
@@ -110,4 +115,15 @@ describe.runIf(isRoot && await isOpenToAll())("npm start as one user after anoth
     expect(output).toContain(`innkeep: ${checkout}/.innkeep cannot be a data directory: `);
     expect(output.trim().split("\n")).toHaveLength(2);
   });
+
+  test.each([["docs", "docs/data-model.md"], ["schema", "supabase/schemas/95_declared.sql"]])(
+    "O19: npm run %s says in one line which file it may not write",
+    async (name, file) => {
+      const { code, output } = await finish(await script(name, ROOT, [], NOBODY));
+      expect({ code, output }).toEqual({
+        code: 1,
+        output: `innkeep: ${join(ROOT, file)}: permission denied: start as the user it belongs to, or work in a folder of your own\n`,
+      });
+    },
+  );
 });
