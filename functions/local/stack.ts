@@ -25,7 +25,7 @@ export interface Stack {
 }
 
 export interface DatabaseContext {
-  readonly options: Pick<StartOptions, "ephemeral">;
+  readonly options: Pick<StartOptions, "ephemeral"> & Partial<Pick<StartOptions, "port">>;
   /** `DATABASE_URL`, when another server is to be used. */
   readonly externalUrl: string | undefined;
   readonly say: (line: string) => void;
@@ -102,14 +102,14 @@ export async function bootDatabase(
   context: DatabaseContext,
   cleanups: (() => Promise<void>)[],
 ): Promise<DatabaseUrls> {
-  const { options: { ephemeral }, externalUrl, say, stopping } = context;
+  const { options: { ephemeral, port: apiPort }, externalUrl, say, stopping } = context;
   if (externalUrl !== undefined) {
     say(`using the PostgreSQL of DATABASE_URL (${new URL(externalUrl).host})`);
     return await orStopped(stopping, prepareExternal(externalUrl));
   }
   await assertRoom(directory.path);
   if (await endOrphanedPostgres(directory)) say("the last run was killed; PostgreSQL recovers from its log");
-  const port = await freePort(directory.marker.postgresPort);
+  const port = await freePort({ preferred: directory.marker.postgresPort, except: apiPort });
   await directory.updateMarker({ postgresPort: port });
   if (directory.marker.seeded === undefined) say(`making a database in ${shownPath(directory.path)}`);
   await ensureCluster(directory, stopping);

@@ -7,7 +7,8 @@ import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
 import { openDataDirectory } from "../../functions/local/data-directory.ts";
 import { dataDirOf } from "../../functions/local/options.ts";
-import { cleanUp, finish, runLocal, temporaryFolder } from "./stack.ts";
+import { freePort } from "../../functions/local/ports.ts";
+import { cleanUp, finish, runLocal, temporaryFolder, unusedPort } from "./stack.ts";
 
 afterEach(cleanUp);
 
@@ -78,4 +79,10 @@ describe("a data directory", () => {
     expect(await refusal("token", "--role", "admin", "--data", folder)).toContain("is no Innkeep data directory yet: run npm start first");
     expect(existsSync(folder)).toBe(false);
   });
+});
+
+test("O01: PostgreSQL never takes the port that the API is about to take", async () => {
+  const port = await unusedPort();
+  expect(await freePort({ preferred: port })).toBe(port);
+  expect(await freePort({ preferred: port, except: port })).not.toBe(port);
 });
