@@ -1,16 +1,19 @@
-import { spawn } from "node:child_process";
-import { readFile, rm, writeFile } from "node:fs/promises";
+import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
+import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { DataDirectory } from "./data-directory.ts";
+import { STAND_IN } from "./local-origins.ts";
+import { OWN_REQUEST_ID } from "./log-lines.ts";
 import { PROJECT_DIR } from "./options.ts";
 import { isPortFree } from "./ports.ts";
-import { endProcess, isRunning } from "./processes.ts";
+import { endProcess, isRunning, startPart } from "./processes.ts";
 import type { Running } from "./processes.ts";
 import { Refusal } from "./refusal.ts";
 
-const ENTRY = "functions/api/index.ts";
+const ENTRY = "functions/local/api.ts";
+const PERMISSIONS = ["--allow-net", "--allow-env", "--allow-read", "--allow-sys"];
 const PID_FILE = "api.pid";
 const START_DEADLINE_MS = 30_000;
 
@@ -19,29 +22,29 @@ export interface ApiOptions {
   readonly port: number;
   readonly url: string;
   readonly appDatabaseUrl: string;
+  readonly stopping: AbortSignal;
+  /** Takes the lines that it writes. */
+  readonly log: (line: string) => void;
 }
 
-/** Runs the Edge Function as it stands under Deno and waits until it answers. */
+/** Runs the Edge Function under Deno, with the permissions of a deployment, and waits until it answers. */
 export async function startApi(options: ApiOptions): Promise<Running> {
-  const { directory, url } = options;
-  const child = spawn(process.execPath, ["run", "--no-prompt", "--allow-net", "--allow-env", "--allow-read", "--allow-sys", ENTRY], {
+  const { directory, url, stopping, log } = options;
+  const { child, ended } = startPart(process.execPath, ["run", "--quiet", "--no-prompt", ...PERMISSIONS, ENTRY], {
     cwd: PROJECT_DIR,
-    detached: true, // Ctrl-C goes to the foreground group; the order of stopping is ours
-    stdio: ["ignore", "inherit", "inherit"],
+    stdio: ["ignore", "pipe", "pipe"],
     env: environment(options),
-  });
-  const ended = new Promise<string>((resolve) => {
-    child.once("error", (error) => resolve(error.message));
-    child.once("exit", (code, signal) => resolve(signal ?? `exit code ${code}`));
-  });
-  await writeFile(join(directory.path, PID_FILE), String(child.pid ?? 0), { mode: 0o600 });
+  }, "SIGTERM");
+  for (const stream of [child.stdout, child.stderr]) if (stream) createInterface(stream).on("line", log);
+  await directory.writeNote(PID_FILE, String(child.pid ?? 0));
   let over: string | null = null;
   void ended.then((reason) => over = reason);
   const deadline = Date.now() + START_DEADLINE_MS;
   while (!over && !await answers(`${url}/health`)) {
-    if (Date.now() > deadline) child.kill("SIGKILL");
+    if (Date.now() > deadline || stopping.aborted) child.kill("SIGKILL");
     await sleep(25);
   }
+  stopping.throwIfAborted();
   if (over) throw new Refusal(`the API did not start (${String(over)}); its own messages are above`);
   return {
     ended,
@@ -56,7 +59,8 @@ export async function startApi(options: ApiOptions): Promise<Running> {
 }
 
 async function answers(url: string): Promise<boolean> {
-  return await fetch(url, { signal: AbortSignal.timeout(2_000) }).then(async (response) => {
+  const headers = { "x-request-id": OWN_REQUEST_ID };
+  return await fetch(url, { headers, signal: AbortSignal.timeout(2_000) }).then(async (response) => {
     await response.body?.cancel();
     return response.ok;
   }, () => false);
@@ -70,8 +74,8 @@ function environment({ directory, port, url, appDatabaseUrl }: ApiOptions): Reco
   );
   return {
     INNKEEP_BASE_DOMAIN: "innkeep.example",
-    INNKEEP_CORS_ORIGINS: "http://localhost:3000,http://localhost:5173",
     ...Object.fromEntries(own.map(([name, value]) => [name, value ?? ""])),
+    INNKEEP_CORS_ORIGINS: [process.env["INNKEEP_CORS_ORIGINS"], STAND_IN].filter(Boolean).join(","),
     SUPABASE_URL: url,
     SUPABASE_DB_URL: appDatabaseUrl,
     SUPABASE_JWKS: JSON.stringify({ keys: [signingKey.publicJwk] }),

@@ -1,4 +1,3 @@
-import { resolve } from "node:path";
 import process from "node:process";
 import { bootstrapPlatform, createContainer } from "../../shared/container.ts";
 import { systemClock } from "../../shared/kernel/clock.ts";
@@ -9,9 +8,10 @@ import type { PostgresDriverOptions } from "../../shared/kv/drivers/postgres.ts"
 import { createStore } from "../../shared/kv/sql-store.ts";
 import { openDataDirectory, peekDataDirectory } from "./data-directory.ts";
 import { embeddedUrls, externalDatabase, migrateDatabase } from "./database.ts";
-import { DEFAULT_DATA_DIR, parse } from "./options.ts";
+import { dataDirOf, parse } from "./options.ts";
 import { Refusal, runProgram } from "./refusal.ts";
 import { bootDatabase } from "./stack.ts";
+import { orStopped, stopSignal } from "./stop-signal.ts";
 
 const HELP = `npm run bootstrap-admin -- --email E --user-id U [--name N]     makes the first super_admin, once
 
@@ -29,8 +29,7 @@ await runProgram(async () => {
     email: { type: "string" },
     "user-id": { type: "string" },
     name: { type: "string" },
-    data: { type: "string", default: DEFAULT_DATA_DIR },
-    help: { type: "boolean", default: false },
+    data: { type: "string" },
   });
   if (values["help"]) return console.log(HELP);
   const given = (option: string, variable: string): string => {
@@ -41,7 +40,8 @@ await runProgram(async () => {
   const email = given("email", "INNKEEP_BOOTSTRAP_ADMIN_EMAIL");
   const userId = given("user-id", "INNKEEP_BOOTSTRAP_ADMIN_USER_ID");
   const name = typeof values["name"] === "string" ? { name: values["name"] } : {};
-  await withDatabase(resolve(String(values["data"])), async (database) => {
+  const stopping = stopSignal();
+  await withDatabase(stopping, dataDirOf(values["data"]), async (database) => {
     const store = createStore(postgresDriver({ ...database, max: 2 }), { clock: systemClock });
     const services = createContainer({ store, clock: systemClock, logger: silentLogger })
       .services(systemContext(systemClock, "bootstrap", "bootstrap"));
@@ -55,21 +55,26 @@ await runProgram(async () => {
 });
 
 /** DATABASE_URL, else the running local stack's database, else that of its data directory, started for the moment. */
-async function withDatabase(dataDir: string, work: (database: PostgresDriverOptions) => Promise<void>): Promise<void> {
+async function withDatabase(
+  stopping: AbortSignal,
+  dataDir: string,
+  work: (database: PostgresDriverOptions) => Promise<void>,
+): Promise<void> {
   const external = externalDatabase();
-  if (external) return await work(external);
+  if (external) return await orStopped(stopping, work(external));
   const running = await peekDataDirectory(dataDir).catch(() => null);
   if (running?.running && running.info) {
     const { app } = embeddedUrls(Number(new URL(running.info.databaseUrl).port), running.secrets);
-    return await work({ connectionString: app });
+    return await orStopped(stopping, work({ connectionString: app }));
   }
   const cleanups: (() => Promise<void>)[] = [];
   try {
     const directory = await openDataDirectory(dataDir);
     cleanups.push(() => directory.release());
-    const urls = await bootDatabase(directory, { options: { ephemeral: false }, externalUrl: undefined, say: () => undefined }, cleanups);
-    await migrateDatabase(urls.owner);
-    await work({ connectionString: urls.app });
+    const context = { options: { ephemeral: false }, externalUrl: undefined, say: () => undefined, stopping };
+    const urls = await bootDatabase(directory, context, cleanups);
+    await orStopped(stopping, migrateDatabase(urls.owner));
+    await orStopped(stopping, work({ connectionString: urls.app }));
   } finally {
     for (const cleanup of cleanups.reverse()) await cleanup();
   }

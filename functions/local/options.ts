@@ -1,4 +1,5 @@
-import { relative, resolve } from "node:path";
+import { homedir } from "node:os";
+import { join, relative, resolve } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -28,7 +29,7 @@ export const START_HELP = `npm start -- [options]     the whole stack: PostgreSQ
   --data DIR       data directory (.innkeep)
   --ephemeral      keep nothing: a temporary data directory, or the empty DIR of --data, removed at the end
   --seed demo|none 12 hotels with six months of usage (demo), or only plans and administrators (none)
-  --help           this text
+  -h, --help       this text
 
 DATABASE_URL in the environment names another PostgreSQL (15 or newer) to use instead of the embedded one.
 DIR/local.json says where everything is and holds a token for each role.`;
@@ -40,7 +41,6 @@ export function parseStartOptions(args: readonly string[]): StartOptions | null 
     data: { type: "string" },
     ephemeral: { type: "boolean", default: false },
     seed: { type: "string", default: "demo" },
-    help: { type: "boolean", default: false },
   });
   if (values["help"]) return null;
   const { port, data, ephemeral, seed } = values;
@@ -48,18 +48,40 @@ export function parseStartOptions(args: readonly string[]): StartOptions | null 
     throw new Refusal(`--port must be a number from 1 to 65535, not ${String(port)}`);
   }
   if (seed !== "demo" && seed !== "none") throw new Refusal(`--seed must be demo or none, not ${String(seed)}`);
-  const dataDir = typeof data === "string" && data !== "" ? resolve(data) : ephemeral ? null : DEFAULT_DATA_DIR;
+  const dataDir = data === undefined && ephemeral ? null : dataDirOf(data);
   return { port: Number(port), dataDir, ephemeral: ephemeral === true, seed };
 }
 
 export type OptionValues = Readonly<Record<string, string | boolean | undefined>>;
 
-/** `node:util` parseArgs with our words for its errors. */
-export function parse(args: readonly string[], options: NonNullable<ParseArgsConfig["options"]>): OptionValues {
+/** The directory that --data names; `~` is the home there too, which a shell leaves as it is in `--data=~/x`. */
+export function dataDirOf(given: string | boolean | undefined): string {
+  if (typeof given !== "string") return DEFAULT_DATA_DIR;
+  if (given === "") throw new Refusal("--data must name a directory; left out, it is .innkeep in the project");
+  return given === "~" || given.startsWith("~/") ? join(homedir(), given.slice(1)) : resolve(given);
+}
+
+type OptionKinds = NonNullable<ParseArgsConfig["options"]>;
+
+/** `node:util` parseArgs with our words for its errors; every program takes -h and --help. */
+export function parse(args: readonly string[], options: OptionKinds): OptionValues {
+  const known: OptionKinds = { ...options, help: { type: "boolean", short: "h", default: false } };
   try {
-    return parseArgs({ args: [...args], options, strict: true, allowPositionals: false }).values as OptionValues;
+    return parseArgs({ args: joinNegative(args, known), options: known, strict: true, allowPositionals: false }).values as OptionValues;
   } catch (error) {
-    const message = error instanceof Error ? error.message.split(/[.\n] /)[0] : String(error);
+    const message = error instanceof Error ? error.message.split(/[.\n]/)[0] : String(error);
     throw new Refusal(`${message}; see --help`);
   }
+}
+
+/** `--port -1` as `--port=-1`: a negative number is a value, and the option's own check then speaks of it. */
+function joinNegative(args: readonly string[], options: OptionKinds): string[] {
+  const joined: string[] = [];
+  for (const arg of args) {
+    const option = joined.at(-1);
+    if (/^-\d/.test(arg) && option?.startsWith("--") && options[option.slice(2)]?.type === "string") {
+      joined.splice(-1, 1, `${option}=${arg}`);
+    } else joined.push(arg);
+  }
+  return joined;
 }

@@ -10,10 +10,13 @@ export function isPortFree(port: number): Promise<boolean> {
   });
 }
 
-/** The preferred port when it is free, else one the system gives. */
-export async function freePort(preferred?: number): Promise<number> {
-  if (preferred !== undefined && await isPortFree(preferred)) return preferred;
-  return await new Promise((resolve, reject) => {
+/** The preferred port when it is free, else one the system gives; never the one that another part is about to take. */
+export async function freePort(
+  options: { readonly preferred?: number | undefined; readonly except?: number | undefined } = {},
+): Promise<number> {
+  const { preferred, except } = options;
+  if (preferred !== undefined && preferred !== except && await isPortFree(preferred)) return preferred;
+  const given = await new Promise<number>((resolve, reject) => {
     const probe = createServer();
     probe.once("error", reject);
     probe.listen(0, "127.0.0.1", () => {
@@ -21,4 +24,11 @@ export async function freePort(preferred?: number): Promise<number> {
       probe.close(() => resolve(port));
     });
   });
+  return given === except ? await freePort({ except }) : given;
+}
+
+/** The first free port after a taken one; null when there is none. */
+export async function nextFreePort(taken: number): Promise<number | null> {
+  for (let port = taken + 1; port <= 65_535; port++) if (await isPortFree(port)) return port;
+  return null;
 }

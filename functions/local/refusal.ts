@@ -1,4 +1,6 @@
 import process from "node:process";
+import { Stopped } from "./stop-signal.ts";
+import { systemErrorMessage } from "./system-errors.ts";
 
 /** A message for the person at the terminal: printed alone, without a stack. */
 export class Refusal extends Error {
@@ -12,18 +14,23 @@ const ADVICE: Readonly<Record<string, string>> = {
   "40P01": "others hold what is needed: repeat in a quieter minute",
   "42501": "the login of DATABASE_URL may not do this: migrate as the owner of the database, docs/operations.md names its rights",
   "42704": "docs/operations.md has the statements that make the roles",
+  "53100": "the disk of the database is full: make room there",
   "55P03": "others hold what is needed: repeat in a quieter minute",
   "57P01": "somebody ended this session: repeat",
 };
 
-/** Runs a command line program: what can be expected to go wrong is one line on stderr, and exit code 1. */
+/**
+ * Runs a command line program: what can be expected to go wrong is one line on stderr, and exit code 1. A stop that
+ * was asked for is exit code 130.
+ */
 export async function runProgram(main: () => Promise<void>): Promise<void> {
   try {
     await main();
   } catch (error) {
+    if (error instanceof Stopped) process.exit(130);
     const message = expectedMessage(error);
     console.error(message === null ? error : `innkeep: ${message}`);
-    process.exitCode = 1;
+    process.exit(1);
   }
 }
 
@@ -32,7 +39,7 @@ function expectedMessage(error: unknown): string | null {
   if (!(error instanceof Error)) return null;
   if (error instanceof Refusal) return error.message;
   if (error.name === "InnkeepError") return error.cause instanceof Error ? `${error.message} (${rootOf(error).message})` : error.message;
-  if (!("severity" in error) || !("code" in error)) return null;
+  if (!("severity" in error) || !("code" in error)) return systemErrorMessage(error);
   const advice = ADVICE[String(error.code)];
   return advice ? `${error.message} (SQLSTATE ${String(error.code)}): ${advice}` : null;
 }

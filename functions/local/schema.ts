@@ -1,23 +1,25 @@
-import { chmod, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import { registry } from "../../shared/entities/registry.ts";
 import { declaredBy, NOTHING_DECLARED, schemaChanges } from "../../shared/kv/declared.ts";
 import type { Declared } from "../../shared/kv/declared.ts";
-import { openDataDirectory } from "./data-directory.ts";
+import { openDataDirectory, temporaryDirectory } from "./data-directory.ts";
+import type { Secrets } from "./data-directory.ts";
 import { embeddedUrls, migrateDatabase, prepareEmbedded, withClient } from "./database.ts";
-import { MIGRATIONS_DIR, readMigrations } from "./migrations.ts";
+import type { DatabaseUrls } from "./database.ts";
+import { MIGRATION_NAME, MIGRATIONS_DIR, readMigrations } from "./migrations.ts";
 import { parse, PROJECT_DIR } from "./options.ts";
 import { freePort } from "./ports.ts";
 import { ensureCluster, startPostgres } from "./postgres.ts";
-import { runProgram } from "./refusal.ts";
+import { Refusal, runProgram } from "./refusal.ts";
+import { orStopped, stopSignal } from "./stop-signal.ts";
 
 const HELP = `npm run schema -- [--name NAME] [--first]     writes the next migration from the declarations
 
-  --name NAME  what the file is called after its timestamp (declarations)
+  --name NAME  what the file is called after its timestamp (declarations): ${MIGRATION_NAME.words}
   --first      until version 1.0.0: writes the first migration anew from supabase/schemas, and no other
-  --help       this text
+  -h, --help   this text
 
 It compares the declarations with what the migrations make of an empty database and writes the difference.`;
 
@@ -30,16 +32,17 @@ await runProgram(async () => {
   const values = parse(process.argv.slice(2), {
     name: { type: "string", default: "declarations" },
     first: { type: "boolean", default: false },
-    help: { type: "boolean", default: false },
   });
   if (values["help"]) return console.log(HELP);
+  const name = String(values["name"]);
+  if (!MIGRATION_NAME.pattern.test(name)) throw new Refusal(`--name must be of ${MIGRATION_NAME.words}, not ${JSON.stringify(name)}`);
+  const stopping = stopSignal();
   const wanted = declaredBy(registry);
   await writeFile(join(SCHEMAS_DIR, DECLARED_FILE), `${HEADER}\n\n${schemaChanges(NOTHING_DECLARED, wanted, summaries)}\n`);
   if (values["first"]) return await writeFirst();
-  const changes = schemaChanges(await migratedState(), wanted, summaries);
+  const changes = schemaChanges(await migratedState(stopping), wanted, summaries);
   if (!changes) return console.log("the migrations make what is declared: nothing to write");
   const version = new Date().toISOString().replace(/\D/g, "").slice(0, 14);
-  const name = String(values["name"]);
   const file = `${version}_${name}.sql`;
   await writeFile(join(MIGRATIONS_DIR, file), `${HEADER}\n\n${changes}\n\n${recorded(version, name)}\n`);
   console.log(`wrote supabase/migrations/${file}; set SCHEMA_VERSION in shared/adapters/migrator.ts to ${version}`);
@@ -62,27 +65,27 @@ async function writeFirst(): Promise<void> {
 }
 
 /** What the migrations make of an empty database, on a server of its own that is gone afterwards. */
-async function migratedState(): Promise<Declared> {
-  const path = await mkdtemp(join(tmpdir(), "innkeep-schema-"));
-  await chmod(path, 0o755); // as root, PostgreSQL runs as another user, who must get in
-  const directory = await openDataDirectory(path, { removeAtEnd: true });
+async function migratedState(stopping: AbortSignal): Promise<Declared> {
+  const directory = await openDataDirectory(await temporaryDirectory(), { removeAtEnd: true });
   try {
     const port = await freePort();
-    await ensureCluster(directory);
-    const postgres = await startPostgres({ directory, port, durable: false });
+    await ensureCluster(directory, stopping);
+    const postgres = await startPostgres({ directory, port, durable: false, stopping });
     try {
-      const urls = embeddedUrls(port, directory.secrets);
-      await prepareEmbedded(urls, directory.secrets);
-      await migrateDatabase(urls.owner);
-      return await withClient(urls.owner, async (client) => {
-        const { rows: [row] } = await client.query<{ declared: Declared }>("select kv.declared()");
-        return row?.declared ?? NOTHING_DECLARED;
-      });
+      return await orStopped(stopping, declaredAfterMigrations(embeddedUrls(port, directory.secrets), directory.secrets));
     } finally {
       await postgres.stop();
     }
   } finally {
     await directory.release();
-    await rm(path, { recursive: true, force: true });
   }
+}
+
+async function declaredAfterMigrations(urls: DatabaseUrls, secrets: Secrets): Promise<Declared> {
+  await prepareEmbedded(urls, secrets);
+  await migrateDatabase(urls.owner);
+  return await withClient(urls.owner, async (client) => {
+    const { rows: [row] } = await client.query<{ declared: Declared }>("select kv.declared()");
+    return row?.declared ?? NOTHING_DECLARED;
+  });
 }

@@ -1,17 +1,21 @@
 import { rm } from "node:fs/promises";
+import { dirname } from "node:path";
 import { endOrphanedApi, startApi } from "./api-process.ts";
 import { openDataDirectory, temporaryDirectory } from "./data-directory.ts";
 import type { DataDirectory, LocalInfo } from "./data-directory.ts";
 import { embeddedUrls, migrateDatabase, prepareEmbedded, prepareExternal } from "./database.ts";
 import type { DatabaseUrls } from "./database.ts";
+import { assertRoom, freeBytes, FULL_BYTES, fullDiskMessage, watchDisk } from "./disk-space.ts";
 import { shownPath } from "./options.ts";
 import type { StartOptions } from "./options.ts";
 import { localTokens } from "./people.ts";
-import { freePort, isPortFree } from "./ports.ts";
+import { freePort, isPortFree, nextFreePort } from "./ports.ts";
 import { endOrphanedPostgres, ensureCluster, startPostgres } from "./postgres.ts";
 import { supervise } from "./processes.ts";
 import { Refusal } from "./refusal.ts";
 import { seedStack } from "./seed.ts";
+import { clusterPath } from "./server-home.ts";
+import { orStopped, Stopped } from "./stop-signal.ts";
 
 /** The running stack, stopped in the reverse order of its start. */
 export interface Stack {
@@ -21,19 +25,20 @@ export interface Stack {
 }
 
 export interface DatabaseContext {
-  readonly options: Pick<StartOptions, "ephemeral">;
+  readonly options: Pick<StartOptions, "ephemeral"> & Partial<Pick<StartOptions, "port">>;
   /** `DATABASE_URL`, when another server is to be used. */
   readonly externalUrl: string | undefined;
   readonly say: (line: string) => void;
+  readonly stopping: AbortSignal;
 }
 
 export interface StackContext extends DatabaseContext {
   readonly options: StartOptions;
-  /** Asked between two steps: a Ctrl-C during the start. */
-  readonly isCancelled: () => boolean;
+  /** Takes the lines of the API's log. */
+  readonly log: (line: string) => void;
 }
 
-/** Boots everything. When a step fails, or the start is cancelled, what already runs is stopped first. */
+/** Boots everything. When a step fails, or a stop is asked for (null), what already runs is stopped first. */
 export async function startStack(context: StackContext): Promise<Stack | null> {
   const { options, say } = context;
   const path = options.dataDir ?? await temporaryDirectory();
@@ -45,33 +50,32 @@ export async function startStack(context: StackContext): Promise<Stack | null> {
     const directory = await openDataDirectory(path, { removeAtEnd: options.ephemeral });
     cleanups.push(() => directory.release());
     const info = await boot(directory, context, cleanups);
-    if (info) return { info, dataDir: path, stop };
-    await stop();
-    return null;
+    cleanups.push(watchDisk(path, say));
+    return { info, dataDir: path, stop };
   } catch (error) {
+    const isFull = (await freeBytes(path)) < FULL_BYTES;
     if (cleanups.length > 1) say("stopping what was started");
     await stop();
     if (options.dataDir === null) await rm(path, { recursive: true, force: true });
-    throw error;
+    if (error instanceof Stopped) return null;
+    throw isFull ? new Refusal(fullDiskMessage(path)) : error;
   }
 }
 
-async function boot(directory: DataDirectory, context: StackContext, cleanups: (() => Promise<void>)[]): Promise<LocalInfo | null> {
-  const { options: { port }, say, isCancelled } = context;
+async function boot(directory: DataDirectory, context: StackContext, cleanups: (() => Promise<void>)[]): Promise<LocalInfo> {
+  const { options: { port }, say, stopping, log } = context;
   const url = `http://127.0.0.1:${port}`;
   await endOrphanedApi(directory, port);
-  if (!await isPortFree(port)) throw new Refusal(`port ${port} is taken by another program; choose another with --port`);
+  if (!await isPortFree(port)) throw new Refusal(await takenPortMessage(port));
   const urls = await bootDatabase(directory, context, cleanups);
-  if (isCancelled()) return null;
-  const { applied } = await migrateDatabase(urls.owner, {
+  const migrating = migrateDatabase(urls.owner, {
     onApplied: ({ version, name }) => say(`migration ${version}_${name}`),
     onWait: say,
   });
+  const { applied } = await orStopped(stopping, migrating);
   if (applied.length === 0) say("migrations are up to date");
-  if (isCancelled()) return null;
-  const tenantId = await seedOnce(directory, urls, context);
-  if (isCancelled()) return null;
-  const api = await supervise("the API", () => startApi({ directory, port, url, appDatabaseUrl: urls.app }), say);
+  const tenantId = await orStopped(stopping, seedOnce(directory, urls, context));
+  const api = await supervise("the API", () => startApi({ directory, port, url, appDatabaseUrl: urls.app, stopping, log }), say);
   cleanups.push(() => api.stop());
   const { secrets } = directory;
   const info: LocalInfo = {
@@ -82,7 +86,14 @@ async function boot(directory: DataDirectory, context: StackContext, cleanups: (
     tenantId,
   };
   await directory.writeInfo(info);
+  stopping.throwIfAborted();
   return info;
+}
+
+async function takenPortMessage(port: number): Promise<string> {
+  const next = await nextFreePort(port);
+  const other = next === null ? "choose another with --port" : `run npm start -- --port ${next}`;
+  return `port ${port} is taken by another program: stop that one, or ${other}`;
 }
 
 /** The database alone; `bootstrap-admin` uses it when nothing runs. */
@@ -91,21 +102,24 @@ export async function bootDatabase(
   context: DatabaseContext,
   cleanups: (() => Promise<void>)[],
 ): Promise<DatabaseUrls> {
-  const { options: { ephemeral }, externalUrl, say } = context;
+  const { options: { ephemeral, port: apiPort }, externalUrl, say, stopping } = context;
   if (externalUrl !== undefined) {
     say(`using the PostgreSQL of DATABASE_URL (${new URL(externalUrl).host})`);
-    return await prepareExternal(externalUrl);
+    return await orStopped(stopping, prepareExternal(externalUrl));
   }
+  await assertRoom(directory.path);
   if (await endOrphanedPostgres(directory)) say("the last run was killed; PostgreSQL recovers from its log");
-  const port = await freePort(directory.marker.postgresPort);
+  const port = await freePort({ preferred: directory.marker.postgresPort, except: apiPort });
   await directory.updateMarker({ postgresPort: port });
   if (directory.marker.seeded === undefined) say(`making a database in ${shownPath(directory.path)}`);
-  await ensureCluster(directory);
-  const postgres = await supervise("PostgreSQL", () => startPostgres({ directory, port, durable: !ephemeral }), say);
+  await ensureCluster(directory, stopping);
+  const data = await clusterPath(directory.path);
+  if (dirname(data) !== directory.path) say(`PostgreSQL's user may not enter ${shownPath(directory.path)}: its data is in ${data}`);
+  const postgres = await supervise("PostgreSQL", () => startPostgres({ directory, port, durable: !ephemeral, stopping }), say);
   cleanups.push(() => postgres.stop());
   say(`PostgreSQL listens on 127.0.0.1:${port}`);
   const urls = embeddedUrls(port, directory.secrets);
-  await prepareEmbedded(urls, directory.secrets);
+  await orStopped(stopping, prepareEmbedded(urls, directory.secrets));
   return urls;
 }
 

@@ -1,11 +1,10 @@
 import process from "node:process";
-import { resolve } from "node:path";
 import { ADMIN_ROLES } from "../../shared/entities/admin-user.ts";
 import type { AdminRole } from "../../shared/entities/admin-user.ts";
 import { TENANT_ROLES } from "../../shared/policies/scopes.ts";
 import type { TenantRole } from "../../shared/policies/scopes.ts";
 import { peekDataDirectory } from "./data-directory.ts";
-import { DEFAULT_DATA_DIR, parse } from "./options.ts";
+import { dataDirOf, parse } from "./options.ts";
 import { tokenFor } from "./people.ts";
 import type { TokenSubject } from "./people.ts";
 import { Refusal, runProgram } from "./refusal.ts";
@@ -19,7 +18,7 @@ const HELP = `npm run -s token -- --role R [options]     prints a JWT for the lo
   --user U       the user id (sub); left out, the local person of that role
   --expires N    lifetime such as 90s, 15m, 1h (the default), 7d
   --data DIR     data directory of the stack (.innkeep)
-  --help         this text`;
+  -h, --help     this text`;
 
 const UNIT_SECONDS = { s: 1, m: 60, h: 3_600, d: 86_400 } as const;
 
@@ -29,12 +28,11 @@ await runProgram(async () => {
     tenant: { type: "string" },
     user: { type: "string" },
     expires: { type: "string", default: "1h" },
-    data: { type: "string", default: DEFAULT_DATA_DIR },
-    help: { type: "boolean", default: false },
+    data: { type: "string" },
   });
   if (values["help"]) return console.log(HELP);
   const text = (name: string) => typeof values[name] === "string" && values[name] !== "" ? values[name] : undefined;
-  const { secrets, info } = await peekDataDirectory(resolve(text("data") ?? DEFAULT_DATA_DIR));
+  const { secrets, info } = await peekDataDirectory(dataDirOf(values["data"]));
   if (!info) throw new Refusal("the stack has not run in this data directory yet: run npm start once");
   const subject = subjectOf(text("role"), text("tenant"), info.tenantId);
   const user = text("user");
@@ -49,7 +47,8 @@ function subjectOf(given: string | undefined, tenant: string | undefined, demoTe
   if (platformRole && !(platformRole === "admin" && tenant)) return platformSubject(platformRole, tenant);
   const tenantRole = TENANT_ROLES.find((name) => name === role.replace(/^tenant_/, ""));
   if (!tenantRole) {
-    throw new Refusal(`--role ${given ?? ""} is none of ${[...ADMIN_ROLES, "owner", "tenant_admin", "staff", "viewer"].join(", ")}`);
+    const names = [...ADMIN_ROLES, "owner", "tenant_admin", "staff", "viewer"].join(", ");
+    throw new Refusal(given === undefined ? `--role is missing: name one of ${names}` : `--role ${given} is none of ${names}`);
   }
   return tenantSubject(tenantRole, tenant ?? demoTenant);
 }

@@ -20,7 +20,7 @@ const TABLE: readonly (readonly [from: string, folders: readonly string[], packa
   ],
   ["shared/container.ts", ["shared"], []],
   ["functions/api", ["shared"], ["hono", "zod"]],
-  ["functions/local", ["shared"], ["jose", "node:*", "pg"]],
+  ["functions/local", ["shared", "functions/api/start.ts"], ["jose", "node:*", "pg", "zod"]],
 ];
 
 const sources = sourcesOf("shared", "functions");

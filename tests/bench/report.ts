@@ -101,7 +101,7 @@ function beforeAndAfter(rows: readonly Compared[]): string {
   return `## Before and after
 
 The store until commit 079b9fc (two tables with field columns) and the one of the commit that wrote this section (a partition a
-family), by each one's own benchmark in one run on one machine, part by part: \`npm run bench -- --before <checkout of 079b9fc>\`.
+family), by each one's own benchmark in one run on one machine, part by part: \`npm run bench -- --before=<checkout of 079b9fc>\`.
 
 ${
     table(

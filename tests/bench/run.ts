@@ -1,9 +1,11 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { cpus, totalmem } from "node:os";
-import { parseArgs } from "node:util";
+import process from "node:process";
+import { parse } from "../../functions/local/options.ts";
 import { systemClock } from "../../shared/kernel/clock.ts";
 import { postgresDriver } from "../../shared/kv/drivers/postgres.ts";
 import { createStore } from "../../shared/kv/sql-store.ts";
+import { Refusal, runProgram } from "../../functions/local/refusal.ts";
 import { startCluster } from "../support/cluster.ts";
 import { compared, earlierRows } from "./before.ts";
 import type { Compared, EarlierRow } from "./before.ts";
@@ -19,14 +21,28 @@ import type { Row } from "./report.ts";
 
 /**
  * In the order of the page. `npm run bench -- point http` runs those parts alone and leaves the page as it is; with
- * `--before <checkout>` each part of that commit's benchmark runs before ours, and the page compares the two.
+ * `--before=<checkout>` each part of that commit's benchmark runs before ours, and the page compares the two.
  */
 const PARTS = ["point", "list", "neighbours", "growth", "http"] as const;
 type Part = typeof PARTS[number];
 const IN_BOTH: readonly Part[] = ["point", "list", "http"];
-const { values: { before }, positionals: chosen } = parseArgs({ allowPositionals: true, options: { before: { type: "string" } } });
-const unknown = chosen.filter((part) => !PARTS.some((known) => known === part));
-if (unknown.length > 0) throw new Error(`unknown: ${unknown.join(", ")}; parts are ${PARTS.join(", ")}`);
+const HELP = `npm run bench -- [${PARTS.join("] [")}]     the measurements of docs/performance.md, which all of them together write anew
+
+  --before=DIR  measure each part in this checkout of an earlier commit, too, and compare the two
+  -h, --help    this text
+
+It loads millions of rows into a PostgreSQL of its own, which is gone afterwards.`;
+const chosen = process.argv.slice(2).filter((argument) => !argument.startsWith("-"));
+let before: string | undefined;
+await runProgram(() => {
+  const values = parse(process.argv.slice(2).filter((argument) => argument.startsWith("-")), { before: { type: "string" } });
+  const unknown = chosen.filter((part) => !PARTS.some((known) => known === part));
+  if (unknown.length > 0) throw new Refusal(`unknown: ${unknown.join(", ")}; parts are ${PARTS.join(", ")}`);
+  if (values["help"]) console.log(HELP);
+  if (values["help"]) process.exit(0);
+  before = typeof values["before"] === "string" ? values["before"] : undefined;
+  return Promise.resolve();
+});
 
 const started = performance.now();
 const earlier: EarlierRow[] = [];

@@ -54,11 +54,11 @@ describe("other databases than the embedded one", () => {
     expect(stack.output()).toContain("using the PostgreSQL of DATABASE_URL");
     expect(stack.info.databaseUrl).toBe(database.ownerUrl);
     expect(await call(stack.info, "GET", "/v1/tenants/stats")).toMatchObject({ body: { total: 12 } });
-    const { tenantId } = stack.info;
+    const { tenantId, jobsSecret } = stack.info;
     await stopStack(stack);
     const second = await startStack(folder, [], env);
     expect(second.output()).toContain("the database holds data, so nothing is seeded");
-    expect(second.info.tenantId).toBe(tenantId);
+    expect(second.info).toMatchObject({ tenantId, jobsSecret });
     await stopStack(second);
   });
 

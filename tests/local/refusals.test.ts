@@ -1,6 +1,4 @@
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
-import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
 import { cleanUp, DENO, finish, run, runLocal, temporaryFolder } from "./stack.ts";
@@ -59,17 +57,6 @@ describe("npm start refuses clearly", () => {
     expect(await refusal("--data", folder)).toContain("was made by a newer Innkeep");
   });
 
-  test("a port that is taken, before anything is made", async () => {
-    const folder = await temporaryFolder();
-    const other = createServer();
-    await new Promise<void>((resolve) => other.listen(0, "127.0.0.1", resolve));
-    const { port } = other.address() as AddressInfo;
-    const message = await refusal("--data", join(folder, "data"), "--port", String(port));
-    expect(message).toContain(`port ${port} is taken by another program; choose another with --port`);
-    expect(await readdir(join(folder, "data"))).not.toContain("postgres");
-    await new Promise((resolve) => other.close(resolve));
-  });
-
   test("to remove a directory that holds data at the end", async () => {
     const folder = await temporaryFolder();
     await writeFile(join(folder, "innkeep.json"), JSON.stringify({ format: 1, postgres: 18 }));
@@ -85,11 +72,5 @@ describe("npm start refuses clearly", () => {
     expect(code).toBe(1);
     expect(output).toContain("cannot connect to PostgreSQL at 127.0.0.1:1");
     expect(output).not.toContain("secret-word");
-  });
-
-  test.each(["start", "token", "migrate", "bootstrap-admin"])("%s --help explains itself and does nothing", async (name) => {
-    const { code, output } = await finish(runLocal(name, ["--help"]));
-    expect(code).toBe(0);
-    expect(output).toContain("--help");
   });
 });

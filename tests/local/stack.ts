@@ -35,10 +35,18 @@ export function runLocal(name: string, args: readonly string[] = [], env: Readon
   return run(DENO, ["run", "-A", `functions/local/${name}.ts`, ...args], env);
 }
 
-export function run(command: string, args: readonly string[], env: Readonly<Record<string, string>> = {}): Program {
+/** Where a program runs, and for root as whom. */
+export interface Place {
+  readonly cwd?: string;
+  readonly uid?: number;
+  readonly gid?: number;
+}
+
+export function run(command: string, args: readonly string[], env: Readonly<Record<string, string>> = {}, place: Place = {}): Program {
   const { DATABASE_URL: _, ...inherited } = process.env;
   const child = spawn(command, [...args], {
     cwd: ROOT,
+    ...place,
     detached: true,
     stdio: ["ignore", "pipe", "pipe"],
     env: { ...inherited, ...env, NO_COLOR: "1" },

@@ -24,6 +24,34 @@ describe("the README", () => {
   });
 });
 
+describe("a browser frontend", () => {
+  test.each(["http://localhost:4321", "http://127.0.0.1:9000", "https://localhost:5173", "http://localhost"])(
+    "O01: from %s may read, change and send credentials",
+    async (origin) => {
+      const preflight = { origin, "access-control-request-method": "POST", "access-control-request-headers": "authorization" };
+      const asked = await fetch(`${stack.info.url}/v1/tenants`, { method: "OPTIONS", headers: preflight });
+      expect(asked.status).toBe(204);
+      const body = JSON.stringify({ name: "" });
+      const headers = { origin, authorization: `Bearer ${stack.info.tokens.superAdmin}`, "content-type": "application/json" };
+      const sent = await fetch(`${stack.info.url}/v1/tenants`, { method: "POST", headers, body });
+      expect(await sent.json()).toMatchObject({ code: "validation_failed" });
+      for (const response of [asked, sent]) {
+        expect(response.headers.get("access-control-allow-origin")).toBe(origin);
+        expect(response.headers.get("access-control-allow-credentials")).toBe("true");
+        expect(response.headers.get("vary")).toContain("Origin");
+      }
+    },
+  );
+
+  test.each(["https://shop.example", "http://localhost.shop.example", "http://127.0.0.1.shop.example:80", "null"])(
+    "O01: from %s may not",
+    async (origin) => {
+      const response = await fetch(`${stack.info.url}/health`, { headers: { origin } });
+      expect(response.headers.get("access-control-allow-origin")).toBeNull();
+    },
+  );
+});
+
 describe("tokens", () => {
   async function token(...args: readonly string[]) {
     return await finish(runLocal("token", ["--data", dataDir, ...args]));
@@ -72,6 +100,7 @@ describe("tokens", () => {
 
   test.each([
     [["--role", "emperor"], "--role emperor is none of super_admin, admin, support, read_only, owner, tenant_admin, staff, viewer"],
+    [[], "--role is missing: name one of super_admin, admin, support, read_only, owner, tenant_admin, staff, viewer"],
     [["--role", "support", "--tenant", "tn_1"], "support is a role of the platform and takes no --tenant"],
     [["--role", "admin", "--expires", "soon"], "--expires must be a number and s, m, h or d"],
   ])("%j is refused", async (args, message) => {

@@ -1,0 +1,47 @@
+import { stat, statfs } from "node:fs/promises";
+import { dirname } from "node:path";
+import { shownPath } from "./options.ts";
+import { Refusal } from "./refusal.ts";
+import { clusterPath, holdsCluster } from "./server-home.ts";
+
+/** Under this PostgreSQL cannot add a segment of 16 MiB to its log. */
+export const FULL_BYTES = 17 * 2 ** 20;
+/** A new database with the demo data is about 50 MiB. */
+const NEW_DATABASE_BYTES = 80 * 2 ** 20;
+const CHECK_EVERY_MS = 5_000;
+
+/** Room on the disk of the database, for others than root. */
+export async function freeBytes(dataDir: string): Promise<number> {
+  const data = await clusterPath(dataDir);
+  for (let folder = data;; folder = dirname(folder)) {
+    if (!await stat(folder).catch(() => null)) continue;
+    const { bavail, bsize } = await statfs(folder);
+    return bavail * bsize;
+  }
+}
+
+export function fullDiskMessage(dataDir: string): string {
+  return `the disk that holds ${shownPath(dataDir)} is full: make room there, or choose another disk with --data`;
+}
+
+/** Refuses a start for which there is no room. */
+export async function assertRoom(dataDir: string): Promise<void> {
+  const needed = await holdsCluster(dataDir) ? FULL_BYTES : NEW_DATABASE_BYTES;
+  if (await freeBytes(dataDir) < needed) throw new Refusal(fullDiskMessage(dataDir));
+}
+
+/** Says once when the disk is full, and once when there is room again. Returns what ends the watch. */
+export function watchDisk(dataDir: string, say: (line: string) => void): () => Promise<void> {
+  let wasFull = false;
+  const check = async (): Promise<void> => {
+    const isFull = await freeBytes(dataDir).then((bytes) => bytes < FULL_BYTES, () => wasFull);
+    if (isFull && !wasFull) say(`the disk that holds ${shownPath(dataDir)} is full: changes fail until there is room`);
+    if (!isFull && wasFull) say(`the disk that holds ${shownPath(dataDir)} has room again`);
+    wasFull = isFull;
+  };
+  const timer = setInterval(() => void check(), CHECK_EVERY_MS);
+  return () => {
+    clearInterval(timer);
+    return Promise.resolve();
+  };
+}

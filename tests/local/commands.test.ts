@@ -1,0 +1,88 @@
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { afterEach, describe, expect, test } from "vitest";
+import { MIGRATIONS_DIR } from "../../functions/local/migrations.ts";
+import { systemErrorMessage } from "../../functions/local/system-errors.ts";
+import { ROOT } from "../architecture/sources.ts";
+import { cleanUp, DENO, finish, run, runLocal } from "./stack.ts";
+
+afterEach(cleanUp);
+
+/** The programs of package.json that are ours, by their file. */
+const PROGRAMS = [
+  "functions/local/start.ts",
+  "functions/local/token.ts",
+  "functions/local/migrate.ts",
+  "functions/local/bootstrap-admin.ts",
+  "functions/local/schema.ts",
+  "functions/local/docs.ts",
+  "tests/bench/run.ts",
+];
+const program = async (file: string, ...args: readonly string[]) => await finish(run(DENO, ["run", "-A", file, ...args]));
+
+describe("every program", () => {
+  test.each(PROGRAMS)("O01: %s explains itself at --help and -h, and does nothing", async (file) => {
+    for (const option of ["--help", "-h"]) {
+      const { code, output } = await program(file, option);
+      expect({ code, output }).toMatchObject({ code: 0, output: expect.stringMatching(/^npm (start|run )/) });
+      expect(output).toContain("--help");
+    }
+  });
+
+  test.each(PROGRAMS)("O01: %s refuses an option it does not know, in one line", async (file) => {
+    expect(await program(file, "--prot", "9000")).toEqual({ code: 1, output: "innkeep: Unknown option '--prot'; see --help\n" });
+  });
+});
+
+describe("a refusal", () => {
+  test.each(["-1", "0", "65536", "80.5"])("O01: of --port %s is one line that says what a port is", async (port) => {
+    const { code, output } = await finish(runLocal("start", ["--port", port]));
+    expect({ code, output }).toEqual({ code: 1, output: `innkeep: --port must be a number from 1 to 65535, not ${port}\n` });
+  });
+
+  test("O01: of an option without its value is one line", async () => {
+    const { code, output } = await finish(runLocal("start", ["--port", "--ephemeral"]));
+    expect({ code, output }).toEqual({ code: 1, output: "innkeep: Option '--port' argument is ambiguous; see --help\n" });
+  });
+
+  test.each(["Doors", "front door", "../doors", ""])(
+    "O19: of npm run schema -- --name %j names the rule, and nothing is written",
+    async (name) => {
+      const before = await readdir(MIGRATIONS_DIR);
+      const { code, output } = await finish(runLocal("schema", [`--name=${name}`]));
+      const rule = "lower-case letters, digits and underscores";
+      expect({ code, output }).toEqual({ code: 1, output: `innkeep: --name must be of ${rule}, not ${JSON.stringify(name)}\n` });
+      expect(await readdir(MIGRATIONS_DIR)).toEqual(before);
+      expect((await finish(runLocal("schema", ["--help"]))).output).toContain(rule);
+    },
+  );
+
+  test.runIf(process.platform === "linux")("O01: of the file system is one line that says what to do", async () => {
+    const said = async (work: string) => {
+      const script = `import { runProgram } from "./functions/local/refusal.ts"; import { mkdir, writeFile } from "node:fs/promises";
+        await runProgram(() => ${work});`;
+      return await finish(run(DENO, ["eval", script]));
+    };
+    expect(await said('mkdir("/sys/doors")')).toMatchObject({
+      code: 1,
+      output: expect.stringMatching(/^innkeep: \/sys\/doors: [^\n]+\n$/),
+    });
+    expect(await said('writeFile("/dev/full", "x")')).toEqual({ code: 1, output: "innkeep: the disk is full: make room there\n" });
+  });
+
+  test("O01: of the file system names the path that it is about", () => {
+    const message = (code: string, path?: string) => systemErrorMessage(Object.assign(new Error("x"), { code }, path && { path }));
+    expect(message("ENOSPC", "/data/a")).toBe("/data/a: the disk is full: make room there");
+    expect(message("EROFS", "/data/a")).toContain("/data/a: the file system is read-only");
+    expect(message("EACCES")).toBeNull();
+    expect(message("ENOENT", "/data/a")).toBeNull();
+  });
+});
+
+test("O01: npm runs the programs that these tests run", async () => {
+  const { scripts } = (await import(join(ROOT, "package.json"), { with: { type: "json" } }) as {
+    readonly default: { readonly scripts: Readonly<Record<string, string>> };
+  }).default;
+  const files = Object.values(scripts).flatMap((script) => /^deno run -A (\S+)$/.exec(script)?.[1] ?? []);
+  expect(files.sort()).toEqual([...PROGRAMS].sort());
+});

@@ -1,0 +1,88 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterEach, describe, expect, test } from "vitest";
+import { areAlive, call, cleanUp, DENO, partsOf, pidIn, ready, run, temporaryFolder, unusedPort } from "./stack.ts";
+import type { Stack } from "./stack.ts";
+
+afterEach(cleanUp);
+
+/** `npm start`'s program as a shell runs it, with what the shell does with its output. */
+async function shell(dataDir: string, redirection: string): Promise<{ readonly command: string; readonly port: string }> {
+  const port = String(await unusedPort());
+  return { port, command: `'${DENO}' run -A functions/local/start.ts --data '${dataDir}' --port ${port} --seed none ${redirection}` };
+}
+
+/** A stack whose output the test cannot see. */
+async function startUnseen(redirection: string): Promise<{ readonly dataDir: string; readonly stack: Stack; readonly start: number }> {
+  const dataDir = join(await temporaryFolder(), "data");
+  const { command } = await shell(dataDir, redirection);
+  const program = run("bash", ["-c", command]);
+  await expect.poll(() => existsSync(join(dataDir, "local.json")), { timeout: 45_000, interval: 50 }).toBe(true);
+  const stack = { ...await ready({ ...program, waitFor: () => Promise.resolve() }, dataDir) };
+  return { dataDir, stack, start: await pidIn(dataDir, "start.pid") };
+}
+
+async function statusesOf(stack: Stack, calls: number): Promise<number[]> {
+  const statuses = new Set<number>();
+  for (let i = 0; i < calls; i++) statuses.add((await call(stack.info, "GET", "/v1/plans")).status);
+  return [...statuses];
+}
+
+describe("the output of npm start", () => {
+  test.each([
+    ["into a pipe that was closed", "2>&1 | head -n 1"],
+    ["on a full disk", "> /dev/full 2>&1"],
+    ["into a pipe that nobody reads", "2>&1 | sleep 600"],
+  ])("O01: %s costs no request, and a stop still stops everything", async (_, redirection) => {
+    const { dataDir, stack, start } = await startUnseen(redirection);
+    const parts = await partsOf(dataDir);
+    // A line is about 250 bytes, and a pipe holds 64 KiB.
+    expect(await statusesOf(stack, 800)).toEqual([200]);
+    expect(await areAlive([start, ...parts])).toEqual([true, true, true]);
+    process.kill(start, "SIGTERM");
+    await expect.poll(() => areAlive([start, ...parts]), { timeout: 20_000 }).toEqual([false, false, false]);
+    stack.killGroup("SIGKILL");
+  });
+});
+
+const hasScript = existsSync("/usr/bin/script") && process.platform === "linux";
+
+describe.runIf(hasScript)("npm start in a terminal", () => {
+  async function inTerminal(): Promise<{ readonly dataDir: string; readonly stack: Stack }> {
+    const dataDir = join(await temporaryFolder(), "data");
+    const port = String(await unusedPort());
+    const command = `npm start -- --data ${dataDir} --port ${port}`;
+    return { dataDir, stack: await ready(run("script", ["-qefc", command, "/dev/null"]), dataDir) };
+  }
+
+  test("O01: is stopped with all its parts when the terminal is closed", async () => {
+    const { dataDir, stack } = await inTerminal();
+    const all = [await pidIn(dataDir, "start.pid"), ...await partsOf(dataDir)];
+    expect(await areAlive(all)).toEqual([true, true, true]);
+    stack.kill("SIGKILL"); // the program that holds the terminal
+    await expect.poll(() => areAlive(all), { timeout: 20_000 }).toEqual([false, false, false]);
+    expect(existsSync(join(dataDir, "start.pid"))).toBe(false);
+    expect(existsSync(join(dataDir, "postgres", "postmaster.pid"))).toBe(false);
+  });
+
+  test("O01: shows address and token last, and then a short line a request", async () => {
+    const { stack } = await inTerminal();
+    await sleep(500);
+    const lines = stack.output().trimEnd().split(/\r?\n/);
+    expect(lines.at(-1)).toContain("Ctrl-C stops everything");
+    expect(lines.slice(-6).join("\n")).toContain(
+      `curl -s '${stack.info.url}/v1/tenants?limit=3' -H 'Authorization: Bearer ${stack.info.tokens.superAdmin}'`,
+    );
+    expect(stack.output()).not.toContain('{"time"');
+    await call(stack.info, "GET", `/v1/tenants/${String(stack.info.tenantId)}?fields=id`);
+    await call(stack.info, "GET", "/v1/doors");
+    await expect.poll(() => stack.output()).toMatch(/unmatched {2}404/);
+    const shown = stack.output().trimEnd().split(/\r?\n/).slice(-2);
+    expect(shown[0]).toMatch(
+      new RegExp(`^\\d\\d:\\d\\d:\\d\\d {2}GET {4}/v1/tenants/${String(stack.info.tenantId)} {2}\\d{3} {2}[\\d.]+ ms$`),
+    );
+    stack.kill("SIGTERM");
+    await stack.ended;
+  });
+});
