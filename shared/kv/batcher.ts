@@ -132,7 +132,8 @@ export class Batcher<Call, Result> {
     const batch: Waiting<Call, Result>[] = [];
     const rest: Waiting<Call, Result>[] = [];
     for (const waiting of this.#queue) {
-      if (batch.length < maxCalls && !(exclusive && taken.has(exclusive(waiting.call))) && joinsBatch(waiting.call)) {
+      const isTaken = exclusive !== undefined && taken.size > 0 && taken.has(exclusive(waiting.call));
+      if (batch.length < maxCalls && !isTaken && joinsBatch(waiting.call)) {
         batch.push(waiting);
       } else {
         rest.push(waiting);

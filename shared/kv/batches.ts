@@ -27,8 +27,7 @@ interface Written {
 
 /** What `kv_write_many` returns, by key. */
 interface WroteMany {
-  /** Where several calls became one write, one version each, in their order. */
-  readonly versions: Readonly<Record<string, string | readonly string[]>>;
+  readonly versions: Readonly<Record<string, string>>;
   readonly values: Readonly<Record<string, JsonObject | null>>;
   readonly faults: Readonly<Record<string, { readonly fault: string; readonly message?: string | null; readonly detail?: string | null }>>;
 }
@@ -265,8 +264,19 @@ function written(
 ): Outcome<Written>[] {
   const final = own(values, key) ?? null;
   const results = final && takeApart(final, positions.map((at) => calls[at]?.mutation ?? mutation));
-  const drawn = [own(versions, key) ?? ""].flat();
-  return positions.map((_, i) => ({ ok: true, value: { version: drawn[i] ?? "", value: results?.[i] ?? null } }));
+  const version = own(versions, key) ?? "";
+  const last = positions.length - 1;
+  return positions.map((_, i) => (
+    { ok: true, value: { version: i < last ? versionBefore(version, i + 1) : version, value: results?.[i] ?? null } }
+  ));
+}
+
+/**
+ * The version of a record on its way to another, after `calls` of those that became one write: newer than what was there,
+ * older than what is there now, so that no check on it holds, ever.
+ */
+function versionBefore(version: string, calls: number): string {
+  return version === "" ? "" : `${BigInt(version) - 1n}.${String(calls).padStart(3, "0")}`;
 }
 
 /** A key may be called like a member that every object has. */

@@ -93,7 +93,7 @@ function addTogether(mutations: readonly WireMutation[]): WireMutation {
     const max = Number.MAX_SAFE_INTEGER - amounts.reduce((sum, by) => sum + Math.abs(by), 0);
     return { path, by: amounts.reduce((sum, by) => sum + by, 0), min: -max, max, whole: true };
   });
-  return { ...first, calls: mutations.length, add, ...("merge" in first ? { merge: mutations.at(-1)?.["merge"] } : {}) };
+  return { ...first, add, ...("merge" in first ? { merge: mutations.at(-1)?.["merge"] } : {}) };
 }
 
 /** Each call's own record: the last one's, less what came after the call, with the members the call set. */

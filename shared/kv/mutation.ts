@@ -12,8 +12,6 @@ export type WireMutation = {
   readonly op: string;
   readonly key?: string;
   readonly add?: readonly WireAddition[];
-  /** So many calls became this one; each gets a version. */
-  readonly calls?: number;
   readonly [member: string]: unknown;
 };
 
@@ -27,6 +25,9 @@ export interface WireAddition {
   /** The sum must be an integer: set on calls that became one. */
   readonly whole?: boolean;
 }
+
+/** With decimals: of a record on its way, which nothing is any more. */
+const VERSION = /^\d{1,18}(\.\d{3})?$/;
 
 /** Members on the way to a value, at most. */
 const MAX_PATH = 32;
@@ -42,7 +43,7 @@ export function encodeCommit(
   if (count > LIMITS.mutationsPerCommit) throw errors.tooLarge("a commit", count, LIMITS.mutationsPerCommit, "mutations and checks");
   for (const check of checks) {
     assertKey(check.key);
-    if (check.version !== null && !/^\d{1,18}$/.test(check.version)) throw invalid("/checks/version", "is not a version");
+    if (check.version !== null && !VERSION.test(check.version)) throw invalid("/checks/version", "is not a version");
   }
   if (mutations.filter(({ op }) => op === "deleteOwner").length > 1) throw invalid("/mutations", "deletes two tenants in one commit");
   let bytes = 0;

@@ -66,7 +66,7 @@ export interface Store {
 export interface Entry<V = JsonValue> {
   readonly key: string;
   readonly value: V;
-  /** Versionstamp: a decimal string, unique, strictly increasing per key. */
+  /** Versionstamp: a decimal string, unique, strictly increasing per key; with decimals where a later increment was written with it. */
   readonly version: string;
   readonly createdAt: string;
   readonly updatedAt: string;

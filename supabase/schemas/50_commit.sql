@@ -353,25 +353,6 @@ begin
   return tally(v_gone);
 end $$;
 
--- Versions for the calls that became one write and saw the record on its way to the last: newer than the row's until now,
--- older than the one it gets, so that they match nothing ever. {key: [version, …]} or null.
-create function kv_service.draw_versions(p_writes kv.write[]) returns jsonb
-language plpgsql as $$
-begin
-  return (select jsonb_object_agg(w.key, (select jsonb_agg(nextval('kv.versions')::text) from generate_series(2, (w.mutation->'calls')::integer)))
-    from unnest(p_writes) w where w.mutation ? 'calls' and w.value is not null);
-end $$;
-
--- {key: version}, with all versions drawn for a key in a list.
-create function kv.with_drawn(p_versions jsonb, p_drawn jsonb) returns jsonb
-language plpgsql immutable as $$
-begin
-  if p_drawn is null or p_versions = '{}' then
-    return p_versions;
-  end if;
-  return (select jsonb_object_agg(v.key, case when p_drawn ? v.key then (p_drawn->v.key) || v.value else v.value end) from jsonb_each(p_versions) v);
-end $$;
-
 -- Writes what has a value, in key order, and returns {key: version}. The version is drawn under the row's lock, so a
 -- key's versions only grow.
 create function kv_service.put_rows(p_writes kv.write[], p_now timestamptz) returns jsonb
@@ -443,7 +424,6 @@ declare
   v_deletes boolean;
   v_chained boolean;
   v_rolled_up boolean;
-  v_drawn jsonb;
 begin
   select array_agg(w.key), array_agg(w.key) filter (where w.op in ('increment', 'append')), bool_or(w.fault is not null), bool_or(w.op = 'delete'),
     bool_or(w.append_only), bool_or(w.rollup is not null), array_agg(distinct w.owner) filter (where w.op <> 'delete' and w.owner is not null)
@@ -478,7 +458,7 @@ begin
     -- A platform's row that a tenant may read and not lock.
     left join lateral (select x.version from kv.entries x where x.key = c->>'key' and x.owner is null and (x.expires_at is null or x.expires_at > p_now))
       readable on p_tenant is not null and e.key is null
-    where coalesce(e.version, readable.version) is distinct from (c->>'version')::bigint order by o limit 1;
+    where coalesce(e.version, readable.version)::numeric is distinct from (c->>'version')::numeric order by o limit 1;
     if found then
       return json_build_object('ok', false, 'conflict', v_conflict, 'reason', 'version');
     end if;
@@ -524,9 +504,6 @@ begin
     v_deleted := kv.add_tallies(v_deleted, delete_keys(array(select w.key from unnest(v_writes) w where w.op = 'delete'), p_now));
   end if;
 
-  if v_computed is not null then
-    v_drawn := draw_versions(v_writes);
-  end if;
   if p_tenant is null then
     v_versions := put_rows(v_writes, p_now);
   else
@@ -538,7 +515,7 @@ begin
       raise exception 'key % is taken', v_conflict using errcode = 'KV007', detail = v_conflict;
     end if;
   end if;
-  return json_build_object('ok', true, 'versions', kv.with_drawn(v_versions, v_drawn), 'deleted', v_deleted, 'values', coalesce(case when v_computed is not null then
+  return json_build_object('ok', true, 'versions', v_versions, 'deleted', v_deleted, 'values', coalesce(case when v_computed is not null then
     (select json_object_agg(w.key, w.value) from unnest(v_writes) w where w.mutation is not null) end, '{}'));
 end $$;
 
@@ -570,7 +547,7 @@ end $$;
 
 -- The short way: many callers' single-key writes at once, each a commit of its own that can fail alone; no key
 -- twice. Nothing here waits for a lock: a write that would have to is `busy`, and its caller sends it as a commit,
--- which waits; `commit` is what only a commit writes. Returns {versions: {key: version, or of `calls` all of theirs}, values: {key: the record after an increment}, faults: {key: {fault,
+-- which waits; `commit` is what only a commit writes. Returns {versions: {key: version}, values: {key: the record after an increment}, faults: {key: {fault,
 -- message, detail}}}; a key in neither versions nor faults was absent and had no initial value.
 create function kv_service.write_many(p_calls jsonb, p_now timestamptz) returns json
 language plpgsql as $$
@@ -586,7 +563,6 @@ declare
   v_versions jsonb := '{}';
   v_faults jsonb := '{}';
   v_created jsonb;
-  v_drawn jsonb;
 begin
   for v_family in
     select split_part(w.key, ':', 1) as name, array_agg(w.key) as keys, coalesce(array_agg(w.key) filter (where w.mutation is not null), '{}') as computed
@@ -609,9 +585,6 @@ begin
   -- Over a row that goes with its owner and stays with it, the owner need not be looked at: a cascade waits for the row.
   v_over := array(select w from unnest(v_writes) w join unnest(v_rows) e on e.key = w.key
     where w.fault is null and e.cascades and e.owner is not distinct from w.owner and (w.tenant is null or e.owner = w.tenant));
-  if v_computed then
-    v_drawn := draw_versions(v_writes);
-  end if;
   if cardinality(v_over) < cardinality(v_writes) then
     v_new := array(select w from unnest(v_writes) w where w.fault is null and not w.append_only and w.rollup is null
       and not w.key = any(v_held) and not exists (select from unnest(v_rows) e where e.key = w.key));
@@ -629,7 +602,7 @@ begin
     v_faults := v_faults || (v_created->'faults');
   end if;
   v_versions := v_versions || put_rows(v_over, p_now);
-  return json_build_object('versions', kv.with_drawn(v_versions, v_drawn), 'faults', v_faults, 'values', coalesce(case when v_computed then
+  return json_build_object('versions', v_versions, 'faults', v_faults, 'values', coalesce(case when v_computed then
     (select json_object_agg(w.key, w.value) from unnest(v_over || v_new) w where w.mutation is not null) end, '{}'));
 end $$;
 
