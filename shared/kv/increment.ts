@@ -14,35 +14,46 @@ export interface WriteCall {
 
 /** Which calls may share a batch: those of other keys, and of one key counters that add up. */
 export function joinsWrites(): (call: WriteCall) => boolean {
-  const last = new Map<string, WriteCall>();
+  const last = new Map<string, Mergeable>();
   let bytes = 0;
   return (call) => {
     const same = last.get(call.key);
-    if (same ? !addUp(same, call) : last.size > 0 && bytes + call.bytes > LIMITS.commitBytes) return false;
+    const next = mergeable(call);
+    if (same ? !addUp(same, next) : last.size > 0 && bytes + call.bytes > LIMITS.commitBytes) return false;
     bytes += call.bytes;
-    last.set(call.key, call);
+    last.set(call.key, next);
     return true;
   };
 }
 
 /** Calls of one key alone. */
 export function joinsSameKey(): (call: WriteCall) => boolean {
-  let last: WriteCall | undefined;
+  let last: Mergeable | undefined;
   return (call) => {
-    if (last && !(last.key === call.key && addUp(last, call))) return false;
-    last = call;
+    const next = mergeable(call);
+    if (last && !(last.call.key === call.key && addUp(last, next))) return false;
+    last = next;
     return true;
   };
 }
 
-/** The record is largest after the last call, which the size limit looks at. */
-function addUp(a: WriteCall, b: WriteCall): boolean {
-  const form = formOf(a.mutation);
-  return a.tenantId === b.tenantId && form !== null && form === formOf(b.mutation) && mergedChars(a.mutation) <= mergedChars(b.mutation);
+/** A call with what decides whether it and another become one. */
+interface Mergeable {
+  readonly call: WriteCall;
+  readonly form: string | null;
+  /** Characters of the members it sets. */
+  readonly merged: number;
 }
 
-function mergedChars({ merge }: WireMutation): number {
-  return merge === undefined ? 0 : JSON.stringify(merge).length;
+function mergeable(call: WriteCall): Mergeable {
+  const { merge } = call.mutation;
+  const form = formOf(call.mutation);
+  return { call, form, merged: form === null || merge === undefined ? 0 : JSON.stringify(merge).length };
+}
+
+/** The size limit looks at the record after the last call, so that must be the largest. */
+function addUp(a: Mergeable, b: Mergeable): boolean {
+  return a.call.tenantId === b.call.tenantId && a.form !== null && a.form === b.form && a.merged <= b.merged;
 }
 
 /** So many of these add up to a safe integer. */

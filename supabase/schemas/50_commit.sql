@@ -171,7 +171,7 @@ begin
           coalesce(p_tenant, x.mutation->>'tenant') as tenant, coalesce(x.mutation->'initial', x.mutation) as placed, x.mutation
         from jsonb_array_elements(p_mutations) with ordinality x(mutation, position) where x.mutation ? 'key'
         offset 0) m
-      left join kv.families f on f.family = m.family and f.colons = kv.colons(m.key)
+      left join lateral (select * from kv.families x where x.family = m.family and x.colons = kv.colons(m.key) offset 0) f on true
       offset 0) o
     offset 0) r;
   if v_faulty then
