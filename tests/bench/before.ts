@@ -7,6 +7,8 @@ export interface EarlierRow {
   readonly operation: string;
   readonly callers: number;
   readonly store: string;
+  /** With what it is compared, and that one's figures. */
+  readonly other: string;
   readonly ratio: number;
 }
 
@@ -21,29 +23,28 @@ export interface Compared {
   readonly ratioAfter: number;
 }
 
-const LINE = /^(.*) \[(\d+)\] {2}(.*?) {2}\| .* ratio ([\d.,]+)/;
+const LINE = /^(.*) \[(\d+)\] {2}(.*?) {2}\| {2}(.*?) +\| {2}ratio ([\d.,]+(?:e\+\d+)?)/;
 
 /** Runs one part of the benchmark of another checkout, whose dependencies are installed. */
 export async function earlierRows(checkout: string, part: string): Promise<EarlierRow[]> {
   const child = spawn("deno", ["run", "-A", "tests/bench/run.ts", part], { cwd: checkout, stdio: ["ignore", "pipe", "inherit"] });
   const rows: EarlierRow[] = [];
   for await (const line of createInterface({ input: child.stdout })) {
-    const [, operation, callers, store, ratio] = LINE.exec(line) ?? [];
-    if (!operation || !store) continue;
-    rows.push({ operation, callers: Number(callers), store, ratio: Number(ratio?.replaceAll(",", "")) });
+    const [, operation, callers, store, other, ratio] = LINE.exec(line) ?? [];
+    if (!operation || !store || !other) continue;
+    rows.push({ operation, callers: Number(callers), store, other, ratio: Number(ratio?.replaceAll(",", "")) });
     console.log(`   before: ${line}`);
   }
   return rows;
 }
 
-/** Lines of one operation and number of callers come in the same order in both. */
+/** Lines of one operation and number of callers, compared with the same; some name nothing to be compared with. */
 export function compared(before: readonly EarlierRow[], after: readonly Row[]): Compared[] {
-  const left = [...before];
   return after.flatMap((row) => {
-    const at = left.findIndex(({ operation, callers }) => operation === row.operation && callers === row.callers);
-    if (at < 0) return [];
-    const [earlier] = left.splice(at, 1);
     const { operation, callers, against } = row;
+    const earlier = before.find((line) =>
+      line.operation === operation && line.callers === callers && (line.other.startsWith(against) || /^\d/.test(line.other))
+    );
     return earlier
       ? [{ operation, callers, against, before: earlier.store, after: row.store, ratioBefore: earlier.ratio, ratioAfter: row.ratio }]
       : [];
