@@ -1,5 +1,6 @@
 import type { JsonObject, JsonValue } from "../kernel/json.ts";
 import type { Deadline } from "./deadline.ts";
+import { pathOf } from "./path.ts";
 import { LIMITS } from "./store.ts";
 import type { WireAddition, WireMutation } from "./mutation.ts";
 
@@ -128,13 +129,4 @@ function less(value: JsonObject, path: readonly string[], by: number): JsonObjec
 
 function isObject(value: JsonValue | undefined): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-/** A path as a literal of text[]: the SQL functions read it without a query of their own. */
-export function pathLiteral(path: readonly string[]): string {
-  return `{${path.map((member) => `"${member.replace(/["\\]/g, "\\$&")}"`).join(",")}}`;
-}
-
-function pathOf(literal: string): string[] {
-  return [...literal.matchAll(/"((?:[^"\\]|\\.)*)"/gs)].map(([, member = ""]) => member.replace(/\\(.)/gs, "$1"));
 }

@@ -3,7 +3,7 @@ import { findUnstorable } from "../kernel/json.ts";
 import type { JsonValue } from "../kernel/json.ts";
 import { isoTime } from "../kernel/clock.ts";
 import { assertKey, isTimestamp, prefixRange, RESERVED_TENANT_IDS, splitKey } from "./key.ts";
-import { pathLiteral } from "./increment.ts";
+import { pathLiteral } from "./path.ts";
 import { LIMITS } from "./store.ts";
 import type { Addition, Check, Mutation, WriteOptions } from "./store.ts";
 
