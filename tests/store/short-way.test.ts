@@ -155,6 +155,22 @@ test("K31: of connections that were terminated together, no write is said to hav
   expect(outcomes).toContain("ok");
 });
 
+test("R07: beside its owner's in one batch, another tenant's increment of a row says nothing of what is in it", async () => {
+  const { store } = opened;
+  const [owner, other] = [store.forTenant("tn_owner"), store.forTenant("tn_stranger")];
+  await owner.set("free:secret", { n: "text" });
+  await owner.set("free:count", { n: 1 });
+  const first = store.forTenant("tn_lane").set("busy:tenants", 1);
+  const codes = await Promise.all([
+    codeOf(owner.increment("free:count", add)),
+    codeOf(other.increment("free:secret", add)),
+    codeOf(other.increment("free:secret", [{ path: ["n", "deep"], by: 1 }], { initial: { value: {} } })),
+  ]);
+  await first;
+  expect(codes[0]).toMatch(/^no error/);
+  expect(codes.slice(1).filter((code) => /validation|number|object/.test(code))).toEqual([]);
+});
+
 test("K23: a row given to another tenant is refused where that one is deleted, and its own tenant keeps it", async () => {
   const { store } = opened;
   await store.set("given:row", 1, { tenantId: "tn_giver" });
