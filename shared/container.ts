@@ -1,19 +1,19 @@
-import { entityOfKey, registry } from "./entities/registry.ts";
+import { entityOfKey, registry } from "./features/index.ts";
 import type { Clock } from "./kernel/clock.ts";
 import type { Context } from "./kernel/context.ts";
 import type { Logger } from "./kernel/logger.ts";
 import { Turns } from "./kernel/turns.ts";
-import { plainKv } from "./kv/plain.ts";
-import type { PlainKv } from "./kv/plain.ts";
+import { plainKv } from "./core/plain.ts";
+import type { PlainKv } from "./core/plain.ts";
 import type { Store } from "./kv/store.ts";
-import { type HostRules, NO_HOST_RULES } from "./policies/hostnames.ts";
-import { AdminUserService, type StoredAdmin } from "./services/admin-user-service.ts";
-import { AuditService } from "./services/audit-service.ts";
-import { PlanService } from "./services/plan-service.ts";
-import { SubscriptionService } from "./services/subscription-service.ts";
-import { TenantService } from "./services/tenant-service.ts";
-import { UnitOfWork } from "./services/unit-of-work.ts";
-import { UsageService } from "./services/usage-service.ts";
+import { type HostRules, NO_HOST_RULES } from "./features/tenants/host-names.ts";
+import { AdminUserService, type StoredAdmin } from "./features/admins/service.ts";
+import { AuditService } from "./features/audit/service.ts";
+import { PlanService } from "./features/plans/service.ts";
+import { SubscriptionService } from "./features/subscriptions/service.ts";
+import { TenantService } from "./features/tenants/service.ts";
+import { UnitOfWork } from "./core/unit-of-work.ts";
+import { UsageService } from "./features/usage/service.ts";
 
 export interface ContainerOptions {
   readonly store: Store;

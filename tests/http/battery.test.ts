@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
-import type { Route } from "../../functions/api/define-route.ts";
+import type { Route } from "../../shared/core/route.ts";
 import { RESERVED_TENANT_IDS } from "../../shared/kv/key.ts";
-import { adminScopes, tenantScopes } from "../../shared/policies/scopes.ts";
+import { adminScopes, tenantScopes } from "../../shared/core/scopes.ts";
 import { type Answer, expectProblem, useApi } from "./support/api.ts";
 import { bodyOf, pathOf, prepare } from "./support/samples.ts";
 

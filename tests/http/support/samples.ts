@@ -1,4 +1,4 @@
-import type { Route } from "../../../functions/api/define-route.ts";
+import type { Route } from "../../../shared/core/route.ts";
 import type { TestApi } from "./api.ts";
 
 /** What a good call of each route with a body sends. A new route without one fails the battery. */

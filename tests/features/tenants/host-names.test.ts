@@ -1,0 +1,166 @@
+import { describe, expect, test } from "vitest";
+import { isSegment } from "../../../shared/kv/key.ts";
+import { domainProblem, normalizeHost, RESERVED_SUBDOMAINS, subdomainProblem } from "../../../shared/features/tenants/host-names.ts";
+import { seededRandom } from "../../support/random.ts";
+
+describe("subdomains", () => {
+  test.each(["aurora", "abc", "a-b", "hotel-7", "7seas", "4you", "a".repeat(63), "1-2-3", "xn-aurora"])(
+    "T15: %s can be a tenant's subdomain",
+    (label) => {
+      expect(subdomainProblem(label)).toBeNull();
+    },
+  );
+
+  test.each(["www", "api", "admin", "app", "mail", "ftp", "global", "platform", "localhost", "login", "status"])(
+    "T15: %s is reserved",
+    (label) => {
+      expect(subdomainProblem(label)).toBe("is reserved");
+    },
+  );
+
+  test.each(["xn--aurra-jua", "xn--80ak6aa92e", "ab--cd"])("T15: the encoded name %s, which can look like another, is refused", (label) => {
+    expect(subdomainProblem(label)).toBe("must not be punycode");
+  });
+
+  test.each(["127", "2130706433", "0x7f000001", "0x0", "127-0-0-1", "10-20-30-40"])(
+    "T15: %s looks like an address and is refused",
+    (label) => {
+      expect(subdomainProblem(label)).toBe("must not look like an address");
+    },
+  );
+
+  test.each([
+    "",
+    "a",
+    "ab",
+    "a".repeat(64),
+    "-abc",
+    "abc-",
+    "Aurora",
+    "AURORA",
+    "au rora",
+    "au.rora",
+    "au_rora",
+    "auróra",
+    "аurora",
+    "aurora\n",
+    "aurora\u0000",
+    "au:rora",
+    "aurora.",
+    "*",
+    "[::1]",
+    "127.0.0.1",
+  ])("T15: %j is no DNS label of 3 to 63 characters in lower case", (label) => {
+    expect(subdomainProblem(label)).not.toBeNull();
+  });
+
+  test("T15: every reserved word is a label, so that the list blocks what it says", () => {
+    for (const word of RESERVED_SUBDOMAINS) expect(word).toMatch(/^[a-z0-9]+$/);
+  });
+});
+
+describe("custom domains", () => {
+  test.each([
+    "stay.aurora.example",
+    "aurora.example",
+    "a.io",
+    "3.example",
+    "1.2.3.example",
+    "www.aurora.example",
+    `${"a".repeat(63)}.example`,
+  ])(
+    "T15: %s can be a tenant's domain",
+    (hostname) => {
+      expect(domainProblem(hostname)).toBeNull();
+    },
+  );
+
+  test.each([
+    "127.0.0.1",
+    "10.1",
+    "0x7f.0.0.1",
+    "0x7f.1",
+    "017700000001",
+    "2130706433",
+    "aurora.1",
+    "aurora.0x1f",
+    "[::1]",
+    "::1",
+    "[fe80::1].example",
+  ])("T15: the address %s is never a tenant", (hostname) => {
+    expect(domainProblem(hostname)).not.toBeNull();
+  });
+
+  test.each(["xn--aurra-jua.example", "stay.xn--80ak6aa92e.example", "aurora.xn--p1ai"])(
+    "T15: the encoded name %s is never a tenant",
+    (hostname) => {
+      expect(domainProblem(hostname)).toBe("must not be punycode");
+    },
+  );
+
+  test.each([
+    "",
+    "localhost",
+    "aurora",
+    ".example",
+    "aurora..example",
+    "aurora.example.",
+    "Aurora.example",
+    "auróra.example",
+    "-a.example",
+    "a-.example",
+    "a_b.example",
+    "*.example",
+    "aurora.example:443",
+    "https://aurora.example",
+    "aurora.example/x",
+    "a b.example",
+    `${"a".repeat(64)}.example`,
+    `${"abcdefg.".repeat(16)}example`,
+  ])("T15: %j is no full hostname in lower case", (hostname) => {
+    expect(domainProblem(hostname)).not.toBeNull();
+  });
+
+  test.each(["project.supabase.co", "supabase.co", "a.b.supabase.net", "x.supabase.red", "x.supabase.com", "a.localhost", "a.b.localhost"])(
+    "T15: the platform's own name %s is never a tenant's",
+    (hostname) => {
+      expect(domainProblem(hostname)).toBe("must not be Supabase's or of localhost");
+    },
+  );
+
+  test.each(["notsupabase.co", "supabase.co.example", "supabase.example", "localhost.example"])(
+    "T15: %s only looks like a platform's name, and can be a tenant's",
+    (hostname) => {
+      expect(domainProblem(hostname)).toBeNull();
+    },
+  );
+
+  test("T15: whatever is accepted is one key segment and a host the URL standard reads as that very name", () => {
+    const random = seededRandom("hostnames");
+    let accepted = 0;
+    for (let i = 0; i < 20_000; i++) {
+      const name = random.text(1 + random.below(12), "abxn019-.-.:[]%/_ÄÅ ");
+      if (domainProblem(name) !== null) continue;
+      accepted++;
+      expect(isSegment(name), name).toBe(true);
+      expect(new URL(`https://${name}/`).hostname).toBe(name);
+    }
+    expect(accepted).toBeGreaterThan(0);
+  });
+});
+
+describe("host headers", () => {
+  test.each([
+    ["Aurora.Example", "aurora.example"],
+    ["aurora.example:8443", "aurora.example"],
+    ["aurora.example.", "aurora.example"],
+    ["AURORA.example.:80", "aurora.example"],
+    ["localhost:54321", "localhost"],
+    ["[::1]:8000", "[::1]"],
+    ["[::1]", "[::1]"],
+    ["127.0.0.1:80", "127.0.0.1"],
+    [" aurora.example ", "aurora.example"],
+  ])("T13: the host %j is looked up as %s", (host, name) => {
+    expect(normalizeHost(host)).toBe(name);
+  });
+});
