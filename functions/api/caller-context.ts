@@ -1,7 +1,7 @@
 import type { Context as HonoContext } from "hono";
 import type { Clock } from "../../shared/kernel/clock.ts";
 import type { Context } from "../../shared/kernel/context.ts";
-import type { Caller } from "./authenticate.ts";
+import type { Caller } from "../../shared/core/caller.ts";
 import type { AppEnv } from "./middleware/request-context.ts";
 
 const ADDRESS = /^[0-9a-fA-F:.]{2,45}$/;
@@ -16,6 +16,8 @@ export function callerContext(c: HonoContext<AppEnv>, caller: Caller, clock: Clo
     tenantId: caller.tenantId,
     requestId: c.get("requestId"),
     clock,
+    ...(caller.kind === "admin" ? { scopes: caller.scopes } : {}),
+    ...(caller.kind === "user" ? { role: caller.role } : {}),
     ...(ipAddress && ADDRESS.test(ipAddress) ? { ipAddress } : {}),
     ...(userAgent ? { userAgent } : {}),
   });

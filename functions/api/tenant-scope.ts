@@ -1,13 +1,14 @@
+import type { Caller } from "../../shared/core/caller.ts";
+import { Collection } from "../../shared/core/collection.ts";
+import type { HostRules } from "../../shared/core/platform.ts";
+import type { Route } from "../../shared/core/route.ts";
 import { domainClaim, subdomainClaim } from "../../shared/features/tenants/claims.ts";
 import { shortTenantId, tenant } from "../../shared/features/tenants/entity.ts";
+import { nameOfHost } from "../../shared/features/tenants/host-names.ts";
 import { errors, InnkeepError } from "../../shared/kernel/errors.ts";
 import { keyOf } from "../../shared/kv/define.ts";
 import { isSegment } from "../../shared/kv/key.ts";
 import type { Store } from "../../shared/kv/store.ts";
-import { domainProblem, type HostRules, normalizeHost, subdomainProblem } from "../../shared/features/tenants/host-names.ts";
-import { forbiddenFields, type OwnRecord } from "../../shared/core/scopes.ts";
-import type { Route } from "../../shared/core/route.ts";
-import type { Caller } from "./authenticate.ts";
 
 /** What a request says about its tenant; undefined where it says nothing. */
 export interface TenantSources {
@@ -15,28 +16,27 @@ export interface TenantSources {
   /** `?tenantId=`, on routes that have it. */
   readonly query: string | undefined;
   readonly header: string | undefined;
-  readonly host: string | undefined;
+  readonly host: HostClaim | null;
+}
+
+/** A host that can name a tenant, and the tenant that claims it. */
+export interface HostClaim {
+  readonly tenantId: string | null;
 }
 
 /**
- * The tenant of a request: path, else `X-Tenant-Id`, else the host, else the credential's own. A bound
- * credential asked for another by any source sees what it would see of a tenant that does not exist.
+ * The tenant of a request: path, else `X-Tenant-Id`, else the host, else the credential's own. A bound credential asked for
+ * another by any source sees what it would see of a tenant that does not exist, and of a host that nobody claims.
  */
-export async function resolveTenant(
-  caller: Caller,
-  sources: TenantSources,
-  rules: HostRules,
-  store: Store,
-): Promise<string | null> {
-  const byHost = await claimedBy(sources.host, rules, store);
+export async function resolveTenant(caller: Caller, { host, ...sources }: TenantSources, store: Store): Promise<string | null> {
   const [path, query, header] = [sources.path, sources.query, sources.header].map((id) => id === undefined ? id : shortTenantId(id));
-  const named = [path, query, header, byHost].filter((id) => id !== undefined);
   if (caller.kind === "user") {
-    const other = named.find((id) => id !== caller.tenantId);
-    if (other !== undefined) throw errors.notFound("tenant", other);
+    const other = [path, query, header].find((id) => id !== undefined && id !== caller.tenantId);
+    if (other !== undefined) throw errors.notFound("tenant", other.slice(0, 200));
+    if (host && host.tenantId !== caller.tenantId) throw new InnkeepError("not_found", "There is no tenant at this host.");
     return caller.tenantId;
   }
-  const outer = [header, byHost].filter((id) => id !== undefined);
+  const outer = [header, host?.tenantId ?? undefined].filter((id) => id !== undefined);
   const distinct = [...new Set([path ?? query, ...outer].filter((id) => id !== undefined))];
   if (caller.kind === "admin" && outer.length > 0) await assertReachable(distinct, store);
   return distinct[0] ?? null;
@@ -49,7 +49,7 @@ async function assertReachable(ids: readonly string[], store: Store): Promise<vo
   const found = await store.mget(ids.map((id) => keyOf(tenant, { id })));
   const missing = ids.find((_, i) => !found[i]);
   if (missing !== undefined) throw errors.notFound("tenant", missing);
-  if (ids.length > 1) throw new InnkeepError("tenant_mismatch", "the path, X-Tenant-Id and host of this request name different tenants");
+  if (ids.length > 1) throw new InnkeepError("tenant_mismatch", "The path, X-Tenant-Id and host of this request name different tenants.");
 }
 
 /** After tenancy: a suspended tenant's own users, then the route's scope. */
@@ -58,44 +58,20 @@ export function authorize(caller: Caller, route: Route): void {
   if (
     caller.kind === "user" && !route.openWhenSuspended && (caller.tenant.status === "suspended" || caller.tenant.status === "cancelled")
   ) {
-    throw new InnkeepError("tenant_suspended", `the tenant is ${caller.tenant.status}`);
+    throw new InnkeepError("tenant_suspended", `Your tenant is ${caller.tenant.status}. Ask the platform's support.`);
   }
   if (route.scope !== "caller" && !caller.scopes.has(route.scope)) {
-    throw new InnkeepError("insufficient_scope", `this needs the scope ${route.scope}`, [], { requiredScope: route.scope });
+    throw new InnkeepError("insufficient_scope", `You need the scope ${route.scope}.`, [], { requiredScope: route.scope });
   }
-  if (route.platformOnly && caller.kind !== "admin") throw new InnkeepError("forbidden", "this is for platform admins");
+  if (route.platformOnly && caller.kind !== "admin") throw new InnkeepError("forbidden", "Only platform admins may do this.");
 }
 
-/** Refuses a tenant's own user what in its records is the platform's, or its owner's, to change. */
-export function assertOwnFields(caller: Caller, kind: OwnRecord, change: Readonly<Record<string, unknown>>): void {
-  if (caller.kind !== "user") return;
-  const forbidden = forbiddenFields(kind, caller.role, change);
-  if (forbidden.length === 0) return;
-  const fields = forbidden.map((path) => ({ path, message: "is not yours to change", code: "forbidden" }));
-  throw new InnkeepError("forbidden", `not yours to change: ${forbidden.join(", ")}`, fields);
-}
-
-export type TenantName = { readonly subdomain: string } | { readonly domain: string };
-
-/** The key of the claim on a name; null when it is none that could be claimed. */
-export function claimKey(name: TenantName): string | null {
-  if ("domain" in name) return keyOf(domainClaim, { hostname: name.domain });
-  return subdomainProblem(name.subdomain) === null ? keyOf(subdomainClaim, { label: name.subdomain }) : null;
-}
-
-/** A host's tenant name: the label below the base domain, else a custom domain. Null for hosts that can name none. */
-export function nameOfHost(host: string, { baseDomain, apiHosts }: HostRules): TenantName | null {
-  const name = normalizeHost(host);
-  if (name === baseDomain || apiHosts.includes(name)) return null;
-  if (baseDomain && name.endsWith(`.${baseDomain}`)) {
-    return { subdomain: name.slice(0, -baseDomain.length - 1) };
-  }
-  return domainProblem(name) === null ? { domain: name } : null;
-}
-
-async function claimedBy(host: string | undefined, rules: HostRules, store: Store): Promise<string | undefined> {
-  const name = host === undefined ? null : nameOfHost(host, rules);
-  const key = name && claimKey(name);
-  const claim = key && await store.get(key);
-  return claim ? subdomainClaim.schema.pick({ tenantId: true }).parse(claim.value).tenantId : undefined;
+/** Who claims a request's host; null for a host that can name no tenant. */
+export async function claimedBy(host: string, rules: HostRules, store: Store): Promise<HostClaim | null> {
+  const name = nameOfHost(host, rules);
+  if (!name) return null;
+  const claim = "domain" in name
+    ? await new Collection(domainClaim, store).get(name.domain)
+    : await new Collection(subdomainClaim, store).get(name.subdomain);
+  return { tenantId: claim?.tenantId ?? null };
 }

@@ -1,4 +1,4 @@
-import type { AdminRole } from "../../shared/features/admins/entity.ts";
+import type { AdminRole } from "../../shared/core/scopes.ts";
 import type { TenantRole } from "../../shared/core/scopes.ts";
 import type { LocalInfo, Secrets, TokenName } from "./data-directory.ts";
 import { signToken } from "./tokens.ts";

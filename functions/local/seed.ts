@@ -1,6 +1,6 @@
 import { createContainer } from "../../shared/container.ts";
 import type { Services } from "../../shared/container.ts";
-import { ADMIN_ROLES } from "../../shared/features/admins/entity.ts";
+import { ADMIN_ROLES } from "../../shared/core/scopes.ts";
 import { METRICS, usageRecord } from "../../shared/features/usage/entity.ts";
 import type { Metric } from "../../shared/features/usage/entity.ts";
 import { isoTime, systemClock } from "../../shared/kernel/clock.ts";
@@ -43,7 +43,7 @@ export async function seedStack(options: SeedOptions): Promise<string | null> {
   let atMs = systemClock.now();
   const clock: Clock = { now: () => atMs };
   const store = createStore(postgresDriver({ connectionString: options.databaseUrl, max: 4 }), { clock });
-  const container = createContainer({ store, clock, logger: silentLogger });
+  const container = await createContainer({ store, clock, logger: silentLogger });
   const seeding: Seeding = {
     store,
     nowMs: atMs,

@@ -1,6 +1,6 @@
 import process from "node:process";
-import { ADMIN_ROLES } from "../../shared/features/admins/entity.ts";
-import type { AdminRole } from "../../shared/features/admins/entity.ts";
+import { ADMIN_ROLES } from "../../shared/core/scopes.ts";
+import type { AdminRole } from "../../shared/core/scopes.ts";
 import { TENANT_ROLES } from "../../shared/core/scopes.ts";
 import type { TenantRole } from "../../shared/core/scopes.ts";
 import { peekDataDirectory } from "./data-directory.ts";

@@ -32,7 +32,7 @@ export const auditEntry = defineEntity({
   owner: "tenant",
   onTenantDelete: "retain",
   retention: { days: 730, after: "timestamp" },
-  filterable: ["action", "resource", "resourceId", "userId", "tenantId", "timestamp"],
+  filterable: ["action", "resource", "resourceId", "userId", "userEmail", "tenantId", "timestamp"],
   sortable: ["timestamp", "seq"],
   indexes: [
     ["@tenantId", "seq"],
@@ -41,6 +41,7 @@ export const auditEntry = defineEntity({
     ["resource", "resourceId", "timestamp"],
     ["action", "timestamp"],
     ["userId", "timestamp"],
+    ["userEmail", "timestamp"],
   ],
   appendOnly: true,
   naturalKey: true,
@@ -59,5 +60,8 @@ export const auditEntry = defineEntity({
     hash: "a".repeat(64),
   },
 });
+
+/** What the program writes; the database adds `seq`, `prevHash` and `hash` in the commit. */
+export const auditEntryDraft = auditEntry.schema.omit({ seq: true, prevHash: true, hash: true });
 
 export type AuditEntry = RecordOf<typeof auditEntry>;

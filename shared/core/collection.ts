@@ -25,7 +25,7 @@ export type ExpiryOf<E> = E extends { readonly expires?: infer X }
 
 /** Typed reads and mutations of one declared entity over a store: parse on the way out, check on the way in. */
 export class Collection<E extends AnyEntity> {
-  constructor(readonly entity: E, private readonly store: Store) {}
+  constructor(readonly entity: E, protected readonly store: Store) {}
 
   key(params: KeyParamsOf<E>): string {
     return keyOf(this.entity, params);
@@ -67,8 +67,8 @@ export class Collection<E extends AnyEntity> {
 
   /** The mutation that stores a record. Throws `validation_failed` when it is against the schema. */
   set(record: RecordOf<E>, options?: ExpiryOf<E>): Extract<Mutation, { op: "set" }> {
-    const { version: _, ...value } = record as RecordOf<E> & { readonly version?: string };
-    const checked = parseInput(this.entity.schema, value) as RecordOf<E>;
+    const { version, ...value } = record as RecordOf<E> & { readonly version?: string };
+    const checked = parseInput(this.entity.schema, version === undefined ? record : value) as RecordOf<E>;
     return {
       op: "set",
       key: this.keyOfRecord(checked),
@@ -80,13 +80,27 @@ export class Collection<E extends AnyEntity> {
   }
 }
 
-/** Checks an input against a schema, and that the store can hold it; every problem at once, each with its JSON Pointer. */
+/** Which schema a value came out of, so that what was checked at the edge is not checked again below it. */
+const checkedBy = new WeakMap<object, z.ZodType>();
+
+/** Checks an input against a schema, once, and that the store can hold it; every problem at once, each with its JSON Pointer. */
 export function parseInput<S extends z.ZodType>(schema: S, input: unknown): z.output<S> {
+  if (isChecked(schema, input)) return input as z.output<S>;
   // First what no schema may walk into: it may be too deep.
   const unstorable = findUnstorable(input);
   if (unstorable?.code === "too_deep") throw errors.validation([unstorable]);
   const parsed = schema.safeParse(input);
-  if (parsed.success && !unstorable) return parsed.data;
+  if (parsed.success && !unstorable) return markChecked(schema, parsed.data);
   const problems = parsed.success ? [] : fieldErrors(parsed.error.issues);
   throw errors.validation(unstorable && !problems.some(({ path }) => path === unstorable.path) ? [unstorable, ...problems] : problems);
+}
+
+export function isChecked(schema: z.ZodType, value: unknown): boolean {
+  return typeof value === "object" && value !== null && checkedBy.get(value) === schema;
+}
+
+/** Says that a value came out of a schema: for who has parsed it, or changed nothing that could break it. */
+export function markChecked<T>(schema: z.ZodType, value: T): T {
+  if (typeof value === "object" && value !== null) checkedBy.set(value, schema);
+  return value;
 }

@@ -63,8 +63,8 @@ export function searchProblem(text: string): string | null {
   return text.normalize("NFKD").replaceAll(/[\u0300-\u036f]/g, "") === "" ? "must be more than accents" : null;
 }
 
-/** `-mrr,name` as an order; left out, newest first. Throws `invalid_parameter` on a field that is not sortable. */
-export function parseSort(entity: AnyEntity, sort?: string): OrderBy[] {
+/** `-mrr,name` as an order; left out, the entity's own, else newest first. Throws `invalid_parameter` on a field that is not sortable. */
+export function parseSort(entity: AnyEntity, sort: string | undefined = entity.defaultSort): OrderBy[] {
   const sortable: readonly string[] = entity.sortable ?? [];
   if (sort === undefined) {
     const newest = CREATION_FIELDS.find((field) => sortable.includes(field)) ??

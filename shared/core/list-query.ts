@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { instant, QUANTITY_DECIMALS } from "./values.ts";
+import { checkedText, instant, QUANTITY_DECIMALS } from "./values.ts";
 import { addDays } from "./periods.ts";
 import type { AnyEntity } from "../kv/define.ts";
 import { type FilterParameter, filtersOf, searchProblem } from "./list-filters.ts";
@@ -39,14 +39,6 @@ export const pageParams = {
   limit: integer(1, 100).optional(),
   cursor: z.string().min(1).max(4_000).optional().meta({ description: "From nextCursor of the page before; not with page." }),
 };
-
-/** A text with a rule of its own, which says what is wrong with one. */
-export function checked(schema: z.ZodString, problem: (text: string) => string | null): z.ZodString {
-  return schema.check((payload) => {
-    const message = problem(payload.value);
-    if (message !== null) payload.issues.push({ code: "custom", input: payload.value, message });
-  });
-}
 
 /** `page` and `cursor` are two ways through one list; a page beyond the store's reach is refused. */
 export function checkPaging<S extends z.ZodObject>(schema: S): S {
@@ -92,7 +84,7 @@ export function listQuery(entity: AnyEntity) {
   const filters = Object.fromEntries(filtersOf(entity).map((filter) => [filter.name, filterOf(filter)]));
   return checkPaging(z.strictObject({
     ...filters,
-    ...(entity.searchable ? { search: checked(z.string().min(1).max(200), searchProblem).optional() } : {}),
+    ...(entity.searchable ? { search: checkedText(z.string().min(1).max(200), searchProblem).optional() } : {}),
     sort: sortOf(entity),
     ...pageParams,
   }));

@@ -57,7 +57,7 @@ const DEFAULT_LIMIT = 20;
 export async function listPage<E extends AnyEntity>(
   collection: Collection<E>,
   request: ListRequest,
-  defaultSort: readonly OrderBy[],
+  defaultSort: readonly OrderBy[] = parseSort(collection.entity),
 ): Promise<Page<Stored<E>>> {
   const { page = 1, limit = DEFAULT_LIMIT, cursor } = request.pagination ?? {};
   if (!Number.isInteger(limit) || limit < 1 || limit > MAX_LIMIT) throw errors.parameter("limit", `must be 1 to ${MAX_LIMIT}`);

@@ -1,17 +1,13 @@
 import { z } from "zod";
-import { adminUser } from "../features/admins/entity.ts";
-import { auditEntry } from "./audit-entry.ts";
-import { plan } from "../features/plans/entity.ts";
-import { subscription } from "../features/subscriptions/entity.ts";
-import { tenant } from "../features/tenants/entity.ts";
-import { usageRecord } from "../features/usage/entity.ts";
-import { instant } from "./values.ts";
 import { ERROR_KINDS } from "../kernel/errors.ts";
+import type { AnyEntity, RecordOf } from "../kv/define.ts";
+import type { Stored } from "./collection.ts";
+import type { Page } from "./paging.ts";
 
 /** The schemas the OpenAPI file shows as named components. */
 export const components = new Map<z.ZodType, string>();
 
-function component<S extends z.ZodType>(id: string, schema: S): S {
+export function component<S extends z.ZodType>(id: string, schema: S): S {
   components.set(schema, id);
   return schema;
 }
@@ -19,19 +15,28 @@ function component<S extends z.ZodType>(id: string, schema: S): S {
 /** The store's versionstamp, the same as in the ETag. */
 const version = z.string().meta({ description: "The record's version, as in the ETag." });
 
-export const tenantRecord = component("Tenant", tenant.schema.extend({ version }));
-export const planRecord = component("Plan", plan.schema.extend({ version }));
-export const subscriptionRecord = component("Subscription", subscription.schema.extend({ version }));
-export const adminRecord = component("AdminUser", adminUser.schema.extend({ version }));
-export const auditRecord = component("AuditEntry", auditEntry.schema.extend({ version }));
-export const usageView = component(
-  "UsageRecord",
-  usageRecord.schema.extend({
-    version: version.nullable(),
-    percentage: z.int().min(0).max(100),
-    resetsAt: instant,
-  }),
-);
+const records = new WeakMap<AnyEntity, z.ZodType>();
+const pages = new WeakMap<AnyEntity, z.ZodType>();
+
+/** A record as a response shows it: with its version, without its secrets. */
+export function recordOf<E extends AnyEntity>(entity: E): z.ZodType<Stored<E>> {
+  let schema = records.get(entity);
+  if (!schema) {
+    const hidden: readonly string[] = entity.secrets ?? [];
+    const shape = entity.schema.shape as Readonly<Record<string, z.ZodType>>;
+    const shown = z.looseObject({ ...Object.fromEntries(Object.entries(shape).filter(([name]) => !hidden.includes(name))), version });
+    records.set(entity, schema = component(pascalCase(entity.name), shown));
+  }
+  return schema as z.ZodType<Stored<E>>;
+}
+
+/** A record with fields that are computed when it is read. */
+export function viewOf<E extends AnyEntity, S extends z.ZodRawShape>(
+  entity: E,
+  computed: S,
+): z.ZodType<RecordOf<E> & z.output<z.ZodObject<S>>> {
+  return component(pascalCase(entity.name), (entity.schema as z.ZodObject).extend({ version: version.nullable(), ...computed })) as never;
+}
 
 export const pagination = component(
   "Pagination",
@@ -46,8 +51,12 @@ export const pagination = component(
   }),
 );
 
-export function pageOf<S extends z.ZodType>(id: string, item: S) {
-  return component(id, z.object({ data: z.array(item), pagination }));
+export function pageOf<E extends AnyEntity>(entity: E): z.ZodType<Page<Stored<E>>> {
+  let schema = pages.get(entity);
+  if (!schema) {
+    pages.set(entity, schema = component(`${pascalCase(entity.name)}Page`, z.object({ data: z.array(recordOf(entity)), pagination })));
+  }
+  return schema as z.ZodType<Page<Stored<E>>>;
 }
 
 export const problem = component(
@@ -63,3 +72,7 @@ export const problem = component(
     errors: z.array(z.object({ path: z.string(), message: z.string(), code: z.string() })).optional(),
   }),
 );
+
+function pascalCase(name: string): string {
+  return name.replaceAll(/(^|-)(\w)/g, (_, __, letter: string) => letter.toUpperCase());
+}

@@ -1,20 +1,20 @@
 import canonicalize from "canonicalize";
-import { auditEntry } from "./audit-entry.ts";
-import { idempotencyRecord } from "./idempotency-record.ts";
-import { outboxEvent } from "./outbox-event.ts";
-import { bounded, diff } from "./redaction.ts";
 import { jitteredPause } from "../kernel/backoff.ts";
 import { isoTime } from "../kernel/clock.ts";
-import type { Context } from "../kernel/context.ts";
+import type { Context, Idempotency } from "../kernel/context.ts";
 import { errors, InnkeepError } from "../kernel/errors.ts";
-import { loadIds, newId, newNonce } from "../kernel/ids.ts";
+import { type IdPrefix, loadIds, newId, newNonce } from "../kernel/ids.ts";
 import type { JsonObject, JsonValue } from "../kernel/json.ts";
 import { sha256Hex } from "../kernel/sha256.ts";
 import type { Turns } from "../kernel/turns.ts";
-import { Collection, parseInput } from "./collection.ts";
-import type { Stored } from "./collection.ts";
 import type { AnyEntity, RecordOf } from "../kv/define.ts";
-import type { Check, CommitResult, Mutation, Store } from "../kv/store.ts";
+import type { Check, CommitResult, Entry, Mutation, Store } from "../kv/store.ts";
+import { auditEntry, auditEntryDraft } from "./audit-entry.ts";
+import { Collection, parseInput, type Stored } from "./collection.ts";
+import { idempotencyRecord } from "./idempotency-record.ts";
+import { outboxEvent } from "./outbox-event.ts";
+import type { Platform } from "./platform.ts";
+import { bounded, diff } from "./redaction.ts";
 
 /** A record before and after: the version read is checked in the commit, null means it must be absent. */
 export interface Change {
@@ -28,7 +28,7 @@ export interface AuditNote {
   readonly action: string;
   readonly resource: string;
   readonly resourceId: string;
-  /** The chain it goes to; left out: the platform's. */
+  /** The chain it goes to; left out: the caller's own tenant's, else the platform's. */
   readonly tenantId?: string | undefined;
   readonly of?: Change;
   readonly changes?: { readonly before: JsonObject; readonly after: JsonObject };
@@ -43,14 +43,7 @@ export interface EventNote {
   readonly data: JsonObject;
 }
 
-/** Asks that a call with this key counts once: `request` is what makes it the same call. */
-export interface Idempotency {
-  readonly operation: string;
-  readonly key: string;
-  readonly request: JsonValue;
-}
-
-/** One decided transaction. The answer is made from the versions the commit gave. */
+/** One decided transaction. What is returned is made from the versions the commit gave. */
 export interface Transaction<T> {
   readonly changes?: readonly Change[];
   /** Versions the decision rests on although it does not write them. */
@@ -59,34 +52,62 @@ export interface Transaction<T> {
   readonly audit: readonly AuditNote[] | "none";
   readonly events?: readonly EventNote[];
   /** A conflict on a key that reading again cannot resolve, as a typed error. */
-  readonly refuse?: (conflict: string, reason: "version" | "bounds") => InnkeepError | undefined;
-  readonly answer: (committed: Extract<CommitResult, { ok: true }>) => T;
+  readonly refuse?: ((conflict: string, reason: "version" | "bounds") => InnkeepError | undefined) | undefined;
+  readonly result: (committed: Extract<CommitResult, { ok: true }>) => T;
 }
 
+/** What a decision comes to: a commit, or a result that needs none. */
 export type Decision<T> = { readonly commit: Transaction<T> } | { readonly done: T };
 
 export const MAX_DECISIONS = 5;
 export const IDEMPOTENCY_HOURS = 24;
 
 /**
- * The one write path: record, claims, audit entry and outgoing event in one atomic commit. There is no
- * other door, so auditing cannot be forgotten; `audit: "none"` is the visible exception.
+ * One caller's way to the store: what it may see, and the one write path. Record, claims, audit entry and outgoing event go into
+ * one atomic commit. Nothing else writes, so auditing cannot be forgotten; `audit: "none"` is the visible exception.
  */
 export class UnitOfWork {
+  /** Entries read together with the look-up of the caller, each for its first use. */
+  readonly #loaded: Map<string, Promise<Entry | null>>;
+  #idempotency: Idempotency | undefined;
+
   /** `turns` are those of all callers of this process. */
-  constructor(private readonly store: Store, readonly context: Context, private readonly turns: Turns) {}
+  constructor(
+    readonly store: Store,
+    readonly context: Context,
+    readonly platform: Platform,
+    private readonly turns: Turns,
+    loaded: readonly (readonly [key: string, entry: Promise<Entry | null>])[] = [],
+  ) {
+    this.#loaded = new Map(loaded);
+    this.#idempotency = context.idempotency;
+  }
+
+  async read(key: string): Promise<Entry | null> {
+    const loaded = this.#loaded.get(key);
+    this.#loaded.delete(key);
+    return await (loaded ?? this.store.get(key));
+  }
 
   /** The present instant of this caller's clock, ISO. */
   now(): string {
     return isoTime(this.context.clock.now());
   }
 
+  /** A new id of this kind. Only within a decision. */
+  newId(prefix: IdPrefix): string {
+    return newId(prefix, this.context.clock.now());
+  }
+
   /**
    * Loads, decides and commits; a lost race is decided again on what is there now, up to 5 times in all, then
    * `write_conflict`. Who lost takes turns with the others who want the same record, so that many writers of
-   * one do not keep another from its change. With `idempotency`, a call seen before answers what it answered then.
+   * one do not keep another from its change. With an idempotency key, a call seen before returns what it returned then.
    */
-  async transact<T extends JsonValue | object>(decide: () => Promise<Decision<T>>, idempotency?: Idempotency): Promise<T> {
+  async transact<T extends JsonValue | object>(
+    decide: () => Promise<Decision<T>> | Decision<T>,
+    idempotency: Idempotency | undefined = this.#takeIdempotency(),
+  ): Promise<T> {
     await loadIds();
     const first = await this.#attempt(decide, idempotency, true);
     if (!("lostTo" in first)) return first.done;
@@ -102,9 +123,16 @@ export class UnitOfWork {
     });
   }
 
+  /** A request's key is that of its first transaction. */
+  #takeIdempotency(): Idempotency | undefined {
+    const own = this.#idempotency;
+    this.#idempotency = undefined;
+    return own;
+  }
+
   /** One decision and its commit, or the key it lost to and those it would change; `yields` to who has the turn for one of them. */
   async #attempt<T extends JsonValue | object>(
-    decide: () => Promise<Decision<T>>,
+    decide: () => Promise<Decision<T>> | Decision<T>,
     idempotency: Idempotency | undefined,
     yields: boolean,
   ): Promise<{ readonly done: T } | { readonly lostTo: string; readonly keys: readonly string[] }> {
@@ -118,7 +146,7 @@ export class UnitOfWork {
     const taken = yields && checks.find(({ key }) => this.turns.isTaken(key));
     if (taken) return { lostTo: taken.key, keys };
     const result = await this.#commit(decision.commit, checks, seen);
-    if (result.ok) return { done: decision.commit.answer(result) };
+    if (result.ok) return { done: decision.commit.result(result) };
     const refused = decision.commit.refuse?.(result.conflict, result.reason);
     if (refused) throw refused;
     return { lostTo: result.conflict, keys };
@@ -145,8 +173,8 @@ export class UnitOfWork {
     for (const note of audit === "none" ? [] : audit) mutations.push(await this.#auditMutation(note));
     for (const event of events) mutations.push(this.#eventMutation(event));
     if (idempotency) {
-      // The answer is kept as the caller will see it, so it is built as if committed; versions are read again on replay.
-      const result = transaction.answer({ ok: true, versions: {}, values: {}, deleted: {} });
+      // The result is kept as the caller will see it, so it is built as if committed; versions are read again on replay.
+      const result = transaction.result({ ok: true, versions: {}, values: {}, deleted: {} });
       const mutation = collection(idempotencyRecord).set({ ...idempotency.record, result: plainJson(result) }, {
         expiresAt: idempotency.expiresAt,
       });
@@ -178,7 +206,7 @@ export class UnitOfWork {
       requestId: context.requestId,
       timestamp,
     }) as JsonObject & { readonly id: string };
-    parseInput(auditEntry.schema.omit({ seq: true, prevHash: true, hash: true }), draft);
+    parseInput(auditEntryDraft, draft);
     // RFC 8785; the database adds seq, prevHash and hash under the lock of the chain's head.
     const contentHash = await sha256Hex(canonicalize(draft) ?? "");
     return { op: "set", key: draft.id, value: { ...draft, contentHash }, tenantId: tenantId ?? null, cascades: false };
@@ -187,7 +215,7 @@ export class UnitOfWork {
   #eventMutation(event: EventNote): Mutation {
     const createdAt = this.now();
     return new Collection(outboxEvent, this.store).set({
-      id: newId("evt", this.context.clock.now()),
+      id: this.newId("evt"),
       type: event.type,
       subject: event.subject,
       createdAt,
@@ -222,12 +250,6 @@ interface PendingIdempotency {
   readonly record: Omit<RecordOf<typeof idempotencyRecord>, "result">;
   readonly expiresAt: string;
   readonly replay?: JsonValue;
-}
-
-/** A record as it is stored, for an event or an audit entry. */
-export function withoutVersion(stored: object): JsonObject {
-  const { version: _, ...record } = stored as JsonObject;
-  return record;
 }
 
 /** What JSON makes of a value: members that are undefined go. */

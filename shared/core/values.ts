@@ -33,3 +33,11 @@ export const quantity = (max: number) =>
     .meta({ description: `At most ${QUANTITY_DECIMALS} decimals.` });
 export const percent = z.number().min(0).max(100);
 export const metadata = z.record(z.string().max(100), z.json());
+
+/** A text with a rule of its own, which says what is wrong with one. */
+export function checkedText(schema: z.ZodString, problem: (text: string) => string | null): z.ZodString {
+  return schema.check((payload) => {
+    const message = problem(payload.value);
+    if (message !== null) payload.issues.push({ code: "custom", input: payload.value, message });
+  });
+}

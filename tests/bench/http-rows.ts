@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import { createSigningKey, issuerOf, signToken } from "../../functions/local/tokens.ts";
 import type { SigningKey } from "../../functions/local/tokens.ts";
 import { createTokenVerifier } from "../../shared/adapters/token-verifier.ts";
-import { adminUser } from "../../shared/features/admins/entity.ts";
+import { admin as adminUser } from "../../shared/features/admins/entity.ts";
 import { plan } from "../../shared/features/plans/entity.ts";
 import { systemClock } from "../../shared/kernel/clock.ts";
 import type { JsonObject } from "../../shared/kernel/json.ts";

@@ -28,7 +28,7 @@ it.each(["suspend", "cancel", "delete"] as const)(
         else await new Promise((resolve) => setTimeout(resolve, 1));
       }
     });
-    await expect.poll(() => written).toBeGreaterThan(32);
+    await expect.poll(() => written, { timeout: 30_000 }).toBeGreaterThan(32);
     const steps = {
       suspend: () => platform.suspend(id, "does not pay"),
       cancel: () => platform.cancel(id),
@@ -72,7 +72,12 @@ it("K31: behind a turn that hangs all others are made one after the other, none 
   const turns = new Turns(100);
   const { store } = context;
   await store.set("turn:one", { n: 0 });
-  const work = new UnitOfWork(store, { actor: ADMIN, tenantId: null, requestId: "req_test", clock: context.clock }, turns);
+  const work = new UnitOfWork(
+    store,
+    { actor: ADMIN, tenantId: null, requestId: "req_test", clock: context.clock },
+    context.container.platform,
+    turns,
+  );
   let end: () => void = () => undefined;
   const hung = turns.run(["turn:one"], () => new Promise<void>((resolve) => end = resolve));
   const codes = await Promise.all(Array.from({ length: 60 }, () =>
@@ -85,7 +90,7 @@ it("K31: behind a turn that hangs all others are made one after the other, none 
           checks: [{ key: "turn:one", version: found?.version ?? null }],
           mutations: [{ op: "set", key: "turn:one", value: { n } }],
           audit: "none",
-          answer: () => ({ n }),
+          result: () => ({ n }),
         },
       };
     }))));

@@ -114,7 +114,7 @@ describe("the registry", () => {
       "usage-record": "goes",
       "audit-entry": "kept",
       "plan": "platform",
-      "admin-user": "platform",
+      "admin": "platform",
     });
   });
 

@@ -84,7 +84,7 @@ describe("a caller bound to one tenant", () => {
 
   it("T14: is refused a name another tenant holds, as anybody is, and may take a free one", async () => {
     expect(await codeOf(bound.TenantService.update(own.id, { subdomain: "other-house" }))).toBe("subdomain_taken");
-    expect(await codeOf(bound.TenantService.update(own.id, { customDomain: "stay.other.example" }))).toBe("domain_taken");
+    expect(await codeOf(bound.TenantService.update(own.id, { customDomain: "stay.other.example" }))).toBe("forbidden");
     expect((await bound.TenantService.update(own.id, { subdomain: "own-home" }))?.subdomain).toBe("own-home");
     expect((await context.TenantService.resolve("own-home"))?.id).toBe(own.id);
   });

@@ -1,13 +1,11 @@
-import { createContainer } from "../../shared/container.ts";
-import type { Container, Services } from "../../shared/container.ts";
+import { type Container, createBackend, createContainer, loadServices, type Services } from "../../shared/container.ts";
 import { registry } from "../../shared/features/index.ts";
-import type { TenantCreate } from "../../shared/features/tenants/input.ts";
 import type { Actor, Context } from "../../shared/kernel/context.ts";
 import { silentLogger } from "../../shared/kernel/logger.ts";
 import type { JsonObject } from "../../shared/kernel/json.ts";
 import { familyOf } from "../../shared/kv/define.ts";
 import type { Entry, Store } from "../../shared/kv/store.ts";
-import type { StoredTenant } from "../../shared/features/tenants/service.ts";
+import type { StoredTenant, TenantCreate } from "../../shared/features/tenants/service.ts";
 import { freshStore } from "./store.ts";
 import type { OpenStore } from "./store.ts";
 
@@ -32,8 +30,10 @@ export async function openTestContext(): Promise<TestContext & Services> {
   const opened = await freshStore({ driver: "postgres" });
   const { store, clock } = opened;
   const contextOf = (caller: Partial<Context>): Context => ({ actor: ADMIN, tenantId: null, requestId: "req_test", clock, ...caller });
+  const container = await createContainer({ store, clock, logger: silentLogger });
+  const servicesOf = await loadServices();
   const over: TestContext["over"] = (other, caller = {}) =>
-    createContainer({ store: other, clock, logger: silentLogger }).services(contextOf(caller));
+    servicesOf(createBackend({ store: other, clock, logger: silentLogger }).bind(contextOf(caller)));
   const services = over(store);
   await services.PlanService.seedDefaults();
   let made = 0;
@@ -46,7 +46,7 @@ export async function openTestContext(): Promise<TestContext & Services> {
   return {
     ...opened,
     ...services,
-    container: createContainer({ store, clock, logger: silentLogger }),
+    container,
     as: (caller) => over(store, caller),
     over,
     dump,

@@ -1,26 +1,24 @@
 import { z } from "zod";
-import { defineEntity } from "../../kv/define.ts";
-import type { RecordOf } from "../../kv/define.ts";
+import { byServer, changedInstant, createdInstant, createOnly, given } from "../../core/fields.ts";
+import { ADMIN_ROLES } from "../../core/scopes.ts";
 import { email, instant, segment } from "../../core/values.ts";
+import { defineEntity, type RecordOf } from "../../kv/define.ts";
 
-export const ADMIN_ROLES = ["super_admin", "admin", "support", "read_only"] as const;
-export type AdminRole = (typeof ADMIN_ROLES)[number];
-
-export const adminUser = defineEntity({
-  name: "admin-user",
+export const admin = defineEntity({
+  name: "admin",
   summary: "A person who administers the platform; `userId` is its Supabase Auth id.",
   key: "admin:{userId}",
   schema: z.looseObject({
-    userId: segment,
+    userId: createOnly(segment),
     email,
-    name: z.string().min(1).max(200),
+    name: given(z.string().min(1).max(200), z.string().trim().min(1).max(200)),
     role: z.enum(ADMIN_ROLES),
     /** Scopes beyond the role's. */
-    permissions: z.array(z.string()).max(100).default([]),
+    permissions: z.array(z.string().max(100)).max(100).default([]),
     enabled: z.boolean().default(true),
-    lastLoginAt: instant.optional(),
-    createdAt: instant,
-    updatedAt: instant.optional(),
+    lastLoginAt: byServer(instant.optional()),
+    createdAt: createdInstant(instant),
+    updatedAt: changedInstant(instant.optional()),
   }),
   owner: "platform",
   filterable: ["role", "enabled", "email"],
@@ -38,4 +36,4 @@ export const adminUser = defineEntity({
   },
 });
 
-export type AdminUser = RecordOf<typeof adminUser>;
+export type Admin = RecordOf<typeof admin>;

@@ -1,79 +1,60 @@
-import { adminUser } from "./entity.ts";
-import { adminCreate, adminUpdate } from "../inputs.ts";
-import { errors } from "../../kernel/errors.ts";
-import type { Administrator } from "./rules.ts";
-import { defineRoute, type Route } from "../../core/route.ts";
-import { listArguments, listQuery } from "../../core/list-query.ts";
-import type { Caller } from "../../../functions/api/authenticate.ts";
-import { created, noContent, page, record } from "../../core/reply.ts";
-import { adminRecord, pageOf } from "../../core/schemas.ts";
+import { z } from "zod";
+import type { Caller } from "../../core/caller.ts";
+import { crud } from "../../core/crud.ts";
+import { type Route, verb } from "../../core/route.ts";
+import { ADMIN_ROLES, TENANT_ROLES } from "../../core/scopes.ts";
+import { isoTime } from "../../kernel/clock.ts";
+import { admin } from "./entity.ts";
+import { AdminUserService } from "./service.ts";
 
-const one = { 200: { description: "The admin.", schema: adminRecord } };
+const me = z.object({
+  type: z.enum(["admin", "user"]),
+  userId: z.string(),
+  email: z.string().optional(),
+  role: z.enum([...ADMIN_ROLES, ...TENANT_ROLES]),
+  scopes: z.array(z.string()),
+  tenantId: z.string().nullable(),
+  tenant: z.object({ id: z.string(), name: z.string(), status: z.string(), plan: z.string() }).optional(),
+});
 
-/** Platform admins. What a change takes or gives is compared with the caller's own rights. */
-export const adminRoutes: Route[] = [
-  defineRoute({
-    method: "GET",
+export const routes: readonly Route[] = [
+  ...crud(admin, {
     path: "/v1/admins",
-    operationId: "listAdmins",
-    summary: "Platform admins",
-    scope: "read:admins",
-    query: listQuery(adminUser),
-    responses: { 200: { description: "A page of admins.", schema: pageOf("AdminUserPage", adminRecord) } },
-    handler: async ({ query, services }) => page(await services.AdminUserService.list(...listArguments(query))),
-  }),
-  defineRoute({
-    method: "POST",
-    path: "/v1/admins",
-    operationId: "createAdmin",
-    summary: "Make a user a platform admin",
-    scope: "write:admins",
-    body: adminCreate,
-    errors: ["already_exists"],
-    responses: { 201: { description: "The new admin.", schema: adminRecord } },
-    handler: async ({ body, services, caller }) => {
-      const made = await services.AdminUserService.create(body, { by: own(caller) });
-      return created(made, `/v1/admins/${made.userId}`);
+    scope: "admins",
+    service: AdminUserService,
+    errors: { update: ["last_super_admin"], delete: ["last_super_admin"] },
+    sample: {
+      create: (n) => ({ userId: `made-${n}`, email: `made-${n}@innkeep.example`, name: "Made", role: "support" }),
+      update: (n) => ({ name: `Renamed ${n}` }),
     },
   }),
-  defineRoute({
-    method: "GET",
-    path: "/v1/admins/:userId",
-    operationId: "getAdmin",
-    summary: "One admin",
-    scope: "read:admins",
-    responses: one,
-    handler: async ({ params, services }) => record(await services.AdminUserService.get(params.userId) ?? missing(params.userId)),
-  }),
-  defineRoute({
-    method: "PATCH",
-    path: "/v1/admins/:userId",
-    operationId: "updateAdmin",
-    summary: "Change an admin by JSON merge patch",
-    scope: "write:admins",
-    body: adminUpdate,
-    errors: ["last_super_admin"],
-    responses: one,
-    handler: async ({ params, body, services, caller, ifMatch }) =>
-      record(await services.AdminUserService.update(params.userId, body, { ifMatch, by: own(caller) }) ?? missing(params.userId)),
-  }),
-  defineRoute({
-    method: "DELETE",
-    path: "/v1/admins/:userId",
-    operationId: "deleteAdmin",
-    summary: "Take the platform's rights from a user",
-    scope: "write:admins",
-    errors: ["last_super_admin"],
-    responses: { 204: { description: "No admin any more." } },
-    handler: async ({ params, services, caller, ifMatch }) =>
-      await services.AdminUserService.remove(params.userId, { ifMatch, by: own(caller) }) ? noContent() : missing(params.userId),
+  verb("GET /v1/me", {
+    service: AdminUserService,
+    operationId: "getMe",
+    summary: "Get the caller and what its credential may do",
+    description: "The first call with a platform admin's new token is recorded as its last login.",
+    scope: "caller",
+    openWhenSuspended: true,
+    errors: ["write_conflict", "commit_unknown"],
+    output: me,
+    run: async ({ service, caller }) => {
+      if (caller.kind === "admin" && caller.issuedAtMs !== undefined) {
+        await service.recordLogin(caller.actor.id, isoTime(caller.issuedAtMs));
+      }
+      return describe(caller);
+    },
   }),
 ];
 
-function own(caller: Caller): Administrator {
-  return { userId: caller.actor.id, scopes: caller.scopes };
-}
-
-function missing(userId: string): never {
-  throw errors.notFound("admin", userId);
+function describe(caller: Caller): z.output<typeof me> {
+  const { id, email } = caller.actor;
+  const who = {
+    userId: id,
+    ...(email === undefined ? {} : { email }),
+    scopes: [...caller.scopes].filter((scope) => scope !== "*").sort(),
+    tenantId: caller.tenantId,
+  };
+  if (caller.kind === "admin") return { type: "admin", ...who, role: caller.role };
+  if (caller.kind === "anonymous") throw new TypeError("a route that asks for a caller has one");
+  return { type: "user", ...who, role: caller.role, tenant: caller.tenant };
 }

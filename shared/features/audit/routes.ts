@@ -1,10 +1,11 @@
 import { z } from "zod";
-import { shortTenantId } from "../tenants/entity.ts";
-import { segment } from "../../core/values.ts";
-import { defineRoute, type Route } from "../../core/route.ts";
+import { auditEntry } from "../../core/audit-entry.ts";
 import { checkPaging, moment, pageParams, pagination } from "../../core/list-query.ts";
-import { answer, page } from "../../core/reply.ts";
-import { auditRecord, pageOf } from "../../core/schemas.ts";
+import { type Route, verb } from "../../core/route.ts";
+import { pageOf } from "../../core/schemas.ts";
+import { segment } from "../../core/values.ts";
+import { shortTenantId } from "../tenants/entity.ts";
+import { AuditService } from "./service.ts";
 
 const tenantId = z.string().transform(shortTenantId).pipe(segment).optional();
 const text = z.string().min(1).max(512).optional();
@@ -13,7 +14,8 @@ const listQuery = checkPaging(z.strictObject({
   resource: text,
   resourceId: text,
   actorId: text,
-  action: z.string().regex(/^(\*|[a-z0-9._-]+\*?)$/, "is a dotted name, with * at its end at most").optional(),
+  actorEmail: text,
+  action: z.string().regex(/^(\*|[a-z0-9._-]+\*?)$/, "must be a dotted name, with * at its end at most").optional(),
   from: moment("from").optional(),
   to: moment("to").optional(),
   ...pageParams,
@@ -26,31 +28,27 @@ const report = z.object({
 });
 
 /** The audit log: append-only, a hash chain for each tenant and one for the platform. */
-export const auditRoutes: Route[] = [
-  defineRoute({
-    method: "GET",
-    path: "/v1/audit",
-    operationId: "listAudit",
-    summary: "Audit entries, newest first",
+export const routes: readonly Route[] = [
+  verb("GET /v1/audit", {
+    service: AuditService,
+    operationId: "listAuditEntries",
+    summary: "List audit entries, newest first",
+    description: "Without a tenant a platform admin sees every scope. A tenant's own users see their tenant's.",
     scope: "read:audit",
     query: listQuery,
-    description: "Without a tenant a platform admin sees every scope. A tenant's own users see their tenant's.",
-    responses: { 200: { description: "A page of entries.", schema: pageOf("AuditPage", auditRecord) } },
-    handler: async ({ query: { page: number, limit, cursor, tenantId: _, actorId: userId, ...rest }, services, tenantId }) =>
-      page(
-        await services.AuditService.list(tenantId ?? undefined, pagination({ page: number, limit, cursor }), given({ ...rest, userId })),
-      ),
+    output: pageOf(auditEntry),
+    run: async ({ service, query: { page, limit, cursor, tenantId: _, actorId: userId, actorEmail: userEmail, ...rest }, tenantId }) =>
+      await service.list(tenantId ?? undefined, pagination({ page, limit, cursor }), given({ ...rest, userId, userEmail })),
   }),
-  defineRoute({
-    method: "GET",
-    path: "/v1/audit/verify",
-    operationId: "verifyAudit",
-    summary: "Walk a hash chain and name its first broken link",
-    scope: "read:audit",
+  verb("GET /v1/audit/verify", {
+    service: AuditService,
+    operationId: "verifyAuditChain",
+    summary: "Verify a hash chain and name its first broken link",
     description: "The tenant's chain, or without a tenant the platform's.",
+    scope: "read:audit",
     query: z.strictObject({ tenantId }),
-    responses: { 200: { description: "Whether the chain holds.", schema: report } },
-    handler: async ({ services, tenantId }) => answer(await services.AuditService.verify(tenantId ?? undefined)),
+    output: report,
+    run: async ({ service, tenantId }) => await service.verify(tenantId ?? undefined),
   }),
 ];
 

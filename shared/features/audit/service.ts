@@ -7,7 +7,7 @@ import type { JsonObject } from "../../kernel/json.ts";
 import { sha256Hex } from "../../kernel/sha256.ts";
 import { Collection } from "../../core/collection.ts";
 import type { Stored } from "../../core/collection.ts";
-import type { Condition, Query, QueryPage, Scope, Store } from "../../kv/store.ts";
+import type { Condition, Query, QueryPage, Scope } from "../../kv/store.ts";
 import { listPage } from "../../core/paging.ts";
 import type { Page, Pagination } from "../../core/paging.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
@@ -20,6 +20,7 @@ export interface AuditFilters {
   /** Exact, or a glob at the end: `tenant.*`. */
   readonly action?: string;
   readonly userId?: string;
+  readonly userEmail?: string;
   /** Instants: `from ≤ timestamp < to`. */
   readonly from?: string;
   readonly to?: string;
@@ -44,8 +45,8 @@ const NO_HASH = "0".repeat(64);
 export class AuditService {
   readonly #entries: Collection<typeof auditEntry>;
 
-  constructor(private readonly store: Store, private readonly unitOfWork: UnitOfWork) {
-    this.#entries = new Collection(auditEntry, store);
+  constructor(private readonly work: UnitOfWork) {
+    this.#entries = new Collection(auditEntry, work.store);
   }
 
   /** Newest first. With a tenant, that tenant's chain in the order of `seq`; without, every scope a platform caller sees. */
@@ -59,7 +60,7 @@ export class AuditService {
   async getByResource(resource: string, resourceId: string, pagination?: Pagination): Promise<Page<StoredAuditEntry>> {
     return await listPage(this.#entries, {
       where: conditions({ resource, resourceId }),
-      scope: this.unitOfWork.context.tenantId ?? "any",
+      scope: this.work.context.tenantId ?? "any",
       pagination,
     }, [
       { field: "timestamp", direction: "desc" },
@@ -68,8 +69,8 @@ export class AuditService {
 
   /** Writes an entry that records no change of ours, such as an action in another system. */
   async log(action: string, resource: string, resourceId: string, options: AuditLogOptions = {}): Promise<void> {
-    await this.unitOfWork.transact<{ logged: true }>(() =>
-      Promise.resolve({ commit: { audit: [{ action, resource, resourceId, ...options }], answer: () => ({ logged: true as const }) } })
+    await this.work.transact<{ logged: true }>(() =>
+      Promise.resolve({ commit: { audit: [{ action, resource, resourceId, ...options }], result: () => ({ logged: true as const }) } })
     );
   }
 
@@ -91,7 +92,7 @@ export class AuditService {
    */
   async verify(tenantId?: string): Promise<ChainReport> {
     const scope = this.#scope(tenantId);
-    const head = await this.store.chainHead(scope);
+    const head = await this.work.store.chainHead(scope);
     let checked = 0;
     let prevHash = NO_HASH;
     let lastId = "";
@@ -125,7 +126,7 @@ export class AuditService {
 
   /** The tenant asked for, by short id or full key, else the caller's own; null for a platform caller without one. */
   #scope(tenantId: string | undefined): string | null {
-    const own = this.unitOfWork.context.tenantId;
+    const own = this.work.context.tenantId;
     const asked = tenantId === undefined ? own : shortTenantId(tenantId);
     // Its store would answer with its own entries, under another's name.
     if (own !== null && asked !== own) throw errors.notFound("tenant", asked ?? "");
@@ -138,7 +139,7 @@ export class AuditService {
   ): AsyncGenerator<{ readonly key: string; readonly value: JsonObject }, void, undefined> {
     let cursor: string | null = null;
     do {
-      const page: QueryPage = await this.store.query({
+      const page: QueryPage = await this.work.store.query({
         ...query,
         entity: auditEntry,
         limit: PAGE_ENTRIES,

@@ -1,4 +1,5 @@
-import type { PlanCreate } from "../inputs.ts";
+import type { CreateInput } from "../../core/fields.ts";
+import type { plan } from "./entity.ts";
 
 const MONTHLY_USD = { currency: "USD", interval: "monthly", active: true } as const;
 const GIB = 1024 ** 3;
@@ -7,7 +8,7 @@ const GIB = 1024 ** 3;
  * The plans a new platform starts with; once stored they are the platform's to change. Users, properties,
  * rooms and storage (bytes) are held at a time, bookings and api_calls counted by the month.
  */
-export const DEFAULT_PLANS: readonly (PlanCreate & { readonly id: string })[] = [
+export const DEFAULT_PLANS: readonly (CreateInput<typeof plan> & { readonly id: string })[] = [
   {
     ...MONTHLY_USD,
     id: "Trial",

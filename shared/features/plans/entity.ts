@@ -1,28 +1,22 @@
 import { z } from "zod";
-import { defineEntity } from "../../kv/define.ts";
-import type { RecordOf } from "../../kv/define.ts";
+import { changedInstant, createdInstant, createOnly, given } from "../../core/fields.ts";
 import { currency, instant, metadata, minorUnits, segment } from "../../core/values.ts";
+import { defineEntity, type RecordOf } from "../../kv/define.ts";
 
-/** Null is unlimited. */
-const limit = z.int().min(0).nullable();
-export const planLimits = z.looseObject({
-  users: limit,
-  properties: limit,
-  rooms: limit,
-  bookings: limit,
-  api_calls: limit,
-  storage: limit,
-  customDomains: limit,
-});
+/** A plan id, or its full key `plan:<id>`. */
+export const planReference = z.string().min(1).max(160).transform((id) => id.startsWith("plan:") ? id.slice(5) : id).pipe(segment);
+
+/** What a plan allows of each metric; null, or left out, is unlimited. */
+export const planLimits = z.record(segment, z.int().min(0).nullable());
 
 export const plan = defineEntity({
   name: "plan",
   summary: "What a tenant can subscribe to: price, limits, features.",
   key: "plan:{id}",
   schema: z.looseObject({
-    id: segment,
+    id: createOnly(given(segment, segment.optional().meta({ description: "Left out: the name." }))),
     name: z.string().min(1).max(100),
-    displayName: z.string().min(1).max(200),
+    displayName: given(z.string().min(1).max(200), z.string().min(1).max(200).optional().meta({ description: "Left out: the name." })),
     description: z.string().max(2_000).default(""),
     price: minorUnits,
     currency,
@@ -32,12 +26,13 @@ export const plan = defineEntity({
     trialDays: z.int().min(0).max(730).optional(),
     active: z.boolean().default(true),
     metadata: metadata.optional(),
-    createdAt: instant,
-    updatedAt: instant.optional(),
+    createdAt: createdInstant(instant),
+    updatedAt: changedInstant(instant.optional()),
   }),
   owner: "platform",
   filterable: ["active", "interval"],
   sortable: ["name", "price", "createdAt"],
+  defaultSort: "price",
   searchable: ["name", "displayName", "description"],
   indexes: [["createdAt"], ["name"], ["price"]],
   readableByTenants: true,

@@ -1,7 +1,8 @@
 import { z } from "zod";
-import { defineEntity } from "../../kv/define.ts";
-import type { RecordOf } from "../../kv/define.ts";
+import { byServer, changedInstant, createdInstant, given, platformOnly } from "../../core/fields.ts";
 import { instant, metadata, segment } from "../../core/values.ts";
+import { defineEntity, type RecordOf } from "../../kv/define.ts";
+import { planReference } from "../plans/entity.ts";
 
 export const SUBSCRIPTION_STATUSES = ["trialing", "active", "past_due", "cancelled"] as const;
 
@@ -10,19 +11,19 @@ export const subscription = defineEntity({
   summary: "A tenant's one subscription to a plan.",
   key: "subscription:{tenantId}",
   schema: z.looseObject({
-    id: segment,
-    tenantId: segment,
-    planId: segment,
-    status: z.enum(SUBSCRIPTION_STATUSES),
-    currentPeriodStart: instant,
-    currentPeriodEnd: instant,
+    id: byServer(segment),
+    tenantId: byServer(segment),
+    planId: given(segment, planReference),
+    status: platformOnly(z.enum(SUBSCRIPTION_STATUSES)),
+    currentPeriodStart: platformOnly(instant),
+    currentPeriodEnd: platformOnly(instant),
     cancelAtPeriodEnd: z.boolean().default(false),
-    cancelledAt: instant.optional(),
+    cancelledAt: byServer(instant.optional()),
     paymentMethod: z.enum(["card", "invoice", "wire"]).optional(),
-    lastPaymentStatus: z.enum(["paid", "pending", "failed", "refunded"]).optional(),
+    lastPaymentStatus: platformOnly(z.enum(["paid", "pending", "failed", "refunded"]).optional()),
     metadata: metadata.optional(),
-    createdAt: instant,
-    updatedAt: instant.optional(),
+    createdAt: createdInstant(instant),
+    updatedAt: changedInstant(instant.optional()),
   }),
   owner: "tenant",
   filterable: ["status", "planId", "cancelAtPeriodEnd"],

@@ -1,67 +1,57 @@
 import { z } from "zod";
-import { subscriptionUpsert } from "../inputs.ts";
-import { errors } from "../../kernel/errors.ts";
-import { defineRoute, type Route } from "../../core/route.ts";
-import { assertOwnFields } from "../../../functions/api/tenant-scope.ts";
-import { created, record } from "../../core/reply.ts";
-import { subscriptionRecord } from "../../core/schemas.ts";
+import { created, replied, type Route, verb } from "../../core/route.ts";
+import { recordOf } from "../../core/schemas.ts";
+import { tenant } from "../tenants/entity.ts";
+import { subscription } from "./entity.ts";
+import { subscriptionInput, SubscriptionService } from "./service.ts";
 
 const path = "/v1/tenants/:tenantId/subscription";
-const one = { 200: { description: "The subscription.", schema: subscriptionRecord } };
+const record = recordOf(subscription);
+const shared = { service: SubscriptionService, resource: "subscription", output: record } as const;
+const change = { ...shared, scope: "write:subscriptions", loads: [subscription, tenant] } as const;
 
 /** A tenant's one subscription. A plan change moves the tenant's plan, revenue and usage limits with it. */
-export const subscriptionRoutes: Route[] = [
-  defineRoute({
-    method: "GET",
-    path,
+export const routes: readonly Route[] = [
+  verb(`GET ${path}`, {
+    ...shared,
     operationId: "getSubscription",
-    summary: "A tenant's subscription",
+    summary: "Get a tenant's subscription",
     scope: "read:subscriptions",
     openWhenSuspended: true,
-    responses: one,
-    handler: async ({ params, services }) => record(await services.SubscriptionService.get(params.tenantId) ?? missing(params.tenantId)),
+    loads: [subscription],
+    run: async ({ service, params }) => await service.get(params.tenantId),
   }),
-  defineRoute({
-    method: "PUT",
-    path,
+  verb(`PUT ${path}`, {
+    ...change,
     operationId: "putSubscription",
     summary: "Create or change a tenant's subscription",
-    scope: "write:subscriptions",
-    description:
-      "Members left out keep their values. A tenant's owner may change the plan, the payment method, cancelAtPeriodEnd and metadata.",
-    body: subscriptionUpsert,
-    errors: ["plan_inactive"],
-    responses: { 200: one[200], 201: { description: "The new subscription.", schema: subscriptionRecord } },
-    handler: async ({ params, body, services, caller, ifMatch }) => {
-      assertOwnFields(caller, "subscription", body);
-      const put = await services.SubscriptionService.put(params.tenantId, body, { ifMatch });
-      return put.created ? created(put.record, `/v1/tenants/${params.tenantId}/subscription`) : record(put.record);
+    description: "Members left out keep their values. A tenant's owner may change the payment method, cancelAtPeriodEnd and metadata, " +
+      "and the plan as far as the platform allows self-service.",
+    input: subscriptionInput,
+    location: () => path,
+    replaces: true,
+    errors: ["plan_inactive", "subscription_cancelled", "tenant_cancelled", "trial_used", "plan_change_forbidden"],
+    sample: { body: (n) => ({ metadata: { note: n } }) },
+    run: async ({ service, params, body, options }) => {
+      const put = await service.put(params.tenantId, body, options);
+      return put.created ? created(put.record, path.replace(":tenantId", params.tenantId)) : replied(put.record);
     },
   }),
-  defineRoute({
-    method: "POST",
-    path: `${path}/cancel`,
+  verb(`POST ${path}/cancel`, {
+    ...change,
     operationId: "cancelSubscription",
     summary: "Cancel at the period's end, or at once",
-    scope: "write:subscriptions",
-    body: z.strictObject({ cancelAtPeriodEnd: z.boolean().default(true) }),
-    bodyOptional: true,
-    responses: one,
-    handler: async ({ params, body, services, ifMatch }) =>
-      record(await services.SubscriptionService.cancel(params.tenantId, body.cancelAtPeriodEnd, { ifMatch })),
+    description: "A tenant's owner may cancel at the period's end only.",
+    input: z.strictObject({ cancelAtPeriodEnd: z.boolean().default(true) }),
+    inputOptional: true,
+    run: async ({ service, params, body, options }) => await service.cancel(params.tenantId, body.cancelAtPeriodEnd, options),
   }),
-  defineRoute({
-    method: "POST",
-    path: `${path}/reactivate`,
+  verb(`POST ${path}/reactivate`, {
+    ...change,
     operationId: "reactivateSubscription",
     summary: "Take a cancellation back",
-    scope: "write:subscriptions",
-    errors: ["plan_inactive"],
-    responses: one,
-    handler: async ({ params, services, ifMatch }) => record(await services.SubscriptionService.reactivate(params.tenantId, { ifMatch })),
+    errors: ["tenant_cancelled", "plan_change_forbidden"],
+    sample: { prepare: (service, { tenantId = "" }) => service.cancel(tenantId) },
+    run: async ({ service, params, options }) => await service.reactivate(params.tenantId, options),
   }),
 ];
-
-function missing(tenantId: string): never {
-  throw errors.notFound("subscription", tenantId);
-}

@@ -1,39 +1,38 @@
-import { subscription as subscriptionEntity } from "./entity.ts";
-import type { Subscription } from "./entity.ts";
-import { subscriptionUpsert } from "../inputs.ts";
-import type { SubscriptionUpsert } from "../inputs.ts";
-import { shortTenantId, tenant as tenantEntity } from "../tenants/entity.ts";
-import { errors } from "../../kernel/errors.ts";
-import type { JsonObject } from "../../kernel/json.ts";
-import { newId } from "../../kernel/ids.ts";
-import { assertMatch } from "../../kernel/version.ts";
-import type { ChangeOptions } from "../../kernel/version.ts";
-import { Collection, parseInput } from "../../core/collection.ts";
 import type { Stored } from "../../core/collection.ts";
-import { keyOf } from "../../kv/define.ts";
-import type { Store } from "../../kv/store.ts";
-import { changedFields, mergePatch } from "../../core/merge-patch.ts";
+import { inputsOf, type UpdateInput } from "../../core/fields.ts";
 import { monthlyRevenue } from "../../core/money.ts";
 import { addInterval, periodOf } from "../../core/periods.ts";
-import { ended, resumed } from "./rules.ts";
-import { findPlan, limitMutations, loadPlan, planCheck } from "../plans/subscribers.ts";
-import type { StoredPlan } from "../plans/subscribers.ts";
-import { type Change, type Decision, type UnitOfWork, withoutVersion } from "../../core/unit-of-work.ts";
+import { type Decided, Records } from "../../core/records.ts";
+import type { UnitOfWork } from "../../core/unit-of-work.ts";
+import { errors } from "../../kernel/errors.ts";
+import type { JsonObject } from "../../kernel/json.ts";
+import type { ChangeOptions } from "../../kernel/version.ts";
+import { keyOf } from "../../kv/define.ts";
+import { findPlan, loadPlan, planCheck, type StoredPlan } from "../plans/subscribers.ts";
+import { shortTenantId, tenant as tenantEntity } from "../tenants/entity.ts";
+import { limitMutations } from "../usage/limits.ts";
+import { type Subscription, subscription } from "./entity.ts";
+import * as rules from "./rules.ts";
 
-export type StoredSubscription = Stored<typeof subscriptionEntity>;
+export type StoredSubscription = Stored<typeof subscription>;
+type StoredTenant = Stored<typeof tenantEntity>;
+export type SubscriptionUpsert = UpdateInput<typeof subscription>;
 export interface SubscriptionPut {
   readonly record: StoredSubscription;
   readonly created: boolean;
 }
 
+/** The body of a PUT: members left out keep their values. */
+export const subscriptionInput = inputsOf(subscription).update;
+
 /** A tenant's one subscription. Its plan, the tenant's plan, mrr and usage limits always move together. */
 export class SubscriptionService {
-  readonly #subscriptions: Collection<typeof subscriptionEntity>;
-  readonly #tenants: Collection<typeof tenantEntity>;
+  readonly #subscriptions: Records<typeof subscription>;
+  readonly #tenants: Records<typeof tenantEntity>;
 
-  constructor(private readonly store: Store, private readonly unitOfWork: UnitOfWork) {
-    this.#subscriptions = new Collection(subscriptionEntity, store);
-    this.#tenants = new Collection(tenantEntity, store);
+  constructor(private readonly work: UnitOfWork) {
+    this.#subscriptions = new Records(subscription, work);
+    this.#tenants = new Records(tenantEntity, work);
   }
 
   async get(tenantId: string): Promise<StoredSubscription | null> {
@@ -47,120 +46,107 @@ export class SubscriptionService {
 
   /** As `upsert`, and tells whether it was created. */
   async put(tenantId: string, data: SubscriptionUpsert, options: ChangeOptions = {}): Promise<SubscriptionPut> {
-    const patch = parseInput(subscriptionUpsert, data);
-    return await this.unitOfWork.transact<SubscriptionPut>(async () => {
-      const [owner, before] = await Promise.all([this.#tenants.get(tenantId), this.get(tenantId)]);
-      if (!owner) throw errors.notFound("tenant", tenantId);
-      if (before) assertMatch(before.version, options);
-      else if (options.ifMatch !== undefined) throw errors.preconditionFailed(null);
-      const planId = patch.planId ?? before?.planId ?? owner.plan;
-      const newPlan = planId === before?.planId && planId === owner.plan ? null : await loadPlan(this.store, planId, "/planId");
-      const base = before ?? this.#fresh(owner.id, newPlan ?? await loadPlan(this.store, planId, "/planId"));
-      const after = withTimes({ ...mergePatch(base, patch), planId } as Subscription, this.unitOfWork.now());
-      assertPeriod(after);
-      return this.#decide(owner, before, after, newPlan, before ? "subscription.updated" : "subscription.created");
-    });
+    const patch = this.#subscriptions.checkUpdate(data);
+    const id = shortTenantId(tenantId);
+    return await this.#subscriptions.put(id, options, async (before) => {
+      const [owner, asked] = await Promise.all([this.#owner(id), this.#asked(patch)]);
+      if (before) {
+        const plan = asked ?? (owner.plan === before.planId ? null : await loadPlan(this.work, before.planId, "/planId"));
+        return { action: "subscription.updated", ...await this.#decide(owner, before, this.#subscriptions.patched(before, patch), plan) };
+      }
+      const plan = asked ?? await loadPlan(this.work, owner.plan, "/planId");
+      const record = this.#subscriptions.fresh({ ...this.#initial(owner, plan), ...patch, planId: plan.id });
+      return { action: "subscription.created", ...await this.#decide(owner, null, record, plan) };
+    }, { patch: patch as JsonObject });
   }
 
-  /** At period end (default) the status stays until then; `false` cancels at once. */
+  /** At period end (default) the status stays until then; `false` cancels at once. Throws `not_found`. */
   async cancel(tenantId: string, cancelAtPeriodEnd = true, options: ChangeOptions = {}): Promise<StoredSubscription> {
-    return await this.#step(
-      tenantId,
-      options,
-      "subscription.cancelled",
-      (before, now) => cancelAtPeriodEnd && before.status !== "cancelled" ? { ...before, cancelAtPeriodEnd: true } : ended(before, now),
-    );
+    if (this.#isOwn) rules.assertOwnCancellation(!cancelAtPeriodEnd);
+    return await this.#step(tenantId, options, "subscription.cancelled", { cancelAtPeriodEnd }, (before, now) => (
+      cancelAtPeriodEnd && before.status !== "cancelled" ? { ...before, cancelAtPeriodEnd: true } : rules.ended(before, now)
+    ));
   }
 
-  /** Takes a cancellation back; a subscription that has ended starts a new period now. */
+  /** Takes a cancellation back; a subscription that has ended starts a new period now. Throws `not_found`, `tenant_cancelled`. */
   async reactivate(tenantId: string, options: ChangeOptions = {}): Promise<StoredSubscription> {
-    return await this.#step(tenantId, options, "subscription.reactivated", (before, now, plan) => resumed(before, now, plan.interval));
+    return await this.#step(tenantId, options, "subscription.reactivated", {}, (before, now, plan) => {
+      if (this.#isOwn) rules.assertOwnReactivation(before, this.work.platform.selfServicePlans);
+      return rules.resumed(before, now, plan.interval);
+    });
   }
 
   async #step(
     tenantId: string,
     options: ChangeOptions,
     action: string,
+    request: JsonObject,
     step: (before: StoredSubscription, now: string, plan: StoredPlan) => Subscription,
   ): Promise<StoredSubscription> {
-    const { record } = await this.unitOfWork.transact<SubscriptionPut>(async () => {
-      const [owner, before] = await Promise.all([this.#tenants.get(tenantId), this.get(tenantId)]);
-      if (!owner || !before) throw errors.notFound("subscription", tenantId);
-      assertMatch(before.version, options);
+    const id = shortTenantId(tenantId);
+    const changed = await this.#subscriptions.change(id, options, action, async (before) => {
       // A deactivated plan takes nobody new; whoever has it can leave it and come back.
-      const plan = await findPlan(this.store, before.planId, "/planId");
-      return this.#decide(owner, before, step(before, this.unitOfWork.now(), plan), null, action);
-    });
-    return record;
+      const [owner, plan] = await Promise.all([this.#owner(id), findPlan(this.work, before.planId, "/planId")]);
+      return await this.#decide(owner, before, step(before, this.work.now(), plan), null);
+    }, request);
+    if (!changed) throw errors.notFound("subscription", id);
+    return changed;
   }
 
-  #fresh(tenantId: string, plan: StoredPlan): Subscription {
-    const now = this.unitOfWork.now();
+  /** The caller is one of the tenant's own users. */
+  get #isOwn(): boolean {
+    return this.work.context.tenantId !== null;
+  }
+
+  async #owner(tenantId: string): Promise<StoredTenant> {
+    const owner = await this.#tenants.get(tenantId);
+    if (!owner) throw errors.notFound("tenant", tenantId);
+    return owner;
+  }
+
+  async #asked(patch: Readonly<Record<string, unknown>>): Promise<StoredPlan | null> {
+    return typeof patch["planId"] === "string" ? await loadPlan(this.work, patch["planId"], "/planId") : null;
+  }
+
+  #initial(owner: StoredTenant, plan: StoredPlan): Partial<Subscription> {
+    const now = this.work.now();
     return {
-      id: newId("sub", this.unitOfWork.context.clock.now()),
-      tenantId,
-      planId: plan.id,
-      status: "active",
+      id: this.work.newId("sub"),
+      tenantId: owner.id,
+      status: owner.status === "cancelled" ? "cancelled" : "active",
       currentPeriodStart: now,
       currentPeriodEnd: addInterval(now, plan.interval),
-      cancelAtPeriodEnd: false,
-      createdAt: now,
     };
   }
 
-  #decide(
-    owner: Stored<typeof tenantEntity>,
+  /** The subscription as it becomes; `plan` is the one asked for, null where none was. */
+  async #decide(
+    owner: StoredTenant,
     before: StoredSubscription | null,
     decided: Subscription,
-    newPlan: StoredPlan | null,
-    action: string,
-  ): Decision<SubscriptionPut> {
-    const now = this.unitOfWork.now();
-    const changed = changedFields(before ?? {}, decided);
-    if (before && !newPlan && Object.keys({ ...changed.before, ...changed.after }).length === 0) {
-      return { done: { record: before, created: false } };
+    plan: StoredPlan | null,
+  ): Promise<Decided<Subscription>> {
+    const now = this.work.now();
+    const record = rules.withTimes(decided, now);
+    rules.assertPeriod(record);
+    rules.assertTenantTakes(record, owner);
+    const newPlan = plan && (plan.id !== before?.planId || plan.id !== owner.plan) ? plan : null;
+    if (newPlan && before) {
+      rules.assertLive(before);
+      rules.assertTrialUnused(owner, newPlan);
+      if (this.#isOwn) {
+        rules.assertSelfService(this.work.platform.selfServicePlans, await findPlan(this.work, before.planId, "/planId"), newPlan);
+      }
     }
-    const after = { ...decided, updatedAt: now };
-    const change: Change = { entity: subscriptionEntity, before, after };
-    const moved = newPlan && owner.plan !== newPlan.id
-      ? [{
-        entity: tenantEntity,
-        before: owner,
-        after: { ...owner, plan: newPlan.id, mrr: monthlyRevenue(newPlan), mrrSource: "plan" as const, updatedAt: now },
-      }]
-      : [];
-    const key = keyOf(subscriptionEntity, { tenantId: owner.id });
+    const ownerKey = { key: keyOf(tenantEntity, owner), version: owner.version };
+    if (!newPlan || newPlan.id === owner.plan) return { record, checks: [...(newPlan ? [planCheck(newPlan)] : []), ownerKey] };
+    const moved = { plan: newPlan.id, mrr: monthlyRevenue(newPlan) };
     return {
-      commit: {
-        changes: [change, ...moved],
-        checks: [
-          ...(newPlan ? [planCheck(newPlan)] : []),
-          ...(moved.length > 0 ? [] : [{ key: keyOf(tenantEntity, owner), version: owner.version }]),
-        ],
-        mutations: moved.length > 0 && newPlan
-          ? limitMutations(owner.id, newPlan.limits, periodOf(this.unitOfWork.context.clock.now()), now)
-          : [],
-        audit: [{ action, resource: "subscription", resourceId: after.id, tenantId: owner.id, of: change, ...movedPlan(owner, newPlan) }],
-        events: [{ type: action, subject: after.id, tenantId: owner.id, data: { subscription: withoutVersion(after) } }],
-        answer: ({ versions }) => ({ record: { ...after, version: versions[key] ?? "" }, created: before === null }),
-      },
+      record,
+      checks: [planCheck(newPlan)],
+      changes: [{ entity: tenantEntity, before: owner, after: { ...owner, ...moved, mrrSource: "plan", updatedAt: now } }],
+      mutations: limitMutations(owner.id, newPlan.limits, periodOf(this.work.context.clock.now()), now),
+      data: { tenant: { before: { plan: owner.plan, mrr: owner.mrr }, after: moved } },
     };
   }
-}
-
-/** The tenant's side of a plan change, in the one audit entry of the call. */
-function movedPlan(owner: Stored<typeof tenantEntity>, newPlan: StoredPlan | null): { data?: JsonObject } {
-  if (!newPlan || owner.plan === newPlan.id) return {};
-  return { data: { tenant: { before: { plan: owner.plan, mrr: owner.mrr }, after: { plan: newPlan.id, mrr: monthlyRevenue(newPlan) } } } };
-}
-
-/** A status set by hand keeps `cancelledAt` in step with it. */
-function withTimes(after: Subscription, now: string): Subscription {
-  const { cancelledAt, ...rest } = after;
-  return after.status === "cancelled" ? { ...rest, cancelledAt: cancelledAt ?? now } : rest as Subscription;
-}
-
-function assertPeriod({ currentPeriodStart, currentPeriodEnd }: Subscription): void {
-  if (currentPeriodEnd > currentPeriodStart) return;
-  throw errors.validation([{ path: "/currentPeriodEnd", message: "must be after currentPeriodStart", code: "invalid" }]);
 }

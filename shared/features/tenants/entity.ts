@@ -1,10 +1,13 @@
 import { z } from "zod";
-import { defineEntity } from "../../kv/define.ts";
-import type { RecordOf } from "../../kv/define.ts";
-import { email, instant, majorUnits, metadata, percent, segment } from "../../core/values.ts";
+import { byServer, changedInstant, createdInstant, createOnly, generated, given, ownerOnly, platformOnly } from "../../core/fields.ts";
+import { checkedText, day, email, instant, majorUnits, metadata, percent, segment } from "../../core/values.ts";
+import { defineEntity, type RecordOf } from "../../kv/define.ts";
+import { planReference } from "../plans/entity.ts";
+import { domainProblem, subdomainProblem } from "./host-names.ts";
 
 export const TENANT_STATUSES = ["pending", "trial", "active", "suspended", "cancelled"] as const;
-export const REGIONS = ["us-east-1", "us-west-2", "eu-west-1", "ap-southeast-1", "ap-northeast-1"] as const;
+
+const text = (max: number) => z.string().trim().min(1).max(max);
 
 export const branding = z.looseObject({
   logoUrl: z.url().optional(),
@@ -16,33 +19,36 @@ export const tenant = defineEntity({
   summary: "A customer of the platform. It owns everything stored under its id.",
   key: "tenant:{id}",
   schema: z.looseObject({
-    id: segment,
-    name: z.string().min(1).max(200),
+    id: generated("tn", segment),
+    name: given(z.string().min(1).max(200), text(200)),
     billingEntity: z.string().max(200).optional(),
-    subdomain: z.string(),
-    customDomain: z.string().optional(),
-    region: z.enum(REGIONS).optional(),
-    plan: segment,
-    status: z.enum(TENANT_STATUSES),
-    owner: email,
-    ownerName: z.string().max(200),
-    ownerUserId: z.string().max(128).optional(),
-    usagePercent: percent.default(0),
-    mrr: majorUnits,
-    mrrSource: z.enum(["plan", "explicit"]).default("plan"),
+    subdomain: given(z.string(), checkedText(z.string(), subdomainProblem).meta({ minLength: 3, maxLength: 63 })),
+    // Until a domain is verified, claiming one would be taking requests that are meant for others.
+    customDomain: platformOnly(given(z.string().optional(), checkedText(z.string(), domainProblem).meta({ maxLength: 128 }).optional())),
+    /** One of the platform's regions. */
+    region: segment.optional(),
+    plan: platformOnly(given(segment, planReference)),
+    status: platformOnly(given(z.enum(TENANT_STATUSES), z.enum(TENANT_STATUSES).optional())),
+    owner: ownerOnly(email),
+    ownerName: ownerOnly(given(z.string().max(200), text(200))),
+    ownerUserId: ownerOnly(z.string().max(128).optional()),
+    /** The highest percentage over the present period's metrics; absent until the program has computed it. */
+    usagePercent: createOnly(platformOnly(percent.optional())),
+    mrr: platformOnly(given(majorUnits, majorUnits.optional())),
+    mrrSource: byServer(z.enum(["plan", "explicit"]).default("plan")),
     branding: branding.optional(),
     settings: metadata.optional(),
     metadata: metadata.optional(),
-    created: z.iso.date(),
-    createdAt: instant,
-    updatedAt: instant.optional(),
-    trialEndsAt: instant.optional(),
-    suspendedAt: instant.optional(),
-    unsuspendedAt: instant.optional(),
-    suspensionReason: z.string().max(500).optional(),
+    created: byServer(day),
+    createdAt: createdInstant(instant),
+    updatedAt: changedInstant(instant.optional()),
+    trialEndsAt: platformOnly(instant.optional()),
+    suspendedAt: byServer(instant.optional()),
+    unsuspendedAt: byServer(instant.optional()),
+    suspensionReason: platformOnly(given(z.string().max(500).optional(), text(500).optional())),
     /** The state `unsuspend` restores. */
-    suspendedFrom: z.enum(["trial", "active"]).optional(),
-    cancelledAt: instant.optional(),
+    suspendedFrom: byServer(z.enum(["trial", "active"]).optional()),
+    cancelledAt: byServer(instant.optional()),
   }),
   owner: "self",
   filterable: ["status", "plan", "region", "owner", "subdomain", "customDomain", "mrr", "usagePercent", "trialEndsAt"],

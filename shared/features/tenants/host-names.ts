@@ -1,14 +1,6 @@
+import type { HostRules } from "../../core/platform.ts";
+
 /** Names a tenant is reached by. A problem is a text for the caller; null means the name is fine. */
-
-/** What the platform keeps for itself among the names a request can come by. */
-export interface HostRules {
-  /** `aurora.example.com` is tenant `aurora` when this is `example.com`. */
-  readonly baseDomain: string | null;
-  /** The API's own hosts: they name no tenant, and no tenant may take them. */
-  readonly apiHosts: readonly string[];
-}
-
-export const NO_HOST_RULES: HostRules = { baseDomain: null, apiHosts: [] };
 
 /** Labels that stand for the platform itself, its mail and its infrastructure, or that a phisher would want. */
 export const RESERVED_SUBDOMAINS: ReadonlySet<string> = new Set(
@@ -72,4 +64,16 @@ function labelProblem(label: string): string | null {
 /** A Host header's name: lower case, without port and the trailing dot of a fully qualified name. */
 export function normalizeHost(host: string): string {
   return host.trim().toLowerCase().replace(/^(\[[^\]]*\]|[^:]*):\d*$/, "$1").replace(/\.$/, "");
+}
+
+export type TenantName = { readonly subdomain: string } | { readonly domain: string };
+
+/** A host's tenant name: the label below the base domain, else a custom domain. Null for hosts that can name none. */
+export function nameOfHost(host: string, { baseDomain, apiHosts }: HostRules): TenantName | null {
+  const name = normalizeHost(host);
+  if (name === baseDomain || apiHosts.includes(name)) return null;
+  if (baseDomain && name.endsWith(`.${baseDomain}`)) {
+    return { subdomain: name.slice(0, -baseDomain.length - 1) };
+  }
+  return domainProblem(name) === null ? { domain: name } : null;
 }

@@ -1,27 +1,18 @@
 import { z } from "zod";
+import { crud } from "../../core/crud.ts";
+import { flag } from "../../core/list-query.ts";
+import { type Route, verb } from "../../core/route.ts";
+import { recordOf } from "../../core/schemas.ts";
 import { tenant, TENANT_STATUSES } from "./entity.ts";
-import { tenantCreate, tenantUpdate } from "./input.ts";
-import type { ErrorCode } from "../../kernel/errors.ts";
-import { errors } from "../../kernel/errors.ts";
-import { subdomainClaim } from "./claims.ts";
-import type { Services } from "../../container.ts";
-import { domainProblem, type HostRules, subdomainProblem } from "./host-names.ts";
-import { defineRoute, type Route } from "../../core/route.ts";
-import { checked, flag, listArguments, listQuery } from "../../core/list-query.ts";
-import { assertOwnFields, claimKey, nameOfHost } from "../../../functions/api/tenant-scope.ts";
-import { answer, created, page, record } from "../../core/reply.ts";
-import { pageOf, tenantRecord } from "../../core/schemas.ts";
+import { nameOfHost } from "./host-names.ts";
+import { TenantService } from "./service.ts";
 
-const subdomain = checked(tenantCreate.shape.subdomain, subdomainProblem);
-const customDomain = checked(z.string(), domainProblem);
-const createBody = tenantCreate.extend({ subdomain, customDomain: customDomain.optional() });
-const updateBody = tenantUpdate.extend({ subdomain: subdomain.optional(), customDomain: customDomain.nullable().optional() });
-
+const record = recordOf(tenant);
 const stats = z.object({
   total: z.int(),
   byStatus: z.record(z.enum(TENANT_STATUSES), z.int()),
   byPlan: z.record(z.string(), z.int()),
-  totalMrr: z.number(),
+  totalMrr: z.number().meta({ description: "Monthly revenue of active and trial tenants, in the major unit of `currency`." }),
   currency: z.string(),
 });
 const removal = z.object({
@@ -36,155 +27,97 @@ const resolveQuery = z.strictObject({
   id: z.string().min(1).max(300).optional(),
 }).refine((given) => Object.keys(given).length === 1, "give exactly one of host, subdomain and id");
 
-const names: readonly ErrorCode[] = ["subdomain_taken", "domain_taken", "plan_inactive"];
-const one = { 200: { description: "The tenant.", schema: tenantRecord } };
+const names = ["subdomain_taken", "domain_taken", "plan_inactive"] as const;
+const one = { service: TenantService, output: record, loads: [tenant] } as const;
+const step = { ...one, scope: "write:tenants", platformOnly: true, errors: ["invalid_transition"] } as const;
 
 /** Tenants and their states. Ids may be short or full keys. */
-export function tenantRoutes(hosts: HostRules): Route[] {
-  return [
-    defineRoute({
-      method: "GET",
-      path: "/v1/tenants",
-      operationId: "listTenants",
-      summary: "Tenants: filtered, searched, sorted, paged",
-      scope: "read:tenants",
-      query: listQuery(tenant),
-      responses: { 200: { description: "A page of tenants.", schema: pageOf("TenantPage", tenantRecord) } },
-      handler: async ({ query, services }) => page(await services.TenantService.list(...listArguments(query))),
-    }),
-    defineRoute({
-      method: "POST",
-      path: "/v1/tenants",
-      operationId: "createTenant",
-      scope: "write:tenants",
-      platformOnly: true,
-      summary: "Create a tenant with its subscription and usage records, in one commit",
-      body: createBody,
-      errors: [...names, "already_exists", "tenant_deleted"],
-      responses: { 201: { description: "The new tenant.", schema: tenantRecord } },
-      handler: async ({ body, services }) => {
-        const made = await services.TenantService.create(body);
-        return created(made, `/v1/tenants/${made.id}`);
-      },
-    }),
-    defineRoute({
-      method: "GET",
-      path: "/v1/tenants/stats",
-      operationId: "tenantStats",
-      summary: "Counts by status and plan, and total monthly revenue",
-      scope: "read:tenants",
-      platformOnly: true,
-      responses: { 200: { description: "The figures.", schema: stats } },
-      handler: async ({ services }) => answer(await services.TenantService.stats()),
-    }),
-    defineRoute({
-      method: "GET",
-      path: "/v1/tenants/resolve",
-      operationId: "resolveTenant",
-      summary: "The tenant behind a host, a subdomain or an id",
-      scope: "read:tenants",
-      query: resolveQuery,
-      responses: one,
-      handler: async ({ query, services }) => {
-        const id = query.id ?? await claimantOf(query, hosts, services);
-        return record(await services.TenantService.get(id) ?? missing(id));
-      },
-    }),
-    defineRoute({
-      method: "GET",
-      path: "/v1/tenants/:tenantId",
-      operationId: "getTenant",
-      summary: "One tenant",
-      scope: "read:tenants",
-      responses: one,
-      handler: async ({ params, services }) => record(await services.TenantService.get(params.tenantId) ?? missing(params.tenantId)),
-    }),
-    defineRoute({
-      method: "PATCH",
-      path: "/v1/tenants/:tenantId",
-      operationId: "updateTenant",
-      summary: "Change a tenant by JSON merge patch",
-      description:
-        "A tenant's own admin may not change status, plan, revenue, the custom domain or the owner; its owner may change the owner.",
-      scope: "write:tenants",
-      body: updateBody,
-      errors: [...names, "invalid_transition"],
-      responses: one,
-      handler: async ({ params, body, services, caller, ifMatch }) => {
-        assertOwnFields(caller, "tenant", body);
-        return record(await services.TenantService.update(params.tenantId, body, { ifMatch }) ?? missing(params.tenantId));
-      },
-    }),
-    defineRoute({
-      method: "DELETE",
-      path: "/v1/tenants/:tenantId",
-      operationId: "deleteTenant",
-      summary: "Delete a tenant and everything it owns",
-      scope: "write:tenants",
-      platformOnly: true,
-      query: z.strictObject({ dryRun: flag.optional() }),
-      errors: ["legal_hold"],
-      responses: { 200: { description: "What went, or with `dryRun=true` what would, by kind.", schema: removal } },
-      handler: async ({ params, query, services, ifMatch }) => {
-        const report = await services.TenantService.remove(params.tenantId, { ifMatch, dryRun: query.dryRun ?? false });
-        return answer(report ? { ...report, kept: [...report.kept] } : missing(params.tenantId));
-      },
-    }),
-    ...statusRoutes,
-  ];
-}
-
-const step = { scope: "write:tenants", platformOnly: true, errors: ["invalid_transition"], responses: one } as const;
-
-const statusRoutes: Route[] = [
-  defineRoute({
-    ...step,
-    method: "POST",
-    path: "/v1/tenants/:tenantId/suspend",
-    operationId: "suspendTenant",
-    summary: "Suspend a tenant: its own users are refused at once",
-    body: z.strictObject({ reason: z.string().trim().min(1).max(500) }),
-    handler: async ({ params, body, services, ifMatch }) =>
-      record(await services.TenantService.suspend(params.tenantId, body.reason, { ifMatch }) ?? missing(params.tenantId)),
+export const routes: readonly Route[] = [
+  ...crud(tenant, {
+    path: "/v1/tenants",
+    scope: "tenants",
+    service: TenantService,
+    only: ["list", "create", "get", "update"],
+    platformOnly: ["create"],
+    errors: {
+      create: [...names, "tenant_deleted"],
+      update: [...names, "invalid_transition", "subscription_cancelled", "trial_used"],
+    },
+    descriptions: {
+      create: "The tenant with its subscription and usage records, in one commit.",
+      update: "A tenant's own admin may not change status, plan, revenue, the custom domain or the owner; its owner may change the owner.",
+    },
+    sample: {
+      create: (n) => ({ name: "Hotel Sample", subdomain: `sample-${n}`, plan: "Pro", owner: "ada@sample.example", ownerName: "Ada Auer" }),
+      update: (n) => ({ name: `Renamed ${n}` }),
+    },
   }),
-  defineRoute({
+  verb("DELETE /v1/tenants/:tenantId", {
+    service: TenantService,
+    operationId: "deleteTenant",
+    summary: "Delete a tenant and everything it owns",
+    description: "Returns what was deleted by kind of record, or with `dryRun=true` what would be.",
+    scope: "write:tenants",
+    platformOnly: true,
+    query: z.strictObject({ dryRun: flag.optional() }),
+    output: removal,
+    loads: [tenant],
+    errors: ["legal_hold"],
+    run: async ({ service, params, query, options }) =>
+      await service.remove(params.tenantId, { ...options, dryRun: query.dryRun ?? false }),
+  }),
+  verb("GET /v1/tenants/stats", {
+    service: TenantService,
+    operationId: "getTenantStats",
+    summary: "Count tenants by status and plan, and sum their monthly revenue",
+    scope: "read:tenants",
+    platformOnly: true,
+    output: stats,
+    run: ({ service }) => service.stats(),
+  }),
+  verb("GET /v1/tenants/resolve", {
+    service: TenantService,
+    operationId: "resolveTenant",
+    summary: "Find the tenant of a host, a subdomain or an id",
+    scope: "read:tenants",
+    resource: "tenant",
+    query: resolveQuery,
+    output: record,
+    sample: { query: "id=tn_none" },
+    run: async ({ service, query, hosts }) => {
+      if (query.id !== undefined) return await service.get(query.id);
+      const name = query.subdomain === undefined ? nameOfHost(query.host ?? "", hosts) : { subdomain: query.subdomain.toLowerCase() };
+      return name && await service.byName(name);
+    },
+  }),
+  verb("POST /v1/tenants/:tenantId/suspend", {
     ...step,
-    method: "POST",
-    path: "/v1/tenants/:tenantId/unsuspend",
+    operationId: "suspendTenant",
+    summary: "Suspend a tenant",
+    description: "Its own users are refused at once. Suspending a suspended tenant replaces the reason.",
+    input: z.strictObject({ reason: z.string().trim().min(1).max(500) }),
+    sample: { body: { reason: "unpaid" } },
+    run: async ({ service, params, body, options }) => await service.suspend(params.tenantId, body.reason, options),
+  }),
+  verb("POST /v1/tenants/:tenantId/unsuspend", {
+    ...step,
     operationId: "unsuspendTenant",
     summary: "Restore the state before the suspension",
-    handler: async ({ params, services, ifMatch }) =>
-      record(await services.TenantService.unsuspend(params.tenantId, { ifMatch }) ?? missing(params.tenantId)),
+    sample: { prepare: (service, { tenantId = "" }) => service.suspend(tenantId, "unpaid") },
+    run: async ({ service, params, options }) => await service.unsuspend(params.tenantId, options),
   }),
-  defineRoute({
+  verb("POST /v1/tenants/:tenantId/cancel", {
     ...step,
-    method: "POST",
-    path: "/v1/tenants/:tenantId/cancel",
     operationId: "cancelTenant",
-    summary: "Cancel a tenant: its own users are refused at once",
-    handler: async ({ params, services, ifMatch }) =>
-      record(await services.TenantService.cancel(params.tenantId, { ifMatch }) ?? missing(params.tenantId)),
+    summary: "Cancel a tenant",
+    description: "Its own users are refused at once, and its subscription ends.",
+    run: async ({ service, params, options }) => await service.cancel(params.tenantId, options),
   }),
-  defineRoute({
+  verb("POST /v1/tenants/:tenantId/reactivate", {
     ...step,
-    method: "POST",
-    path: "/v1/tenants/:tenantId/reactivate",
     operationId: "reactivateTenant",
-    summary: "Bring a cancelled tenant back",
-    handler: async ({ params, services, ifMatch }) =>
-      record(await services.TenantService.reactivate(params.tenantId, { ifMatch }) ?? missing(params.tenantId)),
+    summary: "Reactivate a cancelled tenant",
+    sample: { prepare: (service, { tenantId = "" }) => service.cancel(tenantId) },
+    run: async ({ service, params, options }) => await service.reactivate(params.tenantId, options),
   }),
 ];
-
-/** Who holds a name, by its claim alone: the id of one tenant may read like the subdomain of another. */
-async function claimantOf(query: z.output<typeof resolveQuery>, hosts: HostRules, { kv }: Services): Promise<string> {
-  const name = query.subdomain !== undefined ? { subdomain: query.subdomain.toLowerCase() } : nameOfHost(query.host ?? "", hosts);
-  const asked = query.subdomain ?? query.host ?? "";
-  const key = name && claimKey(name);
-  const claim = key && await kv.get(key);
-  return claim ? subdomainClaim.schema.pick({ tenantId: true }).parse(claim).tenantId : missing(asked);
-}
-
-function missing(id: string): never {
-  throw errors.notFound("tenant", id);
-}

@@ -1,29 +1,25 @@
-import { domainClaim, subdomainClaim } from "./claims.ts";
-import { plan as planEntity } from "../plans/entity.ts";
-import { registry } from "../index.ts";
-import { shortTenantId, tenant as tenantEntity, TENANT_STATUSES } from "./entity.ts";
-import type { TenantStatus } from "./entity.ts";
-import { tenantCreate, tenantUpdate } from "./input.ts";
-import type { TenantCreate, TenantUpdate } from "./input.ts";
 import { cascadePlan } from "../../core/cascade.ts";
-import { errors, InnkeepError } from "../../kernel/errors.ts";
-import type { JsonObject, JsonValue } from "../../kernel/json.ts";
-import { assertMatch } from "../../kernel/version.ts";
-import type { ChangeOptions } from "../../kernel/version.ts";
-import { Collection, parseInput } from "../../core/collection.ts";
-import type { Stored } from "../../core/collection.ts";
-import { isSegment } from "../../kv/key.ts";
-import type { Store } from "../../kv/store.ts";
-import type { HostRules } from "./host-names.ts";
-import { listPage, selectionOf } from "../../core/paging.ts";
-import type { Filters, Page, Pagination, Sort } from "../../core/paging.ts";
-import { loadPlan, planCheck } from "../plans/subscribers.ts";
-import { decideChange } from "./change.ts";
-import type { TenantMove } from "./change.ts";
-import { assertNames, newTenant, refuseClaim, setupChanges } from "./setup.ts";
+import { Collection, type Stored } from "../../core/collection.ts";
+import { EntityService } from "../../core/entity-service.ts";
+import type { CreateInput, UpdateInput } from "../../core/fields.ts";
+import { type Filters, listPage, type Page, type Pagination, selectionOf, type Sort } from "../../core/paging.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
+import { errors } from "../../kernel/errors.ts";
+import type { JsonObject } from "../../kernel/json.ts";
+import { assertMatch, type ChangeOptions } from "../../kernel/version.ts";
+import { isSegment } from "../../kv/key.ts";
+import { plan as planEntity } from "../plans/entity.ts";
+import { loadPlan, planCheck } from "../plans/subscribers.ts";
+import { decideChange, type TenantMove } from "./change.ts";
+import { domainClaim, subdomainClaim } from "./claims.ts";
+import { shortTenantId, type Tenant, tenant, TENANT_STATUSES, type TenantStatus } from "./entity.ts";
+import { assertNames, refuseClaim } from "./names.ts";
+import { assertNoLegalHold, heldMetadata, type StatusMove } from "./rules.ts";
+import { initialFields, setupChanges } from "./setup.ts";
 
-export type StoredTenant = Stored<typeof tenantEntity>;
+export type StoredTenant = Stored<typeof tenant>;
+export type TenantCreate = CreateInput<typeof tenant>;
+export type TenantUpdate = UpdateInput<typeof tenant>;
 
 /** What a deletion removed (or would), by kind of record. */
 export interface RemovalReport {
@@ -31,45 +27,30 @@ export interface RemovalReport {
   readonly dryRun: boolean;
   readonly removed: Readonly<Record<string, number>>;
   /** Kinds that outlive the tenant. */
-  readonly kept: readonly string[];
+  readonly kept: string[];
 }
 
 export interface TenantStats {
   readonly total: number;
-  readonly byStatus: Readonly<Record<TenantStatus, number>>;
-  readonly byPlan: Readonly<Record<string, number>>;
+  readonly byStatus: Record<TenantStatus, number>;
+  readonly byPlan: Record<string, number>;
   /** Active and trial tenants' monthly revenue, major unit, exact to 2 decimals. */
   readonly totalMrr: number;
   readonly currency: string;
 }
 
-/** What the platform says of all its tenants. */
-export interface TenantRules {
-  /** ISO 4217 code. */
-  readonly currency: string;
-  readonly hosts: HostRules;
-}
-
 const REVENUE_STATUSES: readonly TenantStatus[] = ["active", "trial"];
 
-export class TenantService {
-  readonly #tenants: Collection<typeof tenantEntity>;
-
-  constructor(private readonly store: Store, private readonly unitOfWork: UnitOfWork, private readonly platform: TenantRules) {
-    this.#tenants = new Collection(tenantEntity, store);
+export class TenantService extends EntityService<typeof tenant> {
+  constructor(work: UnitOfWork) {
+    super(work, tenant);
   }
 
-  /** Filters by field, search and creation time; `sort` as `-mrr,name` or `{field, direction}`; newest first when left out. */
-  async list(filters: Filters = {}, sort?: Sort, pagination?: Pagination): Promise<Page<StoredTenant>> {
+  /** Filters by field, range, search and creation time; `sort` as `-mrr,name` or `{field, direction}`; newest first when left out. */
+  override async list(filters: Filters = {}, sort?: Sort, pagination?: Pagination): Promise<Page<StoredTenant>> {
     const { plan, ...others } = filters;
     const plans = plan === undefined ? {} : { plan: [plan].flat().map((id) => String(id).replace(/^plan:/, "")) };
-    const selection = selectionOf(tenantEntity, { ...others, ...plans });
-    return await listPage(this.#tenants, { ...selection, sort, pagination }, [{ field: "createdAt", direction: "desc" }]);
-  }
-
-  /** By short id or full key; null when there is none. */
-  async get(tenantId: string): Promise<StoredTenant | null> {
-    return await this.#tenants.get(tenantId);
+    return await listPage(this.records, { ...selectionOf(tenant, { ...others, ...plans }), sort, pagination });
   }
 
   /** The tenant behind an id, a subdomain or a custom domain. */
@@ -78,131 +59,131 @@ export class TenantService {
     if (!isSegment(name)) return null;
     const lower = name.toLowerCase();
     const [byId, bySubdomain, byDomain] = await Promise.all([
-      this.#tenants.get(name),
-      new Collection(subdomainClaim, this.store).get(lower),
-      new Collection(domainClaim, this.store).get(lower),
+      this.get(name),
+      this.#claimant(subdomainClaim, lower),
+      this.#claimant(domainClaim, lower),
     ]);
-    const claim = bySubdomain ?? byDomain;
-    return byId ?? (claim && await this.#tenants.get(claim.tenantId));
+    const claimant = bySubdomain ?? byDomain;
+    return byId ?? (claimant === null ? null : await this.get(claimant));
+  }
+
+  /** Who holds a name, by its claim alone: the id of one tenant may read like the subdomain of another. */
+  async byName(name: { readonly subdomain: string } | { readonly domain: string }): Promise<StoredTenant | null> {
+    const claimant = "subdomain" in name
+      ? await this.#claimant(subdomainClaim, name.subdomain)
+      : await this.#claimant(domainClaim, name.domain);
+    return claimant === null ? null : await this.get(claimant);
+  }
+
+  async #claimant(claim: typeof subdomainClaim | typeof domainClaim, name: string): Promise<string | null> {
+    return (await new Collection(claim, this.work.store).get(name))?.tenantId ?? null;
   }
 
   /** Tenant, claims, subscription, usage records, audit entry and event in one commit. */
-  async create(data: TenantCreate, options: { readonly idempotencyKey?: string } = {}): Promise<StoredTenant> {
-    const input = parseInput(tenantCreate, data);
-    assertNames(input, this.platform.hosts);
-    const { clock } = this.unitOfWork.context;
-    const idempotency = options.idempotencyKey === undefined
-      ? undefined
-      : { operation: "tenant.create", key: options.idempotencyKey, request: JSON.parse(JSON.stringify(data)) as JsonValue };
-    const created = await this.unitOfWork.transact<StoredTenant>(async () => {
-      const plan = await loadPlan(this.store, input.plan, "/plan");
-      const record = newTenant(input, plan, clock);
-      const changes = setupChanges(record, plan, clock);
-      const [change] = changes;
-      return {
-        commit: {
-          changes,
-          checks: [planCheck(plan)],
-          audit: [{
-            action: "tenant.created",
-            resource: "tenant",
-            resourceId: record.id,
-            tenantId: record.id,
-            ...(change ? { of: change } : {}),
-          }],
-          events: [{ type: "tenant.created", subject: record.id, tenantId: record.id, data: { tenant: record as JsonObject } }],
-          refuse: (conflict) =>
-            refuseClaim(record)(conflict) ??
-              (conflict === this.#tenants.key(record) ? new InnkeepError("already_exists", `tenant ${record.id} exists`) : undefined),
-          answer: ({ versions }) => ({ ...record, version: versions[this.#tenants.key(record)] ?? "" }),
-        },
-      };
-    }, idempotency);
-    // A replayed answer carries no version: the record has moved on since.
+  override async create(data: TenantCreate, options: ChangeOptions = {}): Promise<StoredTenant> {
+    const input = this.records.checkCreate(data);
+    const { hosts, regions } = this.work.platform;
+    assertNames(input, hosts, regions);
+    const created = await this.records.create(
+      "tenant.created",
+      async () => {
+        const plan = await loadPlan(this.work, String(input["plan"]), "/plan");
+        const record = this.records.fresh({ ...input, ...initialFields(input, plan, this.work.context.clock.now()) });
+        return { record, changes: setupChanges(record, plan, this.work), checks: [planCheck(plan)], refuse: refuseClaim(record) };
+      },
+      options,
+      input as JsonObject,
+    );
+    // A replayed result carries no version: the record has moved on since.
     return created.version === "" ? await this.get(created.id) ?? created : created;
   }
 
   /** JSON merge patch; null when there is no such tenant. A plan change moves mrr, subscription and limits with it. */
-  async update(tenantId: string, updates: TenantUpdate, options: ChangeOptions = {}): Promise<StoredTenant | null> {
-    const patch = parseInput(tenantUpdate, updates);
-    assertNames({ subdomain: patch.subdomain, customDomain: patch.customDomain ?? undefined }, this.platform.hosts);
-    return await this.#change(tenantId, options, { action: "tenant.updated", patch });
+  override async update(tenantId: string, updates: TenantUpdate, options: ChangeOptions = {}): Promise<StoredTenant | null> {
+    const patch = this.records.checkUpdate(updates);
+    if (this.work.context.tenantId !== null) {
+      const held = heldMetadata(patch["metadata"]);
+      if (held.length > 0) throw errors.notYours(held);
+    }
+    const { hosts, regions } = this.work.platform;
+    assertNames(patch, hosts, regions);
+    // The status moves by its machine, and a reason stands only beside a suspension.
+    const { status, suspensionReason: reason, ...fields } = patch as Partial<Tenant>;
+    return await this.#change(tenantId, "tenant.updated", { to: status, reason }, options, fields);
   }
 
-  /** Throws `validation_failed` without a reason. Suspending a suspended tenant changes nothing. */
+  /** Throws `validation_failed` without a reason. Suspending a suspended tenant replaces the reason. */
   async suspend(tenantId: string, reason: string, options: ChangeOptions = {}): Promise<StoredTenant | null> {
-    return await this.#change(tenantId, options, { action: "tenant.suspended", to: "suspended", reason });
+    return await this.#change(tenantId, "tenant.suspended", { to: "suspended", reason }, options);
   }
 
   /** Restores the state before the suspension, trial or active. */
   async unsuspend(tenantId: string, options: ChangeOptions = {}): Promise<StoredTenant | null> {
-    return await this.#change(tenantId, options, { action: "tenant.unsuspended", unsuspension: true });
+    return await this.#change(tenantId, "tenant.unsuspended", { unsuspension: true }, options);
   }
 
   async cancel(tenantId: string, options: ChangeOptions = {}): Promise<StoredTenant | null> {
-    return await this.#change(tenantId, options, { action: "tenant.cancelled", to: "cancelled" });
+    return await this.#change(tenantId, "tenant.cancelled", { to: "cancelled" }, options);
   }
 
   /** The one way back from `cancelled`. */
   async reactivate(tenantId: string, options: ChangeOptions = {}): Promise<StoredTenant | null> {
-    return await this.#change(tenantId, options, { action: "tenant.reactivated", to: "active", reactivation: true });
+    return await this.#change(tenantId, "tenant.reactivated", { to: "active", reactivation: true }, options);
   }
 
-  async #change(tenantId: string, options: ChangeOptions, move: TenantMove): Promise<StoredTenant | null> {
-    if (!await this.get(tenantId)) return null;
-    return await this.unitOfWork.transact<StoredTenant>(async () => {
-      const before = await this.get(tenantId);
-      if (!before) throw errors.notFound("tenant", tenantId);
-      assertMatch(before.version, options);
-      return await decideChange(this.store, this.unitOfWork, before, move);
-    });
+  async #change(
+    tenantId: string,
+    action: string,
+    move: StatusMove,
+    options: ChangeOptions,
+    fields: Partial<Tenant> = {},
+  ): Promise<StoredTenant | null> {
+    return await this.records.change(tenantId, options, action, async (before) => {
+      const patched: TenantMove["patched"] = this.records.patched(before, fields);
+      return await decideChange(this.work, before, { ...move, patched, explicitMrr: fields.mrr !== undefined });
+    }, { ...fields, ...move } as JsonObject);
   }
 
   /** Whether there was a tenant to delete. */
-  async delete(tenantId: string): Promise<boolean> {
-    return await this.remove(tenantId) !== null;
+  override async delete(tenantId: string, options: ChangeOptions = {}): Promise<boolean> {
+    return await this.remove(tenantId, options) !== null;
   }
 
   /** The cascade in one transaction, with a report by kind; `dryRun` only reports. Null when there is no such tenant. */
   async remove(tenantId: string, options: ChangeOptions & { readonly dryRun?: boolean } = {}): Promise<RemovalReport | null> {
     const { dryRun = false } = options;
-    const found = await this.get(tenantId);
-    if (!found) return null;
-    const kept = cascadePlan(registry).filter(({ rule }) => rule === "kept").map(({ entity }) => entity);
-    return await this.unitOfWork.transact<RemovalReport>(async () => {
-      const before = await this.get(found.id);
-      if (!before) throw errors.notFound("tenant", tenantId);
+    const kept = cascadePlan(this.work.platform.registry).filter(({ rule }) => rule === "kept").map(({ entity }) => entity);
+    const { report } = await this.work.transact<{ readonly report: RemovalReport | null }>(async () => {
+      const before = await this.get(tenantId);
+      if (!before) return { done: { report: null } };
       assertMatch(before.version, options);
-      if (before.metadata?.["legalHold"] === true) throw new InnkeepError("legal_hold", `tenant ${before.id} is under legal hold`);
-      if (dryRun) return { done: { tenantId: before.id, dryRun, removed: await this.#countOwned(before.id), kept } };
-      const note = {
-        action: "tenant.deleted",
-        resource: "tenant",
-        resourceId: before.id,
-        of: { entity: tenantEntity, before, after: null },
-      };
+      assertNoLegalHold(before);
+      if (dryRun) return { done: { report: { tenantId: before.id, dryRun, removed: await this.#countOwned(before.id), kept } } };
+      const note = { action: "tenant.deleted", resource: "tenant", resourceId: before.id, of: { entity: tenant, before, after: null } };
       return {
         commit: {
-          checks: [{ key: this.#tenants.key(before), version: before.version }],
+          checks: [{ key: this.records.key(before), version: before.version }],
           mutations: [{ op: "deleteOwner", tenantId: before.id }],
           audit: [{ ...note, tenantId: before.id }, note],
           events: [{ type: "tenant.deleted", subject: before.id, tenantId: before.id, data: { tenantId: before.id, name: before.name } }],
-          answer: ({ deleted }) => ({ tenantId: before.id, dryRun, removed: deleted, kept }),
+          result: ({ deleted }) => ({ report: { tenantId: before.id, dryRun, removed: deleted, kept } }),
         },
       };
     });
+    return report;
   }
 
   async #countOwned(tenantId: string): Promise<Record<string, number>> {
+    const { registry } = this.work.platform;
     const going = registry.filter((entity) => cascadePlan([entity]).some(({ rule }) => rule === "goes" || rule === "depends"));
     const counts = await Promise.all(going.map(async (entity) => {
-      return [entity.name, await this.store.count({ entity, scope: tenantId })] as const;
+      return [entity.name, await this.work.store.count({ entity, scope: tenantId })] as const;
     }));
     return Object.fromEntries(counts.filter(([, count]) => count > 0));
   }
 
   async countByStatus(): Promise<Record<TenantStatus, number>> {
-    const rows = await this.store.aggregate({ entity: tenantEntity, groupBy: ["status"] });
+    const rows = await this.work.store.aggregate({ entity: tenant, groupBy: ["status"] });
     const counts = new Map(rows.map(({ group, count }) => [group[0], count]));
     return Object.fromEntries(TENANT_STATUSES.map((status) => [status, counts.get(status) ?? 0])) as Record<TenantStatus, number>;
   }
@@ -210,8 +191,8 @@ export class TenantService {
   /** Every plan there is, and every other id a tenant still names. */
   async countByPlan(): Promise<Record<string, number>> {
     const [rows, plans] = await Promise.all([
-      this.store.aggregate({ entity: tenantEntity, groupBy: ["plan"] }),
-      new Collection(planEntity, this.store).list({ limit: 100 }),
+      this.work.store.aggregate({ entity: tenant, groupBy: ["plan"] }),
+      new Collection(planEntity, this.work.store).list({ limit: 100 }),
     ]);
     const none = plans.records.map(({ id }) => [id, 0] as const);
     return Object.fromEntries([...none, ...rows.map(({ group, count }) => [String(group[0]), count] as const)]);
@@ -219,23 +200,14 @@ export class TenantService {
 
   /** Sum of `mrr` over active and trial tenants, summed as decimals in the database. */
   async calculateTotalMRR(): Promise<number> {
-    const [row] = await this.store.aggregate({
-      entity: tenantEntity,
-      groupBy: [],
-      sum: "mrr",
-      where: [{ field: "status", in: REVENUE_STATUSES }],
-    });
+    const where = [{ field: "status", in: REVENUE_STATUSES }];
+    const [row] = await this.work.store.aggregate({ entity: tenant, groupBy: [], sum: "mrr", where });
     return Number(row?.sum ?? "0");
   }
 
   async stats(): Promise<TenantStats> {
     const [byStatus, byPlan, totalMrr] = await Promise.all([this.countByStatus(), this.countByPlan(), this.calculateTotalMRR()]);
-    return {
-      total: Object.values(byStatus).reduce((sum, count) => sum + count, 0),
-      byStatus,
-      byPlan,
-      totalMrr,
-      currency: this.platform.currency,
-    };
+    const total = Object.values(byStatus).reduce((sum, count) => sum + count, 0);
+    return { total, byStatus, byPlan, totalMrr, currency: this.work.platform.currency };
   }
 }

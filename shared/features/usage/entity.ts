@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { defineEntity } from "../../kv/define.ts";
 import type { RecordOf } from "../../kv/define.ts";
-import { day, instant, period, segment } from "../../core/values.ts";
+import { day, instant, period, quantity, segment } from "../../core/values.ts";
 
 export const METRICS = ["users", "properties", "rooms", "bookings", "api_calls", "storage"] as const;
 export type Metric = (typeof METRICS)[number];
@@ -42,3 +42,10 @@ export const usageRecord = defineEntity({
 });
 
 export type UsageRecord = RecordOf<typeof usageRecord>;
+
+const limit = quantity(1e15).nullable().optional().meta({
+  description: "At most 6 decimals; null is unlimited; kept when left out.",
+});
+export const usagePut = z.strictObject({ value: quantity(1e15), limit, period: period.optional() });
+/** A counter only grows; a put sets it back. */
+export const usageIncrement = z.strictObject({ amount: quantity(1e12).default(1), limit, period: period.optional() });

@@ -1,18 +1,16 @@
 import { z } from "zod";
-import { usageIncrement, usagePut } from "../inputs.ts";
-import { type Metric, METRICS } from "./entity.ts";
-import { period } from "../../core/values.ts";
-import { errors } from "../../kernel/errors.ts";
-import { isUsageMetric } from "./rules.ts";
-import { defineRoute, type Route } from "../../core/route.ts";
 import { decimal } from "../../core/list-query.ts";
-import { assertOwnFields } from "../../../functions/api/tenant-scope.ts";
-import { answer, counter } from "../../core/reply.ts";
-import { usageView } from "../../core/schemas.ts";
+import { type Route, verb } from "../../core/route.ts";
+import { viewOf } from "../../core/schemas.ts";
+import { instant, period } from "../../core/values.ts";
+import { errors } from "../../kernel/errors.ts";
+import { type Metric, METRICS, usageIncrement, usagePut, usageRecord } from "./entity.ts";
+import { isUsageMetric } from "./rules.ts";
+import { UsageService } from "./service.ts";
 
 const path = "/v1/tenants/:tenantId/usage";
+const usage = viewOf(usageRecord, { percentage: z.int().min(0).max(100), resetsAt: instant });
 const ofPeriod = z.strictObject({ period: period.optional().meta({ description: "YYYY-MM in UTC; the present month when left out." }) });
-const one = { 200: { description: "The usage of one metric.", schema: usageView } };
 const check = z.object({
   allowed: z.boolean(),
   current: z.number(),
@@ -20,75 +18,62 @@ const check = z.object({
   remaining: z.number().nullable(),
   percentage: z.int().min(0).max(100),
 });
+const sample = { params: { metric: "api_calls" } } as const;
+const one = { service: UsageService, output: usage } as const;
 
-/** Metering: gauges are put, counters are incremented. Not audited: the counting itself is the record. */
-export const usageRoutes: Route[] = [
-  defineRoute({
-    method: "GET",
-    path,
+/** Metering. Not audited: the counting itself is the record. */
+export const routes: readonly Route[] = [
+  verb(`GET ${path}`, {
+    service: UsageService,
     operationId: "listUsage",
-    summary: "Every metric of one period",
+    summary: "List every metric of one period",
     scope: "read:usage",
     query: ofPeriod,
-    responses: { 200: { description: "All metrics, used or not.", schema: z.object({ data: z.array(usageView) }) } },
-    handler: async ({ params, query, services }) => answer({ data: await services.UsageService.getAll(params.tenantId, query.period) }),
+    output: z.object({ data: z.array(usage) }),
+    run: async ({ service, params, query }) => ({ data: await service.getAll(params.tenantId, query.period) }),
   }),
-  defineRoute({
-    method: "GET",
-    path: `${path}/:metric`,
+  verb(`GET ${path}/:metric`, {
+    ...one,
     operationId: "getUsage",
-    summary: "One metric of one period; zero when never used",
+    summary: "Get one metric of one period",
+    description: `Zero when it was never used. Metrics: ${METRICS.join(", ")}.`,
     scope: "read:usage",
-    description: `Metrics: ${METRICS.join(", ")}.`,
+    resource: "tenant",
     query: ofPeriod,
-    responses: one,
-    handler: async ({ params, query, services }) => {
-      const found = await services.UsageService.get(params.tenantId, metricOf(params.metric), query.period);
-      if (!found) throw errors.notFound("tenant", params.tenantId);
-      return counter(found);
-    },
+    sample,
+    run: async ({ service, params, query }) => await service.get(params.tenantId, metricOf(params.metric), query.period),
   }),
-  defineRoute({
-    method: "PUT",
-    path: `${path}/:metric`,
+  verb(`PUT ${path}/:metric`, {
+    ...one,
     operationId: "recordUsage",
     summary: "Set a gauge",
     scope: "write:usage",
-    body: usagePut,
-    responses: one,
-    handler: async ({ params, body, services, caller, ifMatch }) => {
-      assertOwnFields(caller, "usage", body);
-      return counter(
-        await services.UsageService.record(params.tenantId, metricOf(params.metric), body.value, body.limit, body.period, { ifMatch }),
-      );
-    },
+    input: usagePut,
+    sample: { ...sample, body: (n) => ({ value: n }) },
+    run: async ({ service, params, body, options }) =>
+      await service.record(params.tenantId, metricOf(params.metric), body.value, body.limit, body.period, options),
   }),
-  defineRoute({
-    method: "POST",
-    path: `${path}/:metric/increment`,
+  verb(`POST ${path}/:metric/increment`, {
+    ...one,
     operationId: "incrementUsage",
     summary: "Add to a counter, atomically",
     scope: "write:usage",
-    body: usageIncrement,
-    bodyOptional: true,
-    responses: one,
-    handler: async ({ params, body, services, caller, ifMatch }) => {
-      assertOwnFields(caller, "usage", body);
-      return counter(
-        await services.UsageService.increment(params.tenantId, metricOf(params.metric), body.amount, body.limit, body.period, { ifMatch }),
-      );
-    },
+    input: usageIncrement,
+    inputOptional: true,
+    sample,
+    run: async ({ service, params, body, options }) =>
+      await service.increment(params.tenantId, metricOf(params.metric), body.amount, body.limit, body.period, options),
   }),
-  defineRoute({
-    method: "GET",
-    path: `${path}/:metric/check`,
+  verb(`GET ${path}/:metric/check`, {
+    service: UsageService,
     operationId: "checkUsage",
-    summary: "Whether an amount would still fit",
+    summary: "Check whether an amount would still fit",
+    description: "Nothing is counted.",
     scope: "read:usage",
     query: ofPeriod.extend({ amount: decimal(0, 1e12).optional() }),
-    responses: { 200: { description: "The answer; nothing is counted.", schema: check } },
-    handler: async ({ params, query, services }) =>
-      answer(await services.UsageService.check(params.tenantId, metricOf(params.metric), query.amount, query.period)),
+    output: check,
+    sample: { ...sample, query: "amount=1" },
+    run: async ({ service, params, query }) => await service.check(params.tenantId, metricOf(params.metric), query.amount, query.period),
   }),
 ];
 

@@ -11,7 +11,7 @@ export function isUsageMetric(value: string): value is Metric {
 }
 
 export function limitOf(limits: Plan["limits"], metric: Metric): number | null {
-  return limits[metric];
+  return limits[metric] ?? null;
 }
 
 /** 0–100, rounded; 100 when over, 0 when unlimited. 999 of 1000 rounds to 100 and is not over: ask {@link isOverLimit}. */

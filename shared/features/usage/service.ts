@@ -1,20 +1,19 @@
-import { usageIncrement, usagePut } from "../inputs.ts";
-import { plan as planEntity } from "../plans/entity.ts";
-import { shortTenantId, tenant as tenantEntity } from "../tenants/entity.ts";
-import { METRICS, usageRecord } from "./entity.ts";
-import type { Metric, UsageRecord } from "./entity.ts";
+import { parseInput } from "../../core/collection.ts";
+import { dayOf, periodEnd, periodOf } from "../../core/periods.ts";
+import { Records } from "../../core/records.ts";
+import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { period as periodSchema } from "../../core/values.ts";
+import type { Idempotency } from "../../kernel/context.ts";
 import { errors, isInnkeepError } from "../../kernel/errors.ts";
 import type { JsonObject } from "../../kernel/json.ts";
-import { assertMatch } from "../../kernel/version.ts";
-import type { ChangeOptions } from "../../kernel/version.ts";
-import { Collection, parseInput } from "../../core/collection.ts";
+import { assertMatch, type ChangeOptions } from "../../kernel/version.ts";
 import { keyOf } from "../../kv/define.ts";
-import type { Addition, Check, Mutation, Store } from "../../kv/store.ts";
-import { dayOf, periodEnd, periodOf } from "../../core/periods.ts";
+import type { Addition, Check, Mutation } from "../../kv/store.ts";
+import { plan as planEntity } from "../plans/entity.ts";
+import { shortTenantId, tenant as tenantEntity } from "../tenants/entity.ts";
+import { type Metric, METRICS, usageIncrement, usagePut, type UsageRecord, usageRecord } from "./entity.ts";
+import { emptyUsage } from "./limits.ts";
 import { checkAmount, isOverLimit, limitOf, usagePercentage } from "./rules.ts";
-import { emptyUsage } from "../plans/subscribers.ts";
-import type { Idempotency, UnitOfWork } from "../../core/unit-of-work.ts";
 
 /** A usage record as callers see it: with its percentage, and when the next period begins. */
 export type Usage = UsageRecord & {
@@ -39,10 +38,10 @@ const INEXACT = { message: "makes a sum beyond 2^53 - 1, or of more digits than 
 
 /** Metering. Not audited: it is the counting itself that is the record. */
 export class UsageService {
-  readonly #usage: Collection<typeof usageRecord>;
+  readonly #usage: Records<typeof usageRecord>;
 
-  constructor(private readonly store: Store, private readonly unitOfWork: UnitOfWork) {
-    this.#usage = new Collection(usageRecord, store);
+  constructor(private readonly work: UnitOfWork) {
+    this.#usage = new Records(usageRecord, work);
   }
 
   /** A metric never used reads as zero with the plan's limit. Null when there is no such tenant. */
@@ -88,7 +87,7 @@ export class UsageService {
     amount = 1,
     limit?: number | null,
     period?: string,
-    options: ChangeOptions & { readonly idempotencyKey?: string } = {},
+    options: ChangeOptions = {},
   ): Promise<Usage> {
     parseInput(usageIncrement, { amount, limit });
     const { ifMatch, idempotencyKey } = options;
@@ -124,10 +123,10 @@ export class UsageService {
 
   /** One store call in the steady state; only a record's first use looks up its tenant and plan. */
   async #count(at: Address, add: (day: string) => Addition[], limit: number | null | undefined): Promise<Usage> {
-    const merge = { updatedAt: this.unitOfWork.now(), ...(limit === undefined ? {} : { limit }) };
+    const merge = { updatedAt: this.work.now(), ...(limit === undefined ? {} : { limit }) };
     const additions = add(this.#day(at.period));
-    const counted = await this.store.increment(at.key, additions, { merge }) ??
-      await this.store.increment(at.key, additions, { merge, initial: { value: await this.#first(at) } });
+    const counted = await this.work.store.increment(at.key, additions, { merge }) ??
+      await this.work.store.increment(at.key, additions, { merge, initial: { value: await this.#first(at) } });
     if (!counted) throw errors.writeConflict(at.key);
     return viewOf(usageRecord.schema.parse(counted.value), counted.version);
   }
@@ -140,7 +139,7 @@ export class UsageService {
     options: ChangeOptions,
     idempotency?: Idempotency,
   ): Promise<Usage> {
-    const merge = { updatedAt: this.unitOfWork.now(), ...(limit === undefined ? {} : { limit }) };
+    const merge = { updatedAt: this.work.now(), ...(limit === undefined ? {} : { limit }) };
     const mutation: Mutation = {
       op: "increment",
       key: at.key,
@@ -148,12 +147,12 @@ export class UsageService {
       merge,
       initial: { value: await this.#first(at) },
     };
-    const counted = await this.unitOfWork.transact<{ readonly value: JsonObject | null; readonly version: string | null }>(async () => ({
+    const counted = await this.work.transact<{ readonly value: JsonObject | null; readonly version: string | null }>(async () => ({
       commit: {
         checks: await this.#matching(at, options),
         mutations: [mutation],
         audit: "none",
-        answer: ({ values, versions }) => ({ value: values[at.key] ?? null, version: versions[at.key] ?? null }),
+        result: ({ values, versions }) => ({ value: values[at.key] ?? null, version: versions[at.key] ?? null }),
       },
     }), idempotency);
     if (counted.value && counted.version !== null) return viewOf(usageRecord.schema.parse(counted.value), counted.version);
@@ -172,7 +171,7 @@ export class UsageService {
     return [{ key: at.key, version: record.version }];
   }
 
-  #address(tenantId: string, metric: Metric, period = periodOf(this.unitOfWork.context.clock.now())): Address {
+  #address(tenantId: string, metric: Metric, period = periodOf(this.work.context.clock.now())): Address {
     if (!METRICS.includes(metric)) throw errors.parameter("metric", `must be one of ${METRICS.join(", ")}`);
     if (!periodSchema.safeParse(period).success) throw errors.parameter("period", "must be YYYY-MM");
     const id = shortTenantId(tenantId);
@@ -181,12 +180,12 @@ export class UsageService {
 
   /** Today within the current period; a past or coming period books on its first day. */
   #day(period: string): string {
-    const now = this.unitOfWork.context.clock.now();
+    const now = this.work.context.clock.now();
     return periodOf(now) === period ? dayOf(now) : `${period}-01`;
   }
 
   #empty(at: Address, limit: number | null): UsageRecord {
-    return emptyUsage(at.tenantId, at.metric, at.period, limit, this.unitOfWork.now());
+    return emptyUsage(at.tenantId, at.metric, at.period, limit, this.work.now());
   }
 
   async #first(at: Address): Promise<JsonObject> {
@@ -196,8 +195,8 @@ export class UsageService {
   }
 
   async #planLimits(tenantId: string) {
-    const owner = await new Collection(tenantEntity, this.store).get(tenantId);
-    const plan = owner && await new Collection(planEntity, this.store).get(owner.plan);
+    const owner = await new Records(tenantEntity, this.work).get(tenantId);
+    const plan = owner && await new Records(planEntity, this.work).get(owner.plan);
     return plan?.limits ?? null;
   }
 }

@@ -1,10 +1,10 @@
 import { describe, expect, test } from "vitest";
-import type { AdminRole } from "../../../shared/features/admins/entity.ts";
 import { assertMayAdminister } from "../../../shared/features/admins/rules.ts";
-import { adminScopes } from "../../../shared/core/scopes.ts";
+import type { AdminRole } from "../../../shared/core/scopes.ts";
+import { scopes as catalogue } from "../../../shared/features/index.ts";
 
-function admin(userId: string, role: AdminRole, permissions: readonly string[] = []) {
-  return { userId, role, permissions, scopes: adminScopes(role, permissions) };
+function admin(userId: string, role: AdminRole, permissions: string[] = []) {
+  return { userId, role, permissions, enabled: true, scopes: catalogue.ofAdmin(role, permissions) };
 }
 
 const forbidden = expect.objectContaining({ code: "forbidden", status: 403 });
@@ -27,7 +27,7 @@ describe("who may administer whom", () => {
     ],
     ["anybody keeps its own role and permissions, in any order", opsWithAdmins, opsWithAdmins, admin("ops", "admin", ["write:admins"])],
   ])("R11: %s", (_what, own, before, after) => {
-    expect(() => assertMayAdminister(own, before, after)).not.toThrow();
+    expect(() => assertMayAdminister(own, before, after, catalogue)).not.toThrow();
   });
 
   test.each([
@@ -42,6 +42,6 @@ describe("who may administer whom", () => {
     ["nobody gives itself a permission", opsWithAdmins, opsWithAdmins, admin("ops", "admin", ["write:admins", "read:plans"])],
     ["nobody drops its own permission", opsWithAdmins, opsWithAdmins, admin("ops", "admin")],
   ])("R11: %s", (_what, own, before, after) => {
-    expect(() => assertMayAdminister(own, before, after)).toThrowError(forbidden);
+    expect(() => assertMayAdminister(own, before, after, catalogue)).toThrowError(forbidden);
   });
 });

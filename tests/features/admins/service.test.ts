@@ -1,9 +1,9 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { bootstrapPlatform } from "../../../shared/container.ts";
-import type { AdminRole } from "../../../shared/features/admins/entity.ts";
+import type { AdminRole } from "../../../shared/core/scopes.ts";
 import { systemContext } from "../../../shared/kernel/context.ts";
 import type { Store } from "../../../shared/kv/store.ts";
-import { adminScopes } from "../../../shared/core/scopes.ts";
+import { scopes } from "../../../shared/features/index.ts";
 import { codeOf } from "../../support/store.ts";
 import { openTestContext, userOf } from "../../support/test-context.ts";
 
@@ -137,7 +137,7 @@ describe("admins", () => {
 
   it("R11: someone promoted while a lesser admin changes or removes them is beyond that admin's reach", async () => {
     await admin("super_admin");
-    const by = { userId: "deputy", scopes: adminScopes("admin", ["write:admins"]) };
+    const deputy = { actor: { type: "admin" as const, id: "deputy" }, scopes: scopes.ofAdmin("admin", ["write:admins"]) };
     for (const act of ["update", "remove"] as const) {
       const userId = await admin("support");
       // The promotion lands between the deputy's decision and its commit.
@@ -154,18 +154,16 @@ describe("admins", () => {
           };
         },
       });
-      const { AdminUserService } = context.over(store);
+      const { AdminUserService } = context.over(store, deputy);
       const calls = {
-        update: () => AdminUserService.update(userId, { enabled: false }, { by }),
-        remove: () => AdminUserService.remove(userId, { by }),
+        update: () => AdminUserService.update(userId, { enabled: false }),
+        remove: () => AdminUserService.remove(userId),
       };
       expect(await codeOf(calls[act]())).toBe("forbidden");
       expect(await context.AdminUserService.get(userId)).toMatchObject({ role: "super_admin", enabled: true });
     }
-    expect(await codeOf(context.AdminUserService.create({ userId: "peer", email: "p@x.example", name: "P", role: "super_admin" }, { by })))
-      .toBe(
-        "forbidden",
-      );
+    const peer = { userId: "peer", email: "p@x.example", name: "P", role: "super_admin" } as const;
+    expect(await codeOf(context.as(deputy).AdminUserService.create(peer))).toBe("forbidden");
   });
 
   it("R11: a tenant's caller neither sees nor makes an admin", async () => {
@@ -235,7 +233,7 @@ describe("the bootstrap of the first admin", () => {
     await context.store.del("admin:lost");
     await expect(system().AdminUserService.bootstrap(first)).rejects.toMatchObject({
       code: "write_conflict",
-      message: `another bootstrap ran within the last minute; try again at ${context.clock.iso(60_000)}`,
+      message: `Another bootstrap ran within the last minute. Try again at ${context.clock.iso(60_000)}.`,
     });
     context.clock.advance(60_000);
     expect(await system().AdminUserService.bootstrap(first)).toMatchObject({ userId: "lost", enabled: true });

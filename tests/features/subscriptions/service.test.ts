@@ -117,8 +117,12 @@ describe("subscriptions", () => {
   it("B07: a tenant's own owner changes its own subscription and no other", async () => {
     const [own, other] = [await context.tenant(), await context.tenant()];
     const { SubscriptionService } = context.as(userOf(own.id));
-    expect(await SubscriptionService.upsert(own.id, { planId: "Enterprise" })).toMatchObject({ planId: "Enterprise" });
-    expect((await context.TenantService.get(own.id))?.plan).toBe("Enterprise");
+    expect(await SubscriptionService.upsert(own.id, { paymentMethod: "card" })).toMatchObject({ paymentMethod: "card" });
+    expect(await codeOf(SubscriptionService.upsert(own.id, { planId: "Enterprise" }))).toBe("plan_change_forbidden");
+    expect(await codeOf(SubscriptionService.upsert(own.id, { status: "active" }))).toBe("forbidden");
+    expect(await codeOf(SubscriptionService.cancel(own.id, false))).toBe("forbidden");
+    expect(await SubscriptionService.cancel(own.id)).toMatchObject({ cancelAtPeriodEnd: true, status: "active" });
+    expect((await context.TenantService.get(own.id))?.plan).toBe("Pro");
     expect(await SubscriptionService.get(other.id)).toBeNull();
     expect(await codeOf(SubscriptionService.upsert(other.id, { planId: "Basic" }))).toBe("not_found");
     expect((await context.SubscriptionService.get(other.id))?.planId).toBe("Pro");
@@ -149,7 +153,7 @@ describe("plans", () => {
     expect((await context.PlanService.get("plan:Basic"))?.displayName).toBe("Starter");
   });
 
-  it("B01: limits are changed one by one, null being unlimited", async () => {
+  it("B01: limits are changed one by one; null removes one, and what is not limited is unlimited", async () => {
     await context.PlanService.create({
       name: "Limits",
       price: 1,
@@ -157,7 +161,9 @@ describe("plans", () => {
       interval: "monthly",
       limits: { ...noLimits, users: 5, rooms: 7 },
     });
-    expect((await context.PlanService.update("Limits", { limits: { users: null } }))?.limits).toMatchObject({ users: null, rooms: 7 });
+    const limits = (await context.PlanService.update("Limits", { limits: { users: null, rooms: 8 } }))?.limits;
+    expect(limits).toMatchObject({ rooms: 8 });
+    expect(limits).not.toHaveProperty("users");
   });
 
   it("B28: a plan in use is not deleted, only deactivated; an unused one is, with one audit entry", async () => {

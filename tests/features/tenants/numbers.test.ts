@@ -1,6 +1,7 @@
+import { DEFAULT_REGIONS } from "../../../shared/core/platform.ts";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Tenant } from "../../../shared/features/tenants/entity.ts";
-import { REGIONS, TENANT_STATUSES } from "../../../shared/features/tenants/entity.ts";
+import { TENANT_STATUSES } from "../../../shared/features/tenants/entity.ts";
 import { codeOf } from "../../support/store.ts";
 import { seededRandom } from "../../support/random.ts";
 import { openTestContext, userOf } from "../../support/test-context.ts";
@@ -121,7 +122,7 @@ describe("lists of tenants", () => {
     for (let i = 0; i < 25; i++) {
       await context.tenant({
         name: `Listed ${String.fromCharCode(65 + (i % 26))}`,
-        region: REGIONS[2],
+        region: DEFAULT_REGIONS[2],
         status: i % 3 ? "active" : "trial",
         mrr: i,
       });

@@ -33,7 +33,6 @@ describe("creating a tenant", () => {
       status: "trial",
       mrr: 0,
       mrrSource: "plan",
-      usagePercent: 0,
       created: "2026-03-01",
       createdAt: context.clock.iso(),
       trialEndsAt: context.clock.iso(14 * 86_400_000),

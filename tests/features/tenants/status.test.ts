@@ -1,10 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { TENANT_STATUSES } from "../../../shared/features/tenants/entity.ts";
 import type { TenantStatus } from "../../../shared/features/tenants/entity.ts";
-import type { TenantUpdate } from "../../../shared/features/tenants/input.ts";
 import { InnkeepError } from "../../../shared/kernel/errors.ts";
 import type { StoredSubscription } from "../../../shared/features/subscriptions/service.ts";
-import type { StoredTenant } from "../../../shared/features/tenants/service.ts";
+import type { StoredTenant, TenantUpdate } from "../../../shared/features/tenants/service.ts";
 import { codeOf } from "../../support/store.ts";
 import { openTestContext } from "../../support/test-context.ts";
 
@@ -90,14 +89,24 @@ describe("the state machine of a tenant", () => {
     const { id } = await tenantThatIs(status);
     const suspended = present(await context.TenantService.suspend(id, "chargeback"));
     expect(suspended).toMatchObject({ status: "suspended", suspensionReason: "chargeback", suspendedAt: context.clock.iso() });
-    expect(await context.TenantService.suspend(id, "again")).toEqual(suspended);
+    expect(await context.TenantService.suspend(id, "chargeback")).toEqual(suspended);
+    expect(await context.TenantService.suspend(id, "fraud")).toMatchObject({
+      ...suspended,
+      suspensionReason: "fraud",
+      version: expect.any(String),
+    });
     context.clock.advance(60_000);
     const back = present(await context.TenantService.unsuspend(id));
     expect(back).toMatchObject({ status, unsuspendedAt: context.clock.iso() });
     expect(back).not.toHaveProperty("suspensionReason");
     expect(back).not.toHaveProperty("suspendedFrom");
     expect(await context.TenantService.unsuspend(id)).toEqual(back);
-    expect((await context.auditOf(id)).map(({ action }) => action)).toEqual(["tenant.created", "tenant.suspended", "tenant.unsuspended"]);
+    expect((await context.auditOf(id)).map(({ action }) => action)).toEqual([
+      "tenant.created",
+      "tenant.suspended",
+      "tenant.suspended",
+      "tenant.unsuspended",
+    ]);
   });
 
   it("T07: suspending needs a reason, by call and by PATCH", async () => {

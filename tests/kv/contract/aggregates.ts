@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { adminUser } from "../../../shared/features/admins/entity.ts";
+import { admin as adminUser } from "../../../shared/features/admins/entity.ts";
 import { subscription } from "../../../shared/features/subscriptions/entity.ts";
 import { tenant } from "../../../shared/features/tenants/entity.ts";
 import type { JsonObject } from "../../../shared/kernel/json.ts";

@@ -1,5 +1,5 @@
 import { beforeAll, expect, test } from "vitest";
-import { adminUser } from "../../../shared/features/admins/entity.ts";
+import { admin as adminUser } from "../../../shared/features/admins/entity.ts";
 import { auditEntry } from "../../../shared/core/audit-entry.ts";
 import { tenant } from "../../../shared/features/tenants/entity.ts";
 import type { JsonObject } from "../../../shared/kernel/json.ts";

@@ -1,10 +1,11 @@
 import { describe, expect, test } from "vitest";
 import { InnkeepError } from "../../../shared/kernel/errors.ts";
-import { assertAdminChange } from "../../../shared/features/admins/roles.ts";
+import { assertAdminChange } from "../../../shared/features/admins/rules.ts";
 
-const superAdmin = { role: "super_admin", enabled: true } as const;
-const disabled = { role: "super_admin", enabled: false } as const;
-const admin = { role: "admin", enabled: true } as const;
+const PERSON = { userId: "person", permissions: [] as string[] };
+const superAdmin = { ...PERSON, role: "super_admin", enabled: true } as const;
+const disabled = { ...PERSON, role: "super_admin", enabled: false } as const;
+const admin = { ...PERSON, role: "admin", enabled: true } as const;
 
 function refused(...change: Parameters<typeof assertAdminChange>): boolean {
   try {
@@ -23,7 +24,7 @@ describe("admin changes", () => {
       ["removed", null],
       ["disabled", disabled],
       ["demoted", admin],
-      ["demoted and disabled", { role: "read_only", enabled: false }],
+      ["demoted and disabled", { ...PERSON, role: "read_only", enabled: false }],
     ] as const,
   )("R11: the last enabled super_admin cannot be %s, but one of two can", (_what, after) => {
     expect(refused(superAdmin, after, 0)).toBe(true);
