@@ -20,17 +20,20 @@ const lock = (JSON.parse(read("package-lock.json")) as { readonly packages: Read
 const functionConfigs = filesBelow("functions").filter((path) => path.endsWith("/deno.json"));
 
 describe("versions", () => {
-  test.each(functionConfigs)("O02: %s asks for exactly the versions that the lock and package.json have, so that a deployment is what was tested", (path) => {
-    const { imports } = JSON.parse(read(path)) as { readonly imports: Readonly<Record<string, string>> };
-    const wrong = Object.entries(imports).filter(([name, target]) => {
-      const bare = name.replace(/\/$/, "");
-      const slash = name === bare ? "" : "/";
-      const version = lock[`node_modules/${bare}`]?.version;
-      return target !== `npm:${slash}${bare}@${version}${slash}` || packageJson.dependencies[bare] !== version;
-    });
-    expect(wrong).toEqual([]);
-    expect(Object.keys(imports).length).toBeGreaterThan(0);
-  });
+  test.each(functionConfigs)(
+    "O02: %s asks for exactly the versions that the lock and package.json have, so that a deployment is what was tested",
+    (path) => {
+      const { imports } = JSON.parse(read(path)) as { readonly imports: Readonly<Record<string, string>> };
+      const wrong = Object.entries(imports).filter(([name, target]) => {
+        const bare = name.replace(/\/$/, "");
+        const slash = name === bare ? "" : "/";
+        const version = lock[`node_modules/${bare}`]?.version;
+        return target !== `npm:${slash}${bare}@${version}${slash}` || packageJson.dependencies[bare] !== version;
+      });
+      expect(wrong).toEqual([]);
+      expect(Object.keys(imports).length).toBeGreaterThan(0);
+    },
+  );
 
   test.each(functionConfigs)("O02: %s resolves every import of a package that its function can reach", (path) => {
     const { imports } = JSON.parse(read(path)) as { readonly imports: Readonly<Record<string, string>> };
@@ -38,7 +41,8 @@ describe("versions", () => {
     const bare = sources.flatMap((source) => importsOf(source).map(({ specifier }) => specifier)).filter((specifier) =>
       !/^(\.|node:)/.test(specifier)
     );
-    const resolves = (specifier: string) => Object.hasOwn(imports, specifier) || specifier !== packageOf(specifier) && Object.hasOwn(imports, `${packageOf(specifier)}/`);
+    const resolves = (specifier: string) =>
+      Object.hasOwn(imports, specifier) || specifier !== packageOf(specifier) && Object.hasOwn(imports, `${packageOf(specifier)}/`);
     expect(bare.length).toBeGreaterThan(0);
     expect([...new Set(bare)].filter((specifier) => !resolves(specifier))).toEqual([]);
   });
