@@ -78,7 +78,10 @@ describe.skipIf(reason !== null)("the Supabase CLI and npm run migrate on one da
   const databases: TestDatabase[] = [];
   afterEach(cleanUp);
   afterAll(async () => void await Promise.all(databases.map((database) => database.drop())));
-  const keep = (database: TestDatabase) => databases.push(database) && database;
+  function keep(database: TestDatabase): TestDatabase {
+    databases.push(database);
+    return database;
+  }
 
   /** A checkout of migrations, pushed to a database. */
   async function push(checkout: string, { ownerUrl }: TestDatabase): Promise<{ readonly code: number | null; readonly output: string }> {
