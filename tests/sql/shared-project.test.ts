@@ -7,7 +7,6 @@ import { systemContext } from "../../shared/kernel/context.ts";
 import { silentLogger } from "../../shared/kernel/logger.ts";
 import { postgresDriver } from "../../shared/kv/drivers/postgres.ts";
 import { createStore } from "../../shared/kv/sql-store.ts";
-import { hotel } from "../services/test-context.ts";
 import { withClient } from "../support/client.ts";
 import { emptyDatabase, migrate } from "../support/postgres.ts";
 import type { TestDatabase } from "../support/postgres.ts";
@@ -51,7 +50,10 @@ describe("in a project that an application has, too", () => {
       const { PlanService, TenantService } = createContainer({ store, clock: systemClock, logger: silentLogger })
         .services(systemContext(systemClock, "test", "test"));
       await PlanService.seedDefaults();
-      for (const name of ["aurora", "lighthouse"]) await TenantService.create(hotel(name));
+      for (const subdomain of ["aurora", "lighthouse"]) {
+        const owner = `owner@${subdomain}.example`;
+        await TenantService.create({ name: `Hotel ${subdomain}`, subdomain, plan: "Pro", owner, ownerName: "Ada Auer" });
+      }
       expect((await TenantService.list({ search: "GHTHOU" })).data).toMatchObject([{ subdomain: "lighthouse" }]);
       await store.close();
     },
