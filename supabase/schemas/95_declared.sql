@@ -43,13 +43,13 @@ select kv.add_entity('audit-entry', 'audit', 5, owner_rule => 'segment', cascade
 select kv.add_entity('audit-entry', 'audit', 4, owner_rule => 'platform', cascades => false, append_only => true);
 select kv.add_index('audit-entry', fields) from unnest(array[
   'owner, seq number', 'timestamp time', 'owner, timestamp time', 'resource text, resourceId text, timestamp time',
-  'action text, timestamp time', 'userId text, timestamp time'
+  'action text, timestamp time', 'userId text, timestamp time', 'userEmail text, timestamp time'
 ]) fields;
 
--- admin-user: A person who administers the platform; `userId` is its Supabase Auth id.
+-- admin: A person who administers the platform; `userId` is its Supabase Auth id.
 select kv.add_family('admin');
-select kv.add_entity('admin-user', 'admin', 1, owner_rule => 'platform');
-select kv.add_index('admin-user', fields) from unnest(array[
+select kv.add_entity('admin', 'admin', 1, owner_rule => 'platform');
+select kv.add_index('admin', fields) from unnest(array[
   'createdAt time', 'email text', 'name text', 'role text', 'search(email, name)'
 ]) fields;
 
