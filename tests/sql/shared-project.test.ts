@@ -47,8 +47,8 @@ describe("in a project that an application has, too", () => {
       const database = await projectOf(schema, ["20200101000000", "20991231000000"]);
       expect(await migrate(database.ownerUrl)).toEqual([SCHEMA_VERSION]);
       const store = createStore(postgresDriver({ connectionString: database.appUrl }), { clock: systemClock });
-      const { PlanService, TenantService } = createContainer({ store, clock: systemClock, logger: silentLogger })
-        .services(systemContext(systemClock, "test", "test"));
+      const container = await createContainer({ store, clock: systemClock, logger: silentLogger });
+      const { PlanService, TenantService } = container.services(systemContext(systemClock, "test", "test"));
       await PlanService.seedDefaults();
       for (const subdomain of ["aurora", "lighthouse"]) {
         const owner = `owner@${subdomain}.example`;
