@@ -1,6 +1,6 @@
 /**
  * ISO 4217 List One as of 2026-01-01 (SIX, the standard's maintenance agency): the active codes that have a minor unit, by its
- * digits. Metals, units of account and XXX have none and price nothing. A runtime's own list follows its ICU: it keeps
+ * digits. Metals, units of account and the code for testing have none and price nothing. A runtime's own list follows its ICU: it keeps
  * withdrawn codes, and gives IDR, HUF and MGA the digits prices are shown with instead of the standard's.
  */
 const CODES_BY_DIGITS: readonly (readonly [digits: number, codes: string])[] = [
