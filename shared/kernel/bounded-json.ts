@@ -61,9 +61,10 @@ function scalarBytes(value: null | boolean | number | string | undefined): numbe
   if (typeof value === "string") return stringBytes(value);
   if (typeof value !== "number") return String(value ?? null).length;
   const text = String(value);
-  const [, sign = "", fraction = "", exponent] = SMALL_NUMBER.exec(text) ?? [];
+  if (Number.isInteger(value) || Math.abs(value) >= 1e-6) return text.length;
+  const [, sign = "", fraction = "", exponent = ""] = SMALL_NUMBER.exec(text) ?? [];
   // jsonb writes 5e-324 out: 0.000…5, 326 characters.
-  return exponent === undefined ? text.length : sign.length + 2 + Number(exponent) + fraction.length;
+  return sign.length + 2 + Number(exponent) + fraction.length;
 }
 
 function stringBytes(text: string): number {
@@ -91,54 +92,65 @@ export const OMITTED = "[omitted]";
  * where even that is too much, members that do not fit are left out and counted. Linear: nothing is measured twice.
  */
 export function boundedJson(object: JsonObject, bounds: Bounds): JsonObject {
-  const cut = new Cut(bounds);
-  if (cut.fits(object, bounds.bytes, bounds.levels) && cut.membersFit(object)) return object;
-  const shortened = cut.members(object, bounds.memberBytes, bounds.levels, STEPS);
-  if (cut.fits(shortened, bounds.bytes, bounds.levels)) return shortened;
-  return cut.picked(cut.members(object, SHORT_BYTES, bounds.levels, STEPS - 1));
+  const sizes = new JsonSizes();
+  const whole = sizes.of(object);
+  const isShort = (value: JsonValue) => sizes.of(value).bytes <= bounds.memberBytes;
+  if (whole.bytes <= bounds.bytes && whole.levels <= bounds.levels && Object.values(object).every(isShort)) return object;
+  const cut = new Cut(sizes, bounds);
+  return cut.members(object, { bytes: bounds.memberBytes, levels: bounds.levels, steps: STEPS }, bounds.bytes) ??
+    cut.members(object, { bytes: SHORT_BYTES, levels: bounds.levels, steps: STEPS - 1 }, bounds.bytes) ??
+    cut.picked(object, { bytes: SHORT_BYTES, levels: bounds.levels, steps: STEPS - 1 });
+}
+
+/** What a member may be: `steps` is how much deeper it is looked into. */
+interface Allowance {
+  readonly bytes: number;
+  readonly levels: number;
+  readonly steps: number;
 }
 
 class Cut {
-  readonly #sizes = new JsonSizes();
+  constructor(private readonly sizes: JsonSizes, private readonly bounds: Bounds) {}
 
-  constructor(private readonly bounds: Bounds) {}
-
-  fits(value: JsonValue, bytes: number, levels: number): boolean {
-    const size = this.#sizes.of(value);
-    return size.bytes <= bytes && size.levels <= levels;
-  }
-
-  membersFit(object: JsonObject): boolean {
-    return Object.values(object).every((value) => this.#sizes.of(value).bytes <= this.bounds.memberBytes);
-  }
-
-  members(object: JsonObject, bytes: number, levels: number, steps: number): JsonObject {
-    return Object.fromEntries(Object.entries(object).map(([name, value]) => [name, this.#value(value, bytes, levels - 1, steps)]));
+  /** The object with its members cut; null as soon as that is more than `bytes`. */
+  members(object: JsonObject, allowed: Allowance, bytes: number): JsonObject | null {
+    const kept: [string, JsonValue][] = [];
+    let left = bytes - 2;
+    for (const [name, value] of Object.entries(object)) {
+      const cut = this.#value(value, allowed);
+      left -= this.sizes.ofMember(name, cut).bytes;
+      if (left < 0) return null;
+      kept.push([name, cut]);
+    }
+    return Object.fromEntries(kept);
   }
 
   /** As many members as fit, in their order. */
-  picked(object: JsonObject): JsonObject {
-    if (this.fits(object, this.bounds.bytes, this.bounds.levels)) return object;
+  picked(object: JsonObject, allowed: Allowance): JsonObject {
     const kept: [string, JsonValue][] = [];
     let left = this.bounds.bytes - SHORT_BYTES;
     const gone = { members: 0, bytes: 0 };
     for (const [name, value] of Object.entries(object)) {
-      const { bytes } = this.#sizes.ofMember(name, value);
+      const cut = this.#value(value, allowed);
+      const { bytes } = this.sizes.ofMember(name, cut);
       if (bytes <= left) {
-        kept.push([name, value]);
+        kept.push([name, cut]);
         left -= bytes;
       } else {
         gone.members += 1;
-        gone.bytes += bytes;
+        gone.bytes += this.sizes.ofMember(name, value).bytes;
       }
     }
     return Object.fromEntries([...kept, [OMITTED, `[omitted: ${gone.members} members, ${gone.bytes} bytes]`]]);
   }
 
-  #value(value: JsonValue, bytes: number, levels: number, steps: number): JsonValue {
-    if (value === undefined || this.fits(value, bytes, levels)) return value;
-    const inner = steps > 1 && isMembers(value) ? this.members(value, bytes, levels, steps - 1) : null;
-    return inner && this.fits(inner, this.bounds.bytes / 2, levels) ? inner : `[omitted: ${this.#sizes.of(value).bytes} bytes]`;
+  #value(value: JsonValue, { bytes, levels, steps }: Allowance): JsonValue {
+    const size = this.sizes.of(value);
+    if (value === undefined || size.bytes <= bytes && size.levels < levels) return value;
+    const inner = steps > 1 && isMembers(value)
+      ? this.members(value, { bytes, levels: levels - 1, steps: steps - 1 }, this.bounds.bytes / 2)
+      : null;
+    return inner ?? `[omitted: ${size.bytes} bytes]`;
   }
 }
 
