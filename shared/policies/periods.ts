@@ -9,6 +9,7 @@ const FIRST_INSTANT = "0000-01-01T00:00:00.000Z";
 const LAST_INSTANT = "9999-12-31T23:59:59.999Z";
 
 export type Interval = "monthly" | "yearly";
+const MONTHS: Readonly<Record<Interval, number>> = { monthly: 1, yearly: 12 };
 
 /** The month an instant lies in, `YYYY-MM`. */
 export function periodOf(epochMs: number): string {
@@ -27,7 +28,7 @@ export function periodStart(period: string): string {
 
 /** First instant after a month; of 9999-12 its last one. */
 export function periodEnd(period: string): string {
-  return addInterval(periodStart(period), "monthly");
+  return addMonths(periodStart(period), 1, 1);
 }
 
 /**
@@ -35,7 +36,11 @@ export function periodEnd(period: string): string {
  * `anchorDay` is the day of month billing began on: with 31 it goes on to 31 Mar, without it to 28 Mar.
  */
 export function addInterval(iso: string, interval: Interval, anchorDay = Number(iso.slice(8, 10))): string {
-  const months = Number(iso.slice(0, 4)) * 12 + Number(iso.slice(5, 7)) - 1 + (interval === "yearly" ? 12 : 1);
+  return addMonths(iso, MONTHS[interval], anchorDay);
+}
+
+function addMonths(iso: string, count: number, anchorDay: number): string {
+  const months = Number(iso.slice(0, 4)) * 12 + Number(iso.slice(5, 7)) - 1 + count;
   const year = Math.floor(months / 12);
   if (year > 9_999) return LAST_INSTANT;
   const month = months % 12;

@@ -12,7 +12,11 @@ function refused(...change: Parameters<typeof assertAdminChange>): boolean {
     return false;
   } catch (error) {
     expect(error).toBeInstanceOf(InnkeepError);
-    expect(error).toMatchObject({ code: "last_super_admin", status: 409 });
+    expect(error).toMatchObject({
+      code: "last_super_admin",
+      status: 409,
+      message: "the last enabled super_admin can be neither removed, disabled nor demoted",
+    });
     return true;
   }
 }

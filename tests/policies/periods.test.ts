@@ -34,6 +34,8 @@ describe("billing intervals", () => {
       ["2024-02-29T00:00:00.000Z", "yearly", "2025-02-28T00:00:00.000Z"],
       ["2026-07-01T00:00:00.000Z", "yearly", "2027-07-01T00:00:00.000Z"],
       ["1999-02-28T00:00:00.000Z", "yearly", "2000-02-28T00:00:00.000Z"],
+      ["2000-01-31T00:00:00.000Z", "monthly", "2000-02-29T00:00:00.000Z"],
+      ["2100-01-31T00:00:00.000Z", "monthly", "2100-02-28T00:00:00.000Z"],
     ] as const,
   )("%s and one %s interval is %s", (from, interval, to) => {
     expect(addInterval(from, interval)).toBe(to);
@@ -104,7 +106,21 @@ describe("periods of usage", () => {
     expect(() => assertPeriod(period, now)).not.toThrow();
   });
 
-  test.each(["1999-12", "0000-01", "2027-12", "2028-01", "9999-12", "2026-13", "2026-00", "2026-1", "12026-11", "2026-11-01", "2026", ""])(
+  test.each([
+    "1999-12",
+    "0000-01",
+    "2027-12",
+    "2028-01",
+    "9999-12",
+    "2026-13",
+    "2026-00",
+    "2026-1",
+    "12026-11",
+    "2026-11-01",
+    "2026-2026-11",
+    "2026",
+    "",
+  ])(
     "U18: %j is no period of usage in November 2026",
     (period) => {
       expect(periodFault(period, now)).toBe(MESSAGE);

@@ -8,6 +8,7 @@ import {
   expandGrants,
   forbiddenFields,
   GRANTS,
+  isTenantRole,
   type Scope,
   TENANT_ROLES,
   tenantScopes,
@@ -75,7 +76,56 @@ describe("scopes", () => {
     expect([...expandGrants(["write:*"])].every((scope) => scope.startsWith("write:"))).toBe(true);
     expect(expandGrants(["read:*", "write:*"]).has("read:kv")).toBe(false);
     expect(expandGrants(["write:everything", "READ:plans", "read:", "**", "constructor"]).size).toBe(0);
-    expect(GRANTS).toContain("read:tenants");
+    expect(GRANTS).toEqual(["*", "read:*", "write:*", ...ALL_SCOPES]);
+  });
+
+  test("R13: read:* and write:* stand for every read and every write but those of the super_admin alone", () => {
+    const but = (kind: string) => ALL_SCOPES.filter((scope) => scope.startsWith(`${kind}:`) && !scope.endsWith(":kv"));
+    expect([...expandGrants(["read:*"])].sort()).toEqual(but("read").sort());
+    expect([...expandGrants(["write:*"])].sort()).toEqual(but("write").sort());
+    expect([...expandGrants(["read:plans", "write:kv"])]).toEqual(["read:plans", "write:kv"]);
+  });
+
+  test("R13: a role without permissions beyond it has the role's own scopes", () => {
+    for (const role of ADMIN_ROLES) expect(adminScopes(role)).toBe(adminScopes(role, []));
+    expect([...adminScopes("read_only", ["read:plans"])]).toEqual([...adminScopes("read_only")]);
+  });
+
+  test("R05: a tenant's user is a viewer, staff, admin or owner, and nothing else is a role", () => {
+    for (const role of ["viewer", "staff", "admin", "owner"]) expect(isTenantRole(role)).toBe(true);
+    for (const other of ["super_admin", "Owner", "", "toString", null, undefined, 1, ["owner"]]) expect(isTenantRole(other)).toBe(false);
+  });
+
+  test("R11: these members of its own records are the platform's, these its owner's, and all others its admin's too", () => {
+    const held = {
+      tenant: {
+        platform: ["status", "plan", "mrr", "usagePercent", "trialEndsAt", "suspensionReason", "customDomain"],
+        owner: ["owner", "ownerName", "ownerUserId"],
+        admin: ["name", "billingEntity", "subdomain", "region", "branding", "settings", "metadata"],
+      },
+      subscription: {
+        platform: ["status", "currentPeriodStart", "currentPeriodEnd", "lastPaymentStatus", "cancelledAt"],
+        owner: [],
+        admin: ["planId", "cancelAtPeriodEnd", "paymentMethod", "metadata"],
+      },
+      usage: { platform: ["limit"], owner: [], admin: ["value", "amount", "period"] },
+    } as const;
+    for (const kind of ["tenant", "subscription", "usage"] as const) {
+      const { platform, owner, admin } = held[kind];
+      const change = Object.fromEntries([...platform, ...owner, ...admin].map((field) => [field, "x"]));
+      const pointers = (fields: readonly string[]) => fields.map((field) => `/${field}`);
+      expect(forbiddenFields(kind, "owner", change)).toEqual(pointers(platform));
+      for (const role of ["viewer", "staff", "admin"] as const) {
+        expect(forbiddenFields(kind, role, change)).toEqual(pointers([...platform, ...owner]));
+      }
+    }
+  });
+
+  test("R11: a legal hold stands in a tenant's metadata alone", () => {
+    for (const kind of ["subscription", "usage"] as const) {
+      for (const metadata of [null, { legalHold: true }, "legalHold"]) expect(forbiddenFields(kind, "owner", { metadata })).toEqual([]);
+    }
+    for (const metadata of ["legalHold", 1, true, undefined, []]) expect(forbiddenFields("tenant", "owner", { metadata })).toEqual([]);
   });
 
   test("R11: a tenant's admin changes neither state nor money nor owner, its owner no state and no money, and nobody a legal hold", () => {
