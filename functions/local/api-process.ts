@@ -75,7 +75,7 @@ function environment({ directory, port, url, appDatabaseUrl }: ApiOptions): Reco
   return {
     INNKEEP_BASE_DOMAIN: "innkeep.example",
     ...Object.fromEntries(own.map(([name, value]) => [name, value ?? ""])),
-    INNKEEP_CORS_ORIGINS: [process.env["INNKEEP_CORS_ORIGINS"], STAND_IN].filter(Boolean).join(","),
+    INNKEEP_CORS_ORIGINS: corsOrigins(process.env["INNKEEP_CORS_ORIGINS"] ?? ""),
     SUPABASE_URL: url,
     SUPABASE_DB_URL: appDatabaseUrl,
     SUPABASE_JWKS: JSON.stringify({ keys: [signingKey.publicJwk] }),
@@ -83,6 +83,11 @@ function environment({ directory, port, url, appDatabaseUrl }: ApiOptions): Reco
     DENO_SERVE_ADDRESS: `tcp:127.0.0.1:${port}`,
     NO_COLOR: "1",
   };
+}
+
+/** Local frontends are let in beside those listed; with `*` every origin is, and nothing stands beside it. */
+function corsOrigins(own: string): string {
+  return own.trim() === "*" ? "*" : [own, STAND_IN].filter(Boolean).join(",");
 }
 
 /** After a kill -9 of the start: ends the API that was left running. */

@@ -9,10 +9,9 @@ const THIS_MACHINE: ReadonlySet<string> = new Set(["localhost", "127.0.0.1", "[:
 export function webUrlFault(text: string): string | null {
   if (text.length > MAX_URL_CHARS) return `must be at most ${MAX_URL_CHARS} characters`;
   if (/[\s\p{C}\\]/u.test(text)) return "must contain no spaces, backslashes or invisible characters";
-  const [, scheme, authority = ""] = /^([a-z]+):\/\/([^/?#]+)/i.exec(text) ?? [];
-  const protocol = scheme?.toLowerCase();
-  if (protocol !== "https" && protocol !== "http" || !URL.canParse(text)) return "must be an address such as https://example.com/logo.png";
+  const authority = /^https?:\/\/([^/?#]+)/i.exec(text)?.[1];
+  if (authority === undefined || !URL.canParse(text)) return "must be an address such as https://example.com/logo.png";
   if (authority.includes("@")) return "must contain no user name or password";
-  if (protocol === "http" && !THIS_MACHINE.has(new URL(text).hostname)) return "must begin with https:// (http:// is for localhost alone)";
-  return null;
+  const { protocol, hostname } = new URL(text);
+  return protocol === "http:" && !THIS_MACHINE.has(hostname) ? "must begin with https:// (http:// is for localhost alone)" : null;
 }

@@ -35,6 +35,8 @@ describe("a web address that a caller sends", () => {
     ["ftp://example.com/logo.png", OUTSIDE],
     ["file:///etc/passwd", OUTSIDE],
     ["//example.com/logo.png", OUTSIDE],
+    ["x+https://example.com", OUTSIDE],
+    ["view-source:https://example.com", OUTSIDE],
     ["/logo.png", OUTSIDE],
     ["example.com", OUTSIDE],
     ["https:example.com", OUTSIDE],

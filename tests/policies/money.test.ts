@@ -122,8 +122,9 @@ describe("currencies of other digits", () => {
     "B01: %j is no currency in use",
     (code) => {
       expect(isCurrency(code)).toBe(false);
-      expect(plan.schema.shape.currency.safeParse(code).success).toBe(false);
-      expect(() => minorDigits(code)).toThrowError(RangeError);
+      const { error } = plan.schema.shape.currency.safeParse(code);
+      expect(error?.issues).toMatchObject([{ message: "must be an ISO 4217 currency code in use, such as USD, EUR or JPY" }]);
+      expect(() => minorDigits(code)).toThrowError("minorDigits takes an ISO 4217 currency code in use");
     },
   );
 });
