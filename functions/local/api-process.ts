@@ -4,7 +4,7 @@ import process from "node:process";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { DataDirectory } from "./data-directory.ts";
-import { STAND_IN } from "./local-origins.ts";
+import { withLocalOrigins } from "./local-origins.ts";
 import { OWN_REQUEST_ID } from "./log-lines.ts";
 import { PROJECT_DIR } from "./options.ts";
 import { isPortFree } from "./ports.ts";
@@ -75,7 +75,7 @@ function environment({ directory, port, url, appDatabaseUrl }: ApiOptions): Reco
   return {
     INNKEEP_BASE_DOMAIN: "innkeep.example",
     ...Object.fromEntries(own.map(([name, value]) => [name, value ?? ""])),
-    INNKEEP_CORS_ORIGINS: corsOrigins(process.env["INNKEEP_CORS_ORIGINS"] ?? ""),
+    INNKEEP_CORS_ORIGINS: withLocalOrigins(process.env["INNKEEP_CORS_ORIGINS"] ?? ""),
     SUPABASE_URL: url,
     SUPABASE_DB_URL: appDatabaseUrl,
     SUPABASE_JWKS: JSON.stringify({ keys: [signingKey.publicJwk] }),
@@ -83,11 +83,6 @@ function environment({ directory, port, url, appDatabaseUrl }: ApiOptions): Reco
     DENO_SERVE_ADDRESS: `tcp:127.0.0.1:${port}`,
     NO_COLOR: "1",
   };
-}
-
-/** Local frontends are let in beside those listed; with `*` every origin is, and nothing stands beside it. */
-function corsOrigins(own: string): string {
-  return own.trim() === "*" ? "*" : [own, STAND_IN].filter(Boolean).join(",");
 }
 
 /** After a kill -9 of the start: ends the API that was left running. */
