@@ -2,7 +2,7 @@ import { defineConfig } from "vitest/config";
 
 const common = { globalSetup: ["tests/support/global-setup.ts"], testTimeout: 60_000, hookTimeout: 60_000 };
 /** What depends on the server itself also runs on the older PostgreSQL. */
-const onEveryServer = ["tests/store/**/*.test.ts", "tests/sql/**/*.test.ts"];
+const onEveryServer = ["tests/kv/**/*.test.ts", "tests/sql/**/*.test.ts"];
 
 /** INNKEEP_PG=17 or 18 picks one server; DATABASE_URL names another one, and then there is one project. */
 const wanted = process.env["DATABASE_URL"] ? "18" : process.env["INNKEEP_PG"];

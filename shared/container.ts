@@ -1,19 +1,12 @@
-import { entityOfKey, registry } from "./entities/registry.ts";
+import { DEFAULT_REGIONS, type HostRules, NO_HOST_RULES, type Platform, type SelfServicePlans } from "./core/platform.ts";
+import { type PlainKv, plainKv } from "./core/plain.ts";
+import { UnitOfWork } from "./core/unit-of-work.ts";
+import { entityOfKey, features, registry, scopes } from "./features/index.ts";
 import type { Clock } from "./kernel/clock.ts";
 import type { Context } from "./kernel/context.ts";
 import type { Logger } from "./kernel/logger.ts";
 import { Turns } from "./kernel/turns.ts";
-import { plainKv } from "./kv/plain.ts";
-import type { PlainKv } from "./kv/plain.ts";
-import type { Store } from "./kv/store.ts";
-import { type HostRules, NO_HOST_RULES } from "./policies/hostnames.ts";
-import { AdminUserService, type StoredAdmin } from "./services/admin-user-service.ts";
-import { AuditService } from "./services/audit-service.ts";
-import { PlanService } from "./services/plan-service.ts";
-import { SubscriptionService } from "./services/subscription-service.ts";
-import { TenantService } from "./services/tenant-service.ts";
-import { UnitOfWork } from "./services/unit-of-work.ts";
-import { UsageService } from "./services/usage-service.ts";
+import type { Entry, Store } from "./kv/store.ts";
 
 export interface ContainerOptions {
   readonly store: Store;
@@ -23,25 +16,78 @@ export interface ContainerOptions {
   readonly currency?: string;
   /** Names no tenant may take; none when left out. */
   readonly hosts?: HostRules;
+  readonly regions?: readonly string[];
+  /** `none` when left out. */
+  readonly selfServicePlans?: SelfServicePlans;
 }
 
-/** The services bound to one caller, under the names the user's guide calls them by. */
-export interface Services {
-  readonly TenantService: TenantService;
-  readonly PlanService: PlanService;
-  readonly SubscriptionService: SubscriptionService;
-  readonly UsageService: UsageService;
-  readonly AuditService: AuditService;
-  readonly AdminUserService: AdminUserService;
-  readonly kv: PlainKv;
-}
-
-export interface Container {
+/** The store and what holds for all callers; binds a unit of work to each. */
+export interface Backend {
   /** The service-level store; a tenant's context never sees it. */
   readonly store: Store;
   readonly clock: Clock;
   readonly logger: Logger;
+  readonly platform: Platform;
+  /** A bound caller gets the tenant-bound store; `loaded` are entries on their way that it may see. */
+  bind(context: Context, loaded?: readonly (readonly [key: string, entry: Promise<Entry | null>])[]): UnitOfWork;
+}
+
+export function createBackend(options: ContainerOptions): Backend {
+  const { store, clock, logger, currency = "USD", hosts = NO_HOST_RULES, regions = DEFAULT_REGIONS, selfServicePlans = "none" } = options;
+  const platform: Platform = { currency, hosts, regions, selfServicePlans, registry, scopes };
+  const turns = new Turns();
+  return {
+    store,
+    clock,
+    logger,
+    platform,
+    bind(context, loaded) {
+      const own = context.tenantId === null ? store : store.forTenant(context.tenantId);
+      return new UnitOfWork(own, context, platform, turns, loaded);
+    },
+  };
+}
+
+type Modules = Awaited<ReturnType<(typeof features)[number]["services"]>>;
+type ClassNames<M> = M extends unknown ? Extract<keyof M, `${string}Service`> : never;
+type ClassOf<M, N> = M extends unknown ? N extends keyof M ? M[N] : never : never;
+
+/** The services bound to one caller, under the names the user's guide calls them by. */
+export type Services =
+  & {
+    readonly [N in ClassNames<Modules>]: ClassOf<Modules, N> extends new (work: UnitOfWork) => infer T ? T : never;
+  }
+  & { readonly kv: PlainKv };
+
+export interface Container extends Backend {
   services(context: Context): Services;
+}
+
+/** Every feature's services, for use as a library. */
+export async function createContainer(options: ContainerOptions): Promise<Container> {
+  const backend = createBackend(options);
+  const servicesOf = await loadServices();
+  return { ...backend, services: (context) => servicesOf(backend.bind(context)) };
+}
+
+/** Makes a caller's services, each when it is first used. */
+export async function loadServices(): Promise<(work: UnitOfWork) => Services> {
+  const modules = await Promise.all(features.map((feature): Promise<object> => feature.services()));
+  const classes = modules.flatMap((module) => Object.entries(module).filter(([name]) => name.endsWith("Service"))) as [
+    string,
+    new (work: UnitOfWork) => object,
+  ][];
+  return (work) => {
+    const services: Record<string, unknown> = { kv: plainKv(work.store, registry, entityOfKey) };
+    for (const [name, Service] of classes) lazily(services, name, () => new Service(work));
+    // Its names and types are those of the modules of the list.
+    return services as unknown as Services;
+  };
+}
+
+function lazily(target: Record<string, unknown>, name: string, make: () => unknown): void {
+  let made: unknown;
+  Object.defineProperty(target, name, { enumerable: true, get: () => made ??= make() });
 }
 
 /**
@@ -50,32 +96,9 @@ export interface Container {
  */
 export async function bootstrapPlatform(
   { AdminUserService, PlanService }: Services,
-  first: Parameters<AdminUserService["bootstrap"]>[0],
-): Promise<{ readonly admin: StoredAdmin; readonly plans: string[] }> {
+  first: Parameters<Services["AdminUserService"]["bootstrap"]>[0],
+): Promise<{ readonly admin: Awaited<ReturnType<Services["AdminUserService"]["bootstrap"]>>; readonly plans: string[] }> {
   await AdminUserService.assertBootstrapOpen();
   const plans = await PlanService.seedDefaults();
   return { admin: await AdminUserService.bootstrap(first), plans };
-}
-
-/** The composition root: the one place that makes services. A bound caller gets the tenant-bound store. */
-export function createContainer({ store, clock, logger, currency = "USD", hosts = NO_HOST_RULES }: ContainerOptions): Container {
-  const turns = new Turns();
-  return {
-    store,
-    clock,
-    logger,
-    services(context) {
-      const own = context.tenantId === null ? store : store.forTenant(context.tenantId);
-      const unitOfWork = new UnitOfWork(own, context, turns);
-      return {
-        TenantService: new TenantService(own, unitOfWork, { currency, hosts }),
-        PlanService: new PlanService(own, unitOfWork),
-        SubscriptionService: new SubscriptionService(own, unitOfWork),
-        UsageService: new UsageService(own, unitOfWork),
-        AuditService: new AuditService(own, unitOfWork),
-        AdminUserService: new AdminUserService(own, unitOfWork),
-        kv: plainKv(own, registry, entityOfKey),
-      };
-    },
-  };
 }

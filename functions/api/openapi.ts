@@ -1,8 +1,8 @@
 import { z } from "zod";
 import { ERROR_KINDS, type ErrorCode } from "../../shared/kernel/errors.ts";
-import { pathParams, type Route } from "./define-route.ts";
-import { problemType } from "./middleware/error-response.ts";
-import { components } from "./schemas.ts";
+import { pathParams, type Route } from "../../shared/core/route.ts";
+import { problemType } from "./error-response.ts";
+import { components } from "../../shared/core/schemas.ts";
 
 type Json = Record<string, unknown>;
 const COMPONENTS = "#/components/schemas/";

@@ -1,6 +1,6 @@
 import { createTokenVerifier } from "../../shared/adapters/token-verifier.ts";
 import { type Config, type Environment, loadConfig } from "../../shared/config.ts";
-import { bootstrapPlatform, type Container, createContainer } from "../../shared/container.ts";
+import { type Backend, bootstrapPlatform, createBackend, loadServices } from "../../shared/container.ts";
 import type { Clock } from "../../shared/kernel/clock.ts";
 import { systemContext } from "../../shared/kernel/context.ts";
 import { isInnkeepError } from "../../shared/kernel/errors.ts";
@@ -9,7 +9,7 @@ import { postgresDriver } from "../../shared/kv/drivers/postgres.ts";
 import { supabaseDriver } from "../../shared/kv/drivers/supabase.ts";
 import { createStore } from "../../shared/kv/sql-store.ts";
 import type { Fetch } from "../../shared/ports.ts";
-import { createApp } from "./app.ts";
+import { type Api, createApi } from "./app.ts";
 
 export interface Surroundings {
   readonly clock: Clock;
@@ -19,7 +19,7 @@ export interface Surroundings {
 }
 
 /** The API of an environment. Null when that is wrong: then there is a line of the log for each variable, and nothing to serve. */
-export function apiFrom(env: Environment, surroundings: Surroundings): ReturnType<typeof createApp> | null {
+export function apiFrom(env: Environment, surroundings: Surroundings): Api | null {
   try {
     return apiOf(loadConfig(env), surroundings);
   } catch (error) {
@@ -31,11 +31,11 @@ export function apiFrom(env: Environment, surroundings: Surroundings): ReturnTyp
 }
 
 /** The API a configuration describes. Database, keys and libraries wait for the first request, but for a configured first administrator. */
-function apiOf(config: Config, { clock, fetch, write }: Surroundings): ReturnType<typeof createApp> {
+function apiOf(config: Config, { clock, fetch, write }: Surroundings): Api {
   const logger = fromLevel(jsonLogger(write, () => clock.now()), config.logLevel);
-  const container = createContainer({ store: createStore(driverOf(config.database), { clock }), clock, logger, hosts: config });
-  if (config.bootstrapAdmin) void bootstrap(container, config.bootstrapAdmin);
-  return createApp({ container, verifier: createTokenVerifier({ ...config.jwt, clock, fetch }), config });
+  const backend = createBackend({ store: createStore(driverOf(config.database), { clock }), clock, logger, hosts: config });
+  if (config.bootstrapAdmin) void bootstrap(backend, config.bootstrapAdmin);
+  return createApi({ backend, verifier: createTokenVerifier({ ...config.jwt, clock, fetch }), config });
 }
 
 function driverOf(database: Config["database"]) {
@@ -53,12 +53,13 @@ function fromLevel(logger: Logger, level: Config["logLevel"]): Logger {
 }
 
 /** The first super_admin from the environment, with the shipped plans; closed as soon as there is one. */
-async function bootstrap(container: Container, admin: NonNullable<Config["bootstrapAdmin"]>): Promise<void> {
+async function bootstrap(backend: Backend, admin: NonNullable<Config["bootstrapAdmin"]>): Promise<void> {
   try {
-    await bootstrapPlatform(container.services(systemContext(container.clock, "bootstrap", "bootstrap")), admin);
-    container.logger.info("bootstrapped", { userId: admin.userId });
+    const servicesOf = await loadServices();
+    await bootstrapPlatform(servicesOf(backend.bind(systemContext(backend.clock, "bootstrap", "bootstrap"))), admin);
+    backend.logger.info("bootstrapped", { userId: admin.userId });
   } catch (error) {
     if (isInnkeepError(error, "bootstrap_closed")) return;
-    container.logger.error("bootstrap_failed", { error: error instanceof Error ? error.message : String(error) });
+    backend.logger.error("bootstrap_failed", { error: error instanceof Error ? error.message : String(error) });
   }
 }

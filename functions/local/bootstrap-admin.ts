@@ -43,8 +43,8 @@ await runProgram(async () => {
   const stopping = stopSignal();
   await withDatabase(stopping, dataDirOf(values["data"]), async (database) => {
     const store = createStore(postgresDriver({ ...database, max: 2 }), { clock: systemClock });
-    const services = createContainer({ store, clock: systemClock, logger: silentLogger })
-      .services(systemContext(systemClock, "bootstrap", "bootstrap"));
+    const container = await createContainer({ store, clock: systemClock, logger: silentLogger });
+    const services = container.services(systemContext(systemClock, "bootstrap", "bootstrap"));
     try {
       const { admin, plans } = await bootstrapPlatform(services, { userId, email, ...name });
       console.log(`${userId} (${email}) is ${admin.role}${plans.length > 0 ? `; plans made: ${plans.join(", ")}` : ""}`);

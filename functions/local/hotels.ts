@@ -1,4 +1,4 @@
-import type { Metric } from "../../shared/entities/usage-record.ts";
+import type { Metric } from "../../shared/features/usage/entity.ts";
 
 /** The demo's tenants. Everything about them is fixed but the dates, which end today. */
 export interface Hotel {

@@ -12,7 +12,8 @@ who holds it.
   --dry-run   says what would be applied and built, and changes nothing
   --help      this text
 
-The table of the Supabase CLI records what is applied, so this and "supabase db push" may be mixed.`;
+In a Supabase project of Innkeep's own, this and "supabase db push --remote" may be mixed: the CLI's table records what is
+applied. Where an application has its migrations in that table, none of ours are added, and this is the way to migrate.`;
 
 await runProgram(async () => {
   const values = parse(process.argv.slice(2), {

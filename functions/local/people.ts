@@ -1,5 +1,5 @@
-import type { AdminRole } from "../../shared/entities/admin-user.ts";
-import type { TenantRole } from "../../shared/policies/scopes.ts";
+import type { AdminRole } from "../../shared/core/scopes.ts";
+import type { TenantRole } from "../../shared/core/scopes.ts";
 import type { LocalInfo, Secrets, TokenName } from "./data-directory.ts";
 import { signToken } from "./tokens.ts";
 

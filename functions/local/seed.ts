@@ -1,19 +1,19 @@
 import { createContainer } from "../../shared/container.ts";
 import type { Services } from "../../shared/container.ts";
-import { ADMIN_ROLES } from "../../shared/entities/admin-user.ts";
-import { METRICS, usageRecord } from "../../shared/entities/usage-record.ts";
-import type { Metric } from "../../shared/entities/usage-record.ts";
+import { ADMIN_ROLES } from "../../shared/core/scopes.ts";
+import { METRICS, usageRecord } from "../../shared/features/usage/entity.ts";
+import type { Metric } from "../../shared/features/usage/entity.ts";
 import { isoTime, systemClock } from "../../shared/kernel/clock.ts";
 import type { Clock } from "../../shared/kernel/clock.ts";
 import { systemContext } from "../../shared/kernel/context.ts";
 import { silentLogger } from "../../shared/kernel/logger.ts";
-import { Collection } from "../../shared/kv/collection.ts";
+import { Collection } from "../../shared/core/collection.ts";
 import { keyOf } from "../../shared/kv/define.ts";
 import { postgresDriver } from "../../shared/kv/drivers/postgres.ts";
 import { createStore } from "../../shared/kv/sql-store.ts";
 import type { Mutation, Store } from "../../shared/kv/store.ts";
-import { addDays, addInterval, dayOf, periodEnd, periodOf, periodStart } from "../../shared/policies/periods.ts";
-import { limitOf, usagePercentage } from "../../shared/policies/usage.ts";
+import { addDays, addInterval, dayOf, periodEnd, periodOf, periodStart } from "../../shared/core/periods.ts";
+import { limitOf, usagePercentage } from "../../shared/features/usage/rules.ts";
 import { HOTELS, usageOn } from "./hotels.ts";
 import type { Hotel } from "./hotels.ts";
 import { LOCAL_ADMINS } from "./people.ts";
@@ -43,7 +43,7 @@ export async function seedStack(options: SeedOptions): Promise<string | null> {
   let atMs = systemClock.now();
   const clock: Clock = { now: () => atMs };
   const store = createStore(postgresDriver({ connectionString: options.databaseUrl, max: 4 }), { clock });
-  const container = createContainer({ store, clock, logger: silentLogger });
+  const container = await createContainer({ store, clock, logger: silentLogger });
   const seeding: Seeding = {
     store,
     nowMs: atMs,

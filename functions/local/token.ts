@@ -1,8 +1,8 @@
 import process from "node:process";
-import { ADMIN_ROLES } from "../../shared/entities/admin-user.ts";
-import type { AdminRole } from "../../shared/entities/admin-user.ts";
-import { TENANT_ROLES } from "../../shared/policies/scopes.ts";
-import type { TenantRole } from "../../shared/policies/scopes.ts";
+import { ADMIN_ROLES } from "../../shared/core/scopes.ts";
+import type { AdminRole } from "../../shared/core/scopes.ts";
+import { TENANT_ROLES } from "../../shared/core/scopes.ts";
+import type { TenantRole } from "../../shared/core/scopes.ts";
 import { peekDataDirectory } from "./data-directory.ts";
 import { dataDirOf, parse } from "./options.ts";
 import { tokenFor } from "./people.ts";

@@ -54,6 +54,12 @@ const BOOKKEEPING = `do $$ begin
   end if;
 end $$`;
 
+/**
+ * Left out where the table holds an application's migrations: the CLI refuses every `db push` of a project whose table
+ * has versions that are not among its files, so our entry would stop the application's deployments.
+ */
+const RECORD = "insert into supabase_migrations.schema_migrations (version, name, statements) values ($1, $2, array[$3])";
+
 /** A lock on a table stops its readers while it is waited for. */
 const LOCK_TIMEOUT_MS = 50;
 
@@ -125,16 +131,14 @@ async function applyNext(client: MigrationClient, known: readonly Migration[]): 
     // How long another run takes is not for this connection's own limits to say.
     await client.query("set local statement_timeout = 0; set local lock_timeout = 0");
     await client.query("select pg_advisory_xact_lock(hashtextextended('innkeep migrations', 0))");
-    const [next] = pendingOf(known, await readApplied(client));
+    const applied = await readApplied(client);
+    const [next] = pendingOf(known, applied);
     if (next) {
       await client.query(`set local lock_timeout = ${LOCK_TIMEOUT_MS}`);
-      await client.query(BOOKKEEPING);
+      const isShared = applied.some(({ version, ours }) => !ours && !known.some((migration) => migration.version === version));
+      if (!isShared) await client.query(BOOKKEEPING);
       await client.query(next.sql);
-      await client.query("insert into supabase_migrations.schema_migrations (version, name, statements) values ($1, $2, array[$3])", [
-        next.version,
-        next.name,
-        next.sql,
-      ]);
+      if (!isShared) await client.query(RECORD, [next.version, next.name, next.sql]);
     }
     await client.query("commit");
     return next;

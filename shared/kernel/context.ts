@@ -1,4 +1,5 @@
 import type { Clock } from "./clock.ts";
+import type { JsonValue } from "./json.ts";
 
 /** Who acts, as the audit log records it. */
 export interface Actor {
@@ -17,8 +18,21 @@ export interface Context {
   readonly tenantId: string | null;
   readonly requestId: string;
   readonly clock: Clock;
+  /** What the caller holds: it grants nothing beyond. Absent: the program itself. */
+  readonly scopes?: ReadonlySet<string>;
+  /** The role of a tenant's own user. */
+  readonly role?: string;
   readonly ipAddress?: string;
   readonly userAgent?: string;
+  /** The request's `Idempotency-Key`: its first commit carries the record of it. */
+  readonly idempotency?: Idempotency;
+}
+
+/** Asks that a call with this key counts once: `request` is what makes it the same call. */
+export interface Idempotency {
+  readonly operation: string;
+  readonly key: string;
+  readonly request: JsonValue;
 }
 
 /** The program itself: the scheduler, the seed, library use without a caller. */

@@ -48,6 +48,12 @@ export const ERROR_KINDS = {
     summary: "There is no credential, or it is not valid.",
   },
   forbidden: { status: 403, title: "Not allowed", retryable: false, summary: "The caller is known but may not do this." },
+  plan_change_forbidden: {
+    status: 403,
+    title: "Plan change not allowed",
+    retryable: false,
+    summary: "The platform does not let a tenant's own users make this change of plan.",
+  },
   insufficient_scope: {
     status: 403,
     title: "Insufficient scope",
@@ -100,6 +106,24 @@ export const ERROR_KINDS = {
     summary: "A tenant or subscription uses the plan; deactivate it instead.",
   },
   plan_inactive: { status: 409, title: "Plan inactive", retryable: false, summary: "The plan is deactivated and takes no new tenants." },
+  subscription_cancelled: {
+    status: 409,
+    title: "Subscription cancelled",
+    retryable: false,
+    summary: "The plan of a cancelled subscription cannot change; reactivate the subscription first.",
+  },
+  tenant_cancelled: {
+    status: 409,
+    title: "Tenant cancelled",
+    retryable: false,
+    summary: "A subscription cannot be live while its tenant is cancelled; reactivate the tenant.",
+  },
+  trial_used: {
+    status: 409,
+    title: "Trial used",
+    retryable: false,
+    summary: "The tenant has had its trial and cannot move to a trial plan.",
+  },
   last_super_admin: {
     status: 409,
     title: "Last super admin",
@@ -232,6 +256,12 @@ export const errors = {
   notFound: (resource: string, id: string) => new InnkeepError("not_found", `${resource} ${id} was not found`),
   validation: (fields: readonly FieldError[]) =>
     new InnkeepError("validation_failed", fields.map((f) => `${f.path || "/"}: ${f.message}`).join("; "), fields),
+  notYours: (pointers: readonly string[]) =>
+    new InnkeepError(
+      "forbidden",
+      `You may not set ${pointers.join(", ")}.`,
+      pointers.map((path) => ({ path, message: "cannot be set by you", code: "forbidden" })),
+    ),
   parameter: (name: string, message: string, code = "invalid") =>
     new InnkeepError("invalid_parameter", `${name}: ${message}`, [{ path: name, message, code }]),
   invalidKey: (message: string, path = "key") => new InnkeepError("invalid_key", message, [{ path, message, code: "invalid_key" }]),

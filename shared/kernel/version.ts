@@ -7,6 +7,8 @@ export type IfMatch = "*" | readonly string[];
 export interface ChangeOptions {
   /** 412 `precondition_failed` at once when the record has another version. */
   readonly ifMatch?: IfMatch | undefined;
+  /** A call seen before with this key returns what it returned then (24 hours a caller). */
+  readonly idempotencyKey?: string | undefined;
 }
 
 export function assertMatch(version: string, { ifMatch }: ChangeOptions): void {

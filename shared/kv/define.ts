@@ -33,6 +33,8 @@ export interface Entity<S extends z.ZodObject = z.ZodObject, K extends string = 
   readonly retention?: { readonly days: number; readonly after: FieldOf<S> };
   readonly filterable?: readonly ScalarFieldOf<S>[];
   readonly sortable?: readonly ScalarFieldOf<S>[];
+  /** The order of its lists where none is asked for, such as `price` or `-createdAt`; left out: newest first. */
+  readonly defaultSort?: ScalarFieldOf<S> | `-${ScalarFieldOf<S>}`;
   /** Fields of the case- and accent-insensitive substring search. */
   readonly searchable?: readonly FieldOf<S>[];
   /** B-trees over (these, key), at most four fields: equality fields first, then the sort field; `@tenantId` is the owning tenant. */
@@ -99,6 +101,11 @@ function templateOf(key: string): readonly TemplateSegment[] {
 /** First segment of the entity's keys: what a prefix list starts from. */
 export function familyOf(entity: AnyEntity): string {
   return templateOf(entity.key)[0]?.literal ?? "";
+}
+
+/** The parameters of the entity's keys, in their order. */
+export function keyParams(entity: AnyEntity): string[] {
+  return templateOf(entity.key).flatMap(({ param }) => param === undefined ? [] : [param]);
 }
 
 /** Builds the key of a record. Every parameter is one segment; anything else is `invalid_key` naming it. */

@@ -5,7 +5,7 @@ import { ROOT } from "./sources.ts";
 
 const PREAMBLE = `
 import { z } from "zod";
-import type { ExpiryOf } from "../../shared/kv/collection.ts";
+import type { ExpiryOf } from "../../shared/core/collection.ts";
 import { defineEntity, keyOf } from "../../shared/kv/define.ts";
 const schema = z.looseObject({ id: z.string(), tenantId: z.string(), name: z.string(), secretWord: z.string(), tags: z.array(z.string()) });
 const example = { id: "a", tenantId: "tn_1", name: "A", secretWord: "s", tags: ["t"] };

@@ -1,4 +1,4 @@
-import { tenant } from "../../shared/entities/tenant.ts";
+import { tenant } from "../../shared/features/tenants/entity.ts";
 import type { JsonObject } from "../../shared/kernel/json.ts";
 import type { Store } from "../../shared/kv/store.ts";
 import type { Habit } from "./habit.ts";

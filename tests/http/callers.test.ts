@@ -75,7 +75,11 @@ describe("a platform admin", () => {
     }
     expectProblem(await api.send("DELETE", "/v1/admins/user-super_admin", { token }), 409, "last_super_admin");
     expectProblem(await api.send("PATCH", "/v1/admins/user-super_admin", { token, json: { enabled: false } }), 409, "last_super_admin");
-    expectProblem(await api.send("PATCH", "/v1/admins/user-super_admin", { token, json: { permissions: ["read:kv"] } }), 403, "forbidden");
+    expectProblem(
+      await api.send("PATCH", "/v1/admins/user-super_admin", { token, json: { permissions: ["read:plans"] } }),
+      403,
+      "forbidden",
+    );
     expect((await api.send("PATCH", "/v1/admins/user-super_admin", { token, json: { name: "Renamed" } })).status).toBe(200);
   });
 

@@ -1,7 +1,7 @@
 import { afterAll, expect, test } from "vitest";
-import { createApp } from "../../functions/api/app.ts";
+import { createApi } from "../../functions/api/app.ts";
 import { createTokenVerifier } from "../../shared/adapters/token-verifier.ts";
-import { createContainer } from "../../shared/container.ts";
+import { createBackend } from "../../shared/container.ts";
 import { jsonLogger } from "../../shared/kernel/logger.ts";
 import { own } from "./support/own-database.ts";
 import { expectProblem, useApi } from "./support/api.ts";
@@ -41,8 +41,8 @@ test("H01: with the database stopped requests answer 503 with Retry-After, and r
 /** The API over a store of its own. */
 function appOver(store: Store, log: (line: string) => void) {
   const verifier = createTokenVerifier({ issuer: ISSUER, audience: AUDIENCE, jwks: api.signer.jwks, clock: api.clock, fetch });
-  const container = createContainer({ store, clock: api.clock, logger: jsonLogger(log, api.clock.now) });
-  return createApp({ container, verifier, config: { corsOrigins: [], baseDomain: null, apiHosts: [] } });
+  const backend = createBackend({ store, clock: api.clock, logger: jsonLogger(log, api.clock.now) });
+  return createApi({ backend, verifier, config: { corsOrigins: [] } });
 }
 
 test.each([
@@ -57,7 +57,7 @@ test.each([
   if (name === null) url.searchParams.set("options", "-c default_transaction_read_only=on");
   else url.pathname = `/${name}`;
   const store = createStore(postgresDriver({ connectionString: url.href }), { clock: api.clock });
-  const response = await appOver(store, () => undefined).request("/ready");
+  const response = await appOver(store, () => undefined).fetch(new Request("http://localhost/ready"));
   expect(response.status).toBe(status);
   expect(await response.json()).toMatchObject(body);
   await store.close();
@@ -68,7 +68,7 @@ test("O11: the log says why no connection could be made, and the answer does not
   url.password = "wrong";
   const lines: string[] = [];
   const store = createStore(postgresDriver({ connectionString: url.href }), { clock: api.clock });
-  const text = await (await appOver(store, (line) => lines.push(line)).request("/ready")).text();
+  const text = await (await appOver(store, (line) => lines.push(line)).fetch(new Request("http://localhost/ready"))).text();
   expect(text).not.toMatch(/28P01|password/);
   expect(lines.find((line) => line.includes("request_failed"))).toMatch(/password authentication failed.*\(28P01\)/);
   await store.close();
@@ -94,15 +94,17 @@ test("H23: what nobody foresaw answers 500 with a request id, and its inside is 
   const { store } = api.container;
   const lines: string[] = [];
   const logger = jsonLogger((line) => lines.push(line), api.clock.now);
-  const broken = {
-    ...createContainer({ store, clock: api.clock, logger }),
-    services: () => {
+  const backend = {
+    ...createBackend({ store, clock: api.clock, logger }),
+    bind: () => {
       throw new TypeError("inside: password=hunter2");
     },
   };
   const verifier = createTokenVerifier({ issuer: ISSUER, audience: AUDIENCE, jwks: api.signer.jwks, clock: api.clock, fetch });
-  const app = createApp({ container: broken, verifier, config: { corsOrigins: [], baseDomain: null, apiHosts: [] } });
-  const response = await app.request("/v1/plans", { headers: { authorization: `Bearer ${api.admin("admin")}` } });
+  const app = createApi({ backend, verifier, config: { corsOrigins: [] } });
+  const response = await app.fetch(
+    new Request("http://localhost/v1/plans", { headers: { authorization: `Bearer ${api.admin("admin")}` } }),
+  );
   const text = await response.text();
   expect(response.status).toBe(500);
   expect(JSON.parse(text)).toMatchObject({ code: "internal", requestId: response.headers.get("x-request-id") });

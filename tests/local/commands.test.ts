@@ -4,7 +4,7 @@ import { afterEach, describe, expect, test } from "vitest";
 import { MIGRATIONS_DIR } from "../../functions/local/migrations.ts";
 import { systemErrorMessage } from "../../functions/local/system-errors.ts";
 import { ROOT } from "../architecture/sources.ts";
-import { cleanUp, DENO, finish, run, runLocal } from "./stack.ts";
+import { areAlive, cleanUp, DENO, finish, run, runLocal } from "./stack.ts";
 
 afterEach(cleanUp);
 
@@ -16,6 +16,8 @@ const PROGRAMS = [
   "functions/local/bootstrap-admin.ts",
   "functions/local/schema.ts",
   "functions/local/docs.ts",
+  "functions/local/check.ts",
+  "functions/local/verify.ts",
   "tests/bench/run.ts",
 ];
 const program = async (file: string, ...args: readonly string[]) => await finish(run(DENO, ["run", "-A", file, ...args]));
@@ -31,6 +33,56 @@ describe("every program", () => {
 
   test.each(PROGRAMS)("O01: %s refuses an option it does not know, in one line", async (file) => {
     expect(await program(file, "--prot", "9000")).toEqual({ code: 1, output: "innkeep: Unknown option '--prot'; see --help\n" });
+  });
+});
+
+describe("npm run check and npm run verify", () => {
+  const ran = async (tools: string) =>
+    await finish(run(DENO, [
+      "eval",
+      `import { runProgram } from "./functions/local/refusal.ts"; import { runTools } from "./functions/local/tools.ts";
+       import { stopSignal } from "./functions/local/stop-signal.ts"; await runProgram(() => runTools(${tools}, stopSignal()));`,
+    ]));
+
+  test("O01: every tool runs to its end, also after one that failed, and the last line names those that failed", async () => {
+    const { code, output } = await ran(`[{ program: "deno", args: ["eval", "Deno.exit(3)"] },
+      { program: "tsc", args: ["--version"] }, { program: "deno", args: ["fmt", "--no-such-option"] }]`);
+    expect(code).toBe(1);
+    expect(output).toMatch(/^deno eval FAILED in \d+\.\d s$/m);
+    expect(output).toMatch(/^Version \d[\s\S]*^tsc passed in \d+\.\d s$/m);
+    expect(output).toContain("innkeep: failed: deno eval, deno fmt; what each says is above its line\n");
+  });
+
+  test("O01: a program that is missing is one line that says how it comes there", async () => {
+    const { code, output } = await ran(`[{ program: "no-such-tool", args: [] }]`);
+    expect({ code, output }).toEqual({
+      code: 1,
+      output: expect.stringMatching(/^innkeep: no-such-tool cannot be run \(.*\): run npm ci\n$/),
+    });
+  });
+
+  test("O01: told to stop, the tool is stopped with it, and nothing is reported as wrong", async () => {
+    const tool = `{ program: "deno", args: ["eval", "console.log('tool', Deno.pid); setInterval(() => 0, 1000)"] }`;
+    const program = run(DENO, [
+      "eval",
+      `import { runProgram } from "./functions/local/refusal.ts"; import { runTools } from "./functions/local/tools.ts";
+       import { stopSignal } from "./functions/local/stop-signal.ts"; await runProgram(() => runTools([${tool}, ${tool}], stopSignal()));`,
+    ]);
+    await program.waitFor("tool ");
+    program.kill("SIGTERM");
+    const { code, output } = await finish(program);
+    expect({ code, output }).toEqual({ code: 130, output: expect.stringMatching(/^tool \d+\n$/) });
+    expect(await areAlive([Number(/\d+/.exec(output)?.[0])])).toEqual([false]);
+  });
+
+  test.each([
+    [["run", "-s", "check", "--", "--help"], "npm run check"],
+    [["run", "-s", "verify", "--", "--help"], "npm run verify"],
+    [["test", "-s", "--", "--help"], "vitest/"],
+  ])("O01: npm %j explains, and runs no check and no test", async (args, beginning) => {
+    const { code, output } = await finish(run("npm", args));
+    expect({ code, output }).toMatchObject({ code: 0, output: expect.stringContaining(beginning) });
+    expect(output).not.toMatch(/(passed|FAILED) in | RUN /);
   });
 });
 

@@ -140,17 +140,17 @@ describe("migrator", () => {
       await expect(migrate(client, [SECOND, { ...FIRST, version: SECOND.version }])).rejects.toMatchObject({ code: "schema_mismatch" });
     }));
 
-  test("O19: migrations of an application in the same project are left alone, older and newer ones", () =>
+  test("O19: an application's migrations in the same project are left alone, older and newer ones, and its table gets none of ours", () =>
     withEmpty(async (client) => {
       await migrate(client, [FIRST]);
-      for (const version of FOREIGN) {
-        await client.query("insert into supabase_migrations.schema_migrations (version, name, statements) values ($1, 'theirs', null)", [
-          version,
-        ]);
-      }
+      const cli = "supabase_migrations.schema_migrations";
+      for (const version of FOREIGN) await client.query(`insert into ${cli} (version, name) values ($1, 'theirs')`, [version]);
       expect(versions(await migrate(client, [FIRST, SECOND]))).toEqual([SECOND.version]);
-      const { rows } = await client.query<{ version: string }>("select version from kv.migrations order by version");
-      expect(versions(rows as Migration[])).toEqual([FIRST.version, SECOND.version]);
+      expect(await migrate(client, [FIRST, SECOND])).toEqual([]);
+      const recordedIn = async (table: string) => (await client.query<Migration>(`select version from ${table} order by version`)).rows;
+      expect(versions(await recordedIn("kv.migrations"))).toEqual([FIRST.version, SECOND.version]);
+      expect(versions(await recordedIn(cli))).toEqual([FIRST.version, ...FOREIGN]);
+      await expect(migrate(client, [FIRST])).rejects.toMatchObject({ code: "schema_mismatch" });
     }));
 
   test("O19: eight starts at once apply each file once", () =>

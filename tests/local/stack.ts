@@ -3,12 +3,12 @@ import type { ChildProcess } from "node:child_process";
 import { chmod, mkdtemp, readFile, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { LocalInfo } from "../../functions/local/data-directory.ts";
 import { commandLine } from "../../functions/local/processes.ts";
 import { ROOT } from "../architecture/sources.ts";
+import { exitWhenInterrupted, temporaryPrefix } from "../support/interrupted.ts";
 
 /** A started program: its output so far, and how it ended. */
 export interface Program {
@@ -29,6 +29,8 @@ export interface Stack extends Program {
 export const DENO = join(ROOT, "node_modules", ".bin", "deno");
 const started: Program[] = [];
 const folders: string[] = [];
+/** They have process groups of their own: nobody else ends them when the run is interrupted. */
+process.on("exit", () => started.forEach((program) => program.kill("SIGTERM")));
 
 /** A script of functions/local as npm runs it, without npm in between. */
 export function runLocal(name: string, args: readonly string[] = [], env: Readonly<Record<string, string>> = {}): Program {
@@ -44,6 +46,7 @@ export interface Place {
 
 export function run(command: string, args: readonly string[], env: Readonly<Record<string, string>> = {}, place: Place = {}): Program {
   const { DATABASE_URL: _, ...inherited } = process.env;
+  exitWhenInterrupted();
   const child = spawn(command, [...args], {
     cwd: ROOT,
     ...place,
@@ -110,7 +113,7 @@ export async function stopStack(stack: Program): Promise<void> {
 }
 
 export async function temporaryFolder(): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), "innkeep-local-test-"));
+  const folder = await mkdtemp(temporaryPrefix("local-test"));
   await chmod(folder, 0o755); // as root, PostgreSQL runs as another user
   folders.push(folder);
   return folder;

@@ -2,7 +2,7 @@ import pg from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { freshStore } from "../support/store.ts";
 import type { OpenStore } from "../support/store.ts";
-import { auditKey, auditRecord } from "../store/contract/samples.ts";
+import { auditKey, auditRecord } from "../kv/contract/samples.ts";
 
 let opened: OpenStore;
 let admin: pg.Client;

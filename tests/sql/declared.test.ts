@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
-import { registry } from "../../shared/entities/registry.ts";
-import { instant, segment } from "../../shared/entities/values.ts";
+import { registry } from "../../shared/features/index.ts";
+import { instant, segment } from "../../shared/core/values.ts";
 import { declaredBy, NOTHING_DECLARED, schemaChanges } from "../../shared/kv/declared.ts";
 import type { Declared } from "../../shared/kv/declared.ts";
 import { defineEntity, familyOf } from "../../shared/kv/define.ts";

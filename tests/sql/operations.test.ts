@@ -1,7 +1,7 @@
 import pg from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { read } from "../architecture/sources.ts";
-import { openTestContext } from "../services/test-context.ts";
+import { openTestContext } from "../support/test-context.ts";
 import { withClient } from "../support/client.ts";
 import { startCluster } from "../support/cluster.ts";
 import type { PostgresMajor } from "../support/cluster.ts";

@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { auditEntry } from "../../shared/entities/audit-entry.ts";
-import { subscription } from "../../shared/entities/subscription.ts";
-import { tenant } from "../../shared/entities/tenant.ts";
+import { auditEntry } from "../../shared/core/audit-entry.ts";
+import { subscription } from "../../shared/features/subscriptions/entity.ts";
+import { tenant } from "../../shared/features/tenants/entity.ts";
 import type { SqlDriver } from "../../shared/kv/driver.ts";
 import { SQL_FUNCTIONS } from "../../shared/kv/driver.ts";
 import { createStore } from "../../shared/kv/sql-store.ts";

@@ -4,7 +4,7 @@ import type { Mutation } from "../../shared/kv/store.ts";
 import { withClient } from "../support/client.ts";
 import { seededRandom } from "../support/random.ts";
 import { freshStore } from "../support/store.ts";
-import { tenantRecord } from "../store/contract/samples.ts";
+import { tenantRecord } from "../kv/contract/samples.ts";
 
 const LIVE = `
   select bucket::jsonb as bucket, sum(count)::int as count, trim_scale(sum(total))::text as total from kv.rollup_shards where rollup = 'tenant'

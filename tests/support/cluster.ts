@@ -1,10 +1,10 @@
 import { chmod, mkdtemp, readFile, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { serverAccount } from "../../functions/local/accounts.ts";
 import { makeCluster, startServer } from "../../functions/local/postgres.ts";
+import { exitWhenInterrupted, removeAtOnce, temporaryPrefix } from "./interrupted.ts";
 
 export type PostgresMajor = 17 | 18;
 
@@ -34,8 +34,10 @@ export async function startCluster(
   options: { readonly major?: PostgresMajor; readonly durable?: boolean; readonly settings?: Readonly<Record<string, string>> } = {},
 ): Promise<Cluster> {
   const { major = 18, durable = false, settings = {} } = options;
-  exitOnTermination();
-  const path = await mkdtemp(join(tmpdir(), `innkeep-pg${major}-`));
+  exitWhenInterrupted();
+  const path = await mkdtemp(temporaryPrefix(`pg${major}`));
+  const removeAtExit = () => removeAtOnce(path, join(path, "postgres"));
+  process.once("exit", removeAtExit);
   await chmod(path, 0o755); // as root, PostgreSQL runs as another user
   const home = { path, account: await serverAccount(path) };
   const shared = { packageName: PACKAGES[major], stopping: new AbortController().signal };
@@ -57,17 +59,9 @@ export async function startCluster(
     remove: async () => {
       await running.stop();
       await rm(path, { recursive: true, force: true });
+      process.removeListener("exit", removeAtExit);
     },
   };
-}
-
-let exitsOnTermination = false;
-
-/** A worker that is told to end takes its servers with it: they get their signal when it exits. */
-function exitOnTermination(): void {
-  if (exitsOnTermination) return;
-  exitsOnTermination = true;
-  process.once("SIGTERM", () => process.exit(143));
 }
 
 export async function freePort(): Promise<number> {

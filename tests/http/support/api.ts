@@ -1,15 +1,13 @@
 import { afterAll, beforeAll, expect } from "vitest";
-import { createApi } from "../../../functions/api/app.ts";
-import type { Route } from "../../../functions/api/define-route.ts";
+import { type Api, createApi } from "../../../functions/api/app.ts";
+import type { Route } from "../../../shared/core/route.ts";
 import { createTokenVerifier } from "../../../shared/adapters/token-verifier.ts";
 import { type Container, createContainer, type Services } from "../../../shared/container.ts";
-import { ADMIN_ROLES, type AdminRole } from "../../../shared/entities/admin-user.ts";
-import { auditEntry } from "../../../shared/entities/audit-entry.ts";
-import type { TenantCreate } from "../../../shared/entities/tenant-input.ts";
+import { ADMIN_ROLES, type AdminRole, type TenantRole } from "../../../shared/core/scopes.ts";
+import { auditEntry } from "../../../shared/core/audit-entry.ts";
 import { systemContext } from "../../../shared/kernel/context.ts";
 import { jsonLogger } from "../../../shared/kernel/logger.ts";
-import type { TenantRole } from "../../../shared/policies/scopes.ts";
-import type { StoredTenant } from "../../../shared/services/tenant-service.ts";
+import type { StoredTenant, TenantCreate } from "../../../shared/features/tenants/service.ts";
 import { freshStore, type OpenStore, type TestClock, testClock } from "../../support/store.ts";
 import type { TestDatabase } from "../../support/postgres.ts";
 import { type Contract, contractOf } from "./contract.ts";
@@ -80,10 +78,11 @@ async function openApi(
   const open = await freshStore({ driver: "postgres", clock, ...(database ? { database: await database() } : {}) });
   const logs: Record<string, unknown>[] = [];
   const logger = jsonLogger((line) => logs.push(JSON.parse(line) as Record<string, unknown>), clock.now);
-  const container = createContainer({ store: open.store, clock, logger, hosts: { baseDomain, apiHosts } });
+  const container = await createContainer({ store: open.store, clock, logger, hosts: { baseDomain, apiHosts } });
   const signer = await makeSigner(clock);
   const verifier = createTokenVerifier({ issuer: ISSUER, audience: AUDIENCE, jwks: signer.jwks, clock, fetch });
-  const { app, routes } = createApi({ container, verifier, config: { corsOrigins, baseDomain, apiHosts } });
+  const app = createApi({ backend: container, verifier, config: { corsOrigins } });
+  const routes = await app.routes();
   const services = container.services(systemContext(clock));
   await services.PlanService.seedDefaults();
   const admins = new Map<AdminRole, string>();
@@ -96,7 +95,7 @@ async function openApi(
     });
     admins.set(role, await signer.sign(`user-${role}`));
   }
-  const document = await (await app.request("/openapi.json")).json() as Record<string, unknown>;
+  const document = await (await app.fetch(new Request("http://localhost/openapi.json"))).json() as Record<string, unknown>;
   const contract = contractOf(document);
   let made = 0;
   return {
@@ -132,19 +131,19 @@ async function openApi(
   };
 }
 
-type App = ReturnType<typeof createApi>["app"];
-
-async function request(app: App, method: string, path: string, { token, json, raw, headers = {} }: Sent): Promise<Answer> {
+async function request(app: Api, method: string, path: string, { token, json, raw, headers = {} }: Sent): Promise<Answer> {
   const body = raw ?? (json === undefined ? undefined : JSON.stringify(json));
-  const response = await app.request(path, {
-    method,
-    headers: {
-      ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
-      ...(json === undefined ? {} : { "content-type": "application/json" }),
-      ...headers,
-    },
-    ...(body === undefined ? {} : { body }),
-  });
+  const response = await app.fetch(
+    new Request(new URL(path, "http://localhost"), {
+      method,
+      headers: {
+        ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+        ...(json === undefined ? {} : { "content-type": "application/json" }),
+        ...headers,
+      },
+      ...(body === undefined ? {} : { body }),
+    }),
+  );
   const text = await response.text();
   const isJson = response.headers.get("content-type")?.includes("json");
   return { status: response.status, headers: response.headers, text, body: isJson && text !== "" ? JSON.parse(text) : undefined };

@@ -1,0 +1,55 @@
+import type { Caller } from "../../shared/core/caller.ts";
+import { Collection } from "../../shared/core/collection.ts";
+import { isTenantRole, type TenantRole } from "../../shared/core/scopes.ts";
+import { admin } from "../../shared/features/admins/entity.ts";
+import { tenant } from "../../shared/features/tenants/entity.ts";
+import { InnkeepError } from "../../shared/kernel/errors.ts";
+import { isSegment, RESERVED_TENANT_IDS } from "../../shared/kv/key.ts";
+import type { TokenClaims } from "../../shared/ports.ts";
+import type { ApiDeps } from "./app.ts";
+
+/**
+ * The caller of a bearer token. What must take effect at once (a disabled admin, a suspended tenant) is read from the store;
+ * `lookUp` starts what is read in the same round trip.
+ */
+export async function authenticate<T>(
+  header: string | undefined,
+  { backend, verifier }: ApiDeps,
+  lookUp: () => T,
+): Promise<T & { readonly caller: Caller }> {
+  if (header === undefined) throw new InnkeepError("unauthenticated", "This request needs a bearer token.");
+  const token = /^Bearer +([A-Za-z0-9._~+/=-]+) *$/i.exec(header)?.[1];
+  if (!token) throw new InnkeepError("unauthenticated", "The Authorization header must be `Bearer <token>`.");
+  const claims = await verifier.verify(token);
+  const bound = tenantOf(claims);
+  const { store, platform: { scopes } } = backend;
+  const found = Promise.all([
+    isSegment(claims.subject) ? new Collection(admin, store).get(claims.subject) : null,
+    bound && new Collection(tenant, store).get(bound.tenantId),
+  ]);
+  const started = lookUp();
+  const [person, own] = await found;
+  if (person?.enabled) {
+    const { userId, email, role, permissions } = person;
+    const actor = { type: "admin" as const, id: userId, email };
+    const held = scopes.ofAdmin(role, permissions);
+    return { ...started, caller: { kind: "admin", actor, scopes: held, tenantId: null, role, issuedAtMs: claims.issuedAtMs } };
+  }
+  if (bound && own) {
+    const { tenantId, role } = bound;
+    const actor = { type: "user" as const, id: claims.subject, ...(claims.email === undefined ? {} : { email: claims.email }) };
+    const { id, name, status, plan } = own;
+    return {
+      ...started,
+      caller: { kind: "user", actor, scopes: scopes.ofTenant(role), tenantId, role, tenant: { id, name, status, plan } },
+    };
+  }
+  throw new InnkeepError("forbidden", "This account is neither an enabled platform admin nor a user of an existing tenant.");
+}
+
+/** From `app_metadata` alone; a missing role is the least one, an unknown role none. */
+function tenantOf(claims: TokenClaims): { tenantId: string; role: TenantRole } | null {
+  const { tenant_id: tenantId, tenant_role: role = "viewer" } = claims.appMetadata;
+  if (typeof tenantId !== "string" || !isSegment(tenantId) || RESERVED_TENANT_IDS.has(tenantId)) return null;
+  return isTenantRole(role) ? { tenantId, role } : null;
+}

@@ -1,0 +1,77 @@
+import type { Context } from "hono";
+import { ERROR_KINDS, type ErrorCode, InnkeepError } from "../../shared/kernel/errors.ts";
+import type { Logger } from "../../shared/kernel/logger.ts";
+import { etagOf } from "./conditional.ts";
+import type { AppEnv } from "./middleware/request-context.ts";
+
+const RETRY_AFTER_SECONDS = 2;
+const MAX_CAUSES = 5;
+/** Standard members; public details can add to a problem but never replace one of these. */
+const STANDARD = new Set(["type", "title", "status", "detail", "instance", "code", "requestId", "errors"]);
+
+export function problemType(code: ErrorCode): string {
+  return `urn:innkeep:error:${code}`;
+}
+
+/** The only place where an error becomes HTTP: RFC 9457, with the headers its status asks for. */
+export function errorResponse(c: Context<AppEnv>, thrown: unknown, logger: Logger): Response {
+  const requestId = c.get("requestId");
+  const error = publicError(thrown);
+  const { status, title } = ERROR_KINDS[error.code];
+  if (status >= 500) logger.error("request_failed", { requestId, code: error.code, ...describe(thrown) });
+  const members = {
+    ...Object.fromEntries(Object.entries(error.details).filter(([name]) => !STANDARD.has(name))),
+    type: problemType(error.code),
+    title,
+    status,
+    detail: error.message,
+    instance: new URL(c.req.url).pathname,
+    code: error.code,
+    requestId,
+    ...(error.fields.length > 0 ? { errors: error.fields } : {}),
+  };
+  const headers = new Headers({ "content-type": "application/problem+json", "cache-control": "no-store" });
+  for (const [name, value] of headersOf(c, error)) headers.set(name, value);
+  return c.body(JSON.stringify(members), { status, headers });
+}
+
+/** What failed inside names keys and places of the store: that is for the log alone. */
+function publicError(thrown: unknown): InnkeepError {
+  if (thrown instanceof InnkeepError && ERROR_KINDS[thrown.code].status !== 500) return thrown;
+  return new InnkeepError("internal", "Something failed inside; the request id finds it in the log.");
+}
+
+function headersOf(c: Context<AppEnv>, error: InnkeepError): [string, string][] {
+  const { status } = ERROR_KINDS[error.code];
+  const { retryAfterSeconds, allow, currentVersion } = error.details;
+  if (status === 401) {
+    const challenge = c.req.header("authorization") === undefined
+      ? 'Bearer realm="innkeep"'
+      : 'Bearer realm="innkeep", error="invalid_token"';
+    return [["www-authenticate", challenge]];
+  }
+  if (error.code === "insufficient_scope") {
+    return [["www-authenticate", `Bearer realm="innkeep", error="insufficient_scope", scope="${String(error.details["requiredScope"])}"`]];
+  }
+  if (status === 405 && Array.isArray(allow)) return [["allow", allow.join(", ")]];
+  if (status === 412 && typeof currentVersion === "string") return [["etag", etagOf(currentVersion)]];
+  if (status === 429 || status === 503) {
+    return [["retry-after", String(typeof retryAfterSeconds === "number" ? Math.ceil(retryAfterSeconds) : RETRY_AFTER_SECONDS)]];
+  }
+  return [];
+}
+
+/** For the log alone: what failed, and what made it fail, down to the first cause. */
+function describe(thrown: unknown): Record<string, string> {
+  if (!(thrown instanceof Error)) return { error: String(thrown) };
+  const causes: string[] = [];
+  for (let cause = thrown.cause; cause instanceof Error && causes.length < MAX_CAUSES; cause = cause.cause) {
+    const code = "code" in cause && typeof cause.code === "string" ? ` (${cause.code})` : "";
+    causes.push(`${cause.name}: ${cause.message}${code}`);
+  }
+  return {
+    error: `${thrown.name}: ${thrown.message}`,
+    stack: (thrown.stack ?? "").slice(0, 2_000),
+    ...(causes.length > 0 ? { cause: causes.join("; caused by ") } : {}),
+  };
+}

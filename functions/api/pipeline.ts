@@ -1,0 +1,122 @@
+import type { Context } from "hono";
+import type { Caller } from "../../shared/core/caller.ts";
+import { ANONYMOUS } from "../../shared/core/caller.ts";
+import { idParam } from "../../shared/core/crud.ts";
+import { pathParams, type Route } from "../../shared/core/route.ts";
+import { errors, InnkeepError } from "../../shared/kernel/errors.ts";
+import { type AnyEntity, familyOf, keyOf, keyParams } from "../../shared/kv/define.ts";
+import { registry } from "../../shared/features/index.ts";
+import { isSegment, RESERVED_TENANT_IDS } from "../../shared/kv/key.ts";
+import type { Entry } from "../../shared/kv/store.ts";
+import type { ApiDeps } from "./app.ts";
+import { authenticate } from "./authenticate.ts";
+import { callerContext } from "./caller-context.ts";
+import { parseIfMatch } from "./conditional.ts";
+import { externalPath } from "./function-path.ts";
+import { type AppEnv, since } from "./middleware/request-context.ts";
+import { respond } from "./respond.ts";
+import { authorize, claimedBy, resolveTenant, type TenantSources } from "./tenant-scope.ts";
+import { checkedInput } from "./validate.ts";
+
+type Params = Readonly<Record<string, string>>;
+
+/** One request on its way: who calls, which tenant, may it, is the input good, run, respond. */
+export function serve(route: Route, deps: ApiDeps) {
+  const { backend } = deps;
+  const names = pathParams(route.path);
+  return async (c: Context<AppEnv>): Promise<Response> => {
+    c.set("route", route.path);
+    const authStartedAt = performance.now();
+    const params = readParams(c, names);
+    const lookUp = () => ({
+      loaded: params instanceof InnkeepError ? [] : load(route, params, backend.store),
+      host: claimedBy(new URL(c.req.url).host, backend.platform.hosts, backend.store),
+    });
+    const { caller, loaded, host } = route.scope === "public"
+      ? { caller: ANONYMOUS, loaded: [], host: Promise.resolve(null) }
+      : await authenticate(c.req.header("authorization"), deps, lookUp);
+    c.set("caller", `${caller.kind}:${caller.actor.id}`);
+    if (params instanceof InnkeepError) throw params;
+    const tenantId = route.scope === "public" ? null : await resolveTenant(caller, await sourcesOf(c, route, params, host), backend.store);
+    c.set("tenantId", tenantId);
+    authorize(caller, route);
+    c.set("authMs", since(authStartedAt));
+    const input = await checkedInput(c, route);
+    const ifMatch = readIfMatch(c, route);
+    const work = backend.bind(callerContext(c, caller, backend.clock), visibleTo(caller, loaded));
+    const storeStartedAt = performance.now();
+    try {
+      const reply = await route.handle({
+        ...input,
+        params,
+        service: new route.service(work),
+        use: (Service) => new Service(work),
+        caller,
+        hosts: backend.platform.hosts,
+        tenantId,
+        options: { ifMatch },
+      });
+      return respond(c, route, reply, externalPath(c));
+    } finally {
+      c.set("storeMs", since(storeStartedAt));
+    }
+  };
+}
+
+/** `tenantId` → `tenant`: of several entities under one parameter, the one that is listed first. */
+const ID_FAMILIES = new Map(
+  registry.filter((entity) => keyParams(entity).length === 1).map((entity) => [idParam(entity), familyOf(entity)] as const).toReversed(),
+);
+
+/** Short ids of the path's parameters; a full key such as `plan:Pro` is taken for its short id. What is no id is a 404, once the caller is known. */
+function readParams(c: Context, names: readonly string[]): Params | InnkeepError {
+  const params: Record<string, string> = {};
+  for (const name of names) {
+    const given = c.req.param(name) ?? "";
+    const family = ID_FAMILIES.get(name);
+    const id = family && given.startsWith(`${family}:`) ? given.slice(family.length + 1) : given;
+    const isReserved = name === "tenantId" && RESERVED_TENANT_IDS.has(id);
+    if (!isSegment(id) || isReserved) return errors.notFound(name.replace(/Id$/, ""), given.slice(0, 200));
+    params[name] = id;
+  }
+  return params;
+}
+
+interface Loading {
+  readonly entity: AnyEntity;
+  readonly key: string;
+  readonly entry: Promise<Entry | null>;
+}
+
+/** Starts to read the records that the path names. */
+function load(route: Route, params: Params, store: ApiDeps["backend"]["store"]): Loading[] {
+  return (route.loads ?? []).map((entity) => {
+    const fields = Object.fromEntries(keyParams(entity).map((name) => [name, params[name] ?? params[idParam(entity)] ?? ""]));
+    const key = keyOf(entity, fields);
+    return { entity, key, entry: handled(store.get(key)) };
+  });
+}
+
+/** A tenant's own user sees of them what the database would show it. */
+function visibleTo(caller: Caller, loaded: readonly Loading[]): [string, Promise<Entry | null>][] {
+  if (caller.tenantId === null) return loaded.map(({ key, entry }) => [key, entry]);
+  const shows = (entity: AnyEntity, { tenantId }: Entry) => tenantId === caller.tenantId || (tenantId === null && entity.readableByTenants);
+  return loaded.map(({ entity, key, entry }) => [key, handled(entry.then((found) => found && shows(entity, found) ? found : null))]);
+}
+
+/** Who awaits it sees its failure; a request that is refused before that does not. */
+function handled<T>(promise: Promise<T>): Promise<T> {
+  promise.catch(() => undefined);
+  return promise;
+}
+
+async function sourcesOf(c: Context, route: Route, params: Params, host: ReturnType<typeof claimedBy>): Promise<TenantSources> {
+  const query = route.query && Object.hasOwn(route.query.shape, "tenantId") ? c.req.query("tenantId") : undefined;
+  return { path: params["tenantId"], query, header: c.req.header("x-tenant-id"), host: await host };
+}
+
+function readIfMatch(c: Context, route: Route) {
+  const ifMatch = route.method === "GET" ? undefined : parseIfMatch(c.req.header("if-match"));
+  if (ifMatch === null) throw errors.parameter("If-Match", 'must be `*` or entity tags such as "42"');
+  return ifMatch;
+}

@@ -1,0 +1,30 @@
+import type { Context } from "hono";
+import type { Route } from "../../shared/core/route.ts";
+import type { Reply } from "../../shared/core/reply.ts";
+import { etagOf, noneMatches } from "./conditional.ts";
+
+/** Turns a handler's reply into a Response: status, ETag or 304, Location, Link. */
+export function respond(c: Context, route: Route, reply: Reply, external: (path: string) => string): Response {
+  const headers = new Headers();
+  if (reply.version !== undefined) {
+    headers.set("etag", etagOf(reply.version));
+    headers.set("cache-control", "private, no-cache");
+    headers.set("vary", "Authorization, X-Tenant-Id");
+    if (route.method === "GET" && noneMatches(c.req.header("if-none-match"), reply.version)) {
+      return new Response(null, { status: 304, headers });
+    }
+  }
+  if (reply.location !== undefined) headers.set("location", external(reply.location));
+  if (reply.next !== undefined) headers.set("link", `<${external(nextPage(c, reply.next))}>; rel="next"`);
+  if (reply.status === 204) return new Response(null, { status: 204, headers });
+  headers.set("content-type", "application/json");
+  return new Response(JSON.stringify(reply.body), { status: reply.status, headers });
+}
+
+/** The same list with the cursor in the place of the page number. */
+function nextPage(c: Context, cursor: string): string {
+  const query = new URL(c.req.url).searchParams;
+  query.delete("page");
+  query.set("cursor", cursor);
+  return `${c.req.path}?${query}`;
+}

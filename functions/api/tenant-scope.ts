@@ -1,0 +1,77 @@
+import type { Caller } from "../../shared/core/caller.ts";
+import { Collection } from "../../shared/core/collection.ts";
+import type { HostRules } from "../../shared/core/platform.ts";
+import type { Route } from "../../shared/core/route.ts";
+import { domainClaim, subdomainClaim } from "../../shared/features/tenants/claims.ts";
+import { shortTenantId, tenant } from "../../shared/features/tenants/entity.ts";
+import { nameOfHost } from "../../shared/features/tenants/host-names.ts";
+import { errors, InnkeepError } from "../../shared/kernel/errors.ts";
+import { keyOf } from "../../shared/kv/define.ts";
+import { isSegment } from "../../shared/kv/key.ts";
+import type { Store } from "../../shared/kv/store.ts";
+
+/** What a request says about its tenant; undefined where it says nothing. */
+export interface TenantSources {
+  readonly path: string | undefined;
+  /** `?tenantId=`, on routes that have it. */
+  readonly query: string | undefined;
+  readonly header: string | undefined;
+  readonly host: HostClaim | null;
+}
+
+/** A host that can name a tenant, and the tenant that claims it. */
+export interface HostClaim {
+  readonly tenantId: string | null;
+}
+
+/**
+ * The tenant of a request: path, else `X-Tenant-Id`, else the host, else the credential's own. A bound credential asked for
+ * another by any source sees what it would see of a tenant that does not exist, and of a host that nobody claims.
+ */
+export async function resolveTenant(caller: Caller, { host, ...sources }: TenantSources, store: Store): Promise<string | null> {
+  const [path, query, header] = [sources.path, sources.query, sources.header].map((id) => id === undefined ? id : shortTenantId(id));
+  if (caller.kind === "user") {
+    const other = [path, query, header].find((id) => id !== undefined && id !== caller.tenantId);
+    if (other !== undefined) throw errors.notFound("tenant", other.slice(0, 200));
+    if (host && host.tenantId !== caller.tenantId) throw new InnkeepError("not_found", "There is no tenant at this host.");
+    return caller.tenantId;
+  }
+  const outer = [header, host?.tenantId ?? undefined].filter((id) => id !== undefined);
+  const distinct = [...new Set([path ?? query, ...outer].filter((id) => id !== undefined))];
+  if (caller.kind === "admin" && outer.length > 0) await assertReachable(distinct, store);
+  return distinct[0] ?? null;
+}
+
+/** A header or host names only a tenant that exists; two that exist and differ are a mistake worth naming. */
+async function assertReachable(ids: readonly string[], store: Store): Promise<void> {
+  const malformed = ids.find((id) => !isSegment(id));
+  if (malformed !== undefined) throw errors.notFound("tenant", malformed.slice(0, 200));
+  const found = await store.mget(ids.map((id) => keyOf(tenant, { id })));
+  const missing = ids.find((_, i) => !found[i]);
+  if (missing !== undefined) throw errors.notFound("tenant", missing);
+  if (ids.length > 1) throw new InnkeepError("tenant_mismatch", "The path, X-Tenant-Id and host of this request name different tenants.");
+}
+
+/** After tenancy: a suspended tenant's own users, then the route's scope. */
+export function authorize(caller: Caller, route: Route): void {
+  if (route.scope === "public") return;
+  if (
+    caller.kind === "user" && !route.openWhenSuspended && (caller.tenant.status === "suspended" || caller.tenant.status === "cancelled")
+  ) {
+    throw new InnkeepError("tenant_suspended", `Your tenant is ${caller.tenant.status}. Ask the platform's support.`);
+  }
+  if (route.scope !== "caller" && !caller.scopes.has(route.scope)) {
+    throw new InnkeepError("insufficient_scope", `You need the scope ${route.scope}.`, [], { requiredScope: route.scope });
+  }
+  if (route.platformOnly && caller.kind !== "admin") throw new InnkeepError("forbidden", "Only platform admins may do this.");
+}
+
+/** Who claims a request's host; null for a host that can name no tenant. */
+export async function claimedBy(host: string, rules: HostRules, store: Store): Promise<HostClaim | null> {
+  const name = nameOfHost(host, rules);
+  if (!name) return null;
+  const claim = "domain" in name
+    ? await new Collection(domainClaim, store).get(name.domain)
+    : await new Collection(subdomainClaim, store).get(name.subdomain);
+  return { tenantId: claim?.tenantId ?? null };
+}

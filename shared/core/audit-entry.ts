@@ -1,0 +1,67 @@
+import { z } from "zod";
+import { defineEntity } from "../kv/define.ts";
+import type { RecordOf } from "../kv/define.ts";
+import { instant, segment } from "./values.ts";
+
+const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
+
+export const auditEntry = defineEntity({
+  name: "audit-entry",
+  summary: "What was done, by whom, to what. Append-only, hash-chained in its scope.",
+  key: "audit:{tenantId?}:{timestamp}:{~nonce}",
+  schema: z.looseObject({
+    id: z.string(),
+    action: z.string().regex(/^[a-z0-9_-]+(\.[a-z0-9_-]+)+$/, "must be dotted lower case, e.g. tenant.created"),
+    resource: z.string().min(1).max(100),
+    resourceId: z.string().min(1).max(512),
+    tenantId: segment.optional(),
+    actor: z.looseObject({ type: z.enum(["admin", "user", "api_key", "system"]), id: z.string(), email: z.string().optional() }),
+    userId: z.string(),
+    userEmail: z.string().optional(),
+    changes: z.looseObject({ before: z.record(z.string(), z.json()), after: z.record(z.string(), z.json()) }).optional(),
+    data: z.record(z.string(), z.json()).optional(),
+    ipAddress: z.string().optional(),
+    userAgent: z.string().optional(),
+    requestId: z.string().optional(),
+    timestamp: instant,
+    /** Gapless in its scope, from 1. `seq`, `prevHash` and `hash` are made by the database in the commit. */
+    seq: z.int().min(1),
+    prevHash: sha256,
+    hash: sha256,
+  }),
+  owner: "tenant",
+  onTenantDelete: "retain",
+  retention: { days: 730, after: "timestamp" },
+  filterable: ["action", "resource", "resourceId", "userId", "userEmail", "tenantId", "timestamp"],
+  sortable: ["timestamp", "seq"],
+  indexes: [
+    ["@tenantId", "seq"],
+    ["timestamp"],
+    ["@tenantId", "timestamp"],
+    ["resource", "resourceId", "timestamp"],
+    ["action", "timestamp"],
+    ["userId", "timestamp"],
+    ["userEmail", "timestamp"],
+  ],
+  appendOnly: true,
+  naturalKey: true,
+  exported: true,
+  example: {
+    id: "audit:tn_1767225600000_a1b2c3d4e5f6:2026-01-01T00:00:00.000Z:a1b2c3d4e5f6",
+    action: "tenant.created",
+    resource: "tenant",
+    resourceId: "tn_1767225600000_a1b2c3d4e5f6",
+    tenantId: "tn_1767225600000_a1b2c3d4e5f6",
+    actor: { type: "admin", id: "5f0c3a52-6c43-4b3a-9d0a-4a1f2f0a7b11" },
+    userId: "5f0c3a52-6c43-4b3a-9d0a-4a1f2f0a7b11",
+    timestamp: "2026-01-01T00:00:00.000Z",
+    seq: 1,
+    prevHash: "0".repeat(64),
+    hash: "a".repeat(64),
+  },
+});
+
+/** What the program writes; the database adds `seq`, `prevHash` and `hash` in the commit. */
+export const auditEntryDraft = auditEntry.schema.omit({ seq: true, prevHash: true, hash: true });
+
+export type AuditEntry = RecordOf<typeof auditEntry>;

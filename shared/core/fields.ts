@@ -1,0 +1,175 @@
+import { z } from "zod";
+import type { AnyEntity } from "../kv/define.ts";
+import type { IdPrefix } from "../kernel/ids.ts";
+
+/** Who may set a field. The bodies of create and patch, and what a tenant's own user may change, follow from it. */
+export interface FieldTraits {
+  /** `id`: made by the service unless an import brings one. `create`: only with the record. `server`: by the program alone. */
+  readonly set: "any" | "id" | "create" | "server";
+  /** Prefix of a generated id. */
+  readonly prefix?: IdPrefix;
+  /** The frame writes the present instant: when the record is created, or with every change. */
+  readonly stamp?: "create" | "change";
+  /** A tenant's own users leave it alone; `owner`: all but its owner. */
+  readonly holder?: "platform" | "owner";
+  /** What callers send where that is not what is stored. */
+  readonly input?: z.ZodType;
+}
+
+declare const SET: unique symbol;
+declare const INPUT: unique symbol;
+type Marked<Set extends FieldTraits["set"]> = { readonly [SET]?: Set };
+type WithInput<I extends z.ZodType> = { readonly [INPUT]?: I };
+
+const traits = new WeakMap<z.ZodType, FieldTraits>();
+
+function mark<S extends z.ZodType>(schema: S, added: Partial<FieldTraits>): S {
+  const marked = schema.clone();
+  traits.set(marked, { ...traitsOf(schema), ...added });
+  return marked;
+}
+
+export function traitsOf(schema: z.ZodType): FieldTraits {
+  return traits.get(schema) ?? { set: "any" };
+}
+
+/** An id the service makes, `<prefix>_<ms>_<12 random>`; a caller may bring its own on import. */
+export function generated<S extends z.ZodType>(prefix: IdPrefix, schema: S): S & Marked<"id"> {
+  return mark(schema, { set: "id", prefix });
+}
+
+/** Set when the record is created, never changed. */
+export function createOnly<S extends z.ZodType>(schema: S): S & Marked<"create"> {
+  return mark(schema, { set: "create" });
+}
+
+/** Set by the program alone; in a body it is an unknown field. */
+export function byServer<S extends z.ZodType>(schema: S): S & Marked<"server"> {
+  return mark(schema, { set: "server" });
+}
+
+/** The instant the record was created. */
+export function createdInstant<S extends z.ZodType>(schema: S): S & Marked<"server"> {
+  return mark(schema, { set: "server", stamp: "create" });
+}
+
+/** The instant of the last change, also set at creation. */
+export function changedInstant<S extends z.ZodType>(schema: S): S & Marked<"server"> {
+  return mark(schema, { set: "server", stamp: "change" });
+}
+
+/** A tenant's own users may not change it. */
+export function platformOnly<S extends z.ZodType>(schema: S): S {
+  return mark(schema, { holder: "platform" });
+}
+
+/** Of a tenant's own users only its owner may change it. */
+export function ownerOnly<S extends z.ZodType>(schema: S): S {
+  return mark(schema, { holder: "owner" });
+}
+
+/** Callers send `input`; `stored` is what the record holds, which a later rule for inputs must never make unreadable. */
+export function given<S extends z.ZodType, I extends z.ZodType>(stored: S, input: I): S & WithInput<I> {
+  return mark(stored, { input });
+}
+
+type ShapeOf<E> = E extends { readonly schema: z.ZodObject<infer Shape> } ? Shape : never;
+type InputOf<F> = F extends WithInput<infer I> ? (z.ZodType extends I ? Plain<F> : z.input<I>) : Plain<F>;
+type Plain<F> = F extends z.ZodType ? z.input<F> : never;
+type SetOf<F> = F extends { readonly [SET]?: infer M } ? (unknown extends M ? "any" : Exclude<M, undefined>) : "any";
+type Keys<S, Set> = { [K in keyof S]: SetOf<S[K]> extends Set ? K : never }[keyof S];
+type MayLack<F> = undefined extends InputOf<F> ? true : SetOf<F> extends "id" ? true : false;
+type OptionalKeys<S> = {
+  [K in Keys<S, "any" | "id" | "create">]: MayLack<S[K]> extends true ? K : never;
+}[Keys<S, "any" | "id" | "create">];
+
+/** What creates a record of the entity. */
+export type CreateInput<E> =
+  & { readonly [K in Exclude<Keys<ShapeOf<E>, "any" | "id" | "create">, OptionalKeys<ShapeOf<E>>>]: InputOf<ShapeOf<E>[K]> }
+  & { readonly [K in OptionalKeys<ShapeOf<E>>]?: InputOf<ShapeOf<E>[K]> | undefined };
+
+type Patched<T> = T extends readonly unknown[] ? T
+  : T extends Readonly<Record<string, unknown>>
+    ? { readonly [K in keyof T]?: Patched<T[K]> | null | undefined } | Readonly<Record<string, unknown>>
+  : T;
+/** A JSON merge patch (RFC 7396) of it: null removes an optional member. */
+export type UpdateInput<E> = {
+  readonly [K in Keys<ShapeOf<E>, "any">]?:
+    | Patched<Exclude<InputOf<ShapeOf<E>[K]>, undefined>>
+    | (ShapeOf<E>[K] extends z.ZodOptional ? null : never)
+    | undefined;
+};
+
+interface Inputs {
+  readonly create: z.ZodObject;
+  readonly update: z.ZodObject;
+}
+
+const known = new WeakMap<AnyEntity, Inputs>();
+
+/** The schemas of the bodies that create and change a record, computed once. Strict: an unknown field is an error. */
+export function inputsOf(entity: AnyEntity): Inputs {
+  let inputs = known.get(entity);
+  if (!inputs) known.set(entity, inputs = { create: z.strictObject(createShape(entity)), update: z.strictObject(updateShape(entity)) });
+  return inputs;
+}
+
+function fieldsOf(entity: AnyEntity): [string, z.ZodType][] {
+  return Object.entries(entity.schema.shape as Record<string, z.ZodType>);
+}
+
+function createShape(entity: AnyEntity): Record<string, z.ZodType> {
+  return Object.fromEntries(
+    fieldsOf(entity).filter(([, schema]) => traitsOf(schema).set !== "server").map(([name, schema]) => {
+      const { set, input = schema } = traitsOf(schema);
+      return [name, set === "id" ? input.optional() : input];
+    }),
+  );
+}
+
+function updateShape(entity: AnyEntity): Record<string, z.ZodType> {
+  return Object.fromEntries(
+    fieldsOf(entity).filter(([, schema]) => traitsOf(schema).set === "any").map(([name, schema]) => {
+      const removable = schema instanceof z.ZodOptional;
+      const value = patchOf(withoutDefault(traitsOf(schema).input ?? schema));
+      return [name, (removable ? value.nullable() : value).optional()];
+    }),
+  );
+}
+
+/** A default stands for what was left out, and in a patch what is left out stays. */
+function withoutDefault(schema: z.ZodType): z.ZodType {
+  return schema instanceof z.ZodOptional || schema instanceof z.ZodDefault ? withoutDefault(schema.unwrap() as z.ZodType) : schema;
+}
+
+const members = z.record(z.string(), z.json());
+
+/** Objects merge member by member: what they are then is checked against the record's own schema. */
+function patchOf(schema: z.ZodType): z.ZodType {
+  return schema instanceof z.ZodObject || schema instanceof z.ZodRecord ? members : schema;
+}
+
+/** The members of a body that a tenant's own user of this role may not set, as JSON Pointers. */
+export function heldFields(entity: AnyEntity, role: string | undefined, body: Readonly<Record<string, unknown>>): string[] {
+  return fieldsOf(entity).filter(([name, schema]) => {
+    const { holder } = traitsOf(schema);
+    return body[name] !== undefined && (holder === "platform" || (holder === "owner" && role !== "owner"));
+  }).map(([name]) => `/${name}`);
+}
+
+/** The fields the frame stamps with the present instant. */
+export function stampsOf(entity: AnyEntity, when: "create" | "change"): string[] {
+  return fieldsOf(entity).filter(([, schema]) => {
+    const { stamp } = traitsOf(schema);
+    return stamp === "change" || (when === "create" && stamp === "create");
+  }).map(([name]) => name);
+}
+
+/** The field with a generated id, and its prefix. */
+export function generatedId(entity: AnyEntity): { readonly field: string; readonly prefix: IdPrefix } | null {
+  for (const [field, schema] of fieldsOf(entity)) {
+    const { prefix } = traitsOf(schema);
+    if (prefix) return { field, prefix };
+  }
+  return null;
+}

@@ -1,0 +1,86 @@
+import { z } from "zod";
+import { errors } from "../kernel/errors.ts";
+import type { AnyEntity } from "../kv/define.ts";
+import { fieldTypeOf } from "../kv/fields.ts";
+import type { FieldType } from "../kv/fields.ts";
+import type { OrderBy } from "../kv/store.ts";
+
+/** What a list may be asked, as query parameters, read off the declaration. */
+export interface FilterParameter {
+  readonly name: string;
+  readonly field: string;
+  readonly type: FieldType;
+  /** Absent: equal to the value, or to any of several. `from ≤ value < to`. */
+  readonly bound?: "from" | "to";
+  /** All values there are, when the field is an enumeration. */
+  readonly values?: readonly string[];
+}
+
+/** The fields that say when a record came to be, the first declared one counts. */
+const CREATION_FIELDS: readonly string[] = ["createdAt", "created", "timestamp", "triggeredAt"];
+
+const known = new WeakMap<AnyEntity, readonly FilterParameter[]>();
+
+/** `status`, `mrr`, `mrrFrom`…; `createdFrom` and `createdTo` stand for the field of creation. */
+export function filtersOf(entity: AnyEntity): readonly FilterParameter[] {
+  let filters = known.get(entity);
+  if (!filters) known.set(entity, filters = readFilters(entity));
+  return filters;
+}
+
+function readFilters(entity: AnyEntity): FilterParameter[] {
+  const filters = (entity.filterable as readonly string[] | undefined ?? []).flatMap((field): FilterParameter[] => {
+    const values = valuesOf(entity, field);
+    const type = fieldTypeOf(entity, field);
+    const equal = { name: field, field, type, ...(values ? { values } : {}) };
+    return type === "time" || type === "number" ? [equal, ...boundsOf(entity, field, field)] : [equal];
+  });
+  const creation = creationField(entity);
+  if (creation) filters.push(...boundsOf(entity, "created", creation));
+  return filters.filter((filter, i) => filters.findIndex(({ name }) => name === filter.name) === i);
+}
+
+function boundsOf(entity: AnyEntity, name: string, field: string): FilterParameter[] {
+  const type = fieldTypeOf(entity, field);
+  return [{ name: `${name}From`, field, type, bound: "from" }, { name: `${name}To`, field, type, bound: "to" }];
+}
+
+function creationField(entity: AnyEntity): string | undefined {
+  const declared: readonly string[] = [...(entity.filterable ?? []), ...(entity.sortable ?? [])];
+  return CREATION_FIELDS.find((field) => declared.includes(field));
+}
+
+/** The members of an enumeration below optional, nullable and default. */
+function valuesOf(entity: AnyEntity, field: string): readonly string[] | undefined {
+  let schema: unknown = entity.schema.shape[field];
+  while (schema instanceof z.ZodOptional || schema instanceof z.ZodNullable || schema instanceof z.ZodDefault) schema = schema.unwrap();
+  return schema instanceof z.ZodEnum ? schema.options.map(String) : undefined;
+}
+
+/** Why a text cannot be searched for, null when it can: kv.fold takes accents off as here, and a line break stands between two fields. */
+export function searchProblem(text: string): string | null {
+  if (/\p{Cc}/u.test(text)) return "must have no line breaks or other control characters";
+  return text.normalize("NFKD").replaceAll(/[\u0300-\u036f]/g, "") === "" ? "must be more than accents" : null;
+}
+
+/** `-mrr,name` as an order; left out, the entity's own, else newest first. Throws `invalid_parameter` on a field that is not sortable. */
+export function parseSort(entity: AnyEntity, sort: string | undefined = entity.defaultSort): OrderBy[] {
+  const sortable: readonly string[] = entity.sortable ?? [];
+  if (sort === undefined) {
+    const newest = CREATION_FIELDS.find((field) => sortable.includes(field)) ??
+      sortable.find((field) => fieldTypeOf(entity, field) === "time");
+    return newest ? [{ field: newest, direction: "desc" }] : [];
+  }
+  const orders = sort.split(",").map((part): OrderBy => {
+    const descending = part.startsWith("-");
+    const field = descending ? part.slice(1) : part;
+    if (!sortable.includes(field)) {
+      throw errors.parameter("sort", `this list cannot be sorted by ${field || "nothing"}`, "unknown_field");
+    }
+    return { field, direction: descending ? "desc" : "asc" };
+  });
+  if (new Set(orders.map(({ field }) => field)).size < orders.length) {
+    throw errors.parameter("sort", "names a field twice", "duplicate_field");
+  }
+  return orders;
+}

@@ -1,0 +1,101 @@
+import { z } from "zod";
+import { checkedText, instant, QUANTITY_DECIMALS } from "./values.ts";
+import { addDays } from "./periods.ts";
+import type { AnyEntity } from "../kv/define.ts";
+import { type FilterParameter, filtersOf, searchProblem } from "./list-filters.ts";
+import { isTimestamp } from "../kv/key.ts";
+import { LIMITS, type OrderBy } from "../kv/store.ts";
+import type { Filters, Pagination } from "./paging.ts";
+
+/** Query parameters are text: each schema checks the text and answers the value it stands for. */
+
+export function integer(min: number, max: number) {
+  return numeric(/^\d{1,9}$/, min, max, `must be a whole number from ${min} to ${max}`, "integer");
+}
+
+const DECIMAL = new RegExp(`^-?\\d{1,16}(\\.\\d{1,${QUANTITY_DECIMALS}})?$`);
+
+export function decimal(min: number, max: number) {
+  return numeric(DECIMAL, min, max, `must be a number from ${min} to ${max} with at most ${QUANTITY_DECIMALS} decimals`, "number");
+}
+
+function numeric(form: RegExp, minimum: number, maximum: number, message: string, type: "integer" | "number") {
+  const inside = (text: unknown) => typeof text === "string" && form.test(text) && Number(text) >= minimum && Number(text) <= maximum;
+  return z.unknown().refine(inside, message).transform(Number).meta({ type, minimum, maximum });
+}
+
+export const flag = z.enum(["true", "false"]).transform((text) => text === "true").meta({ type: "boolean", enum: [true, false] });
+
+/** An instant; a bare day counts whole, so as an end it is the next midnight. */
+export function moment(bound: "from" | "to") {
+  const midnight = (text: string) => bound === "to" && isTimestamp(text) ? addDays(text, 1) : text;
+  return z.string().transform((text) => /^\d{4}-\d{2}-\d{2}$/.test(text) ? midnight(`${text}T00:00:00.000Z`) : text)
+    .refine(isTimestamp, "must be a day YYYY-MM-DD or a UTC instant YYYY-MM-DDTHH:mm:ss.sssZ")
+    .meta({ description: bound === "from" ? "At or after." : "Before; a bare day counts whole." });
+}
+
+export const pageParams = {
+  page: integer(1, LIMITS.offset).optional(),
+  limit: integer(1, 100).optional(),
+  cursor: z.string().min(1).max(4_000).optional().meta({ description: "From nextCursor of the page before; not with page." }),
+};
+
+/** `page` and `cursor` are two ways through one list; a page beyond the store's reach is refused. */
+export function checkPaging<S extends z.ZodObject>(schema: S): S {
+  return schema.check((payload) => {
+    const { page, limit = 20, cursor } = payload.value as { page?: number; limit?: number; cursor?: string };
+    const refuse = (path: string, message: string) => payload.issues.push({ code: "custom", input: payload.value, path: [path], message });
+    if (page !== undefined && cursor !== undefined) refuse("cursor", "goes without page");
+    if (page !== undefined && page * limit > LIMITS.offset) refuse("page", `reaches beyond record ${LIMITS.offset}; use the cursor`);
+  });
+}
+
+const number = decimal(-1e15, 1e15);
+
+function filterOf({ type, values, bound }: FilterParameter): z.ZodType {
+  if (bound) return (type === "time" ? moment(bound) : number.meta({ description: bound === "from" ? "At least." : "Below." })).optional();
+  if (type === "boolean") return flag.transform((value) => [value]).optional();
+  const plain = { text: z.string().min(1).max(512), time: instant, number };
+  const one = (values ? z.enum(values as [string]) : plain[type]) as z.ZodType<string | number, string>;
+  return z.string().min(1).max(4_000).transform((text) => text.split(",")).pipe(z.array(one).max(100))
+    .optional().meta({
+      description: values
+        ? `Any of, by commas: ${values.join(", ")}.`
+        : `One ${{ text: "value", time: "instant", number: "number" }[type]}, or several separated by commas: any of them.`,
+    });
+}
+
+function sortOf(entity: AnyEntity) {
+  const allowed: readonly string[] = entity.sortable ?? [];
+  const rule = `some of ${allowed.join(", ")}, each at most once, with - for descending`;
+  return z.string().min(1).max(400)
+    .refine((text) => {
+      const fields = text.split(",").map((part) => part.replace(/^-/, ""));
+      return fields.every((field) => allowed.includes(field)) && new Set(fields).size === fields.length;
+    }, `must be ${rule}`)
+    .transform((text) =>
+      text.split(",").map((part): OrderBy => ({ field: part.replace(/^-/, ""), direction: part.startsWith("-") ? "desc" : "asc" }))
+    )
+    .optional().meta({ description: `By commas, ${rule}.` });
+}
+
+/** The parameters of an entity's list, from its declaration: filters, sort, search, page or cursor. Anything else is 400. */
+export function listQuery(entity: AnyEntity) {
+  const filters = Object.fromEntries(filtersOf(entity).map((filter) => [filter.name, filterOf(filter)]));
+  return checkPaging(z.strictObject({
+    ...filters,
+    ...(entity.searchable ? { search: checkedText(z.string().min(1).max(200), searchProblem).optional() } : {}),
+    sort: sortOf(entity),
+    ...pageParams,
+  }));
+}
+
+/** A checked {@link listQuery} as the arguments every service's `list` takes. */
+export function listArguments(query: z.output<ReturnType<typeof listQuery>>): [Filters, readonly OrderBy[] | undefined, Pagination] {
+  const { sort, page, limit, cursor, ...filters } = query;
+  return [filters as Filters, sort, pagination({ page, limit, cursor })];
+}
+
+export function pagination(given: { page?: number | undefined; limit?: number | undefined; cursor?: string | undefined }): Pagination {
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+}

@@ -1,0 +1,238 @@
+import { errors, InnkeepError } from "../kernel/errors.ts";
+import type { JsonObject } from "../kernel/json.ts";
+import { assertMatch, type ChangeOptions } from "../kernel/version.ts";
+import { type AnyEntity, keyFromId, matchKey, ownerOf, type RecordOf } from "../kv/define.ts";
+import { isKey } from "../kv/key.ts";
+import type { CommitResult } from "../kv/store.ts";
+import { Collection, isChecked, markChecked, parseInput, type Stored } from "./collection.ts";
+import { type CreateInput, generatedId, heldFields, inputsOf, stampsOf, type UpdateInput } from "./fields.ts";
+import { changedFields, mergePatch } from "./merge-patch.ts";
+import { redact } from "./redaction.ts";
+import type { Change, Transaction, UnitOfWork } from "./unit-of-work.ts";
+
+/** What a decision comes to: the record, and what else goes into the same commit. */
+export interface Decided<R> extends Pick<Transaction<unknown>, "changes" | "checks" | "mutations" | "refuse"> {
+  readonly record: R;
+  /** What the audit entry says beside the changed fields. */
+  readonly data?: JsonObject | undefined;
+}
+
+type Committed = Extract<CommitResult, { ok: true }>;
+
+/** The reads of one entity, and the write frame: `create`, `change` and `remove` load, decide and commit. */
+export class Records<E extends AnyEntity> extends Collection<E> {
+  constructor(entity: E, private readonly work: UnitOfWork) {
+    super(entity, work.store);
+  }
+
+  /** By short id or full key; null when there is none or the id cannot be one. */
+  override async get(id: string): Promise<Stored<E> | null> {
+    const key = keyFromId(this.entity, id);
+    const entry = isKey(key) && matchKey(this.entity, key) ? await this.work.read(key) : null;
+    return entry && this.read(entry);
+  }
+
+  /** What a caller sends for a new record, checked, with its id and times. Throws `validation_failed`, `forbidden`. */
+  checkCreate(data: CreateInput<E>): Record<string, unknown> {
+    const input = parseInput(inputsOf(this.entity).create, data) as Record<string, unknown>;
+    this.#assertHeld(input);
+    return input;
+  }
+
+  /** What a caller sends to change a record, checked. Throws `validation_failed`, `forbidden`. */
+  checkUpdate(updates: UpdateInput<E>): Record<string, unknown> {
+    const patch = parseInput(inputsOf(this.entity).update, updates) as Record<string, unknown>;
+    this.#assertHeld(patch);
+    return patch;
+  }
+
+  /** A record from checked input: its id made where none was brought, its times stamped, its defaults filled in. Only within a decision. */
+  fresh(input: Readonly<Record<string, unknown>>): RecordOf<E> {
+    const id = generatedId(this.entity);
+    return parseInput(this.entity.schema, {
+      ...input,
+      ...(id ? { [id.field]: input[id.field] ?? this.work.newId(id.prefix) } : {}),
+      ...this.#stamps("create"),
+    }) as RecordOf<E>;
+  }
+
+  /** Decides a new record and commits it with its audit entry and event. Throws `already_exists`. */
+  async create(
+    action: string,
+    decide: () => Decided<RecordOf<E>> | Promise<Decided<RecordOf<E>>>,
+    options: ChangeOptions = {},
+    request: JsonObject = {},
+  ): Promise<Stored<E>> {
+    return await this.#transact<Stored<E>>(options, action, request, async () => {
+      const decided = await decide();
+      return { commit: this.#transaction(action, null, decided, this.#storedAs(decided.record)) };
+    });
+  }
+
+  /**
+   * Loads the record, decides what it becomes, and commits that with its audit entry and event; returns it unchanged when nothing
+   * differs. Null when there is none. Throws `precondition_failed`, `write_conflict`, and what the decision throws.
+   */
+  async change(
+    id: string,
+    options: ChangeOptions,
+    action: string,
+    decide: (before: Stored<E>) => Decided<RecordOf<E>> | Promise<Decided<RecordOf<E>>>,
+    request: JsonObject = {},
+  ): Promise<Stored<E> | null> {
+    const { record } = await this.#loadAndDecide(
+      id,
+      options,
+      action,
+      request,
+      async (before) => before && { action, ...await decide(before) },
+    );
+    return record;
+  }
+
+  /** As `change`, where the decision also makes the record when there is none; it names its action. */
+  async put(
+    id: string,
+    options: ChangeOptions,
+    decide: (before: Stored<E> | null) => Promise<Decided<RecordOf<E>> & { readonly action: string }>,
+    request: JsonObject = {},
+  ): Promise<{ readonly record: Stored<E>; readonly created: boolean }> {
+    const { record, created } = await this.#loadAndDecide(id, options, `${this.entity.name}.put`, request, decide);
+    if (!record) throw errors.notFound(this.entity.name, id);
+    return { record, created };
+  }
+
+  async #loadAndDecide(
+    id: string,
+    options: ChangeOptions,
+    operation: string,
+    request: JsonObject,
+    decide: (before: Stored<E> | null) => Promise<Decided<RecordOf<E>> & { readonly action: string } | null>,
+  ): Promise<{ readonly record: Stored<E> | null; readonly created: boolean }> {
+    type Found = { readonly record: Stored<E> | null; readonly created: boolean };
+    return await this.#transact<Found>(options, operation, { id, ...request }, async () => {
+      const before = await this.get(id);
+      if (before) assertMatch(before.version, options);
+      const decided = await decide(before);
+      if (!decided || (before && !differs(before, decided))) return { done: { record: before, created: false } };
+      if (!before && options.ifMatch !== undefined) throw errors.preconditionFailed(null);
+      const { action, ...rest } = decided;
+      const record = before ? this.#changed(rest.record) : rest.record;
+      const stored = this.#storedAs(record);
+      const result = (committed: Committed) => ({ record: stored(committed), created: before === null });
+      // Somebody else made it meanwhile: it is decided again on theirs.
+      return { commit: this.#transaction(action, before, { ...rest, record }, result, true) };
+    });
+  }
+
+  /** Changes the record by JSON merge patch (RFC 7396); `decide` may add to what follows from the patch. */
+  async patch(
+    id: string,
+    updates: UpdateInput<E>,
+    options: ChangeOptions = {},
+    decide: (after: RecordOf<E>, before: Stored<E>) => Decided<RecordOf<E>> | Promise<Decided<RecordOf<E>>> = (record) => ({ record }),
+  ): Promise<Stored<E> | null> {
+    const patch = this.checkUpdate(updates);
+    const decideOn = (before: Stored<E>) => decide(this.patched(before, patch), before);
+    return await this.change(id, options, `${this.entity.name}.updated`, decideOn, { patch: patch as JsonObject });
+  }
+
+  /** The record with a checked patch applied. Throws `validation_failed` where it is against the schema. */
+  patched(before: Stored<E>, patch: Readonly<Record<string, unknown>>): RecordOf<E> {
+    const { version: _, ...record } = before;
+    return parseInput(this.entity.schema, mergePatch(record, patch)) as RecordOf<E>;
+  }
+
+  /** Removes the record with its audit entry and event; null when there is none. */
+  async remove(
+    id: string,
+    options: ChangeOptions,
+    action: string,
+    decide: (before: Stored<E>) => Omit<Decided<never>, "record"> | Promise<Omit<Decided<never>, "record">> = () => ({}),
+  ): Promise<Stored<E> | null> {
+    const { found } = await this.#transact<{ readonly found: Stored<E> | null }>(options, action, { id }, async () => {
+      const before = await this.get(id);
+      if (!before) return { done: { found: null } };
+      assertMatch(before.version, options);
+      return { commit: this.#transaction(action, before, { ...await decide(before), record: null }, () => ({ found: before })) };
+    });
+    return found;
+  }
+
+  /** Where the record lies, as an audit entry and an event name it. */
+  subjectOf(record: RecordOf<E>): string {
+    const key = this.keyOfRecord(record);
+    if (this.entity.naturalKey) return key;
+    const fields: Readonly<Record<string, unknown>> = record;
+    return typeof fields["id"] === "string" ? fields["id"] : key.slice(key.indexOf(":") + 1);
+  }
+
+  async #transact<T extends object>(
+    { idempotencyKey }: ChangeOptions,
+    action: string,
+    request: JsonObject,
+    decide: Parameters<typeof this.work.transact<T>>[0],
+  ): Promise<T> {
+    if (idempotencyKey === undefined) return await this.work.transact(decide);
+    return await this.work.transact(decide, { operation: action, key: idempotencyKey, request });
+  }
+
+  #transaction<T>(
+    action: string,
+    before: Stored<E> | null,
+    { record: after, data, changes = [], ...rest }: Decided<RecordOf<E> | null>,
+    result: (committed: Committed) => T,
+    isPut = false,
+  ): Transaction<T> {
+    const record = after ?? before as RecordOf<E>;
+    const change: Change = { entity: this.entity, before, after };
+    const resourceId = this.subjectOf(record);
+    const tenantId = ownerOf(this.entity, record) ?? undefined;
+    const { version: _, ...shown } = redact(this.entity, record);
+    const exists = before === null && !isPut && `${this.entity.name} ${resourceId} exists already; choose another id`;
+    return {
+      ...rest,
+      changes: [change, ...changes],
+      audit: [{ action, resource: this.entity.name, resourceId, tenantId, of: change, ...(data ? { data } : {}) }],
+      events: [{ type: action, subject: resourceId, tenantId, data: { [camelCase(this.entity.name)]: shown as JsonObject } }],
+      refuse: (conflict, reason) => {
+        const refused = rest.refuse?.(conflict, reason);
+        if (refused || !exists || conflict !== this.keyOfRecord(record)) return refused;
+        return new InnkeepError("already_exists", exists);
+      },
+      result,
+    };
+  }
+
+  #storedAs(record: RecordOf<E>): (committed: Committed) => Stored<E> {
+    const key = this.keyOfRecord(record);
+    return ({ versions }) => ({ ...record, version: versions[key] ?? "" }) as Stored<E>;
+  }
+
+  /** The decided record at the present instant; a stamp breaks no schema that held before it. */
+  #changed(decided: RecordOf<E>): RecordOf<E> {
+    const record = { ...decided, ...this.#stamps("change") } as RecordOf<E>;
+    return isChecked(this.entity.schema, decided) ? markChecked(this.entity.schema, record) : record;
+  }
+
+  #stamps(when: "create" | "change"): Record<string, string> {
+    return Object.fromEntries(stampsOf(this.entity, when).map((field) => [field, this.work.now()]));
+  }
+
+  /** What in its records is the platform's, or its owner's, a tenant's own user cannot set. */
+  #assertHeld(body: Readonly<Record<string, unknown>>): void {
+    const { tenantId, role } = this.work.context;
+    const held = tenantId === null ? [] : heldFields(this.entity, role, body);
+    if (held.length > 0) throw errors.notYours(held);
+  }
+}
+
+function differs(before: object, { record, changes = [], mutations = [] }: Decided<object>): boolean {
+  const { version: _, ...shown } = before as { version: string };
+  const changed = changedFields(shown, record as Record<string, unknown>);
+  return changes.length + mutations.length + Object.keys(changed.before).length + Object.keys(changed.after).length > 0;
+}
+
+function camelCase(name: string): string {
+  return name.replaceAll(/-(\w)/g, (_, letter: string) => letter.toUpperCase());
+}

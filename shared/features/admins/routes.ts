@@ -1,0 +1,60 @@
+import { z } from "zod";
+import type { Caller } from "../../core/caller.ts";
+import { crud } from "../../core/crud.ts";
+import { type Route, verb } from "../../core/route.ts";
+import { ADMIN_ROLES, TENANT_ROLES } from "../../core/scopes.ts";
+import { isoTime } from "../../kernel/clock.ts";
+import { admin } from "./entity.ts";
+import { AdminUserService } from "./service.ts";
+
+const me = z.object({
+  type: z.enum(["admin", "user"]),
+  userId: z.string(),
+  email: z.string().optional(),
+  role: z.enum([...ADMIN_ROLES, ...TENANT_ROLES]),
+  scopes: z.array(z.string()),
+  tenantId: z.string().nullable(),
+  tenant: z.object({ id: z.string(), name: z.string(), status: z.string(), plan: z.string() }).optional(),
+});
+
+export const routes: readonly Route[] = [
+  ...crud(admin, {
+    path: "/v1/admins",
+    scope: "admins",
+    service: AdminUserService,
+    errors: { update: ["last_super_admin"], delete: ["last_super_admin"] },
+    sample: {
+      create: (n) => ({ userId: `made-${n}`, email: `made-${n}@innkeep.example`, name: "Made", role: "support" }),
+      update: (n) => ({ name: `Renamed ${n}` }),
+    },
+  }),
+  verb("GET /v1/me", {
+    service: AdminUserService,
+    operationId: "getMe",
+    summary: "Get the caller and what its credential may do",
+    description: "The first call with a platform admin's new token is recorded as its last login.",
+    scope: "caller",
+    openWhenSuspended: true,
+    errors: ["write_conflict", "commit_unknown"],
+    output: me,
+    run: async ({ service, caller }) => {
+      if (caller.kind === "admin" && caller.issuedAtMs !== undefined) {
+        await service.recordLogin(caller.actor.id, isoTime(caller.issuedAtMs));
+      }
+      return describe(caller);
+    },
+  }),
+];
+
+function describe(caller: Caller): z.output<typeof me> {
+  const { id, email } = caller.actor;
+  const who = {
+    userId: id,
+    ...(email === undefined ? {} : { email }),
+    scopes: [...caller.scopes].filter((scope) => scope !== "*").sort(),
+    tenantId: caller.tenantId,
+  };
+  if (caller.kind === "admin") return { type: "admin", ...who, role: caller.role };
+  if (caller.kind === "anonymous") throw new TypeError("a route that asks for a caller has one");
+  return { type: "user", ...who, role: caller.role, tenant: caller.tenant };
+}

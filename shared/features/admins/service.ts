@@ -1,0 +1,133 @@
+import { Collection, type Stored } from "../../core/collection.ts";
+import { EntityService } from "../../core/entity-service.ts";
+import type { CreateInput, UpdateInput } from "../../core/fields.ts";
+import { idempotencyRecord } from "../../core/idempotency-record.ts";
+import type { UnitOfWork } from "../../core/unit-of-work.ts";
+import { isoTime } from "../../kernel/clock.ts";
+import { errors, InnkeepError } from "../../kernel/errors.ts";
+import type { ChangeOptions } from "../../kernel/version.ts";
+import type { Check } from "../../kv/store.ts";
+import { type Admin, admin } from "./entity.ts";
+import { assertAdminChange, assertMayAdminister, isEnabledSuperAdmin } from "./rules.ts";
+
+export type StoredAdmin = Stored<typeof admin>;
+
+/** Platform admins. */
+export class AdminUserService extends EntityService<typeof admin> {
+  constructor(work: UnitOfWork) {
+    super(work, admin);
+  }
+
+  /** Throws `already_exists`, `forbidden`. */
+  override async create(data: CreateInput<typeof admin>, options: ChangeOptions = {}): Promise<StoredAdmin> {
+    const input = this.records.checkCreate(data);
+    this.#assertPermissions(input);
+    return await this.records.create("admin.created", () => {
+      const record = this.records.fresh(input);
+      this.#assertMay(null, record);
+      return { record };
+    }, options);
+  }
+
+  /** JSON merge patch; null when there is no such admin. Throws `last_super_admin`, `forbidden`. */
+  override async update(userId: string, updates: UpdateInput<typeof admin>, options: ChangeOptions = {}): Promise<StoredAdmin | null> {
+    this.#assertPermissions(this.records.checkUpdate(updates));
+    return await this.records.patch(userId, updates, options, async (record, before) => {
+      this.#assertMay(before, record);
+      return { record, checks: await this.#guard(before, record) };
+    });
+  }
+
+  /**
+   * An admin has signed in at `at`, an ISO instant: only a later one than is known is written, so that a token
+   * used a thousand times is one sign-in. Null when there is no such admin.
+   */
+  async recordLogin(userId: string, at: string): Promise<StoredAdmin | null> {
+    return await this.records.change(userId, {}, "admin.signed_in", (before) => (
+      { record: before.lastLoginAt !== undefined && at <= before.lastLoginAt ? before : { ...before, lastLoginAt: at } }
+    ));
+  }
+
+  /** Whether there was an admin to remove. Throws `last_super_admin`, `forbidden`. */
+  async remove(userId: string, options: ChangeOptions = {}): Promise<boolean> {
+    const removed = await this.records.remove(userId, options, "admin.deleted", async (before) => {
+      this.#assertMay(before, null);
+      return { checks: await this.#guard(before, null) };
+    });
+    return removed !== null;
+  }
+
+  override async delete(userId: string, options: ChangeOptions = {}): Promise<boolean> {
+    return await this.remove(userId, options);
+  }
+
+  /** Throws `bootstrap_closed` as soon as an enabled super_admin exists. */
+  async assertBootstrapOpen(): Promise<void> {
+    if ((await this.#enabledSuperAdmins()).length > 0) throw new InnkeepError("bootstrap_closed", "An enabled super_admin exists already.");
+  }
+
+  /**
+   * The first admin, once: throws `bootstrap_closed` as soon as an enabled super_admin exists. Racing
+   * calls meet on one short-lived record, so that only one of them wins; while it lives and nobody is
+   * enabled any more, `write_conflict` says when it ends.
+   */
+  async bootstrap(data: { readonly userId: string; readonly email: string; readonly name?: string }): Promise<StoredAdmin> {
+    const input = this.records.checkCreate({ name: data.email, ...data, role: "super_admin", enabled: true });
+    const locks = new Collection(idempotencyRecord, this.work.store);
+    const decide = async (before: StoredAdmin | null) => {
+      const now = this.work.now();
+      const once = { callerHash: "bootstrap", keyHash: "first-admin", requestHash: "", result: null, createdAt: now };
+      // Read first: the admin made with a record that is seen here is seen by what follows.
+      const [earlier] = await locks.getMany([locks.key(once)]);
+      await this.assertBootstrapOpen();
+      if (earlier) {
+        const message = `Another bootstrap ran within the last minute. Try again at ${lockedUntil(earlier.createdAt)}.`;
+        throw new InnkeepError("write_conflict", message);
+      }
+      const record: Admin = before ? { ...before, ...input, permissions: before.permissions } as Admin : this.records.fresh(input);
+      return {
+        action: "admin.bootstrapped",
+        record,
+        checks: [{ key: locks.key(once), version: null }],
+        mutations: [locks.set(once, { expiresAt: lockedUntil(now) })],
+      };
+    };
+    const userId = String(input["userId"]);
+    return (await this.records.put(userId, {}, decide)).record;
+  }
+
+  /** What the caller may not give or take is refused; the program itself may anything. */
+  #assertMay(before: Admin | null, after: Admin | null): void {
+    const { actor, scopes } = this.work.context;
+    if (scopes) assertMayAdminister({ userId: actor.id, scopes }, before, after, this.work.platform.scopes);
+  }
+
+  #assertPermissions({ permissions = [] }: { readonly permissions?: readonly string[] }): void {
+    const { grants } = this.work.platform.scopes;
+    const problems = permissions.flatMap((grant, i) =>
+      grants.includes(grant) ? [] : [{ path: `/permissions/${i}`, message: `is not a scope: ${grant}`, code: "unknown_scope" }]
+    );
+    if (problems.length > 0) throw errors.validation(problems);
+  }
+
+  /**
+   * The rule of the last enabled super_admin, and what the decision rests on: another one, unchanged.
+   * Two admins who demote each other check each other, and the store lets only one commit.
+   */
+  async #guard(before: StoredAdmin, after: Admin | null): Promise<Check[]> {
+    if (!isEnabledSuperAdmin(before) || isEnabledSuperAdmin(after)) return [];
+    const others = (await this.#enabledSuperAdmins()).filter(({ userId }) => userId !== before.userId);
+    assertAdminChange(before, after, others.length);
+    return others.slice(0, 1).map((other) => ({ key: this.records.key(other), version: other.version }));
+  }
+
+  async #enabledSuperAdmins(): Promise<StoredAdmin[]> {
+    const where = [{ field: "role", in: ["super_admin"] }, { field: "enabled", in: [true] }];
+    return (await this.records.list({ where, limit: 100 })).records;
+  }
+}
+
+/** A minute after a bootstrap, ISO: until then its record keeps others out. */
+function lockedUntil(bootstrappedAt: string): string {
+  return isoTime(Date.parse(bootstrappedAt) + 60_000);
+}

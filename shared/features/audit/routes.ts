@@ -1,0 +1,59 @@
+import { z } from "zod";
+import { auditEntry } from "../../core/audit-entry.ts";
+import { checkPaging, moment, pageParams, pagination } from "../../core/list-query.ts";
+import { type Route, verb } from "../../core/route.ts";
+import { pageOf } from "../../core/schemas.ts";
+import { segment } from "../../core/values.ts";
+import { shortTenantId } from "../tenants/entity.ts";
+import { AuditService } from "./service.ts";
+
+const tenantId = z.string().transform(shortTenantId).pipe(segment).optional();
+const text = z.string().min(1).max(512).optional();
+const listQuery = checkPaging(z.strictObject({
+  tenantId,
+  resource: text,
+  resourceId: text,
+  actorId: text,
+  actorEmail: text,
+  action: z.string().regex(/^(\*|[a-z0-9._-]+\*?)$/, "must be a dotted name, with * at its end at most").optional(),
+  from: moment("from").optional(),
+  to: moment("to").optional(),
+  ...pageParams,
+}));
+
+const report = z.object({
+  ok: z.boolean(),
+  checked: z.int(),
+  firstBroken: z.object({ id: z.string(), seq: z.int(), reason: z.string() }).optional(),
+});
+
+/** The audit log: append-only, a hash chain for each tenant and one for the platform. */
+export const routes: readonly Route[] = [
+  verb("GET /v1/audit", {
+    service: AuditService,
+    operationId: "listAuditEntries",
+    summary: "List audit entries, newest first",
+    description: "Without a tenant a platform admin sees every scope. A tenant's own users see their tenant's.",
+    scope: "read:audit",
+    query: listQuery,
+    output: pageOf(auditEntry),
+    run: async ({ service, query: { page, limit, cursor, tenantId: _, actorId: userId, actorEmail: userEmail, ...rest }, tenantId }) =>
+      await service.list(tenantId ?? undefined, pagination({ page, limit, cursor }), given({ ...rest, userId, userEmail })),
+  }),
+  verb("GET /v1/audit/verify", {
+    service: AuditService,
+    operationId: "verifyAuditChain",
+    summary: "Verify a hash chain and name its first broken link",
+    description: "The tenant's chain, or without a tenant the platform's.",
+    scope: "read:audit",
+    query: z.strictObject({ tenantId }),
+    output: report,
+    run: async ({ service, tenantId }) => await service.verify(tenantId ?? undefined),
+  }),
+];
+
+function given<T extends object>(filters: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(filters).filter(([, value]) => value !== undefined)) as {
+    [K in keyof T]?: Exclude<T[K], undefined>;
+  };
+}

@@ -1,0 +1,101 @@
+import type { Stored } from "../../core/collection.ts";
+import { EntityService } from "../../core/entity-service.ts";
+import type { CreateInput, UpdateInput } from "../../core/fields.ts";
+import type { UnitOfWork } from "../../core/unit-of-work.ts";
+import { errors, InnkeepError, isInnkeepError } from "../../kernel/errors.ts";
+import type { JsonObject } from "../../kernel/json.ts";
+import type { ChangeOptions } from "../../kernel/version.ts";
+import { subscription as subscriptionEntity } from "../subscriptions/entity.ts";
+import { tenant as tenantEntity } from "../tenants/entity.ts";
+import { DEFAULT_PLANS } from "./default-plans.ts";
+import { type Plan, plan } from "./entity.ts";
+
+export type StoredPlan = Stored<typeof plan>;
+export type PlanCreate = CreateInput<typeof plan>;
+export type PlanUpdate = UpdateInput<typeof plan>;
+
+export class PlanService extends EntityService<typeof plan> {
+  constructor(work: UnitOfWork) {
+    super(work, plan);
+  }
+
+  /** The id is the name where none is given. Throws `already_exists`. */
+  override async create(data: PlanCreate, options: ChangeOptions = {}): Promise<StoredPlan> {
+    const input = this.records.checkCreate(data);
+    this.#assertCurrency(data.currency);
+    const { id = data.name, displayName = data.name } = input;
+    const decide = () => ({ record: this.records.fresh({ ...input, id, displayName }) });
+    return await this.records.create("plan.created", decide, options, input as JsonObject);
+  }
+
+  override async update(planId: string, updates: PlanUpdate, options: ChangeOptions = {}): Promise<StoredPlan | null> {
+    this.#assertCurrency(updates.currency);
+    return await super.update(planId, updates, options);
+  }
+
+  /** Creates the plan, or replaces every field a caller may set. */
+  async upsert(data: PlanCreate): Promise<StoredPlan> {
+    const { id = data.name, ...fields } = data;
+    return await this.update(id, fields) ?? await this.create(data);
+  }
+
+  /**
+   * Whether there was a plan to delete. Throws `plan_in_use`. Subscribers check the plan's version, so none comes
+   * after the deletion; for one that came between the count and the deletion the plan is put back.
+   */
+  override async delete(planId: string, options: ChangeOptions = {}): Promise<boolean> {
+    const deleted = await this.records.remove(planId, options, "plan.deleted", async (before) => {
+      await this.#assertUnused(before);
+      return {};
+    });
+    if (!deleted) return false;
+    try {
+      await this.#assertUnused(deleted);
+    } catch (error) {
+      await this.#putBack(deleted);
+      throw error;
+    }
+    return true;
+  }
+
+  /** Whoever made a plan of this id again meanwhile was faster, and the subscribers have theirs. */
+  async #putBack({ version: _, ...record }: StoredPlan): Promise<void> {
+    try {
+      await this.records.create("plan.restored", () => ({ record: record as Plan }));
+    } catch (error) {
+      if (!isInnkeepError(error, "already_exists")) throw error;
+    }
+  }
+
+  async #assertUnused({ id }: Plan): Promise<void> {
+    const [tenants, subscriptions] = await Promise.all([
+      this.work.store.count({ entity: tenantEntity, where: [{ field: "plan", in: [id] }] }),
+      this.work.store.count({ entity: subscriptionEntity, where: [{ field: "planId", in: [id] }] }),
+    ]);
+    if (tenants + subscriptions === 0) return;
+    const message = `Plan ${id} is used by ${tenants} tenants and ${subscriptions} subscriptions. Deactivate it instead.`;
+    throw new InnkeepError("plan_in_use", message, [], { tenants, subscriptions });
+  }
+
+  /** Sums never mix currencies, so every price is in the platform's. */
+  #assertCurrency(currency: unknown): void {
+    const { currency: own } = this.work.platform;
+    if (typeof currency !== "string" || currency === own) return;
+    throw errors.validation([{ path: "/currency", message: `must be the platform's currency, ${own}`, code: "other_currency" }]);
+  }
+
+  /** Makes the four shipped plans where they are missing; returns the ids made. Racing calls share the work. */
+  async seedDefaults(): Promise<string[]> {
+    const made: string[] = [];
+    for (const shipped of DEFAULT_PLANS) {
+      if (await this.get(shipped.id)) continue;
+      try {
+        await this.create({ ...shipped, currency: this.work.platform.currency });
+        made.push(shipped.id);
+      } catch (error) {
+        if (!isInnkeepError(error, "already_exists")) throw error;
+      }
+    }
+    return made;
+  }
+}

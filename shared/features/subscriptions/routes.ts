@@ -1,0 +1,57 @@
+import { z } from "zod";
+import { created, replied, type Route, verb } from "../../core/route.ts";
+import { recordOf } from "../../core/schemas.ts";
+import { tenant } from "../tenants/entity.ts";
+import { subscription } from "./entity.ts";
+import { subscriptionInput, SubscriptionService } from "./service.ts";
+
+const path = "/v1/tenants/:tenantId/subscription";
+const record = recordOf(subscription);
+const shared = { service: SubscriptionService, resource: "subscription", output: record } as const;
+const change = { ...shared, scope: "write:subscriptions", loads: [subscription, tenant] } as const;
+
+/** A tenant's one subscription. A plan change moves the tenant's plan, revenue and usage limits with it. */
+export const routes: readonly Route[] = [
+  verb(`GET ${path}`, {
+    ...shared,
+    operationId: "getSubscription",
+    summary: "Get a tenant's subscription",
+    scope: "read:subscriptions",
+    openWhenSuspended: true,
+    loads: [subscription],
+    run: async ({ service, params }) => await service.get(params.tenantId),
+  }),
+  verb(`PUT ${path}`, {
+    ...change,
+    operationId: "putSubscription",
+    summary: "Create or change a tenant's subscription",
+    description: "Members left out keep their values. A tenant's owner may change the payment method, cancelAtPeriodEnd and metadata, " +
+      "and the plan as far as the platform allows self-service.",
+    input: subscriptionInput,
+    location: () => path,
+    replaces: true,
+    errors: ["plan_inactive", "subscription_cancelled", "tenant_cancelled", "trial_used", "plan_change_forbidden"],
+    sample: { body: (n) => ({ metadata: { note: n } }) },
+    run: async ({ service, params, body, options }) => {
+      const put = await service.put(params.tenantId, body, options);
+      return put.created ? created(put.record, path.replace(":tenantId", params.tenantId)) : replied(put.record);
+    },
+  }),
+  verb(`POST ${path}/cancel`, {
+    ...change,
+    operationId: "cancelSubscription",
+    summary: "Cancel at the period's end, or at once",
+    description: "A tenant's owner may cancel at the period's end only.",
+    input: z.strictObject({ cancelAtPeriodEnd: z.boolean().default(true) }),
+    inputOptional: true,
+    run: async ({ service, params, body, options }) => await service.cancel(params.tenantId, body.cancelAtPeriodEnd, options),
+  }),
+  verb(`POST ${path}/reactivate`, {
+    ...change,
+    operationId: "reactivateSubscription",
+    summary: "Take a cancellation back",
+    errors: ["tenant_cancelled", "plan_change_forbidden"],
+    sample: { prepare: (service, { tenantId = "" }) => service.cancel(tenantId) },
+    run: async ({ service, params, options }) => await service.reactivate(params.tenantId, options),
+  }),
+];

@@ -1,0 +1,152 @@
+import type { Stored } from "../../core/collection.ts";
+import { inputsOf, type UpdateInput } from "../../core/fields.ts";
+import { monthlyRevenue } from "../../core/money.ts";
+import { addInterval, periodOf } from "../../core/periods.ts";
+import { type Decided, Records } from "../../core/records.ts";
+import type { UnitOfWork } from "../../core/unit-of-work.ts";
+import { errors } from "../../kernel/errors.ts";
+import type { JsonObject } from "../../kernel/json.ts";
+import type { ChangeOptions } from "../../kernel/version.ts";
+import { keyOf } from "../../kv/define.ts";
+import { findPlan, loadPlan, planCheck, type StoredPlan } from "../plans/subscribers.ts";
+import { shortTenantId, tenant as tenantEntity } from "../tenants/entity.ts";
+import { limitMutations } from "../usage/limits.ts";
+import { type Subscription, subscription } from "./entity.ts";
+import * as rules from "./rules.ts";
+
+export type StoredSubscription = Stored<typeof subscription>;
+type StoredTenant = Stored<typeof tenantEntity>;
+export type SubscriptionUpsert = UpdateInput<typeof subscription>;
+export interface SubscriptionPut {
+  readonly record: StoredSubscription;
+  readonly created: boolean;
+}
+
+/** The body of a PUT: members left out keep their values. */
+export const subscriptionInput = inputsOf(subscription).update;
+
+/** A tenant's one subscription. Its plan, the tenant's plan, mrr and usage limits always move together. */
+export class SubscriptionService {
+  readonly #subscriptions: Records<typeof subscription>;
+  readonly #tenants: Records<typeof tenantEntity>;
+
+  constructor(private readonly work: UnitOfWork) {
+    this.#subscriptions = new Records(subscription, work);
+    this.#tenants = new Records(tenantEntity, work);
+  }
+
+  async get(tenantId: string): Promise<StoredSubscription | null> {
+    return await this.#subscriptions.get(shortTenantId(tenantId));
+  }
+
+  /** Creates or changes it, keeping `id` and `createdAt`. Throws `not_found` without the tenant. */
+  async upsert(tenantId: string, data: SubscriptionUpsert, options: ChangeOptions = {}): Promise<StoredSubscription> {
+    return (await this.put(tenantId, data, options)).record;
+  }
+
+  /** As `upsert`, and tells whether it was created. */
+  async put(tenantId: string, data: SubscriptionUpsert, options: ChangeOptions = {}): Promise<SubscriptionPut> {
+    const patch = this.#subscriptions.checkUpdate(data);
+    const id = shortTenantId(tenantId);
+    return await this.#subscriptions.put(id, options, async (before) => {
+      const [owner, asked] = await Promise.all([this.#owner(id), this.#asked(patch)]);
+      if (before) {
+        const plan = asked ?? (owner.plan === before.planId ? null : await loadPlan(this.work, before.planId, "/planId"));
+        return { action: "subscription.updated", ...await this.#decide(owner, before, this.#subscriptions.patched(before, patch), plan) };
+      }
+      const plan = asked ?? await loadPlan(this.work, owner.plan, "/planId");
+      const record = this.#subscriptions.fresh({ ...this.#initial(owner, plan), ...patch, planId: plan.id });
+      return { action: "subscription.created", ...await this.#decide(owner, null, record, plan) };
+    }, { patch: patch as JsonObject });
+  }
+
+  /** At period end (default) the status stays until then; `false` cancels at once. Throws `not_found`. */
+  async cancel(tenantId: string, cancelAtPeriodEnd = true, options: ChangeOptions = {}): Promise<StoredSubscription> {
+    if (this.#isOwn) rules.assertOwnCancellation(!cancelAtPeriodEnd);
+    return await this.#step(tenantId, options, "subscription.cancelled", { cancelAtPeriodEnd }, (before, now) => (
+      cancelAtPeriodEnd && before.status !== "cancelled" ? { ...before, cancelAtPeriodEnd: true } : rules.ended(before, now)
+    ));
+  }
+
+  /** Takes a cancellation back; a subscription that has ended starts a new period now. Throws `not_found`, `tenant_cancelled`. */
+  async reactivate(tenantId: string, options: ChangeOptions = {}): Promise<StoredSubscription> {
+    return await this.#step(tenantId, options, "subscription.reactivated", {}, (before, now, plan) => {
+      if (this.#isOwn) rules.assertOwnReactivation(before, this.work.platform.selfServicePlans);
+      return rules.resumed(before, now, plan.interval);
+    });
+  }
+
+  async #step(
+    tenantId: string,
+    options: ChangeOptions,
+    action: string,
+    request: JsonObject,
+    step: (before: StoredSubscription, now: string, plan: StoredPlan) => Subscription,
+  ): Promise<StoredSubscription> {
+    const id = shortTenantId(tenantId);
+    const changed = await this.#subscriptions.change(id, options, action, async (before) => {
+      // A deactivated plan takes nobody new; whoever has it can leave it and come back.
+      const [owner, plan] = await Promise.all([this.#owner(id), findPlan(this.work, before.planId, "/planId")]);
+      return await this.#decide(owner, before, step(before, this.work.now(), plan), null);
+    }, request);
+    if (!changed) throw errors.notFound("subscription", id);
+    return changed;
+  }
+
+  /** The caller is one of the tenant's own users. */
+  get #isOwn(): boolean {
+    return this.work.context.tenantId !== null;
+  }
+
+  async #owner(tenantId: string): Promise<StoredTenant> {
+    const owner = await this.#tenants.get(tenantId);
+    if (!owner) throw errors.notFound("tenant", tenantId);
+    return owner;
+  }
+
+  async #asked(patch: Readonly<Record<string, unknown>>): Promise<StoredPlan | null> {
+    return typeof patch["planId"] === "string" ? await loadPlan(this.work, patch["planId"], "/planId") : null;
+  }
+
+  #initial(owner: StoredTenant, plan: StoredPlan): Partial<Subscription> {
+    const now = this.work.now();
+    return {
+      id: this.work.newId("sub"),
+      tenantId: owner.id,
+      status: owner.status === "cancelled" ? "cancelled" : "active",
+      currentPeriodStart: now,
+      currentPeriodEnd: addInterval(now, plan.interval),
+    };
+  }
+
+  /** The subscription as it becomes; `plan` is the one asked for, null where none was. */
+  async #decide(
+    owner: StoredTenant,
+    before: StoredSubscription | null,
+    decided: Subscription,
+    plan: StoredPlan | null,
+  ): Promise<Decided<Subscription>> {
+    const now = this.work.now();
+    const record = rules.withTimes(decided, now);
+    rules.assertPeriod(record);
+    rules.assertTenantTakes(record, owner);
+    const newPlan = plan && (plan.id !== before?.planId || plan.id !== owner.plan) ? plan : null;
+    if (newPlan && before) {
+      rules.assertLive(before);
+      rules.assertTrialUnused(owner, newPlan);
+      if (this.#isOwn) {
+        rules.assertSelfService(this.work.platform.selfServicePlans, await findPlan(this.work, before.planId, "/planId"), newPlan);
+      }
+    }
+    const ownerKey = { key: keyOf(tenantEntity, owner), version: owner.version };
+    if (!newPlan || newPlan.id === owner.plan) return { record, checks: [...(newPlan ? [planCheck(newPlan)] : []), ownerKey] };
+    const moved = { plan: newPlan.id, mrr: monthlyRevenue(newPlan) };
+    return {
+      record,
+      checks: [planCheck(newPlan)],
+      changes: [{ entity: tenantEntity, before: owner, after: { ...owner, ...moved, mrrSource: "plan", updatedAt: now } }],
+      mutations: limitMutations(owner.id, newPlan.limits, periodOf(this.work.context.clock.now()), now),
+      data: { tenant: { before: { plan: owner.plan, mrr: owner.mrr }, after: moved } },
+    };
+  }
+}

@@ -1,0 +1,101 @@
+import { z } from "zod";
+import { byServer, changedInstant, createdInstant, createOnly, generated, given, ownerOnly, platformOnly } from "../../core/fields.ts";
+import { checkedText, day, email, instant, majorUnits, metadata, percent, segment } from "../../core/values.ts";
+import { defineEntity, type RecordOf } from "../../kv/define.ts";
+import { planReference } from "../plans/entity.ts";
+import { domainProblem, subdomainProblem } from "./host-names.ts";
+
+export const TENANT_STATUSES = ["pending", "trial", "active", "suspended", "cancelled"] as const;
+
+const text = (max: number) => z.string().trim().min(1).max(max);
+
+export const branding = z.looseObject({
+  logoUrl: z.url().optional(),
+  primaryColor: z.string().regex(/^#[0-9a-fA-F]{6}$/, "must be #rrggbb").optional(),
+});
+
+export const tenant = defineEntity({
+  name: "tenant",
+  summary: "A customer of the platform. It owns everything stored under its id.",
+  key: "tenant:{id}",
+  schema: z.looseObject({
+    id: generated("tn", segment),
+    name: given(z.string().min(1).max(200), text(200)),
+    billingEntity: z.string().max(200).optional(),
+    subdomain: given(z.string(), checkedText(z.string(), subdomainProblem).meta({ minLength: 3, maxLength: 63 })),
+    // Until a domain is verified, claiming one would be taking requests that are meant for others.
+    customDomain: platformOnly(given(z.string().optional(), checkedText(z.string(), domainProblem).meta({ maxLength: 128 }).optional())),
+    /** One of the platform's regions. */
+    region: segment.optional(),
+    plan: platformOnly(given(segment, planReference)),
+    status: platformOnly(given(z.enum(TENANT_STATUSES), z.enum(TENANT_STATUSES).optional())),
+    owner: ownerOnly(email),
+    ownerName: ownerOnly(given(z.string().max(200), text(200))),
+    ownerUserId: ownerOnly(z.string().max(128).optional()),
+    /** The highest percentage over the present period's metrics; absent until the program has computed it. */
+    usagePercent: createOnly(platformOnly(percent.optional())),
+    mrr: platformOnly(given(majorUnits, majorUnits.optional())),
+    mrrSource: byServer(z.enum(["plan", "explicit"]).default("plan")),
+    branding: branding.optional(),
+    settings: metadata.optional(),
+    metadata: metadata.optional(),
+    created: byServer(day),
+    createdAt: createdInstant(instant),
+    updatedAt: changedInstant(instant.optional()),
+    trialEndsAt: platformOnly(instant.optional()),
+    suspendedAt: byServer(instant.optional()),
+    unsuspendedAt: byServer(instant.optional()),
+    suspensionReason: platformOnly(given(z.string().max(500).optional(), text(500).optional())),
+    /** The state `unsuspend` restores. */
+    suspendedFrom: byServer(z.enum(["trial", "active"]).optional()),
+    cancelledAt: byServer(instant.optional()),
+  }),
+  owner: "self",
+  filterable: ["status", "plan", "region", "owner", "subdomain", "customDomain", "mrr", "usagePercent", "trialEndsAt"],
+  sortable: ["name", "subdomain", "status", "plan", "region", "owner", "mrr", "usagePercent", "createdAt", "trialEndsAt"],
+  searchable: ["name", "subdomain", "owner", "ownerName"],
+  indexes: [
+    ["createdAt"],
+    ["name"],
+    ["subdomain"],
+    ["mrr"],
+    ["usagePercent"],
+    ["owner"],
+    ["trialEndsAt"],
+    ["status", "createdAt"],
+    ["status", "name"],
+    ["status", "mrr"],
+    ["plan", "createdAt"],
+    ["plan", "name"],
+    ["plan", "mrr"],
+    ["region", "createdAt"],
+    ["status", "plan", "createdAt"],
+    ["status", "plan", "mrr"],
+  ],
+  rollup: { groupBy: ["status", "plan"], sum: "mrr" },
+  exported: true,
+  example: {
+    id: "tn_1767225600000_a1b2c3d4e5f6",
+    name: "Hotel Aurora",
+    subdomain: "aurora",
+    region: "eu-west-1",
+    plan: "Pro",
+    status: "active",
+    owner: "owner@aurora.example",
+    ownerName: "Ada Auer",
+    usagePercent: 42,
+    mrr: 299,
+    mrrSource: "plan",
+    created: "2026-01-01",
+    createdAt: "2026-01-01T00:00:00.000Z",
+    updatedAt: "2026-01-01T00:00:00.000Z",
+  },
+});
+
+export type Tenant = RecordOf<typeof tenant>;
+export type TenantStatus = (typeof TENANT_STATUSES)[number];
+
+/** `tenant:tn_1` and `tn_1` name the same tenant: the short of the two. */
+export function shortTenantId(id: string): string {
+  return id.replace(/^tenant:/, "");
+}

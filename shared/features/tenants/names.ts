@@ -1,0 +1,65 @@
+import type { HostRules } from "../../core/platform.ts";
+import type { Change } from "../../core/unit-of-work.ts";
+import { errors, type FieldError, InnkeepError } from "../../kernel/errors.ts";
+import { keyOf } from "../../kv/define.ts";
+import { RESERVED_TENANT_IDS } from "../../kv/key.ts";
+import type { Mutation } from "../../kv/store.ts";
+import { domainClaim, subdomainClaim } from "./claims.ts";
+import type { Tenant } from "./entity.ts";
+import { heldDomainProblem, heldSubdomainProblem } from "./host-names.ts";
+
+interface Names {
+  readonly id?: string | undefined;
+  readonly subdomain?: string | undefined;
+  readonly customDomain?: string | null | undefined;
+  readonly region?: string | null | undefined;
+}
+
+/** What the platform keeps for itself among ids, subdomains and domains, and the regions it has; each problem with its pointer. */
+export function assertNames({ id, subdomain, customDomain, region }: Names, hosts: HostRules, regions: readonly string[]): void {
+  const problems: FieldError[] = [];
+  const add = (path: string, message: string | null) => {
+    if (message !== null) problems.push({ path, message, code: "invalid" });
+  };
+  if (id !== undefined && RESERVED_TENANT_IDS.has(id)) add("/id", `${id} is reserved`);
+  if (subdomain !== undefined) add("/subdomain", heldSubdomainProblem(subdomain, hosts));
+  if (typeof customDomain === "string") add("/customDomain", heldDomainProblem(customDomain, hosts));
+  if (typeof region === "string" && !regions.includes(region)) add("/region", `must be one of ${regions.join(", ")}`);
+  if (problems.length > 0) throw errors.validation(problems);
+}
+
+/** New names are claimed in the same commit; a name somebody holds is a conflict on the claim's key. */
+export function claimChanges(before: Tenant | null, after: Tenant, createdAt: string): Change[] {
+  const { id: tenantId, subdomain, customDomain } = after;
+  return [
+    ...(subdomain === before?.subdomain
+      ? []
+      : [{ entity: subdomainClaim, before: null, after: { label: subdomain, tenantId, createdAt } }]),
+    ...(customDomain === undefined || customDomain === before?.customDomain
+      ? []
+      : [{ entity: domainClaim, before: null, after: { hostname: customDomain, tenantId, createdAt } }]),
+  ];
+}
+
+/** Names given up; nobody else can hold them while this tenant's version stands. */
+export function releasedClaims(before: Tenant, after: Tenant): Mutation[] {
+  return [
+    ...(after.subdomain === before.subdomain ? [] : [keyOf(subdomainClaim, { label: before.subdomain })]),
+    ...(after.customDomain === before.customDomain || before.customDomain === undefined
+      ? []
+      : [keyOf(domainClaim, { hostname: before.customDomain })]),
+  ].map((key) => ({ op: "delete", key }));
+}
+
+/** A lost claim as the error a caller understands. */
+export function refuseClaim(record: Tenant): (conflict: string) => InnkeepError | undefined {
+  return (conflict) => {
+    if (conflict === keyOf(subdomainClaim, { label: record.subdomain })) {
+      return new InnkeepError("subdomain_taken", `The subdomain ${record.subdomain} is taken. Choose another one.`);
+    }
+    if (record.customDomain !== undefined && conflict === keyOf(domainClaim, { hostname: record.customDomain })) {
+      return new InnkeepError("domain_taken", `The domain ${record.customDomain} is taken.`);
+    }
+    return undefined;
+  };
+}

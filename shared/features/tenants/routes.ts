@@ -1,0 +1,123 @@
+import { z } from "zod";
+import { crud } from "../../core/crud.ts";
+import { flag } from "../../core/list-query.ts";
+import { type Route, verb } from "../../core/route.ts";
+import { recordOf } from "../../core/schemas.ts";
+import { tenant, TENANT_STATUSES } from "./entity.ts";
+import { nameOfHost } from "./host-names.ts";
+import { TenantService } from "./service.ts";
+
+const record = recordOf(tenant);
+const stats = z.object({
+  total: z.int(),
+  byStatus: z.record(z.enum(TENANT_STATUSES), z.int()),
+  byPlan: z.record(z.string(), z.int()),
+  totalMrr: z.number().meta({ description: "Monthly revenue of active and trial tenants, in the major unit of `currency`." }),
+  currency: z.string(),
+});
+const removal = z.object({
+  tenantId: z.string(),
+  dryRun: z.boolean(),
+  removed: z.record(z.string(), z.int()),
+  kept: z.array(z.string()),
+});
+const resolveQuery = z.strictObject({
+  host: z.string().min(1).max(300).optional(),
+  subdomain: z.string().min(1).max(63).optional(),
+  id: z.string().min(1).max(300).optional(),
+}).refine((given) => Object.keys(given).length === 1, "give exactly one of host, subdomain and id");
+
+const names = ["subdomain_taken", "domain_taken", "plan_inactive"] as const;
+const one = { service: TenantService, output: record, loads: [tenant] } as const;
+const step = { ...one, scope: "write:tenants", platformOnly: true, errors: ["invalid_transition"] } as const;
+
+/** Tenants and their states. Ids may be short or full keys. */
+export const routes: readonly Route[] = [
+  ...crud(tenant, {
+    path: "/v1/tenants",
+    scope: "tenants",
+    service: TenantService,
+    only: ["list", "create", "get", "update"],
+    platformOnly: ["create"],
+    errors: {
+      create: [...names, "tenant_deleted"],
+      update: [...names, "invalid_transition", "subscription_cancelled", "trial_used"],
+    },
+    descriptions: {
+      create: "The tenant with its subscription and usage records, in one commit.",
+      update: "A tenant's own admin may not change status, plan, revenue, the custom domain or the owner; its owner may change the owner.",
+    },
+    sample: {
+      create: (n) => ({ name: "Hotel Sample", subdomain: `sample-${n}`, plan: "Pro", owner: "ada@sample.example", ownerName: "Ada Auer" }),
+      update: (n) => ({ name: `Renamed ${n}` }),
+    },
+  }),
+  verb("DELETE /v1/tenants/:tenantId", {
+    service: TenantService,
+    operationId: "deleteTenant",
+    summary: "Delete a tenant and everything it owns",
+    description: "Returns what was deleted by kind of record, or with `dryRun=true` what would be.",
+    scope: "write:tenants",
+    platformOnly: true,
+    query: z.strictObject({ dryRun: flag.optional() }),
+    output: removal,
+    loads: [tenant],
+    errors: ["legal_hold"],
+    run: async ({ service, params, query, options }) =>
+      await service.remove(params.tenantId, { ...options, dryRun: query.dryRun ?? false }),
+  }),
+  verb("GET /v1/tenants/stats", {
+    service: TenantService,
+    operationId: "getTenantStats",
+    summary: "Count tenants by status and plan, and sum their monthly revenue",
+    scope: "read:tenants",
+    platformOnly: true,
+    output: stats,
+    run: ({ service }) => service.stats(),
+  }),
+  verb("GET /v1/tenants/resolve", {
+    service: TenantService,
+    operationId: "resolveTenant",
+    summary: "Find the tenant of a host, a subdomain or an id",
+    scope: "read:tenants",
+    resource: "tenant",
+    query: resolveQuery,
+    output: record,
+    sample: { query: "id=tn_none" },
+    run: async ({ service, query, hosts }) => {
+      if (query.id !== undefined) return await service.get(query.id);
+      const name = query.subdomain === undefined ? nameOfHost(query.host ?? "", hosts) : { subdomain: query.subdomain.toLowerCase() };
+      return name && await service.byName(name);
+    },
+  }),
+  verb("POST /v1/tenants/:tenantId/suspend", {
+    ...step,
+    operationId: "suspendTenant",
+    summary: "Suspend a tenant",
+    description: "Its own users are refused at once. Suspending a suspended tenant replaces the reason.",
+    input: z.strictObject({ reason: z.string().trim().min(1).max(500) }),
+    sample: { body: { reason: "unpaid" } },
+    run: async ({ service, params, body, options }) => await service.suspend(params.tenantId, body.reason, options),
+  }),
+  verb("POST /v1/tenants/:tenantId/unsuspend", {
+    ...step,
+    operationId: "unsuspendTenant",
+    summary: "Restore the state before the suspension",
+    sample: { prepare: (service, { tenantId = "" }) => service.suspend(tenantId, "unpaid") },
+    run: async ({ service, params, options }) => await service.unsuspend(params.tenantId, options),
+  }),
+  verb("POST /v1/tenants/:tenantId/cancel", {
+    ...step,
+    operationId: "cancelTenant",
+    summary: "Cancel a tenant",
+    description: "Its own users are refused at once, and its subscription ends.",
+    run: async ({ service, params, options }) => await service.cancel(params.tenantId, options),
+  }),
+  verb("POST /v1/tenants/:tenantId/reactivate", {
+    ...step,
+    operationId: "reactivateTenant",
+    summary: "Reactivate a cancelled tenant",
+    sample: { prepare: (service, { tenantId = "" }) => service.cancel(tenantId) },
+    run: async ({ service, params, options }) => await service.reactivate(params.tenantId, options),
+  }),
+];

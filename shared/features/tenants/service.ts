@@ -1,0 +1,213 @@
+import { cascadePlan } from "../../core/cascade.ts";
+import { Collection, type Stored } from "../../core/collection.ts";
+import { EntityService } from "../../core/entity-service.ts";
+import type { CreateInput, UpdateInput } from "../../core/fields.ts";
+import { type Filters, listPage, type Page, type Pagination, selectionOf, type Sort } from "../../core/paging.ts";
+import type { UnitOfWork } from "../../core/unit-of-work.ts";
+import { errors } from "../../kernel/errors.ts";
+import type { JsonObject } from "../../kernel/json.ts";
+import { assertMatch, type ChangeOptions } from "../../kernel/version.ts";
+import { isSegment } from "../../kv/key.ts";
+import { plan as planEntity } from "../plans/entity.ts";
+import { loadPlan, planCheck } from "../plans/subscribers.ts";
+import { decideChange, type TenantMove } from "./change.ts";
+import { domainClaim, subdomainClaim } from "./claims.ts";
+import { shortTenantId, type Tenant, tenant, TENANT_STATUSES, type TenantStatus } from "./entity.ts";
+import { assertNames, refuseClaim } from "./names.ts";
+import { assertNoLegalHold, heldMetadata, type StatusMove } from "./rules.ts";
+import { initialFields, setupChanges } from "./setup.ts";
+
+export type StoredTenant = Stored<typeof tenant>;
+export type TenantCreate = CreateInput<typeof tenant>;
+export type TenantUpdate = UpdateInput<typeof tenant>;
+
+/** What a deletion removed (or would), by kind of record. */
+export interface RemovalReport {
+  readonly tenantId: string;
+  readonly dryRun: boolean;
+  readonly removed: Readonly<Record<string, number>>;
+  /** Kinds that outlive the tenant. */
+  readonly kept: string[];
+}
+
+export interface TenantStats {
+  readonly total: number;
+  readonly byStatus: Record<TenantStatus, number>;
+  readonly byPlan: Record<string, number>;
+  /** Active and trial tenants' monthly revenue, major unit, exact to 2 decimals. */
+  readonly totalMrr: number;
+  readonly currency: string;
+}
+
+const REVENUE_STATUSES: readonly TenantStatus[] = ["active", "trial"];
+
+export class TenantService extends EntityService<typeof tenant> {
+  constructor(work: UnitOfWork) {
+    super(work, tenant);
+  }
+
+  /** Filters by field, range, search and creation time; `sort` as `-mrr,name` or `{field, direction}`; newest first when left out. */
+  override async list(filters: Filters = {}, sort?: Sort, pagination?: Pagination): Promise<Page<StoredTenant>> {
+    const { plan, ...others } = filters;
+    const plans = plan === undefined ? {} : { plan: [plan].flat().map((id) => String(id).replace(/^plan:/, "")) };
+    return await listPage(this.records, { ...selectionOf(tenant, { ...others, ...plans }), sort, pagination });
+  }
+
+  /** The tenant behind an id, a subdomain or a custom domain. */
+  async resolve(idOrSubdomainOrDomain: string): Promise<StoredTenant | null> {
+    const name = shortTenantId(idOrSubdomainOrDomain);
+    if (!isSegment(name)) return null;
+    const lower = name.toLowerCase();
+    const [byId, bySubdomain, byDomain] = await Promise.all([
+      this.get(name),
+      this.#claimant(subdomainClaim, lower),
+      this.#claimant(domainClaim, lower),
+    ]);
+    const claimant = bySubdomain ?? byDomain;
+    return byId ?? (claimant === null ? null : await this.get(claimant));
+  }
+
+  /** Who holds a name, by its claim alone: the id of one tenant may read like the subdomain of another. */
+  async byName(name: { readonly subdomain: string } | { readonly domain: string }): Promise<StoredTenant | null> {
+    const claimant = "subdomain" in name
+      ? await this.#claimant(subdomainClaim, name.subdomain)
+      : await this.#claimant(domainClaim, name.domain);
+    return claimant === null ? null : await this.get(claimant);
+  }
+
+  async #claimant(claim: typeof subdomainClaim | typeof domainClaim, name: string): Promise<string | null> {
+    return (await new Collection(claim, this.work.store).get(name))?.tenantId ?? null;
+  }
+
+  /** Tenant, claims, subscription, usage records, audit entry and event in one commit. */
+  override async create(data: TenantCreate, options: ChangeOptions = {}): Promise<StoredTenant> {
+    const input = this.records.checkCreate(data);
+    const { hosts, regions } = this.work.platform;
+    assertNames(input, hosts, regions);
+    const created = await this.records.create(
+      "tenant.created",
+      async () => {
+        const plan = await loadPlan(this.work, String(input["plan"]), "/plan");
+        const record = this.records.fresh({ ...input, ...initialFields(input, plan, this.work.context.clock.now()) });
+        return { record, changes: setupChanges(record, plan, this.work), checks: [planCheck(plan)], refuse: refuseClaim(record) };
+      },
+      options,
+      input as JsonObject,
+    );
+    // A replayed result carries no version: the record has moved on since.
+    return created.version === "" ? await this.get(created.id) ?? created : created;
+  }
+
+  /** JSON merge patch; null when there is no such tenant. A plan change moves mrr, subscription and limits with it. */
+  override async update(tenantId: string, updates: TenantUpdate, options: ChangeOptions = {}): Promise<StoredTenant | null> {
+    const patch = this.records.checkUpdate(updates);
+    if (this.work.context.tenantId !== null) {
+      const held = heldMetadata(patch["metadata"]);
+      if (held.length > 0) throw errors.notYours(held);
+    }
+    const { hosts, regions } = this.work.platform;
+    assertNames(patch, hosts, regions);
+    // The status moves by its machine, and a reason stands only beside a suspension.
+    const { status, suspensionReason: reason, ...fields } = patch as Partial<Tenant>;
+    return await this.#change(tenantId, "tenant.updated", { to: status, reason }, options, fields);
+  }
+
+  /** Throws `validation_failed` without a reason. Suspending a suspended tenant replaces the reason. */
+  async suspend(tenantId: string, reason: string, options: ChangeOptions = {}): Promise<StoredTenant | null> {
+    return await this.#change(tenantId, "tenant.suspended", { to: "suspended", reason }, options);
+  }
+
+  /** Restores the state before the suspension, trial or active. */
+  async unsuspend(tenantId: string, options: ChangeOptions = {}): Promise<StoredTenant | null> {
+    return await this.#change(tenantId, "tenant.unsuspended", { unsuspension: true }, options);
+  }
+
+  async cancel(tenantId: string, options: ChangeOptions = {}): Promise<StoredTenant | null> {
+    return await this.#change(tenantId, "tenant.cancelled", { to: "cancelled" }, options);
+  }
+
+  /** The one way back from `cancelled`. */
+  async reactivate(tenantId: string, options: ChangeOptions = {}): Promise<StoredTenant | null> {
+    return await this.#change(tenantId, "tenant.reactivated", { to: "active", reactivation: true }, options);
+  }
+
+  async #change(
+    tenantId: string,
+    action: string,
+    move: StatusMove,
+    options: ChangeOptions,
+    fields: Partial<Tenant> = {},
+  ): Promise<StoredTenant | null> {
+    return await this.records.change(tenantId, options, action, async (before) => {
+      const patched: TenantMove["patched"] = this.records.patched(before, fields);
+      return await decideChange(this.work, before, { ...move, patched, explicitMrr: fields.mrr !== undefined });
+    }, { ...fields, ...move } as JsonObject);
+  }
+
+  /** Whether there was a tenant to delete. */
+  override async delete(tenantId: string, options: ChangeOptions = {}): Promise<boolean> {
+    return await this.remove(tenantId, options) !== null;
+  }
+
+  /** The cascade in one transaction, with a report by kind; `dryRun` only reports. Null when there is no such tenant. */
+  async remove(tenantId: string, options: ChangeOptions & { readonly dryRun?: boolean } = {}): Promise<RemovalReport | null> {
+    const { dryRun = false } = options;
+    const kept = cascadePlan(this.work.platform.registry).filter(({ rule }) => rule === "kept").map(({ entity }) => entity);
+    const { report } = await this.work.transact<{ readonly report: RemovalReport | null }>(async () => {
+      const before = await this.get(tenantId);
+      if (!before) return { done: { report: null } };
+      assertMatch(before.version, options);
+      assertNoLegalHold(before);
+      if (dryRun) return { done: { report: { tenantId: before.id, dryRun, removed: await this.#countOwned(before.id), kept } } };
+      const note = { action: "tenant.deleted", resource: "tenant", resourceId: before.id, of: { entity: tenant, before, after: null } };
+      return {
+        commit: {
+          checks: [{ key: this.records.key(before), version: before.version }],
+          mutations: [{ op: "deleteOwner", tenantId: before.id }],
+          audit: [{ ...note, tenantId: before.id }, note],
+          events: [{ type: "tenant.deleted", subject: before.id, tenantId: before.id, data: { tenantId: before.id, name: before.name } }],
+          result: ({ deleted }) => ({ report: { tenantId: before.id, dryRun, removed: deleted, kept } }),
+        },
+      };
+    });
+    return report;
+  }
+
+  async #countOwned(tenantId: string): Promise<Record<string, number>> {
+    const { registry } = this.work.platform;
+    const going = registry.filter((entity) => cascadePlan([entity]).some(({ rule }) => rule === "goes" || rule === "depends"));
+    const counts = await Promise.all(going.map(async (entity) => {
+      return [entity.name, await this.work.store.count({ entity, scope: tenantId })] as const;
+    }));
+    return Object.fromEntries(counts.filter(([, count]) => count > 0));
+  }
+
+  async countByStatus(): Promise<Record<TenantStatus, number>> {
+    const rows = await this.work.store.aggregate({ entity: tenant, groupBy: ["status"] });
+    const counts = new Map(rows.map(({ group, count }) => [group[0], count]));
+    return Object.fromEntries(TENANT_STATUSES.map((status) => [status, counts.get(status) ?? 0])) as Record<TenantStatus, number>;
+  }
+
+  /** Every plan there is, and every other id a tenant still names. */
+  async countByPlan(): Promise<Record<string, number>> {
+    const [rows, plans] = await Promise.all([
+      this.work.store.aggregate({ entity: tenant, groupBy: ["plan"] }),
+      new Collection(planEntity, this.work.store).list({ limit: 100 }),
+    ]);
+    const none = plans.records.map(({ id }) => [id, 0] as const);
+    return Object.fromEntries([...none, ...rows.map(({ group, count }) => [String(group[0]), count] as const)]);
+  }
+
+  /** Sum of `mrr` over active and trial tenants, summed as decimals in the database. */
+  async calculateTotalMRR(): Promise<number> {
+    const where = [{ field: "status", in: REVENUE_STATUSES }];
+    const [row] = await this.work.store.aggregate({ entity: tenant, groupBy: [], sum: "mrr", where });
+    return Number(row?.sum ?? "0");
+  }
+
+  async stats(): Promise<TenantStats> {
+    const [byStatus, byPlan, totalMrr] = await Promise.all([this.countByStatus(), this.countByPlan(), this.calculateTotalMRR()]);
+    const total = Object.values(byStatus).reduce((sum, count) => sum + count, 0);
+    return { total, byStatus, byPlan, totalMrr, currency: this.work.platform.currency };
+  }
+}

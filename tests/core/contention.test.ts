@@ -1,0 +1,120 @@
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { Turns } from "../../shared/kernel/turns.ts";
+import { UnitOfWork } from "../../shared/core/unit-of-work.ts";
+import { codeOf } from "../support/store.ts";
+import { ADMIN, openTestContext, userOf } from "../support/test-context.ts";
+
+let context: Awaited<ReturnType<typeof openTestContext>>;
+beforeAll(async () => void (context = await openTestContext()));
+afterAll(() => context.close());
+
+/** The services of one process, as a caller sees them. */
+function as(caller: Partial<ReturnType<typeof userOf>>) {
+  return context.container.services({ actor: ADMIN, tenantId: null, requestId: "req_test", clock: context.clock, ...caller });
+}
+
+it.each(["suspend", "cancel", "delete"] as const)(
+  "T08: a tenant's 16 writers, changing it without a pause, do not keep the platform from its %s",
+  async (step) => {
+    const { id } = await context.tenant();
+    const platform = as({}).TenantService;
+    let running = true;
+    let written = 0;
+    const writers = Array.from({ length: 16 }, async (_, i) => {
+      const own = as(userOf(id, `user-${i}`)).TenantService;
+      for (let n = 0; running; n++) {
+        const code = await codeOf(own.update(id, { settings: { n: `${i}-${n}` } }));
+        if (code.startsWith("no error")) written++;
+        else await new Promise((resolve) => setTimeout(resolve, 1));
+      }
+    });
+    await expect.poll(() => written, { timeout: 30_000 }).toBeGreaterThan(32);
+    const steps = {
+      suspend: () => platform.suspend(id, "does not pay"),
+      cancel: () => platform.cancel(id),
+      delete: () => platform.delete(id),
+    };
+    expect(await codeOf(steps[step]())).toMatch(/^no error/);
+    running = false;
+    await Promise.all(writers);
+    const after = await platform.get(id);
+    expect(after?.status ?? "gone").toBe({ suspend: "suspended", cancel: "cancelled", delete: "gone" }[step]);
+  },
+);
+
+it("H05: of 64 changes of one record at once, none is refused for the others' sake, and none is lost", async () => {
+  const { id } = await context.tenant();
+  const platform = as({}).TenantService;
+  const codes = await Promise.all(
+    Array.from({ length: 64 }, (_, i) => codeOf(platform.update(id, { metadata: { [`m${i}`]: i } }))),
+  );
+  expect(codes.filter((code) => !code.startsWith("no error"))).toEqual([]);
+  expect(Object.keys((await platform.get(id))?.metadata ?? {})).toHaveLength(64);
+});
+
+it("H05: changes of a tenant by its record and by its subscription, 64 at once, are all made", async () => {
+  const services = as({});
+  const plans = (await context.dump("plan")).map(({ value }) => (value as { id: string }).id);
+  const plan = (i: number) => plans[i % plans.length] ?? "";
+  for (let round = 0; round < 3; round++) {
+    const { id } = await context.tenant();
+    const codes = await Promise.all(Array.from({ length: 64 }, (_, i) =>
+      codeOf(
+        i % 2
+          ? services.TenantService.update(id, { plan: plan(i), metadata: { [`m${i}`]: i } })
+          : services.SubscriptionService.upsert(id, { planId: plan(i + 1) }),
+      )));
+    expect(codes.filter((code) => code === "write_conflict")).toEqual([]);
+  }
+});
+
+it("K31: behind a turn that hangs all others are made one after the other, none refused", async () => {
+  const turns = new Turns(100);
+  const { store } = context;
+  await store.set("turn:one", { n: 0 });
+  const work = new UnitOfWork(
+    store,
+    { actor: ADMIN, tenantId: null, requestId: "req_test", clock: context.clock },
+    context.container.platform,
+    turns,
+  );
+  let end: () => void = () => undefined;
+  const hung = turns.run(["turn:one"], () => new Promise<void>((resolve) => end = resolve));
+  const codes = await Promise.all(Array.from({ length: 60 }, () =>
+    codeOf(work.transact(async () => {
+      const found = await store.get("turn:one");
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      const n = (found?.value as { n: number }).n + 1;
+      return {
+        commit: {
+          checks: [{ key: "turn:one", version: found?.version ?? null }],
+          mutations: [{ op: "set", key: "turn:one", value: { n } }],
+          audit: "none",
+          result: () => ({ n }),
+        },
+      };
+    }))));
+  expect(codes.filter((code) => !code.startsWith("no error"))).toEqual([]);
+  expect((await store.get("turn:one"))?.value).toEqual({ n: 60 });
+  end();
+  await hung;
+});
+
+it("K31: turns come in the order they were asked for, and one that never ends is waited for only so long", async () => {
+  const turns = new Turns(50);
+  const order: string[] = [];
+  const turn = (name: string, ms: number) =>
+    turns.run(["record"], async () => {
+      await new Promise((resolve) => setTimeout(resolve, ms));
+      order.push(name);
+    });
+  await Promise.all([turn("first", 5), turn("second", 1), turn("third", 0)]);
+  expect(order).toEqual(["first", "second", "third"]);
+  expect(turns.isTaken("record")).toBe(false);
+  const stuck = turn("stuck", 300);
+  await turn("passes", 0);
+  expect(order.at(-1)).toBe("passes");
+  await stuck;
+  await expect(turns.run(["record"], () => Promise.reject(new Error("fails")))).rejects.toThrow("fails");
+  expect(turns.isTaken("record")).toBe(false);
+});

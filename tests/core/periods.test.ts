@@ -1,0 +1,139 @@
+import { describe, expect, test } from "vitest";
+import { instant } from "../../shared/core/values.ts";
+import { isTimestamp } from "../../shared/kv/key.ts";
+import { addDays, addInterval, assertPeriod, dayOf, periodEnd, periodFault, periodOf, periodStart } from "../../shared/core/periods.ts";
+import { seededRandom } from "../support/random.ts";
+
+describe("months and days", () => {
+  test.each([
+    ["2026-01-31T23:59:59.999Z", "2026-01", "2026-01-31"],
+    ["2026-02-01T00:00:00.000Z", "2026-02", "2026-02-01"],
+    ["1999-12-31T23:59:59.999Z", "1999-12", "1999-12-31"],
+  ])("%s lies in the UTC month %s and day %s", (instant, period, day) => {
+    expect(periodOf(Date.parse(instant))).toBe(period);
+    expect(dayOf(Date.parse(instant))).toBe(day);
+  });
+
+  test.each([["2026-01", "2026-02"], ["2026-12", "2027-01"], ["2024-02", "2024-03"]])(
+    "the month %s ends where %s begins",
+    (period, next) => {
+      expect(periodEnd(period)).toBe(periodStart(next));
+      expect(periodOf(Date.parse(periodEnd(period)) - 1)).toBe(period);
+    },
+  );
+});
+
+describe("billing intervals", () => {
+  test.each(
+    [
+      ["2026-01-15T10:20:30.400Z", "monthly", "2026-02-15T10:20:30.400Z"],
+      ["2026-01-31T00:00:00.000Z", "monthly", "2026-02-28T00:00:00.000Z"],
+      ["2024-01-31T00:00:00.000Z", "monthly", "2024-02-29T00:00:00.000Z"],
+      ["2026-05-31T00:00:00.000Z", "monthly", "2026-06-30T00:00:00.000Z"],
+      ["2026-12-31T23:59:59.999Z", "monthly", "2027-01-31T23:59:59.999Z"],
+      ["2024-02-29T00:00:00.000Z", "yearly", "2025-02-28T00:00:00.000Z"],
+      ["2026-07-01T00:00:00.000Z", "yearly", "2027-07-01T00:00:00.000Z"],
+      ["1999-02-28T00:00:00.000Z", "yearly", "2000-02-28T00:00:00.000Z"],
+      ["2000-01-31T00:00:00.000Z", "monthly", "2000-02-29T00:00:00.000Z"],
+      ["2100-01-31T00:00:00.000Z", "monthly", "2100-02-28T00:00:00.000Z"],
+    ] as const,
+  )("%s and one %s interval is %s", (from, interval, to) => {
+    expect(addInterval(from, interval)).toBe(to);
+  });
+
+  test("with its anchor day, billing begun on 31 January comes back to the 31st", () => {
+    const february = addInterval("2026-01-31T00:00:00.000Z", "monthly", 31);
+    expect(february).toBe("2026-02-28T00:00:00.000Z");
+    expect(addInterval(february, "monthly", 31)).toBe("2026-03-31T00:00:00.000Z");
+    expect(addInterval(february, "monthly")).toBe("2026-03-28T00:00:00.000Z");
+  });
+
+  test("an interval always ends later, on an existing instant of the month or year that follows", () => {
+    const random = seededRandom("billing intervals");
+    for (let i = 0; i < 2_000; i++) {
+      const from = addDays("1970-01-01T12:00:00.000Z", random.below(60_000));
+      for (const interval of ["monthly", "yearly"] as const) {
+        const to = addInterval(from, interval);
+        const days = (Date.parse(to) - Date.parse(from)) / 86_400_000;
+        expect(isTimestamp(to), to).toBe(true);
+        expect([28, 29, 30, 31, 365, 366], `${from} ${interval}`).toContain(days);
+      }
+    }
+  });
+
+  test.each([
+    ["2026-02-27T08:00:00.000Z", 14, "2026-03-13T08:00:00.000Z"],
+    ["2024-03-01T00:00:00.000Z", -1, "2024-02-29T00:00:00.000Z"],
+    ["2026-01-01T00:00:00.000Z", 0, "2026-01-01T00:00:00.000Z"],
+  ])("%s and %i days is %s", (from, days, to) => {
+    expect(addDays(from, days)).toBe(to);
+  });
+});
+
+describe("the end of the calendar", () => {
+  const LAST = "9999-12-31T23:59:59.999Z";
+
+  test("the last instant of 9999 is an instant, and the year 10000 is none", () => {
+    for (const fine of [LAST, "9999-01-01T00:00:00.000Z"]) expect(instant.safeParse(fine).success, fine).toBe(true);
+    for (const none of ["10000-01-01T00:00:00.000Z", "+010000-01-01T00:00:00.000Z"]) {
+      expect(instant.safeParse(none).success, none).toBe(false);
+    }
+  });
+
+  test("what would lie after 9999 is its last instant", () => {
+    expect(periodEnd("9999-12")).toBe(LAST);
+    expect(periodEnd("9999-11")).toBe("9999-12-01T00:00:00.000Z");
+    expect(addInterval("9998-12-31T23:59:59.999Z", "yearly")).toBe(LAST);
+    expect(addInterval("9999-01-01T00:00:00.000Z", "yearly")).toBe(LAST);
+    expect(addInterval("9999-12-01T00:00:00.000Z", "monthly")).toBe(LAST);
+    expect(addDays("9999-12-31T00:00:00.000Z", 1)).toBe(LAST);
+    expect(addDays("9999-12-30T23:59:59.999Z", 1)).toBe(LAST);
+    expect(addDays("2026-01-01T00:00:00.000Z", 1e12)).toBe(LAST);
+  });
+
+  test("what would lie before the year 0 is its first instant", () => {
+    expect(addDays("0000-01-01T12:00:00.000Z", -1)).toBe("0000-01-01T00:00:00.000Z");
+    expect(addDays("0000-01-02T12:00:00.000Z", -1)).toBe("0000-01-01T12:00:00.000Z");
+  });
+});
+
+describe("periods of usage", () => {
+  const now = Date.parse("2026-11-21T10:00:00.000Z");
+  const MESSAGE = "must be a month from 2000-01 to 2027-11, such as 2026-11";
+
+  test.each(["2000-01", "2000-02", "2026-11", "2027-01", "2027-11"])("U18: usage can be kept for %s", (period) => {
+    expect(periodFault(period, now)).toBeNull();
+    expect(() => assertPeriod(period, now)).not.toThrow();
+  });
+
+  test.each([
+    "1999-12",
+    "0000-01",
+    "2027-12",
+    "2028-01",
+    "9999-12",
+    "2026-13",
+    "2026-00",
+    "2026-1",
+    "12026-11",
+    "2026-11-01",
+    "2026-2026-11",
+    "2026",
+    "",
+  ])(
+    "U18: %j is no period of usage in November 2026",
+    (period) => {
+      expect(periodFault(period, now)).toBe(MESSAGE);
+      expect(() => assertPeriod(period, now)).toThrowError(expect.objectContaining({
+        code: "validation_failed",
+        fields: [{ path: "/period", message: MESSAGE, code: "invalid_period" }],
+      }));
+    },
+  );
+
+  test("U18: in December and January the last period is twelve months ahead as well", () => {
+    expect(periodFault("2027-12", Date.parse("2026-12-31T23:59:59.999Z"))).toBeNull();
+    expect(periodFault("2028-01", Date.parse("2026-12-31T23:59:59.999Z"))).toMatch(/to 2027-12,/);
+    expect(periodFault("2028-01", Date.parse("2027-01-01T00:00:00.000Z"))).toBeNull();
+  });
+});

@@ -1,0 +1,126 @@
+import { describe, expect, test } from "vitest";
+import { heldFields } from "../../shared/core/fields.ts";
+import { ADMIN_ROLES, covers, isTenantRole, scopeCatalogue, TENANT_ROLES } from "../../shared/core/scopes.ts";
+import { scopes } from "../../shared/features/index.ts";
+import { subscription } from "../../shared/features/subscriptions/entity.ts";
+import { tenant } from "../../shared/features/tenants/entity.ts";
+import { heldMetadata } from "../../shared/features/tenants/rules.ts";
+
+/** Every trait a resource can have. */
+const catalogue = scopeCatalogue({
+  notes: { tenants: "write" },
+  invoices: { tenants: "read" },
+  notices: { tenants: "write", supportWrites: true },
+  billing: { tenants: "write", ownerOnly: true },
+  settings: { tenants: "none" },
+  secrets: { tenants: "none", secret: true },
+  staff: { tenants: "none", superAdminWrites: true },
+  kv: { tenants: "none", superAdminOnly: true },
+});
+
+/** Columns: super_admin admin support read_only | viewer staff admin owner. */
+const TRAITS: readonly (readonly [string, string])[] = [
+  ["read:notes", "yyyy yyyy"],
+  ["write:notes", "yynn nnyy"],
+  ["read:invoices", "yyyy yyyy"],
+  ["write:invoices", "yynn nnnn"],
+  ["read:notices", "yyyy yyyy"],
+  ["write:notices", "yyyn nyyy"],
+  ["read:billing", "yyyy yyyy"],
+  ["write:billing", "yynn nnny"],
+  ["read:settings", "yyyy nnnn"],
+  ["write:settings", "yynn nnnn"],
+  ["read:secrets", "yyyn nnnn"],
+  ["write:secrets", "yynn nnnn"],
+  ["read:staff", "yyyy nnnn"],
+  ["write:staff", "ynnn nnnn"],
+  ["read:kv", "ynnn nnnn"],
+  ["write:kv", "ynnn nnnn"],
+];
+
+/** The scopes there are. */
+const TABLE: readonly (readonly [string, string])[] = [
+  ["read:tenants", "yyyy yyyy"],
+  ["write:tenants", "yynn nnyy"],
+  ["read:plans", "yyyy yyyy"],
+  ["write:plans", "yynn nnnn"],
+  ["read:subscriptions", "yyyy yyyy"],
+  ["write:subscriptions", "yynn nnny"],
+  ["read:usage", "yyyy yyyy"],
+  ["write:usage", "yynn nnnn"],
+  ["read:audit", "yyyy yyyy"],
+  ["write:audit", "yynn nnnn"],
+  ["read:admins", "yyyy nnnn"],
+  ["write:admins", "ynnn nnnn"],
+];
+
+describe("scopes", () => {
+  test.each([["of every trait", catalogue, TRAITS], ["of the program", scopes, TABLE]] as const)(
+    "R13: %s are held by exactly the roles of the table, and the table names every scope",
+    (_what, { all, ofAdmin, ofTenant }, table) => {
+      expect(table.map(([scope]) => scope).sort()).toEqual([...all].sort());
+      const roles = [...ADMIN_ROLES.map((role) => ofAdmin(role)), ...TENANT_ROLES.map((role) => ofTenant(role))];
+      for (const [scope, row] of table) {
+        const held = roles.map((of) => of.has(scope) ? "y" : "n").join("");
+        expect(`${scope} ${held.slice(0, 4)} ${held.slice(4)}`).toBe(`${scope} ${row}`);
+      }
+    },
+  );
+
+  test("R13: permissions add to a role, wildcards stand for what they say and unknown grants for nothing", () => {
+    const { all, grants, expand, ofAdmin } = catalogue;
+    expect(ofAdmin("read_only", ["write:notes"]).has("write:notes")).toBe(true);
+    expect(covers(expand(["*"]), new Set(all))).toBe(true);
+    expect([...expand(["write:*"])].every((scope) => scope.startsWith("write:"))).toBe(true);
+    expect(expand(["read:*", "write:*"]).has("read:kv")).toBe(false);
+    expect(expand(["write:everything", "READ:notes", "read:", "**", "constructor"]).size).toBe(0);
+    expect(grants).toEqual(["*", "read:*", "write:*", ...all]);
+  });
+
+  test("R13: read:* and write:* stand for every read and every write but those of the super_admin alone", () => {
+    const { all, expand } = catalogue;
+    for (const kind of ["read", "write"]) {
+      const meant = all.filter((scope) => scope.startsWith(`${kind}:`) && !scope.endsWith(":kv"));
+      expect([...expand([`${kind}:*`])].sort()).toEqual(meant.sort());
+    }
+    expect([...expand(["read:notes", "write:kv"])].sort()).toEqual(["read:notes", "write:kv"]);
+  });
+
+  test("R05: a tenant's user is a viewer, staff, admin or owner, and nothing else is a role", () => {
+    for (const role of ["viewer", "staff", "admin", "owner"]) expect(isTenantRole(role)).toBe(true);
+    for (const other of ["super_admin", "Owner", "", "toString", null, undefined, 1, ["owner"]]) expect(isTenantRole(other)).toBe(false);
+  });
+
+  test("R11: a tenant's admin changes neither state nor money nor owner, its owner no state and no money, and nobody a legal hold", () => {
+    const change = {
+      name: "x",
+      status: "active",
+      plan: "Pro",
+      mrr: 1,
+      customDomain: "a.example",
+      owner: "a@b.example",
+      metadata: { legalHold: false },
+    };
+    expect([...heldFields(tenant, "admin", change), ...heldMetadata(change.metadata)]).toEqual([
+      "/customDomain",
+      "/plan",
+      "/status",
+      "/owner",
+      "/mrr",
+      "/metadata/legalHold",
+    ]);
+    expect([...heldFields(tenant, "owner", change), ...heldMetadata(change.metadata)]).toEqual([
+      "/customDomain",
+      "/plan",
+      "/status",
+      "/mrr",
+      "/metadata/legalHold",
+    ]);
+    expect(heldMetadata(null)).toEqual(["/metadata"]);
+    expect(heldFields(tenant, "owner", { name: "x", metadata: { note: 1 }, ownerName: "Ada" })).toEqual([]);
+    expect(heldFields(subscription, "owner", { planId: "Pro", status: "active", currentPeriodEnd: "x" })).toEqual([
+      "/status",
+      "/currentPeriodEnd",
+    ]);
+  });
+});

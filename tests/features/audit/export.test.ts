@@ -1,0 +1,96 @@
+import { createHash } from "node:crypto";
+import canonicalize from "canonicalize";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { AuditEntry } from "../../../shared/core/audit-entry.ts";
+import type { Store } from "../../../shared/kv/store.ts";
+import { codeOf } from "../../support/store.ts";
+import { openTestContext, userOf } from "../../support/test-context.ts";
+
+let context: Awaited<ReturnType<typeof openTestContext>>;
+beforeAll(async () => void (context = await openTestContext()));
+afterAll(() => context.close());
+
+async function all(entries: AsyncIterable<AuditEntry>): Promise<AuditEntry[]> {
+  const found: AuditEntry[] = [];
+  for await (const entry of entries) found.push(entry);
+  return found;
+}
+
+const sha256 = (text: string) => createHash("sha256").update(text, "utf8").digest("hex");
+
+/** A chain checked from its exported lines alone, as somebody without the program would. */
+function holds(entries: readonly AuditEntry[]): boolean {
+  let prev = "0".repeat(64);
+  return entries.every(({ seq, prevHash, hash, ...content }, i) => {
+    const expected = sha256(`${prev}:${i + 1}:${sha256(canonicalize(content) ?? "")}`);
+    const ok = seq === i + 1 && prevHash === prev && hash === expected;
+    prev = hash;
+    return ok;
+  });
+}
+
+describe("the export of the audit log", () => {
+  it("A10: of a tenant is its whole chain over several pages, in order, and verifies from the exported lines alone", async () => {
+    const { id } = await context.tenant();
+    const neighbour = await context.tenant({ id: `${id}0` });
+    for (let i = 0; i < 26; i++) {
+      await Promise.all(
+        Array.from({ length: 20 }, (_, n) => context.AuditService.log("room.opened", "room", `room-${i * 20 + n}`, { tenantId: id })),
+      );
+    }
+    const entries = await all(context.AuditService.export(id));
+    expect(entries).toEqual(await context.auditOf(id));
+    expect(entries).toHaveLength(521);
+    expect(holds(JSON.parse(JSON.stringify(entries)) as AuditEntry[])).toBe(true);
+    expect(await all(context.AuditService.export(`tenant:${id}`))).toEqual(entries);
+    expect(await all(context.as(userOf(id)).AuditService.export())).toEqual(entries);
+    expect(await codeOf(all(context.as(userOf(id)).AuditService.export(neighbour.id)))).toBe("not_found");
+  });
+
+  it("A10: takes the filters of the list", async () => {
+    const { id } = await context.tenant();
+    await context.TenantService.suspend(id, "unpaid");
+    context.clock.advance(1_000);
+    const from = context.clock.iso();
+    await context.TenantService.unsuspend(id);
+    const actions = async (filters: Parameters<typeof context.AuditService.export>[1]) =>
+      (await all(context.AuditService.export(id, filters))).map(({ action }) => action);
+    expect(await actions({ action: "tenant.*", to: from })).toEqual(["tenant.created", "tenant.suspended"]);
+    expect(await actions({ from })).toEqual(["tenant.unsuspended"]);
+    expect(await actions({ userId: "nobody" })).toEqual([]);
+  });
+
+  it("A10: without a tenant holds every scope in the order of time for the platform", async () => {
+    const { id } = await context.tenant();
+    context.clock.advance(1_000);
+    await context.AuditService.log("platform.ticked", "platform", "clock");
+    context.clock.advance(1_000);
+    await context.TenantService.update(id, { name: "Later" });
+    const entries = await all(context.AuditService.export());
+    expect(entries.slice(-2).map(({ action }) => action)).toEqual(["platform.ticked", "tenant.updated"]);
+    const times = entries.map(({ timestamp }) => timestamp);
+    expect(times).toEqual([...times].sort());
+    expect(new Set(entries.map((entry) => entry.id))).toEqual(new Set((await context.dump("audit")).map(({ key }) => key)));
+  });
+
+  it("A10: holds one page at a time: the next is read when the last entry of this one was taken", async () => {
+    const { id } = await context.tenant();
+    for (let i = 0; i < 25; i++) {
+      await Promise.all(Array.from({ length: 20 }, () => context.AuditService.log("room.opened", "room", "r", { tenantId: id })));
+    }
+    let pages = 0;
+    const store = new Proxy(context.store, {
+      get: (real, name: keyof Store) => {
+        if (name === "query") pages++;
+        return typeof real[name] === "function" ? real[name].bind(real) : real[name];
+      },
+    });
+    const entries = context.over(store).AuditService.export(id);
+    expect(pages).toBe(0);
+    for (let seq = 1; seq <= 500; seq++) expect((await entries.next()).value).toMatchObject({ seq });
+    expect(pages).toBe(1);
+    expect((await entries.next()).value).toMatchObject({ seq: 501 });
+    expect(pages).toBe(2);
+    expect(await entries.next()).toEqual({ done: true, value: undefined });
+  });
+});

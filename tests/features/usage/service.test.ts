@@ -1,0 +1,268 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { METRICS } from "../../../shared/features/usage/entity.ts";
+import type { IfMatch } from "../../../shared/kernel/version.ts";
+import type { Store } from "../../../shared/kv/store.ts";
+import { codeOf } from "../../support/store.ts";
+import { openTestContext, userOf } from "../../support/test-context.ts";
+
+let context: Awaited<ReturnType<typeof openTestContext>>;
+beforeAll(async () => void (context = await openTestContext()));
+afterAll(() => context.close());
+
+describe("reading usage", () => {
+  it("U01: a metric never used in a period reads as zero with the plan's limit and writes nothing", async () => {
+    const { id } = await context.tenant({ plan: "Basic" });
+    expect(await context.UsageService.get(id, "rooms", "2025-07")).toMatchObject({
+      id: `usage:${id}:rooms:2025-07`,
+      tenantId: id,
+      metric: "rooms",
+      period: "2025-07",
+      current: 0,
+      limit: 60,
+      percentage: 0,
+      daily: {},
+      resetsAt: "2025-08-01T00:00:00.000Z",
+    });
+    expect(await context.store.get(`usage:${id}:rooms:2025-07`)).toBeNull();
+    expect(await context.UsageService.get("tn_none", "rooms")).toBeNull();
+    expect(await context.UsageService.isOverLimit("tn_none", "rooms")).toBe(false);
+  });
+
+  it("U02: one call answers every metric of that period and of no other, with limit, percentage and reset", async () => {
+    const { id } = await context.tenant({ plan: "Basic" });
+    await context.UsageService.record(id, "rooms", 30, 60, "2026-01");
+    await context.UsageService.record(id, "rooms", 45, 60, "2026-02");
+    const january = await context.UsageService.getAll(`tenant:${id}`, "2026-01");
+    expect(january.map(({ metric }) => metric).sort()).toEqual([...METRICS].sort());
+    expect(january.every(({ period, resetsAt }) => period === "2026-01" && resetsAt === "2026-02-01T00:00:00.000Z")).toBe(true);
+    expect(january.find(({ metric }) => metric === "rooms")).toMatchObject({ current: 30, limit: 60, percentage: 50 });
+    expect(await codeOf(context.UsageService.getAll("tn_none"))).toBe("not_found");
+  });
+
+  it("U02: a metric or a period that is none is named", async () => {
+    const { id } = await context.tenant();
+    expect(await codeOf(context.UsageService.get(id, "beds" as "rooms"))).toBe("invalid_parameter");
+    for (const period of ["2026", "2026-13", "2026-1", "", "2026-01-01"]) {
+      expect(await codeOf(context.UsageService.getAll(id, period)), period).toBe("invalid_parameter");
+    }
+  });
+});
+
+describe("metering", () => {
+  it("U03: 8 clients × 200 increments add exactly 1,600, each answer being the value it made", async () => {
+    const { id } = await context.tenant();
+    const stores = await context.racers(8);
+    const answers = await Promise.all(stores.map(async (store) => {
+      const { UsageService } = context.over(store);
+      const values: number[] = [];
+      for (let i = 0; i < 200; i++) values.push((await UsageService.increment(id, "api_calls", 1)).current);
+      return values;
+    }));
+    const values = answers.flat().sort((a, b) => a - b);
+    expect(values).toEqual(Array.from({ length: 1_600 }, (_, i) => i + 1));
+    const usage = await context.UsageService.get(id, "api_calls");
+    expect(usage).toMatchObject({ current: 1_600, daily: { "2026-03-01": 1_600 } });
+  });
+
+  it("U03: the first increments of a period, all at once, make one record at the plan's limit", async () => {
+    const { id } = await context.tenant({ plan: "Basic" });
+    const stores = await context.racers(10);
+    for (let month = 1; month <= 12; month++) {
+      const period = `2027-${String(month).padStart(2, "0")}`;
+      await Promise.all(stores.map((store) => context.over(store).UsageService.increment(id, "bookings", 2, undefined, period)));
+      expect(await context.UsageService.get(id, "bookings", period)).toMatchObject({ current: 20, limit: 1_000 });
+    }
+  });
+
+  it("U03: metering changes neither the tenant's version nor the audit log", async () => {
+    const created = await context.tenant();
+    await context.UsageService.increment(created.id, "api_calls", 5, 10);
+    await context.UsageService.record(created.id, "rooms", 5, 10);
+    expect(await context.TenantService.get(created.id)).toEqual(created);
+    expect(await context.auditOf(created.id)).toHaveLength(1);
+  });
+
+  it("U04: record sets and increment adds, on every metric, with the day's amount beside", async () => {
+    const { id } = await context.tenant();
+    for (const metric of METRICS) {
+      await context.UsageService.record(id, metric, 10, 100);
+      await context.UsageService.increment(id, metric, 5, 200);
+      expect(await context.UsageService.get(id, metric)).toMatchObject({ current: 15, limit: 200, daily: { "2026-03-01": 15 } });
+      await context.UsageService.record(id, metric, 3, null);
+      expect(await context.UsageService.get(id, metric)).toMatchObject({ current: 3, limit: null, daily: { "2026-03-01": 3 } });
+    }
+  });
+
+  it("U04: 20 gauges set at once leave one of their values, none refused", async () => {
+    const { id } = await context.tenant();
+    const stores = await context.racers(20);
+    await Promise.all(stores.map((store, i) => context.over(store).UsageService.record(id, "storage", 100 + i, 1_000)));
+    const usage = await context.UsageService.get(id, "storage");
+    expect(usage?.current).toBeGreaterThanOrEqual(100);
+    expect(usage?.daily["2026-03-01"]).toBe(usage?.current);
+  });
+
+  it("U04: a new day and a new month are counted apart", async () => {
+    const { id } = await context.tenant();
+    context.clock.set("2026-03-30T23:59:59.999Z");
+    await context.UsageService.increment(id, "bookings", 1);
+    context.clock.set("2026-03-31T00:00:00.000Z");
+    await context.UsageService.increment(id, "bookings", 2);
+    context.clock.set("2026-04-01T00:00:00.000Z");
+    await context.UsageService.increment(id, "bookings", 4);
+    expect(await context.UsageService.get(id, "bookings", "2026-03")).toMatchObject({
+      current: 3,
+      daily: { "2026-03-30": 1, "2026-03-31": 2 },
+    });
+    expect(await context.UsageService.get(id, "bookings")).toMatchObject({
+      period: "2026-04",
+      current: 4,
+      daily: { "2026-04-01": 4 },
+      limit: 10_000,
+    });
+    context.clock.set("2026-04-02T12:00:00.000Z");
+  });
+
+  it("U04: amounts that are no numbers, or out of all bounds, are refused", async () => {
+    const { id } = await context.tenant();
+    for (const amount of [Number.NaN, Number.POSITIVE_INFINITY, 1e13, "1" as unknown as number]) {
+      expect(await codeOf(context.UsageService.increment(id, "rooms", amount)), String(amount)).toBe("validation_failed");
+    }
+    for (const value of [-1, Number.NaN, 1e16]) {
+      expect(await codeOf(context.UsageService.record(id, "rooms", value, 1)), String(value)).toBe("validation_failed");
+    }
+    expect(await codeOf(context.UsageService.record(id, "rooms", 1, -1))).toBe("validation_failed");
+    expect(await codeOf(context.UsageService.record(id, "rooms", 5e-324))).toBe("validation_failed");
+    expect(await codeOf(context.UsageService.check(id, "rooms", 1e-7))).toBe("validation_failed");
+    expect((await context.UsageService.get(id, "rooms"))?.current).toBe(0);
+  });
+
+  it("U04: no counter ever becomes unreadable: what would leave 0 to 2^53 is refused", async () => {
+    const { id } = await context.tenant();
+    await context.UsageService.increment(id, "rooms", 5);
+    expect((await codeOf(context.UsageService.increment(id, "rooms", -6))).startsWith("no error")).toBe(false);
+    expect((await context.UsageService.get(id, "rooms"))?.current).toBe(5);
+  });
+
+  it("U04: a tenant that is not there, or no more, is refused and gets no record", async () => {
+    const { id } = await context.tenant();
+    await context.TenantService.delete(id);
+    expect(await codeOf(context.UsageService.increment("tn_none", "rooms", 1))).toBe("not_found");
+    expect(["not_found", "tenant_deleted"]).toContain(await codeOf(context.UsageService.increment(id, "rooms", 1)));
+    expect((await context.dump("usage")).filter(({ key }) => key.includes("tn_none") || key.includes(id))).toEqual([]);
+  });
+
+  it("U06: over, percentage and check agree at limit - 1, limit, limit + 1, unlimited and 0", async () => {
+    const { id } = await context.tenant();
+    const cases: [current: number, limit: number | null, over: boolean, percentage: number, remaining: number | null][] = [
+      [0, 10, false, 0, 10],
+      [9, 10, false, 90, 1],
+      [10, 10, true, 100, 0],
+      [11, 10, true, 100, 0],
+      [0, 0, true, 100, 0],
+      [5, 0, true, 100, 0],
+      [0, null, false, 0, null],
+      [1_000_000, null, false, 0, null],
+      [1, 3, false, 33, 2],
+      [2, 3, false, 67, 1],
+    ];
+    for (const [current, limit, over, percentage, remaining] of cases) {
+      const usage = await context.UsageService.record(id, "users", current, limit);
+      const what = `${current} of ${limit}`;
+      expect(usage.percentage, what).toBe(percentage);
+      expect(await context.UsageService.isOverLimit(id, "users"), what).toBe(over);
+      expect(await context.UsageService.check(id, "users", 1), what).toEqual({ allowed: !over, current, limit, remaining, percentage });
+    }
+    await context.UsageService.record(id, "users", 8, 10);
+    expect((await context.UsageService.check(id, "users", 2)).allowed).toBe(true);
+    expect((await context.UsageService.check(id, "users", 3)).allowed).toBe(false);
+  });
+});
+
+describe("an increment with an idempotency key", () => {
+  it("U08: sent 100 times it counts once and always answers; another payload with the key is refused", async () => {
+    const { id } = await context.tenant();
+    for (let i = 0; i < 100; i++) {
+      expect((await context.UsageService.increment(id, "api_calls", 7, undefined, undefined, { idempotencyKey: "event-1" })).current).toBe(
+        7,
+      );
+    }
+    expect(await codeOf(context.UsageService.increment(id, "api_calls", 8, undefined, undefined, { idempotencyKey: "event-1" }))).toBe(
+      "idempotency_mismatch",
+    );
+    expect(await codeOf(context.UsageService.increment(id, "rooms", 7, undefined, undefined, { idempotencyKey: "event-1" }))).toBe(
+      "idempotency_mismatch",
+    );
+    await context.UsageService.increment(id, "api_calls", 7, undefined, undefined, { idempotencyKey: "event-2" });
+    expect((await context.UsageService.get(id, "api_calls"))?.current).toBe(14);
+  });
+
+  it("U08: one that is empty or too long is refused as what it is", async () => {
+    const { id } = await context.tenant();
+    for (const idempotencyKey of ["", "k".repeat(256)]) {
+      const refused = context.UsageService.increment(id, "rooms", 1, undefined, undefined, { idempotencyKey });
+      await expect(refused).rejects.toMatchObject({ code: "validation_failed", fields: [{ path: "/idempotencyKey" }] });
+    }
+  });
+
+  it("U08: sent 100 times at once by 10 processes, beside others that count, it counts once", async () => {
+    const { id } = await context.tenant();
+    const stores = await context.racers(10);
+    const sends = stores.flatMap((store) =>
+      Array.from(
+        { length: 10 },
+        () => context.over(store).UsageService.increment(id, "bookings", 3, undefined, undefined, { idempotencyKey: "burst" }),
+      )
+    );
+    const others = stores.map((store) => context.over(store).UsageService.increment(id, "bookings", 10));
+    await Promise.all([...sends, ...others]);
+    expect((await context.UsageService.get(id, "bookings"))?.current).toBe(103);
+  });
+
+  it("U08: a tenant's own caller has keys of its own, in its own tenant", async () => {
+    const { id } = await context.tenant();
+    const { UsageService } = context.as(userOf(id));
+    for (let i = 0; i < 3; i++) await UsageService.increment(id, "rooms", 1, undefined, undefined, { idempotencyKey: "mine" });
+    await context.UsageService.increment(id, "rooms", 1, undefined, undefined, { idempotencyKey: "mine" });
+    expect((await context.UsageService.get(id, "rooms"))?.current).toBe(2);
+    expect((await context.dump("idem")).some(({ tenantId }) => tenantId === id)).toBe(true);
+  });
+});
+
+describe("a count that rests on a version", () => {
+  it("H05: of 8 at once on the same version exactly one counts and the others are told, gauge and counter alike", async () => {
+    const { id } = await context.tenant();
+    const stores = await context.racers(8);
+    const ways = [
+      (store: Store, ifMatch: string[]) => context.over(store).UsageService.increment(id, "rooms", 5, undefined, undefined, { ifMatch }),
+      (store: Store, ifMatch: string[]) => context.over(store).UsageService.record(id, "rooms", 5, 9, undefined, { ifMatch }),
+    ];
+    for (const count of ways) {
+      const { version } = await context.UsageService.record(id, "rooms", 0);
+      const codes = await Promise.all(stores.map((store) => codeOf(count(store, [version ?? ""]))));
+      expect(codes.filter((code) => code.startsWith("no error")), codes.join()).toHaveLength(1);
+      expect(new Set(codes.filter((code) => !code.startsWith("no error")))).toEqual(new Set(["precondition_failed"]));
+      expect((await context.UsageService.get(id, "rooms"))?.current).toBe(5);
+    }
+  });
+
+  it("H05: answers the record and version of this very count, and counts nothing where there is no record yet", async () => {
+    const { id } = await context.tenant();
+    const counted = await context.UsageService.increment(id, "rooms", 2, undefined, undefined, { ifMatch: "*" });
+    expect(counted).toMatchObject({ current: 2 });
+    expect(counted).toEqual(await context.UsageService.get(id, "rooms"));
+    const inPast = (ifMatch: IfMatch) => context.UsageService.record(id, "rooms", 1, undefined, "2025-07", { ifMatch });
+    expect([await codeOf(inPast("*")), await codeOf(inPast(["1"]))]).toEqual(["precondition_failed", "precondition_failed"]);
+    expect(await context.store.get(`usage:${id}:rooms:2025-07`)).toBeNull();
+    expect(await codeOf(context.UsageService.record("tn_none", "rooms", 1, undefined, undefined, { ifMatch: "*" }))).toBe("not_found");
+  });
+
+  it("H05: a call with an idempotency key too is answered again after its own count moved the version", async () => {
+    const { id } = await context.tenant();
+    const { version } = await context.UsageService.record(id, "rooms", 1);
+    const send = () =>
+      context.UsageService.increment(id, "rooms", 1, undefined, undefined, { ifMatch: [version ?? ""], idempotencyKey: "once" });
+    expect((await send()).current).toBe(2);
+    expect((await send()).current).toBe(2);
+  });
+});

@@ -1,0 +1,133 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { entityOfKey, registry } from "../../shared/features/index.ts";
+import { tenant } from "../../shared/features/tenants/entity.ts";
+import { usageRecord } from "../../shared/features/usage/entity.ts";
+import { auditEntry } from "../../shared/core/audit-entry.ts";
+import { InnkeepError } from "../../shared/kernel/errors.ts";
+import { keyOf, matchKey } from "../../shared/kv/define.ts";
+import { assertKey, isKey, isSegment, isTimestamp, prefixRange, splitKey } from "../../shared/kv/key.ts";
+
+/** What a hostile caller sends as an id: anything, and things that look like a way out of the scope. */
+const anySegment = fc.oneof(
+  fc.string({ unit: "binary", maxLength: 140 }),
+  fc.string({ unit: fc.constantFrom(..."abcXYZ019._~@+-:;%*/\\ \u0000\nü"), maxLength: 30 }),
+  fc.constantFrom(
+    "tn_1:evil",
+    ".",
+    "..",
+    "...",
+    "2026-01-01T00:00:00.000Z",
+    "2026-02-30T00:00:00.000Z",
+    "*",
+    "tn_1%",
+    "tn_1;",
+    "",
+    "a".repeat(128),
+    "a".repeat(129),
+  ),
+);
+const RUNS = { numRuns: 10_000 };
+
+function built(build: () => string): string | null {
+  try {
+    return build();
+  } catch (error) {
+    expect(error).toMatchObject({ code: "invalid_key" });
+    expect(error).toBeInstanceOf(InnkeepError);
+    return null;
+  }
+}
+
+describe("K22: key builder", () => {
+  test("K22: whatever the segments, a built key is of its entity and gives the very same segments back, or it is refused", () => {
+    fc.assert(
+      fc.property(anySegment, anySegment, anySegment, (tenantId, metric, period) => {
+        const key = built(() => keyOf(usageRecord, { tenantId, metric, period }));
+        if (key === null) return !(isSegment(tenantId) && isSegment(metric) && isSegment(period));
+        const params = [tenantId, metric, period].some(isTimestamp) ? null : { tenantId, metric, period };
+        expect(matchKey(usageRecord, key)).toEqual(params);
+        expect(splitKey(key)).toEqual(["usage", tenantId, metric, period]);
+        return true;
+      }),
+      RUNS,
+    );
+  });
+
+  test("K22: no id reaches another tenant's range: a key is inside its own prefix and outside every other's", () => {
+    fc.assert(
+      fc.property(anySegment, anySegment, (tenantId, other) => {
+        fc.pre(tenantId !== other);
+        const key = built(() => keyOf(usageRecord, { tenantId, metric: "users", period: "2026-01" }));
+        const range = built(() => `usage:${other}`) && isSegment(other) ? prefixRange(`usage:${other}`) : null;
+        if (key === null || range === null) return true;
+        return !(key >= range.start && key < range.end);
+      }),
+      RUNS,
+    );
+  });
+
+  test("K22: a timestamp in an id cannot move an audit key between the platform's scope and a tenant's", () => {
+    fc.assert(
+      fc.property(anySegment, anySegment, (tenantId, nonce) => {
+        const timestamp = "2026-01-01T00:00:00.000Z";
+        const key = built(() => keyOf(auditEntry, { tenantId, timestamp, nonce }));
+        if (key === null || isTimestamp(tenantId) || isTimestamp(nonce)) return true;
+        expect(matchKey(auditEntry, key)).toEqual({ tenantId, timestamp, nonce });
+        return true;
+      }),
+      RUNS,
+    );
+  });
+
+  test.each(["tn_1:evil", "tn_1%", "a b", "", "ä", "a/b", "a\u0000", "a".repeat(129)])("K22: %j is refused as an id", (id) => {
+    expect(built(() => keyOf(tenant, { id }))).toBeNull();
+  });
+
+  test.each([".", ".."])("K22: %j is no segment, alone or in any place of a key", (dots) => {
+    expect(isSegment(dots)).toBe(false);
+    expect(built(() => keyOf(tenant, { id: dots }))).toBeNull();
+    for (const key of [dots, `${dots}:a`, `a:${dots}`, `a:${dots}:b`]) {
+      expect(isKey(key), key).toBe(false);
+      expect(() => assertKey(key), key).toThrowError(/not \. or \.\./);
+      expect(() => prefixRange(`${key}:`), key).toThrowError(InnkeepError);
+    }
+  });
+
+  test.each(["...", ".a", "a.", "..a", "a..", "a..b", ".-"])("K22: %j has dots and is a segment", (id) => {
+    expect(isSegment(id)).toBe(true);
+    for (const key of [id, `${id}:a`, `a:${id}`, `a:${id}:b`]) expect(isKey(key), key).toBe(true);
+    expect(keyOf(tenant, { id })).toBe(`tenant:${id}`);
+  });
+
+  test("K22: the check in one pass and the split agree on every text", () => {
+    const key = fc.array(anySegment, { minLength: 1, maxLength: 5 }).map((segments) => segments.join(":"));
+    fc.assert(fc.property(key, (text) => isKey(text) === (built(() => splitKey(text).join(":")) === text)), RUNS);
+  });
+
+  test("K22: a key of three longest segments fits in 512 bytes, a longer one is refused", () => {
+    const long = "x".repeat(128);
+    expect(keyOf(usageRecord, { tenantId: long, metric: long, period: long })).toHaveLength(392);
+    expect(() => splitKey(`${long}:${long}:${long}:${long}`)).toThrowError(/512/);
+  });
+});
+
+describe("K23: key spaces", () => {
+  test("K23: every declared example has a key that belongs to its entity alone", () => {
+    for (const entity of registry) {
+      const example = entity.example as Record<string, string>;
+      const params = Object.fromEntries(
+        [...entity.key.matchAll(/\{~?(\w+)\??\}/g)].map(([, name = ""]) => [name, example[name] ?? "nonce1"]),
+      );
+      const key = keyOf(entity, params as never);
+      expect(entityOfKey(key)?.name, key).toBe(entity.name);
+      expect(registry.filter((other) => matchKey(other, key) !== null)).toHaveLength(1);
+    }
+  });
+
+  test("K10: a prefix is a half-open byte range of whole segments", () => {
+    expect(prefixRange("usage:tn_1")).toEqual({ start: "usage:tn_1:", end: "usage:tn_1;" });
+    expect(prefixRange("usage:tn_1:")).toEqual(prefixRange("usage:tn_1"));
+    expect(() => prefixRange("usage:tn_1::")).toThrowError(InnkeepError);
+  });
+});

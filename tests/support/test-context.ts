@@ -1,0 +1,75 @@
+import { type Container, createBackend, createContainer, loadServices, type Services } from "../../shared/container.ts";
+import { registry } from "../../shared/features/index.ts";
+import type { Actor, Context } from "../../shared/kernel/context.ts";
+import { silentLogger } from "../../shared/kernel/logger.ts";
+import type { JsonObject } from "../../shared/kernel/json.ts";
+import { familyOf } from "../../shared/kv/define.ts";
+import type { Entry, Store } from "../../shared/kv/store.ts";
+import type { StoredTenant, TenantCreate } from "../../shared/features/tenants/service.ts";
+import { freshStore } from "./store.ts";
+import type { OpenStore } from "./store.ts";
+
+export const ADMIN: Actor = { type: "admin", id: "admin-1", email: "ada@innkeep.example" };
+
+/** The services on a database of their own, the four plans seeded, called by a platform admin. */
+export interface TestContext extends OpenStore {
+  readonly container: Container;
+  /** The services as another caller sees them. */
+  as(caller?: Partial<Context>): Services;
+  /** The same over another store, such as another process. */
+  over(store: Store, caller?: Partial<Context>): Services;
+  /** A tenant with a subdomain of its own. */
+  tenant(data?: Partial<TenantCreate>): Promise<StoredTenant>;
+  /** Every entry of the store, or of one family. */
+  dump(family?: string): Promise<Entry[]>;
+  /** Audit entries of a scope (null: the platform's), oldest first. */
+  auditOf(tenantId: string | null): Promise<JsonObject[]>;
+}
+
+export async function openTestContext(): Promise<TestContext & Services> {
+  const opened = await freshStore({ driver: "postgres" });
+  const { store, clock } = opened;
+  const contextOf = (caller: Partial<Context>): Context => ({ actor: ADMIN, tenantId: null, requestId: "req_test", clock, ...caller });
+  const container = await createContainer({ store, clock, logger: silentLogger });
+  const servicesOf = await loadServices();
+  const over: TestContext["over"] = (other, caller = {}) =>
+    servicesOf(createBackend({ store: other, clock, logger: silentLogger }).bind(contextOf(caller)));
+  const services = over(store);
+  await services.PlanService.seedDefaults();
+  let made = 0;
+  const dump: TestContext["dump"] = async (family) => {
+    const families = family ? [family] : [...new Set(registry.map(familyOf))];
+    const entries: Entry[] = [];
+    for (const prefix of families) for await (const entry of store.entries({ prefix })) entries.push(entry);
+    return entries;
+  };
+  return {
+    ...opened,
+    ...services,
+    container,
+    as: (caller) => over(store, caller),
+    over,
+    dump,
+    tenant: (data = {}) => services.TenantService.create({ ...hotel(`hotel-${++made}`), ...data }),
+    auditOf: async (tenantId) => {
+      const entries = (await dump("audit")).filter((entry) => entry.tenantId === tenantId).map(({ value }) => value as JsonObject);
+      return entries.sort((a, b) => Number(a["seq"]) - Number(b["seq"]));
+    },
+  };
+}
+
+export function hotel(subdomain: string): TenantCreate {
+  return {
+    name: `Hotel ${subdomain}`,
+    subdomain,
+    plan: "Pro",
+    status: "active",
+    owner: `owner@${subdomain}.example`,
+    ownerName: "Ada Auer",
+  };
+}
+
+/** A tenant's own user. */
+export function userOf(tenantId: string, id = "user-1"): Partial<Context> {
+  return { actor: { type: "user", id }, tenantId };
+}
