@@ -36,7 +36,9 @@ export function showProblem(place, error) {
   const requestId = error instanceof Error && "requestId" in error && typeof error.requestId === "string" ? error.requestId : null;
   const message = element("p", {}, error instanceof Error ? error.message : String(error));
   const id = requestId === null ? [] : [element("p", { class: "quiet" }, `Request ${requestId}`)];
-  place.replaceChildren(element("div", { class: "problem" }, message, ...id));
+  const shown = element("div", { class: "problem" }, message, ...id);
+  // The id differs each time; only another message is worth an announcement.
+  if (place.querySelector("p")?.textContent !== message.textContent) place.replaceChildren(shown);
 }
 
 /**

@@ -19,6 +19,8 @@ let token = "";
 /** @type {string | null} */
 let demoTenant = null;
 let pages = 1;
+/** What is on the page, so that an unchanged answer leaves a selection and a screen reader alone. */
+let drawn = "";
 /** Only the newest load may draw: a slow one of an earlier filter comes too late. */
 let newest = 0;
 
@@ -50,7 +52,7 @@ async function load() {
   if (tenants.status === "fulfilled") return draw(...tenants.value);
   // What was read before stays, beside the reason why it is not fresh.
   showProblem(place, tenants.reason);
-  if (!list.querySelector("[data-tenant]")) list.replaceChildren();
+  if (drawn === "") list.replaceChildren();
 }
 
 async function readStore() {
@@ -115,6 +117,11 @@ function listPath() {
  */
 function draw(stats, { tenants, usage, hasNext }) {
   showProblem(place, null);
+  const time = new Intl.DateTimeFormat("en", { timeStyle: "medium" }).format(new Date());
+  byId("updated", HTMLElement).textContent = `updated ${time}`;
+  const content = JSON.stringify([listPath(), stats, tenants, usage, hasNext]);
+  if (content === drawn) return;
+  drawn = content;
   const overall = byId("figures", HTMLElement);
   overall.hidden = false;
   overall.replaceChildren(...figures(stats));
@@ -126,8 +133,6 @@ function draw(stats, { tenants, usage, hasNext }) {
   byId("call", HTMLElement).textContent = `GET ${listPath()}`;
   byId("more", HTMLElement).hidden = !hasNext;
   showEmpty(stats.total, tenants.length);
-  const time = new Intl.DateTimeFormat("en", { timeStyle: "medium" }).format(new Date());
-  byId("updated", HTMLElement).textContent = `updated ${time}`;
 }
 
 /**
@@ -169,7 +174,8 @@ byId("more", HTMLElement).addEventListener("click", () => {
   void load();
 });
 setInterval(() => {
-  if (byId("live", HTMLInputElement).checked && !document.hidden) void load();
+  const isBusy = list.getAttribute("aria-busy") === "true";
+  if (byId("live", HTMLInputElement).checked && !document.hidden && !isBusy) void load();
 }, EVERY_MS);
 
 await start();

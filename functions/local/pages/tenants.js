@@ -27,16 +27,16 @@ function short(amount) {
  * @param {string} currency
  */
 export function tenantItem(tenant, usage, currency) {
-  const { name, subdomain, plan, status, mrr } = tenant;
+  const { id, name, plan, status, mrr } = tenant;
   const revenue = element("dd", {}, money(mrr, currency), element("span", {}, " a month"));
   return element(
     "li",
-    { "data-tenant": tenant.id },
+    { "data-tenant": id },
     element(
       "div",
       {},
       element("h3", {}, name),
-      element("p", { class: "quiet" }, subdomain),
+      element("p", { class: "quiet" }, element("code", {}, id)),
       element(
         "dl",
         { class: "facts" },
