@@ -14,7 +14,19 @@ const FILES: Readonly<Record<string, string>> = {
   "/docs/swagger-ui.css": `${REFERENCE}/swagger-ui.css`,
   "/docs/swagger-ui-bundle.js": `${REFERENCE}/swagger-ui-bundle.js`,
   ...Object.fromEntries(
-    ["icon.svg", "theme.css", "index.css", "index.js", "api.js", "elements.js", "tenants.js", "tokens.js", "docs.css", "docs.js"]
+    [
+      "icon.svg",
+      "theme.css",
+      "index.css",
+      "tenants.css",
+      "index.js",
+      "api.js",
+      "elements.js",
+      "tenants.js",
+      "tokens.js",
+      "docs.css",
+      "docs.js",
+    ]
       .map((name) => [`/local/${name}`, `${OWN}/${name}`]),
   ),
 };
