@@ -80,6 +80,7 @@ function environment({ directory, port, url, appDatabaseUrl }: ApiOptions): Reco
     SUPABASE_DB_URL: appDatabaseUrl,
     SUPABASE_JWKS: JSON.stringify({ keys: [signingKey.publicJwk] }),
     JOBS_SECRET: jobsSecret,
+    LOCAL_DATA_DIR: directory.path,
     DENO_SERVE_ADDRESS: `tcp:127.0.0.1:${port}`,
     NO_COLOR: "1",
   };
