@@ -91,14 +91,15 @@ function lazily(target: Record<string, unknown>, name: string, make: () => unkno
 }
 
 /**
- * The first administrator, and before it the shipped plans: a start that dies in between is then made up by the next
- * one. Throws `bootstrap_closed`, without touching the plans, as soon as an enabled super_admin exists.
+ * The first administrator, and before it the shipped metrics and plans: a start that dies in between is then made up by the next
+ * one. Throws `bootstrap_closed`, without touching them, as soon as an enabled super_admin exists.
  */
 export async function bootstrapPlatform(
-  { AdminUserService, PlanService }: Services,
+  { AdminUserService, MetricService, PlanService }: Services,
   first: Parameters<Services["AdminUserService"]["bootstrap"]>[0],
 ): Promise<{ readonly admin: Awaited<ReturnType<Services["AdminUserService"]["bootstrap"]>>; readonly plans: string[] }> {
   await AdminUserService.assertBootstrapOpen();
+  await MetricService.seedDefaults();
   const plans = await PlanService.seedDefaults();
   return { admin: await AdminUserService.bootstrap(first), plans };
 }

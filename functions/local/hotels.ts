@@ -1,4 +1,4 @@
-import type { Metric } from "../../shared/features/usage/entity.ts";
+import type { DefaultMetric } from "../../shared/features/metrics/default-metrics.ts";
 
 /** The demo's tenants. Everything about them is fixed but the dates, which end today. */
 export interface Hotel {
@@ -113,7 +113,7 @@ export const HOTELS: readonly Hotel[] = [
  * What a hotel used on a day: held amounts for users, properties, rooms and storage, the day's amount for
  * bookings and api_calls. The same hotel, metric and day give the same number for ever.
  */
-export function usageOn(hotel: Hotel, metric: Metric, day: string): number {
+export function usageOn(hotel: Hotel, metric: DefaultMetric, day: string): number {
   const noise = unit(`${hotel.subdomain}:${metric}:${day}`);
   const isWeekend = [0, 6].includes(new Date(`${day}T00:00:00.000Z`).getUTCDay());
   switch (metric) {

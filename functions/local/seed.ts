@@ -1,8 +1,9 @@
 import { createContainer } from "../../shared/container.ts";
 import type { Services } from "../../shared/container.ts";
 import { ADMIN_ROLES } from "../../shared/core/scopes.ts";
-import { METRICS, usageRecord } from "../../shared/features/usage/entity.ts";
-import type { Metric } from "../../shared/features/usage/entity.ts";
+import { DEFAULT_METRICS } from "../../shared/features/metrics/default-metrics.ts";
+import type { MetricKind } from "../../shared/features/metrics/entity.ts";
+import { usageRecord } from "../../shared/features/usage/entity.ts";
 import { isoTime, systemClock } from "../../shared/kernel/clock.ts";
 import type { Clock } from "../../shared/kernel/clock.ts";
 import { systemContext } from "../../shared/kernel/context.ts";
@@ -13,7 +14,7 @@ import { postgresDriver } from "../../shared/kv/drivers/postgres.ts";
 import { createStore } from "../../shared/kv/sql-store.ts";
 import type { Mutation, Store } from "../../shared/kv/store.ts";
 import { addDays, addInterval, dayOf, periodEnd, periodOf, periodStart } from "../../shared/core/periods.ts";
-import { limitOf, usagePercentage } from "../../shared/features/usage/rules.ts";
+import { limitOf } from "../../shared/features/usage/rules.ts";
 import { HOTELS, usageOn } from "./hotels.ts";
 import type { Hotel } from "./hotels.ts";
 import { LOCAL_ADMINS } from "./people.ts";
@@ -36,7 +37,7 @@ interface SeedOptions {
 }
 
 /**
- * Plans, the administrators of `local.json`, and with `demo` the hotels. Every step looks first, so that a
+ * Metrics, plans, the administrators of `local.json`, and with `demo` the hotels. Every step looks first, so that a
  * start after an interrupted one completes it. Answers the tenant that the local tenant tokens are for.
  */
 export async function seedStack(options: SeedOptions): Promise<string | null> {
@@ -60,6 +61,7 @@ export async function seedStack(options: SeedOptions): Promise<string | null> {
       return demo?.id ?? null;
     }
     const opening = options.demo ? addDays(`${firstPeriod(seeding.nowMs)}-01T08:00:00.000Z`, -20) : present;
+    await seeding.at(opening).MetricService.seedDefaults();
     await seeding.at(opening).PlanService.seedDefaults();
     await seedAdmins(seeding.at(opening));
     options.say(options.demo ? "plans and administrators are there" : "plans and administrators are there, and no tenant (--seed none)");
@@ -83,8 +85,6 @@ async function seedAdmins({ AdminUserService }: Services): Promise<void> {
 /** A hotel's history: joined, perhaps upgraded, renewed this month, perhaps suspended or gone. */
 async function seedHotel(seeding: Seeding, hotel: Hotel, joined: string): Promise<string> {
   const { nowMs } = seeding;
-  // Before the clock goes back to the day the hotel joined: this looks at the present.
-  const usagePercent = await currentPercentage(seeding, hotel);
   const { TenantService } = seeding.at(joined);
   const found = await TenantService.resolve(hotel.subdomain);
   const { id } = found ?? await TenantService.create({
@@ -94,12 +94,12 @@ async function seedHotel(seeding: Seeding, hotel: Hotel, joined: string): Promis
     plan: hotel.upgradedFrom ?? hotel.plan,
     owner: `owner@${hotel.subdomain}.example`,
     ownerName: hotel.ownerName,
-    usagePercent,
     ...(hotel.customDomain ? { customDomain: hotel.customDomain } : {}),
     ...(hotel.plan === "Trial" ? { trialEndsAt: addDays(isoTime(nowMs), 9) } : {}),
   });
   if (hotel.upgradedFrom) await seeding.at(addDays(joined, 70)).TenantService.update(id, { plan: hotel.plan });
   await seedUsage(seeding, hotel, id);
+  await seeding.at(isoTime(nowMs)).UsageService.refreshPercent(id);
   const start = `${periodOf(nowMs)}-01T00:00:00.000Z`;
   if (hotel.plan !== "Trial") {
     await seeding.at(start).SubscriptionService.put(id, {
@@ -114,19 +114,24 @@ async function seedHotel(seeding: Seeding, hotel: Hotel, joined: string): Promis
   return id;
 }
 
-/** Metering is not audited, so the months of one hotel are one commit of plain records. */
+/**
+ * Metering is not audited, so the months of one hotel are one commit of plain records. Where they are there, they stay as they
+ * are: they may have been counted further since.
+ */
 async function seedUsage({ store, at, nowMs }: Seeding, hotel: Hotel, tenantId: string): Promise<void> {
+  // One record is that of the month the hotel joined.
+  if (await store.count(`usage:${tenantId}:users`) > 1) return;
   const plan = await at(isoTime(nowMs)).PlanService.get(hotel.plan);
   const records = new Collection(usageRecord, store);
   const mutations: Mutation[] = periods(nowMs).flatMap((period) =>
-    METRICS.map((metric) => {
+    DEFAULT_METRICS.map(({ id: metric, kind }) => {
       const daily = Object.fromEntries(daysOf(period, nowMs).map((day) => [day, usageOn(hotel, metric, day)]));
       return records.set({
         id: keyOf(usageRecord, { tenantId, metric, period }),
         tenantId,
         metric,
         period,
-        current: total(metric, Object.values(daily)),
+        current: total(kind, Object.values(daily)),
         limit: plan && limitOf(plan.limits, metric),
         daily,
         createdAt: periodStart(period),
@@ -137,19 +142,9 @@ async function seedUsage({ store, at, nowMs }: Seeding, hotel: Hotel, tenantId: 
   await store.commit([], mutations);
 }
 
-/** The highest percentage over this month's metrics. */
-async function currentPercentage({ at, nowMs }: Seeding, hotel: Hotel): Promise<number> {
-  const plan = await at(isoTime(nowMs)).PlanService.get(hotel.plan);
-  const days = daysOf(periodOf(nowMs), nowMs);
-  const percentages = METRICS.map((metric) =>
-    usagePercentage(total(metric, days.map((day) => usageOn(hotel, metric, day))), plan && limitOf(plan.limits, metric))
-  );
-  return Math.max(...percentages);
-}
-
-/** A counter's month is the sum of its days; what is held is what was held last. */
-function total(metric: Metric, days: readonly number[]): number {
-  return metric === "bookings" || metric === "api_calls" ? days.reduce((sum, amount) => sum + amount, 0) : days.at(-1) ?? 0;
+/** A counter's month is the sum of its days; a gauge is what it was last. */
+function total(kind: MetricKind, days: readonly number[]): number {
+  return kind === "counter" ? days.reduce((sum, amount) => sum + amount, 0) : days.at(-1) ?? 0;
 }
 
 /** The last six months, oldest first; the last is the present one. */

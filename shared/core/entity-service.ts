@@ -1,6 +1,7 @@
 import type { JsonObject } from "../kernel/json.ts";
+import { isInnkeepError } from "../kernel/errors.ts";
 import type { ChangeOptions } from "../kernel/version.ts";
-import type { AnyEntity } from "../kv/define.ts";
+import type { AnyEntity, RecordOf } from "../kv/define.ts";
 import type { Stored } from "./collection.ts";
 import type { CreateInput, UpdateInput } from "./fields.ts";
 import { type Filters, listPage, type Page, type Pagination, selectionOf, type Sort } from "./paging.ts";
@@ -40,5 +41,33 @@ export abstract class EntityService<E extends AnyEntity> {
   /** Whether there was one to delete. */
   async delete(id: string, options: ChangeOptions = {}): Promise<boolean> {
     return await this.records.remove(id, options, `${this.entity.name}.deleted`) !== null;
+  }
+
+  /**
+   * Deletes what nothing uses. Whoever begins to use a record checks its version in that commit, so nobody does after the
+   * deletion; for one that came between the look and the deletion the record is put back.
+   */
+  protected async deleteUnused(id: string, options: ChangeOptions, assertUnused: (record: Stored<E>) => Promise<void>): Promise<boolean> {
+    const deleted = await this.records.remove(id, options, `${this.entity.name}.deleted`, async (before) => {
+      await assertUnused(before);
+      return {};
+    });
+    if (!deleted) return false;
+    try {
+      await assertUnused(deleted);
+    } catch (error) {
+      await this.#putBack(deleted);
+      throw error;
+    }
+    return true;
+  }
+
+  /** Whoever made a record of this id again meanwhile was faster, and its users have theirs. */
+  async #putBack({ version: _, ...record }: Stored<E>): Promise<void> {
+    try {
+      await this.records.create(`${this.entity.name}.restored`, () => ({ record: record as unknown as RecordOf<E> }));
+    } catch (error) {
+      if (!isInnkeepError(error, "already_exists")) throw error;
+    }
   }
 }

@@ -6,6 +6,7 @@ import { scopeCatalogue } from "../core/scopes.ts";
 import type { AnyEntity } from "../kv/define.ts";
 import { matchKey } from "../kv/define.ts";
 import { admin } from "./admins/entity.ts";
+import { metric } from "./metrics/entity.ts";
 import { plan } from "./plans/entity.ts";
 import { subscription } from "./subscriptions/entity.ts";
 import { domainClaim, subdomainClaim } from "./tenants/claims.ts";
@@ -40,6 +41,14 @@ export const features = [
     scopes: { subscriptions: { tenants: "write", ownerOnly: true } },
     services: () => import("./subscriptions/service.ts"),
     routes: () => import("./subscriptions/routes.ts"),
+  },
+  {
+    name: "metrics",
+    entities: [metric],
+    paths: ["/v1/metrics"],
+    scopes: { metrics: { tenants: "read" } },
+    services: () => import("./metrics/service.ts"),
+    routes: () => import("./metrics/routes.ts"),
   },
   {
     name: "usage",

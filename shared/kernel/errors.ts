@@ -105,6 +105,18 @@ export const ERROR_KINDS = {
     retryable: false,
     summary: "A tenant or subscription uses the plan; deactivate it instead.",
   },
+  metric_in_use: {
+    status: 409,
+    title: "Metric in use",
+    retryable: false,
+    summary: "A plan limits the metric or usage of it is recorded.",
+  },
+  usage_below_zero: {
+    status: 409,
+    title: "Usage below zero",
+    retryable: false,
+    summary: "More would be taken off a metric than there is; nothing was changed.",
+  },
   plan_inactive: { status: 409, title: "Plan inactive", retryable: false, summary: "The plan is deactivated and takes no new tenants." },
   subscription_cancelled: {
     status: 409,

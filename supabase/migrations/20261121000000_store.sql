@@ -1895,6 +1895,13 @@ select kv.add_index('subscription', fields) from unnest(array[
   'planId text', 'status text, currentPeriodEnd time'
 ]) fields;
 
+-- metric: Something that tenants use and that is metered. A gauge is a level and carries over, a counter starts at zero each month.
+select kv.add_family('metric');
+select kv.add_entity('metric', 'metric', 1, owner_rule => 'platform', tenant_readable => true);
+select kv.add_index('metric', fields) from unnest(array[
+  'createdAt time', 'name text', 'search(name, description)'
+]) fields;
+
 -- usage-record: One metric of one tenant in one month.
 select kv.add_family('usage', 75);
 select kv.add_entity('usage-record', 'usage', 3, owner_rule => 'segment');

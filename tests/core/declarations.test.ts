@@ -114,6 +114,7 @@ describe("the registry", () => {
       "usage-record": "goes",
       "audit-entry": "kept",
       "plan": "platform",
+      "metric": "platform",
       "admin": "platform",
     });
   });

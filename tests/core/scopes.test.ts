@@ -46,6 +46,8 @@ const TABLE: readonly (readonly [string, string])[] = [
   ["write:plans", "yynn nnnn"],
   ["read:subscriptions", "yyyy yyyy"],
   ["write:subscriptions", "yynn nnny"],
+  ["read:metrics", "yyyy yyyy"],
+  ["write:metrics", "yynn nnnn"],
   ["read:usage", "yyyy yyyy"],
   ["write:usage", "yynn nnnn"],
   ["read:audit", "yyyy yyyy"],

@@ -147,7 +147,7 @@ describe("request ids and logs", () => {
     const { id } = await api.tenant();
     const token = api.admin("admin");
     const bodies = await Promise.all(
-      ["", "/subscription", "/usage/rooms"].map(async (rest) => (await api.send("GET", `/v1/tenants/${id}${rest}`, { token })).body),
+      ["", "/subscription", "/usage/bookings"].map(async (rest) => (await api.send("GET", `/v1/tenants/${id}${rest}`, { token })).body),
     );
     const times = bodies.flatMap((body) => Object.entries(body)).filter(([name]) => /At$|^currentPeriod/.test(name));
     expect(times.length).toBeGreaterThan(5);

@@ -14,20 +14,24 @@ test("T01: a tenant is created with its id, location, times and ETag", async () 
   expect(answer.headers.get("etag")).toBe(`"${answer.body.version}"`);
 });
 
-test("U03: a counter takes nothing back, by its schema in the OpenAPI file too", async () => {
+test("U04: nothing is taken off below zero, and no more at once than the schema in the OpenAPI file says", async () => {
   const { id } = await api.tenant();
-  for (const amount of [-1, -1e12]) {
-    const sent = { token: api.admin("admin"), json: { amount } };
-    const answer = await api.send("POST", `/v1/tenants/${id}/usage/bookings/increment`, sent);
+  const path = `/v1/tenants/${id}/usage/bookings/increment`;
+  const token = api.admin("admin");
+  for (const amount of [-1e12 - 1, -0.0000001]) {
+    const answer = await api.send("POST", path, { token, json: { amount } });
     expectProblem(answer, 422, "validation_failed");
     expect(answer.body.errors).toMatchObject([{ path: "/amount" }]);
   }
+  expectProblem(await api.send("POST", path, { token, json: { amount: -1 } }), 409, "usage_below_zero");
+  await api.send("POST", path, { token, json: { amount: 5 } });
+  expect((await api.send("POST", path, { token, json: { amount: -2 } })).body).toMatchObject({ current: 3 });
   const { schemas } = (await api.send("GET", "/openapi.json")).body.components;
   expect(schemas.IncrementUsageBody.properties.amount).toEqual({
-    description: "At most 6 decimals.",
+    description: "At most 6 decimals; a negative one is taken off.",
     type: "number",
     default: 1,
-    minimum: 0,
+    minimum: -1e12,
     maximum: 1e12,
   });
 });
@@ -100,6 +104,18 @@ test("K23: no tenant can have an id that a path of the API shadows", async () =>
     expectProblem(answer, 422, "validation_failed");
     expect(answer.body.errors).toMatchObject([{ path: "/id" }]);
   }
+});
+
+test("U12: consume answers whether it was taken, over HTTP and to the platform alone", async () => {
+  const { id } = await api.tenant({ plan: "Trial" });
+  const path = `/v1/tenants/${id}/usage/rooms/consume`;
+  const token = api.admin("admin");
+  const answer = async (amount: number) => (await api.send("POST", path, { token, json: { amount } })).body;
+  expect(await answer(19)).toEqual({ allowed: true, current: 19, limit: 20, remaining: 1 });
+  expect(await answer(2)).toEqual({ allowed: false, current: 19, limit: 20, remaining: 1 });
+  expectProblem(await api.send("POST", path, { token, json: {} }), 422, "validation_failed");
+  expectProblem(await api.send("POST", path, { token: await api.user(id, "owner"), json: { amount: 1 } }), 403, "insufficient_scope");
+  expectProblem(await api.send("POST", path, { token, json: { amount: 1, period: "2031-01" } }), 422, "validation_failed");
 });
 
 test("U01: a metric that does not exist answers 404, a bad period 400 or 422", async () => {

@@ -1,6 +1,7 @@
 import { expect } from "vitest";
 import { read } from "../architecture/sources.ts";
 import type { LocalInfo } from "../../functions/local/data-directory.ts";
+import { periodEnd, periodOf } from "../../shared/core/periods.ts";
 import { call, finish, run } from "./stack.ts";
 
 /** One command of the README's tour, with what its `# →` lines say its output contains. */
@@ -44,7 +45,7 @@ export async function expectTourToHold(apiUrl: string, dataDir: string): Promise
 /** 64 callers increment one counter through HTTP; every call counts exactly once. */
 export async function expectExactCount(info: LocalInfo, callsEach = 40): Promise<void> {
   const path = `/v1/tenants/${String(info.tenantId)}/usage/bookings`;
-  const period = "2031-01";
+  const period = periodEnd(periodOf(Date.now())).slice(0, 7);
   const caller = async () => {
     const statuses = new Set<number>();
     for (let i = 0; i < callsEach; i++) statuses.add((await call(info, "POST", `${path}/increment`, { amount: 1, period })).status);

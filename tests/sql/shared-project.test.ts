@@ -48,7 +48,8 @@ describe("in a project that an application has, too", () => {
       expect(await migrate(database.ownerUrl)).toEqual([SCHEMA_VERSION]);
       const store = createStore(postgresDriver({ connectionString: database.appUrl }), { clock: systemClock });
       const container = await createContainer({ store, clock: systemClock, logger: silentLogger });
-      const { PlanService, TenantService } = container.services(systemContext(systemClock, "test", "test"));
+      const { MetricService, PlanService, TenantService } = container.services(systemContext(systemClock, "test", "test"));
+      await MetricService.seedDefaults();
       await PlanService.seedDefaults();
       for (const subdomain of ["aurora", "lighthouse"]) {
         const owner = `owner@${subdomain}.example`;

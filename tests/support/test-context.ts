@@ -11,7 +11,7 @@ import type { OpenStore } from "./store.ts";
 
 export const ADMIN: Actor = { type: "admin", id: "admin-1", email: "ada@innkeep.example" };
 
-/** The services on a database of their own, the four plans seeded, called by a platform admin. */
+/** The services on a database of their own, the shipped metrics and plans seeded, called by a platform admin. */
 export interface TestContext extends OpenStore {
   readonly container: Container;
   /** The services as another caller sees them. */
@@ -35,6 +35,7 @@ export async function openTestContext(): Promise<TestContext & Services> {
   const over: TestContext["over"] = (other, caller = {}) =>
     servicesOf(createBackend({ store: other, clock, logger: silentLogger }).bind(contextOf(caller)));
   const services = over(store);
+  await services.MetricService.seedDefaults();
   await services.PlanService.seedDefaults();
   let made = 0;
   const dump: TestContext["dump"] = async (family) => {

@@ -5,8 +5,8 @@ const MONTHLY_USD = { currency: "USD", interval: "monthly", active: true } as co
 const GIB = 1024 ** 3;
 
 /**
- * The plans a new platform starts with; once stored they are the platform's to change. Users, properties,
- * rooms and storage (bytes) are held at a time, bookings and api_calls counted by the month.
+ * The plans a new platform starts with; once stored they are the platform's to change. Their limits name the metrics
+ * of default-metrics.ts, so those are made first.
  */
 export const DEFAULT_PLANS: readonly (CreateInput<typeof plan> & { readonly id: string })[] = [
   {

@@ -6,6 +6,9 @@ import { defineEntity, type RecordOf } from "../../kv/define.ts";
 /** A plan id, or its full key `plan:<id>`. */
 export const planReference = z.string().min(1).max(160).transform((id) => id.startsWith("plan:") ? id.slice(5) : id).pipe(segment);
 
+/** Limits that no metric stands behind: custom domains are counted by their claims, at once, and never by the month. */
+export const LIMITS_WITHOUT_METRIC: ReadonlySet<string> = new Set(["customDomains"]);
+
 /** What a plan allows of each metric; null, or left out, is unlimited. */
 export const planLimits = z.record(segment, z.int().min(0).nullable());
 

@@ -9,6 +9,7 @@ import { subscription as subscriptionEntity } from "../subscriptions/entity.ts";
 import { tenant as tenantEntity } from "../tenants/entity.ts";
 import { DEFAULT_PLANS } from "./default-plans.ts";
 import { type Plan, plan } from "./entity.ts";
+import { metricChecks } from "./limits.ts";
 
 export type StoredPlan = Stored<typeof plan>;
 export type PlanCreate = CreateInput<typeof plan>;
@@ -24,13 +25,19 @@ export class PlanService extends EntityService<typeof plan> {
     const input = this.records.checkCreate(data);
     this.#assertCurrency(data.currency);
     const { id = data.name, displayName = data.name } = input;
-    const decide = () => ({ record: this.records.fresh({ ...input, id, displayName }) });
+    const decide = async () => ({
+      record: this.records.fresh({ ...input, id, displayName }),
+      checks: await metricChecks(this.work, Object.keys(data.limits)),
+    });
     return await this.records.create("plan.created", decide, options, input as JsonObject);
   }
 
   override async update(planId: string, updates: PlanUpdate, options: ChangeOptions = {}): Promise<StoredPlan | null> {
     this.#assertCurrency(updates.currency);
-    return await super.update(planId, updates, options);
+    // What a patch sets to null is removed.
+    const named = Object.entries(updates.limits ?? {}).filter(([, limit]) => limit !== null).map(([name]) => name);
+    const decide = async (record: Plan) => ({ record, checks: await metricChecks(this.work, named) });
+    return await this.records.patch(planId, updates, options, decide);
   }
 
   /** Creates the plan, or replaces every field a caller may set. */
@@ -39,32 +46,9 @@ export class PlanService extends EntityService<typeof plan> {
     return await this.update(id, fields) ?? await this.create(data);
   }
 
-  /**
-   * Whether there was a plan to delete. Throws `plan_in_use`. Subscribers check the plan's version, so none comes
-   * after the deletion; for one that came between the count and the deletion the plan is put back.
-   */
+  /** Whether there was a plan to delete. Throws `plan_in_use`. */
   override async delete(planId: string, options: ChangeOptions = {}): Promise<boolean> {
-    const deleted = await this.records.remove(planId, options, "plan.deleted", async (before) => {
-      await this.#assertUnused(before);
-      return {};
-    });
-    if (!deleted) return false;
-    try {
-      await this.#assertUnused(deleted);
-    } catch (error) {
-      await this.#putBack(deleted);
-      throw error;
-    }
-    return true;
-  }
-
-  /** Whoever made a plan of this id again meanwhile was faster, and the subscribers have theirs. */
-  async #putBack({ version: _, ...record }: StoredPlan): Promise<void> {
-    try {
-      await this.records.create("plan.restored", () => ({ record: record as Plan }));
-    } catch (error) {
-      if (!isInnkeepError(error, "already_exists")) throw error;
-    }
+    return await this.deleteUnused(planId, options, (plan) => this.#assertUnused(plan));
   }
 
   async #assertUnused({ id }: Plan): Promise<void> {

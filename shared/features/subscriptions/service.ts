@@ -1,7 +1,7 @@
 import type { Stored } from "../../core/collection.ts";
 import { inputsOf, type UpdateInput } from "../../core/fields.ts";
 import { monthlyRevenue } from "../../core/money.ts";
-import { addInterval, periodOf } from "../../core/periods.ts";
+import { addInterval } from "../../core/periods.ts";
 import { type Decided, Records } from "../../core/records.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { errors } from "../../kernel/errors.ts";
@@ -145,7 +145,7 @@ export class SubscriptionService {
       record,
       checks: [planCheck(newPlan)],
       changes: [{ entity: tenantEntity, before: owner, after: { ...owner, ...moved, mrrSource: "plan", updatedAt: now } }],
-      mutations: limitMutations(owner.id, newPlan.limits, periodOf(this.work.context.clock.now()), now),
+      mutations: await limitMutations(this.work, owner.id, newPlan.limits),
       data: { tenant: { before: { plan: owner.plan, mrr: owner.mrr }, after: moved } },
     };
   }

@@ -1,6 +1,5 @@
 import type { Stored } from "../../core/collection.ts";
 import { monthlyRevenue } from "../../core/money.ts";
-import { periodOf } from "../../core/periods.ts";
 import { type Decided, Records } from "../../core/records.ts";
 import { diff } from "../../core/redaction.ts";
 import type { Change, UnitOfWork } from "../../core/unit-of-work.ts";
@@ -44,7 +43,7 @@ export async function decideChange(work: UnitOfWork, before: StoredTenant, move:
     checks: newPlan ? [planCheck(newPlan)] : [],
     mutations: [
       ...releasedClaims(before, after),
-      ...(newPlan ? limitMutations(before.id, newPlan.limits, periodOf(work.context.clock.now()), now) : []),
+      ...(newPlan ? await limitMutations(work, before.id, newPlan.limits) : []),
     ],
     refuse: refuseClaim(after),
     data: movedSubscription(change),

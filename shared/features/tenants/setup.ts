@@ -4,9 +4,9 @@ import type { Change, UnitOfWork } from "../../core/unit-of-work.ts";
 import { isoTime } from "../../kernel/clock.ts";
 import type { StoredPlan } from "../plans/subscribers.ts";
 import { subscription } from "../subscriptions/entity.ts";
-import { METRICS, usageRecord } from "../usage/entity.ts";
-import { emptyUsage } from "../usage/limits.ts";
-import { limitOf } from "../usage/rules.ts";
+import { usageRecord } from "../usage/entity.ts";
+import { firstUsage } from "../usage/limits.ts";
+import { limitedMetrics, limitOf } from "../usage/rules.ts";
 import type { Tenant } from "./entity.ts";
 import { claimChanges } from "./names.ts";
 import { initialStatus } from "./rules.ts";
@@ -34,7 +34,7 @@ export function initialFields(input: Given, plan: StoredPlan, nowMs: number): Pa
   };
 }
 
-/** Everything a new tenant starts with beside itself, for the same commit: its claims, subscription and usage records. */
+/** Everything a new tenant starts with beside itself, for the same commit: its claims, subscription and usage of what its plan limits. */
 export function setupChanges(tenant: Tenant, plan: StoredPlan, work: UnitOfWork): Change[] {
   const now = work.now();
   const period = periodOf(work.context.clock.now());
@@ -58,10 +58,10 @@ export function setupChanges(tenant: Tenant, plan: StoredPlan, work: UnitOfWork)
   return [
     ...claimChanges(null, tenant, now),
     { entity: subscription, before: null, after: started },
-    ...METRICS.map((metric) => ({
+    ...limitedMetrics(plan.limits).map((metric) => ({
       entity: usageRecord,
       before: null,
-      after: emptyUsage(tenant.id, metric, period, limitOf(plan.limits, metric), now),
+      after: firstUsage(tenant.id, metric, period, limitOf(plan.limits, metric), now),
     })),
   ];
 }

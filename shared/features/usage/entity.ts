@@ -1,10 +1,7 @@
 import { z } from "zod";
+import { day, instant, period, quantity, QUANTITY_DECIMALS, segment } from "../../core/values.ts";
 import { defineEntity } from "../../kv/define.ts";
 import type { RecordOf } from "../../kv/define.ts";
-import { day, instant, period, quantity, segment } from "../../core/values.ts";
-
-export const METRICS = ["users", "properties", "rooms", "bookings", "api_calls", "storage"] as const;
-export type Metric = (typeof METRICS)[number];
 
 export const usageRecord = defineEntity({
   name: "usage-record",
@@ -13,7 +10,8 @@ export const usageRecord = defineEntity({
   schema: z.looseObject({
     id: z.string(),
     tenantId: segment,
-    metric: z.enum(METRICS),
+    /** An id of the metric catalogue. */
+    metric: segment,
     period,
     current: z.number().min(0).default(0),
     /** Null is unlimited. */
@@ -25,6 +23,7 @@ export const usageRecord = defineEntity({
   }),
   owner: "tenant",
   retention: { days: 730, after: "updatedAt" },
+  filterable: ["metric"],
   frequentUpdates: true,
   naturalKey: true,
   exported: true,
@@ -43,9 +42,15 @@ export const usageRecord = defineEntity({
 
 export type UsageRecord = RecordOf<typeof usageRecord>;
 
+const MAX_AMOUNT = 1e12;
+const amount = quantity(MAX_AMOUNT);
+/** What is added; below zero it is taken off. */
+const difference = z.number().min(-MAX_AMOUNT).max(MAX_AMOUNT)
+  .refine((by) => Number(by.toFixed(QUANTITY_DECIMALS)) === by, `must have at most ${QUANTITY_DECIMALS} decimals`)
+  .meta({ description: `At most ${QUANTITY_DECIMALS} decimals; a negative one is taken off.` });
 const limit = quantity(1e15).nullable().optional().meta({
   description: "At most 6 decimals; null is unlimited; kept when left out.",
 });
 export const usagePut = z.strictObject({ value: quantity(1e15), limit, period: period.optional() });
-/** A counter only grows; a put sets it back. */
-export const usageIncrement = z.strictObject({ amount: quantity(1e12).default(1), limit, period: period.optional() });
+export const usageIncrement = z.strictObject({ amount: difference.default(1), limit, period: period.optional() });
+export const usageConsume = z.strictObject({ amount, period: period.optional() });

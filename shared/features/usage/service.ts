@@ -1,213 +1,214 @@
 import { parseInput } from "../../core/collection.ts";
-import { dayOf, periodEnd, periodOf } from "../../core/periods.ts";
+import { assertPeriod, periodFault, periodOf } from "../../core/periods.ts";
 import { Records } from "../../core/records.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
-import { period as periodSchema } from "../../core/values.ts";
 import type { Idempotency } from "../../kernel/context.ts";
 import { errors, isInnkeepError } from "../../kernel/errors.ts";
 import type { JsonObject } from "../../kernel/json.ts";
-import { assertMatch, type ChangeOptions } from "../../kernel/version.ts";
-import { keyOf } from "../../kv/define.ts";
-import type { Addition, Check, Mutation } from "../../kv/store.ts";
-import { plan as planEntity } from "../plans/entity.ts";
-import { shortTenantId, tenant as tenantEntity } from "../tenants/entity.ts";
-import { type Metric, METRICS, usageIncrement, usagePut, type UsageRecord, usageRecord } from "./entity.ts";
-import { emptyUsage } from "./limits.ts";
-import { checkAmount, isOverLimit, limitOf, usagePercentage } from "./rules.ts";
+import type { ChangeOptions } from "../../kernel/version.ts";
+import type { Addition } from "../../kv/store.ts";
+import { metricOf } from "../metrics/catalogue.ts";
+import { shortTenantId } from "../tenants/entity.ts";
+import { usageConsume, usageIncrement, usagePut, type UsageRecord, usageRecord } from "./entity.ts";
+import { type Counted, Meter } from "./meter.ts";
+import { bookingDay, openingOf, type Place, placeOf, usageOf } from "./reads.ts";
+import * as rules from "./rules.ts";
+import type { Level, Usage } from "./rules.ts";
 
-/** A usage record as callers see it: with its percentage, and when the next period begins. */
-export type Usage = UsageRecord & {
-  /** 0–100, rounded; 100 when over, 0 when unlimited. */
-  readonly percentage: number;
-  /** First instant of the next period. */
-  readonly resetsAt: string;
-  /** Null: nothing was ever recorded for it. */
-  readonly version: string | null;
-};
+export type { Usage };
 
-export interface UsageCheck {
+export interface UsageConsumption {
   readonly allowed: boolean;
   readonly current: number;
   readonly limit: number | null;
-  /** Null is unlimited. */
+  /** What fits now; null is unlimited. */
   readonly remaining: number | null;
+}
+
+export interface UsageCheck extends UsageConsumption {
   readonly percentage: number;
 }
 
-const INEXACT = { message: "makes a sum beyond 2^53 - 1, or of more digits than a double holds", code: "inexact_sum" };
-
-/** Metering. Not audited: it is the counting itself that is the record. */
+/** Usage of metered things. A metric that is not in the catalogue is `not_found`, a period out of reach is refused. */
 export class UsageService {
   readonly #usage: Records<typeof usageRecord>;
+  readonly #meter: Meter;
 
   constructor(private readonly work: UnitOfWork) {
     this.#usage = new Records(usageRecord, work);
+    this.#meter = new Meter(work);
   }
 
-  /** A metric never used reads as zero with the plan's limit. Null when there is no such tenant. */
-  async get(tenantId: string, metric: Metric, period?: string): Promise<Usage | null> {
-    const at = this.#address(tenantId, metric, period);
-    const record = await this.#usage.get(at.key);
-    if (record) return viewOf(record, record.version);
-    const limits = await this.#planLimits(at.tenantId);
-    return limits && viewOf(this.#empty(at, limitOf(limits, metric)), null);
+  /** A counter never used reads as zero, a gauge as it was left, with the plan's limit. Null when there is no such tenant. */
+  async get(tenantId: string, metric: string, period?: string): Promise<Usage | null> {
+    return await this.#read(await this.#place(tenantId, metric, this.#asked(period)));
   }
 
-  /** Every metric of that period and of no other. Throws `not_found` without the tenant. */
+  /** Every metric of that period and of no other, ordered by id. Throws `not_found` without the tenant. */
   async getAll(tenantId: string, period?: string): Promise<Usage[]> {
-    const places = METRICS.map((metric) => this.#address(tenantId, metric, period));
-    const records = await this.#usage.getMany(places.map(({ key }) => key));
-    const limits = records.every((record) => record) ? null : await this.#planLimits(shortTenantId(tenantId));
-    if (records.some((record) => !record) && !limits) throw errors.notFound("tenant", tenantId);
-    return places.map((at, i) => {
-      const record = records[i];
-      return record ? viewOf(record, record.version) : viewOf(this.#empty(at, limits && limitOf(limits, at.metric)), null);
-    });
+    return (await usageOf(this.work, shortTenantId(tenantId), this.#asked(period))).usage;
   }
 
-  /** Sets an absolute value: a gauge such as rooms or storage. `limit` is kept when left out. */
+  /** Sets an absolute value. Of a counter it is a correction, and audited. `limit` is kept when left out. */
   async record(
     tenantId: string,
-    metric: Metric,
+    metric: string,
     value: number,
     limit?: number | null,
     period?: string,
     options: ChangeOptions = {},
   ): Promise<Usage> {
     parseInput(usagePut, { value, limit });
-    const at = this.#address(tenantId, metric, period);
-    const set = (day: string): Addition[] => [{ path: ["current"], to: value }, { path: ["daily", day], to: value }];
-    return await (options.ifMatch === undefined ? this.#count(at, set, limit) : this.#countInCommit(at, set, limit, options));
+    const place = await this.#place(tenantId, metric, this.#given(period));
+    const request = { value, limit: limit ?? null };
+    if (place.metric.kind === "counter") return await this.#correct(place, { to: () => value, limit, request }, options);
+    const before = await this.#usage.get(place.key);
+    const add = [{ path: ["current"], to: value }, { path: ["daily", this.#day(place)], to: value }];
+    const idempotency = keyed("usage.record", options, { key: place.key, ...request });
+    const counted = await this.#meter.count(place, { add, merge: this.#merge(limit) }, options, idempotency);
+    return await this.#counted(place, counted, () => before);
   }
 
-  /** Adds atomically; with an idempotency key a call counts once, however often it is sent. */
+  /** Adds atomically, or takes off, never below zero; with an idempotency key a call counts once, however often it is sent. */
   async increment(
     tenantId: string,
-    metric: Metric,
+    metric: string,
     amount = 1,
     limit?: number | null,
     period?: string,
     options: ChangeOptions = {},
   ): Promise<Usage> {
     parseInput(usageIncrement, { amount, limit });
-    const { ifMatch, idempotencyKey } = options;
-    const at = this.#address(tenantId, metric, period);
-    const add = (day: string): Addition[] => [{ path: ["current"], by: amount }, { path: ["daily", day], by: amount }];
-    const idempotency = idempotencyKey === undefined ? undefined : {
-      operation: "usage.increment",
-      key: idempotencyKey,
-      request: { key: at.key, amount, limit: limit ?? null },
-    };
-    const isPlain = ifMatch === undefined && idempotency === undefined;
-    try {
-      return await (isPlain ? this.#count(at, add, limit) : this.#countInCommit(at, add, limit, options, idempotency));
-    } catch (error) {
-      // The database names the place in the record that has no exact sum; the caller gave the amount.
-      const isInexact = isInnkeepError(error, "validation_failed") && error.fields.some(({ path }) => /^\/(current|daily)\b/.test(path));
-      throw isInexact ? errors.validation([{ path: "/amount", ...INEXACT }]) : error;
+    const place = await this.#place(tenantId, metric, this.#given(period));
+    const request = { amount, limit: limit ?? null };
+    if (amount < 0 && place.metric.kind === "counter") {
+      const to = (current: number) => rules.lowered(place.metric.id, current, amount);
+      return await this.#correct(place, { to, limit, request }, options);
     }
+    const before = limit === undefined ? undefined : await this.#usage.get(place.key);
+    const refusal = amount < 0 ? rules.belowZero(place.metric.id, amount) : undefined;
+    const count = { add: this.#adding(place, amount, refusal ? { min: 0 } : {}), merge: this.#merge(limit), refusal };
+    const idempotency = keyed("usage.increment", options, { key: place.key, ...request });
+    const counted = await exactly(() => this.#meter.count(place, count, options, idempotency));
+    return await this.#counted(place, counted, (after) => before === undefined ? less(after, amount) : before);
   }
 
-  async isOverLimit(tenantId: string, metric: Metric, period?: string): Promise<boolean> {
+  /** Adds only if all of it fits, atomically: of many at once exactly so many are allowed as fit. */
+  async consume(
+    tenantId: string,
+    metric: string,
+    amount: number,
+    period?: string,
+    options: ChangeOptions = {},
+  ): Promise<UsageConsumption> {
+    parseInput(usageConsume, { amount });
+    const place = await this.#place(tenantId, metric, this.#given(period));
+    const within = (limit: number | null) => (
+      { add: this.#adding(place, amount, limit === null ? {} : { max: limit }), merge: this.#merge(undefined) }
+    );
+    const idempotency = keyed("usage.consume", options, { key: place.key, amount });
+    const consumed = await exactly(() => this.#meter.consume(place, amount, within, options, idempotency));
+    const level = "tooMuch" in consumed ? consumed.tooMuch : await this.#counted(place, consumed, (after) => less(after, amount));
+    const { current, limit } = level;
+    return { allowed: !("tooMuch" in consumed), current, limit, remaining: rules.checkAmount(current, limit, 0).remaining };
+  }
+
+  async isOverLimit(tenantId: string, metric: string, period?: string): Promise<boolean> {
     const usage = await this.get(tenantId, metric, period);
-    return usage !== null && isOverLimit(usage.current, usage.limit);
+    return usage !== null && rules.isOverLimit(usage.current, usage.limit);
   }
 
-  /** Whether `amount` more would still fit. Throws `not_found` without the tenant. */
-  async check(tenantId: string, metric: Metric, amount = 1, period?: string): Promise<UsageCheck> {
-    parseInput(usageIncrement, { amount });
+  /** Whether `amount` more would still fit; counts nothing. Throws `not_found` without the tenant. */
+  async check(tenantId: string, metric: string, amount = 1, period?: string): Promise<UsageCheck> {
+    parseInput(usageConsume, { amount });
     const usage = await this.get(tenantId, metric, period);
     if (!usage) throw errors.notFound("tenant", tenantId);
-    return { ...checkAmount(usage.current, usage.limit, amount), current: usage.current, limit: usage.limit, percentage: usage.percentage };
+    const { current, limit, percentage } = usage;
+    return { ...rules.checkAmount(current, limit, amount), current, limit, percentage };
   }
 
-  /** One store call in the steady state; only a record's first use looks up its tenant and plan. */
-  async #count(at: Address, add: (day: string) => Addition[], limit: number | null | undefined): Promise<Usage> {
-    const merge = { updatedAt: this.work.now(), ...(limit === undefined ? {} : { limit }) };
-    const additions = add(this.#day(at.period));
-    const counted = await this.work.store.increment(at.key, additions, { merge }) ??
-      await this.work.store.increment(at.key, additions, { merge, initial: { value: await this.#first(at) } });
-    if (!counted) throw errors.writeConflict(at.key);
-    return viewOf(usageRecord.schema.parse(counted.value), counted.version);
+  /** Writes the tenant's `usagePercent`, the highest percentage of the present period, where it differs. Throws `not_found`. */
+  async refreshPercent(tenantId: string): Promise<number> {
+    return await this.#meter.refreshPercent(shortTenantId(tenantId));
   }
 
-  /** As a commit, which can rest on the record's version and remember that the call was made. */
-  async #countInCommit(
-    at: Address,
-    add: (day: string) => Addition[],
-    limit: number | null | undefined,
-    options: ChangeOptions,
-    idempotency?: Idempotency,
-  ): Promise<Usage> {
-    const merge = { updatedAt: this.work.now(), ...(limit === undefined ? {} : { limit }) };
-    const mutation: Mutation = {
-      op: "increment",
-      key: at.key,
-      add: add(this.#day(at.period)),
-      merge,
-      initial: { value: await this.#first(at) },
-    };
-    const counted = await this.work.transact<{ readonly value: JsonObject | null; readonly version: string | null }>(async () => ({
-      commit: {
-        checks: await this.#matching(at, options),
-        mutations: [mutation],
-        audit: "none",
-        result: ({ values, versions }) => ({ value: values[at.key] ?? null, version: versions[at.key] ?? null }),
-      },
-    }), idempotency);
-    if (counted.value && counted.version !== null) return viewOf(usageRecord.schema.parse(counted.value), counted.version);
-    // A call seen before: it counted then, and is answered with what is there now.
-    const usage = await this.get(at.tenantId, at.metric, at.period);
-    if (!usage) throw errors.notFound("tenant", at.tenantId);
-    return usage;
+  async #correct(place: Place, correction: Parameters<Meter["correct"]>[1], options: ChangeOptions): Promise<Usage> {
+    const { before, ...counted } = await this.#meter.correct(place, correction, options);
+    return await this.#counted(place, counted, () => before);
   }
 
-  /** The version a caller's `If-Match` allows, for the commit to check again. */
-  async #matching(at: Address, options: ChangeOptions): Promise<Check[]> {
-    if (options.ifMatch === undefined) return [];
-    const record = await this.#usage.get(at.key);
-    if (!record) throw errors.preconditionFailed(null);
-    assertMatch(record.version, options);
-    return [{ key: at.key, version: record.version }];
+  /** What a count came to, as callers see it. Where it crossed a threshold, or nobody knows, the tenant's percentage follows. */
+  async #counted(place: Place, counted: Counted, levelBefore: (after: UsageRecord) => Level | null): Promise<Usage> {
+    if (!counted.value || counted.version === null) {
+      // A call seen before: it counted then, and is answered with what is there now.
+      const usage = await this.#read(place);
+      if (!usage) throw errors.notFound("tenant", place.tenantId);
+      return usage;
+    }
+    const record = usageRecord.schema.parse(counted.value);
+    const settled = await this.#meter.settleDay(place, record, counted.version);
+    const before = levelBefore(record);
+    const crossed = !before || rules.thresholdsReached(before) !== rules.thresholdsReached(record);
+    if (crossed) await this.#meter.refreshPercentAfter(place);
+    if (!settled?.value) return rules.viewOf(record, place.metric, counted.version);
+    return rules.viewOf(usageRecord.schema.parse(settled.value), place.metric, settled.version);
   }
 
-  #address(tenantId: string, metric: Metric, period = periodOf(this.work.context.clock.now())): Address {
-    if (!METRICS.includes(metric)) throw errors.parameter("metric", `must be one of ${METRICS.join(", ")}`);
-    if (!periodSchema.safeParse(period).success) throw errors.parameter("period", "must be YYYY-MM");
-    const id = shortTenantId(tenantId);
-    return { tenantId: id, metric, period, key: keyOf(usageRecord, { tenantId: id, metric, period }) };
+  async #read(place: Place): Promise<Usage | null> {
+    const record = await this.#usage.get(place.key);
+    if (record) return rules.viewOf(record, place.metric, record.version);
+    const opening = await openingOf(this.work, place);
+    return opening && rules.viewOf(opening.record, place.metric, null);
   }
 
-  /** Today within the current period; a past or coming period books on its first day. */
-  #day(period: string): string {
-    const now = this.work.context.clock.now();
-    return periodOf(now) === period ? dayOf(now) : `${period}-01`;
+  #adding(place: Place, by: number, bounds: { readonly min?: number; readonly max?: number }): Addition[] {
+    return [{ path: ["current"], by, ...bounds }, { path: ["daily", this.#day(place)], by }];
   }
 
-  #empty(at: Address, limit: number | null): UsageRecord {
-    return emptyUsage(at.tenantId, at.metric, at.period, limit, this.work.now());
+  #merge(limit: number | null | undefined): JsonObject {
+    return { updatedAt: this.work.now(), ...(limit === undefined ? {} : { limit }) };
   }
 
-  async #first(at: Address): Promise<JsonObject> {
-    const limits = await this.#planLimits(at.tenantId);
-    if (!limits) throw errors.notFound("tenant", at.tenantId);
-    return this.#empty(at, limitOf(limits, at.metric)) as JsonObject;
+  #day({ period }: Place): string {
+    return bookingDay(period, this.#nowMs);
   }
 
-  async #planLimits(tenantId: string) {
-    const owner = await new Records(tenantEntity, this.work).get(tenantId);
-    const plan = owner && await new Records(planEntity, this.work).get(owner.plan);
-    return plan?.limits ?? null;
+  async #place(tenantId: string, metric: string, period: string): Promise<Place> {
+    return placeOf(shortTenantId(tenantId), await metricOf(this.work, metric), period);
+  }
+
+  /** A period to read. */
+  #asked(period = periodOf(this.#nowMs)): string {
+    const fault = periodFault(period, this.#nowMs);
+    if (fault !== null) throw errors.parameter("period", fault);
+    return period;
+  }
+
+  /** A period to write, from a body. */
+  #given(period = periodOf(this.#nowMs)): string {
+    assertPeriod(period, this.#nowMs);
+    return period;
+  }
+
+  get #nowMs(): number {
+    return this.work.context.clock.now();
   }
 }
 
-interface Address {
-  readonly tenantId: string;
-  readonly metric: Metric;
-  readonly period: string;
-  readonly key: string;
+function keyed(operation: string, { idempotencyKey: key }: ChangeOptions, request: JsonObject): Idempotency | undefined {
+  return key === undefined ? undefined : { operation, key, request };
 }
 
-function viewOf(record: UsageRecord, version: string | null): Usage {
-  return { ...record, percentage: usagePercentage(record.current, record.limit), resetsAt: periodEnd(record.period), version };
+function less({ current, limit }: UsageRecord, amount: number): Level {
+  return { current: rules.plus(current, -amount), limit };
+}
+
+/** The database names the place in the record that has no exact sum; the caller gave the amount. */
+async function exactly<T>(count: () => Promise<T>): Promise<T> {
+  try {
+    return await count();
+  } catch (error) {
+    const isInexact = isInnkeepError(error, "validation_failed") && error.fields.some(({ path }) => /^\/(current|daily)\b/.test(path));
+    throw isInexact ? errors.validation([{ path: "/amount", ...rules.INEXACT }]) : error;
+  }
 }

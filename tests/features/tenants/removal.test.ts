@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { cascadePlan } from "../../../shared/core/cascade.ts";
 import { registry } from "../../../shared/features/index.ts";
-import { METRICS } from "../../../shared/features/usage/entity.ts";
+import { DEFAULT_METRICS } from "../../../shared/features/metrics/default-metrics.ts";
 import type { JsonObject } from "../../../shared/kernel/json.ts";
 import { familyOf, keyOf, ownerOf } from "../../../shared/kv/define.ts";
 import type { AnyEntity } from "../../../shared/kv/define.ts";
@@ -81,7 +81,7 @@ describe("deleting a tenant", () => {
       "subdomain-claim": 1,
       "domain-claim": 1,
       "subscription": 1,
-      "usage-record": METRICS.length,
+      "usage-record": DEFAULT_METRICS.length,
     });
     expect(dry).toEqual({ ...real, dryRun: true });
     expect(real?.kept).toContain("audit-entry");
@@ -145,7 +145,7 @@ describe("deleting a tenant", () => {
           const code = await codeOf(
             UsageService.increment(
               id,
-              METRICS[i % METRICS.length] ?? "rooms",
+              DEFAULT_METRICS[i % DEFAULT_METRICS.length]?.id ?? "rooms",
               1,
               undefined,
               `2026-${String(1 + (n % 12)).padStart(2, "0")}`,

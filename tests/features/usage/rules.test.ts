@@ -1,6 +1,17 @@
 import { describe, expect, test } from "vitest";
 import { plan } from "../../../shared/features/plans/entity.ts";
-import { checkAmount, isOverLimit, isUsageMetric, limitOf, USAGE_METRICS, usagePercentage } from "../../../shared/features/usage/rules.ts";
+import { usageRecord } from "../../../shared/features/usage/entity.ts";
+import {
+  checkAmount,
+  corrected,
+  isOverLimit,
+  limitedMetrics,
+  limitOf,
+  lowered,
+  plus,
+  thresholdsReached,
+  usagePercentage,
+} from "../../../shared/features/usage/rules.ts";
 
 describe("usage against a limit", () => {
   test.each([
@@ -36,10 +47,54 @@ describe("usage against a limit", () => {
     expect(checkAmount(current, limit, amount).allowed).toBe(allowed);
   });
 
+  test.each([
+    // current, limit, thresholds reached
+    [0, 100, 0],
+    [79, 100, 0],
+    [79.9, 100, 0],
+    [80, 100, 1],
+    [99.9, 100, 1],
+    [100, 100, 2],
+    [250, 100, 2],
+    [7, 9, 0],
+    [8, 9, 1],
+    [0, 0, 2],
+    [1e15, null, 0],
+  ])("U06: %d of %s reaches %d of the thresholds 80 and 100 %%, unrounded", (current, limit, reached) => {
+    expect(thresholdsReached({ current, limit })).toBe(reached);
+  });
+
   test("every metric has its limit in a plan, and customDomains is a limit but no metric", () => {
     const limits = plan.schema.parse(plan.example).limits;
-    expect(USAGE_METRICS.map((metric) => limitOf(limits, metric))).toEqual([50, 10, 500, 10_000, 1_000_000, 107_374_182_400]);
-    expect(USAGE_METRICS.every(isUsageMetric)).toBe(true);
-    expect(["customDomains", "toString", "", "Users"].some(isUsageMetric)).toBe(false);
+    const metrics = ["users", "properties", "rooms", "bookings", "api_calls", "storage"];
+    expect(limitedMetrics(limits)).toEqual(metrics);
+    expect(metrics.map((metric) => limitOf(limits, metric))).toEqual([50, 10, 500, 10_000, 1_000_000, 107_374_182_400]);
+    expect(["guests", "toString", "constructor", "Users"].map((metric) => limitOf(limits, metric))).toEqual([null, null, null, null]);
+  });
+});
+
+describe("a corrected counter", () => {
+  const record = usageRecord.schema.parse({ ...usageRecord.example, current: 130, daily: { "2026-01-01": 100, "2026-01-02": 30 } });
+
+  test.each([
+    [150, "2026-01-02", { "2026-01-01": 100, "2026-01-02": 50 }],
+    [120, "2026-01-02", { "2026-01-01": 100, "2026-01-02": 20 }],
+    [90, "2026-01-02", { "2026-01-01": 100, "2026-01-02": -10 }],
+    [130.25, "2026-01-03", { "2026-01-01": 100, "2026-01-02": 30, "2026-01-03": 0.25 }],
+  ])("U04: set to %d on %s keeps days that add up to it", (current, day, daily) => {
+    const after = corrected(record, current, day);
+    expect(after).toMatchObject({ current, daily });
+    expect(Object.values(after.daily).reduce(plus)).toBe(current);
+  });
+
+  test.each([[10, -10, 0], [0.3, -0.1, 0.2], [5, -0.000001, 4.999999]])("U04: %d and %d make %d", (current, amount, rest) => {
+    expect(lowered("bookings", current, amount)).toBe(rest);
+  });
+
+  test("U04: never goes below zero, nor to a sum that no number holds", () => {
+    expect(() => lowered("bookings", 3, -4)).toThrowError(
+      expect.objectContaining({ code: "usage_below_zero", details: { metric: "bookings", amount: -4 } }),
+    );
+    expect(() => lowered("bookings", 1e15, -0.000001)).toThrowError(expect.objectContaining({ code: "validation_failed" }));
   });
 });

@@ -84,6 +84,7 @@ async function openApi(
   const app = createApi({ backend: container, verifier, config: { corsOrigins } });
   const routes = await app.routes();
   const services = container.services(systemContext(clock));
+  await services.MetricService.seedDefaults();
   await services.PlanService.seedDefaults();
   const admins = new Map<AdminRole, string>();
   for (const role of ADMIN_ROLES) {

@@ -16,7 +16,7 @@ export function bodyOf(route: Route): Record<string, unknown> | undefined {
 /** A route's path for a tenant, with ids of records that exist. */
 export function pathOf(route: Route, ids: Readonly<Record<string, string>>): string {
   const { params, query } = route.sample ?? {};
-  const values: Readonly<Record<string, string>> = { planId: "Pro", userId: "user-support", ...params, ...ids };
+  const values: Readonly<Record<string, string>> = { planId: "Pro", metricId: "rooms", userId: "user-support", ...params, ...ids };
   return route.path.replaceAll(/:(\w+)/g, (_, name: string) => values[name] ?? "missing") + (query ? `?${query}` : "");
 }
 

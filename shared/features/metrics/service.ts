@@ -1,0 +1,91 @@
+import { Collection } from "../../core/collection.ts";
+import { EntityService } from "../../core/entity-service.ts";
+import type { CreateInput, UpdateInput } from "../../core/fields.ts";
+import type { UnitOfWork } from "../../core/unit-of-work.ts";
+import { errors, InnkeepError, isInnkeepError } from "../../kernel/errors.ts";
+import type { ChangeOptions } from "../../kernel/version.ts";
+import { plan as planEntity } from "../plans/entity.ts";
+import { usageRecord } from "../usage/entity.ts";
+import { forgetCatalogue, MAX_METRICS, type StoredMetric } from "./catalogue.ts";
+import { DEFAULT_METRICS } from "./default-metrics.ts";
+import { metric } from "./entity.ts";
+
+export type MetricCreate = CreateInput<typeof metric>;
+export type MetricUpdate = UpdateInput<typeof metric>;
+
+/** The metric catalogue. What is written here counts in other processes within 10 seconds. */
+export class MetricService extends EntityService<typeof metric> {
+  constructor(work: UnitOfWork) {
+    super(work, metric);
+  }
+
+  /** Throws `validation_failed`, `already_exists`. */
+  override async create(data: MetricCreate, options: ChangeOptions = {}): Promise<StoredMetric> {
+    this.records.checkCreate(data);
+    if (await this.work.store.count({ entity: metric }) >= MAX_METRICS && !await this.get(data.id)) {
+      const message = `would be one metric too many: there are ${MAX_METRICS}. Delete one that is not used.`;
+      throw errors.validation([{ path: "/id", message, code: "too_many" }]);
+    }
+    return await this.#forgetting(super.create(data, options));
+  }
+
+  override async update(metricId: string, updates: MetricUpdate, options: ChangeOptions = {}): Promise<StoredMetric | null> {
+    return await this.#forgetting(super.update(metricId, updates, options));
+  }
+
+  /** Whether there was one to delete. Throws `metric_in_use` when a plan names it or usage of it is recorded. */
+  override async delete(metricId: string, options: ChangeOptions = {}): Promise<boolean> {
+    return await this.#forgetting(this.deleteUnused(metricId, options, ({ id }) => this.#assertUnused(id)));
+  }
+
+  /** Makes the shipped metrics where they are missing; returns the ids made. Racing calls share the work. */
+  async seedDefaults(): Promise<string[]> {
+    const made: string[] = [];
+    for (const shipped of DEFAULT_METRICS) {
+      if (await this.get(shipped.id)) continue;
+      try {
+        await this.create(shipped);
+        made.push(shipped.id);
+      } catch (error) {
+        if (!isInnkeepError(error, "already_exists")) throw error;
+      }
+    }
+    return made;
+  }
+
+  async #forgetting<T>(change: Promise<T>): Promise<T> {
+    try {
+      return await change;
+    } finally {
+      forgetCatalogue(this.work);
+    }
+  }
+
+  async #assertUnused(id: string): Promise<void> {
+    const [plans, usage] = await Promise.all([this.#plansNaming(id), this.#isMetered(id)]);
+    if (plans.length === 0 && !usage) return;
+    const users = [
+      ...(plans.length > 0 ? [`limited by ${plans.length === 1 ? "plan" : "plans"} ${plans.join(", ")}`] : []),
+      ...(usage ? ["metered for tenants"] : []),
+    ];
+    throw new InnkeepError("metric_in_use", `Metric ${id} is ${users.join(" and ")}. You can delete only a metric that nothing uses.`, [], {
+      plans,
+    });
+  }
+
+  async #plansNaming(id: string): Promise<string[]> {
+    const plans = new Collection(planEntity, this.work.store);
+    const naming: string[] = [];
+    for await (const entry of this.work.store.entries({ prefix: "plan" })) {
+      const plan = plans.read(entry);
+      if (Object.hasOwn(plan.limits, id)) naming.push(plan.id);
+    }
+    return naming;
+  }
+
+  /** Usage has no index but its key, so a metric without any reads all of it: rare enough to spare every count an index. */
+  async #isMetered(id: string): Promise<boolean> {
+    const page = await this.work.store.query({ entity: usageRecord, where: [{ field: "metric", in: [id] }], limit: 1 });
+    return page.entries.length > 0;
+  }
+}

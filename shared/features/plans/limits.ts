@@ -1,0 +1,26 @@
+import type { UnitOfWork } from "../../core/unit-of-work.ts";
+import { errors } from "../../kernel/errors.ts";
+import { pointerToken } from "../../kernel/json.ts";
+import { keyOf } from "../../kv/define.ts";
+import type { Check } from "../../kv/store.ts";
+import { metric } from "../metrics/entity.ts";
+import { LIMITS_WITHOUT_METRIC } from "./entity.ts";
+
+/** A plan's limits rest on their metrics: none of them is deleted meanwhile. Throws `validation_failed` at each name that is none. */
+export async function metricChecks(work: UnitOfWork, names: readonly string[]): Promise<Check[]> {
+  const metered = names.filter((name) => !LIMITS_WITHOUT_METRIC.has(name));
+  const keys = metered.map((id) => keyOf(metric, { id }));
+  const found = await work.store.mget(keys);
+  const versions = new Map(found.flatMap((entry) => entry ? [[entry.key, entry.version] as const] : []));
+  const unknown = metered.filter((_, i) => !versions.has(keys[i] ?? ""));
+  if (unknown.length > 0) {
+    throw errors.validation(unknown.map((name) => (
+      {
+        path: `/limits/${pointerToken(name)}`,
+        message: `names no metric: ${name}. Make the metric first, or choose another.`,
+        code: "unknown_metric",
+      }
+    )));
+  }
+  return [...versions].map(([key, version]) => ({ key, version }));
+}

@@ -1,0 +1,190 @@
+import { periodOf } from "../../core/periods.ts";
+import { Records } from "../../core/records.ts";
+import type { Transaction, UnitOfWork } from "../../core/unit-of-work.ts";
+import type { Idempotency } from "../../kernel/context.ts";
+import { errors, type InnkeepError, isInnkeepError } from "../../kernel/errors.ts";
+import type { JsonObject } from "../../kernel/json.ts";
+import { assertMatch, type ChangeOptions } from "../../kernel/version.ts";
+import { keyOf } from "../../kv/define.ts";
+import type { Addition, Check, Mutation } from "../../kv/store.ts";
+import { tenant as tenantEntity } from "../tenants/entity.ts";
+import { type UsageRecord, usageRecord } from "./entity.ts";
+import { bookingDay, type Opening, openingOf, type Place, usageOf } from "./reads.ts";
+import { checkAmount, corrected, highestPercentage, type Level } from "./rules.ts";
+
+/** A record after one count of it; without a version where an idempotency key answers for a call made before. */
+export interface Counted {
+  readonly value: JsonObject | null;
+  readonly version: string | null;
+}
+
+/** A count to be made: what is added, and the members set beside. */
+export interface Count {
+  readonly add: readonly Addition[];
+  readonly merge: JsonObject;
+  /** Set where an addition has a lower bound: what says that it was met. */
+  readonly refusal?: InnkeepError | undefined;
+}
+
+/** What a counter becomes; a limit left out stays. */
+export interface Correction {
+  readonly to: (current: number) => number;
+  readonly limit: number | null | undefined;
+  readonly request: JsonObject;
+}
+
+interface Found {
+  readonly record: UsageRecord;
+  /** Null: there is none yet. */
+  readonly version: string | null;
+  readonly opening: Opening | null;
+}
+
+/** So many first writes rest on the record a gauge goes on from; after that, what is written there meanwhile counts as written later. */
+const CARRY_CHECKS = 3;
+
+/** Everything that writes usage. Counting is not audited, it is the record itself; corrections of counters are. */
+export class Meter {
+  readonly #usage: Records<typeof usageRecord>;
+
+  constructor(private readonly work: UnitOfWork) {
+    this.#usage = new Records(usageRecord, work);
+  }
+
+  /** One store call in the steady state; only a place's first use looks up its tenant and plan. */
+  async count(place: Place, count: Count, options: ChangeOptions, idempotency: Idempotency | undefined): Promise<Counted> {
+    if (options.ifMatch === undefined && idempotency === undefined && this.work.context.idempotency === undefined) {
+      const { add, merge } = count;
+      const counted = count.refusal ? await this.#lower(place, count) : await this.work.store.increment(place.key, add, { merge });
+      if (counted) return counted;
+    }
+    let decisions = 0;
+    return await this.work.transact<Counted>(async () => {
+      decisions += 1;
+      return { commit: this.#commit(place, count, await this.#find(place, options), decisions, options) };
+    }, idempotency);
+  }
+
+  /** Read, and added with the limit as upper bound: who meets it reads again, and then it does not fit. */
+  async consume(
+    place: Place,
+    amount: number,
+    countWithin: (limit: number | null) => Count,
+    options: ChangeOptions,
+    idempotency: Idempotency | undefined,
+  ): Promise<Counted | { readonly tooMuch: Level }> {
+    let decisions = 0;
+    return await this.work.transact<Counted | { readonly tooMuch: Level }>(async () => {
+      decisions += 1;
+      const found = await this.#find(place, options);
+      const { current, limit } = found.record;
+      if (!checkAmount(current, limit, amount).allowed) return { done: { tooMuch: { current, limit } } };
+      return { commit: this.#commit(place, countWithin(limit), found, decisions, options) };
+    }, idempotency);
+  }
+
+  /** Sets a counter on the version that was read, so that the audit log says what it was. */
+  async correct(place: Place, { to, limit, request }: Correction, options: ChangeOptions): Promise<Counted & { readonly before: Level }> {
+    let level: Level = { current: 0, limit: null };
+    const { record: { version, ...value } } = await this.#usage.put(place.key, options, async (before) => {
+      const opening = before ? null : await this.#opening(place);
+      const { version: _, ...found } = (before ?? opening?.record) as UsageRecord & { version?: string };
+      level = found;
+      const after = { ...corrected(found, to(found.current), this.#day(place)), limit: limit === undefined ? found.limit : limit };
+      const differs = !before || after.current !== found.current || after.limit !== found.limit;
+      const record = differs ? { ...after, updatedAt: this.work.now() } : found;
+      return { action: "usage.corrected", record, checks: opening?.checks ?? [] };
+    }, request);
+    const isReplay = version === "";
+    return { before: level, value: isReplay ? null : value as JsonObject, version: isReplay ? null : version };
+  }
+
+  /** A gauge's day holds its level, and the day's first addition has added to nothing. Who wrote last puts that right; null where nothing is wrong. */
+  async settleDay(place: Place, { current, daily }: UsageRecord, version: string): Promise<Counted | null> {
+    const day = this.#day(place);
+    // A version with decimals is that of a record on its way to another: whoever made that one looks too.
+    if (place.metric.kind !== "gauge" || daily[day] === current || !/^\d+$/.test(version)) return null;
+    const { key } = place;
+    const mutation: Mutation = { op: "increment", key, add: [{ path: ["daily", day], to: current }] };
+    const settled = await afterCounting(() => this.work.store.commit([{ key, version }], [mutation]));
+    return settled?.ok ? { value: settled.values[key] ?? null, version: settled.versions[key] ?? null } : null;
+  }
+
+  /** Writes the tenant's `usagePercent` where it differs, and `updatedAt` stays. */
+  async refreshPercent(tenantId: string): Promise<number> {
+    const { percent } = await this.work.transact<{ readonly percent: number }>(async () => {
+      const { tenant, usage } = await usageOf(this.work, tenantId, periodOf(this.work.context.clock.now()));
+      const percent = highestPercentage(usage);
+      if (tenant.usagePercent === percent) return { done: { percent } };
+      const key = keyOf(tenantEntity, tenant);
+      const mutation: Mutation = { op: "increment", key, add: [{ path: ["usagePercent"], to: percent }] };
+      const checks = [{ key, version: tenant.version }];
+      return { commit: { checks, mutations: [mutation], audit: "none", result: () => ({ percent }) } };
+    });
+    return percent;
+  }
+
+  /** As `refreshPercent`, for who has counted. */
+  async refreshPercentAfter(place: Place): Promise<void> {
+    if (place.period === periodOf(this.work.context.clock.now())) await afterCounting(() => this.refreshPercent(place.tenantId));
+  }
+
+  /** A count with a lower bound, which says when it is met; null without a record. */
+  async #lower({ key }: Place, { add, merge, refusal }: Count): Promise<Counted | null> {
+    const committed = await this.work.store.commit([], [{ op: "increment", key, add, merge }]);
+    if (!committed.ok) throw committed.reason === "bounds" && refusal ? refusal : errors.writeConflict(key);
+    const value = committed.values[key];
+    return value ? { value, version: committed.versions[key] ?? null } : null;
+  }
+
+  /** A place's record, or what it begins with. Throws `not_found` without the tenant, `precondition_failed`. */
+  async #find(place: Place, options: ChangeOptions): Promise<Found> {
+    const record = await this.#usage.get(place.key);
+    const opening = record ? null : await this.#opening(place);
+    if (options.ifMatch !== undefined && !record) throw errors.preconditionFailed(null);
+    if (record) assertMatch(record.version, options);
+    return { record: record ?? (opening as Opening).record, version: record?.version ?? null, opening };
+  }
+
+  #commit(
+    place: Place,
+    { add, merge, refusal }: Count,
+    { record, version, opening }: Found,
+    decisions: number,
+    options: ChangeOptions,
+  ): Transaction<Counted> {
+    const { key, metric } = place;
+    const checks: Check[] = [...opening?.checks ?? [], ...(options.ifMatch === undefined ? [] : [{ key, version }])];
+    if (opening?.carried && decisions <= CARRY_CHECKS) checks.push(opening.carried);
+    // Another that makes the record at the same instant makes the same one, and both add to it.
+    const daily = metric.kind === "gauge" ? { [this.#day(place)]: record.current } : {};
+    const initial = opening ? { initial: { value: { ...record, daily } as JsonObject } } : {};
+    return {
+      checks,
+      mutations: [{ op: "increment", key, add, merge, ...initial }],
+      audit: "none",
+      refuse: (_, reason) => reason === "bounds" ? refusal : undefined,
+      result: ({ values, versions }) => ({ value: values[key] ?? null, version: versions[key] ?? null }),
+    };
+  }
+
+  async #opening(place: Place): Promise<Opening> {
+    const opening = await openingOf(this.work, place);
+    if (!opening) throw errors.notFound("tenant", place.tenantId);
+    return opening;
+  }
+
+  #day({ period }: Place): string {
+    return bookingDay(period, this.work.context.clock.now());
+  }
+}
+
+/** What was counted stays counted, and its caller is told so: a store that fails now must not make it count again. The usage job makes up for it. */
+async function afterCounting<T>(write: () => Promise<T>): Promise<T | null> {
+  try {
+    return await write();
+  } catch (error) {
+    if (isInnkeepError(error) && error.retryable) return null;
+    throw error;
+  }
+}

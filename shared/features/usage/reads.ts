@@ -1,0 +1,111 @@
+import { Collection, type Stored } from "../../core/collection.ts";
+import { dayOf, periodOf } from "../../core/periods.ts";
+import type { UnitOfWork } from "../../core/unit-of-work.ts";
+import { errors } from "../../kernel/errors.ts";
+import { keyOf, matchKey } from "../../kv/define.ts";
+import type { Check } from "../../kv/store.ts";
+import { catalogueOf, forgetCatalogue, type StoredMetric } from "../metrics/catalogue.ts";
+import { metric as metricEntity } from "../metrics/entity.ts";
+import { plan as planEntity } from "../plans/entity.ts";
+import { tenant as tenantEntity } from "../tenants/entity.ts";
+import { type UsageRecord, usageRecord } from "./entity.ts";
+import { firstUsage } from "./limits.ts";
+import { limitOf, type Usage, viewOf } from "./rules.ts";
+
+export type StoredUsage = Stored<typeof usageRecord>;
+
+/** One metric of one tenant in one month. */
+export interface Place {
+  readonly tenantId: string;
+  readonly metric: StoredMetric;
+  readonly period: string;
+  readonly key: string;
+}
+
+export function placeOf(tenantId: string, metric: StoredMetric, period: string): Place {
+  return { tenantId, metric, period, key: keyOf(usageRecord, { tenantId, metric: metric.id, period }) };
+}
+
+/** Today within the current period; a past or coming period books on its first day. */
+export function bookingDay(period: string, nowMs: number): string {
+  return periodOf(nowMs) === period ? dayOf(nowMs) : `${period}-01`;
+}
+
+/** What a place without a record begins with, and what that rests on. */
+export interface Opening {
+  readonly record: UsageRecord;
+  readonly checks: readonly Check[];
+  /** The earlier record a gauge goes on from. */
+  readonly carried: Check | null;
+}
+
+/** Null without the tenant. Throws `not_found` when the metric went meanwhile. */
+export async function openingOf(work: UnitOfWork, place: Place): Promise<Opening | null> {
+  const { tenantId, metric, period } = place;
+  const keys = [keyOf(tenantEntity, { id: tenantId }), keyOf(metricEntity, metric)];
+  const [[owner, present], earlier] = await Promise.all([
+    work.store.mget(keys),
+    metric.kind === "gauge" ? latestBefore(work, place) : null,
+  ]);
+  if (!owner) return null;
+  if (present?.version !== metric.version) {
+    // It was changed, or deleted and made again, since this process read the catalogue.
+    forgetCatalogue(work);
+    throw present ? errors.writeConflict(present.key) : errors.notFound("metric", metric.id);
+  }
+  const limits = await planLimits(work, new Collection(tenantEntity, work.store).read(owner).plan);
+  const record = firstUsage(tenantId, metric.id, period, limitOf(limits, metric.id), work.now(), earlier?.current);
+  return {
+    record,
+    checks: [owner, present].map(({ key, version }) => ({ key, version })),
+    carried: earlier && { key: earlier.id, version: earlier.version },
+  };
+}
+
+/** The last record of the metric before the period. */
+async function latestBefore(work: UnitOfWork, { tenantId, metric, key }: Place): Promise<StoredUsage | null> {
+  const page = await work.store.list({ prefix: `usage:${tenantId}:${metric.id}`, end: key, reverse: true, limit: 1 });
+  const [entry] = page.entries;
+  return entry ? new Collection(usageRecord, work.store).read(entry) : null;
+}
+
+async function planLimits(work: UnitOfWork, planId: string) {
+  return (await new Collection(planEntity, work.store).get(planId))?.limits ?? {};
+}
+
+/**
+ * Every metric of one period, with the tenant as it was at that instant: one read where all are recorded. Else the plan is
+ * read for the limits, and for gauges that carry over the keys of the tenant's usage and then those records.
+ */
+export async function usageOf(work: UnitOfWork, tenantId: string, period: string) {
+  const records = new Collection(usageRecord, work.store);
+  const places = [...(await catalogueOf(work)).values()].map((metric) => placeOf(tenantId, metric, period));
+  const [owner, ...found] = await work.store.mget([keyOf(tenantEntity, { id: tenantId }), ...places.map(({ key }) => key)]);
+  if (!owner) throw errors.notFound("tenant", tenantId);
+  const tenant = new Collection(tenantEntity, work.store).read(owner);
+  const missing = places.filter((_, i) => !found[i]);
+  const [limits, carried] = missing.length === 0
+    ? [{}, new Map<string, StoredUsage>()]
+    : await Promise.all([planLimits(work, tenant.plan), carriedInto(work, tenantId, missing)]);
+  const usage = places.map((place, i): Usage => {
+    const entry = found[i];
+    if (entry) return viewOf(records.read(entry), place.metric, entry.version);
+    const { id } = place.metric;
+    return viewOf(firstUsage(tenantId, id, period, limitOf(limits, id), work.now(), carried.get(id)?.current), place.metric, null);
+  });
+  return { tenant, usage };
+}
+
+/** The last earlier record of each gauge among the places, by metric. */
+async function carriedInto(work: UnitOfWork, tenantId: string, places: readonly Place[]): Promise<Map<string, StoredUsage>> {
+  const gauges = new Map(places.filter(({ metric }) => metric.kind === "gauge").map((place) => [place.metric.id, place]));
+  const latest = new Map<string, string>();
+  if (gauges.size === 0) return new Map();
+  // Keys come in the order of their periods.
+  for await (const { key } of work.store.entries({ prefix: `usage:${tenantId}`, keysOnly: true })) {
+    const id = matchKey(usageRecord, key)?.["metric"] ?? "";
+    if (key < (gauges.get(id)?.key ?? "")) latest.set(id, key);
+  }
+  const records = await new Collection(usageRecord, work.store).getMany([...latest.values()]);
+  return new Map(records.flatMap((record) => record ? [[record.metric, record] as const] : []));
+}
