@@ -11,7 +11,7 @@ import { callerContext } from "./caller-context.ts";
 import { parseIfMatch } from "./conditional.ts";
 import { cors } from "./middleware/cors.ts";
 import { errorResponse } from "./error-response.ts";
-import { externalPath, internalPath } from "./function-path.ts";
+import { externalPath, internalPath, pathOf, wellFormedUrl } from "./function-path.ts";
 import { type AppEnv, requestContext, since } from "./middleware/request-context.ts";
 import { respond } from "./respond.ts";
 import { authorize, resolveTenant, type TenantSources } from "./tenant-scope.ts";
@@ -41,7 +41,7 @@ export interface Api {
 /** The whole API over one container. Nothing below an entry point reads the environment. */
 export function createApi(deps: ApiDeps): Api {
   const { container, config } = deps;
-  const app = new Hono<AppEnv>({ getPath: (request) => internalPath(new URL(request.url).pathname) });
+  const app = new Hono<AppEnv>({ getPath: (request) => internalPath(pathOf(request)) });
   let document: Record<string, unknown> | undefined;
   const routes: Route[] = [
     ...systemRoutes(container.store, () => document ??= buildOpenApi(routes)),
@@ -53,7 +53,7 @@ export function createApi(deps: ApiDeps): Api {
     ...adminRoutes,
     ...auditRoutes,
   ];
-  app.use(requestContext(container.logger), cors(config.corsOrigins));
+  app.use(requestContext(container.logger), cors(config.corsOrigins), wellFormedUrl);
   for (const route of routes) app.on(route.method, route.path, serve(route, deps));
   app.notFound((c) => unmatched(c, routes, container.logger));
   app.onError((error, c) => errorResponse(c, error, container.logger));
@@ -114,7 +114,7 @@ function readParams(c: Context, names: readonly string[]): Record<string, string
 const FAMILIES: Readonly<Record<string, string>> = { tenantId: "tenant", planId: "plan", userId: "admin" };
 
 function sourcesOf(c: Context, route: Route, params: Readonly<Record<string, string>>): TenantSources {
-  const query = route.query && Object.hasOwn(route.query.shape, "tenantId") ? c.req.query("tenantId") : undefined;
+  const query = route.query && Object.hasOwn(route.query.shape, "tenantId") ? c.req.query("tenantId") || undefined : undefined;
   return { path: params["tenantId"], query, header: c.req.header("x-tenant-id"), host: new URL(c.req.url).host };
 }
 
