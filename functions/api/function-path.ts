@@ -5,8 +5,8 @@ const GATEWAY_PREFIX = "/functions/v1/api";
 /** What the function sees of its own name on Supabase, where the gateway has taken the rest. */
 const FUNCTION_PREFIX = "/api";
 
-/** What a Host header may consist of; `/` and `?` in it would become part of the path. */
-const HOST = /^[^/?#@\\\s\x00-\x20\x7f-\uffff]*$/;
+/** The characters of a host and port (RFC 3986 §3.2); a `/` or `?` would become part of the path. */
+const HOST = /^[\w.~!$&'()*+,;=:%[\]-]*$/;
 const ORIGIN_AND_PATH = /^[a-z]+:\/\/[^/?#]*([^?#]*)/i;
 
 /**

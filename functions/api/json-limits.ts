@@ -41,6 +41,9 @@ export function assertJsonLimits(bytes: Uint8Array): void {
       case CLOSE_LIST:
       case CLOSE_OBJECT:
         depth -= 1;
+        break;
+      default:
+        break;
     }
     if (values > MAX_VALUES) {
       throw refusal(`has more than ${MAX_VALUES} members and elements; send it in smaller parts`, "too_many_values", MAX_VALUES);

@@ -27,14 +27,14 @@ export interface RunningFunction {
   stop(): Promise<void>;
 }
 
-/** The function under Deno on a database of its own; `script` runs it otherwise than its entry file does. */
-export async function startFunction(script = "functions/api/index.ts"): Promise<RunningFunction> {
+/** The function under Deno on a database of its own. `stdout`: a file, or a pipe that nobody reads. */
+export async function startFunction(stdout: number | "read" | "unread" = "read"): Promise<RunningFunction> {
   const database = await freshDatabase();
   const signer = await makeSigner({ now: Date.now });
   const port = await freePort();
-  const child = spawn(DENO, ["run", "-A", "--no-check", "--quiet", script], {
+  const child = spawn(DENO, ["run", "-A", "--no-check", "--quiet", "functions/api/index.ts"], {
     cwd: ROOT,
-    stdio: ["ignore", "pipe", "pipe"],
+    stdio: ["ignore", typeof stdout === "number" ? stdout : "pipe", "pipe"],
     env: {
       PATH: process.env["PATH"],
       HOME: process.env["HOME"],
@@ -49,11 +49,13 @@ export async function startFunction(script = "functions/api/index.ts"): Promise<
     },
   });
   const parts: string[] = [];
-  for (const stream of [child.stdout, child.stderr]) stream.on("data", (data: Buffer) => parts.push(String(data)));
+  for (const stream of stdout === "read" ? [child.stdout, child.stderr] : [child.stderr]) {
+    stream?.on("data", (data: Buffer) => parts.push(String(data)));
+  }
   const ended = new Promise<number | string>((resolve) => child.once("exit", (code, signal) => resolve(signal ?? code ?? "")));
   const output = () => parts.join("");
   const url = `http://127.0.0.1:${port}`;
-  await said(output, '"event":"bootstrapped"');
+  await isReady(url, await signer.sign(ADMIN_ID), output);
   return {
     url,
     port,
@@ -71,9 +73,13 @@ export async function startFunction(script = "functions/api/index.ts"): Promise<
   };
 }
 
-async function said(output: () => string, text: string): Promise<void> {
-  for (const deadline = Date.now() + 20_000; !output().includes(text);) {
-    if (Date.now() > deadline) throw new Error(`the function did not say ${text}:\n${output()}`);
+/** Until it knows its first administrator. */
+async function isReady(url: string, token: string, output: () => string): Promise<void> {
+  for (const deadline = Date.now() + 20_000;;) {
+    const response = await fetch(`${url}/v1/me`, { headers: { authorization: `Bearer ${token}` } }).catch(() => null);
+    await response?.arrayBuffer();
+    if (response?.ok) return;
+    if (Date.now() > deadline) throw new Error(`the function did not answer (${response?.status}):\n${output()}`);
     await sleep(20);
   }
 }
