@@ -29,7 +29,6 @@ export interface Config {
   readonly selfServicePlans: SelfServicePlans;
 }
 
-
 export type DatabaseConfig =
   | {
     readonly driver: "postgres";
