@@ -46,7 +46,7 @@ export interface Call<T, P extends string, Q extends z.ZodType | undefined, I ex
 /** What a good call sends: the security tests send it to every route. `n` differs from call to call. */
 export interface Sample<T> {
   readonly body?: Readonly<Record<string, unknown>> | ((n: number) => Readonly<Record<string, unknown>>);
-  /** Query string without its `?`. */
+  /** Query string without its `?`; `:tenantId` and the like stand for ids of records that exist. */
   readonly query?: string;
   /** Path parameters that no creation of the API makes, such as a metric's name. */
   readonly params?: Readonly<Record<string, string>>;
@@ -173,7 +173,7 @@ export function created(body: unknown, location: string): Reply {
 
 function missing(path: string, resource: string | undefined, params: Readonly<Record<string, string>>) {
   const name = pathParams(path).at(-1) ?? "";
-  return errors.notFound(resource ?? name.replace(/Id$/, ""), params[name] ?? "");
+  return errors.notFound(resource ?? name.replace(/Id$/, ""), params[name]);
 }
 
 export function pathParams(path: string): string[] {
