@@ -1,8 +1,7 @@
 import type { Context } from "hono";
 import type { Caller } from "../../shared/core/caller.ts";
 import { ANONYMOUS } from "../../shared/core/caller.ts";
-import { idParam } from "../../shared/core/crud.ts";
-import { pathParams, type Route } from "../../shared/core/route.ts";
+import { idParam, pathParams, type Route } from "../../shared/core/route.ts";
 import { errors, InnkeepError } from "../../shared/kernel/errors.ts";
 import { type AnyEntity, familyOf, keyOf, keyParams } from "../../shared/kv/define.ts";
 import { isSegment, RESERVED_TENANT_IDS } from "../../shared/kv/key.ts";

@@ -1,7 +1,7 @@
 import type { z } from "zod";
 import { type ErrorCode, errors } from "../kernel/errors.ts";
 import type { ChangeOptions, IfMatch } from "../kernel/version.ts";
-import type { AnyEntity } from "../kv/define.ts";
+import { type AnyEntity, keyParams } from "../kv/define.ts";
 import type { Caller } from "./caller.ts";
 import type { HostRules } from "./platform.ts";
 import { isPage, isVersioned, Reply } from "./reply.ts";
@@ -178,4 +178,10 @@ function missing(path: string, resource: string | undefined, params: Readonly<Re
 
 export function pathParams(path: string): string[] {
   return [...path.matchAll(/:(\w+)/g)].map((match) => match[1] ?? "");
+}
+
+/** The parameter of a path that names a record: `planId` for `plan:{id}`, `userId` for `admin:{userId}`. */
+export function idParam(entity: AnyEntity): string {
+  const last = keyParams(entity).at(-1) ?? "id";
+  return last === "id" ? `${entity.name.replaceAll(/-(\w)/g, (_, letter: string) => letter.toUpperCase())}Id` : last;
 }
