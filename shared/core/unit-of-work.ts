@@ -241,7 +241,10 @@ export class UnitOfWork {
     const [seen] = await records.getMany([records.key(record)]);
     if (!seen) return { record, expiresAt: isoTime(clock.now() + IDEMPOTENCY_HOURS * 3_600_000) };
     if (seen.requestHash !== record.requestHash) {
-      throw new InnkeepError("idempotency_mismatch", "this idempotency key was used with another request");
+      throw new InnkeepError(
+        "idempotency_mismatch",
+        "This idempotency key was used with another request. Use a new key for a new request.",
+      );
     }
     return { record, expiresAt: "", replay: seen.result };
   }
