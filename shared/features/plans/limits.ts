@@ -9,6 +9,7 @@ import { LIMITS_WITHOUT_METRIC } from "./entity.ts";
 /** A plan's limits rest on their metrics: none of them is deleted meanwhile. Throws `validation_failed` at each name that is none. */
 export async function metricChecks(work: UnitOfWork, names: readonly string[]): Promise<Check[]> {
   const metered = names.filter((name) => !LIMITS_WITHOUT_METRIC.has(name));
+  if (metered.length === 0) return [];
   const keys = metered.map((id) => keyOf(metric, { id }));
   const found = await work.store.mget(keys);
   const versions = new Map(found.flatMap((entry) => entry ? [[entry.key, entry.version] as const] : []));

@@ -3,15 +3,17 @@ import { periodOf } from "../../core/periods.ts";
 import type { JsonObject } from "../../kernel/json.ts";
 import { keyOf } from "../../kv/define.ts";
 import type { Mutation } from "../../kv/store.ts";
-import { freshCatalogue } from "../metrics/catalogue.ts";
+import { catalogueOf } from "../metrics/catalogue.ts";
 import type { Plan } from "../plans/entity.ts";
 import { usageRecord } from "./entity.ts";
-import { limitOf } from "./rules.ts";
+import { limitedMetrics, limitOf } from "./rules.ts";
 
 /** Moves this period's usage limits to a plan's, without touching what is counted at the same moment. What has no record yet begins with them. */
 export async function limitMutations(work: UnitOfWork, tenantId: string, limits: Plan["limits"]): Promise<Mutation[]> {
+  // What the catalogue of this process may not know yet, the plan names.
+  const metrics = new Set([...(await catalogueOf(work)).keys(), ...limitedMetrics(limits)]);
   const period = periodOf(work.context.clock.now());
-  return [...(await freshCatalogue(work)).keys()].map((metric) => ({
+  return [...metrics].map((metric) => ({
     op: "increment",
     key: keyOf(usageRecord, { tenantId, metric, period }),
     add: [],

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { cascadePlan } from "../../../shared/core/cascade.ts";
-import { registry } from "../../../shared/features/index.ts";
 import { DEFAULT_METRICS } from "../../../shared/features/metrics/default-metrics.ts";
+import { registry } from "../../../shared/features/registry.ts";
 import type { JsonObject } from "../../../shared/kernel/json.ts";
 import { familyOf, keyOf, ownerOf } from "../../../shared/kv/define.ts";
 import type { AnyEntity } from "../../../shared/kv/define.ts";
