@@ -1,7 +1,9 @@
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { decodeJwt } from "jose";
-import { cleanUp, finish, run, runLocal, startStack, temporaryFolder } from "./stack.ts";
+import { HOTELS } from "../../functions/local/hotels.ts";
+import { DEFAULT_METRICS } from "../../shared/features/metrics/default-metrics.ts";
+import { call, cleanUp, finish, run, runLocal, startStack, temporaryFolder } from "./stack.ts";
 import type { Stack } from "./stack.ts";
 import { expectExactCount, expectTourToHold } from "./flows.ts";
 
@@ -23,6 +25,22 @@ describe("the README", () => {
     expect(JSON.parse(output)).toMatchObject({ pagination: { limit: 3, total: 12 } });
   });
 });
+
+test("U06: every number of the seed is one the program keeps: a hotel's usagePercent is the highest of its usage", async () => {
+  const { data: tenants } = await read<{ readonly data: readonly { id: string; subdomain: string; usagePercent?: number }[] }>(
+    "/v1/tenants?limit=100",
+  );
+  for (const { subdomain } of HOTELS) {
+    const tenant = tenants.find((one) => one.subdomain === subdomain);
+    const { data: usage } = await read<{ readonly data: readonly { percentage: number }[] }>(`/v1/tenants/${tenant?.id}/usage`);
+    expect(usage, subdomain).toHaveLength(DEFAULT_METRICS.length);
+    expect(tenant?.usagePercent, subdomain).toBe(Math.max(...usage.map(({ percentage }) => percentage)));
+  }
+});
+
+async function read<T>(path: string): Promise<T> {
+  return (await call(stack.info, "GET", path)).body as T;
+}
 
 describe("a browser frontend", () => {
   test.each(["http://localhost:4321", "http://127.0.0.1:9000", "https://localhost:5173", "http://localhost"])(

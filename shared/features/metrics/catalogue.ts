@@ -11,7 +11,7 @@ export type Catalogue = ReadonlyMap<string, StoredMetric>;
 /** At most so many metrics: tenants have a record of each, which some commits and every list of usage take together. */
 export const MAX_METRICS = 100;
 
-/** How long a process counts by what it knows. A metric's kind never changes, and who makes a usage record checks that its metric is there. */
+/** How long a process counts by what it knows. A kind never changes, and who makes a usage record checks that its metric is there. */
 const KEPT_MS = 10_000;
 
 interface Kept {

@@ -8,7 +8,10 @@ import type { Plan } from "../plans/entity.ts";
 import { usageRecord } from "./entity.ts";
 import { limitedMetrics, limitOf } from "./rules.ts";
 
-/** Moves this period's usage limits to a plan's, without touching what is counted at the same moment. What has no record yet begins with them. */
+/**
+ * Moves this period's usage limits to a plan's, without touching what is counted at the same moment. What has no record yet
+ * begins with them.
+ */
 export async function limitMutations(work: UnitOfWork, tenantId: string, limits: Plan["limits"]): Promise<Mutation[]> {
   // What the catalogue of this process may not know yet, the plan names.
   const metrics = new Set([...(await catalogueOf(work)).keys(), ...limitedMetrics(limits)]);

@@ -99,7 +99,10 @@ export class Meter {
     return { before: level, value: isReplay ? null : value as JsonObject, version: isReplay ? null : version };
   }
 
-  /** A gauge's day holds its level, and the day's first addition has added to nothing. Who wrote last puts that right; null where nothing is wrong. */
+  /**
+   * A gauge's day holds its level, and the day's first addition has added to nothing. Who wrote last puts that right; null
+   * where nothing is wrong.
+   */
   async settleDay(place: Place, { current, daily }: UsageRecord, version: string): Promise<Counted | null> {
     const day = this.#day(place);
     // A version with decimals is that of a record on its way to another: whoever made that one looks too.
@@ -179,7 +182,10 @@ export class Meter {
   }
 }
 
-/** What was counted stays counted, and its caller is told so: a store that fails now must not make it count again. The usage job makes up for it. */
+/**
+ * What was counted stays counted, and its caller is told so: a store that fails now must not make it count again. The next
+ * count, or crossing, writes it.
+ */
 async function afterCounting<T>(write: () => Promise<T>): Promise<T | null> {
   try {
     return await write();
