@@ -5,6 +5,8 @@ import type { ResourceTraits } from "./scopes.ts";
 /** One feature: a folder, as the rest of the program sees it. */
 export interface Feature {
   readonly name: string;
+  /** What it is for; left out: the summary of its first entity. */
+  readonly summary?: string;
   readonly entities: readonly AnyEntity[];
   /** Where its routes begin; of two features the longer one wins. */
   readonly paths: readonly string[];

@@ -7,15 +7,17 @@ import { segment } from "../../core/values.ts";
 import { shortTenantId } from "../tenants/entity.ts";
 import { AuditService } from "./service.ts";
 
-const tenantId = z.string().transform(shortTenantId).pipe(segment).optional();
-const text = z.string().min(1).max(512).optional();
+const tenantId = z.string().transform(shortTenantId).pipe(segment).optional()
+  .meta({ description: "Id of the tenant, short or as its full key." });
+const text = (description: string) => z.string().min(1).max(512).optional().meta({ description });
 const listQuery = checkPaging(z.strictObject({
   tenantId,
-  resource: text,
-  resourceId: text,
-  actorId: text,
-  actorEmail: text,
-  action: z.string().regex(/^(\*|[a-z0-9._-]+\*?)$/, "must be a dotted name, with * at its end at most").optional(),
+  resource: text("Kind of the record, such as `tenant`."),
+  resourceId: text("Id of the record."),
+  actorId: text("Id of who did it."),
+  actorEmail: text("Email address of who did it."),
+  action: z.string().regex(/^(\*|[a-z0-9._-]+\*?)$/, "must be a dotted name, with * at its end at most").optional()
+    .meta({ description: "What was done; `tenant.*` is every action on tenants." }),
   from: moment("from").optional(),
   to: moment("to").optional(),
   ...pageParams,
@@ -23,9 +25,10 @@ const listQuery = checkPaging(z.strictObject({
 
 const report = z.object({
   ok: z.boolean(),
-  checked: z.int(),
-  firstBroken: z.object({ id: z.string(), seq: z.int(), reason: z.string() }).optional(),
-});
+  checked: z.int().meta({ description: "Entries that were read." }),
+  firstBroken: z.object({ id: z.string(), seq: z.int().meta({ description: "Its place in the chain, from 1." }), reason: z.string() })
+    .optional(),
+}).meta({ examples: [{ ok: true, checked: 1200 }] });
 
 /** The audit log: append-only, a hash chain for each tenant and one for the platform. */
 export const routes: readonly Route[] = [
