@@ -7,7 +7,7 @@ import type { Json } from "./openapi-schemas.ts";
 
 /** Every error a route can give, by what it takes: credentials, a path, a body, a version. */
 export function errorCodes(route: Route): ErrorCode[] {
-  const codes: ErrorCode[] = ["invalid_parameter", ...(route.errors ?? [])];
+  const codes: ErrorCode[] = ["bad_request", "invalid_parameter", ...(route.errors ?? [])];
   if (route.query && Object.hasOwn(route.query.shape, "cursor")) codes.push("invalid_cursor");
   if (route.scope !== "public") {
     codes.push("unauthenticated", "forbidden", "tenant_mismatch", "not_found", "store_unavailable", "keys_unavailable");

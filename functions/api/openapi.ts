@@ -52,6 +52,6 @@ function tagOf({ path }: Route): string {
   return under[0]?.name ?? SYSTEM.name;
 }
 
-function describe({ name, summary, entities }: Feature): { readonly name: string; readonly description: string } {
-  return { name, description: summary ?? entities[0]?.summary ?? "" };
+function describe({ name, summary }: Feature) {
+  return { name, ...(summary === undefined ? {} : { description: summary }) };
 }

@@ -253,7 +253,8 @@ export function isInnkeepError(error: unknown, code?: ErrorCode): error is Innke
 
 /** Factories for the errors more than one place throws. */
 export const errors = {
-  notFound: (resource: string, id: string) => new InnkeepError("not_found", `${resource} ${id} was not found`),
+  notFound: (resource: string, id?: string) =>
+    new InnkeepError("not_found", id === undefined ? `The ${resource} was not found.` : `The ${resource} ${id} was not found.`),
   validation: (fields: readonly FieldError[]) =>
     new InnkeepError("validation_failed", fields.map((f) => `${f.path || "/"}: ${f.message}`).join("; "), fields),
   notYours: (pointers: readonly string[]) =>
