@@ -50,10 +50,12 @@ export class Schemas {
 
 const OPTIONS = { target: "draft-2020-12", unrepresentable: "any" } as const;
 
-/** The schema of a query parameter: of the text a caller sends. */
+/** The schema of a query parameter, as a caller sends it. Zod leaves the default and the examples of what it transforms away. */
 export function parameterSchema(schema: z.ZodType): Json {
   const { $schema: _, ...json } = z.toJSONSchema(schema, { ...OPTIONS, io: "input" });
-  return json;
+  const inner = schema instanceof z.ZodOptional ? schema.unwrap() as z.ZodType : schema;
+  const { default: value, examples } = { ...z.globalRegistry.get(inner), ...z.globalRegistry.get(schema) };
+  return { ...json, ...(value === undefined ? {} : { default: value }), ...(examples === undefined ? {} : { examples }) };
 }
 
 /**

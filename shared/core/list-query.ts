@@ -36,7 +36,10 @@ export function moment(bound: "from" | "to") {
   const midnight = (text: string) => bound === "to" && isTimestamp(text) ? addDays(text, 1) : text;
   return z.string().transform((text) => /^\d{4}-\d{2}-\d{2}$/.test(text) ? midnight(`${text}T00:00:00.000Z`) : text)
     .refine(isTimestamp, "must be a day YYYY-MM-DD or a UTC instant YYYY-MM-DDTHH:mm:ss.sssZ")
-    .meta({ description: bound === "from" ? "At or after this instant or day." : "Before this instant; a bare day counts whole." });
+    .meta({
+      description: bound === "from" ? "At or after this instant or day." : "Before this instant; a bare day counts whole.",
+      examples: ["2026-11-01T09:30:00.000Z", "2026-11-01"],
+    });
 }
 
 export const pageParams = {
@@ -69,7 +72,8 @@ function filterOf(entity: AnyEntity, { field, type, values, bound }: FilterParam
   const plain = { text: z.string().min(1).max(512), time: instant, number };
   const one = (values ? z.enum(values as [string]) : plain[type]) as z.ZodType<string | number, string>;
   const several = z.string().min(1).max(4_000).transform((text) => text.split(",")).pipe(z.array(one).max(100)).optional();
-  const item = values ? { type: "string", enum: values } : { type: type === "number" ? "number" : "string" };
+  const plainItem = { text: { type: "string" }, time: { type: "string", format: "date-time" }, number: { type: "number" } };
+  const item = values ? { type: "string", enum: values } : plainItem[type];
   return shownAs(several, { type: "array", items: item, minItems: 1, maxItems: 100, ...of("is one of these.") });
 }
 

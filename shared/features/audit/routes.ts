@@ -17,7 +17,7 @@ const listQuery = checkPaging(z.strictObject({
   actorId: text("Id of who did it."),
   actorEmail: text("Email address of who did it."),
   action: z.string().regex(/^(\*|[a-z0-9._-]+\*?)$/, "must be a dotted name, with * at its end at most").optional()
-    .meta({ description: "What was done; `tenant.*` is every action on tenants." }),
+    .meta({ description: "What was done; `tenant.*` is every action on tenants.", examples: ["tenant.created"] }),
   from: moment("from").optional(),
   to: moment("to").optional(),
   ...pageParams,
