@@ -66,7 +66,10 @@ function filterOf(entity: AnyEntity, { field, type, values, bound }: FilterParam
   });
   if (bound) {
     const end = type === "time" ? moment(bound) : number;
-    return end.optional().meta(of(bound === "from" ? "at or above this." : "below this."));
+    const rules = type === "time"
+      ? { from: "at or after this instant or day.", to: "before this instant; a bare day counts whole." }
+      : { from: "at or above this.", to: "below this." };
+    return end.optional().meta(of(rules[bound]));
   }
   if (type === "boolean") return flag.transform((value) => [value]).optional().meta(of("is this."));
   const plain = { text: z.string().min(1).max(512), time: instant, number };
