@@ -111,7 +111,7 @@ function handled<T>(promise: Promise<T>): Promise<T> {
 }
 
 async function sourcesOf(c: Context, route: Route, params: Params, host: ReturnType<typeof claimedBy>): Promise<TenantSources> {
-  const query = route.query && Object.hasOwn(route.query.shape, "tenantId") ? c.req.query("tenantId") : undefined;
+  const query = route.query && Object.hasOwn(route.query.shape, "tenantId") ? c.req.query("tenantId") || undefined : undefined;
   return { path: params["tenantId"], query, header: c.req.header("x-tenant-id"), host: await host };
 }
 
