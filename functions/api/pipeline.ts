@@ -4,8 +4,9 @@ import { ANONYMOUS } from "../../shared/core/caller.ts";
 import { idParam } from "../../shared/core/crud.ts";
 import { pathParams, type Route } from "../../shared/core/route.ts";
 import { errors, InnkeepError } from "../../shared/kernel/errors.ts";
-import { type AnyEntity, familyOf, keyOf, keyParams } from "../../shared/kv/define.ts";
+import { type AnyEntity, keyOf, keyParams, matchKey } from "../../shared/kv/define.ts";
 import { registry } from "../../shared/features/index.ts";
+import { tenant } from "../../shared/features/tenants/entity.ts";
 import { isSegment, RESERVED_TENANT_IDS } from "../../shared/kv/key.ts";
 import type { Entry } from "../../shared/kv/store.ts";
 import type { ApiDeps } from "./app.ts";
@@ -64,17 +65,22 @@ export function serve(route: Route, deps: ApiDeps) {
 }
 
 /** `tenantId` → `tenant`: of several entities under one parameter, the one that is listed first. */
-const ID_FAMILIES = new Map(
-  registry.filter((entity) => keyParams(entity).length === 1).map((entity) => [idParam(entity), familyOf(entity)] as const).toReversed(),
-);
+const ENTITIES = new Map<string, AnyEntity>(registry.map((entity) => [idParam(entity), entity] as const).toReversed());
+
+/** `front` of `door:tn_1:front` where the path has `tn_1` before it. */
+function shortId(name: string, given: string, params: Params): string {
+  const entity = given.includes(":") ? ENTITIES.get(name) : undefined;
+  const fields = entity && Object.entries(matchKey(entity, given) ?? {});
+  const id = fields?.at(-1)?.[1];
+  return id !== undefined && fields?.slice(0, -1).every(([field, value]) => params[field] === value) ? id : given;
+}
 
 /** Short ids of the path's parameters; a full key such as `plan:Pro` is taken for its short id. What is no id is a 404, once the caller is known. */
 function readParams(c: Context, names: readonly string[]): Params | InnkeepError {
   const params: Record<string, string> = {};
   for (const name of names) {
     const given = c.req.param(name) ?? "";
-    const family = ID_FAMILIES.get(name);
-    const id = family && given.startsWith(`${family}:`) ? given.slice(family.length + 1) : given;
+    const id = shortId(name, given, params);
     const isReserved = name === "tenantId" && RESERVED_TENANT_IDS.has(id);
     if (!isSegment(id) || isReserved) return errors.notFound(name.replace(/Id$/, ""), given.slice(0, 200));
     params[name] = id;
@@ -88,9 +94,10 @@ interface Loading {
   readonly entry: Promise<Entry | null>;
 }
 
-/** Starts to read the records that the path names. */
+/** Starts to read the records that the path names; where the route does not say which, its tenant. */
 function load(route: Route, params: Params, store: ApiDeps["backend"]["store"]): Loading[] {
-  return (route.loads ?? []).map((entity) => {
+  return (route.loads ?? (params["tenantId"] === undefined ? [] : [tenant])).map((entity) => {
+    // A parameter of the key's own name first: `tenantId` of a record below a tenant.
     const fields = Object.fromEntries(keyParams(entity).map((name) => [name, params[name] ?? params[idParam(entity)] ?? ""]));
     const key = keyOf(entity, fields);
     return { entity, key, entry: handled(store.get(key)) };

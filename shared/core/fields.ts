@@ -16,6 +16,12 @@ export interface FieldTraits {
   readonly input?: z.ZodType;
 }
 
+/** Who changes a record: one of a tenant's own users, by role, or the platform. */
+interface Holder {
+  readonly tenantId: string | null;
+  readonly role?: string | undefined;
+}
+
 declare const SET: unique symbol;
 declare const INPUT: unique symbol;
 type Marked<Set extends FieldTraits["set"]> = { readonly [SET]?: Set };
@@ -121,8 +127,9 @@ function fieldsOf(entity: AnyEntity): [string, z.ZodType][] {
 function createShape(entity: AnyEntity): Record<string, z.ZodType> {
   return Object.fromEntries(
     fieldsOf(entity).filter(([, schema]) => traitsOf(schema).set !== "server").map(([name, schema]) => {
-      const { set, input = schema } = traitsOf(schema);
-      return [name, set === "id" ? input.optional() : input];
+      const { set, holder, input = schema } = traitsOf(schema);
+      // The record's schema has the default too; filled in here it would look as if a tenant's own user had set it.
+      return [name, set === "id" ? input.optional() : holder && input instanceof z.ZodDefault ? withoutDefault(input).optional() : input];
     }),
   );
 }
@@ -155,6 +162,18 @@ export function heldFields(entity: AnyEntity, role: string | undefined, body: Re
     const { holder } = traitsOf(schema);
     return body[name] !== undefined && (holder === "platform" || (holder === "owner" && role !== "owner"));
   }).map(([name]) => `/${name}`);
+}
+
+/** What a caller of this role cannot set: a replacement leaves it. Fields that a newer version wrote are among it. */
+export function keptFields(entity: AnyEntity, caller: Holder, record: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const shape = entity.schema.shape as Readonly<Record<string, z.ZodType>>;
+  const held = caller.tenantId === null ? [] : heldFields(entity, caller.role, record);
+  return Object.fromEntries(
+    Object.entries(record).filter(([name]) => {
+      const schema = shape[name];
+      return !schema || traitsOf(schema).set !== "any" || held.includes(`/${name}`);
+    }),
+  );
 }
 
 /** The fields the frame stamps with the present instant. */
