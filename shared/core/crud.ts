@@ -2,7 +2,7 @@ import type { z } from "zod";
 import type { ErrorCode } from "../kernel/errors.ts";
 import type { ChangeOptions } from "../kernel/version.ts";
 import { type AnyEntity, keyParams } from "../kv/define.ts";
-import { type CreateInput, inputsOf, type UpdateInput } from "./fields.ts";
+import { type CreateInput, inputsOf, type PutInput, type UpdateInput } from "./fields.ts";
 import { listArguments, listQuery } from "./list-query.ts";
 import type { Filters, Pagination, Sort } from "./paging.ts";
 import { created, replied, type Route, type ServiceClass, verb } from "./route.ts";
@@ -38,7 +38,7 @@ type Widened<V> = V extends string ? string
 type Body<B> = Widened<B> | ((n: number) => Widened<B>);
 /** What a good creation and change send. */
 type Samples<E, O> =
-  & { readonly create?: Body<CreateInput<E>>; readonly put?: Body<CreateInput<E>>; readonly update?: Body<UpdateInput<E>> }
+  & { readonly create?: Body<CreateInput<E>>; readonly put?: Body<PutInput<E>>; readonly update?: Body<UpdateInput<E>> }
   & { readonly [K in O & ("create" | "put" | "update")]: unknown };
 
 export interface CrudSpec<E extends AnyEntity, P extends string, O extends Operation, T> {
@@ -131,7 +131,7 @@ function routesOf(entity: AnyEntity, spec: AnySpec): Readonly<Record<Operation, 
     put() {
       return verb(`PUT ${one}`, {
         ...of("put", "write", `Create or replace ${a}`),
-        input: inputs.create,
+        input: inputs.put,
         output: record,
         location: () => one,
         replaces: true,

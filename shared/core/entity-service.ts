@@ -3,7 +3,7 @@ import type { JsonObject } from "../kernel/json.ts";
 import type { ChangeOptions } from "../kernel/version.ts";
 import { type AnyEntity, familyOf, keyParams, type RecordOf } from "../kv/define.ts";
 import type { Stored } from "./collection.ts";
-import type { CreateInput, UpdateInput } from "./fields.ts";
+import type { CreateInput, PutInput, UpdateInput } from "./fields.ts";
 import { type Filters, listPage, type Page, type Pagination, selectionOf, type Sort } from "./paging.ts";
 import { type Put, Records } from "./records.ts";
 import type { UnitOfWork } from "./unit-of-work.ts";
@@ -34,7 +34,7 @@ export abstract class EntityService<E extends AnyEntity> {
   }
 
   /** Makes it, or replaces all of it that the caller may set. */
-  async put(id: string, data: CreateInput<E>, options: ChangeOptions = {}): Promise<Put<E>> {
+  async put(id: string, data: PutInput<E>, options: ChangeOptions = {}): Promise<Put<E>> {
     return await this.records.replace(id, keyFields(this.entity, id), data, options);
   }
 
@@ -79,7 +79,7 @@ export abstract class TenantEntityService<E extends TenantEntity> {
   }
 
   /** Makes it, or replaces all of it that the caller may set. Throws `not_found` without the tenant. */
-  async put(tenantId: string, id: string, data: CreateInput<E>, options: ChangeOptions = {}): Promise<Put<E>> {
+  async put(tenantId: string, id: string, data: PutInput<E>, options: ChangeOptions = {}): Promise<Put<E>> {
     const key = this.keyOf(await this.tenantOf(tenantId), id);
     return await this.records.replace(key, keyFields(this.entity, key), data, options);
   }

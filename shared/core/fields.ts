@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { AnyEntity } from "../kv/define.ts";
+import { type AnyEntity, keyParams, type KeyParamsOf } from "../kv/define.ts";
 import type { IdPrefix } from "../kernel/ids.ts";
 
 /** Who may set a field. The bodies of create and patch, and what a tenant's own user may change, follow from it. */
@@ -94,6 +94,9 @@ export type CreateInput<E> =
   & { readonly [K in Exclude<Keys<ShapeOf<E>, "any" | "id" | "create">, OptionalKeys<ShapeOf<E>>>]: InputOf<ShapeOf<E>[K]> }
   & { readonly [K in OptionalKeys<ShapeOf<E>>]?: InputOf<ShapeOf<E>[K]> | undefined };
 
+/** What makes or replaces a record whose key its place names. */
+export type PutInput<E> = Omit<CreateInput<E>, keyof KeyParamsOf<E>>;
+
 type Patched<T> = T extends readonly unknown[] ? T
   : T extends Readonly<Record<string, unknown>>
     ? { readonly [K in keyof T]?: Patched<T[K]> | null | undefined } | Readonly<Record<string, unknown>>
@@ -108,15 +111,22 @@ export type UpdateInput<E> = {
 
 interface Inputs {
   readonly create: z.ZodObject;
+  readonly put: z.ZodObject;
   readonly update: z.ZodObject;
 }
 
 const known = new WeakMap<AnyEntity, Inputs>();
 
-/** The schemas of the bodies that create and change a record, computed once. Strict: an unknown field is an error. */
+/** The schemas of the bodies that create, put and change a record, computed once. Strict: an unknown field is an error. */
 export function inputsOf(entity: AnyEntity): Inputs {
   let inputs = known.get(entity);
-  if (!inputs) known.set(entity, inputs = { create: z.strictObject(createShape(entity)), update: z.strictObject(updateShape(entity)) });
+  if (inputs) return inputs;
+  const shape = createShape(entity);
+  const ofKey = keyParams(entity);
+  const create = z.strictObject(shape);
+  const isKeyed = ofKey.some((name) => name in shape);
+  const put = isKeyed ? z.strictObject(Object.fromEntries(Object.entries(shape).filter(([name]) => !ofKey.includes(name)))) : create;
+  known.set(entity, inputs = { create, put, update: z.strictObject(updateShape(entity)) });
   return inputs;
 }
 

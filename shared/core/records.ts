@@ -5,7 +5,7 @@ import { type AnyEntity, keyFromId, keyOf, type KeyParamsOf, matchKey, ownerOf, 
 import { isKey } from "../kv/key.ts";
 import type { CommitResult } from "../kv/store.ts";
 import { Collection, isChecked, markChecked, parseInput, type Stored } from "./collection.ts";
-import { type CreateInput, generatedId, heldFields, inputsOf, keptFields, stampsOf, type UpdateInput } from "./fields.ts";
+import { type CreateInput, generatedId, heldFields, inputsOf, keptFields, type PutInput, stampsOf, type UpdateInput } from "./fields.ts";
 import { changedFields, mergePatch } from "./merge-patch.ts";
 import { redact } from "./redaction.ts";
 import type { Change, Transaction, UnitOfWork } from "./unit-of-work.ts";
@@ -114,8 +114,9 @@ export class Records<E extends AnyEntity> extends Collection<E> {
   }
 
   /** Makes the record with these fields of its key, or replaces all of it that the caller may set. */
-  async replace(id: string, key: Readonly<Record<string, string>>, data: CreateInput<E>, options: ChangeOptions = {}): Promise<Put<E>> {
-    const input = this.checkCreate(data);
+  async replace(id: string, key: Readonly<Record<string, string>>, data: PutInput<E>, options: ChangeOptions = {}): Promise<Put<E>> {
+    const input = parseInput(inputsOf(this.entity).put, data) as Record<string, unknown>;
+    this.#assertHeld(input);
     return await this.put(id, options, (before) => {
       if (!before) return { action: `${this.entity.name}.created`, record: this.fresh({ ...input, ...key }) };
       const { version: _, ...record } = before;
