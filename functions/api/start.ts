@@ -33,7 +33,9 @@ export function apiFrom(env: Environment, surroundings: Surroundings): Api | nul
 /** The API a configuration describes. Database, keys and libraries wait for the first request, but for a configured first administrator. */
 function apiOf(config: Config, { clock, fetch, write }: Surroundings): Api {
   const logger = fromLevel(jsonLogger(write, () => clock.now()), config.logLevel);
-  const backend = createBackend({ store: createStore(driverOf(config.database), { clock }), clock, logger, hosts: config });
+  const { currency, regions, selfServicePlans } = config;
+  const store = createStore(driverOf(config.database), { clock });
+  const backend = createBackend({ store, clock, logger, hosts: config, currency, regions, selfServicePlans });
   if (config.bootstrapAdmin) void bootstrap(backend, config.bootstrapAdmin);
   return createApi({ backend, verifier: createTokenVerifier({ ...config.jwt, clock, fetch }), config });
 }
