@@ -12,7 +12,8 @@ const trialEndsAt = "2026-01-20T00:00:00.000Z";
 const is = (status: Subscription["status"], more: Partial<Subscription> = {}): Subscription =>
   ({ ...entity.schema.parse(entity.example), status, ...more }) as Subscription;
 const hotel = (more: Partial<Tenant> = {}): Tenant => ({ ...tenantEntity.schema.parse(tenantEntity.example), ...more }) as Tenant;
-const priced = (price: number, more: Partial<Plan> = {}): Plan => ({ ...planEntity.schema.parse(planEntity.example), price, ...more }) as Plan;
+const priced = (price: number, more: Partial<Plan> = {}): Plan =>
+  ({ ...planEntity.schema.parse(planEntity.example), price, ...more }) as Plan;
 const TRIAL = priced(0, { id: "Trial", trialDays: 14 });
 
 /** The code a rule throws, or "passes". */
@@ -121,7 +122,12 @@ describe("a trial", () => {
   });
 
   test("B10: begins with the move to its plan, and no other move begins one", () => {
-    expect(rules.onPlan(hotel(), TRIAL, now)).toEqual({ plan: "Trial", mrr: 0, mrrSource: "plan", trialEndsAt: "2026-01-29T00:00:00.000Z" });
+    expect(rules.onPlan(hotel(), TRIAL, now)).toEqual({
+      plan: "Trial",
+      mrr: 0,
+      mrrSource: "plan",
+      trialEndsAt: "2026-01-29T00:00:00.000Z",
+    });
     expect(rules.onPlan(hotel({ trialEndsAt }), TRIAL, now)).toEqual({ plan: "Trial", mrr: 0, mrrSource: "plan" });
     const expected = { plan: "Pro", mrr: 299, mrrSource: "plan" };
     expect(rules.onPlan(hotel(), priced(29_900, { trialDays: 14 }), now)).toEqual(expected);
@@ -185,7 +191,9 @@ describe("what stands in the way of a change", () => {
 
   for (const tenant of TENANT_STATUSES) {
     test(`B07: the plan of a tenant that is ${tenant}`, () => {
-      expect(outcome(() => rules.assertTenantMoves(hotel({ status: tenant })))).toBe(tenant === "cancelled" ? "tenant_cancelled" : "passes");
+      expect(outcome(() => rules.assertTenantMoves(hotel({ status: tenant })))).toBe(
+        tenant === "cancelled" ? "tenant_cancelled" : "passes",
+      );
     });
     test.each(SUBSCRIPTION_STATUSES)(`B07: a subscription that becomes %s under a tenant that is ${tenant}`, (status) => {
       const refused = tenant === "cancelled" && status !== "cancelled";
@@ -194,7 +202,8 @@ describe("what stands in the way of a change", () => {
   }
 
   test("B07: a period that ends when it begins, or before", () => {
-    const until = (currentPeriodEnd: string) => outcome(() => rules.assertPeriod(is("active", { currentPeriodStart: now, currentPeriodEnd })));
+    const until = (currentPeriodEnd: string) =>
+      outcome(() => rules.assertPeriod(is("active", { currentPeriodStart: now, currentPeriodEnd })));
     expect(until(now)).toBe("validation_failed");
     expect(until("2026-01-14T23:59:59.999Z")).toBe("validation_failed");
     expect(until("2026-01-15T00:00:00.001Z")).toBe("passes");
