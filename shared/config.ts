@@ -1,5 +1,6 @@
 import type { JSONWebKeySet } from "jose";
 import { z } from "zod";
+import { DEFAULT_REGIONS, SELF_SERVICE_PLANS, type SelfServicePlans } from "./core/platform.ts";
 import { CURRENCY_RULE, isCurrency } from "./kernel/currencies.ts";
 import { InnkeepError } from "./kernel/errors.ts";
 import type { FieldError } from "./kernel/errors.ts";
@@ -27,10 +28,6 @@ export interface Config {
   /** Which changes of plan a tenant's own users may make. */
   readonly selfServicePlans: SelfServicePlans;
 }
-
-const SELF_SERVICE_PLANS = ["none", "downgrade", "any"] as const;
-export type SelfServicePlans = (typeof SELF_SERVICE_PLANS)[number];
-export const DEFAULT_REGIONS = ["us-east-1", "us-west-2", "eu-west-1", "ap-southeast-1", "ap-northeast-1"] as const;
 
 export type DatabaseConfig =
   | {

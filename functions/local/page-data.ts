@@ -1,9 +1,8 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { ADMIN_ROLES } from "../../shared/entities/admin-user.ts";
+import { ADMIN_ROLES, TENANT_ROLES } from "../../shared/core/scopes.ts";
 import { isSegment } from "../../shared/kv/key.ts";
-import { TENANT_ROLES } from "../../shared/policies/scopes.ts";
 import { systemClock } from "../../shared/kernel/clock.ts";
 import { peekDataDirectory } from "./data-directory.ts";
 import { PROJECT_DIR } from "./options.ts";

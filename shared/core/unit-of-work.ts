@@ -189,7 +189,8 @@ export class UnitOfWork {
     const { context } = this;
     const timestamp = this.now();
     const tenantId = note.tenantId ?? context.tenantId ?? undefined;
-    const changes = note.changes ?? (note.of && diff(note.of.entity, note.of.before, note.of.after));
+    const changes = (note.changes && { before: bounded(note.changes.before), after: bounded(note.changes.after) }) ??
+      (note.of && diff(note.of.entity, note.of.before, note.of.after));
     const draft = plainJson({
       id: new Collection(auditEntry, this.store).key({ tenantId, timestamp, nonce: newNonce() }),
       action: note.action,
@@ -200,7 +201,7 @@ export class UnitOfWork {
       userId: context.actor.id,
       userEmail: context.actor.email,
       changes,
-      data: note.data,
+      data: note.data && bounded(note.data),
       ipAddress: context.ipAddress,
       userAgent: context.userAgent,
       requestId: context.requestId,
@@ -240,7 +241,10 @@ export class UnitOfWork {
     const [seen] = await records.getMany([records.key(record)]);
     if (!seen) return { record, expiresAt: isoTime(clock.now() + IDEMPOTENCY_HOURS * 3_600_000) };
     if (seen.requestHash !== record.requestHash) {
-      throw new InnkeepError("idempotency_mismatch", "this idempotency key was used with another request");
+      throw new InnkeepError(
+        "idempotency_mismatch",
+        "This idempotency key was used with another request. Use a new key for a new request.",
+      );
     }
     return { record, expiresAt: "", replay: seen.result };
   }
