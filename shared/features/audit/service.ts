@@ -132,7 +132,9 @@ export class AuditService {
   }
 }
 
-function conditions({ action, from, to, ...exact }: AuditFilters): Condition[] {
+/** An empty text counts as absent. */
+function conditions(filters: AuditFilters): Condition[] {
+  const { action, from, to, ...exact } = Object.fromEntries(Object.entries(filters).filter(([, value]) => value !== "")) as AuditFilters;
   const fields = Object.entries(exact).flatMap(([field, value]): Condition[] => value === undefined ? [] : [{ field, in: [value] }]);
   const time: Condition[] = from === undefined && to === undefined ? [] : [
     { field: "timestamp", ...(from === undefined ? {} : { from }), ...(to === undefined ? {} : { to }) },
