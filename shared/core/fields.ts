@@ -161,9 +161,15 @@ function withoutDefault(schema: z.ZodType): z.ZodType {
 
 const members = z.record(z.string(), z.json());
 
-/** Objects merge member by member: what they are then is checked against the record's own schema. */
+/**
+ * Objects merge member by member: what is sent of one is checked as input, what it is then against the record's own schema, so
+ * that a member stored under an older rule stands in nobody's way.
+ */
 function patchOf(schema: z.ZodType): z.ZodType {
-  return schema instanceof z.ZodObject || schema instanceof z.ZodRecord ? members : schema;
+  if (schema instanceof z.ZodRecord) return members;
+  if (!(schema instanceof z.ZodObject)) return schema;
+  const shape = Object.entries(schema.shape as Record<string, z.ZodType>);
+  return z.looseObject(Object.fromEntries(shape.map(([name, member]) => [name, patchOf(withoutDefault(member)).nullable().optional()])));
 }
 
 /** The members of a body that a tenant's own user of this role may not set, as JSON Pointers. */

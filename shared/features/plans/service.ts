@@ -1,6 +1,7 @@
 import type { Stored } from "../../core/collection.ts";
 import { EntityService } from "../../core/entity-service.ts";
 import type { CreateInput, UpdateInput } from "../../core/fields.ts";
+import { priceFault } from "../../core/money.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { errors, InnkeepError, isInnkeepError } from "../../kernel/errors.ts";
 import type { JsonObject } from "../../kernel/json.ts";
@@ -24,13 +25,13 @@ export class PlanService extends EntityService<typeof plan> {
     const input = this.records.checkCreate(data);
     this.#assertCurrency(data.currency);
     const { id = data.name, displayName = data.name } = input;
-    const decide = () => ({ record: this.records.fresh({ ...input, id, displayName }) });
+    const decide = () => ({ record: withPrice(this.records.fresh({ ...input, id, displayName })) });
     return await this.records.create("plan.created", decide, options, input as JsonObject);
   }
 
   override async update(planId: string, updates: PlanUpdate, options: ChangeOptions = {}): Promise<StoredPlan | null> {
     this.#assertCurrency(updates.currency);
-    return await super.update(planId, updates, options);
+    return await this.records.patch(planId, updates, options, (record) => ({ record: withPrice(record) }));
   }
 
   /** Creates the plan, or replaces every field a caller may set. */
@@ -98,4 +99,11 @@ export class PlanService extends EntityService<typeof plan> {
     }
     return made;
   }
+}
+
+/** Its price must be one that a tenant's revenue can hold. Throws `validation_failed`. */
+function withPrice(record: Plan): Plan {
+  const fault = priceFault(record);
+  if (fault) throw errors.validation([fault]);
+  return record;
 }

@@ -41,7 +41,7 @@ export const routes: readonly Route[] = [
     platformOnly: ["create"],
     errors: {
       create: [...names, "tenant_deleted"],
-      update: [...names, "invalid_transition", "subscription_cancelled", "trial_used"],
+      update: [...names, "invalid_transition", "subscription_cancelled", "tenant_cancelled", "trial_used"],
     },
     descriptions: {
       create: "The tenant with its subscription and usage records, in one commit.",
