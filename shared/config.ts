@@ -1,7 +1,10 @@
 import type { JSONWebKeySet } from "jose";
 import { z } from "zod";
+import { DEFAULT_REGIONS, SELF_SERVICE_PLANS, type SelfServicePlans } from "./core/platform.ts";
+import { CURRENCY_RULE, isCurrency } from "./kernel/currencies.ts";
 import { InnkeepError } from "./kernel/errors.ts";
 import type { FieldError } from "./kernel/errors.ts";
+import { webUrlFault } from "./kernel/web-url.ts";
 
 /** Everything the program takes from its environment, read once at start. */
 export interface Config {
@@ -18,6 +21,12 @@ export interface Config {
   readonly logLevel: "info" | "warn" | "error";
   /** The first super_admin, made at the first start while there is none. */
   readonly bootstrapAdmin: { readonly email: string; readonly userId: string } | null;
+  /** ISO 4217 code every plan is priced in. */
+  readonly currency: string;
+  /** Where tenants may live; one id at least. */
+  readonly regions: readonly string[];
+  /** Which changes of plan a tenant's own users may make. */
+  readonly selfServicePlans: SelfServicePlans;
 }
 
 export type DatabaseConfig =
@@ -58,7 +67,19 @@ const origin = z.string().refine(
   "must be `*` or origins such as https://app.example.com",
 );
 
+const origins = (list: readonly string[]) => list.length < 2 || !list.includes("*");
+const webAddress = z.string().check(({ value, issues }) => {
+  const message = webUrlFault(value);
+  if (message !== null) issues.push({ code: "custom", message, input: value });
+});
+
 const list = z.string().transform((text) => text.split(",").map((part) => part.trim()).filter(Boolean));
+/** What is one segment of a key (shared/kv/key.ts). */
+const SEGMENT = /^(?!\.\.?$)[A-Za-z0-9._~@+-]{1,128}$/;
+const regions = z.string().transform((text) => text.split(",").map((part) => part.trim())).pipe(
+  z.array(z.string().regex(SEGMENT, "must be region ids of A-Z a-z 0-9 . _ ~ @ + - separated by commas, none of them empty"))
+    .refine((ids) => new Set(ids).size === ids.length, "must name each region once"),
+);
 const hostname = z.string().toLowerCase().regex(/^[a-z0-9-]+(\.[a-z0-9-]+)*$/, "must be a host name such as example.com");
 
 const jwks = json("a JSON Web Key Set").pipe(
@@ -84,12 +105,16 @@ export const environmentSchema = z.object({
   INNKEEP_JWT_ISSUER: z.string().optional(),
   INNKEEP_JWT_AUDIENCE: z.string().default("authenticated"),
   INNKEEP_JWT_SECRET: secret.optional(),
-  INNKEEP_CORS_ORIGINS: list.pipe(z.array(origin)).default([]),
+  INNKEEP_JWKS_URL: webAddress.optional(),
+  INNKEEP_CORS_ORIGINS: list.pipe(z.array(origin).refine(origins, "must be `*` alone or a list of origins, not both")).default([]),
   INNKEEP_BASE_DOMAIN: hostname.optional(),
   INNKEEP_API_HOSTS: list.pipe(z.array(hostname)).default([]),
+  INNKEEP_CURRENCY: z.string().refine(isCurrency, CURRENCY_RULE).default("USD"),
+  INNKEEP_REGIONS: regions.default([...DEFAULT_REGIONS]),
+  INNKEEP_SELF_SERVICE_PLANS: z.enum(SELF_SERVICE_PLANS, "must be none, downgrade or any").default("none"),
   INNKEEP_LOG_LEVEL: z.enum(["info", "warn", "error"], "must be info, warn or error").default("info"),
   INNKEEP_BOOTSTRAP_ADMIN_EMAIL: z.email("must be an email address").optional(),
-  INNKEEP_BOOTSTRAP_ADMIN_USER_ID: z.string().regex(/^[A-Za-z0-9._~@+-]{1,128}$/, "must be a Supabase Auth user id").optional(),
+  INNKEEP_BOOTSTRAP_ADMIN_USER_ID: z.string().regex(SEGMENT, "must be a Supabase Auth user id").optional(),
   JOBS_SECRET: secret.optional(),
 });
 
@@ -115,6 +140,9 @@ export function loadConfig(env: Environment): Config {
     apiHosts: usable.INNKEEP_API_HOSTS,
     jobsSecret: usable.JOBS_SECRET ?? null,
     logLevel: usable.INNKEEP_LOG_LEVEL,
+    currency: usable.INNKEEP_CURRENCY,
+    regions: usable.INNKEEP_REGIONS,
+    selfServicePlans: usable.INNKEEP_SELF_SERVICE_PLANS,
   };
 }
 
@@ -193,13 +221,15 @@ function jwtOf({ env, has, missing }: Settings): JwtConfig {
   const auth = env.SUPABASE_URL ? `${env.SUPABASE_URL.replace(/\/+$/, "")}/auth/v1` : undefined;
   const issuer = env.INNKEEP_JWT_ISSUER ?? auth;
   const inline = env.SUPABASE_JWKS?.keys.length ? (env.SUPABASE_JWKS as JSONWebKeySet) : undefined;
-  const keys = inline ?? (auth ? { url: `${auth}/.well-known/jwks.json` } : undefined);
+  const address = env.INNKEEP_JWKS_URL;
+  const keys = address ? { url: address } : inline ?? (auth ? { url: `${auth}/.well-known/jwks.json` } : undefined);
   if (!has("INNKEEP_JWT_ISSUER") && !has("SUPABASE_URL")) {
     missing("INNKEEP_JWT_ISSUER", "is missing: set it, or SUPABASE_URL, so that tokens can be checked");
   }
-  const hasKeys = keys !== undefined || has("SUPABASE_URL") || has("SUPABASE_JWKS") && env.SUPABASE_JWKS === undefined;
+  const wrong = (variable: "SUPABASE_JWKS" | "INNKEEP_JWKS_URL") => has(variable) && env[variable] === undefined;
+  const hasKeys = keys !== undefined || has("SUPABASE_URL") || wrong("SUPABASE_JWKS") || wrong("INNKEEP_JWKS_URL");
   if (!hasKeys && !has("INNKEEP_JWT_SECRET")) {
-    missing("SUPABASE_JWKS", "is missing: set it, or SUPABASE_URL, so that tokens can be checked");
+    missing("SUPABASE_JWKS", "is missing: set it, INNKEEP_JWKS_URL or SUPABASE_URL, so that tokens can be checked");
   }
   return {
     issuer: issuer ?? "",

@@ -7,8 +7,8 @@ import { features } from "../../shared/features/index.ts";
 import { InnkeepError } from "../../shared/kernel/errors.ts";
 import type { TokenVerifier } from "../../shared/ports.ts";
 import { errorResponse } from "./error-response.ts";
+import { internalPath, pathOf, wellFormedUrl } from "./function-path.ts";
 import { RunningCalls } from "./idempotency.ts";
-import { internalPath } from "./function-path.ts";
 import { corsByList } from "./middleware/cors.ts";
 import { type AppEnv, requestContext } from "./middleware/request-context.ts";
 import { serve } from "./pipeline.ts";
@@ -40,7 +40,7 @@ export function createApi(deps: ApiDeps): Api {
   return {
     routes,
     async fetch(request) {
-      const path = pathOf(request);
+      const path = internalPath(pathOf(request));
       const feature = places.find(({ pattern }) => pattern.test(path))?.feature;
       if (!feature) return await system.fetch(request);
       let app = apps.get(feature);
@@ -52,10 +52,11 @@ export function createApi(deps: ApiDeps): Api {
 
 function appOf(routes: readonly Route[], deps: ApiDeps, running: RunningCalls): Hono<AppEnv> {
   const { logger } = deps.backend;
-  const app = new Hono<AppEnv>({ getPath: pathOf });
+  const app = new Hono<AppEnv>({ getPath: (request) => internalPath(pathOf(request)) });
   app.use(
     requestContext(logger),
     corsByList(deps.config.corsOrigins),
+    wellFormedUrl,
     methodNotAllowed({
       app,
       onMethodNotAllowed: (c, allow) => {
@@ -69,10 +70,6 @@ function appOf(routes: readonly Route[], deps: ApiDeps, running: RunningCalls): 
   app.notFound((c) => errorResponse(c, new InnkeepError("not_found", `There is nothing at ${c.req.path.slice(0, 200)}.`), logger));
   app.onError((error, c) => errorResponse(c, error, logger));
   return app;
-}
-
-function pathOf(request: Request): string {
-  return internalPath(new URL(request.url).pathname);
 }
 
 function patternOf(path: string): RegExp {

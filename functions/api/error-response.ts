@@ -2,7 +2,9 @@ import type { Context } from "hono";
 import { ERROR_KINDS, type ErrorCode, InnkeepError } from "../../shared/kernel/errors.ts";
 import type { Logger } from "../../shared/kernel/logger.ts";
 import { etagOf } from "./conditional.ts";
+import { pathOf } from "./function-path.ts";
 import type { AppEnv } from "./middleware/request-context.ts";
+import { ClientClosedRequest } from "./read-body.ts";
 
 const RETRY_AFTER_SECONDS = 2;
 const MAX_CAUSES = 5;
@@ -16,6 +18,7 @@ export function problemType(code: ErrorCode): string {
 /** The only place where an error becomes HTTP: RFC 9457, with the headers its status asks for. */
 export function errorResponse(c: Context<AppEnv>, thrown: unknown, logger: Logger): Response {
   const requestId = c.get("requestId");
+  if (thrown instanceof ClientClosedRequest) c.set("clientClosed", true);
   const error = publicError(thrown);
   const { status, title } = ERROR_KINDS[error.code];
   if (status >= 500) logger.error("request_failed", { requestId, code: error.code, ...describe(thrown) });
@@ -25,7 +28,7 @@ export function errorResponse(c: Context<AppEnv>, thrown: unknown, logger: Logge
     title,
     status,
     detail: error.message,
-    instance: new URL(c.req.url).pathname,
+    instance: pathOf(c.req.raw),
     code: error.code,
     requestId,
     ...(error.fields.length > 0 ? { errors: error.fields } : {}),
@@ -37,8 +40,9 @@ export function errorResponse(c: Context<AppEnv>, thrown: unknown, logger: Logge
 
 /** What failed inside names keys and places of the store: that is for the log alone. */
 function publicError(thrown: unknown): InnkeepError {
+  if (thrown instanceof ClientClosedRequest) return new InnkeepError("bad_request", thrown.message);
   if (thrown instanceof InnkeepError && ERROR_KINDS[thrown.code].status !== 500) return thrown;
-  return new InnkeepError("internal", "Something failed inside; the request id finds it in the log.");
+  return new InnkeepError("internal", "Something failed inside. The request id finds it in the log.");
 }
 
 function headersOf(c: Context<AppEnv>, error: InnkeepError): [string, string][] {

@@ -157,7 +157,7 @@ function notModified(route: Route): Json {
 function errorCodes(route: Route): ErrorCode[] {
   const codes: ErrorCode[] = ["internal", ...(route.errors ?? [])];
   if (route.query) codes.push("invalid_cursor");
-  codes.push("invalid_parameter");
+  codes.push("bad_request", "invalid_parameter");
   if (route.scope !== "public") {
     codes.push(
       "unauthenticated",

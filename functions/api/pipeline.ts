@@ -1,11 +1,9 @@
 import type { Context } from "hono";
 import type { Caller } from "../../shared/core/caller.ts";
 import { ANONYMOUS } from "../../shared/core/caller.ts";
-import { idParam } from "../../shared/core/crud.ts";
-import { pathParams, type Route, type ServiceClass } from "../../shared/core/route.ts";
+import { idParam, pathParams, type Route, type ServiceClass } from "../../shared/core/route.ts";
 import { errors, InnkeepError } from "../../shared/kernel/errors.ts";
 import { type AnyEntity, familyOf, keyOf, keyParams } from "../../shared/kv/define.ts";
-import { registry } from "../../shared/features/index.ts";
 import { isSegment, RESERVED_TENANT_IDS } from "../../shared/kv/key.ts";
 import type { Entry } from "../../shared/kv/store.ts";
 import type { ApiDeps } from "./app.ts";
@@ -25,10 +23,11 @@ type Params = Readonly<Record<string, string>>;
 export function serve(route: Route, deps: ApiDeps, running: RunningCalls) {
   const { backend } = deps;
   const names = pathParams(route.path);
+  const families = familiesOf(route);
   return async (c: Context<AppEnv>): Promise<Response> => {
     c.set("route", route.path);
     const authStartedAt = performance.now();
-    const params = readParams(c, names);
+    const params = readParams(c, names, families);
     const lookUp = () => ({
       loaded: params instanceof InnkeepError ? [] : load(route, params, backend.store),
       host: claimedBy(new URL(c.req.url).host, backend.platform.hosts, backend.store),
@@ -67,17 +66,18 @@ export function serve(route: Route, deps: ApiDeps, running: RunningCalls) {
   };
 }
 
-/** `tenantId` → `tenant`: of several entities under one parameter, the one that is listed first. */
-const ID_FAMILIES = new Map(
-  registry.filter((entity) => keyParams(entity).length === 1).map((entity) => [idParam(entity), familyOf(entity)] as const).toReversed(),
-);
+/** `tenantId` → `tenant`, `userId` → `admin`: the families of keys that stand for the parameters of a route. */
+function familiesOf(route: Route): ReadonlyMap<string, string> {
+  const own = (route.loads ?? []).filter((entity) => keyParams(entity).length === 1);
+  return new Map([...own.map((entity) => [idParam(entity), familyOf(entity)] as const), ["tenantId", "tenant"]]);
+}
 
 /** Short ids of the path's parameters; a full key such as `plan:Pro` is taken for its short id. What is no id is a 404, once the caller is known. */
-function readParams(c: Context, names: readonly string[]): Params | InnkeepError {
+function readParams(c: Context, names: readonly string[], families: ReadonlyMap<string, string>): Params | InnkeepError {
   const params: Record<string, string> = {};
   for (const name of names) {
     const given = c.req.param(name) ?? "";
-    const family = ID_FAMILIES.get(name);
+    const family = families.get(name);
     const id = family && given.startsWith(`${family}:`) ? given.slice(family.length + 1) : given;
     const isReserved = name === "tenantId" && RESERVED_TENANT_IDS.has(id);
     if (!isSegment(id) || isReserved) return errors.notFound(name.replace(/Id$/, ""), given.slice(0, 200));
@@ -115,7 +115,7 @@ function handled<T>(promise: Promise<T>): Promise<T> {
 }
 
 async function sourcesOf(c: Context, route: Route, params: Params, host: ReturnType<typeof claimedBy>): Promise<TenantSources> {
-  const query = route.query && Object.hasOwn(route.query.shape, "tenantId") ? c.req.query("tenantId") : undefined;
+  const query = route.query && Object.hasOwn(route.query.shape, "tenantId") ? c.req.query("tenantId") || undefined : undefined;
   return { path: params["tenantId"], query, header: c.req.header("x-tenant-id"), host: await host };
 }
 

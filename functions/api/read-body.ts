@@ -1,40 +1,55 @@
 import type { Context } from "hono";
 import { errors, InnkeepError } from "../../shared/kernel/errors.ts";
+import { assertJsonLimits } from "./json-limits.ts";
 
 export const MAX_BODY_BYTES = 1024 * 1024;
 const JSON_TYPE = /^application\/json\s*(;|$)/i;
 const MERGE_PATCH_TYPE = /^application\/merge-patch\+json\s*(;|$)/i;
 
-/** The JSON body, or undefined when there is none. 413 over 1 MiB of real bytes, 415 not JSON, 400 malformed. */
+/** The body ended before it was whole: its sender has gone, and nobody is left to answer. */
+export class ClientClosedRequest extends Error {
+  override readonly name = "ClientClosedRequest";
+}
+
+/**
+ * The JSON body, or undefined when there is none. The cheap limits come first: 413 over 1 MiB of real bytes, 415 not
+ * JSON, 422 too deep or too many values; then 400 malformed.
+ */
 export async function readJsonBody(c: Context): Promise<unknown> {
   const bytes = await readBytes(c.req.raw);
   if (bytes.length === 0) return undefined;
   const type = c.req.header("content-type") ?? "";
   if (!JSON_TYPE.test(type) && !(c.req.method === "PATCH" && MERGE_PATCH_TYPE.test(type))) {
-    throw new InnkeepError("unsupported_media_type", "the body must be application/json");
+    throw new InnkeepError("unsupported_media_type", "The body must be application/json.");
   }
+  assertJsonLimits(bytes);
   try {
     return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
   } catch (error) {
     // The parser's message quotes the body, which may hold a secret: it goes no further.
-    throw new InnkeepError("invalid_json", "the body is not JSON in UTF-8", [], {}, { cause: error });
+    throw new InnkeepError("invalid_json", "The body is not JSON in UTF-8.", [], {}, { cause: error });
+  }
+}
+
+/** A DELETE names all it needs in its path and query; a body there is a misunderstanding, not to be ignored. */
+export async function assertNoBody(c: Context): Promise<void> {
+  for await (const part of partsOf(c.req.raw)) {
+    if (part.length === 0) continue;
+    throw new InnkeepError("bad_request", `A ${c.req.method} takes no body. Use the path and the query.`);
   }
 }
 
 async function readBytes(request: Request): Promise<Uint8Array> {
-  if (!request.body) return new Uint8Array();
   const declared = Number(request.headers.get("content-length") ?? "0");
-  if (declared > MAX_BODY_BYTES) throw errors.tooLarge("the body", declared, MAX_BODY_BYTES);
+  if (request.body && declared > MAX_BODY_BYTES) throw errors.tooLarge("The body", declared, MAX_BODY_BYTES);
   const chunks: Uint8Array[] = [];
   let size = 0;
-  const reader = request.body.getReader();
-  for (let part = await reader.read(); !part.done; part = await reader.read()) {
-    size += part.value.length;
+  for await (const part of partsOf(request)) {
+    size += part.length;
     if (size > MAX_BODY_BYTES) {
-      await reader.cancel();
-      throw new InnkeepError("payload_too_large", `the body is over ${MAX_BODY_BYTES} bytes`, [], { limit: MAX_BODY_BYTES });
+      throw new InnkeepError("payload_too_large", `The body is over ${MAX_BODY_BYTES} bytes.`, [], { limit: MAX_BODY_BYTES });
     }
-    chunks.push(part.value);
+    chunks.push(part);
   }
   if (chunks.length === 1 && chunks[0]) return chunks[0];
   const bytes = new Uint8Array(size);
@@ -44,4 +59,24 @@ async function readBytes(request: Request): Promise<Uint8Array> {
     at += chunk.length;
   }
   return bytes;
+}
+
+/** The body as it arrives. Whoever stops early leaves the rest unread; throws {@link ClientClosedRequest}. */
+async function* partsOf(request: Request): AsyncGenerator<Uint8Array, void, undefined> {
+  if (!request.body) return;
+  const reader = request.body.getReader();
+  let isOver = false;
+  try {
+    for (;;) {
+      const part = await reader.read().catch((error: unknown) => {
+        isOver = true;
+        throw new ClientClosedRequest("the body ended before it was whole", { cause: error });
+      });
+      isOver ||= part.done;
+      if (part.done) return;
+      yield part.value;
+    }
+  } finally {
+    if (!isOver) await reader.cancel();
+  }
 }

@@ -4,18 +4,19 @@ import { type Backend, bootstrapPlatform, createBackend, loadServices } from "..
 import type { Clock } from "../../shared/kernel/clock.ts";
 import { systemContext } from "../../shared/kernel/context.ts";
 import { isInnkeepError } from "../../shared/kernel/errors.ts";
-import { jsonLogger, type Logger } from "../../shared/kernel/logger.ts";
+import { jsonLogger, type Logger, type LogWriter } from "../../shared/kernel/logger.ts";
 import { postgresDriver } from "../../shared/kv/drivers/postgres.ts";
 import { supabaseDriver } from "../../shared/kv/drivers/supabase.ts";
 import { createStore } from "../../shared/kv/sql-store.ts";
 import type { Fetch } from "../../shared/ports.ts";
 import { type Api, createApi } from "./app.ts";
 
+export { standardLog } from "./standard-log.ts";
+
 export interface Surroundings {
   readonly clock: Clock;
   readonly fetch: Fetch;
-  /** Takes one line of the log. */
-  readonly write: (line: string) => void;
+  readonly write: LogWriter;
 }
 
 /** The API of an environment. Null when that is wrong: then there is a line of the log for each variable, and nothing to serve. */
@@ -33,7 +34,9 @@ export function apiFrom(env: Environment, surroundings: Surroundings): Api | nul
 /** The API a configuration describes. Database, keys and libraries wait for the first request, but for a configured first administrator. */
 function apiOf(config: Config, { clock, fetch, write }: Surroundings): Api {
   const logger = fromLevel(jsonLogger(write, () => clock.now()), config.logLevel);
-  const backend = createBackend({ store: createStore(driverOf(config.database), { clock }), clock, logger, hosts: config });
+  const { currency, regions, selfServicePlans } = config;
+  const store = createStore(driverOf(config.database), { clock });
+  const backend = createBackend({ store, clock, logger, hosts: config, currency, regions, selfServicePlans });
   if (config.bootstrapAdmin) void bootstrap(backend, config.bootstrapAdmin);
   return createApi({ backend, verifier: createTokenVerifier({ ...config.jwt, clock, fetch }), config });
 }

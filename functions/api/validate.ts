@@ -1,14 +1,13 @@
 import type { Context } from "hono";
 import { z } from "zod";
 import { errors, type FieldError, InnkeepError } from "../../shared/kernel/errors.ts";
-import { fieldErrors, pointerOf, unknownField } from "../../shared/kernel/field-errors.ts";
-import { findUnstorable, pointerToken } from "../../shared/kernel/json.ts";
+import { boundedPath, fieldErrors, MAX_FIELD_ERRORS, pointerOf, unknownField } from "../../shared/kernel/field-errors.ts";
+import { findForbiddenName, findUnstorable, isUnparsable } from "../../shared/kernel/json.ts";
 import type { Route } from "../../shared/core/route.ts";
-import { readJsonBody } from "./read-body.ts";
+import { assertNoBody, readJsonBody } from "./read-body.ts";
 
-/** A body of a million mistakes gets no answer a hundred times its size. */
-const MAX_ERRORS = 100;
-const MAX_PATH_CHARS = 300;
+/** Room for every filter of a list at its longest that anyone has needed; servers take 64 KiB of a request line at most. */
+const MAX_QUERY_CHARS = 32 * 1024;
 
 interface Checked {
   readonly value: unknown;
@@ -20,14 +19,16 @@ interface Checked {
  * when a parameter is wrong, else 422.
  */
 export async function checkedInput(c: Context, route: Route): Promise<{ query: unknown; body: unknown }> {
-  const query = checkQuery(new URL(c.req.url).searchParams, route.query);
+  const url = new URL(c.req.url);
+  if (url.search.length > MAX_QUERY_CHARS) {
+    throw new InnkeepError("bad_request", `The query string is longer than ${MAX_QUERY_CHARS} characters.`, [], { limit: MAX_QUERY_CHARS });
+  }
+  const query = checkQuery(url.searchParams, route.query);
+  if (route.method === "DELETE") await assertNoBody(c);
   const body = route.method === "GET" || route.method === "DELETE"
     ? { value: undefined, errors: [] }
     : checkBody(await readJsonBody(c), route);
-  const found = [...query.errors, ...body.errors].slice(0, MAX_ERRORS).map((error) => ({
-    ...error,
-    path: error.path.slice(0, MAX_PATH_CHARS),
-  }));
+  const found = [...query.errors, ...body.errors].slice(0, MAX_FIELD_ERRORS).map((error) => ({ ...error, path: boundedPath(error.path) }));
   if (query.errors.length > 0) throw new InnkeepError("invalid_parameter", sentence(found), found);
   if (body.errors.length > 0) throw errors.validation(found);
   return { query: query.value, body: body.value };
@@ -41,6 +42,8 @@ function checkQuery(search: URLSearchParams, schema: z.ZodObject | undefined): C
     const path = printable(name);
     if (!schema || !Object.hasOwn(schema.shape, name)) {
       found.push({ path, message: "is not a parameter of this route", code: "unknown_parameter" });
+    } else if (value === "") {
+      continue; // as a form sends a field that was left empty
     } else if (Object.hasOwn(given, name)) {
       found.push({ path, message: "is given more than once", code: "repeated" });
       refused.add(name);
@@ -57,34 +60,23 @@ function checkQuery(search: URLSearchParams, schema: z.ZodObject | undefined): C
 }
 
 function checkBody(given: unknown, route: Route): Checked {
-  if (given === undefined && !route.bodyOptional && route.body) throw new InnkeepError("invalid_json", "this request needs a JSON body");
+  if (given === undefined && !route.bodyOptional && route.body) throw new InnkeepError("invalid_json", "This request needs a JSON body.");
   const value = given === undefined ? {} : given;
   if (!route.body) {
     const extra = typeof value === "object" && value !== null && !Array.isArray(value) ? Object.keys(value) : [""];
     return {
       value: undefined,
-      errors: extra.map((name) => unknownField(pointerOf([name]))),
+      errors: extra.slice(0, MAX_FIELD_ERRORS).map((name) => unknownField(pointerOf([name]))),
     };
   }
-  // First what no schema may walk into: it is too deep, or names the prototype.
-  const unstorable = findUnstorable(value) ?? findPrototypeName(value);
-  if (unstorable?.code === "too_deep") return { value: undefined, errors: [unstorable] };
+  // First what no schema may walk into; all the rest is named at once.
+  const unstorable = findUnstorable(value);
+  if (unstorable && isUnparsable(unstorable)) return { value: undefined, errors: [unstorable] };
+  const found = unstorable ?? findForbiddenName(value);
   const parsed = route.body.safeParse(value);
   const issues = parsed.success ? [] : fieldErrors(parsed.error.issues);
-  const known = unstorable && !issues.some((issue) => issue.path === unstorable.path);
-  return { value: parsed.data, errors: known ? [unstorable, ...issues] : issues };
-}
-
-/** `__proto__` as a member's name is dropped or worse by ordinary code that copies objects. */
-function findPrototypeName(value: unknown, at = ""): FieldError | null {
-  if (typeof value !== "object" || value === null) return null;
-  for (const [name, member] of Object.entries(value)) {
-    const path = `${at}/${pointerToken(name)}`;
-    if (name === "__proto__") return { path, message: "is not an allowed name", code: "forbidden_name" };
-    const found = findPrototypeName(member, path);
-    if (found) return found;
-  }
-  return null;
+  const known = found && !issues.some((issue) => issue.path === found.path);
+  return { value: parsed.data, errors: known ? [found, ...issues] : issues };
 }
 
 function sentence(found: readonly FieldError[]): string {

@@ -4,7 +4,7 @@ import process from "node:process";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { DataDirectory } from "./data-directory.ts";
-import { STAND_IN } from "./local-origins.ts";
+import { withLocalOrigins } from "./local-origins.ts";
 import { OWN_REQUEST_ID } from "./log-lines.ts";
 import { PROJECT_DIR } from "./options.ts";
 import { isPortFree } from "./ports.ts";
@@ -75,11 +75,12 @@ function environment({ directory, port, url, appDatabaseUrl }: ApiOptions): Reco
   return {
     INNKEEP_BASE_DOMAIN: "innkeep.example",
     ...Object.fromEntries(own.map(([name, value]) => [name, value ?? ""])),
-    INNKEEP_CORS_ORIGINS: [process.env["INNKEEP_CORS_ORIGINS"], STAND_IN].filter(Boolean).join(","),
+    INNKEEP_CORS_ORIGINS: withLocalOrigins(process.env["INNKEEP_CORS_ORIGINS"] ?? ""),
     SUPABASE_URL: url,
     SUPABASE_DB_URL: appDatabaseUrl,
     SUPABASE_JWKS: JSON.stringify({ keys: [signingKey.publicJwk] }),
     JOBS_SECRET: jobsSecret,
+    LOCAL_DATA_DIR: directory.path,
     DENO_SERVE_ADDRESS: `tcp:127.0.0.1:${port}`,
     NO_COLOR: "1",
   };

@@ -1,11 +1,14 @@
-/** The Edge Function `api` on this machine: as it is deployed, and open to frontends on any local port. */
+/** The Edge Function `api` on this machine: as it is deployed, open to frontends on any local port, behind the local pages. */
 import process from "node:process";
 import { systemClock } from "../../shared/kernel/clock.ts";
-import { apiFrom } from "../api/start.ts";
+import { apiFrom, standardLog } from "../api/start.ts";
 import { allowLocalOrigins } from "./local-origins.ts";
+import { pageData } from "./page-data.ts";
+import { withPages } from "./pages.ts";
 import { serve } from "./runtime.ts";
 
-const app = apiFrom(process.env, { clock: systemClock, fetch, write: (line) => console.log(line) });
+const write = standardLog(globalThis, systemClock, (line) => console.log(line));
+const app = apiFrom(process.env, { clock: systemClock, fetch, write });
 
-if (app) serve(allowLocalOrigins((request) => app.fetch(request)));
+if (app) serve(withPages(allowLocalOrigins((request) => app.fetch(request)), pageData(process.env["LOCAL_DATA_DIR"] ?? "")));
 else process.exitCode = 1;

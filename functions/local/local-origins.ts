@@ -5,6 +5,11 @@ export const STAND_IN = "http://localhost";
 const LOCAL = /^https?:\/\/(localhost|127\.0\.0\.1)(:\d{1,5})?$/;
 const ALLOWED = "access-control-allow-origin";
 
+/** Local frontends are let in beside those listed; with `*` every origin is, and nothing stands beside it. */
+export function withLocalOrigins(own: string): string {
+  return own.trim() === "*" ? "*" : [own, STAND_IN].filter(Boolean).join(",");
+}
+
 /**
  * Lets a frontend on any port of this machine call the API, whose list holds whole origins: the API is asked as by
  * the one it knows, and its answer names the one that asked.

@@ -6,6 +6,8 @@ type Colour = keyof typeof COLOURS;
 
 /** What the start itself asks while it waits for the API; nobody wants to read it. */
 export const OWN_REQUEST_ID = "npm-start";
+/** How the ids begin of what the page of the local stack asks over and over; its failures are shown. */
+export const PAGE_REQUEST_ID = "local-page.";
 
 const line = z.looseObject({ time: z.string(), level: z.string(), event: z.string() });
 const request = z.looseObject({
@@ -25,6 +27,7 @@ export type LogFormat = (text: string) => string | null;
 export const asWritten: LogFormat = (text) => isOwnRequest(text) ? null : text;
 
 function isOwnRequest(text: string): boolean {
+  if (text.includes(`"requestId":"${PAGE_REQUEST_ID}`)) return /"status":[23]\d\d,/.test(text);
   return text.includes(`"requestId":"${OWN_REQUEST_ID}"`);
 }
 

@@ -42,7 +42,7 @@ await runProgram(async () => {
 function summary({ info, dataDir }: Stack): string {
   const path = info.tenantId ? "/v1/tenants?limit=3" : "/v1/me";
   return `
-  API       ${info.url}
+  API       ${info.url} (in a browser: tenants, tokens, reference)
   OpenAPI   ${info.url}/openapi.json
   Data      ${shownPath(dataDir)} (local.json holds a token for each role)
 

@@ -3,6 +3,7 @@ import type { Clock } from "../kernel/clock.ts";
 import { InnkeepError } from "../kernel/errors.ts";
 import { findUnstorable } from "../kernel/json.ts";
 import type { Fetch, TokenClaims, TokenVerifier } from "../ports.ts";
+import { fetchKeySet } from "./key-set.ts";
 
 export interface TokenVerifierOptions {
   readonly issuer: string;
@@ -17,12 +18,13 @@ export interface TokenVerifierOptions {
   readonly refetchFloorMs?: number;
   /** After this the key set is read and a remembered token verified again, 10 min when left out: a withdrawn key is honoured no longer. */
   readonly keysMaxAgeMs?: number;
+  /** How long the answer with the key set may take, its body included, 5 s when left out. */
+  readonly keysTimeoutMs?: number;
   /** Verified tokens kept, 5,000 when left out. */
   readonly cacheSize?: number;
 }
 
 const MAX_TOKEN_CHARS = 8_192;
-const FETCH_TIMEOUT_MS = 5_000;
 const FIRST_READ_FLOOR_MS = 1_000;
 /**
  * How far ahead of ours the issuer's clock may be. RFC 7519 §4.1.6 and RFC 9068 do not say what to do with an `iat` still to come.
@@ -84,7 +86,7 @@ export function createTokenVerifier(options: TokenVerifierOptions): TokenVerifie
   };
 }
 
-type KeyRules = Pick<TokenVerifierOptions, "clock" | "fetch" | "refetchFloorMs" | "keysMaxAgeMs">;
+type KeyRules = Pick<TokenVerifierOptions, "clock" | "fetch" | "refetchFloorMs" | "keysMaxAgeMs" | "keysTimeoutMs">;
 
 interface KeySet {
   getKey(): Promise<JWTVerifyGetKey>;
@@ -94,7 +96,7 @@ interface KeySet {
 
 /** The signing keys: inline, or fetched once and again on age or an unknown `kid`, one request at a time. */
 function createKeySet(source: { readonly url: string } | JSONWebKeySet, rules: KeyRules): KeySet {
-  const { clock, fetch, refetchFloorMs = 30_000, keysMaxAgeMs = 600_000 } = rules;
+  const { clock, fetch, refetchFloorMs = 30_000, keysMaxAgeMs = 600_000, keysTimeoutMs = 5_000 } = rules;
   let keys: JWTVerifyGetKey | null = null;
   let triedAtMs = -Infinity;
   let readAtMs = -Infinity;
@@ -103,9 +105,7 @@ function createKeySet(source: { readonly url: string } | JSONWebKeySet, rules: K
   async function read(url: string): Promise<void> {
     triedAtMs = clock.now();
     const jose = await loadJose();
-    const response = await fetch(url, { signal: AbortSignal.timeout(FETCH_TIMEOUT_MS), headers: { accept: "application/json" } });
-    if (!response.ok) throw new Error(`the key set answered ${response.status}`);
-    keys = jose.createLocalJWKSet(await response.json() as JSONWebKeySet);
+    keys = jose.createLocalJWKSet(await fetchKeySet({ url, fetch, timeoutMs: keysTimeoutMs }));
     readAtMs = clock.now();
   }
 
@@ -118,7 +118,7 @@ function createKeySet(source: { readonly url: string } | JSONWebKeySet, rules: K
       await running;
     } catch (error) {
       // Keys read before stay good while their source is away; without any, nobody can be let in or sent off.
-      if (!keys) throw new InnkeepError("keys_unavailable", "the signing keys cannot be read", [], {}, { cause: error });
+      if (!keys) throw new InnkeepError("keys_unavailable", "The signing keys cannot be read. Try again.", [], {}, { cause: error });
     }
   }
 
@@ -128,7 +128,7 @@ function createKeySet(source: { readonly url: string } | JSONWebKeySet, rules: K
     const { url } = source;
     if (!keys || clock.now() - readAtMs >= keysMaxAgeMs) await refresh(url);
     return async (header, token) => {
-      if (!keys) throw new InnkeepError("keys_unavailable", "the signing keys cannot be read");
+      if (!keys) throw new InnkeepError("keys_unavailable", "The signing keys cannot be read. Try again.");
       try {
         return await keys(header, token);
       } catch (error) {

@@ -1,7 +1,7 @@
 import type { z } from "zod";
 import { errors, InnkeepError } from "../kernel/errors.ts";
 import { fieldErrors, pointerOf } from "../kernel/field-errors.ts";
-import { findUnstorable } from "../kernel/json.ts";
+import { findUnstorable, isUnparsable } from "../kernel/json.ts";
 import type { JsonObject } from "../kernel/json.ts";
 import { cascadesOf, keyFromId, keyOf, matchKey, ownerOf } from "../kv/define.ts";
 import type { AnyEntity, KeyParamsOf, RecordOf } from "../kv/define.ts";
@@ -57,7 +57,7 @@ export class Collection<E extends AnyEntity> {
     const parsed = this.entity.schema.safeParse(entry.value);
     if (parsed.success) return { ...parsed.data, version: entry.version } as Stored<E>;
     const places = parsed.error.issues.map((issue: z.core.$ZodIssue) => pointerOf(issue.path) || "/").join(", ");
-    throw new InnkeepError("internal", `the stored ${this.entity.name} ${entry.key} does not match its declaration at ${places}`);
+    throw new InnkeepError("internal", `The stored ${this.entity.name} ${entry.key} does not match its declaration at ${places}.`);
   }
 
   keyOfRecord(record: RecordOf<E>): string {
@@ -86,9 +86,9 @@ const checkedBy = new WeakMap<object, z.ZodType>();
 /** Checks an input against a schema, once, and that the store can hold it; every problem at once, each with its JSON Pointer. */
 export function parseInput<S extends z.ZodType>(schema: S, input: unknown): z.output<S> {
   if (isChecked(schema, input)) return input as z.output<S>;
-  // First what no schema may walk into: it may be too deep.
+  // First what no schema may walk into.
   const unstorable = findUnstorable(input);
-  if (unstorable?.code === "too_deep") throw errors.validation([unstorable]);
+  if (unstorable && isUnparsable(unstorable)) throw errors.validation([unstorable]);
   const parsed = schema.safeParse(input);
   if (parsed.success && !unstorable) return markChecked(schema, parsed.data);
   const problems = parsed.success ? [] : fieldErrors(parsed.error.issues);

@@ -5,7 +5,7 @@ import type { ChangeOptions } from "../kernel/version.ts";
 import { inputsOf } from "./fields.ts";
 import { listArguments, listQuery } from "./list-query.ts";
 import type { Filters, Pagination, Sort } from "./paging.ts";
-import { type Route, type Sample, type ServiceClass, verb } from "./route.ts";
+import { idParam, type Route, type Sample, type ServiceClass, verb } from "./route.ts";
 import { pageOf, recordOf } from "./schemas.ts";
 import type { Scope } from "./scopes.ts";
 
@@ -110,12 +110,6 @@ export function crud<T extends CrudService>(entity: AnyEntity, spec: CrudSpec<T>
       }),
   };
   return (spec.only ?? Object.keys(routes) as Operation[]).map((operation) => routes[operation]());
-}
-
-/** `planId` for `plan:{id}`, `userId` for `admin:{userId}`. */
-export function idParam(entity: AnyEntity): string {
-  const last = keyParams(entity).at(-1) ?? "id";
-  return last === "id" ? `${entity.name.replaceAll(/-(\w)/g, (_, letter: string) => letter.toUpperCase())}Id` : last;
 }
 
 function at(params: object, name: string): string {

@@ -1,8 +1,15 @@
 import { isoTime } from "../kernel/clock.ts";
+import { errors } from "../kernel/errors.ts";
 
-/** Months, days and billing intervals, all in UTC. */
+/**
+ * Months, days and billing intervals, all in UTC. The stored form has four digits for the year: what would lie
+ * beyond them is the first or the last instant it can write.
+ */
+const FIRST_INSTANT = "0000-01-01T00:00:00.000Z";
+const LAST_INSTANT = "9999-12-31T23:59:59.999Z";
 
 export type Interval = "monthly" | "yearly";
+const MONTHS: Readonly<Record<Interval, number>> = { monthly: 1, yearly: 12 };
 
 /** The month an instant lies in, `YYYY-MM`. */
 export function periodOf(epochMs: number): string {
@@ -19,9 +26,9 @@ export function periodStart(period: string): string {
   return `${period}-01T00:00:00.000Z`;
 }
 
-/** First instant after a month. */
+/** First instant after a month; of 9999-12 its last one. */
 export function periodEnd(period: string): string {
-  return addInterval(periodStart(period), "monthly");
+  return addMonths(periodStart(period), 1, 1);
 }
 
 /**
@@ -29,8 +36,13 @@ export function periodEnd(period: string): string {
  * `anchorDay` is the day of month billing began on: with 31 it goes on to 31 Mar, without it to 28 Mar.
  */
 export function addInterval(iso: string, interval: Interval, anchorDay = Number(iso.slice(8, 10))): string {
-  const months = Number(iso.slice(0, 4)) * 12 + Number(iso.slice(5, 7)) - 1 + (interval === "yearly" ? 12 : 1);
+  return addMonths(iso, MONTHS[interval], anchorDay);
+}
+
+function addMonths(iso: string, count: number, anchorDay: number): string {
+  const months = Number(iso.slice(0, 4)) * 12 + Number(iso.slice(5, 7)) - 1 + count;
   const year = Math.floor(months / 12);
+  if (year > 9_999) return LAST_INSTANT;
   const month = months % 12;
   const day = Math.min(anchorDay, daysInMonth(year, month));
   return `${digits(year, 4)}-${digits(month + 1, 2)}-${digits(day, 2)}${iso.slice(10)}`;
@@ -48,5 +60,24 @@ function digits(value: number, width: number): string {
 
 /** The same time of day so many days on; negative goes back. */
 export function addDays(iso: string, days: number): string {
-  return isoTime(Date.parse(iso) + days * 86_400_000);
+  const epochMs = Date.parse(iso) + days * 86_400_000;
+  return isoTime(Math.min(Math.max(epochMs, Date.parse(FIRST_INSTANT)), Date.parse(LAST_INSTANT)));
+}
+
+const FIRST_PERIOD = "2000-01";
+const PERIODS_AHEAD = 12;
+
+/** What is wrong with a period of usage, as people are told; null: nothing. */
+export function periodFault(period: string, nowMs: number): string | null {
+  const now = periodOf(nowMs);
+  const months = Number(now.slice(0, 4)) * 12 + Number(now.slice(5)) - 1 + PERIODS_AHEAD;
+  const last = `${digits(Math.floor(months / 12), 4)}-${digits(months % 12 + 1, 2)}`;
+  const isPeriod = /^\d{4}-(0[1-9]|1[0-2])$/.test(period) && period >= FIRST_PERIOD && period <= last;
+  return isPeriod ? null : `must be a month from ${FIRST_PERIOD} to ${last}, such as ${now}`;
+}
+
+/** Throws `validation_failed`; `path` is where the period stands in the input. */
+export function assertPeriod(period: string, nowMs: number, path = "/period"): void {
+  const message = periodFault(period, nowMs);
+  if (message !== null) throw errors.validation([{ path, message, code: "invalid_period" }]);
 }

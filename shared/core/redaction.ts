@@ -1,5 +1,6 @@
 import type { AnyEntity } from "../kv/define.ts";
-import type { JsonObject, JsonValue } from "../kernel/json.ts";
+import { boundedJson } from "../kernel/bounded-json.ts";
+import type { JsonObject } from "../kernel/json.ts";
 import { changedFields } from "./merge-patch.ts";
 import type { FieldChanges } from "./merge-patch.ts";
 
@@ -29,27 +30,13 @@ export function diff(entity: AnyEntity, before: Members | null, after: Members |
   return { before: bounded(redact(entity, changes.before) as JsonObject), after: bounded(redact(entity, changes.after) as JsonObject) };
 }
 
-const MAX_MEMBER_CHARS = 8_192;
-const MAX_SIDE_CHARS = 65_536;
+/**
+ * Both sides together with what else an entry says fit the store's 256 KiB and 64 levels, where a side lies two levels below the
+ * entry; `levels` counts the side itself.
+ */
+const SIDE_BOUNDS = { bytes: 60 * 1_024, levels: 56, memberBytes: 8_192 } as const;
 
-/** Long values named by their size, so that what is written beside a record always fits the store, whatever the record holds. */
+/** Long and deep values named by their size, so that what is written beside a record always fits the store, whatever the record holds. */
 export function bounded(side: JsonObject): JsonObject {
-  const short = shortened(side, MAX_MEMBER_CHARS, 3);
-  return JSON.stringify(short).length <= MAX_SIDE_CHARS ? short : shortened(side, 256, 2);
-}
-
-/** Members over the limit are replaced, within an object where that is enough, else the object as a whole. */
-function shortened(object: JsonObject, maxChars: number, depth: number): JsonObject {
-  return Object.fromEntries(
-    Object.entries(object).map(([name, value]): [string, JsonValue] => {
-      const chars = value === undefined ? 0 : JSON.stringify(value).length;
-      if (chars <= maxChars) return [name, value];
-      const inner = depth > 1 && isMembers(value) ? shortened(value, maxChars, depth - 1) : null;
-      return [name, inner && JSON.stringify(inner).length <= MAX_SIDE_CHARS / 2 ? inner : `[omitted: ${chars} characters]`];
-    }),
-  );
-}
-
-function isMembers(value: JsonValue): value is JsonObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
+  return boundedJson(side, SIDE_BOUNDS);
 }

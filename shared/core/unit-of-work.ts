@@ -227,7 +227,8 @@ export class UnitOfWork {
     const { context } = this;
     const timestamp = this.now();
     const tenantId = note.tenantId ?? context.tenantId ?? undefined;
-    const changes = note.changes ?? (note.of && diff(note.of.entity, note.of.before, note.of.after));
+    const changes = (note.changes && { before: bounded(note.changes.before), after: bounded(note.changes.after) }) ??
+      (note.of && diff(note.of.entity, note.of.before, note.of.after));
     const draft = plainJson({
       id: new Collection(auditEntry, this.store).key({ tenantId, timestamp, nonce: newNonce() }),
       action: note.action,
@@ -238,7 +239,7 @@ export class UnitOfWork {
       userId: context.actor.id,
       userEmail: context.actor.email,
       changes,
-      data: note.data,
+      data: note.data && bounded(note.data),
       ipAddress: context.ipAddress,
       userAgent: context.userAgent,
       requestId: context.requestId,

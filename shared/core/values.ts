@@ -1,4 +1,6 @@
 import { z } from "zod";
+import { CURRENCY_RULE, isCurrency } from "../kernel/currencies.ts";
+import { MAX_URL_CHARS, webUrlFault } from "../kernel/web-url.ts";
 import { isSegment, isTimestamp } from "../kv/key.ts";
 
 /** Value types the declarations share. */
@@ -11,13 +13,14 @@ export const day = z.iso.date();
 /** Month in UTC, `YYYY-MM`. */
 export const period = z.string().regex(/^\d{4}-(0[1-9]|1[0-2])$/, "must be YYYY-MM").meta({ examples: ["2026-11"] });
 /** An id as it stands in a key: one segment. */
-export const segment = z.string().refine(isSegment, "must be 1-128 characters of A-Z a-z 0-9 . _ ~ @ + -");
+export const segment = z.string().refine(isSegment, "must be 1-128 characters of A-Z a-z 0-9 . _ ~ @ + -, and not . or ..");
 export const email = z.email().max(254);
-/** ISO 4217 code. */
-export const currency = z.string().regex(/^[A-Z]{3}$/, "must be an ISO 4217 code");
-const MAX_MAJOR_UNITS = 1e12;
+/** ISO 4217 code of a currency in use. */
+export const currency = z.string().refine(isCurrency, CURRENCY_RULE).meta({ pattern: "^[A-Z]{3}$", examples: ["USD"] });
+export const MAX_MAJOR_UNITS = 1e12;
+export const MAX_MINOR_UNITS = MAX_MAJOR_UNITS * 100;
 /** Integer amount in the currency's minor unit, not above what {@link majorUnits} holds. */
-export const minorUnits = z.int().min(0).max(MAX_MAJOR_UNITS * 100);
+export const minorUnits = z.int().min(0).max(MAX_MINOR_UNITS);
 /** Non-negative decimal in the major unit with at most 2 decimals: 299 means 299.00 a month. */
 export const majorUnits = z.number().min(0).max(MAX_MAJOR_UNITS)
   .refine((amount) => Math.round(amount * 100) / 100 === amount, "must have at most 2 decimals");
@@ -31,6 +34,11 @@ export const quantity = (max: number) =>
   z.number().min(0).max(max)
     .refine((amount) => Number(amount.toFixed(QUANTITY_DECIMALS)) === amount, `must have at most ${QUANTITY_DECIMALS} decimals`)
     .meta({ description: `At most ${QUANTITY_DECIMALS} decimals.` });
+/** A web address that callers give and browsers follow: https, or http on this machine. */
+export const webUrl = z.string().check(({ value, issues }) => {
+  const message = webUrlFault(value);
+  if (message !== null) issues.push({ code: "custom", message, input: value, params: { code: "invalid_url" } });
+}).meta({ format: "uri", maxLength: MAX_URL_CHARS, examples: ["https://example.com/logo.png"] });
 export const percent = z.number().min(0).max(100);
 export const metadata = z.record(z.string().max(100), z.json());
 

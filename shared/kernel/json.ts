@@ -3,50 +3,111 @@ import type { FieldError } from "./errors.ts";
 export type JsonValue = null | boolean | number | string | readonly JsonValue[] | { readonly [key: string]: JsonValue };
 export type JsonObject = { readonly [key: string]: JsonValue };
 
-/** Escapes one reference token of a JSON Pointer (RFC 6901 §3). */
+/** Levels of nesting that are read and stored; deeper input is refused before anything recursive sees it. */
+export const MAX_DEPTH = 64;
+const MAX_TOKEN_CHARS = 300;
+
+/** Escapes one reference token of a JSON Pointer (RFC 6901 §3); of a name longer than 300 characters, its beginning. */
 export function pointerToken(token: string): string {
-  return token.replaceAll("~", "~0").replaceAll("/", "~1");
+  return token.slice(0, MAX_TOKEN_CHARS).replaceAll("~", "~0").replaceAll("/", "~1");
+}
+
+/** What is wrong with a value and where, innermost name first: a pointer is written only for a value that is refused. */
+interface Fault {
+  readonly message: string;
+  readonly code: string;
+  readonly place: string[];
+}
+
+/** Faults that a schema may not meet: it would recurse without end, or try all forms of JSON on every level above. */
+const UNPARSABLE: ReadonlySet<string> = new Set(["too_deep", "not_finite", "not_json"]);
+
+/** Whether an answer of {@link findUnstorable} forbids to give the value to a schema. */
+export function isUnparsable(error: FieldError): boolean {
+  return UNPARSABLE.has(error.code);
 }
 
 /**
  * Finds the first place in `value` that Postgres jsonb or a JavaScript reader cannot hold without
  * loss: U+0000, a lone surrogate, a number that is not finite or an integer above 2^53 − 1,
- * `undefined`, or anything that is not plain JSON. Answers null when the value is fine.
+ * `undefined`, or anything that is not plain JSON. A place that no schema may meet comes before any
+ * other. Returns null when the value is fine.
  */
-export function findUnstorable(value: unknown, pointer = "", depth = 0): FieldError | null {
-  const fail = (message: string, code: string): FieldError => ({ path: pointer, message, code });
-  if (depth > 64) return fail("is nested deeper than 64 levels", "too_deep");
+export function findUnstorable(value: unknown, pointer = ""): FieldError | null {
+  const first = faultOf(value, 0, true);
+  const found = first && !UNPARSABLE.has(first.code) ? faultOf(value, 0, false) ?? first : first;
+  return found && { path: pointer + pointerFrom(found.place), message: found.message, code: found.code };
+}
+
+function pointerFrom(innermostFirst: readonly string[]): string {
+  return innermostFirst.toReversed().map((name) => `/${pointerToken(name)}`).join("");
+}
+
+function fault(message: string, code: string): Fault {
+  return { message, code, place: [] };
+}
+
+function textFault(text: string): Fault | null {
+  if (text.includes("\u0000")) return fault("contains U+0000", "null_character");
+  return text.isWellFormed() ? null : fault("contains a lone surrogate", "lone_surrogate");
+}
+
+/** `all`: of any kind; else only what is {@link UNPARSABLE}. */
+function faultOf(value: unknown, depth: number, all: boolean): Fault | null {
+  if (depth > MAX_DEPTH) return fault(`is nested deeper than ${MAX_DEPTH} levels`, "too_deep");
   switch (typeof value) {
     case "string":
-      if (value.includes("\u0000")) return fail("contains U+0000", "null_character");
-      return value.isWellFormed() ? null : fail("contains a lone surrogate", "lone_surrogate");
+      return all ? textFault(value) : null;
     case "number":
-      if (!Number.isFinite(value)) return fail("is not a finite number", "not_finite");
-      return Number.isInteger(value) && !Number.isSafeInteger(value) ? fail("is an integer beyond 2^53 - 1", "unsafe_integer") : null;
+      if (!Number.isFinite(value)) return fault("is not a finite number", "not_finite");
+      return all && Number.isInteger(value) && !Number.isSafeInteger(value)
+        ? fault("is an integer beyond 2^53 - 1", "unsafe_integer")
+        : null;
     case "boolean":
       return null;
     case "object":
-      break;
+      return value === null ? null : faultInside(value, depth, all);
     default:
-      return fail(`is ${typeof value}, not JSON`, "not_json");
+      return fault(`is ${typeof value}, not JSON`, "not_json");
   }
-  if (value === null) return null;
+}
+
+function faultInside(value: object, depth: number, all: boolean): Fault | null {
   if (Array.isArray(value)) {
     for (let i = 0; i < value.length; i++) {
-      const found = findUnstorable(value[i], `${pointer}/${i}`, depth + 1);
-      if (found) return found;
+      const found = faultOf(value[i], depth + 1, all);
+      if (found) return at(String(i), found);
     }
     return null;
   }
   const prototype = Object.getPrototypeOf(value);
-  if (prototype !== Object.prototype && prototype !== null) return fail("is not a plain object", "not_json");
+  if (prototype !== Object.prototype && prototype !== null) return fault("is not a plain object", "not_json");
   for (const [name, member] of Object.entries(value)) {
-    const at = `${pointer}/${pointerToken(name)}`;
-    const badName = findUnstorable(name, at, depth + 1);
-    if (badName) return badName;
-    if (member === undefined) continue; // JSON.stringify leaves it out
-    const found = findUnstorable(member, at, depth + 1);
-    if (found) return found;
+    // JSON.stringify leaves an undefined member out.
+    const found = (all ? textFault(name) : null) ?? (member === undefined ? null : faultOf(member, depth + 1, all));
+    if (found) return at(name, found);
+  }
+  return null;
+}
+
+function at(name: string, found: Fault): Fault {
+  found.place.push(name);
+  return found;
+}
+
+/** `__proto__` as a member's name is dropped or worse by ordinary code that copies objects. For values of bounded depth. */
+export function findForbiddenName(value: unknown): FieldError | null {
+  const place = placeOfName(value, "__proto__");
+  return place && { path: pointerFrom(place), message: "is not an allowed name", code: "forbidden_name" };
+}
+
+function placeOfName(value: unknown, forbidden: string): string[] | null {
+  if (typeof value !== "object" || value === null) return null;
+  for (const [name, member] of Object.entries(value)) {
+    const place = name === forbidden ? [] : placeOfName(member, forbidden);
+    if (!place) continue;
+    place.push(name);
+    return place;
   }
   return null;
 }

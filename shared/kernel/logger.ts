@@ -7,15 +7,23 @@ export interface Logger {
 
 export type LogFields = Readonly<Record<string, string | number | boolean | null | undefined>>;
 
+export type LogLevel = "info" | "warn" | "error";
+
+/** Takes one line of the log. */
+export type LogWriter = (line: string, level: LogLevel) => void;
+
 const MAX_LINE_CHARS = 9_900; // Edge Functions cut a line at 10,000 characters.
 
-/** JSON lines on `write`; a line over the platform's limit loses its longest field, never its shape. */
-export function jsonLogger(write: (line: string) => void, now: () => number): Logger {
-  const emit = (level: string, event: string, fields: LogFields = {}) => {
-    const head = { time: new Date(now()).toISOString(), level, event };
-    const line = JSON.stringify({ ...head, ...fields });
-    write(line.length <= MAX_LINE_CHARS ? line : JSON.stringify({ ...head, ...shorten(fields), truncated: true }));
-  };
+/** One line of the log; over the platform's limit its texts are shortened, never its shape broken. */
+export function logLine(now: number, level: LogLevel, event: string, fields: LogFields = {}): string {
+  const head = { time: new Date(now).toISOString(), level, event };
+  const line = JSON.stringify({ ...head, ...fields });
+  return line.length <= MAX_LINE_CHARS ? line : JSON.stringify({ ...head, ...shorten(fields), truncated: true });
+}
+
+/** JSON lines on `write`. */
+export function jsonLogger(write: LogWriter, now: () => number): Logger {
+  const emit = (level: LogLevel, event: string, fields?: LogFields) => write(logLine(now(), level, event, fields), level);
   return {
     info: (event, fields) => emit("info", event, fields),
     warn: (event, fields) => emit("warn", event, fields),

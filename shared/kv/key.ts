@@ -2,12 +2,13 @@ import { errors } from "../kernel/errors.ts";
 
 /**
  * Keys are segments joined by `:`. A segment is 1–128 of `[A-Za-z0-9._~@+-]`, or a timestamp in the
- * 24-character ISO form, which itself contains two colons: the parser is pattern-aware.
+ * 24-character ISO form, which itself contains two colons: the parser is pattern-aware. `.` and `..` are none,
+ * since every URL parser takes them out of a path (RFC 3986 §5.2.4).
  */
 export const MAX_KEY_BYTES = 512; // the alphabet is ASCII, so characters are bytes
-const SEGMENT = /^[A-Za-z0-9._~@+-]{1,128}$/;
+const SEGMENT = /^(?!\.\.?$)[A-Za-z0-9._~@+-]{1,128}$/;
 const TIMESTAMP = /^(\d{4})-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{3}Z$/;
-const KEY = /^[A-Za-z0-9._~@+-]{1,128}(?::[A-Za-z0-9._~@+-]{1,128})*$/;
+const KEY = /^(?!\.\.?(?::|$))[A-Za-z0-9._~@+-]{1,128}(?::(?!\.\.?(?::|$))[A-Za-z0-9._~@+-]{1,128})*$/;
 const TIMED = /(?<=^|:)\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z(?=:|$)/g;
 const SPLIT = /\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z(?=:|$)|[^:]*/y;
 
@@ -44,7 +45,9 @@ export function splitKey(key: string): string[] {
 export function assertSegment(segment: string, path: string): void {
   if (SEGMENT.test(segment) || isTimestamp(segment)) return;
   throw errors.invalidKey(
-    `a segment is 1-128 characters of A-Z a-z 0-9 . _ ~ @ + - or an ISO timestamp; got ${JSON.stringify(segment.slice(0, 40))}`,
+    `a segment is 1-128 characters of A-Z a-z 0-9 . _ ~ @ + - (not . or ..) or an ISO timestamp; got ${
+      JSON.stringify(segment.slice(0, 40))
+    }`,
     path,
   );
 }

@@ -1066,7 +1066,6 @@ language plpgsql immutable as $$
 declare
   v_reason text := p_write.fault;
 begin
-  p_write.value := null;
   p_write.mutation := null;
   p_write.fault := case v_reason when 'op' then 'KV001' when 'expiry' then 'KV001' when 'size' then 'KV006' else 'KV004' end;
   p_write.detail := case v_reason when 'op' then '/op' when 'expiry' then '/expiresAt' else p_write.key end;
@@ -1886,6 +1885,14 @@ revoke create on schema public, kv from kv_service, kv_tenant;
 
 -- Written by `npm run schema` from the declarations.
 
+-- domain-claim: Which tenant holds a custom domain.
+select kv.add_family('domain');
+select kv.add_entity('domain-claim', 'domain', 1, owner_rule => 'given');
+
+-- subdomain-claim: Which tenant holds a subdomain label.
+select kv.add_family('subdomain');
+select kv.add_entity('subdomain-claim', 'subdomain', 1, owner_rule => 'given');
+
 -- tenant: A customer of the platform. It owns everything stored under its id.
 select kv.add_family('tenant');
 select kv.add_entity('tenant', 'tenant', 1, owner_rule => 'segment');
@@ -1896,14 +1903,6 @@ select kv.add_index('tenant', fields) from unnest(array[
   'search(name, subdomain, owner, ownerName)'
 ]) fields;
 select kv.add_rollup('tenant', '{status, plan}', sum => 'mrr');
-
--- subdomain-claim: Which tenant holds a subdomain label.
-select kv.add_family('subdomain');
-select kv.add_entity('subdomain-claim', 'subdomain', 1, owner_rule => 'given');
-
--- domain-claim: Which tenant holds a custom domain.
-select kv.add_family('domain');
-select kv.add_entity('domain-claim', 'domain', 1, owner_rule => 'given');
 
 -- plan: What a tenant can subscribe to: price, limits, features.
 select kv.add_family('plan');

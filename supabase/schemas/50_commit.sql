@@ -120,7 +120,6 @@ language plpgsql immutable as $$
 declare
   v_reason text := p_write.fault;
 begin
-  p_write.value := null;
   p_write.mutation := null;
   p_write.fault := case v_reason when 'op' then 'KV001' when 'expiry' then 'KV001' when 'size' then 'KV006' else 'KV004' end;
   p_write.detail := case v_reason when 'op' then '/op' when 'expiry' then '/expiresAt' else p_write.key end;

@@ -7,7 +7,7 @@ import { migrate } from "../../shared/adapters/migrator.ts";
 import type { Migration } from "../../shared/adapters/migrator.ts";
 import { cascadePlan } from "../../shared/core/cascade.ts";
 import { retentionPlan } from "../../shared/core/retention.ts";
-import { registry } from "../../shared/features/index.ts";
+import { registry } from "../../shared/features/registry.ts";
 import { Collection } from "../../shared/core/collection.ts";
 import { declaredBy, NOTHING_DECLARED, schemaChanges } from "../../shared/kv/declared.ts";
 import type { Declared } from "../../shared/kv/declared.ts";

@@ -86,11 +86,25 @@ describe("changed fields", () => {
   test.each([
     ["members in another order", { s: { x: 1, y: 2 } }, { s: { y: 2, x: 1 } }],
     ["undefined and absent", { a: undefined }, {}],
-    ["version and times of update", { version: "1", updatedAt: "2026-01-01T00:00:00.000Z" }, {
+    ["version and times of update", { version: "1", updatedAt: "2026-01-01T00:00:00.000Z", updated: "2026-01-01" }, {
       version: "2",
       updatedAt: "2026-01-02T00:00:00.000Z",
+      updated: "2026-01-02",
     }],
   ])("A04: a diff does not name %s", (_what, before, after) => {
     expect(changedFields(before, after)).toEqual({ before: {}, after: {} });
+  });
+
+  test("A04: a member that is undefined on one side is absent there", () => {
+    expect(changedFields({ a: undefined, b: 1 }, { a: 1, b: undefined })).toStrictEqual({ before: { b: 1 }, after: { a: 1 } });
+  });
+
+  test("A04: a member that is the very same value is not written out to be compared", () => {
+    const value = {
+      toJSON: () => {
+        throw new Error("was written out");
+      },
+    };
+    expect(changedFields({ value }, { value })).toEqual({ before: {}, after: {} });
   });
 });

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
+import { instant } from "../../shared/core/values.ts";
 import { isTimestamp } from "../../shared/kv/key.ts";
-import { addDays, addInterval, dayOf, periodEnd, periodOf, periodStart } from "../../shared/core/periods.ts";
+import { addDays, addInterval, assertPeriod, dayOf, periodEnd, periodFault, periodOf, periodStart } from "../../shared/core/periods.ts";
 import { seededRandom } from "../support/random.ts";
 
 describe("months and days", () => {
@@ -33,6 +34,8 @@ describe("billing intervals", () => {
       ["2024-02-29T00:00:00.000Z", "yearly", "2025-02-28T00:00:00.000Z"],
       ["2026-07-01T00:00:00.000Z", "yearly", "2027-07-01T00:00:00.000Z"],
       ["1999-02-28T00:00:00.000Z", "yearly", "2000-02-28T00:00:00.000Z"],
+      ["2000-01-31T00:00:00.000Z", "monthly", "2000-02-29T00:00:00.000Z"],
+      ["2100-01-31T00:00:00.000Z", "monthly", "2100-02-28T00:00:00.000Z"],
     ] as const,
   )("%s and one %s interval is %s", (from, interval, to) => {
     expect(addInterval(from, interval)).toBe(to);
@@ -64,5 +67,73 @@ describe("billing intervals", () => {
     ["2026-01-01T00:00:00.000Z", 0, "2026-01-01T00:00:00.000Z"],
   ])("%s and %i days is %s", (from, days, to) => {
     expect(addDays(from, days)).toBe(to);
+  });
+});
+
+describe("the end of the calendar", () => {
+  const LAST = "9999-12-31T23:59:59.999Z";
+
+  test("the last instant of 9999 is an instant, and the year 10000 is none", () => {
+    for (const fine of [LAST, "9999-01-01T00:00:00.000Z"]) expect(instant.safeParse(fine).success, fine).toBe(true);
+    for (const none of ["10000-01-01T00:00:00.000Z", "+010000-01-01T00:00:00.000Z"]) {
+      expect(instant.safeParse(none).success, none).toBe(false);
+    }
+  });
+
+  test("what would lie after 9999 is its last instant", () => {
+    expect(periodEnd("9999-12")).toBe(LAST);
+    expect(periodEnd("9999-11")).toBe("9999-12-01T00:00:00.000Z");
+    expect(addInterval("9998-12-31T23:59:59.999Z", "yearly")).toBe(LAST);
+    expect(addInterval("9999-01-01T00:00:00.000Z", "yearly")).toBe(LAST);
+    expect(addInterval("9999-12-01T00:00:00.000Z", "monthly")).toBe(LAST);
+    expect(addDays("9999-12-31T00:00:00.000Z", 1)).toBe(LAST);
+    expect(addDays("9999-12-30T23:59:59.999Z", 1)).toBe(LAST);
+    expect(addDays("2026-01-01T00:00:00.000Z", 1e12)).toBe(LAST);
+  });
+
+  test("what would lie before the year 0 is its first instant", () => {
+    expect(addDays("0000-01-01T12:00:00.000Z", -1)).toBe("0000-01-01T00:00:00.000Z");
+    expect(addDays("0000-01-02T12:00:00.000Z", -1)).toBe("0000-01-01T12:00:00.000Z");
+  });
+});
+
+describe("periods of usage", () => {
+  const now = Date.parse("2026-11-21T10:00:00.000Z");
+  const MESSAGE = "must be a month from 2000-01 to 2027-11, such as 2026-11";
+
+  test.each(["2000-01", "2000-02", "2026-11", "2027-01", "2027-11"])("U18: usage can be kept for %s", (period) => {
+    expect(periodFault(period, now)).toBeNull();
+    expect(() => assertPeriod(period, now)).not.toThrow();
+  });
+
+  test.each([
+    "1999-12",
+    "0000-01",
+    "2027-12",
+    "2028-01",
+    "9999-12",
+    "2026-13",
+    "2026-00",
+    "2026-1",
+    "12026-11",
+    "2026-11-01",
+    "2026-2026-11",
+    "2026",
+    "",
+  ])(
+    "U18: %j is no period of usage in November 2026",
+    (period) => {
+      expect(periodFault(period, now)).toBe(MESSAGE);
+      expect(() => assertPeriod(period, now)).toThrowError(expect.objectContaining({
+        code: "validation_failed",
+        fields: [{ path: "/period", message: MESSAGE, code: "invalid_period" }],
+      }));
+    },
+  );
+
+  test("U18: in December and January the last period is twelve months ahead as well", () => {
+    expect(periodFault("2027-12", Date.parse("2026-12-31T23:59:59.999Z"))).toBeNull();
+    expect(periodFault("2028-01", Date.parse("2026-12-31T23:59:59.999Z"))).toMatch(/to 2027-12,/);
+    expect(periodFault("2028-01", Date.parse("2027-01-01T00:00:00.000Z"))).toBeNull();
   });
 });

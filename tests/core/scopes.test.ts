@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { heldFields } from "../../shared/core/fields.ts";
-import { ADMIN_ROLES, covers, scopeCatalogue, TENANT_ROLES } from "../../shared/core/scopes.ts";
+import { ADMIN_ROLES, covers, isTenantRole, scopeCatalogue, TENANT_ROLES } from "../../shared/core/scopes.ts";
 import { scopes } from "../../shared/features/index.ts";
 import { subscription } from "../../shared/features/subscriptions/entity.ts";
 import { tenant } from "../../shared/features/tenants/entity.ts";
@@ -75,6 +75,20 @@ describe("scopes", () => {
     expect(expand(["read:*", "write:*"]).has("read:kv")).toBe(false);
     expect(expand(["write:everything", "READ:notes", "read:", "**", "constructor"]).size).toBe(0);
     expect(grants).toEqual(["*", "read:*", "write:*", ...all]);
+  });
+
+  test("R13: read:* and write:* stand for every read and every write but those of the super_admin alone", () => {
+    const { all, expand } = catalogue;
+    for (const kind of ["read", "write"]) {
+      const meant = all.filter((scope) => scope.startsWith(`${kind}:`) && !scope.endsWith(":kv"));
+      expect([...expand([`${kind}:*`])].sort()).toEqual(meant.sort());
+    }
+    expect([...expand(["read:notes", "write:kv"])].sort()).toEqual(["read:notes", "write:kv"]);
+  });
+
+  test("R05: a tenant's user is a viewer, staff, admin or owner, and nothing else is a role", () => {
+    for (const role of ["viewer", "staff", "admin", "owner"]) expect(isTenantRole(role)).toBe(true);
+    for (const other of ["super_admin", "Owner", "", "toString", null, undefined, 1, ["owner"]]) expect(isTenantRole(other)).toBe(false);
   });
 
   test("R11: a tenant's admin changes neither state nor money nor owner, its owner no state and no money, and nobody a legal hold", () => {

@@ -1,7 +1,7 @@
 import { Ajv2020 } from "ajv/dist/2020.js";
 import formats from "ajv-formats";
 import { describe, expect, test } from "vitest";
-import { registry } from "../../shared/features/index.ts";
+import { registry } from "../../shared/features/registry.ts";
 import { ERROR_KINDS } from "../../shared/kernel/errors.ts";
 import { useApi } from "./support/api.ts";
 

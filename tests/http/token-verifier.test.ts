@@ -173,7 +173,7 @@ describe("the key set", () => {
     const { state, options } = keyServer(signer.jwks);
     const check = verifier({ ...options, clock: own, keysMaxAgeMs: 600_000 });
     await check.verify(await signer.sign("u1"));
-    state.keys = { keys: [] };
+    state.keys = (await makeSigner(own, "ES256", "k2")).jwks;
     own.advance(600_000);
     expect(await refusal(check.verify(await signer.sign("u2")))).toMatch(/not known here/);
   });

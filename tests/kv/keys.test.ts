@@ -1,12 +1,12 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { entityOfKey, registry } from "../../shared/features/index.ts";
+import { entityOfKey, registry } from "../../shared/features/registry.ts";
 import { tenant } from "../../shared/features/tenants/entity.ts";
 import { usageRecord } from "../../shared/features/usage/entity.ts";
 import { auditEntry } from "../../shared/core/audit-entry.ts";
 import { InnkeepError } from "../../shared/kernel/errors.ts";
 import { keyOf, matchKey } from "../../shared/kv/define.ts";
-import { isSegment, isTimestamp, prefixRange, splitKey } from "../../shared/kv/key.ts";
+import { assertKey, isKey, isSegment, isTimestamp, prefixRange, splitKey } from "../../shared/kv/key.ts";
 
 /** What a hostile caller sends as an id: anything, and things that look like a way out of the scope. */
 const anySegment = fc.oneof(
@@ -14,7 +14,9 @@ const anySegment = fc.oneof(
   fc.string({ unit: fc.constantFrom(..."abcXYZ019._~@+-:;%*/\\ \u0000\nü"), maxLength: 30 }),
   fc.constantFrom(
     "tn_1:evil",
+    ".",
     "..",
+    "...",
     "2026-01-01T00:00:00.000Z",
     "2026-02-30T00:00:00.000Z",
     "*",
@@ -80,6 +82,27 @@ describe("K22: key builder", () => {
 
   test.each(["tn_1:evil", "tn_1%", "a b", "", "ä", "a/b", "a\u0000", "a".repeat(129)])("K22: %j is refused as an id", (id) => {
     expect(built(() => keyOf(tenant, { id }))).toBeNull();
+  });
+
+  test.each([".", ".."])("K22: %j is no segment, alone or in any place of a key", (dots) => {
+    expect(isSegment(dots)).toBe(false);
+    expect(built(() => keyOf(tenant, { id: dots }))).toBeNull();
+    for (const key of [dots, `${dots}:a`, `a:${dots}`, `a:${dots}:b`]) {
+      expect(isKey(key), key).toBe(false);
+      expect(() => assertKey(key), key).toThrowError(/not \. or \.\./);
+      expect(() => prefixRange(`${key}:`), key).toThrowError(InnkeepError);
+    }
+  });
+
+  test.each(["...", ".a", "a.", "..a", "a..", "a..b", ".-"])("K22: %j has dots and is a segment", (id) => {
+    expect(isSegment(id)).toBe(true);
+    for (const key of [id, `${id}:a`, `a:${id}`, `a:${id}:b`]) expect(isKey(key), key).toBe(true);
+    expect(keyOf(tenant, { id })).toBe(`tenant:${id}`);
+  });
+
+  test("K22: the check in one pass and the split agree on every text", () => {
+    const key = fc.array(anySegment, { minLength: 1, maxLength: 5 }).map((segments) => segments.join(":"));
+    fc.assert(fc.property(key, (text) => isKey(text) === (built(() => splitKey(text).join(":")) === text)), RUNS);
   });
 
   test("K22: a key of three longest segments fits in 512 bytes, a longer one is refused", () => {

@@ -68,6 +68,57 @@ describe("configuration", () => {
     expect(loadConfig({ ...SUPABASE, INNKEEP_JWT_SECRET: "0123456789abcdef" }).jwt).toHaveProperty("legacySecret");
   });
 
+  test("keys at an address of one's own win over the project's and over inline ones", () => {
+    const address = "https://auth.example.com/keys.json";
+    const inline = JSON.stringify({ keys: [{ kty: "EC" }] });
+    expect(loadConfig({ ...SUPABASE, INNKEEP_JWKS_URL: address, SUPABASE_JWKS: inline }).jwt.jwks).toEqual({ url: address });
+    const own = { DATABASE_URL: "postgres://u:p@127.0.0.1/innkeep", INNKEEP_JWT_ISSUER: "https://auth.example.com" };
+    expect(loadConfig({ ...own, INNKEEP_JWKS_URL: "http://localhost:9999/jwks" }).jwt.jwks).toEqual({ url: "http://localhost:9999/jwks" });
+    for (const wrong of ["http://auth.example.com/jwks", "https://u:p@auth.example.com/jwks", "file:///jwks", "jwks"]) {
+      expect(refusalOf({ ...own, INNKEEP_JWKS_URL: wrong }).fields.map(({ path }) => path), wrong).toEqual(["INNKEEP_JWKS_URL"]);
+    }
+  });
+
+  test("the platform's currency is an ISO 4217 code in use, USD unless it is named", () => {
+    expect(loadConfig(SUPABASE).currency).toBe("USD");
+    expect(loadConfig({ ...SUPABASE, INNKEEP_CURRENCY: "KWD" }).currency).toBe("KWD");
+    for (const wrong of ["usd", "EURO", "DEM", "XTS", "$"]) {
+      expect(refusalOf({ ...SUPABASE, INNKEEP_CURRENCY: wrong }).message, wrong).toContain(
+        "INNKEEP_CURRENCY must be an ISO 4217 currency code in use, such as USD, EUR or JPY",
+      );
+    }
+  });
+
+  test("the platform's regions are a list of ids, each named once", () => {
+    expect(loadConfig(SUPABASE).regions).toEqual(["us-east-1", "us-west-2", "eu-west-1", "ap-southeast-1", "ap-northeast-1"]);
+    expect(loadConfig({ ...SUPABASE, INNKEEP_REGIONS: " eu-central-2 , on.premise_1" }).regions).toEqual(["eu-central-2", "on.premise_1"]);
+    const messages = (text: string) =>
+      refusalOf({ ...SUPABASE, INNKEEP_REGIONS: text }).fields.map(({ path, message }) => `${path} ${message}`);
+    for (const wrong of ["eu-1,", ",eu-1", "eu-1,,eu-2", "eu 1", "eu:1", ".", "eu-1,..", "a".repeat(129)]) {
+      expect(messages(wrong), wrong).toEqual([expect.stringMatching(/^INNKEEP_REGIONS must be region ids of .* separated by commas/)]);
+    }
+    expect(messages("eu-1,eu-2, eu-1")).toEqual(["INNKEEP_REGIONS must name each region once"]);
+  });
+
+  test("a tenant's own users change no plan unless the platform says which", () => {
+    expect(loadConfig(SUPABASE).selfServicePlans).toBe("none");
+    for (const rule of ["none", "downgrade", "any"]) {
+      expect(loadConfig({ ...SUPABASE, INNKEEP_SELF_SERVICE_PLANS: rule }).selfServicePlans).toBe(rule);
+    }
+    const { fields } = refusalOf({ ...SUPABASE, INNKEEP_SELF_SERVICE_PLANS: "all" });
+    expect(fields).toMatchObject([{ path: "INNKEEP_SELF_SERVICE_PLANS", message: "must be none, downgrade or any" }]);
+  });
+
+  test("R12: browser frontends are every origin or those listed, never both", () => {
+    expect(loadConfig({ ...SUPABASE, INNKEEP_CORS_ORIGINS: "*" }).corsOrigins).toEqual(["*"]);
+    expect(loadConfig({ ...SUPABASE, INNKEEP_CORS_ORIGINS: "https://a.example, https://b.example" }).corsOrigins).toHaveLength(2);
+    for (const mixed of ["*,https://a.example", "https://a.example,*", "*,*"]) {
+      expect(refusalOf({ ...SUPABASE, INNKEEP_CORS_ORIGINS: mixed }).message, mixed).toContain(
+        "INNKEEP_CORS_ORIGINS must be `*` alone or a list of origins, not both",
+      );
+    }
+  });
+
   test("the API's own hosts are a list of names, lower case", () => {
     expect(loadConfig(SUPABASE).apiHosts).toEqual([]);
     const hosts = loadConfig({ ...SUPABASE, INNKEEP_API_HOSTS: "API.acme.example, backend.innkeep.example" }).apiHosts;
@@ -84,6 +135,10 @@ describe("configuration", () => {
       INNKEEP_DRIVER: "sqlite",
       INNKEEP_DB_CONNECTIONS: "0",
       INNKEEP_CORS_ORIGINS: "https://ok.example,https://bad.example/path",
+      INNKEEP_JWKS_URL: "http://keys.example",
+      INNKEEP_CURRENCY: "dollars",
+      INNKEEP_REGIONS: "eu,eu",
+      INNKEEP_SELF_SERVICE_PLANS: "yes",
       JOBS_SECRET: "short",
     });
     expect(code).toBe("invalid_configuration");
@@ -92,7 +147,11 @@ describe("configuration", () => {
       "SUPABASE_JWKS",
       "INNKEEP_DRIVER",
       "INNKEEP_DB_CONNECTIONS",
+      "INNKEEP_JWKS_URL",
       "INNKEEP_CORS_ORIGINS",
+      "INNKEEP_CURRENCY",
+      "INNKEEP_REGIONS",
+      "INNKEEP_SELF_SERVICE_PLANS",
       "JOBS_SECRET",
       "INNKEEP_JWT_ISSUER",
     ]);

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { asWritten, forPeople, OWN_REQUEST_ID } from "../../functions/local/log-lines.ts";
+import { asWritten, forPeople, OWN_REQUEST_ID, PAGE_REQUEST_ID } from "../../functions/local/log-lines.ts";
 import { Output } from "../../functions/local/output.ts";
 
 const REQUEST = {
@@ -27,6 +27,13 @@ describe("the log of the local stack", () => {
     expect(format(line())).toMatch(/^\d\d:\d\d:\d\d {2}GET {4}\/v1\/tenants\/tn_1\/usage {2}200 {2}12 ms$/);
     expect(format(line({ tenantId: null, durationMs: 1.26 }))).toMatch(/\/v1\/tenants\/:tenantId\/usage {2}200 {2}1\.3 ms$/);
     expect(format(line({ requestId: OWN_REQUEST_ID }))).toBeNull();
+  });
+
+  test("O01: leaves out what the local page reads over and over, but for what fails", () => {
+    for (const format of [asWritten, forPeople({ colours: false })]) {
+      expect(format(line({ requestId: `${PAGE_REQUEST_ID}1` }))).toBeNull();
+      expect(format(line({ requestId: `${PAGE_REQUEST_ID}1`, status: 503 }))).toContain("503");
+    }
   });
 
   test.each([[200, 32], [304, 36], [404, 33], [503, 31]])("O01: colours a %i", (status, colour) => {

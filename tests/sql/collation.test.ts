@@ -11,7 +11,8 @@ const LOCALES: Readonly<Record<string, string>> = {
 
 test("K16: databases of different locales give the same lists, pages, counts, queries and prefixes", async () => {
   const random = seededRandom("K16");
-  const segment = () => random.text(1 + random.below(6), "aAbBzZ09._~@+-");
+  // One or two dots alone are no segment.
+  const segment = () => random.text(1 + random.below(6), "aAbBzZ09._~@+-").replace(/^\.\.?$/, "...");
   const keys = [...new Set(Array.from({ length: 800 }, () => `word:${segment()}:${segment()}`))];
   const prefixes = keys.slice(0, 40).map((key) => key.split(":").slice(0, 2).join(":"));
   const answers: unknown[] = [];

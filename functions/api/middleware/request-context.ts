@@ -13,6 +13,8 @@ export interface AppEnv {
     /** Milliseconds spent on finding out who calls, and in the services and their store. */
     authMs: number;
     storeMs: number;
+    /** The client went away in the middle of its request; what it is answered reaches nobody. */
+    clientClosed: boolean;
   };
 }
 
@@ -49,6 +51,7 @@ export function requestContext(logger: Logger): MiddlewareHandler<AppEnv> {
       durationMs,
       caller: c.get("caller") ?? "anonymous",
       tenantId: c.get("tenantId") ?? null,
+      ...(c.get("clientClosed") ? { status: 499, code: "client_closed_request" } : {}),
     });
   };
 }

@@ -7,6 +7,8 @@ import { domainProblem, subdomainProblem } from "./host-names.ts";
 
 export const TENANT_STATUSES = ["pending", "trial", "active", "suspended", "cancelled"] as const;
 
+export * from "./claims.ts";
+
 const text = (max: number) => z.string().trim().min(1).max(max);
 
 export const branding = z.looseObject({

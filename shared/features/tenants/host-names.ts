@@ -41,7 +41,7 @@ export function domainProblem(hostname: string): string | null {
   }
   if (PLATFORM_HOSTS.test(hostname)) return "must not be Supabase's or of localhost";
   // URL standard, "ends in a number": such a host is parsed as an IPv4 address.
-  return NUMBER.test(labels.at(-1) ?? "") ? "must be a name, not an address" : null;
+  return NUMBER.test(hostname.slice(hostname.lastIndexOf(".") + 1)) ? "must be a name, not an address" : null;
 }
 
 /** Whoever held the API's own name would turn every other tenant's requests away. */

@@ -83,7 +83,7 @@ export const routes: readonly Route[] = [
     resource: "tenant",
     query: resolveQuery,
     output: record,
-    sample: { query: "id=tn_none" },
+    sample: { query: "id=:tenantId" },
     run: async ({ service, query, hosts }) => {
       if (query.id !== undefined) return await service.get(query.id);
       const name = query.subdomain === undefined ? nameOfHost(query.host ?? "", hosts) : { subdomain: query.subdomain.toLowerCase() };

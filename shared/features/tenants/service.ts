@@ -150,7 +150,8 @@ export class TenantService extends EntityService<typeof tenant> {
   /** The cascade in one transaction, with a report by kind; `dryRun` only reports. Null when there is no such tenant. */
   async remove(tenantId: string, options: ChangeOptions & { readonly dryRun?: boolean } = {}): Promise<RemovalReport | null> {
     const { dryRun = false, idempotencyKey } = options;
-    const kept = cascadePlan(this.work.platform.registry).filter(({ rule }) => rule === "kept").map(({ entity }) => entity);
+    const registry = await this.work.platform.registry();
+    const kept = cascadePlan(registry).filter(({ rule }) => rule === "kept").map(({ entity }) => entity);
     const call = idempotencyKey === undefined
       ? undefined
       : { operation: "tenant.deleted", key: idempotencyKey, request: { tenantId, dryRun } };
@@ -175,7 +176,7 @@ export class TenantService extends EntityService<typeof tenant> {
   }
 
   async #countOwned(tenantId: string): Promise<Record<string, number>> {
-    const { registry } = this.work.platform;
+    const registry = await this.work.platform.registry();
     const going = registry.filter((entity) => cascadePlan([entity]).some(({ rule }) => rule === "goes" || rule === "depends"));
     const counts = await Promise.all(going.map(async (entity) => {
       return [entity.name, await this.work.store.count({ entity, scope: tenantId })] as const;

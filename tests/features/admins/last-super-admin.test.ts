@@ -13,7 +13,11 @@ function refused(...change: Parameters<typeof assertAdminChange>): boolean {
     return false;
   } catch (error) {
     expect(error).toBeInstanceOf(InnkeepError);
-    expect(error).toMatchObject({ code: "last_super_admin", status: 409 });
+    expect(error).toMatchObject({
+      code: "last_super_admin",
+      status: 409,
+      message: "You cannot remove, disable or demote the last enabled super_admin. Make another admin a super_admin first.",
+    });
     return true;
   }
 }

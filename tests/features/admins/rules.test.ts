@@ -25,7 +25,13 @@ describe("who may administer whom", () => {
       admin("eve", "support"),
       admin("eve", "support", ["write:plans"]),
     ],
-    ["anybody keeps its own role and permissions, in any order", opsWithAdmins, opsWithAdmins, admin("ops", "admin", ["write:admins"])],
+    ["anybody keeps its own role and permissions", opsWithAdmins, opsWithAdmins, admin("ops", "admin", ["write:admins"])],
+    [
+      "anybody keeps its own permissions, in any order",
+      opsWithAdmins,
+      admin("ops", "admin", ["write:admins", "read:plans"]),
+      admin("ops", "admin", ["read:plans", "write:admins", "read:plans"]),
+    ],
   ])("R11: %s", (_what, own, before, after) => {
     expect(() => assertMayAdminister(own, before, after, catalogue)).not.toThrow();
   });
@@ -41,7 +47,25 @@ describe("who may administer whom", () => {
     ["nobody demotes itself", root, root, admin("root", "admin")],
     ["nobody gives itself a permission", opsWithAdmins, opsWithAdmins, admin("ops", "admin", ["write:admins", "read:plans"])],
     ["nobody drops its own permission", opsWithAdmins, opsWithAdmins, admin("ops", "admin")],
+    [
+      "nobody swaps a permission for one that reads alike",
+      opsWithAdmins,
+      admin("ops", "admin", ["ab", "cd"]),
+      admin("ops", "admin", ["a", "bcd"]),
+    ],
   ])("R11: %s", (_what, own, before, after) => {
     expect(() => assertMayAdminister(own, before, after, catalogue)).toThrowError(forbidden);
+  });
+
+  test("R11: whoever is refused is told which of the two rules it was", () => {
+    expect(() => assertMayAdminister(ops, null, root, catalogue)).toThrowError(
+      "You cannot grant permissions you do not have: *, write:admins.",
+    );
+    expect(() => assertMayAdminister(ops, root, null, catalogue)).toThrowError(
+      "You cannot change or remove an admin who has permissions you do not have: *, write:admins.",
+    );
+    expect(() => assertMayAdminister(root, root, admin("root", "admin"), catalogue)).toThrowError(
+      "You cannot change your own role or permissions. Ask another admin.",
+    );
   });
 });

@@ -1,10 +1,32 @@
 import { describe, expect, test } from "vitest";
+import { NO_HOST_RULES } from "../../../shared/core/platform.ts";
 import { isSegment } from "../../../shared/kv/key.ts";
-import { domainProblem, normalizeHost, RESERVED_SUBDOMAINS, subdomainProblem } from "../../../shared/features/tenants/host-names.ts";
+import {
+  domainProblem,
+  heldDomainProblem,
+  heldSubdomainProblem,
+  normalizeHost,
+  RESERVED_SUBDOMAINS,
+  subdomainProblem,
+} from "../../../shared/features/tenants/host-names.ts";
 import { seededRandom } from "../../support/random.ts";
 
 describe("subdomains", () => {
-  test.each(["aurora", "abc", "a-b", "hotel-7", "7seas", "4you", "a".repeat(63), "1-2-3", "xn-aurora"])(
+  test.each([
+    "aurora",
+    "abc",
+    "a-b",
+    "hotel-7",
+    "7seas",
+    "4you",
+    "a".repeat(63),
+    "1-2-3",
+    "xn-aurora",
+    "1-2-3-4-5",
+    "10-20-30-40-rooms",
+    "rooms-10-20-30-40",
+    "1000-1-1-1",
+  ])(
     "T15: %s can be a tenant's subdomain",
     (label) => {
       expect(subdomainProblem(label)).toBeNull();
@@ -54,6 +76,10 @@ describe("subdomains", () => {
     expect(subdomainProblem(label)).not.toBeNull();
   });
 
+  test.each(["", "ab", "a".repeat(64), "A".repeat(64)])("T15: %j is told how long a subdomain is", (label) => {
+    expect(subdomainProblem(label)).toBe("must be 3 to 63 characters");
+  });
+
   test("T15: every reserved word is a label, so that the list blocks what it says", () => {
     for (const word of RESERVED_SUBDOMAINS) expect(word).toMatch(/^[a-z0-9]+$/);
   });
@@ -89,6 +115,24 @@ describe("custom domains", () => {
     "[fe80::1].example",
   ])("T15: the address %s is never a tenant", (hostname) => {
     expect(domainProblem(hostname)).not.toBeNull();
+  });
+
+  test.each(["127.0.0.1", "aurora.1", "aurora.0x1f", "[::1]", "::1", "a::b.example", "[fe80::1].example", "[1.2.3.4]", "[v1.a].example"])(
+    "T15: %s is told that it is an address",
+    (hostname) => {
+      expect(domainProblem(hostname)).toBe("must be a name, not an address");
+    },
+  );
+
+  test.each(["aurora", "localhost", "", "1"])("T15: %j is told what a full hostname is", (hostname) => {
+    expect(domainProblem(hostname)).toBe("must be a full hostname, such as stay.hotel.example");
+  });
+
+  test("T15: a hostname of 128 characters can be a tenant's, one of 129 is told how long it may be", () => {
+    const longest = `${"a".repeat(60)}.${"b".repeat(60)}.exampl`;
+    expect(longest).toHaveLength(128);
+    expect(domainProblem(longest)).toBeNull();
+    expect(domainProblem(`${longest}e`)).toBe("must be at most 128 characters");
   });
 
   test.each(["xn--aurra-jua.example", "stay.xn--80ak6aa92e.example", "aurora.xn--p1ai"])(
@@ -149,6 +193,48 @@ describe("custom domains", () => {
   });
 });
 
+describe("names the platform holds itself", () => {
+  const rules = { baseDomain: "innkeep.example", apiHosts: ["api.innkeep.example", "backend.acme.example"] };
+  const HELD = "is the platform's own";
+
+  test("T15: a subdomain that would be a host of the API is the platform's own, any other is not", () => {
+    expect(heldSubdomainProblem("api", rules)).toBe(HELD);
+    for (const free of ["aurora", "backend", "api.innkeep", ""]) expect(heldSubdomainProblem(free, rules), free).toBeNull();
+  });
+
+  test("T15: without a base domain no subdomain is a host of the API", () => {
+    for (const apiHosts of [["api.null"], ["api"], ["api.innkeep.example"]]) {
+      expect(heldSubdomainProblem("api", { baseDomain: null, apiHosts })).toBeNull();
+    }
+  });
+
+  test.each(["innkeep.example", "aurora.innkeep.example", "a.b.innkeep.example", "api.innkeep.example", "backend.acme.example"])(
+    "T15: the domain %s is the platform's own",
+    (hostname) => {
+      expect(heldDomainProblem(hostname, rules)).toBe(HELD);
+    },
+  );
+
+  test.each(["aurora.example", "notinnkeep.example", "innkeep.example.aurora.example", "acme.example", "stay.backend.acme.example"])(
+    "T15: the domain %s is not the platform's",
+    (hostname) => {
+      expect(heldDomainProblem(hostname, rules)).toBeNull();
+    },
+  );
+
+  test("T15: without a base domain only the API's own hosts are held", () => {
+    const { apiHosts } = rules;
+    expect(heldDomainProblem("backend.acme.example", { baseDomain: null, apiHosts })).toBe(HELD);
+    for (const free of ["aurora.innkeep.example", "a.null"]) expect(heldDomainProblem(free, { baseDomain: null, apiHosts })).toBeNull();
+  });
+
+  test("T15: a platform that names no host holds none", () => {
+    expect(NO_HOST_RULES).toEqual({ baseDomain: null, apiHosts: [] });
+    expect(heldSubdomainProblem("api", NO_HOST_RULES)).toBeNull();
+    expect(heldDomainProblem("api.example", NO_HOST_RULES)).toBeNull();
+  });
+});
+
 describe("host headers", () => {
   test.each([
     ["Aurora.Example", "aurora.example"],
@@ -160,6 +246,10 @@ describe("host headers", () => {
     ["[::1]", "[::1]"],
     ["127.0.0.1:80", "127.0.0.1"],
     [" aurora.example ", "aurora.example"],
+    ["::1:8000", "::1:8000"],
+    ["a:b:80", "a:b:80"],
+    ["aurora.example:", "aurora.example"],
+    ["aurora.example:80a", "aurora.example:80a"],
   ])("T13: the host %j is looked up as %s", (host, name) => {
     expect(normalizeHost(host)).toBe(name);
   });

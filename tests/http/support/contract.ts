@@ -1,7 +1,7 @@
 import { Ajv2020, type ValidateFunction } from "ajv/dist/2020.js";
 import formats from "ajv-formats";
 import { expect } from "vitest";
-import { registry } from "../../../shared/features/index.ts";
+import { registry } from "../../../shared/features/registry.ts";
 import type { Answer } from "./api.ts";
 
 type Json = Record<string, unknown>;

@@ -1,0 +1,63 @@
+import { InnkeepError } from "../../shared/kernel/errors.ts";
+import { MAX_DEPTH } from "../../shared/kernel/json.ts";
+
+/**
+ * Members and elements of one body, counted together. The largest body we take is a batch of 1,000 events with
+ * up to 19 members each; checking 20,000 values against a schema costs at most some 20 ms.
+ */
+export const MAX_VALUES = 20_000;
+
+const QUOTE = 0x22;
+const COMMA = 0x2c;
+const BACKSLASH = 0x5c;
+const OPEN_LIST = 0x5b;
+const CLOSE_LIST = 0x5d;
+const OPEN_OBJECT = 0x7b;
+const CLOSE_OBJECT = 0x7d;
+
+/**
+ * Refuses JSON that nests too deep or holds too many values, by one pass over its bytes: before it is parsed,
+ * and so before anything that is recursive or slow sees it. Whether it is JSON at all is for the parser to say.
+ * Throws `validation_failed` with the limit.
+ */
+export function assertJsonLimits(bytes: Uint8Array): void {
+  let depth = 0;
+  // A value follows a comma, or comes first in its list or object.
+  let values = 1;
+  for (let i = 0; i < bytes.length; i++) {
+    switch (bytes[i]) {
+      case QUOTE:
+        i = endOfString(bytes, i + 1);
+        break;
+      case COMMA:
+        values += 1;
+        break;
+      case OPEN_LIST:
+      case OPEN_OBJECT:
+        depth += 1;
+        values += 1;
+        if (depth > MAX_DEPTH) throw refusal(`is nested deeper than ${MAX_DEPTH} levels`, "too_deep", MAX_DEPTH);
+        break;
+      case CLOSE_LIST:
+      case CLOSE_OBJECT:
+        depth -= 1;
+        break;
+      default:
+        break;
+    }
+    if (values > MAX_VALUES) {
+      throw refusal(`has more than ${MAX_VALUES} members and elements; send it in smaller parts`, "too_many_values", MAX_VALUES);
+    }
+  }
+}
+
+/** The index of the closing quote, or the end. No byte of a character beyond ASCII looks like a quote or backslash. */
+function endOfString(bytes: Uint8Array, start: number): number {
+  let i = start;
+  while (i < bytes.length && bytes[i] !== QUOTE) i += bytes[i] === BACKSLASH ? 2 : 1;
+  return i;
+}
+
+function refusal(message: string, code: string, limit: number): InnkeepError {
+  return new InnkeepError("validation_failed", `The body ${message}.`, [{ path: "", message, code }], { limit });
+}

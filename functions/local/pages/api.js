@@ -1,0 +1,39 @@
+/** Calls of the page, all to its own origin. */
+
+/** @typedef {{ id: string, name: string, subdomain: string, status: string, plan: string, mrr: number, usagePercent: number }} Tenant */
+/** @typedef {{ metric: string, current: number, limit: number | null, percentage: number }} Usage */
+/** @typedef {{ data: Tenant[], pagination: { hasNext: boolean, nextCursor?: string, total?: number } }} TenantPage */
+/** @typedef {{ total: number, byStatus: Record<string, number>, byPlan: Record<string, number>, totalMrr: number, currency: string }} Stats */
+/** @typedef {{ migration: string | null, pending: string[], refusesWrites: string | null }} Ready */
+/** @typedef {{ role: string, person: string, token: string }} Token */
+/** @typedef {{ url: string, expiresAt: string, platform: Token[], tenantId: string | null, tenant: Token[] }} Tokens */
+
+/** An answer that says no: what is wrong, for people, and the id that finds it in the log. */
+export class CallError extends Error {
+  /**
+   * @param {string} message
+   * @param {string | null} requestId
+   */
+  constructor(message, requestId) {
+    super(message);
+    this.requestId = requestId;
+  }
+}
+
+/** What comes back is trusted to be what openapi.json says of the path.
+ * @template T
+ * @param {string} path
+ * @param {string} [token]
+ * @returns {Promise<T>}
+ */
+export async function get(path, token) {
+  const headers = new Headers({ "x-request-id": `local-page.${crypto.randomUUID()}` });
+  if (token) headers.set("authorization", `Bearer ${token}`);
+  const response = await fetch(path, { headers }).catch((/** @type {unknown} */ error) => {
+    throw new CallError(`The API does not answer (${error instanceof Error ? error.message : String(error)}). Is npm start running?`, null);
+  });
+  const body = await response.json().catch(() => null);
+  if (response.ok && body !== null) return body;
+  const { detail, requestId } = body ?? {};
+  throw new CallError(detail ?? `${path} answered ${response.status}.`, requestId ?? null);
+}

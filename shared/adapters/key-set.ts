@@ -1,0 +1,68 @@
+import type { JSONWebKeySet, JWK } from "jose";
+import type { Fetch } from "../ports.ts";
+
+export interface KeySetSource {
+  readonly url: string;
+  readonly fetch: Fetch;
+  /** From the request to the last byte of the answer. */
+  readonly timeoutMs: number;
+}
+
+/** A key takes half a KiB; an answer of more than this is not a key set. */
+export const MAX_KEY_SET_BYTES = 64 * 1024;
+/** RSA keys below 2,048 bits verify nothing (RFC 7518 §3.3). */
+const MIN_RSA_BITS = 2_048;
+
+/**
+ * The usable keys behind an address. Throws when there is none, so that an empty or broken answer never takes the place of keys
+ * that are good: whoever withdraws a key publishes another.
+ */
+export async function fetchKeySet({ url, fetch, timeoutMs }: KeySetSource): Promise<JSONWebKeySet> {
+  const signal = AbortSignal.timeout(timeoutMs);
+  const response = await fetch(url, { signal, headers: { accept: "application/json" } });
+  if (!response.ok) {
+    await response.body?.cancel();
+    throw new Error(`the key set's address answered ${response.status}`);
+  }
+  const keys = keysIn(JSON.parse(await textOf(response)));
+  const usable = await Promise.all(keys.map(isUsable));
+  const good = keys.filter((_, i) => usable[i]);
+  if (good.length === 0) throw new Error("the key set's address answered without a usable key");
+  return { keys: good };
+}
+
+/** Read chunk by chunk, since a length that is stated need not be true. */
+async function textOf(response: Response): Promise<string> {
+  const decoder = new TextDecoder();
+  let text = "";
+  let bytes = 0;
+  for await (const chunk of response.body ?? []) {
+    bytes += chunk.length;
+    if (bytes > MAX_KEY_SET_BYTES) throw new Error(`the key set's address answered more than ${MAX_KEY_SET_BYTES} bytes`);
+    text += decoder.decode(chunk, { stream: true });
+  }
+  return text + decoder.decode();
+}
+
+function keysIn(answer: unknown): JWK[] {
+  const keys = isMembers(answer) ? answer["keys"] : undefined;
+  if (!Array.isArray(keys)) throw new Error("the key set's address answered no key set");
+  return keys.filter((key): key is JWK => isMembers(key) && typeof key["kty"] === "string");
+}
+
+/** Whether a key can verify what is accepted here: a public ES256 or RS256 key that is meant for signatures. */
+async function isUsable(key: JWK): Promise<boolean> {
+  const alg = key.kty === "EC" && key.crv === "P-256" ? "ES256" : key.kty === "RSA" ? "RS256" : null;
+  if (alg === null || (key.alg ?? alg) !== alg || (key.use ?? "sig") !== "sig") return false;
+  if (key.key_ops !== undefined && !(Array.isArray(key.key_ops) && key.key_ops.includes("verify"))) return false;
+  const jose = await import("jose");
+  return await jose.importJWK(key, alg).then((made) => "type" in made && made.type === "public" && isLongEnough(made), () => false);
+}
+
+function isLongEnough({ algorithm }: { readonly algorithm: object }): boolean {
+  return !("modulusLength" in algorithm) || Number(algorithm.modulusLength) >= MIN_RSA_BITS;
+}
+
+function isMembers(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

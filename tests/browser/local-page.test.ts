@@ -1,0 +1,181 @@
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { call, cleanUp, startStack, temporaryFolder } from "../local/stack.ts";
+import type { Stack } from "../local/stack.ts";
+import { noBrowser, useChromium } from "./chromium.ts";
+import type { Visit } from "./chromium.ts";
+
+interface Tenant {
+  readonly id: string;
+  readonly name: string;
+  readonly plan: string;
+  readonly status: string;
+  readonly mrr: number;
+}
+interface Usage {
+  readonly metric: string;
+  readonly limit: number | null;
+  readonly percentage: number;
+}
+
+const chromium = useChromium();
+let stack: Stack;
+let empty: Stack;
+
+beforeAll(async () => {
+  if (noBrowser !== null) return;
+  stack = await startStack(join(await temporaryFolder(), "data"), ["--ephemeral"]);
+  empty = await startStack(join(await temporaryFolder(), "data"), ["--ephemeral", "--seed", "none"]);
+});
+afterAll(cleanUp);
+
+async function read<T>(of: Stack, path: string): Promise<T> {
+  return (await call(of.info, "GET", path)).body as T;
+}
+
+/** The page once it shows the tenants. */
+async function openPage(options: Parameters<typeof chromium.visit>[1] = {}): Promise<Visit> {
+  const visit = await chromium.visit(stack.info.url, options);
+  await visit.page.locator("[data-tenant]").first().waitFor();
+  return visit;
+}
+
+/** Contrast by WCAG 2.2 of the text in each element, with the background behind it. */
+function lowContrast(page: Visit["page"]): Promise<string[]> {
+  return page.evaluate(() => {
+    const numbers = (colour: string) => (colour.match(/[\d.]+/g) ?? []).map(Number);
+    const luminance = (colour: string) => {
+      const [r = 0, g = 0, b = 0] = numbers(colour).map((c) => c / 255 <= 0.04045 ? c / 255 / 12.92 : ((c / 255 + 0.055) / 1.055) ** 2.4);
+      return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const behind = (element: Element | null): string => {
+      const colour = element ? getComputedStyle(element).backgroundColor : "rgb(255, 255, 255)";
+      return element && numbers(colour)[3] === 0 ? behind(element.parentElement) : colour;
+    };
+    const withText = [...document.querySelectorAll<HTMLElement>("body *")].filter((element) =>
+      element.checkVisibility() && [...element.childNodes].some((node) => node.nodeType === 3 && (node.textContent ?? "").trim() !== "")
+    );
+    return withText.flatMap((element) => {
+      const [light = 0, dark = 0] = [luminance(getComputedStyle(element).color), luminance(behind(element))].sort((a, b) => b - a);
+      const ratio = (light + 0.05) / (dark + 0.05);
+      return ratio < 4.5 ? [`${element.tagName} "${element.textContent}" ${ratio.toFixed(2)}`] : [];
+    });
+  });
+}
+
+describe.skipIf(noBrowser !== null)("the page of the local stack", () => {
+  test("O01: shows what runs, and every tenant with plan, status, revenue and a bar for each metric with a limit", async () => {
+    const { page, complaints, hosts } = await openPage();
+    const { data } = await read<{ readonly data: readonly Tenant[] }>(stack, "/v1/tenants?limit=100");
+    expect(data).toHaveLength(12);
+    expect(await page.locator("[data-tenant]").count()).toBe(12);
+    const { migration } = await read<{ readonly migration: string }>(stack, "/ready");
+    expect(await page.locator("#store").textContent()).toContain(migration);
+    for (const { id, name, plan, status, mrr } of data) {
+      const item = page.locator(`[data-tenant="${id}"]`);
+      const text = await item.textContent();
+      expect(text).toContain(name);
+      expect(text).toContain(`$${mrr.toLocaleString("en")} a month`);
+      expect(await item.locator(".plan dd").textContent()).toBe(plan);
+      expect(await item.locator(".status").textContent()).toBe(status);
+      const { data: usage } = await read<{ readonly data: readonly Usage[] }>(stack, `/v1/tenants/${id}/usage`);
+      expect(await item.locator("[data-metric]").evaluateAll((all) => all.map((one) => one.getAttribute("data-metric"))))
+        .toEqual(usage.map(({ metric }) => metric));
+      const shown = await item.getByRole("meter").evaluateAll((all) =>
+        all.map((one) => [Number(one.getAttribute("aria-valuenow")), one.querySelector("span")?.style.width])
+      );
+      expect(shown).toEqual(usage.filter(({ limit }) => limit !== null).map(({ percentage }) => [percentage, `${percentage}%`]));
+    }
+    expect(complaints).toEqual([]);
+    expect([...hosts]).toEqual([new URL(stack.info.url).host]);
+  });
+
+  test("O01: follows the API while it is open", async () => {
+    const { page } = await openPage();
+    await page.clock.install();
+    await page.reload();
+    await page.locator("[data-tenant]").first().waitFor();
+    const given = { name: "The Lighthouse", subdomain: "lighthouse", plan: "Basic", owner: "lou@lighthouse.example", ownerName: "Lou" };
+    const { body } = await call(stack.info, "POST", "/v1/tenants", given);
+    const { id } = body as Tenant;
+    await page.clock.runFor(10_000);
+    await page.getByRole("button", { name: "Show more" }).click();
+    await expect.poll(() => page.locator("[data-tenant]").count()).toBe(13);
+    await call(stack.info, "DELETE", `/v1/tenants/${id}`);
+    await page.clock.runFor(10_000);
+    await page.locator(`[data-tenant="${id}"]`).waitFor({ state: "detached" });
+  });
+
+  test("O01: searches and filters with the API, and says when nothing matches", async () => {
+    const { page } = await openPage();
+    await page.getByLabel("Status").selectOption("suspended");
+    await expect.poll(() => page.locator("[data-tenant] h3").allTextContents()).toEqual(["Kestrel Airport Hotel"]);
+    expect(await page.locator("#call").textContent()).toContain("status=suspended");
+    await page.getByLabel("Search").fill("no such hotel");
+    await page.getByText("No tenant matches").waitFor();
+  });
+
+  test("O01: copies a token of every role, and GET /v1/me takes it for that role", async () => {
+    const { page } = await openPage({ permissions: ["clipboard-read", "clipboard-write"] });
+    const roles = async (list: string) =>
+      await page.locator(`#${list} [data-role]`).evaluateAll((all) => all.map((one) => one.getAttribute("data-role")));
+    expect(await roles("platform-tokens")).toEqual(["super_admin", "admin", "support", "read_only"]);
+    expect(await roles("tenant-tokens")).toEqual(["owner", "admin", "staff", "viewer"]);
+    const { data: [other] } = await read<{ readonly data: readonly Tenant[] }>(stack, "/v1/tenants?search=Hanami");
+    const before = await page.locator("#tenant-tokens input").first().inputValue();
+    await page.locator("#token-tenant").selectOption(other?.id ?? "");
+    await expect.poll(() => page.locator("#tenant-tokens input").first().inputValue()).not.toBe(before);
+    for (const item of await page.locator("[data-role]").all()) {
+      await item.getByRole("button").click();
+      const token = await page.evaluate(() => navigator.clipboard.readText());
+      const answer = await fetch(`${stack.info.url}/v1/me`, { headers: { authorization: `Bearer ${token}` } });
+      const isTenant = await item.locator("xpath=ancestor::*[@id='tenant-tokens']").count() === 1;
+      expect(await answer.json()).toMatchObject({ role: await item.getAttribute("data-role"), tenantId: isTenant ? other?.id : null });
+    }
+  });
+
+  test.each([320, 360, 768])("O01: is read without scrolling sideways at %i pixels", async (width) => {
+    const { overflows } = await openPage({ viewport: { width, height: 700 } });
+    expect(await overflows()).toBe(false);
+  });
+
+  test.each(["light", "dark"] as const)("O01: has a contrast of 4.5 and more in the %s scheme", async (colorScheme) => {
+    const { page } = await openPage({ colorScheme });
+    expect(await lowContrast(page)).toEqual([]);
+  });
+
+  test("O01: says what the API said when it fails, with the request's id, and keeps what it showed", async () => {
+    const { page } = await openPage();
+    const problem = { detail: "the database does not answer", requestId: "req_1" };
+    for (const path of ["**/ready", "**/v1/**"]) {
+      await page.route(
+        path,
+        (route) => route.fulfill({ status: 503, contentType: "application/problem+json", body: JSON.stringify(problem) }),
+      );
+    }
+    await page.getByRole("button", { name: "Refresh" }).click();
+    await expect.poll(() => page.getByRole("alert").allTextContents()).toContain("the database does not answerRequest req_1");
+    expect(await page.locator("#store").textContent()).toContain("Not ready: the database does not answer");
+    expect(await page.locator("[data-tenant]").count()).toBe(12);
+    await page.unroute("**/ready");
+    await page.unroute("**/v1/**");
+    await page.getByRole("button", { name: "Refresh" }).click();
+    await expect.poll(() => page.locator("#problem").textContent()).toBe("");
+  });
+
+  test("O01: says that there is no tenant where there is none, and has the platform's tokens", async () => {
+    const { page, complaints } = await chromium.visit(empty.info.url);
+    await page.getByText("There are no tenants yet").waitFor();
+    expect(await page.locator("#platform-tokens [data-role]").count()).toBe(4);
+    expect(await page.locator("#tenant-tokens").textContent()).toContain("no tenant yet");
+    expect(complaints).toEqual([]);
+  });
+
+  test("O01: its reads leave no line in the terminal; what a developer asks does", async () => {
+    await openPage();
+    const requestId = `seen-${Date.now()}`;
+    await fetch(`${stack.info.url}/v1/tenants`, { headers: { "x-request-id": requestId } });
+    await expect.poll(() => stack.output()).toContain(requestId);
+    expect(stack.output()).not.toContain("local-page.");
+  });
+});

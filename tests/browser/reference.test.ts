@@ -1,0 +1,55 @@
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { cleanUp, startStack, temporaryFolder } from "../local/stack.ts";
+import type { Stack } from "../local/stack.ts";
+import { noBrowser, useChromium } from "./chromium.ts";
+
+const chromium = useChromium();
+let stack: Stack;
+
+beforeAll(async () => {
+  if (noBrowser === null) stack = await startStack(join(await temporaryFolder(), "data"), ["--ephemeral"]);
+});
+afterAll(cleanUp);
+
+/** The reference once it shows its operations. */
+async function openReference(options: Parameters<typeof chromium.visit>[1] = {}) {
+  const visit = await chromium.visit(`${stack.info.url}/docs`, options);
+  await visit.page.locator(".opblock").first().waitFor();
+  return visit;
+}
+
+describe.skipIf(noBrowser !== null)("the API reference of the local stack", () => {
+  test("H28: shows every operation of openapi.json, and asks no other host", async () => {
+    const { page, complaints, hosts } = await openReference();
+    const document = await (await fetch(`${stack.info.url}/openapi.json`)).json() as { readonly paths: Record<string, object> };
+    const operations = Object.values(document.paths).flatMap((path) => Object.keys(path));
+    expect(operations.length).toBeGreaterThan(20);
+    expect(await page.locator(".opblock").count()).toBe(operations.length);
+    expect([...hosts]).toEqual([new URL(stack.info.url).host]);
+    expect(complaints).toEqual([]);
+  });
+
+  test("H28: a call that is tried there answers 200 as super_admin, and as the role that is chosen", async () => {
+    const { page, hosts, complaints } = await openReference();
+    const operation = page.locator("[id$='-getMe']");
+    await operation.locator(".opblock-summary-control").click();
+    const results = operation.locator(".live-responses-table");
+    const tried = async (role: string) => {
+      await operation.locator("button.execute").click();
+      await results.locator("pre", { hasText: `"role": "${role}"` }).waitFor();
+      return (await results.locator("td.response-col_status:not(.col_header)").textContent())?.trim();
+    };
+    expect(await tried("super_admin")).toBe("200");
+    await page.getByLabel("Calls are sent as").selectOption({ label: "tenant viewer" });
+    expect(await tried("viewer")).toBe("200");
+    expect([...hosts]).toEqual([new URL(stack.info.url).host]);
+    expect(complaints).toEqual([]);
+  });
+
+  test.each(["light", "dark"] as const)("H28: does not scroll sideways on a phone, and follows the %s scheme", async (colorScheme) => {
+    const { page, overflows } = await openReference({ viewport: { width: 360, height: 700 }, colorScheme });
+    expect(await overflows()).toBe(false);
+    expect(await page.locator("html.dark-mode").count()).toBe(colorScheme === "dark" ? 1 : 0);
+  });
+});

@@ -1,0 +1,97 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { type Api, createApi } from "../../functions/api/app.ts";
+import { createTokenVerifier } from "../../shared/adapters/token-verifier.ts";
+import { createBackend } from "../../shared/container.ts";
+import { silentLogger } from "../../shared/kernel/logger.ts";
+import type { SqlDriver } from "../../shared/kv/driver.ts";
+import { postgresDriver } from "../../shared/kv/drivers/postgres.ts";
+import { createStore } from "../../shared/kv/sql-store.ts";
+import { read } from "../architecture/sources.ts";
+import { useApi } from "./support/api.ts";
+import { bodyOf, pathOf, prepare } from "./support/samples.ts";
+import { AUDIENCE, ISSUER } from "./support/tokens.ts";
+
+const api = useApi();
+
+/** Calls of the database, each from when to when. */
+let calls: { readonly from: number; readonly to: number }[] = [];
+let driver: SqlDriver;
+let app: Api;
+
+beforeAll(() => {
+  const real = postgresDriver({ connectionString: api.open.database.appUrl, max: 8 });
+  driver = {
+    ...real,
+    call: async (...call) => {
+      const from = performance.now();
+      try {
+        // So slow that what is sent together is seen to be.
+        await new Promise((resolve) => setTimeout(resolve, 5));
+        return await real.call(...call);
+      } finally {
+        calls.push({ from, to: performance.now() });
+      }
+    },
+  };
+  const verifier = createTokenVerifier({ issuer: ISSUER, audience: AUDIENCE, jwks: api.signer.jwks, clock: api.clock, fetch });
+  const store = createStore(driver, { clock: api.clock });
+  const hosts = { baseDomain: "innkeep.example", apiHosts: [] };
+  app = createApi({
+    backend: createBackend({ store, clock: api.clock, logger: silentLogger, hosts }),
+    verifier,
+    config: { corsOrigins: [] },
+  });
+});
+afterAll(() => driver.close());
+
+/** The most calls of which none began before the one before it had ended. */
+function roundTrips(): number {
+  let trips = 0;
+  let end = -Infinity;
+  for (const { from, to } of calls.toSorted((a, b) => a.to - b.to)) {
+    if (from < end) continue;
+    trips += 1;
+    end = to;
+  }
+  return trips;
+}
+
+async function measured(method: string, path: string, token: string, json?: unknown): Promise<number> {
+  calls = [];
+  const response = await app.fetch(
+    new Request(`http://localhost${path}`, {
+      method,
+      headers: { authorization: `Bearer ${token}`, ...(json === undefined ? {} : { "content-type": "application/json" }) },
+      ...(json === undefined ? {} : { body: JSON.stringify(json) }),
+    }),
+  );
+  expect(response.status, `${method} ${path}: ${await response.text()}`).toBeLessThan(300);
+  return roundTrips();
+}
+
+/** More than a look-up, a load and a commit, each for a reason. */
+const LONGER: Readonly<Record<string, { readonly trips: number; readonly because: string }>> = {
+  deletePlan: { trips: 4, because: "counts the plan's users again after the deletion, for one who came in between" },
+  verifyAuditChain: { trips: 3, because: "reads the head of the chain before its entries" },
+};
+
+test("O11: a call costs the round trips that docs/performance.md says: a read one beside the look-up of the caller, a change two", async () => {
+  const rows: string[] = [];
+  const wrong: string[] = [];
+  for (const route of api.routes.filter(({ scope }) => scope !== "public")) {
+    const token = api.admin("super_admin");
+    const run = async () => {
+      const ids = await prepare(api, route);
+      return await measured(route.method, pathOf(route, ids), token, bodyOf(route));
+    };
+    await run(); // The first call loads the feature, and fills what the process remembers.
+    const trips = await run();
+    rows.push(`| \`${route.method} ${route.path}\` | ${trips} |`);
+    const named = (route.loads ?? []).length > 0 ? 1 : 0;
+    const allowed = LONGER[route.operationId]?.trips ?? (route.method === "GET" ? 2 - named : 3);
+    if (trips > allowed) wrong.push(`${route.operationId}: ${trips} of ${allowed}`);
+  }
+  expect(wrong).toEqual([]);
+  const page = read("docs/performance.md").split("\n").filter((line) => /^\| `(GET|POST|PUT|PATCH|DELETE) /.test(line));
+  expect(page).toEqual(rows);
+});

@@ -1,0 +1,100 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { connect } from "node:net";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { ROOT } from "../../architecture/sources.ts";
+import { freePort } from "../../support/cluster.ts";
+import { freshDatabase } from "../../support/postgres.ts";
+import { makeSigner, type Signer } from "./tokens.ts";
+
+/** The first administrator, whom the function makes at its start. */
+export const ADMIN_ID = "user-root";
+const DENO = join(ROOT, "node_modules", ".bin", "deno");
+
+/** The Edge Function as a process of its own. */
+export interface RunningFunction {
+  readonly url: string;
+  readonly port: number;
+  readonly signer: Signer;
+  readonly child: ChildProcess;
+  /** Everything it has written so far. */
+  output(): string;
+  /** The lines of its log so far; a line that is no JSON fails. */
+  lines(): Record<string, unknown>[];
+  /** Sends bytes as they are over a connection of their own and reads until it is closed, by us after `hangUpMs`. */
+  raw(bytes: string | Buffer, hangUpMs?: number): Promise<string>;
+  readonly ended: Promise<number | string>;
+  stop(): Promise<void>;
+}
+
+/** The function under Deno on a database of its own. `stdout`: a file, or a pipe that nobody reads. */
+export async function startFunction(stdout: number | "read" | "unread" = "read"): Promise<RunningFunction> {
+  const database = await freshDatabase();
+  const signer = await makeSigner({ now: Date.now });
+  const port = await freePort();
+  const child = spawn(DENO, ["run", "-A", "--no-check", "--quiet", "functions/api/index.ts"], {
+    cwd: ROOT,
+    stdio: ["ignore", typeof stdout === "number" ? stdout : "pipe", "pipe"],
+    env: {
+      PATH: process.env["PATH"],
+      HOME: process.env["HOME"],
+      NO_COLOR: "1",
+      DENO_SERVE_ADDRESS: `tcp:127.0.0.1:${port}`,
+      DATABASE_URL: database.appUrl,
+      SUPABASE_URL: "https://project.supabase.example",
+      SUPABASE_JWKS: JSON.stringify(signer.jwks),
+      INNKEEP_BASE_DOMAIN: "innkeep.example",
+      INNKEEP_BOOTSTRAP_ADMIN_USER_ID: ADMIN_ID,
+      INNKEEP_BOOTSTRAP_ADMIN_EMAIL: "root@innkeep.example",
+    },
+  });
+  const parts: string[] = [];
+  for (const stream of stdout === "read" ? [child.stdout, child.stderr] : [child.stderr]) {
+    stream?.on("data", (data: Buffer) => parts.push(String(data)));
+  }
+  const ended = new Promise<number | string>((resolve) => child.once("exit", (code, signal) => resolve(signal ?? code ?? "")));
+  const output = () => parts.join("");
+  const url = `http://127.0.0.1:${port}`;
+  await isReady(url, await signer.sign(ADMIN_ID), output);
+  return {
+    url,
+    port,
+    signer,
+    child,
+    output,
+    lines: () => output().split("\n").filter(Boolean).map((line) => JSON.parse(line) as Record<string, unknown>),
+    raw: (bytes, hangUpMs = 10_000) => exchange(port, bytes, hangUpMs),
+    ended,
+    async stop() {
+      child.kill("SIGKILL");
+      await ended;
+      await database.drop();
+    },
+  };
+}
+
+/** Until it knows its first administrator. */
+async function isReady(url: string, token: string, output: () => string): Promise<void> {
+  for (const deadline = Date.now() + 20_000;;) {
+    const response = await fetch(`${url}/v1/me`, { headers: { authorization: `Bearer ${token}` } }).catch(() => null);
+    await response?.arrayBuffer();
+    if (response?.ok) return;
+    if (Date.now() > deadline) throw new Error(`the function did not answer (${response?.status}):\n${output()}`);
+    await sleep(20);
+  }
+}
+
+function exchange(port: number, bytes: string | Buffer, hangUpMs: number): Promise<string> {
+  return new Promise((resolve) => {
+    const parts: string[] = [];
+    const socket = connect(port, "127.0.0.1", () => socket.write(bytes));
+    const hangUp = setTimeout(() => socket.destroy(), hangUpMs);
+    socket.on("data", (data) => parts.push(data.toString("latin1")));
+    // A reset is a closed connection like any other: what came before it is the answer.
+    socket.on("error", () => socket.destroy());
+    socket.on("close", () => {
+      clearTimeout(hangUp);
+      resolve(parts.join(""));
+    });
+  });
+}

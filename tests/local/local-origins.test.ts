@@ -1,0 +1,15 @@
+import { expect, test } from "vitest";
+import { loadConfig } from "../../shared/config.ts";
+import { withLocalOrigins } from "../../functions/local/local-origins.ts";
+
+const DATABASE = { DATABASE_URL: "postgres://u:p@127.0.0.1/innkeep", INNKEEP_JWT_ISSUER: "i", INNKEEP_JWT_SECRET: "0123456789abcdef" };
+
+test.each([
+  ["", ["http://localhost"]],
+  ["https://admin.example", ["https://admin.example", "http://localhost"]],
+  ["https://a.example, https://b.example", ["https://a.example", "https://b.example", "http://localhost"]],
+  ["*", ["*"]],
+  [" * ", ["*"]],
+])("npm start lets local frontends in beside %j, and the API takes the list", (own, origins) => {
+  expect(loadConfig({ ...DATABASE, INNKEEP_CORS_ORIGINS: withLocalOrigins(own) }).corsOrigins).toEqual(origins);
+});
