@@ -13,6 +13,11 @@ export const HEADERS = {
   RequestId: { description: "Names this request in logs, audit entries and errors.", required: true, schema: text },
   ServerTiming: { description: "Milliseconds spent on authentication, the store, and in all.", schema: text },
   WWWAuthenticate: { description: "What credential is asked for (RFC 6750).", required: true, schema: text },
+  IdempotentReplayed: { description: "`true` where this is the answer of an earlier request with the same key.", schema: text },
+  RetryAfterRunning: {
+    description: "With `idempotency_in_progress`: seconds to wait before the next try.",
+    schema: { type: "integer", minimum: 0 },
+  },
   RetryAfter: { description: "Seconds to wait before the next try.", required: true, schema: { type: "integer", minimum: 0 } },
 };
 
@@ -30,6 +35,13 @@ export const PARAMETERS = {
     description: "The ETag of an earlier answer: 304 without a body when it is still the present one.",
     schema: text,
     example: '"42"',
+  },
+  IdempotencyKey: {
+    name: "Idempotency-Key",
+    in: "header",
+    description:
+      "For 24 hours a repeat with the same key changes nothing and has the first answer. An error is not kept: its repeat runs again.",
+    schema: { type: "string", pattern: "^[!-~]{1,255}$" },
   },
   TenantId: {
     name: "X-Tenant-Id",

@@ -51,6 +51,7 @@ function parametersOf(route: Route): Json[] {
     ...pathParams(route.path).map(pathParameter),
     ...Object.entries(route.query?.shape ?? {}).map(([name, schema]) => queryParameter(name, schema as z.ZodType)),
     ...conditional,
+    ...(route.method === "GET" ? [] : [refTo("parameters", "IdempotencyKey")]),
     ...(route.scope === "public" ? [] : [refTo("parameters", "TenantId")]),
     refTo("parameters", "RequestId"),
   ];
@@ -85,6 +86,7 @@ function success(route: Route, status: number, spec: ResponseSpec | undefined, s
       "Server-Timing": refTo("headers", "ServerTiming"),
       ...(route.etag || hasMember(schema, "version") ? { ETag: refTo("headers", "ETag") } : {}),
       ...(status === 201 ? { Location: refTo("headers", "Location") } : {}),
+      ...(route.method === "GET" ? {} : { "Idempotent-Replayed": refTo("headers", "IdempotentReplayed") }),
       ...(hasMember(schema, "pagination") ? { Link: refTo("headers", "Link") } : {}),
     },
     ...(id ? { content: { "application/json": { schema: refTo("schemas", id), examples: { [id]: refTo("examples", id) } } } } : {}),

@@ -14,11 +14,11 @@ export function errorCodes(route: Route): ErrorCode[] {
     if (route.scope !== "caller") codes.push("insufficient_scope");
     if (!route.openWhenSuspended) codes.push("tenant_suspended");
   }
-  if (route.method !== "GET") codes.push("commit_unknown");
+  if (route.method !== "GET") codes.push("commit_unknown", "write_conflict", "idempotency_in_progress", "idempotency_mismatch");
   if (route.method === "POST" || route.method === "PUT" || route.method === "PATCH") {
-    codes.push("invalid_json", "payload_too_large", "unsupported_media_type", "validation_failed", "write_conflict");
+    codes.push("invalid_json", "payload_too_large", "unsupported_media_type", "validation_failed");
   }
-  if (route.method !== "GET" && (route.method === "DELETE" || hasEtag(route))) codes.push("precondition_failed", "write_conflict");
+  if (route.method !== "GET" && (route.method === "DELETE" || hasEtag(route))) codes.push("precondition_failed");
   return [...new Set<ErrorCode>([...codes, "internal"])];
 }
 
@@ -55,6 +55,7 @@ function responseOf(status: number, codes: readonly ErrorCode[]): Json {
       "X-Request-Id": refTo("headers", "RequestId"),
       ...(status === 401 ? { "WWW-Authenticate": refTo("headers", "WWWAuthenticate") } : {}),
       ...(status === 503 || status === 429 ? { "Retry-After": refTo("headers", "RetryAfter") } : {}),
+      ...(codes.includes("idempotency_in_progress") ? { "Retry-After": refTo("headers", "RetryAfterRunning") } : {}),
       ...(status === 412 ? { ETag: refTo("headers", "ETag") } : {}),
     },
     content: {

@@ -58,7 +58,7 @@ export const routes: readonly Route[] = [
     platformOnly: ["create"],
     errors: {
       create: [...names, "tenant_deleted"],
-      update: [...names, "invalid_transition", "subscription_cancelled", "trial_used"],
+      update: [...names, "invalid_transition", "subscription_cancelled", "tenant_cancelled", "trial_used"],
     },
     descriptions: {
       create: "The tenant with its subscription and usage records, in one commit.",
@@ -80,6 +80,7 @@ export const routes: readonly Route[] = [
     output: removal,
     loads: [tenant],
     errors: ["legal_hold"],
+    sample: { auditEntries: 2 },
     run: async ({ service, params, query, options }) =>
       await service.remove(params.tenantId, { ...options, dryRun: query.dryRun ?? false }),
   }),
