@@ -217,6 +217,15 @@ describe("the OpenAPI file", () => {
     expect(references(tenant?.parameters)).toContain("#/components/parameters/IfNoneMatch");
   });
 
+  test("H01: every answer of the tests is held to the codes of its operation and status, and to its fields", async () => {
+    const refused = await api.send("GET", "/v1/tenants");
+    const check = (changed: Json) => api.contract.check("GET", "/v1/tenants", { ...refused, body: { ...refused.body, ...changed } });
+    expect(() => check({})).not.toThrow();
+    expect(() => check({ code: "plan_in_use" })).toThrow("to be true");
+    expect(() => check({ hint: "undeclared" })).toThrow("to be true");
+    expect(() => api.contract.check("GET", "/v1/tenants", { ...refused, status: 410 })).toThrow("not documented");
+  });
+
   test("H01: lists every error code there is in its problem schema", () => {
     const problem = file().components.schemas["Problem"] as { properties: { code: { enum: string[] } } };
     expect(problem.properties.code.enum).toEqual(Object.keys(ERROR_KINDS));
