@@ -1,4 +1,5 @@
 import { Hono } from "hono";
+import { compress } from "hono/compress";
 import { methodNotAllowed } from "hono/method-not-allowed";
 import type { Backend } from "../../shared/container.ts";
 import type { Feature } from "../../shared/core/feature.ts";
@@ -65,6 +66,7 @@ function appOf(routes: readonly Route[], deps: ApiDeps, running: RunningCalls): 
       },
     }),
   );
+  app.use("/openapi.json", compress());
   // Hono runs what was registered first, so that /tenants/stats comes before /tenants/:tenantId.
   for (const route of routes.toSorted(byPath)) app.on(route.method, route.path, serve(route, deps, running));
   app.notFound((c) => errorResponse(c, new InnkeepError("not_found", `There is nothing at ${c.req.path.slice(0, 200)}.`), logger));

@@ -149,9 +149,13 @@ function updateShape(entity: AnyEntity): Record<string, z.ZodType> {
     fieldsOf(entity).filter(([, schema]) => traitsOf(schema).set === "any").map(([name, schema]) => {
       const removable = schema instanceof z.ZodOptional;
       const value = patchOf(withoutDefault(traitsOf(schema).input ?? schema));
-      return [name, (removable ? value.nullable() : value).optional()];
+      return [name, (removable ? removableOf(value) : value).optional()];
     }),
   );
+}
+
+function removableOf(schema: z.ZodType): z.ZodType {
+  return schema.nullable().meta({ description: [schema.description ?? [], "Null removes it."].flat().join(" ") });
 }
 
 /** A default stands for what was left out, and in a patch what is left out stays. */

@@ -66,6 +66,8 @@ interface RouteText {
   readonly platformOnly?: boolean;
   /** Stays open to the users of a suspended or cancelled tenant: billing reads. */
   readonly openWhenSuspended?: boolean;
+  /** Its answer has an ETag though it is no record. */
+  readonly etag?: boolean;
   /** Error codes beyond those every route of its kind can give; they document the route. */
   readonly errors?: readonly ErrorCode[];
   /** What a 404 calls the record; left out: the last parameter of the path. */

@@ -8,15 +8,17 @@ import { shortTenantId } from "../tenants/entity.ts";
 import { MAX_PART } from "./chain.ts";
 import { AuditService } from "./service.ts";
 
-const tenantId = z.string().transform(shortTenantId).pipe(segment).optional();
-const text = z.string().min(1).max(512).optional();
+const tenantId = z.string().transform(shortTenantId).pipe(segment).optional()
+  .meta({ description: "Id of the tenant, short or as its full key." });
+const text = (description: string) => z.string().min(1).max(512).optional().meta({ description });
 const listQuery = checkPaging(z.strictObject({
   tenantId,
-  resource: text,
-  resourceId: text,
-  actorId: text,
-  actorEmail: text,
-  action: z.string().regex(/^(\*|[a-z0-9._-]+\*?)$/, "must be a dotted name, with * at its end at most").optional(),
+  resource: text("Kind of the record, such as `tenant`."),
+  resourceId: text("Id of the record."),
+  actorId: text("Id of who did it."),
+  actorEmail: text("Email address of who did it."),
+  action: z.string().regex(/^(\*|[a-z0-9._-]+\*?)$/, "must be a dotted name, with * at its end at most").optional()
+    .meta({ description: "What was done; `tenant.*` is every action on tenants.", examples: ["tenant.created"] }),
   from: moment("from").optional(),
   to: moment("to").optional(),
   ...pageParams,
@@ -30,9 +32,10 @@ const verifyQuery = z.strictObject({
 const report = z.object({
   ok: z.boolean().meta({ description: "Whether every entry of this part stands. The chain does when that of all its parts is true." }),
   checked: z.int().meta({ description: "Entries of this part that stand, up to the first that does not." }),
-  firstBroken: z.object({ id: z.string(), seq: z.int(), reason: z.string() }).optional(),
+  firstBroken: z.object({ id: z.string(), seq: z.int().meta({ description: "Its place in the chain, from 1." }), reason: z.string() })
+    .optional(),
   nextCursor: z.string().optional().meta({ description: "Goes on after this part; absent at the end of the chain." }),
-});
+}).meta({ examples: [{ ok: true, checked: 1200 }] });
 
 /** The audit log: append-only, a hash chain for each tenant and one for the platform. */
 export const routes: readonly Route[] = [

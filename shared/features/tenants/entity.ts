@@ -12,14 +12,18 @@ export * from "./claims.ts";
 const text = (max: number) => z.string().trim().min(1).max(max);
 
 const brandingOf = <S extends z.ZodType>(logoUrl: S) =>
-  z.looseObject({
+  z.object({
     logoUrl: logoUrl.optional(),
     primaryColor: z.string().regex(/^#[0-9a-fA-F]{6}$/, "must be #rrggbb").optional(),
-  });
+  }).catchall(z.json());
 /** As it is stored: a logo from before only web addresses were taken stays readable. */
 export const branding = brandingOf(z.string());
 /** As callers give it. */
 export const brandingInput = brandingOf(webUrl);
+
+const mrr = majorUnits.meta({
+  description: "Monthly recurring revenue in the major unit of the platform's currency: 299 is 299.00 a month.",
+});
 
 export const tenant = defineEntity({
   name: "tenant",
@@ -39,9 +43,12 @@ export const tenant = defineEntity({
     owner: ownerOnly(email),
     ownerName: ownerOnly(given(z.string().max(200), text(200))),
     ownerUserId: ownerOnly(z.string().max(128).optional()),
-    /** The highest percentage over the present period's metrics; absent until the program has computed it. */
-    usagePercent: createOnly(platformOnly(percent.optional())),
-    mrr: platformOnly(given(majorUnits, majorUnits.optional())),
+    usagePercent: createOnly(platformOnly(
+      percent.optional().meta({
+        description: "The highest percentage over the present month's metrics; absent until the program has computed it.",
+      }),
+    )),
+    mrr: platformOnly(given(mrr, mrr.optional())),
     mrrSource: byServer(z.enum(["plan", "explicit"]).default("plan")),
     branding: given(branding.optional(), brandingInput.optional()),
     settings: metadata.optional(),
