@@ -41,7 +41,7 @@ export const PARAMETERS = {
     in: "header",
     description:
       "For 24 hours a repeat with the same key changes nothing and has the first answer. An error is not kept: its repeat runs again.",
-    schema: { type: "string", pattern: "^[!-~]{1,255}$" },
+    schema: { ...text, pattern: "^[!-~]{1,255}$" },
   },
   TenantId: {
     name: "X-Tenant-Id",
