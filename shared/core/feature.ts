@@ -4,6 +4,8 @@ import type { ResourceTraits } from "./scopes.ts";
 /** One feature: a folder, as the rest of the program sees it. */
 export interface Feature {
   readonly name: string;
+  /** What it is for: the description of its operations' tag. */
+  readonly summary?: string;
   /** Where its routes begin; of two features the longer one wins. */
   readonly paths: readonly string[];
   /** The resources of its scopes: `plans` is `read:plans` and `write:plans`. */

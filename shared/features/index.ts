@@ -8,6 +8,7 @@ import { scopeCatalogue } from "../core/scopes.ts";
 export const features = [
   {
     name: "tenants",
+    summary: "The customers of the platform, and the states they go through.",
     paths: ["/v1/tenants"],
     scopes: { tenants: { tenants: "write" } },
     entities: () => import("./tenants/entity.ts"),
@@ -16,6 +17,7 @@ export const features = [
   },
   {
     name: "plans",
+    summary: "What a tenant can subscribe to: price, limits, features.",
     paths: ["/v1/plans"],
     scopes: { plans: { tenants: "read" } },
     entities: () => import("./plans/entity.ts"),
@@ -24,6 +26,7 @@ export const features = [
   },
   {
     name: "subscriptions",
+    summary: "A tenant's one subscription to a plan.",
     paths: ["/v1/tenants/:tenantId/subscription"],
     scopes: { subscriptions: { tenants: "write", ownerOnly: true } },
     entities: () => import("./subscriptions/entity.ts"),
@@ -32,6 +35,7 @@ export const features = [
   },
   {
     name: "metrics",
+    summary: "What can be metered: the catalogue of metrics.",
     paths: ["/v1/metrics"],
     scopes: { metrics: { tenants: "read" } },
     entities: () => import("./metrics/entity.ts"),
@@ -40,6 +44,7 @@ export const features = [
   },
   {
     name: "usage",
+    summary: "What tenants use of each metric, month by month, against their limits.",
     paths: ["/v1/tenants/:tenantId/usage"],
     scopes: { usage: { tenants: "read" } },
     entities: () => import("./usage/entity.ts"),
@@ -48,6 +53,7 @@ export const features = [
   },
   {
     name: "audit",
+    summary: "Who did what to what: append-only, hash-chained.",
     paths: ["/v1/audit"],
     scopes: { audit: { tenants: "read" } },
     entities: () => import("../core/audit-entry.ts"),
@@ -56,6 +62,7 @@ export const features = [
   },
   {
     name: "admins",
+    summary: "The people who administer the platform, and what the caller may do.",
     paths: ["/v1/admins", "/v1/me"],
     scopes: { admins: { tenants: "none", superAdminWrites: true } },
     entities: () => import("./admins/entity.ts"),

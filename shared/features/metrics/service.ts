@@ -68,9 +68,7 @@ export class MetricService extends EntityService<typeof metric> {
       ...(plans.length > 0 ? [`limited by ${plans.length === 1 ? "plan" : "plans"} ${plans.join(", ")}`] : []),
       ...(usage ? ["metered for tenants"] : []),
     ];
-    throw new InnkeepError("metric_in_use", `Metric ${id} is ${users.join(" and ")}. You can delete only a metric that nothing uses.`, [], {
-      plans,
-    });
+    throw new InnkeepError("metric_in_use", `Metric ${id} is ${users.join(" and ")}. You can delete only a metric that nothing uses.`);
   }
 
   async #plansNaming(id: string): Promise<string[]> {

@@ -1,6 +1,7 @@
 import type { Stored } from "../../core/collection.ts";
 import { EntityService } from "../../core/entity-service.ts";
 import type { CreateInput, UpdateInput } from "../../core/fields.ts";
+import { priceFault } from "../../core/money.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { errors, InnkeepError, isInnkeepError } from "../../kernel/errors.ts";
 import type { JsonObject } from "../../kernel/json.ts";
@@ -26,7 +27,7 @@ export class PlanService extends EntityService<typeof plan> {
     this.#assertCurrency(data.currency);
     const { id = data.name, displayName = data.name } = input;
     const decide = async () => ({
-      record: this.records.fresh({ ...input, id, displayName }),
+      record: withPrice(this.records.fresh({ ...input, id, displayName })),
       checks: await metricChecks(this.work, Object.keys(data.limits)),
     });
     return await this.records.create("plan.created", decide, options, input as JsonObject);
@@ -36,7 +37,7 @@ export class PlanService extends EntityService<typeof plan> {
     this.#assertCurrency(updates.currency);
     // What a patch sets to null is removed.
     const named = Object.entries(updates.limits ?? {}).filter(([, limit]) => limit !== null).map(([name]) => name);
-    const decide = async (record: Plan) => ({ record, checks: await metricChecks(this.work, named) });
+    const decide = async (record: Plan) => ({ record: withPrice(record), checks: await metricChecks(this.work, named) });
     return await this.records.patch(planId, updates, options, decide);
   }
 
@@ -82,4 +83,11 @@ export class PlanService extends EntityService<typeof plan> {
     }
     return made;
   }
+}
+
+/** Its price must be one that a tenant's revenue can hold. Throws `validation_failed`. */
+function withPrice(record: Plan): Plan {
+  const fault = priceFault(record);
+  if (fault) throw errors.validation([fault]);
+  return record;
 }

@@ -3,6 +3,9 @@ import { day, instant, period, quantity, QUANTITY_DECIMALS, segment } from "../.
 import { defineEntity } from "../../kv/define.ts";
 import type { RecordOf } from "../../kv/define.ts";
 
+/** The unit of every amount of a metric. */
+export const METRIC_UNIT = "the metric's unit, such as bytes of `storage`";
+
 export const usageRecord = defineEntity({
   name: "usage-record",
   summary: "One metric of one tenant in one month.",
@@ -13,11 +16,10 @@ export const usageRecord = defineEntity({
     /** An id of the metric catalogue. */
     metric: segment,
     period,
-    current: z.number().min(0).default(0),
-    /** Null is unlimited. */
-    limit: z.number().min(0).nullable().default(null),
-    /** Amount of each day; a gauge's day holds its last value. */
-    daily: z.record(day, z.number()).default({}),
+    current: z.number().min(0).default(0).meta({ description: `Used in the period, in ${METRIC_UNIT}.` }),
+    limit: z.number().min(0).nullable().default(null).meta({ description: `In ${METRIC_UNIT}; null is unlimited.` }),
+    daily: z.record(day, z.number().meta({ description: `Of one day, in ${METRIC_UNIT}.` })).default({})
+      .meta({ description: "Amount of each day; a gauge's day holds its last value." }),
     createdAt: instant,
     updatedAt: instant.optional(),
   }),
@@ -43,14 +45,13 @@ export const usageRecord = defineEntity({
 export type UsageRecord = RecordOf<typeof usageRecord>;
 
 const MAX_AMOUNT = 1e12;
-const amount = quantity(MAX_AMOUNT);
-/** What is added; below zero it is taken off. */
 const difference = z.number().min(-MAX_AMOUNT).max(MAX_AMOUNT)
   .refine((by) => Number(by.toFixed(QUANTITY_DECIMALS)) === by, `must have at most ${QUANTITY_DECIMALS} decimals`)
-  .meta({ description: `At most ${QUANTITY_DECIMALS} decimals; a negative one is taken off.` });
+  .meta({ description: `What to add, or where negative to take off, in ${METRIC_UNIT}; at most ${QUANTITY_DECIMALS} decimals.` });
 const limit = quantity(1e15).nullable().optional().meta({
-  description: "At most 6 decimals; null is unlimited; kept when left out.",
+  description: `In ${METRIC_UNIT}; at most 6 decimals; null is unlimited; kept when left out.`,
 });
-export const usagePut = z.strictObject({ value: quantity(1e15), limit, period: period.optional() });
+const amountOf = (max: number, what: string) => quantity(max).meta({ description: `${what}, in ${METRIC_UNIT}; at most 6 decimals.` });
+export const usagePut = z.strictObject({ value: amountOf(1e15, "What there is now"), limit, period: period.optional() });
 export const usageIncrement = z.strictObject({ amount: difference.default(1), limit, period: period.optional() });
-export const usageConsume = z.strictObject({ amount, period: period.optional() });
+export const usageConsume = z.strictObject({ amount: amountOf(MAX_AMOUNT, "What to take"), period: period.optional() });

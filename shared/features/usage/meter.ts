@@ -1,6 +1,6 @@
 import { periodOf } from "../../core/periods.ts";
 import { Records } from "../../core/records.ts";
-import type { Transaction, UnitOfWork } from "../../core/unit-of-work.ts";
+import type { Outcome, Transaction, UnitOfWork } from "../../core/unit-of-work.ts";
 import type { Idempotency } from "../../kernel/context.ts";
 import { errors, type InnkeepError, isInnkeepError } from "../../kernel/errors.ts";
 import type { JsonObject } from "../../kernel/json.ts";
@@ -12,10 +12,10 @@ import { type UsageRecord, usageRecord } from "./entity.ts";
 import { bookingDay, type Opening, openingOf, type Place, usageOf } from "./reads.ts";
 import { checkAmount, corrected, highestPercentage, type Level } from "./rules.ts";
 
-/** A record after one count of it; without a version where an idempotency key answers for a call made before. */
+/** A record after one count of it; where an idempotency key answers for a call made before, as that call left it. */
 export interface Counted {
-  readonly value: JsonObject | null;
-  readonly version: string | null;
+  readonly value: JsonObject;
+  readonly version: string;
 }
 
 /** A count to be made: what is added, and the members set beside. */
@@ -53,16 +53,17 @@ export class Meter {
 
   /** One store call in the steady state; only a place's first use looks up its tenant and plan. */
   async count(place: Place, count: Count, options: ChangeOptions, idempotency: Idempotency | undefined): Promise<Counted> {
-    if (options.ifMatch === undefined && idempotency === undefined && this.work.context.idempotency === undefined) {
+    if (options.ifMatch === undefined && idempotency === undefined && this.work.idempotency === undefined) {
       const { add, merge } = count;
       const counted = count.refusal ? await this.#lower(place, count) : await this.work.store.increment(place.key, add, { merge });
       if (counted) return counted;
     }
     let decisions = 0;
-    return await this.work.transact<Counted>(async () => {
+    const outcome = await this.work.transact(async () => {
       decisions += 1;
       return { commit: this.#commit(place, count, await this.#find(place, options), decisions, options) };
     }, idempotency);
+    return countedBy(place, outcome);
   }
 
   /** Read, and added with the limit as upper bound: who meets it reads again, and then it does not fit. */
@@ -72,15 +73,17 @@ export class Meter {
     countWithin: (limit: number | null) => Count,
     options: ChangeOptions,
     idempotency: Idempotency | undefined,
-  ): Promise<Counted | { readonly tooMuch: Level }> {
+  ): Promise<Counted & { readonly tooMuch?: undefined } | { readonly tooMuch: Level }> {
     let decisions = 0;
-    return await this.work.transact<Counted | { readonly tooMuch: Level }>(async () => {
+    const outcome = await this.work.transact<{ readonly tooMuch?: Level }>(async () => {
       decisions += 1;
       const found = await this.#find(place, options);
       const { current, limit } = found.record;
       if (!checkAmount(current, limit, amount).allowed) return { done: { tooMuch: { current, limit } } };
       return { commit: this.#commit(place, countWithin(limit), found, decisions, options) };
     }, idempotency);
+    const { tooMuch } = outcome.result;
+    return tooMuch ? { tooMuch } : countedBy(place, outcome);
   }
 
   /** Sets a counter on the version that was read, so that the audit log says what it was. */
@@ -95,8 +98,7 @@ export class Meter {
       const record = differs ? { ...after, updatedAt: this.work.now() } : found;
       return { action: "usage.corrected", record, checks: opening?.checks ?? [] };
     }, request);
-    const isReplay = version === "";
-    return { before: level, value: isReplay ? null : value as JsonObject, version: isReplay ? null : version };
+    return { before: level, value: value as JsonObject, version };
   }
 
   /**
@@ -110,21 +112,22 @@ export class Meter {
     const { key } = place;
     const mutation: Mutation = { op: "increment", key, add: [{ path: ["daily", day], to: current }] };
     const settled = await afterCounting(() => this.work.store.commit([{ key, version }], [mutation]));
-    return settled?.ok ? { value: settled.values[key] ?? null, version: settled.versions[key] ?? null } : null;
+    const value = settled?.ok && settled.values[key];
+    return value ? { value, version: settled.versions[key] ?? version } : null;
   }
 
   /** Writes the tenant's `usagePercent` where it differs, and `updatedAt` stays. */
   async refreshPercent(tenantId: string): Promise<number> {
-    const { percent } = await this.work.transact<{ readonly percent: number }>(async () => {
+    const { result } = await this.work.transact<{ readonly percent: number }>(async () => {
       const { tenant, usage } = await usageOf(this.work, tenantId, periodOf(this.work.context.clock.now()));
       const percent = highestPercentage(usage);
       if (tenant.usagePercent === percent) return { done: { percent } };
       const key = keyOf(tenantEntity, tenant);
       const mutation: Mutation = { op: "increment", key, add: [{ path: ["usagePercent"], to: percent }] };
       const checks = [{ key, version: tenant.version }];
-      return { commit: { checks, mutations: [mutation], audit: "none", result: () => ({ percent }) } };
+      return { commit: { checks, mutations: [mutation], audit: "none", result: { percent } } };
     });
-    return percent;
+    return result.percent;
   }
 
   /** As `refreshPercent`, for who has counted. */
@@ -137,7 +140,7 @@ export class Meter {
     const committed = await this.work.store.commit([], [{ op: "increment", key, add, merge }]);
     if (!committed.ok) throw committed.reason === "bounds" && refusal ? refusal : errors.writeConflict(key);
     const value = committed.values[key];
-    return value ? { value, version: committed.versions[key] ?? null } : null;
+    return value ? { value, version: committed.versions[key] ?? "" } : null;
   }
 
   /** A place's record, or what it begins with. Throws `not_found` without the tenant, `precondition_failed`. */
@@ -155,7 +158,7 @@ export class Meter {
     { record, version, opening }: Found,
     decisions: number,
     options: ChangeOptions,
-  ): Transaction<Counted> {
+  ): Transaction<Readonly<Record<never, never>>> {
     const { key, metric } = place;
     const checks: Check[] = [...opening?.checks ?? [], ...(options.ifMatch === undefined ? [] : [{ key, version }])];
     if (opening?.carried && decisions <= CARRY_CHECKS) checks.push(opening.carried);
@@ -167,7 +170,7 @@ export class Meter {
       mutations: [{ op: "increment", key, add, merge, ...initial }],
       audit: "none",
       refuse: (_, reason) => reason === "bounds" ? refusal : undefined,
-      result: ({ values, versions }) => ({ value: values[key] ?? null, version: versions[key] ?? null }),
+      result: {},
     };
   }
 
@@ -180,6 +183,13 @@ export class Meter {
   #day({ period }: Place): string {
     return bookingDay(period, this.work.context.clock.now());
   }
+}
+
+function countedBy({ key }: Place, { values, version }: Pick<Outcome<object>, "values" | "version">): Counted {
+  const value = values[key];
+  // Retention or the tenant's deletion took the record between the look and the count.
+  if (!value || version === null) throw errors.writeConflict(key);
+  return { value, version };
 }
 
 /**

@@ -1,27 +1,33 @@
 import { z } from "zod";
 import { decimal } from "../../core/list-query.ts";
 import { type Route, verb } from "../../core/route.ts";
-import { viewOf } from "../../core/schemas.ts";
+import { exampleOf, viewOf } from "../../core/schemas.ts";
 import { instant, period } from "../../core/values.ts";
 import { METRIC_KINDS } from "../metrics/entity.ts";
-import { usageConsume, usageIncrement, usagePut, usageRecord } from "./entity.ts";
+import { METRIC_UNIT, usageConsume, usageIncrement, usagePut, usageRecord } from "./entity.ts";
 import { UsageService } from "./service.ts";
 
 const path = "/v1/tenants/:tenantId/usage";
+const percentage = z.int().min(0).max(100).meta({ description: "Of the limit, in whole per cent; 0 without one.", examples: [42] });
 const usage = viewOf(usageRecord, {
-  unit: z.string(),
-  kind: z.enum(METRIC_KINDS),
-  percentage: z.int().min(0).max(100),
-  resetsAt: instant.nullable().meta({ description: "First instant of the next period; null for a gauge, which carries over." }),
+  unit: z.string().meta({ description: "What one of it is.", examples: ["calls"] }),
+  kind: z.enum(METRIC_KINDS).meta({ examples: ["counter"] }),
+  percentage,
+  resetsAt: instant.nullable().meta({
+    description: "First instant of the next period; null for a gauge, which carries over.",
+    examples: ["2026-02-01T00:00:00.000Z"],
+  }),
 });
 const ofPeriod = z.strictObject({ period: period.optional().meta({ description: "YYYY-MM in UTC; the present month when left out." }) });
 const consumption = z.object({
   allowed: z.boolean(),
-  current: z.number(),
-  limit: z.number().nullable(),
-  remaining: z.number().nullable(),
+  current: z.number().meta({ description: `Used so far, in ${METRIC_UNIT}.` }),
+  limit: z.number().nullable().meta({ description: `In ${METRIC_UNIT}; null is unlimited.` }),
+  remaining: z.number().nullable().meta({ description: `Left of the limit, in ${METRIC_UNIT}; null is unlimited.` }),
 });
-const check = consumption.extend({ percentage: z.int().min(0).max(100) });
+const answer = { allowed: true, current: 1200, limit: 1_000_000, remaining: 998_800 };
+const consumed = consumption.meta({ examples: [answer] });
+const check = consumption.extend({ percentage }).meta({ examples: [{ ...answer, percentage: 0 }] });
 const counter = { params: { metric: "api_calls" } } as const;
 const gauge = { params: { metric: "storage" } } as const;
 const one = { service: UsageService, output: usage } as const;
@@ -34,7 +40,7 @@ export const routes: readonly Route[] = [
     summary: "List every metric of one period",
     scope: "read:usage",
     query: ofPeriod,
-    output: z.object({ data: z.array(usage) }),
+    output: z.object({ data: z.array(usage) }).meta({ examples: [{ data: [exampleOf(usage)] }] }),
     run: async ({ service, params, query }) => ({ data: await service.getAll(params.tenantId, query.period) }),
   }),
   verb(`GET ${path}/:metric`, {
@@ -55,7 +61,7 @@ export const routes: readonly Route[] = [
     description: "A correction is audited with what was there before.",
     scope: "write:usage",
     input: usagePut,
-    sample: { ...gauge, body: (n) => ({ value: n }) },
+    sample: { ...gauge, auditEntries: 0, body: (n) => ({ value: n }) },
     run: async ({ service, params, body, options }) =>
       await service.record(params.tenantId, params.metric, body.value, body.limit, body.period, options),
   }),
@@ -68,7 +74,7 @@ export const routes: readonly Route[] = [
     input: usageIncrement,
     inputOptional: true,
     errors: ["usage_below_zero"],
-    sample: counter,
+    sample: { ...counter, auditEntries: 0 },
     run: async ({ service, params, body, options }) =>
       await service.increment(params.tenantId, params.metric, body.amount, body.limit, body.period, options),
   }),
@@ -79,9 +85,9 @@ export const routes: readonly Route[] = [
     description: "Answers whether it was added. Of many at once, exactly so many are allowed as fit.",
     scope: "write:usage",
     input: usageConsume,
-    output: consumption,
+    output: consumed,
     errors: ["precondition_failed", "write_conflict"],
-    sample: { ...counter, body: { amount: 1 } },
+    sample: { ...counter, auditEntries: 0, body: { amount: 1 } },
     run: async ({ service, params, body, options }) =>
       await service.consume(params.tenantId, params.metric, body.amount, body.period, options),
   }),
@@ -91,7 +97,7 @@ export const routes: readonly Route[] = [
     summary: "Check whether an amount would still fit",
     description: "Nothing is counted.",
     scope: "read:usage",
-    query: ofPeriod.extend({ amount: decimal(0, 1e12).optional() }),
+    query: ofPeriod.extend({ amount: decimal(0, 1e12).optional().meta({ description: `How much more, in ${METRIC_UNIT}.`, default: 1 }) }),
     output: check,
     sample: { ...counter, query: "amount=1" },
     run: async ({ service, params, query }) => await service.check(params.tenantId, params.metric, query.amount, query.period),

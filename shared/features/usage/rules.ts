@@ -84,7 +84,7 @@ export function highestPercentage(usage: readonly Pick<Usage, "percentage">[]): 
 
 export function belowZero(metric: string, amount: number): InnkeepError {
   const message = `There is less of ${metric} than the ${-amount} you take off it. Usage never goes below zero, so nothing was changed.`;
-  return new InnkeepError("usage_below_zero", message, [], { metric, amount });
+  return new InnkeepError("usage_below_zero", message);
 }
 
 export const INEXACT = { message: "makes a sum beyond 2^53 - 1, or of more digits than a double holds", code: "inexact_sum" };

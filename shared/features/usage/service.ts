@@ -108,9 +108,9 @@ export class UsageService {
     );
     const idempotency = keyed("usage.consume", options, { key: place.key, amount });
     const consumed = await exactly(() => this.#meter.consume(place, amount, within, options, idempotency));
-    const level = "tooMuch" in consumed ? consumed.tooMuch : await this.#counted(place, consumed, (after) => less(after, amount));
+    const level = consumed.tooMuch ?? await this.#counted(place, consumed, (after) => less(after, amount));
     const { current, limit } = level;
-    return { allowed: !("tooMuch" in consumed), current, limit, remaining: rules.checkAmount(current, limit, 0).remaining };
+    return { allowed: !consumed.tooMuch, current, limit, remaining: rules.checkAmount(current, limit, 0).remaining };
   }
 
   async isOverLimit(tenantId: string, metric: string, period?: string): Promise<boolean> {
@@ -139,18 +139,12 @@ export class UsageService {
 
   /** What a count came to, as callers see it. Where it crossed a threshold, or nobody knows, the tenant's percentage follows. */
   async #counted(place: Place, counted: Counted, levelBefore: (after: UsageRecord) => Level | null): Promise<Usage> {
-    if (!counted.value || counted.version === null) {
-      // A call seen before: it counted then, and is answered with what is there now.
-      const usage = await this.#read(place);
-      if (!usage) throw errors.notFound("tenant", place.tenantId);
-      return usage;
-    }
     const record = usageRecord.schema.parse(counted.value);
     const settled = await this.#meter.settleDay(place, record, counted.version);
     const before = levelBefore(record);
     const crossed = !before || rules.thresholdsReached(before) !== rules.thresholdsReached(record);
     if (crossed) await this.#meter.refreshPercentAfter(place);
-    if (!settled?.value) return rules.viewOf(record, place.metric, counted.version);
+    if (!settled) return rules.viewOf(record, place.metric, counted.version);
     return rules.viewOf(usageRecord.schema.parse(settled.value), place.metric, settled.version);
   }
 
