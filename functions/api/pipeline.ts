@@ -3,7 +3,8 @@ import type { Caller } from "../../shared/core/caller.ts";
 import { ANONYMOUS } from "../../shared/core/caller.ts";
 import { idParam, pathParams, type Route } from "../../shared/core/route.ts";
 import { errors, InnkeepError } from "../../shared/kernel/errors.ts";
-import { type AnyEntity, familyOf, keyOf, keyParams } from "../../shared/kv/define.ts";
+import { type AnyEntity, keyOf, keyParams, matchKey } from "../../shared/kv/define.ts";
+import { tenant } from "../../shared/features/tenants/entity.ts";
 import { isSegment, RESERVED_TENANT_IDS } from "../../shared/kv/key.ts";
 import type { Entry } from "../../shared/kv/store.ts";
 import type { ApiDeps } from "./app.ts";
@@ -22,11 +23,11 @@ type Params = Readonly<Record<string, string>>;
 export function serve(route: Route, deps: ApiDeps) {
   const { backend } = deps;
   const names = pathParams(route.path);
-  const families = familiesOf(route);
+  const entities = entitiesOf(route);
   return async (c: Context<AppEnv>): Promise<Response> => {
     c.set("route", route.path);
     const authStartedAt = performance.now();
-    const params = readParams(c, names, families);
+    const params = readParams(c, names, entities);
     const lookUp = () => ({
       loaded: params instanceof InnkeepError ? [] : load(route, params, backend.store),
       host: claimedBy(new URL(c.req.url).host, backend.platform.hosts, backend.store),
@@ -62,19 +63,24 @@ export function serve(route: Route, deps: ApiDeps) {
   };
 }
 
-/** `tenantId` → `tenant`, `userId` → `admin`: the families of keys that stand for the parameters of a route. */
-function familiesOf(route: Route): ReadonlyMap<string, string> {
-  const own = (route.loads ?? []).filter((entity) => keyParams(entity).length === 1);
-  return new Map([...own.map((entity) => [idParam(entity), familyOf(entity)] as const), ["tenantId", "tenant"]]);
+/** `tenantId` → `tenant`: the entities whose full keys stand for the parameters of a route. */
+function entitiesOf(route: Route): ReadonlyMap<string, AnyEntity> {
+  return new Map([...route.loads ?? [], tenant].map((entity) => [idParam(entity), entity]));
+}
+
+/** `front` of `door:tn_1:front` where the path has `tn_1` before it. */
+function shortId(entity: AnyEntity | undefined, given: string, params: Params): string {
+  const fields = entity && given.includes(":") ? Object.entries(matchKey(entity, given) ?? {}) : [];
+  const id = fields.at(-1)?.[1];
+  return id !== undefined && fields.slice(0, -1).every(([field, value]) => params[field] === value) ? id : given;
 }
 
 /** Short ids of the path's parameters; a full key such as `plan:Pro` is taken for its short id. What is no id is a 404, once the caller is known. */
-function readParams(c: Context, names: readonly string[], families: ReadonlyMap<string, string>): Params | InnkeepError {
+function readParams(c: Context, names: readonly string[], entities: ReadonlyMap<string, AnyEntity>): Params | InnkeepError {
   const params: Record<string, string> = {};
   for (const name of names) {
     const given = c.req.param(name) ?? "";
-    const family = families.get(name);
-    const id = family && given.startsWith(`${family}:`) ? given.slice(family.length + 1) : given;
+    const id = shortId(entities.get(name), given, params);
     const isReserved = name === "tenantId" && RESERVED_TENANT_IDS.has(id);
     if (!isSegment(id) || isReserved) return errors.notFound(name.replace(/Id$/, ""), given.slice(0, 200));
     params[name] = id;
@@ -88,9 +94,10 @@ interface Loading {
   readonly entry: Promise<Entry | null>;
 }
 
-/** Starts to read the records that the path names. */
+/** Starts to read the records that the path names; where the route does not say which, its tenant. */
 function load(route: Route, params: Params, store: ApiDeps["backend"]["store"]): Loading[] {
-  return (route.loads ?? []).map((entity) => {
+  return (route.loads ?? (params["tenantId"] === undefined ? [] : [tenant])).map((entity) => {
+    // A parameter of the key's own name first: `tenantId` of a record below a tenant.
     const fields = Object.fromEntries(keyParams(entity).map((name) => [name, params[name] ?? params[idParam(entity)] ?? ""]));
     const key = keyOf(entity, fields);
     return { entity, key, entry: handled(store.get(key)) };

@@ -1,123 +1,170 @@
 import type { z } from "zod";
 import type { ErrorCode } from "../kernel/errors.ts";
-import { type AnyEntity, keyParams } from "../kv/define.ts";
 import type { ChangeOptions } from "../kernel/version.ts";
-import { inputsOf } from "./fields.ts";
+import { type AnyEntity, keyParams } from "../kv/define.ts";
+import { type CreateInput, inputsOf, type PutInput, type UpdateInput } from "./fields.ts";
 import { listArguments, listQuery } from "./list-query.ts";
 import type { Filters, Pagination, Sort } from "./paging.ts";
-import { idParam, type Route, type Sample, type ServiceClass, verb } from "./route.ts";
+import { created, idParam, replied, type Route, type ServiceClass, verb } from "./route.ts";
 import { pageOf, recordOf } from "./schemas.ts";
 import type { Scope } from "./scopes.ts";
 
-/** What a service of these routes offers, as `EntityService` does; the bodies it is given come out of the entity's own schemas. */
-interface CrudService {
-  list(filters: Filters, sort: Sort | undefined, pagination: Pagination): Promise<unknown>;
-  get(id: string): Promise<unknown>;
-  create(data: never, options: ChangeOptions): Promise<unknown>;
-  update(id: string, updates: never, options: ChangeOptions): Promise<unknown>;
-  delete(id: string, options: ChangeOptions): Promise<boolean>;
+/**
+ * What a service of these routes offers, as `EntityService` does, or `TenantEntityService` with the tenant's id before it. The
+ * bodies it is given come out of the entity's own schemas.
+ */
+interface CrudService<At extends readonly string[]> {
+  list(...args: [...At, filters: Filters, sort: Sort | undefined, pagination: Pagination]): Promise<unknown>;
+  get(...args: [...At, id: string]): Promise<unknown>;
+  create(...args: [...At, data: never, options: ChangeOptions]): Promise<unknown>;
+  put(...args: [...At, id: string, data: never, options: ChangeOptions]): Promise<{ readonly record: object; readonly created: boolean }>;
+  update(...args: [...At, id: string, updates: never, options: ChangeOptions]): Promise<unknown>;
+  delete(...args: [...At, id: string, options: ChangeOptions]): Promise<boolean>;
 }
-type Operation = "list" | "create" | "get" | "update" | "delete";
+type Operation = keyof CrudService<[]>;
+const DEFAULT_OPERATIONS = ["list", "create", "get", "update", "delete"] as const;
+type DefaultOperation = (typeof DEFAULT_OPERATIONS)[number];
+type ServiceAt<P extends string, O extends Operation> = Pick<
+  CrudService<P extends `${string}/:tenantId/${string}` ? [tenantId: string] : []>,
+  O
+>;
 
-export interface CrudSpec<T extends CrudService> {
-  /** Of the collection, such as `/v1/plans`. */
-  readonly path: string;
+/** A value as a literal in a function returns it: the compiler does not keep `"monthly"` apart from other texts there. */
+type Widened<V> = V extends string ? string
+  : V extends number ? number
+  : V extends boolean ? boolean
+  : V extends object ? { readonly [K in keyof V]: Widened<V[K]> }
+  : V;
+type Body<B> = Widened<B> | ((n: number) => Widened<B>);
+/** What a good creation and change send. */
+type Samples<E, O> =
+  & { readonly create?: Body<CreateInput<E>>; readonly put?: Body<PutInput<E>>; readonly update?: Body<UpdateInput<E>> }
+  & { readonly [K in O & ("create" | "put" | "update")]: unknown };
+
+export interface CrudSpec<E extends AnyEntity, P extends string, O extends Operation, T> {
+  /** Of the collection: `/v1/plans`, or `/v1/tenants/:tenantId/invoices` for records below a tenant. */
+  readonly path: P;
   /** The resource of the scopes: `plans` is `read:plans` and `write:plans`. */
   readonly scope: string;
   readonly service: ServiceClass<T>;
-  /** What a good creation and change send. */
-  readonly sample: { readonly create: NonNullable<Sample<T>["body"]>; readonly update: NonNullable<Sample<T>["body"]> };
-  /** Left out: all five. */
-  readonly only?: readonly Operation[];
+  readonly sample: Samples<E, O>;
+  /** Left out: all but `put`, which makes or replaces a record whose id is its caller's. */
+  readonly only?: readonly O[];
   /** Operations refused to a tenant's own users. */
-  readonly platformOnly?: readonly Operation[];
+  readonly platformOnly?: readonly O[];
   /** Errors beyond those every such route can give. */
-  readonly errors?: { readonly [O in Operation]?: readonly ErrorCode[] };
-  readonly descriptions?: { readonly [O in Operation]?: string };
+  readonly errors?: { readonly [K in O]?: readonly ErrorCode[] };
+  readonly descriptions?: { readonly [K in O]?: string };
   /** Bodies with checks beyond the declaration's. */
   readonly input?: { readonly create?: z.ZodObject; readonly update?: z.ZodObject };
 }
 
-/** The routes of an entity: list, create, get, change by merge patch, delete. Parameters, bodies and responses are its declaration's. */
-export function crud<T extends CrudService>(entity: AnyEntity, spec: CrudSpec<T>): Route[] {
+/** The routes of an entity: list, create, get, put, change by merge patch, delete. Parameters, bodies and responses are its declaration's. */
+export function crud<
+  E extends AnyEntity,
+  const P extends string,
+  T extends ServiceAt<P, O>,
+  const O extends Operation = DefaultOperation,
+>(entity: E, spec: CrudSpec<E, P, O, T>): Route[] {
+  const operations: readonly Operation[] = spec.only ?? DEFAULT_OPERATIONS;
+  // Which operations there are, and what they are called with, its type has checked against the service.
+  const routes = routesOf(entity, spec as unknown as AnySpec);
+  return operations.map((operation) => routes[operation]());
+}
+
+type AnyService =
+  & Record<Exclude<Operation, "put" | "delete">, (...args: readonly unknown[]) => Promise<unknown>>
+  & { put(...args: readonly unknown[]): Promise<{ readonly record: object; readonly created: boolean }> }
+  & { delete(...args: readonly unknown[]): Promise<boolean> };
+type AnySpec = Omit<CrudSpec<AnyEntity, string, Operation, AnyService>, "sample"> & {
+  readonly sample: Record<Operation, Body<Record<string, unknown>>>;
+};
+type Make = () => Route;
+
+function routesOf(entity: AnyEntity, spec: AnySpec): Readonly<Record<Operation, Make>> {
   const noun = entity.name.replaceAll("-", " ");
   const pascal = entity.name.replaceAll(/(^|-)(\w)/g, (_, __, letter: string) => letter.toUpperCase());
-  const id = idParam(entity);
   const record = recordOf(entity);
   const inputs = { ...inputsOf(entity), ...spec.input };
-  const [read, write]: Scope[] = [`read:${spec.scope}`, `write:${spec.scope}`] as const;
-  const of = (operation: Operation) => ({
+  const id = idParam(entity);
+  const one = `${spec.path}/:${id}` as const;
+  const above = spec.path.includes("/:tenantId/") ? ["tenantId"] : [];
+  /** The ids that come first in every call: the tenant's, where the path has one. */
+  const at = (params: object, ...names: string[]) => [...above, ...names].map((name) => (params as Record<string, string>)[name] ?? "");
+  const of = (operation: Operation, access: "read" | "write", summary: string) => ({
     service: spec.service,
+    operationId: `${operation}${operation === "list" ? plural(pascal) : pascal}`,
+    summary,
+    scope: `${access}:${spec.scope}` as Scope,
     ...(spec.platformOnly?.includes(operation) ? { platformOnly: true } : {}),
     ...(spec.descriptions?.[operation] ? { description: spec.descriptions[operation] } : {}),
-    errors: spec.errors?.[operation] ?? [],
+    errors: [...(operation === "create" ? ["already_exists" as const] : []), ...spec.errors?.[operation] ?? []],
   });
-  const one = `${spec.path}/:${id}` as const;
-  const routes: Readonly<Record<Operation, () => Route>> = {
-    list: () =>
-      verb(`GET ${spec.path}`, {
-        ...of("list"),
-        operationId: `list${plural(pascal)}`,
-        summary: `List ${plural(noun)}`,
-        scope: read as Scope,
+  const a = `${/^[aeiou]/.test(noun) ? "an" : "a"} ${noun}`;
+  return {
+    list() {
+      return verb(`GET ${spec.path}`, {
+        ...of("list", "read", `List ${plural(noun)}`),
         query: listQuery(entity),
         output: pageOf(entity),
-        run: async ({ service, query }) => await service.list(...listArguments(query)) as never,
-      }),
-    create: () =>
-      verb(`POST ${spec.path}`, {
-        ...of("create"),
-        errors: ["already_exists", ...of("create").errors],
-        operationId: `create${pascal}`,
-        summary: `Create ${article(noun)} ${noun}`,
-        scope: write as Scope,
+        run: async ({ service, params, query }) => await service.list(...at(params), ...listArguments(query)) as never,
+      });
+    },
+    create() {
+      return verb(`POST ${spec.path}`, {
+        ...of("create", "write", `Create ${a}`),
         input: inputs.create,
         output: record,
-        location: (made) => `${spec.path}/${String((made as Record<string, unknown>)[keyParams(entity).at(-1) ?? ""])}`,
+        location: (made) => placeOf(`${spec.path}/:${keyParams(entity).at(-1)}`, made),
         sample: { body: spec.sample.create },
-        run: async ({ service, body, options }) => await service.create(body as never, options) as never,
-      }),
-    get: () =>
-      verb(`GET ${one}`, {
-        ...of("get"),
-        operationId: `get${pascal}`,
-        summary: `Get ${article(noun)} ${noun}`,
-        scope: read as Scope,
+        run: async ({ service, params, body, options }) => await service.create(...at(params), body, options) as never,
+      });
+    },
+    get() {
+      return verb(`GET ${one}`, {
+        ...of("get", "read", `Get ${a}`),
         output: record,
         loads: [entity],
-        run: async ({ service, params }) => await service.get(at(params, id)) as never,
-      }),
-    update: () =>
-      verb(`PATCH ${one}`, {
-        ...of("update"),
-        operationId: `update${pascal}`,
-        summary: `Change ${article(noun)} ${noun} by JSON merge patch`,
-        scope: write as Scope,
+        run: async ({ service, params }) => await service.get(...at(params, id)) as never,
+      });
+    },
+    put() {
+      return verb(`PUT ${one}`, {
+        ...of("put", "write", `Create or replace ${a}`),
+        input: inputs.put,
+        output: record,
+        location: () => one,
+        replaces: true,
+        sample: { body: spec.sample.put },
+        run: async ({ service, params, body, options }) => {
+          const put = await service.put(...at(params, id), body, options);
+          return put.created ? created(put.record, placeOf(one, params)) : replied(put.record);
+        },
+      });
+    },
+    update() {
+      return verb(`PATCH ${one}`, {
+        ...of("update", "write", `Change ${a} by JSON merge patch`),
         input: inputs.update,
         output: record,
         loads: [entity],
         sample: { body: spec.sample.update },
-        run: async ({ service, params, body, options }) => await service.update(at(params, id), body as never, options) as never,
-      }),
-    delete: () =>
-      verb(`DELETE ${one}`, {
-        ...of("delete"),
-        operationId: `delete${pascal}`,
-        summary: `Delete ${article(noun)} ${noun}`,
-        scope: write as Scope,
+        run: async ({ service, params, body, options }) => await service.update(...at(params, id), body, options) as never,
+      });
+    },
+    delete() {
+      return verb(`DELETE ${one}`, {
+        ...of("delete", "write", `Delete ${a}`),
         loads: [entity],
-        run: async ({ service, params, options }) => await service.delete(at(params, id), options),
-      }),
+        run: async ({ service, params, options }) => await service.delete(...at(params, id), options),
+      });
+    },
   };
-  return (spec.only ?? Object.keys(routes) as Operation[]).map((operation) => routes[operation]());
 }
 
-function at(params: object, name: string): string {
-  return (params as Readonly<Record<string, string>>)[name] ?? "";
-}
-
-function article(noun: string): string {
-  return /^[aeiou]/.test(noun) ? "an" : "a";
+/** A path with its parameters filled in. */
+function placeOf(path: string, values: object): string {
+  return path.replaceAll(/:(\w+)/g, (_, name: string) => String((values as Readonly<Record<string, unknown>>)[name]));
 }
 
 function plural(noun: string): string {

@@ -1,13 +1,15 @@
+import { errors } from "../kernel/errors.ts";
 import type { JsonObject } from "../kernel/json.ts";
 import type { ChangeOptions } from "../kernel/version.ts";
-import type { AnyEntity } from "../kv/define.ts";
+import { type AnyEntity, familyOf, keyParams, type RecordOf } from "../kv/define.ts";
 import type { Stored } from "./collection.ts";
-import type { CreateInput, UpdateInput } from "./fields.ts";
+import type { CreateInput, PutInput, UpdateInput } from "./fields.ts";
 import { type Filters, listPage, type Page, type Pagination, selectionOf, type Sort } from "./paging.ts";
-import { Records } from "./records.ts";
+import { type Put, Records } from "./records.ts";
+import { isSegment } from "../kv/key.ts";
 import type { UnitOfWork } from "./unit-of-work.ts";
 
-/** The five operations of an entity. A service of more rules extends it and overrides what differs. */
+/** The operations of an entity. A service of more rules extends it and overrides what differs. */
 export abstract class EntityService<E extends AnyEntity> {
   protected readonly records: Records<E>;
 
@@ -32,6 +34,11 @@ export abstract class EntityService<E extends AnyEntity> {
     return await this.records.create(`${this.entity.name}.created`, decide, options, input as JsonObject);
   }
 
+  /** Makes it, or replaces all of it that the caller may set. */
+  async put(id: string, data: PutInput<E>, options: ChangeOptions = {}): Promise<Put<E>> {
+    return await this.records.replace(id, keyFields(this.entity, id), data, options);
+  }
+
   /** JSON merge patch; null when there is none. */
   async update(id: string, updates: UpdateInput<E>, options: ChangeOptions = {}): Promise<Stored<E> | null> {
     return await this.records.patch(id, updates, options);
@@ -41,4 +48,73 @@ export abstract class EntityService<E extends AnyEntity> {
   async delete(id: string, options: ChangeOptions = {}): Promise<boolean> {
     return await this.records.remove(id, options, `${this.entity.name}.deleted`) !== null;
   }
+}
+
+/** An entity whose key is `<family>:{tenantId}:{<id>}`. */
+export type TenantEntity = AnyEntity & { readonly key: `${string}:{tenantId}:{${string}}` };
+
+/** The same operations for what lies below a tenant: the tenant's id comes first, short or as its full key. */
+export abstract class TenantEntityService<E extends TenantEntity> {
+  protected readonly records: Records<E>;
+
+  constructor(protected readonly work: UnitOfWork, protected readonly entity: E) {
+    this.records = new Records<E>(entity, work);
+  }
+
+  /** One tenant's, as `EntityService.list`. Throws `not_found` without the tenant. */
+  async list(tenantId: string, filters: Filters = {}, sort?: Sort, pagination?: Pagination): Promise<Page<Stored<E>>> {
+    const scope = await this.tenantOf(tenantId);
+    return await listPage(this.records, { ...selectionOf(this.entity, filters), sort, pagination, scope });
+  }
+
+  async get(tenantId: string, id: string): Promise<Stored<E> | null> {
+    return await this.records.get(this.keyOf(tenantId, id));
+  }
+
+  /** Throws `validation_failed`, `already_exists`, `not_found` without the tenant. */
+  async create(tenantId: string, data: CreateInput<E>, options: ChangeOptions = {}): Promise<Stored<E>> {
+    const input = this.records.checkCreate(data);
+    const owner = await this.tenantOf(tenantId);
+    const decide = (): { record: RecordOf<E> } => ({ record: this.records.fresh({ ...input, tenantId: owner }) });
+    return await this.records.create(`${this.entity.name}.created`, decide, options, { ...input, tenantId: owner } as JsonObject);
+  }
+
+  /** Makes it, or replaces all of it that the caller may set. Throws `not_found` without the tenant. */
+  async put(tenantId: string, id: string, data: PutInput<E>, options: ChangeOptions = {}): Promise<Put<E>> {
+    const key = this.keyOf(await this.tenantOf(tenantId), id);
+    return await this.records.replace(key, keyFields(this.entity, key), data, options);
+  }
+
+  async update(tenantId: string, id: string, updates: UpdateInput<E>, options: ChangeOptions = {}): Promise<Stored<E> | null> {
+    return await this.records.patch(this.keyOf(tenantId, id), updates, options);
+  }
+
+  async delete(tenantId: string, id: string, options: ChangeOptions = {}): Promise<boolean> {
+    return await this.records.remove(this.keyOf(tenantId, id), options, `${this.entity.name}.deleted`) !== null;
+  }
+
+  /** The full key. An id that is the full key of another tenant's record becomes one that there is not. */
+  protected keyOf(tenantId: string, id: string): string {
+    const prefix = `${familyOf(this.entity)}:${shortId(tenantId)}:`;
+    return id.startsWith(prefix) ? id : `${prefix}${id}`;
+  }
+
+  /** The short id of a tenant that exists. A tenant's own user has one; anybody else's is read. Throws `not_found`. */
+  protected async tenantOf(tenantId: string): Promise<string> {
+    const id = shortId(tenantId);
+    const isOwn = this.work.context.tenantId !== null;
+    if (!isOwn && !(isSegment(id) && await this.work.read(`tenant:${id}`))) throw errors.notFound("tenant", id);
+    return id;
+  }
+}
+
+function shortId(tenantId: string): string {
+  return tenantId.slice(tenantId.indexOf(":") + 1);
+}
+
+/** The fields that a key names: `tenantId` and `provider` of `integration:tn_1:mews`. */
+function keyFields(entity: AnyEntity, key: string): Record<string, string> {
+  const params = keyParams(entity);
+  const segments = key.split(":").slice(-params.length);
+  return Object.fromEntries(params.map((name, i) => [name, segments[i] ?? ""]));
 }

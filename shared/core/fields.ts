@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { AnyEntity } from "../kv/define.ts";
+import { type AnyEntity, keyParams, type KeyParamsOf } from "../kv/define.ts";
 import type { IdPrefix } from "../kernel/ids.ts";
 
 /** Who may set a field. The bodies of create and patch, and what a tenant's own user may change, follow from it. */
@@ -14,6 +14,12 @@ export interface FieldTraits {
   readonly holder?: "platform" | "owner";
   /** What callers send where that is not what is stored. */
   readonly input?: z.ZodType;
+}
+
+/** Who changes a record: one of a tenant's own users, by role, or the platform. */
+interface Holder {
+  readonly tenantId: string | null;
+  readonly role?: string | undefined;
 }
 
 declare const SET: unique symbol;
@@ -88,6 +94,9 @@ export type CreateInput<E> =
   & { readonly [K in Exclude<Keys<ShapeOf<E>, "any" | "id" | "create">, OptionalKeys<ShapeOf<E>>>]: InputOf<ShapeOf<E>[K]> }
   & { readonly [K in OptionalKeys<ShapeOf<E>>]?: InputOf<ShapeOf<E>[K]> | undefined };
 
+/** What makes or replaces a record whose key its place names. */
+export type PutInput<E> = Omit<CreateInput<E>, keyof KeyParamsOf<E>>;
+
 type Patched<T> = T extends readonly unknown[] ? T
   : T extends Readonly<Record<string, unknown>>
     ? { readonly [K in keyof T]?: Patched<T[K]> | null | undefined } | Readonly<Record<string, unknown>>
@@ -102,15 +111,22 @@ export type UpdateInput<E> = {
 
 interface Inputs {
   readonly create: z.ZodObject;
+  readonly put: z.ZodObject;
   readonly update: z.ZodObject;
 }
 
 const known = new WeakMap<AnyEntity, Inputs>();
 
-/** The schemas of the bodies that create and change a record, computed once. Strict: an unknown field is an error. */
+/** The schemas of the bodies that create, put and change a record, computed once. Strict: an unknown field is an error. */
 export function inputsOf(entity: AnyEntity): Inputs {
   let inputs = known.get(entity);
-  if (!inputs) known.set(entity, inputs = { create: z.strictObject(createShape(entity)), update: z.strictObject(updateShape(entity)) });
+  if (inputs) return inputs;
+  const shape = createShape(entity);
+  const ofKey = keyParams(entity);
+  const create = z.strictObject(shape);
+  const isKeyed = ofKey.some((name) => name in shape);
+  const put = isKeyed ? z.strictObject(Object.fromEntries(Object.entries(shape).filter(([name]) => !ofKey.includes(name)))) : create;
+  known.set(entity, inputs = { create, put, update: z.strictObject(updateShape(entity)) });
   return inputs;
 }
 
@@ -121,8 +137,9 @@ function fieldsOf(entity: AnyEntity): [string, z.ZodType][] {
 function createShape(entity: AnyEntity): Record<string, z.ZodType> {
   return Object.fromEntries(
     fieldsOf(entity).filter(([, schema]) => traitsOf(schema).set !== "server").map(([name, schema]) => {
-      const { set, input = schema } = traitsOf(schema);
-      return [name, set === "id" ? input.optional() : input];
+      const { set, holder, input = schema } = traitsOf(schema);
+      // The record's schema has the default too; filled in here it would look as if a tenant's own user had set it.
+      return [name, set === "id" ? input.optional() : holder && input instanceof z.ZodDefault ? withoutDefault(input).optional() : input];
     }),
   );
 }
@@ -161,6 +178,18 @@ export function heldFields(entity: AnyEntity, role: string | undefined, body: Re
     const { holder } = traitsOf(schema);
     return body[name] !== undefined && (holder === "platform" || (holder === "owner" && role !== "owner"));
   }).map(([name]) => `/${name}`);
+}
+
+/** What a caller of this role cannot set: a replacement leaves it. Fields that a newer version wrote are among it. */
+export function keptFields(entity: AnyEntity, caller: Holder, record: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const shape = entity.schema.shape as Readonly<Record<string, z.ZodType>>;
+  const held = caller.tenantId === null ? [] : heldFields(entity, caller.role, record);
+  return Object.fromEntries(
+    Object.entries(record).filter(([name]) => {
+      const schema = shape[name];
+      return !schema || traitsOf(schema).set !== "any" || held.includes(`/${name}`);
+    }),
+  );
 }
 
 /** The fields the frame stamps with the present instant. */

@@ -1,11 +1,11 @@
 import { errors, InnkeepError } from "../kernel/errors.ts";
 import type { JsonObject } from "../kernel/json.ts";
 import { assertMatch, type ChangeOptions } from "../kernel/version.ts";
-import { type AnyEntity, keyFromId, matchKey, ownerOf, type RecordOf } from "../kv/define.ts";
+import { type AnyEntity, keyFromId, keyOf, type KeyParamsOf, matchKey, ownerOf, type RecordOf } from "../kv/define.ts";
 import { isKey } from "../kv/key.ts";
 import type { CommitResult } from "../kv/store.ts";
 import { Collection, isChecked, markChecked, parseInput, type Stored } from "./collection.ts";
-import { type CreateInput, generatedId, heldFields, inputsOf, stampsOf, type UpdateInput } from "./fields.ts";
+import { type CreateInput, generatedId, heldFields, inputsOf, keptFields, type PutInput, stampsOf, type UpdateInput } from "./fields.ts";
 import { changedFields, mergePatch } from "./merge-patch.ts";
 import { redact } from "./redaction.ts";
 import type { Change, Transaction, UnitOfWork } from "./unit-of-work.ts";
@@ -15,6 +15,14 @@ export interface Decided<R> extends Pick<Transaction<unknown>, "changes" | "chec
   readonly record: R;
   /** What the audit entry says beside the changed fields. */
   readonly data?: JsonObject | undefined;
+}
+
+type PutDecision<E> = Decided<RecordOf<E>> & { readonly action: string };
+
+/** What a put comes to, and whether there was none before. */
+export interface Put<E> {
+  readonly record: Stored<E>;
+  readonly created: boolean;
 }
 
 type Committed = Extract<CommitResult, { ok: true }>;
@@ -49,9 +57,12 @@ export class Records<E extends AnyEntity> extends Collection<E> {
   /** A record from checked input: its id made where none was brought, its times stamped, its defaults filled in. Only within a decision. */
   fresh(input: Readonly<Record<string, unknown>>): RecordOf<E> {
     const id = generatedId(this.entity);
+    const naturalKey = this.entity.naturalKey ? keyOf(this.entity, input as unknown as KeyParamsOf<E>) : undefined;
     return parseInput(this.entity.schema, {
       ...input,
+      ...this.#ownTenant(input),
       ...(id ? { [id.field]: input[id.field] ?? this.work.newId(id.prefix) } : {}),
+      ...(naturalKey === undefined ? {} : { id: naturalKey }),
       ...this.#stamps("create"),
     }) as RecordOf<E>;
   }
@@ -94,12 +105,24 @@ export class Records<E extends AnyEntity> extends Collection<E> {
   async put(
     id: string,
     options: ChangeOptions,
-    decide: (before: Stored<E> | null) => Promise<Decided<RecordOf<E>> & { readonly action: string }>,
+    decide: (before: Stored<E> | null) => PutDecision<E> | Promise<PutDecision<E>>,
     request: JsonObject = {},
-  ): Promise<{ readonly record: Stored<E>; readonly created: boolean }> {
+  ): Promise<Put<E>> {
     const { record, created } = await this.#loadAndDecide(id, options, `${this.entity.name}.put`, request, decide);
     if (!record) throw errors.notFound(this.entity.name, id);
     return { record, created };
+  }
+
+  /** Makes the record with these fields of its key, or replaces all of it that the caller may set. */
+  async replace(id: string, key: Readonly<Record<string, string>>, data: PutInput<E>, options: ChangeOptions = {}): Promise<Put<E>> {
+    const input = parseInput(inputsOf(this.entity).put, data) as Record<string, unknown>;
+    this.#assertHeld(input);
+    return await this.put(id, options, (before) => {
+      if (!before) return { action: `${this.entity.name}.created`, record: this.fresh({ ...input, ...key }) };
+      const { version: _, ...record } = before;
+      const kept = keptFields(this.entity, this.work.context, record);
+      return { action: `${this.entity.name}.updated`, record: parseInput(this.entity.schema, { ...input, ...kept }) as RecordOf<E> };
+    }, { data: input as JsonObject });
   }
 
   async #loadAndDecide(
@@ -107,7 +130,7 @@ export class Records<E extends AnyEntity> extends Collection<E> {
     options: ChangeOptions,
     operation: string,
     request: JsonObject,
-    decide: (before: Stored<E> | null) => Promise<Decided<RecordOf<E>> & { readonly action: string } | null>,
+    decide: (before: Stored<E> | null) => PutDecision<E> | null | Promise<PutDecision<E> | null>,
   ): Promise<{ readonly record: Stored<E> | null; readonly created: boolean }> {
     type Found = { readonly record: Stored<E> | null; readonly created: boolean };
     return await this.#transact<Found>(options, operation, { id, ...request }, async () => {
@@ -213,6 +236,14 @@ export class Records<E extends AnyEntity> extends Collection<E> {
   #changed(decided: RecordOf<E>): RecordOf<E> {
     const record = { ...decided, ...this.#stamps("change") } as RecordOf<E>;
     return isChecked(this.entity.schema, decided) ? markChecked(this.entity.schema, record) : record;
+  }
+
+  /** What one of a tenant's own users makes is its tenant's, whether it says so or not. Throws `not_found` for another's. */
+  #ownTenant({ tenantId: given }: Readonly<Record<string, unknown>>): { readonly tenantId?: string } {
+    const { tenantId } = this.work.context;
+    if (tenantId === null || this.entity.owner !== "tenant") return {};
+    if (given !== undefined && given !== tenantId) throw errors.notFound("tenant", String(given));
+    return { tenantId };
   }
 
   #stamps(when: "create" | "change"): Record<string, string> {

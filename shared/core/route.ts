@@ -44,14 +44,16 @@ export interface Call<T, P extends string, Q extends z.ZodType | undefined, I ex
 }
 
 /** What a good call sends: the security tests send it to every route. `n` differs from call to call. */
-export interface Sample<T> {
-  readonly body?: Readonly<Record<string, unknown>> | ((n: number) => Readonly<Record<string, unknown>>);
+export interface Sample<T, B = Readonly<Record<string, unknown>>> {
+  readonly body?: B | ((n: number) => B);
   /** Query string without its `?`; `:tenantId` and the like stand for ids of records that exist. */
   readonly query?: string;
   /** Path parameters that no creation of the API makes, such as a metric's name. */
   readonly params?: Readonly<Record<string, string>>;
   /** Brings the tenant into a state from which the call changes something. */
   readonly prepare?: (service: T, params: Readonly<Record<string, string>>) => Promise<unknown>;
+  /** How many audit entries the call writes; left out: one. */
+  readonly auditEntries?: number;
 }
 
 interface RouteText {
@@ -91,7 +93,7 @@ export interface VerbSpec<
   readonly location?: (body: OutputOf<O>) => string;
   /** Of a route that replaces or creates: 200 beside 201. */
   readonly replaces?: boolean;
-  readonly sample?: Sample<T>;
+  readonly sample?: Sample<T, I extends z.ZodType ? z.input<I> : never>;
   /** Null is 404. */
   readonly run: (call: Call<T, P, Q, I>) => Result<OutputOf<O>> | Promise<Result<OutputOf<O>>>;
 }

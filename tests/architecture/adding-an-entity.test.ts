@@ -1,173 +1,216 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import ts from "typescript";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, describe, expect, test } from "vitest";
 import { readMigrations } from "../../functions/local/migrations.ts";
 import { migrate } from "../../shared/adapters/migrator.ts";
-import type { Migration } from "../../shared/adapters/migrator.ts";
-import { cascadePlan } from "../../shared/core/cascade.ts";
-import { retentionPlan } from "../../shared/core/retention.ts";
-import { registry } from "../../shared/features/registry.ts";
-import { Collection } from "../../shared/core/collection.ts";
-import { declaredBy, NOTHING_DECLARED, schemaChanges } from "../../shared/kv/declared.ts";
-import type { Declared } from "../../shared/kv/declared.ts";
-import { matchKey } from "../../shared/kv/define.ts";
-import type { AnyEntity } from "../../shared/kv/define.ts";
-import type { Query } from "../../shared/kv/store.ts";
+import { type Declared, declaredBy, NOTHING_DECLARED, schemaChanges } from "../../shared/kv/declared.ts";
 import { withClient } from "../support/client.ts";
 import { emptyDatabase } from "../support/postgres.ts";
-import { freshStore } from "../support/store.ts";
-import type { OpenStore } from "../support/store.ts";
-import { read, ROOT } from "./sources.ts";
+import { followPage, lineCount, migration, migrationVersion, newFiles, PAGE } from "./page-copy.ts";
+import { read } from "./sources.ts";
 
-const PAGE = "docs/adding-an-entity.md";
+const copy = await followPage();
+afterAll(() => copy.remove());
 
-/** The page's blocks in one language. */
-function blocks(language: string): string[] {
-  return [...read(PAGE).matchAll(new RegExp(`^\`\`\`${language}\\n([\\s\\S]*?)^\`\`\`$`, "gm"))].map(([, text = ""]) => text);
+/** Modules of the copy, typed as the same modules of this program. */
+const load = <M>(path: string): Promise<M> => import(/* @vite-ignore */ join(copy.root, path)) as Promise<M>;
+const { registry } = await load<typeof import("../../shared/features/registry.ts")>("shared/features/registry.ts");
+const { cascadePlan } = await load<typeof import("../../shared/core/cascade.ts")>("shared/core/cascade.ts");
+const { retentionPlan } = await load<typeof import("../../shared/core/retention.ts")>("shared/core/retention.ts");
+const { dataModelDocument } = await load<typeof import("../../shared/core/documents.ts")>("shared/core/documents.ts");
+const { Collection } = await load<typeof import("../../shared/core/collection.ts")>("shared/core/collection.ts");
+const { systemContext } = await load<typeof import("../../shared/kernel/context.ts")>("shared/kernel/context.ts");
+const { entityContract } = await load<typeof import("../core/entity-contract.ts")>("tests/core/entity-contract.ts");
+const { useApi } = await load<typeof import("../http/support/api.ts")>("tests/http/support/api.ts");
+const { routeBattery } = await load<typeof import("../http/support/battery.ts")>("tests/http/support/battery.ts");
+
+const declared = (name: string) => {
+  const entity = registry.find((each) => each.name === name);
+  if (!entity) throw new Error(`${PAGE} declares no ${name}`);
+  return entity;
+};
+const [door, override] = [declared("door"), declared("door-override")];
+const api = useApi();
+
+/** The services of the page, as far as these tests use them: their types are checked in the copy. */
+interface Doors {
+  create(data: object): Promise<{ readonly id: string; readonly version: string }>;
+  update(id: string, updates: object): Promise<{ readonly name: string } | null>;
+  delete(id: string): Promise<boolean>;
 }
-
-/** The declarations of the page, by file name; a block's first line names its file. */
-const files = blocks("ts").flatMap((text) => {
-  const [, name] = /^\/\/ shared\/entities\/([a-z-]+\.ts)\n/.exec(text) ?? [];
-  return name && name !== "registry.ts" ? [{ name, text: text.replace('"./values.ts"', '"../entities/values.ts"') }] : [];
-});
-
-/** Beside the real folder, so that imports resolve; hidden, so that nothing else takes it for the program's. */
-let folder: string;
-let door: AnyEntity;
-let override: AnyEntity;
-let declared: readonly AnyEntity[];
-let migrations: readonly Migration[];
-let opened: OpenStore;
-
-beforeAll(async () => {
-  folder = await mkdtemp(join(ROOT, "shared", ".adding-an-entity-"));
-  const modules: Readonly<Record<string, AnyEntity>>[] = [];
-  for (const { name, text } of files) {
-    const path = join(folder, name);
-    await writeFile(path, text);
-    modules.push(await import(/* @vite-ignore */ path) as Readonly<Record<string, AnyEntity>>);
-  }
-  const added = modules.flatMap((module) => Object.values(module));
-  [door, override] = added as [AnyEntity, AnyEntity];
-  // Somebody who has followed the page has both already, in the registry and in a migration.
-  declared = [...registry.filter(({ name }) => !added.some((entity) => entity.name === name)), ...added];
-  const declaresThem = (sql: string) => added.some(({ name }) => sql.includes(`kv.add_entity('${name}'`));
-  migrations = (await readMigrations()).filter(({ sql }) => !declaresThem(sql));
-  const database = await emptyDatabase();
-  await withClient(database.ownerUrl, (client) => migrate(client, migrations));
-  opened = await freshStore({ driver: "postgres", database });
-});
-
-afterAll(async () => {
-  await opened.close();
-  await opened.database.drop();
-  await rm(folder, { recursive: true, force: true });
-});
-
-const summaries = () => new Map(declared.map((entity) => [entity.name, entity.summary]));
-
-async function declaredInDatabase(): Promise<Declared> {
-  const { rows: [row] } = await withClient(
-    opened.database.ownerUrl,
-    (client) => client.query<{ declared: Declared }>("select kv.declared()"),
-  );
-  return row?.declared ?? NOTHING_DECLARED;
+interface Overrides {
+  put(tenantId: string, id: string, data: object): Promise<{ readonly created: boolean }>;
+  list(tenantId: string): Promise<{ readonly data: readonly { readonly tenantId: string }[] }>;
 }
+const services = () =>
+  api.container.services(systemContext(api.clock)) as unknown as { DoorService: Doors; DoorOverrideService: Overrides };
 
-async function keysOf(entity: AnyEntity, query: Partial<Query> = {}): Promise<string[]> {
-  return (await opened.store.query({ entity, limit: 100, ...query })).entries.map(({ key }) => key);
-}
+describe("docs/adding-an-entity.md, followed in a copy of the program", () => {
+  test("K28: takes at most 150 lines by hand, the figure it gives, and one entry in the list of features", () => {
+    const stat = [
+      ...[...newFiles].map(([path, text]) => `${path} | ${lineCount(text)} +, new`),
+      ...[...copy.added].map(([path, lines]) => `${path} | ${lines} +`),
+      `supabase/migrations/${migrationVersion}_doors.sql | ${lineCount(migration)} +, generated`,
+    ];
+    console.info(stat.join("\n"));
+    const byHand = [...newFiles.values()].map(lineCount).reduce((sum, lines) => sum + lines, 0);
+    const inFiles = [...copy.added.values()].reduce((sum, lines) => sum + lines, 0);
+    expect([...newFiles.keys()]).toEqual(["entity", "service", "routes"].map((name) => `shared/features/doors/${name}.ts`));
+    expect([...copy.added.keys()]).toEqual(["shared/features/index.ts", "shared/adapters/migrator.ts"]);
+    expect(byHand).toBeLessThanOrEqual(150);
+    const [, ...figures] =
+      /By hand that is (\d+) lines for both entities together and (\d+) lines in files that exist\./.exec(read(PAGE)) ?? [];
+    expect(figures.map(Number)).toEqual([byHand, inFiles]);
+  });
 
-describe("docs/adding-an-entity.md, executed", () => {
-  test("K28: its declarations compile, and it lists both in the registry", () => {
-    expect(files.map(({ name }) => name)).toEqual(["door.ts", "door-override.ts"]);
-    const { config } = ts.readConfigFile(join(ROOT, "tsconfig.json"), ts.sys.readFile) as { readonly config: unknown };
-    const { options } = ts.parseJsonConfigFileContent(config, ts.sys, ROOT);
-    const paths = files.map(({ name }) => join(folder, name));
+  test("K28: compiles", () => {
+    const { config } = ts.readConfigFile(join(copy.root, "tsconfig.json"), ts.sys.readFile) as { readonly config: unknown };
+    const { options } = ts.parseJsonConfigFileContent(config, ts.sys, copy.root);
+    const paths = [...newFiles.keys(), "shared/features/index.ts"].map((path) => join(copy.root, path));
     const program = ts.createProgram(paths, options);
     const found = paths.flatMap((path) => {
       const source = program.getSourceFile(path);
       return [...program.getSyntacticDiagnostics(source), ...program.getSemanticDiagnostics(source)];
     });
     expect(found.map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, "\n"))).toEqual([]);
-    const list = blocks("ts").find((text) => text.startsWith("// shared/entities/registry.ts"));
-    expect([...(list ?? "").matchAll(/^ {2}(\w+),$/gm)].map(([, name]) => name)).toEqual(["door", "doorOverride"]);
   });
 
-  test("K26: the migration it shows is what `npm run schema` writes, and makes the database what is declared", async () => {
-    const changes = schemaChanges(await declaredInDatabase(), declaredBy(declared), summaries());
-    const [shown = ""] = blocks("sql");
-    const [, version] = /values \('(\d{14})', 'doors'\);\n$/.exec(shown) ?? [];
-    const record = `insert into kv.migrations (version, name) values ('${version}', 'doors');`;
-    expect(shown).toBe(`-- Written by \`npm run schema\` from the declarations.\n\n${changes}\n\n${record}\n`);
-    await opened.store.set("door:back", { ...door.example, id: "back" });
-    await opened.store.set("door:tn_a:back", { ...override.example, id: "back", tenantId: "tn_a" });
-    await withClient(opened.database.ownerUrl, (client) => client.query(`begin; ${shown} commit;`));
-    expect(schemaChanges(await declaredInDatabase(), declaredBy(declared), summaries())).toBe("");
-    const newest = [...migrations.map((each) => each.version), version].sort().at(-1);
-    expect(await opened.store.ping()).toEqual({ migration: newest, pending: [], refusesWrites: null });
+  test("K26: shows the migration that `npm run schema` writes, which makes the database what is declared", async () => {
+    const database = await emptyDatabase();
+    const before = (await readMigrations()).filter(({ version }) => version !== migrationVersion);
+    const summaries = new Map(registry.map(({ name, summary }) => [name, summary]));
+    try {
+      await withClient(database.ownerUrl, async (client) => {
+        const present = async () =>
+          (await client.query<{ declared: Declared }>("select kv.declared()")).rows[0]?.declared ?? NOTHING_DECLARED;
+        await migrate(client, before);
+        const changes = schemaChanges(await present(), declaredBy(registry), summaries);
+        const record = `insert into kv.migrations (version, name) values ('${migrationVersion}', 'doors');`;
+        expect(migration).toBe(`-- Written by \`npm run schema\` from the declarations.\n\n${changes}\n\n${record}\n`);
+        await client.query(`begin; ${migration} commit;`);
+        expect(schemaChanges(await present(), declaredBy(registry), summaries)).toBe("");
+      });
+    } finally {
+      await database.drop();
+    }
+  });
+});
+
+entityContract([door, override]);
+
+describe("its routes", () => {
+  test("H01: are eleven, each documented", () => {
+    const paths = api.contract.document["paths"] as Record<string, object>;
+    const operations = Object.entries(paths).filter(([path]) => path.includes("/door")).map((
+      [path, methods],
+    ) => [path, Object.keys(methods)]);
+    expect(Object.fromEntries(operations)).toEqual({
+      "/v1/doors": ["get", "post"],
+      "/v1/doors/{doorId}": ["get", "patch", "delete"],
+      "/v1/tenants/{tenantId}/door-overrides": ["get", "post"],
+      "/v1/tenants/{tenantId}/door-overrides/{doorOverrideId}": ["get", "put", "patch", "delete"],
+    });
   });
 
-  test("K28: counts, lists, searches and groups of the two never mix", async () => {
-    const { store } = opened;
-    const [doors, overrides] = [new Collection(door, store), new Collection(override, store)];
-    await store.commit([], [
-      { op: "delete", key: "door:back" },
-      { op: "delete", key: "door:tn_a:back" },
-      doors.set({ ...door.example }),
-      ...["tn_a", "tn_b", "tn_c"].map((tenantId, i) =>
-        overrides.set({ ...override.example, tenantId, state: i === 0 ? "open" : "locked" })
-      ),
+  routeBattery(api, ({ path }) => path.includes("/door"));
+
+  test("K28: make, show, list, replace and delete a tenant's record at its place", async () => {
+    const [{ id: own }, { id: other }] = [await api.tenant(), await api.tenant()];
+    const token = await api.user(own, "admin");
+    const path = `/v1/tenants/${own}/door-overrides`;
+    const made = await api.send("POST", path, { token, json: { id: "front", state: "open" } });
+    expect(made.body).toMatchObject({ id: "front", tenantId: own, state: "open" });
+    expect([made.status, made.headers.get("location")]).toEqual([201, `${path}/front`]);
+    expect((await api.send("POST", path, { token, json: { id: "front", state: "open" } })).body.code).toBe("already_exists");
+    expect((await api.send("PUT", `${path}/front`, { token, json: { state: "locked" } })).status).toBe(200);
+    const put = await api.send("PUT", `${path}/back`, { token, json: { state: "open" } });
+    expect([put.status, put.headers.get("location")]).toEqual([201, `${path}/back`]);
+    await services().DoorOverrideService.put(other, "front", { state: "open" });
+    const listed = await api.send("GET", `${path}?state=locked,open`, { token: api.admin("read_only") });
+    expect(listed.body.data.map((record: { id: string; state: string }) => `${record.id} ${record.state}`).sort()).toEqual([
+      "back open",
+      "front locked",
     ]);
-    const all = ["door:tn_a:front", "door:tn_b:front", "door:tn_c:front"];
-    expect(await store.count({ entity: door })).toBe(1);
-    expect(await store.count({ entity: override })).toBe(3);
-    expect(await store.count("door:")).toBe(4);
-    expect(await keysOf(door)).toEqual(["door:front"]);
-    expect(await keysOf(door, { orderBy: [{ field: "name", direction: "asc" }] })).toEqual(["door:front"]);
-    expect(await keysOf(door, { where: [{ field: "kind", in: ["gate"] }], orderBy: [{ field: "createdAt", direction: "desc" }] }))
-      .toEqual(["door:front"]);
-    expect(await keysOf(door, { search: "front" })).toEqual(["door:front"]);
-    expect(await keysOf(override)).toEqual(all);
-    expect(await keysOf(override, { orderBy: [{ field: "updatedAt", direction: "asc" }] })).toEqual(all);
-    expect(await keysOf(override, { scope: "tn_b", orderBy: [{ field: "updatedAt", direction: "asc" }] })).toEqual(["door:tn_b:front"]);
-    expect(await store.aggregate({ entity: door, groupBy: ["kind"] })).toEqual([{ group: ["gate"], count: 1, sum: "0" }]);
-    expect((await store.aggregate({ entity: override, groupBy: ["state"] })).sort((a, b) => a.count - b.count)).toEqual([
-      { group: ["open"], count: 1, sum: "0" },
-      { group: ["locked"], count: 2, sum: "0" },
+    expect((await api.send("GET", `${path}/door:${own}:front`, { token })).status).toBe(200);
+    expect((await api.send("GET", `${path}/door:${other}:front`, { token })).status).toBe(404);
+    expect((await api.send("DELETE", `${path}/front`, { token })).status).toBe(204);
+    expect((await api.send("GET", `${path}/front`, { token })).status).toBe(404);
+  });
+
+  test("H06: take neither what the path says nor what the program sets", async () => {
+    const { id: tenantId } = await api.tenant();
+    const token = api.admin("super_admin");
+    const path = `/v1/tenants/${tenantId}/door-overrides`;
+    const unknown = async (method: string, at: string, json: object) => {
+      const { body } = await api.send(method, at, { token, json });
+      return (body.errors as readonly { readonly path: string }[]).map((error) => error.path);
+    };
+    expect(await unknown("POST", path, { id: "a", state: "open", tenantId, updatedAt: "2026-01-01T00:00:00.000Z" })).toEqual([
+      "/tenantId",
+      "/updatedAt",
     ]);
-    expect((await overrides.list({ limit: 10, withTotal: true })).total).toBe(3);
+    expect(await unknown("PUT", `${path}/a`, { id: "a", state: "open" })).toEqual(["/id"]);
+    expect(await unknown("PATCH", `${path}/a`, { id: "b" })).toEqual(["/id"]);
+  });
+});
+
+describe("its services", () => {
+  test("A05: write each change with its audit entry and its event", async () => {
+    const { DoorService } = services();
+    await DoorService.create({ id: "oak", name: "Oak door", kind: "room" });
+    await DoorService.update("oak", { name: "Old oak door" });
+    expect(await DoorService.delete("oak")).toBe(true);
+    const audit = await api.send("GET", "/v1/audit?resource=door&resourceId=oak", { token: api.admin("super_admin") });
+    const entries = audit.body.data as readonly { readonly action: string; readonly changes: object }[];
+    expect(entries.map(({ action }) => action).sort()).toEqual(["door.created", "door.deleted", "door.updated"]);
+    expect(entries.find(({ action }) => action === "door.updated")?.changes).toEqual({
+      before: { name: "Oak door" },
+      after: { name: "Old oak door" },
+    });
+    const events: string[] = [];
+    for await (const { value } of api.open.store.entries({ prefix: "outbox" })) {
+      const { type, subject } = value as { readonly type: string; readonly subject: string };
+      if (subject === "oak") events.push(type);
+    }
+    expect(events.sort()).toEqual(["door.created", "door.deleted", "door.updated"]);
   });
 
-  test("K28: a tenant reads the platform's door and its own override, and no other tenant's", async () => {
-    const bound = opened.store.forTenant("tn_a");
-    expect((await bound.query({ entity: door, limit: 10 })).entries.map(({ key }) => key)).toEqual(["door:front"]);
-    expect((await bound.query({ entity: override, limit: 10 })).entries.map(({ key }) => key)).toEqual(["door:tn_a:front"]);
-    expect((await bound.list({ prefix: "door:" })).entries.map(({ key }) => key)).toEqual(["door:front", "door:tn_a:front"]);
-    expect(await bound.get("door:tn_b:front")).toBeNull();
-    expect(matchKey(door, "door:tn_a:front")).toBeNull();
-    expect(await new Collection(door, opened.store).get("door:tn_a:front")).toBeNull();
+  test("K28: never mix the two entities of the family, in lists, counts and groups", async () => {
+    const { store } = api.open;
+    const { DoorService, DoorOverrideService } = services();
+    const before = { doors: await store.count({ entity: door }), overrides: await store.count({ entity: override }) };
+    const { id: tenantId } = await api.tenant();
+    await DoorService.create({ id: "twin", name: "Twin", kind: "gate" });
+    await DoorOverrideService.put(tenantId, "twin", { state: "open" });
+    expect(await store.count({ entity: door })).toBe(before.doors + 1);
+    expect(await store.count({ entity: override })).toBe(before.overrides + 1);
+    expect((await new Collection(door, store).list({ limit: 500, search: "Twin" })).records.map(({ id }) => id)).toEqual(["twin"]);
+    expect((await DoorOverrideService.list(tenantId)).data.map((record) => record.tenantId)).toEqual([tenantId]);
+    const groups = await store.aggregate({ entity: override, groupBy: ["state"], scope: tenantId });
+    expect(groups).toEqual([{ group: ["open"], count: 1, sum: "0" }]);
+    await expect(store.set("door:tn_a:front:left", {})).rejects.toMatchObject({ code: "key_owner_mismatch" });
   });
 
-  test("K28: a key of neither shape is refused", async () => {
-    await expect(opened.store.set("door:tn_a:front:left", {})).rejects.toMatchObject({ code: "key_owner_mismatch" });
+  test("T14: show a tenant's own users the platform's doors and their own overrides", async () => {
+    const [{ id: own }, { id: other }] = [await api.tenant(), await api.tenant()];
+    for (const tenantId of [own, other]) await services().DoorOverrideService.put(tenantId, "side", { state: "open" });
+    const bound = api.open.store.forTenant(own);
+    expect((await bound.query({ entity: override, limit: 10 })).entries.map(({ key }) => key)).toEqual([`door:${own}:side`]);
+    expect((await bound.query({ entity: door, limit: 10 })).entries.length).toBeGreaterThan(0);
+    expect(await bound.get(`door:${other}:side`)).toBeNull();
   });
+});
 
-  test("K28: the retention plan and the cascade name the overrides only, and the cascade's report counts nothing else", async () => {
-    const { store } = opened;
-    const plan = retentionPlan(declared).filter(({ family }) => family === "door");
-    expect(plan).toEqual([{ entity: "door-override", family: "door", days: 90, after: "updatedAt" }]);
-    expect(cascadePlan(declared).filter(({ family }) => family === "door")).toEqual([
-      { entity: "door", family: "door", rule: "platform" },
-      { entity: "door-override", family: "door", rule: "goes" },
-    ]);
-    const result = await store.commit([], [{ op: "deleteOwner", tenantId: "tn_b" }]);
-    expect(result).toMatchObject({ ok: true, deleted: { "door-override": 1 } });
-    expect(await keysOf(override)).toEqual(["door:tn_a:front", "door:tn_c:front"]);
-    expect(await keysOf(door)).toEqual(["door:front"]);
-    const groups = await store.aggregate({ entity: override, groupBy: ["state"] });
-    expect(groups.map(({ group: [state], count }) => `${state}: ${count}`).sort()).toEqual(["locked: 1", "open: 1"]);
+describe("what is derived", () => {
+  test("T10: the cascade takes a tenant's overrides and reports them; retention and the documents name them", async () => {
+    const { id: tenantId } = await api.tenant();
+    await services().DoorOverrideService.put(tenantId, "attic", { state: "open" });
+    const removed = await api.send("DELETE", `/v1/tenants/${tenantId}`, { token: api.admin("super_admin") });
+    expect(removed.body.removed).toMatchObject({ "door-override": 1, tenant: 1 });
+    expect(await api.open.store.get(`door:${tenantId}:attic`)).toBeNull();
+    const ofDoors = <R extends { readonly family: string }>(rows: readonly R[]) => rows.filter(({ family }) => family === "door");
+    expect(ofDoors(retentionPlan(registry))).toEqual([{ entity: "door-override", family: "door", days: 90, after: "updatedAt" }]);
+    expect(ofDoors(cascadePlan(registry)).map(({ entity, rule }) => `${entity} ${rule}`)).toEqual(["door platform", "door-override goes"]);
+    expect(dataModelDocument(registry)).toContain("## door-override\n");
   });
 });

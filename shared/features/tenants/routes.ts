@@ -63,6 +63,7 @@ export const routes: readonly Route[] = [
     output: removal,
     loads: [tenant],
     errors: ["legal_hold"],
+    sample: { auditEntries: 2 },
     run: async ({ service, params, query, options }) =>
       await service.remove(params.tenantId, { ...options, dryRun: query.dryRun ?? false }),
   }),

@@ -49,7 +49,7 @@ export const routes: readonly Route[] = [
     summary: "Set a gauge",
     scope: "write:usage",
     input: usagePut,
-    sample: { ...sample, body: (n) => ({ value: n }) },
+    sample: { ...sample, auditEntries: 0, body: (n) => ({ value: n }) },
     run: async ({ service, params, body, options }) =>
       await service.record(params.tenantId, metricOf(params.metric), body.value, body.limit, body.period, options),
   }),
@@ -60,7 +60,7 @@ export const routes: readonly Route[] = [
     scope: "write:usage",
     input: usageIncrement,
     inputOptional: true,
-    sample,
+    sample: { ...sample, auditEntries: 0 },
     run: async ({ service, params, body, options }) =>
       await service.increment(params.tenantId, metricOf(params.metric), body.amount, body.limit, body.period, options),
   }),

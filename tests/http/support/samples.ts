@@ -13,10 +13,10 @@ export function bodyOf(route: Route): Record<string, unknown> | undefined {
   return typeof body === "function" ? body(calls) : body;
 }
 
-/** A route's path for a tenant, with ids of records that exist. */
+/** A route's path with ids of records that exist; of those it is not given there are none. */
 export function pathOf(route: Route, ids: Readonly<Record<string, string>>): string {
   const { params, query } = route.sample ?? {};
-  const values: Readonly<Record<string, string>> = { planId: "Pro", userId: "user-support", ...params, ...ids };
+  const values: Readonly<Record<string, string>> = { ...params, ...ids };
   return `${route.path}${query ? `?${query}` : ""}`.replaceAll(/:(\w+)/g, (_, name: string) => values[name] ?? "missing");
 }
 
@@ -24,13 +24,28 @@ export function pathOf(route: Route, ids: Readonly<Record<string, string>>): str
 export async function prepare(api: TestApi, route: Route): Promise<Record<string, string>> {
   const { id: tenantId } = await api.tenant();
   const ids: Record<string, string> = { tenantId, ...route.sample?.params };
-  for (const [, collection = "", name = ""] of route.path.matchAll(/^(.*?)\/:(\w+)/g)) {
-    const creation = api.routes.find(({ method, path }) => method === "POST" && path === collection);
-    if (ids[name] !== undefined || !creation) continue;
-    const made = await api.send("POST", collection, { token: api.admin("super_admin"), json: bodyOf(creation) });
-    ids[name] = made.headers.get("location")?.split("/").at(-1) ?? "";
+  for (const { index, 1: name = "" } of route.path.matchAll(/\/:(\w+)/g)) {
+    if (ids[name] === undefined) Object.assign(ids, await make(api, route.path.slice(0, index), name, ids));
   }
   const work = (api.container as Container).bind(systemContext(api.clock));
   await route.sample?.prepare?.(new route.service(work), ids);
   return ids;
+}
+
+/** Makes a record of a collection: by its POST, else by a PUT that creates. */
+async function make(
+  api: TestApi,
+  collection: string,
+  name: string,
+  ids: Readonly<Record<string, string>>,
+): Promise<Record<string, string>> {
+  const posts = api.routes.find(({ method, path }) => method === "POST" && path === collection);
+  const puts = api.routes.find(({ method, path, responses }) => method === "PUT" && path === `${collection}/:${name}` && responses[201]);
+  const creation = posts ?? puts;
+  if (!creation) return {};
+  const made = await api.send(creation.method, pathOf(creation, { ...ids, [name]: `made-${calls}` }), {
+    token: api.admin("super_admin"),
+    json: bodyOf(creation),
+  });
+  return { [name]: made.headers.get("location")?.split("/").at(-1) ?? "" };
 }
