@@ -1,15 +1,14 @@
 import { z } from "zod";
 import { decimal } from "../../core/list-query.ts";
 import { type Route, verb } from "../../core/route.ts";
-import { viewOf } from "../../core/schemas.ts";
-import { instant, period } from "../../core/values.ts";
+import { period } from "../../core/values.ts";
 import { errors } from "../../kernel/errors.ts";
-import { type Metric, METRICS, usageIncrement, usagePut, usageRecord } from "./entity.ts";
+import { type Metric, METRICS, usageIncrement, usagePut } from "./entity.ts";
 import { isUsageMetric } from "./rules.ts";
 import { UsageService } from "./service.ts";
+import { usageView as usage } from "./view.ts";
 
 const path = "/v1/tenants/:tenantId/usage";
-const usage = viewOf(usageRecord, { percentage: z.int().min(0).max(100), resetsAt: instant });
 const ofPeriod = z.strictObject({ period: period.optional().meta({ description: "YYYY-MM in UTC; the present month when left out." }) });
 const check = z.object({
   allowed: z.boolean(),
