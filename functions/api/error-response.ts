@@ -59,7 +59,7 @@ function headersOf(c: Context<AppEnv>, error: InnkeepError): [string, string][] 
   }
   if (status === 405 && Array.isArray(allow)) return [["allow", allow.join(", ")]];
   if (status === 412 && typeof currentVersion === "string") return [["etag", etagOf(currentVersion)]];
-  if (status === 429 || status === 503) {
+  if (status === 429 || status === 503 || error.code === "idempotency_in_progress") {
     return [["retry-after", String(typeof retryAfterSeconds === "number" ? Math.ceil(retryAfterSeconds) : RETRY_AFTER_SECONDS)]];
   }
   return [];

@@ -106,7 +106,15 @@ function parametersOf(route: Route): Json[] {
     return { name, in: "query", required: !(schema as z.ZodType).safeParse(undefined).success, schema: json };
   });
   const conditional = versioned(route) ? [parameter(route.method === "GET" ? "IfNoneMatch" : "IfMatch")] : [];
-  return [...inPath, ...inQuery, ...conditional, ...(route.scope === "public" ? [] : [parameter("TenantId")]), parameter("RequestId")];
+  const repeatable = route.method === "GET" ? [] : [parameter("IdempotencyKey")];
+  return [
+    ...inPath,
+    ...inQuery,
+    ...conditional,
+    ...repeatable,
+    ...(route.scope === "public" ? [] : [parameter("TenantId")]),
+    parameter("RequestId"),
+  ];
 }
 
 /** Whether the route reads or changes one record that has an ETag. */
@@ -129,6 +137,7 @@ function success(route: Route, status: number, description: string, schema: stri
       ...(hasVersion(spec) ? { ETag: header("ETag") } : {}),
       ...(status === 201 ? { Location: header("Location") } : {}),
       ...(isPage ? { Link: header("Link") } : {}),
+      ...(route.method === "GET" ? {} : { "Idempotent-Replayed": header("IdempotentReplayed") }),
     },
     ...(schema ? { content: { "application/json": { schema: ref(schema) } } } : {}),
   };
@@ -161,7 +170,7 @@ function errorCodes(route: Route): ErrorCode[] {
       "keys_unavailable",
     );
   }
-  if (route.method !== "GET") codes.push("commit_unknown");
+  if (route.method !== "GET") codes.push("commit_unknown", "write_conflict", "idempotency_in_progress", "idempotency_mismatch");
   if (route.method === "POST" || route.method === "PUT" || route.method === "PATCH") {
     codes.push("invalid_json", "payload_too_large", "unsupported_media_type", "validation_failed", "write_conflict");
   }
@@ -178,6 +187,7 @@ function problems(route: Route): Json {
       "X-Request-Id": header("RequestId"),
       ...(status === 401 ? { "WWW-Authenticate": header("WWWAuthenticate") } : {}),
       ...(status === 503 || status === 429 ? { "Retry-After": header("RetryAfter") } : {}),
+      ...(codes.includes("idempotency_in_progress") ? { "Retry-After": header("RetryAfterRunning") } : {}),
       ...(status === 412 ? { ETag: header("ETag") } : {}),
     },
     content: {
@@ -210,12 +220,21 @@ const HEADERS = {
   RequestId: { description: "Names this request in logs, audit entries and errors.", required: true, schema: text },
   ServerTiming: { description: "Milliseconds spent on authentication, the store, and in all.", schema: text },
   WWWAuthenticate: { description: "What credential is asked for (RFC 6750).", required: true, schema: text },
+  IdempotentReplayed: { description: "`true` where this is the answer of an earlier request with the same key.", schema: text },
+  RetryAfterRunning: { description: "With `idempotency_in_progress`: seconds to wait before the next try.", schema: text },
   RetryAfter: { description: "Seconds to wait before the next try.", required: true, schema: text },
 };
 
 const PARAMETERS = {
   IfMatch: { name: "If-Match", in: "header", description: "Change only this version; 412 when the record has another.", schema: text },
   IfNoneMatch: { name: "If-None-Match", in: "header", description: "304 when the record still has this version.", schema: text },
+  IdempotencyKey: {
+    name: "Idempotency-Key",
+    in: "header",
+    description:
+      "For 24 hours a repeat with the same key changes nothing and has the first answer. An error is not kept: its repeat runs again.",
+    schema: { ...text, pattern: "^[!-~]{1,255}$" },
+  },
   TenantId: { name: "X-Tenant-Id", in: "header", description: "The tenant of the request, where the path names none.", schema: text },
   RequestId: { name: "X-Request-Id", in: "header", description: "1-128 of A-Z a-z 0-9 . _ ~ -; another is replaced.", schema: text },
 };

@@ -1,7 +1,7 @@
 import type { Context } from "hono";
 import type { Caller } from "../../shared/core/caller.ts";
 import { ANONYMOUS } from "../../shared/core/caller.ts";
-import { idParam, pathParams, type Route } from "../../shared/core/route.ts";
+import { idParam, pathParams, type Route, type ServiceClass } from "../../shared/core/route.ts";
 import { errors, InnkeepError } from "../../shared/kernel/errors.ts";
 import { type AnyEntity, keyOf, keyParams, matchKey } from "../../shared/kv/define.ts";
 import { tenant } from "../../shared/features/tenants/entity.ts";
@@ -12,6 +12,7 @@ import { authenticate } from "./authenticate.ts";
 import { callerContext } from "./caller-context.ts";
 import { parseIfMatch } from "./conditional.ts";
 import { externalPath } from "./function-path.ts";
+import { readIdempotency, type RunningCalls } from "./idempotency.ts";
 import { type AppEnv, since } from "./middleware/request-context.ts";
 import { respond } from "./respond.ts";
 import { authorize, claimedBy, resolveTenant, type TenantSources } from "./tenant-scope.ts";
@@ -20,7 +21,7 @@ import { checkedInput } from "./validate.ts";
 type Params = Readonly<Record<string, string>>;
 
 /** One request on its way: who calls, which tenant, may it, is the input good, run, respond. */
-export function serve(route: Route, deps: ApiDeps) {
+export function serve(route: Route, deps: ApiDeps, running: RunningCalls) {
   const { backend } = deps;
   const names = pathParams(route.path);
   const entities = entitiesOf(route);
@@ -43,20 +44,23 @@ export function serve(route: Route, deps: ApiDeps) {
     c.set("authMs", since(authStartedAt));
     const input = await checkedInput(c, route);
     const ifMatch = readIfMatch(c, route);
-    const work = backend.bind(callerContext(c, caller, backend.clock), visibleTo(caller, loaded));
+    const context = callerContext(c, caller, backend.clock, readIdempotency(c, route, { params, tenantId, ...input }));
+    const work = backend.bind(context, visibleTo(caller, loaded));
     const storeStartedAt = performance.now();
     try {
-      const reply = await route.handle({
+      const call = {
         ...input,
         params,
         service: new route.service(work),
-        use: (Service) => new Service(work),
+        use: <T>(Service: ServiceClass<T>) => new Service(work),
         caller,
         hosts: backend.platform.hosts,
         tenantId,
         options: { ifMatch },
-      });
-      return respond(c, route, reply, externalPath(c));
+      };
+      const response = respond(c, route, await running.run(context, () => route.handle(call)), externalPath(c));
+      if (work.replayed) response.headers.set("idempotent-replayed", "true");
+      return response;
     } finally {
       c.set("storeMs", since(storeStartedAt));
     }

@@ -75,8 +75,8 @@ function encodeMutation(mutation: Mutation, tenantId: string | null, nowMs: numb
   switch (mutation.op) {
     case "set": {
       assertKey(mutation.key);
-      const { op, key, value } = mutation;
-      return { wire: { op, key, value, ...writeOptions(mutation, nowMs) }, bytes: valueBytes(value, "") };
+      const { op, key, value, receipt } = mutation;
+      return { wire: { op, key, value, ...(receipt ? { receipt } : {}), ...writeOptions(mutation, nowMs) }, bytes: valueBytes(value, "") };
     }
     case "delete":
       assertKey(mutation.key);

@@ -62,9 +62,7 @@ export class AuditService {
 
   /** Writes an entry that records no change of ours, such as an action in another system. */
   async log(action: string, resource: string, resourceId: string, options: AuditLogOptions = {}): Promise<void> {
-    await this.work.transact<{ logged: true }>(() =>
-      Promise.resolve({ commit: { audit: [{ action, resource, resourceId, ...options }], result: () => ({ logged: true as const }) } })
-    );
+    await this.work.transact(() => ({ commit: { audit: [{ action, resource, resourceId, ...options }], result: {} } }));
   }
 
   /**

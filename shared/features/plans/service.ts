@@ -42,7 +42,7 @@ export class PlanService extends EntityService<typeof plan> {
 
   /**
    * Whether there was a plan to delete. Throws `plan_in_use`. Subscribers check the plan's version, so none comes
-   * after the deletion; for one that came between the count and the deletion the plan is put back.
+   * after the deletion; for one that came between the count and the deletion the plan is put back, unless somebody made it again.
    */
   override async delete(planId: string, options: ChangeOptions = {}): Promise<boolean> {
     const deleted = await this.records.remove(planId, options, "plan.deleted", async (before) => {
@@ -53,18 +53,19 @@ export class PlanService extends EntityService<typeof plan> {
     try {
       await this.#assertUnused(deleted);
     } catch (error) {
-      await this.#putBack(deleted);
-      throw error;
+      if (await this.#putBack(deleted, options)) throw error;
     }
     return true;
   }
 
-  /** Whoever made a plan of this id again meanwhile was faster, and the subscribers have theirs. */
-  async #putBack({ version: _, ...record }: StoredPlan): Promise<void> {
+  /** False when somebody made a plan of this id again meanwhile: the subscribers have theirs. */
+  async #putBack({ version: _, ...record }: StoredPlan, options: ChangeOptions): Promise<boolean> {
     try {
-      await this.records.create("plan.restored", () => ({ record: record as Plan }));
+      await this.records.create("plan.restored", async () => ({ record: record as Plan, mutations: await this.work.forgetting(options) }));
+      return true;
     } catch (error) {
       if (!isInnkeepError(error, "already_exists")) throw error;
+      return false;
     }
   }
 
