@@ -1,16 +1,15 @@
 import { z } from "zod";
 import { decimal } from "../../core/list-query.ts";
 import { type Route, verb } from "../../core/route.ts";
-import { exampleOf, viewOf } from "../../core/schemas.ts";
-import { instant, period } from "../../core/values.ts";
+import { exampleOf } from "../../core/schemas.ts";
+import { period } from "../../core/values.ts";
 import { errors } from "../../kernel/errors.ts";
-import { type Metric, METRIC_UNIT, METRICS, usageIncrement, usagePut, usageRecord } from "./entity.ts";
+import { type Metric, METRIC_UNIT, METRICS, usageIncrement, usagePut } from "./entity.ts";
 import { isUsageMetric } from "./rules.ts";
 import { UsageService } from "./service.ts";
+import { percentage, usageView as usage } from "./view.ts";
 
 const path = "/v1/tenants/:tenantId/usage";
-const percentage = z.int().min(0).max(100).meta({ description: "Of the limit, in whole per cent; 0 without one.", examples: [42] });
-const usage = viewOf(usageRecord, { percentage, resetsAt: instant.meta({ examples: ["2026-02-01T00:00:00.000Z"] }) });
 const ofPeriod = z.strictObject({ period: period.optional().meta({ description: "YYYY-MM in UTC; the present month when left out." }) });
 const check = z.object({
   allowed: z.boolean(),

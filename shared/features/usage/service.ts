@@ -1,5 +1,5 @@
 import { parseInput } from "../../core/collection.ts";
-import { dayOf, periodEnd, periodOf } from "../../core/periods.ts";
+import { dayOf, periodOf } from "../../core/periods.ts";
 import { Records } from "../../core/records.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { period as periodSchema } from "../../core/values.ts";
@@ -13,17 +13,10 @@ import { plan as planEntity } from "../plans/entity.ts";
 import { shortTenantId, tenant as tenantEntity } from "../tenants/entity.ts";
 import { type Metric, METRICS, usageIncrement, usagePut, type UsageRecord, usageRecord } from "./entity.ts";
 import { emptyUsage } from "./limits.ts";
-import { checkAmount, isOverLimit, limitOf, usagePercentage } from "./rules.ts";
+import { type Usage, usageOf, viewOf } from "./reads.ts";
+import { checkAmount, isOverLimit, limitOf } from "./rules.ts";
 
-/** A usage record as callers see it: with its percentage, and when the next period begins. */
-export type Usage = UsageRecord & {
-  /** 0–100, rounded; 100 when over, 0 when unlimited. */
-  readonly percentage: number;
-  /** First instant of the next period. */
-  readonly resetsAt: string;
-  /** Null: nothing was ever recorded for it. */
-  readonly version: string | null;
-};
+export type { Usage };
 
 export interface UsageCheck {
   readonly allowed: boolean;
@@ -55,14 +48,7 @@ export class UsageService {
 
   /** Every metric of that period and of no other. Throws `not_found` without the tenant. */
   async getAll(tenantId: string, period?: string): Promise<Usage[]> {
-    const places = METRICS.map((metric) => this.#address(tenantId, metric, period));
-    const records = await this.#usage.getMany(places.map(({ key }) => key));
-    const limits = records.every((record) => record) ? null : await this.#planLimits(shortTenantId(tenantId));
-    if (records.some((record) => !record) && !limits) throw errors.notFound("tenant", tenantId);
-    return places.map((at, i) => {
-      const record = records[i];
-      return record ? viewOf(record, record.version) : viewOf(this.#empty(at, limits && limitOf(limits, at.metric)), null);
-    });
+    return (await usageOf(this.work, shortTenantId(tenantId), this.#address(tenantId, METRICS[0], period).period)).usage;
   }
 
   /** Sets an absolute value: a gauge such as rooms or storage. `limit` is kept when left out. */
@@ -201,8 +187,4 @@ interface Address {
   readonly metric: Metric;
   readonly period: string;
   readonly key: string;
-}
-
-function viewOf(record: UsageRecord, version: string | null): Usage {
-  return { ...record, percentage: usagePercentage(record.current, record.limit), resetsAt: periodEnd(record.period), version };
 }
