@@ -6,7 +6,7 @@ import { tenant } from "../../shared/features/tenants/entity.ts";
 import { InnkeepError } from "../../shared/kernel/errors.ts";
 import { isSegment, RESERVED_TENANT_IDS } from "../../shared/kv/key.ts";
 import type { TokenClaims } from "../../shared/ports.ts";
-import type { ApiDeps } from "./app.ts";
+import type { ApiDeps } from "./deps.ts";
 
 /**
  * The caller of a bearer token. What must take effect at once (a disabled admin, a suspended tenant) is read from the store;
