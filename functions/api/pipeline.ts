@@ -95,14 +95,18 @@ interface Loading {
   readonly entry: Promise<Entry | null>;
 }
 
-/** Starts to read the records that the path names; where the route does not say which, its tenant. */
+/** Starts to read the records that the path names, in one call; where the route does not say which, its tenant. */
 function load(route: Route, params: Params, store: ApiDeps["backend"]["store"]): Loading[] {
-  return (route.loads ?? (params["tenantId"] === undefined ? [] : [tenant])).map((entity) => {
+  const named = (route.loads ?? (params["tenantId"] === undefined ? [] : [tenant])).map((entity) => {
     // A parameter of the key's own name first: `tenantId` of a record below a tenant.
     const fields = Object.fromEntries(keyParams(entity).map((name) => [name, params[name] ?? params[idParam(entity)] ?? ""]));
-    const key = keyOf(entity, fields);
-    return { entity, key, entry: handled(store.get(key)) };
+    return { entity, key: keyOf(entity, fields) };
   });
+  const [first] = named;
+  if (!first) return [];
+  if (named.length === 1) return [{ ...first, entry: handled(store.get(first.key)) }];
+  const found = store.mget(named.map(({ key }) => key));
+  return named.map((one, i) => ({ ...one, entry: handled(found.then((entries) => entries[i] ?? null)) }));
 }
 
 /** A tenant's own user sees of them what the database would show it. */
