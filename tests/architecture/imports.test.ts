@@ -37,7 +37,7 @@ const TABLE: readonly (readonly [from: string, imports: readonly string[], packa
 /** Imports against the table, each for a reason. */
 const EXCEPTIONS: Readonly<Record<string, string>> = {
   "shared/features/index.ts imports ./tenants/claims.ts":
-    "a claim is an entity; it is no part of the tenant's own file because others read it by host alone",
+    "a claim is an entity too; what resolves a host reads it without the tenant's schema",
   "shared/features/tenants/entity.ts imports ./host-names.ts": "a host name's rule is the schema of a field",
 };
 
