@@ -1,7 +1,7 @@
 import { DEFAULT_REGIONS, type HostRules, NO_HOST_RULES, type Platform, type SelfServicePlans } from "./core/platform.ts";
 import { type PlainKv, plainKv } from "./core/plain.ts";
 import { UnitOfWork } from "./core/unit-of-work.ts";
-import { entityOfKey, features, registry, scopes } from "./features/index.ts";
+import { features, scopes } from "./features/index.ts";
 import type { Clock } from "./kernel/clock.ts";
 import type { Context } from "./kernel/context.ts";
 import type { Logger } from "./kernel/logger.ts";
@@ -34,6 +34,7 @@ export interface Backend {
 
 export function createBackend(options: ContainerOptions): Backend {
   const { store, clock, logger, currency = "USD", hosts = NO_HOST_RULES, regions = DEFAULT_REGIONS, selfServicePlans = "none" } = options;
+  const registry = async () => (await import("./features/registry.ts")).registry;
   const platform: Platform = { currency, hosts, regions, selfServicePlans, registry, scopes };
   const turns = new Turns();
   return {
@@ -72,6 +73,7 @@ export async function createContainer(options: ContainerOptions): Promise<Contai
 
 /** Makes a caller's services, each when it is first used. */
 export async function loadServices(): Promise<(work: UnitOfWork) => Services> {
+  const { entityOfKey, registry } = await import("./features/registry.ts");
   const modules = await Promise.all(features.map((feature): Promise<object> => feature.services()));
   const classes = modules.flatMap((module) => Object.entries(module).filter(([name]) => name.endsWith("Service"))) as [
     string,

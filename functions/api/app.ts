@@ -1,4 +1,5 @@
 import { Hono } from "hono";
+import { compress } from "hono/compress";
 import { methodNotAllowed } from "hono/method-not-allowed";
 import type { Feature } from "../../shared/core/feature.ts";
 import type { Route } from "../../shared/core/route.ts";
@@ -7,6 +8,7 @@ import { InnkeepError } from "../../shared/kernel/errors.ts";
 import type { ApiDeps } from "./deps.ts";
 import { errorResponse } from "./error-response.ts";
 import { internalPath, pathOf, wellFormedUrl } from "./function-path.ts";
+import { RunningCalls } from "./idempotency.ts";
 import { corsByList } from "./middleware/cors.ts";
 import { type AppEnv, requestContext } from "./middleware/request-context.ts";
 import { serve } from "./pipeline.ts";
@@ -26,7 +28,8 @@ export function createApi(deps: ApiDeps): Api {
   )).sort((a, b) => b.length - a.length);
   const apps = new Map<Feature, Promise<Hono<AppEnv>>>();
   const own = systemRoutes(async () => (await import("./openapi.ts")).buildOpenApi(await routes()));
-  const system = appOf(own, deps);
+  const running = new RunningCalls();
+  const system = appOf(own, deps, running);
   const routes = async () => [...own, ...(await Promise.all(features.map(async (feature) => (await feature.routes()).routes))).flat()];
   return {
     routes,
@@ -35,13 +38,13 @@ export function createApi(deps: ApiDeps): Api {
       const feature = places.find(({ pattern }) => pattern.test(path))?.feature;
       if (!feature) return await system.fetch(request);
       let app = apps.get(feature);
-      if (!app) apps.set(feature, app = feature.routes().then((module) => appOf(module.routes, deps)));
+      if (!app) apps.set(feature, app = feature.routes().then((module) => appOf(module.routes, deps, running)));
       return await (await app).fetch(request);
     },
   };
 }
 
-function appOf(routes: readonly Route[], deps: ApiDeps): Hono<AppEnv> {
+function appOf(routes: readonly Route[], deps: ApiDeps, running: RunningCalls): Hono<AppEnv> {
   const { logger } = deps.backend;
   const app = new Hono<AppEnv>({ getPath: (request) => internalPath(pathOf(request)) });
   app.use(
@@ -56,8 +59,9 @@ function appOf(routes: readonly Route[], deps: ApiDeps): Hono<AppEnv> {
       },
     }),
   );
+  app.use("/openapi.json", compress());
   // Hono runs what was registered first, so that /tenants/stats comes before /tenants/:tenantId.
-  for (const route of routes.toSorted(byPath)) app.on(route.method, route.path, serve(route, deps));
+  for (const route of routes.toSorted(byPath)) app.on(route.method, route.path, serve(route, deps, running));
   app.notFound((c) => errorResponse(c, new InnkeepError("not_found", `There is nothing at ${c.req.path.slice(0, 200)}.`), logger));
   app.onError((error, c) => errorResponse(c, error, logger));
   return app;

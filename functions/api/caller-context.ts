@@ -1,13 +1,13 @@
 import type { Context as HonoContext } from "hono";
 import type { Clock } from "../../shared/kernel/clock.ts";
-import type { Context } from "../../shared/kernel/context.ts";
+import type { Context, Idempotency } from "../../shared/kernel/context.ts";
 import type { Caller } from "../../shared/core/caller.ts";
 import type { AppEnv } from "./middleware/request-context.ts";
 
 const ADDRESS = /^[0-9a-fA-F:.]{2,45}$/;
 
 /** What the services know of a caller; a tenant's own user is bound to its tenant, by the database too. */
-export function callerContext(c: HonoContext<AppEnv>, caller: Caller, clock: Clock): Context {
+export function callerContext(c: HonoContext<AppEnv>, caller: Caller, clock: Clock, idempotency?: Idempotency): Context {
   // Each proxy adds to the right whom it heard from; what stands further left the caller may have written itself.
   const ipAddress = c.req.header("x-forwarded-for")?.split(",").at(-1)?.trim();
   const userAgent = c.req.header("user-agent")?.slice(0, 256);
@@ -20,5 +20,6 @@ export function callerContext(c: HonoContext<AppEnv>, caller: Caller, clock: Clo
     ...(caller.kind === "user" ? { role: caller.role } : {}),
     ...(ipAddress && ADDRESS.test(ipAddress) ? { ipAddress } : {}),
     ...(userAgent ? { userAgent } : {}),
+    ...(idempotency ? { idempotency } : {}),
   });
 }

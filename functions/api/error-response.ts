@@ -42,7 +42,7 @@ export function errorResponse(c: Context<AppEnv>, thrown: unknown, logger: Logge
 function publicError(thrown: unknown): InnkeepError {
   if (thrown instanceof ClientClosedRequest) return new InnkeepError("bad_request", thrown.message);
   if (thrown instanceof InnkeepError && ERROR_KINDS[thrown.code].status !== 500) return thrown;
-  return new InnkeepError("internal", "Something failed inside; the request id finds it in the log.");
+  return new InnkeepError("internal", "Something failed inside. The request id finds it in the log.");
 }
 
 function headersOf(c: Context<AppEnv>, error: InnkeepError): [string, string][] {
@@ -59,7 +59,7 @@ function headersOf(c: Context<AppEnv>, error: InnkeepError): [string, string][] 
   }
   if (status === 405 && Array.isArray(allow)) return [["allow", allow.join(", ")]];
   if (status === 412 && typeof currentVersion === "string") return [["etag", etagOf(currentVersion)]];
-  if (status === 429 || status === 503) {
+  if (status === 429 || status === 503 || error.code === "idempotency_in_progress") {
     return [["retry-after", String(typeof retryAfterSeconds === "number" ? Math.ceil(retryAfterSeconds) : RETRY_AFTER_SECONDS)]];
   }
   return [];

@@ -20,7 +20,7 @@ export function pathOf({ url }: Request): string {
 /** Refuses a request whose Host header or target is malformed (RFC 9112 §3.2). After it, `new URL` of the request cannot throw. */
 export const wellFormedUrl: MiddlewareHandler = async (c, next) => {
   if (!HOST.test(c.req.header("host") ?? "") || !URL.canParse(c.req.url)) {
-    throw new InnkeepError("bad_request", "the Host header or the request's target is malformed");
+    throw new InnkeepError("bad_request", "The Host header or the target of the request is malformed.");
   }
   await next();
 };

@@ -59,5 +59,5 @@ function endOfString(bytes: Uint8Array, start: number): number {
 }
 
 function refusal(message: string, code: string, limit: number): InnkeepError {
-  return new InnkeepError("validation_failed", `the body ${message}`, [{ path: "", message, code }], { limit });
+  return new InnkeepError("validation_failed", `The body ${message}.`, [{ path: "", message, code }], { limit });
 }

@@ -1,11 +1,9 @@
 import type { Context } from "hono";
 import type { Caller } from "../../shared/core/caller.ts";
 import { ANONYMOUS } from "../../shared/core/caller.ts";
-import { idParam } from "../../shared/core/crud.ts";
-import { pathParams, type Route } from "../../shared/core/route.ts";
+import { idParam, pathParams, type Route, type ServiceClass } from "../../shared/core/route.ts";
 import { errors, InnkeepError } from "../../shared/kernel/errors.ts";
 import { type AnyEntity, keyOf, keyParams, matchKey } from "../../shared/kv/define.ts";
-import { registry } from "../../shared/features/index.ts";
 import { tenant } from "../../shared/features/tenants/entity.ts";
 import { isSegment, RESERVED_TENANT_IDS } from "../../shared/kv/key.ts";
 import type { Entry } from "../../shared/kv/store.ts";
@@ -15,6 +13,7 @@ import { callerContext } from "./caller-context.ts";
 import { parseIfMatch } from "./conditional.ts";
 import { externalPath } from "./function-path.ts";
 import { since } from "./elapsed.ts";
+import { readIdempotency, type RunningCalls } from "./idempotency.ts";
 import type { AppEnv } from "./middleware/request-context.ts";
 import { respond } from "./respond.ts";
 import { authorize, claimedBy, resolveTenant, type TenantSources } from "./tenant-scope.ts";
@@ -23,13 +22,14 @@ import { checkedInput } from "./validate.ts";
 type Params = Readonly<Record<string, string>>;
 
 /** One request on its way: who calls, which tenant, may it, is the input good, run, respond. */
-export function serve(route: Route, deps: ApiDeps) {
+export function serve(route: Route, deps: ApiDeps, running: RunningCalls) {
   const { backend } = deps;
   const names = pathParams(route.path);
+  const entities = entitiesOf(route);
   return async (c: Context<AppEnv>): Promise<Response> => {
     c.set("route", route.path);
     const authStartedAt = performance.now();
-    const params = readParams(c, names);
+    const params = readParams(c, names, entities);
     const lookUp = () => ({
       loaded: params instanceof InnkeepError ? [] : load(route, params, backend.store),
       host: claimedBy(new URL(c.req.url).host, backend.platform.hosts, backend.store),
@@ -45,43 +45,47 @@ export function serve(route: Route, deps: ApiDeps) {
     c.set("authMs", since(authStartedAt));
     const input = await checkedInput(c, route);
     const ifMatch = readIfMatch(c, route);
-    const work = backend.bind(callerContext(c, caller, backend.clock), visibleTo(caller, loaded));
+    const context = callerContext(c, caller, backend.clock, readIdempotency(c, route, { params, tenantId, ...input }));
+    const work = backend.bind(context, visibleTo(caller, loaded));
     const storeStartedAt = performance.now();
     try {
-      const reply = await route.handle({
+      const call = {
         ...input,
         params,
         service: new route.service(work),
-        use: (Service) => new Service(work),
+        use: <T>(Service: ServiceClass<T>) => new Service(work),
         caller,
         hosts: backend.platform.hosts,
         tenantId,
         options: { ifMatch },
-      });
-      return respond(c, route, reply, externalPath(c));
+      };
+      const response = respond(c, route, await running.run(context, () => route.handle(call)), externalPath(c));
+      if (work.replayed) response.headers.set("idempotent-replayed", "true");
+      return response;
     } finally {
       c.set("storeMs", since(storeStartedAt));
     }
   };
 }
 
-/** `tenantId` → `tenant`: of several entities under one parameter, the one that is listed first. */
-const ENTITIES = new Map<string, AnyEntity>(registry.map((entity) => [idParam(entity), entity] as const).toReversed());
+/** `tenantId` → `tenant`: the entities whose full keys stand for the parameters of a route. */
+function entitiesOf(route: Route): ReadonlyMap<string, AnyEntity> {
+  return new Map([...route.loads ?? [], tenant].map((entity) => [idParam(entity), entity]));
+}
 
 /** `front` of `door:tn_1:front` where the path has `tn_1` before it. */
-function shortId(name: string, given: string, params: Params): string {
-  const entity = given.includes(":") ? ENTITIES.get(name) : undefined;
-  const fields = entity && Object.entries(matchKey(entity, given) ?? {});
-  const id = fields?.at(-1)?.[1];
-  return id !== undefined && fields?.slice(0, -1).every(([field, value]) => params[field] === value) ? id : given;
+function shortId(entity: AnyEntity | undefined, given: string, params: Params): string {
+  const fields = entity && given.includes(":") ? Object.entries(matchKey(entity, given) ?? {}) : [];
+  const id = fields.at(-1)?.[1];
+  return id !== undefined && fields.slice(0, -1).every(([field, value]) => params[field] === value) ? id : given;
 }
 
 /** Short ids of the path's parameters; a full key such as `plan:Pro` is taken for its short id. What is no id is a 404, once the caller is known. */
-function readParams(c: Context, names: readonly string[]): Params | InnkeepError {
+function readParams(c: Context, names: readonly string[], entities: ReadonlyMap<string, AnyEntity>): Params | InnkeepError {
   const params: Record<string, string> = {};
   for (const name of names) {
     const given = c.req.param(name) ?? "";
-    const id = shortId(name, given, params);
+    const id = shortId(entities.get(name), given, params);
     const isReserved = name === "tenantId" && RESERVED_TENANT_IDS.has(id);
     if (!isSegment(id) || isReserved) return errors.notFound(name.replace(/Id$/, ""), given.slice(0, 200));
     params[name] = id;

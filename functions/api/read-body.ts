@@ -20,14 +20,14 @@ export async function readJsonBody(c: Context): Promise<unknown> {
   if (bytes.length === 0) return undefined;
   const type = c.req.header("content-type") ?? "";
   if (!JSON_TYPE.test(type) && !(c.req.method === "PATCH" && MERGE_PATCH_TYPE.test(type))) {
-    throw new InnkeepError("unsupported_media_type", "the body must be application/json");
+    throw new InnkeepError("unsupported_media_type", "The body must be application/json.");
   }
   assertJsonLimits(bytes);
   try {
     return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
   } catch (error) {
     // The parser's message quotes the body, which may hold a secret: it goes no further.
-    throw new InnkeepError("invalid_json", "the body is not JSON in UTF-8", [], {}, { cause: error });
+    throw new InnkeepError("invalid_json", "The body is not JSON in UTF-8.", [], {}, { cause: error });
   }
 }
 
@@ -35,19 +35,19 @@ export async function readJsonBody(c: Context): Promise<unknown> {
 export async function assertNoBody(c: Context): Promise<void> {
   for await (const part of partsOf(c.req.raw)) {
     if (part.length === 0) continue;
-    throw new InnkeepError("bad_request", `${c.req.method} takes no body: send what you want to say in the path and the query`);
+    throw new InnkeepError("bad_request", `A ${c.req.method} takes no body. Use the path and the query.`);
   }
 }
 
 async function readBytes(request: Request): Promise<Uint8Array> {
   const declared = Number(request.headers.get("content-length") ?? "0");
-  if (request.body && declared > MAX_BODY_BYTES) throw errors.tooLarge("the body", declared, MAX_BODY_BYTES);
+  if (request.body && declared > MAX_BODY_BYTES) throw errors.tooLarge("The body", declared, MAX_BODY_BYTES);
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const part of partsOf(request)) {
     size += part.length;
     if (size > MAX_BODY_BYTES) {
-      throw new InnkeepError("payload_too_large", `the body is over ${MAX_BODY_BYTES} bytes`, [], { limit: MAX_BODY_BYTES });
+      throw new InnkeepError("payload_too_large", `The body is over ${MAX_BODY_BYTES} bytes.`, [], { limit: MAX_BODY_BYTES });
     }
     chunks.push(part);
   }

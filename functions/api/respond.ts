@@ -8,8 +8,9 @@ export function respond(c: Context, route: Route, reply: Reply, external: (path:
   const headers = new Headers();
   if (reply.version !== undefined) {
     headers.set("etag", etagOf(reply.version));
-    headers.set("cache-control", "private, no-cache");
-    headers.set("vary", "Authorization, X-Tenant-Id");
+    const isPublic = route.scope === "public";
+    headers.set("cache-control", isPublic ? "public, no-cache" : "private, no-cache");
+    if (!isPublic) headers.set("vary", "Authorization, X-Tenant-Id");
     if (route.method === "GET" && noneMatches(c.req.header("if-none-match"), reply.version)) {
       return new Response(null, { status: 304, headers });
     }

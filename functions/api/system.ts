@@ -1,6 +1,8 @@
 import { z } from "zod";
 import { assertSchemaVersion } from "../../shared/adapters/migrator.ts";
+import { Reply } from "../../shared/core/reply.ts";
 import { type Route, verb } from "../../shared/core/route.ts";
+import { sha256Hex } from "../../shared/kernel/sha256.ts";
 import type { UnitOfWork } from "../../shared/core/unit-of-work.ts";
 
 class SystemService {
@@ -16,13 +18,14 @@ class SystemService {
 /** What a load balancer and a client generator ask; no credential. */
 export function systemRoutes(document: () => Promise<Record<string, unknown>>): readonly Route[] {
   const open = { service: SystemService, scope: "public" } as const;
+  let file: Reply | undefined;
   return [
     verb("GET /health", {
       ...open,
       operationId: "getHealth",
       summary: "Whether the process answers",
       description: "Touches nothing else.",
-      output: z.object({ status: z.literal("ok") }),
+      output: z.object({ status: z.literal("ok") }).meta({ examples: [{ status: "ok" }] }),
       run: () => ({ status: "ok" as const }),
     }),
     verb("GET /ready", {
@@ -38,15 +41,21 @@ export function systemRoutes(document: () => Promise<Record<string, unknown>>): 
         migration: z.string().nullable(),
         pending: z.array(z.string()),
         refusesWrites: z.string().nullable(),
-      }),
+      }).meta({ examples: [{ status: "ready", migration: "20260101000000_kv.sql", pending: [], refusesWrites: null }] }),
       run: ({ service }) => service.ready(),
     }),
     verb("GET /openapi.json", {
       ...open,
       operationId: "getOpenApi",
       summary: "This API as OpenAPI 3.1",
-      output: z.looseObject({ openapi: z.string() }),
-      run: async () => ({ openapi: "3.1.0", ...await document() }),
+      description: "Its ETag is the text's digest. It is sent compressed where Accept-Encoding allows.",
+      etag: true,
+      output: z.object({ openapi: z.string() }).catchall(z.json()).meta({ examples: [{ openapi: "3.1.0" }] }),
+      run: async () => file ??= await withDigest(await document()),
     }),
   ];
+}
+
+async function withDigest(document: Record<string, unknown>): Promise<Reply> {
+  return new Reply(200, document, { version: await sha256Hex(JSON.stringify(document)) });
 }

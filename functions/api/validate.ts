@@ -21,7 +21,7 @@ interface Checked {
 export async function checkedInput(c: Context, route: Route): Promise<{ query: unknown; body: unknown }> {
   const url = new URL(c.req.url);
   if (url.search.length > MAX_QUERY_CHARS) {
-    throw new InnkeepError("bad_request", `the query string is longer than ${MAX_QUERY_CHARS} characters`, [], { limit: MAX_QUERY_CHARS });
+    throw new InnkeepError("bad_request", `The query string is longer than ${MAX_QUERY_CHARS} characters.`, [], { limit: MAX_QUERY_CHARS });
   }
   const query = checkQuery(url.searchParams, route.query);
   if (route.method === "DELETE") await assertNoBody(c);
@@ -69,7 +69,7 @@ function checkQuery(search: URLSearchParams, schema: z.ZodObject | undefined): C
 }
 
 function checkBody(given: unknown, route: Route): Checked {
-  if (given === undefined && !route.bodyOptional && route.body) throw new InnkeepError("invalid_json", "this request needs a JSON body");
+  if (given === undefined && !route.bodyOptional && route.body) throw new InnkeepError("invalid_json", "This request needs a JSON body.");
   const value = given === undefined ? {} : given;
   if (!route.body) {
     const extra = typeof value === "object" && value !== null && !Array.isArray(value) ? Object.keys(value) : [""];

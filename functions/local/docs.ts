@@ -2,7 +2,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import { dataModelDocument, errorsDocument } from "../../shared/core/documents.ts";
-import { registry } from "../../shared/features/index.ts";
+import { registry } from "../../shared/features/registry.ts";
 import { parse, PROJECT_DIR } from "./options.ts";
 import { runProgram } from "./refusal.ts";
 

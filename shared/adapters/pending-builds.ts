@@ -73,7 +73,7 @@ async function anotherRun(client: MigrationClient): Promise<InnkeepError> {
   ) as { rows: readonly { pid: number; since: string | null }[] };
   const who = holder ? ` (pid ${holder.pid}, connected since ${holder.since ?? "an unknown time"})` : "";
   const how = holder ? `, or end it with "select pg_terminate_backend(${holder.pid})"` : "";
-  return new InnkeepError("write_conflict", `another run is building indexes and rollups${who}: wait for it to end${how}`);
+  return new InnkeepError("write_conflict", `Another run is building indexes and rollups${who}. Wait for it to end${how}.`);
 }
 
 async function buildIndex(client: MigrationClient, { name }: PendingBuild): Promise<void> {

@@ -118,7 +118,7 @@ function createKeySet(source: { readonly url: string } | JSONWebKeySet, rules: K
       await running;
     } catch (error) {
       // Keys read before stay good while their source is away; without any, nobody can be let in or sent off.
-      if (!keys) throw new InnkeepError("keys_unavailable", "the signing keys cannot be read", [], {}, { cause: error });
+      if (!keys) throw new InnkeepError("keys_unavailable", "The signing keys cannot be read. Try again.", [], {}, { cause: error });
     }
   }
 
@@ -128,7 +128,7 @@ function createKeySet(source: { readonly url: string } | JSONWebKeySet, rules: K
     const { url } = source;
     if (!keys || clock.now() - readAtMs >= keysMaxAgeMs) await refresh(url);
     return async (header, token) => {
-      if (!keys) throw new InnkeepError("keys_unavailable", "the signing keys cannot be read");
+      if (!keys) throw new InnkeepError("keys_unavailable", "The signing keys cannot be read. Try again.");
       try {
         return await keys(header, token);
       } catch (error) {

@@ -24,8 +24,8 @@ export const auditEntry = defineEntity({
     userAgent: z.string().optional(),
     requestId: z.string().optional(),
     timestamp: instant,
-    /** Gapless in its scope, from 1. `seq`, `prevHash` and `hash` are made by the database in the commit. */
-    seq: z.int().min(1),
+    /** `seq`, `prevHash` and `hash` are made by the database in the commit. */
+    seq: z.int().min(1).meta({ description: "Its place in its chain, without gaps, from 1." }),
     prevHash: sha256,
     hash: sha256,
   }),

@@ -57,7 +57,7 @@ export class Collection<E extends AnyEntity> {
     const parsed = this.entity.schema.safeParse(entry.value);
     if (parsed.success) return { ...parsed.data, version: entry.version } as Stored<E>;
     const places = parsed.error.issues.map((issue: z.core.$ZodIssue) => pointerOf(issue.path) || "/").join(", ");
-    throw new InnkeepError("internal", `the stored ${this.entity.name} ${entry.key} does not match its declaration at ${places}`);
+    throw new InnkeepError("internal", `The stored ${this.entity.name} ${entry.key} does not match its declaration at ${places}.`);
   }
 
   keyOfRecord(record: RecordOf<E>): string {

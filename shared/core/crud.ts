@@ -5,7 +5,7 @@ import { type AnyEntity, keyParams } from "../kv/define.ts";
 import { type CreateInput, inputsOf, type PutInput, type UpdateInput } from "./fields.ts";
 import { listArguments, listQuery } from "./list-query.ts";
 import type { Filters, Pagination, Sort } from "./paging.ts";
-import { created, replied, type Route, type ServiceClass, verb } from "./route.ts";
+import { created, idParam, replied, type Route, type ServiceClass, verb } from "./route.ts";
 import { pageOf, recordOf } from "./schemas.ts";
 import type { Scope } from "./scopes.ts";
 
@@ -160,12 +160,6 @@ function routesOf(entity: AnyEntity, spec: AnySpec): Readonly<Record<Operation, 
       });
     },
   };
-}
-
-/** `planId` for `plan:{id}`, `userId` for `admin:{userId}`. */
-export function idParam(entity: AnyEntity): string {
-  const last = keyParams(entity).at(-1) ?? "id";
-  return last === "id" ? `${entity.name.replaceAll(/-(\w)/g, (_, letter: string) => letter.toUpperCase())}Id` : last;
 }
 
 /** A path with its parameters filled in. */

@@ -6,6 +6,7 @@ import type { Stored } from "./collection.ts";
 import type { CreateInput, PutInput, UpdateInput } from "./fields.ts";
 import { type Filters, listPage, type Page, type Pagination, selectionOf, type Sort } from "./paging.ts";
 import { type Put, Records } from "./records.ts";
+import { isSegment } from "../kv/key.ts";
 import type { UnitOfWork } from "./unit-of-work.ts";
 
 /** The operations of an entity. A service of more rules extends it and overrides what differs. */
@@ -101,9 +102,8 @@ export abstract class TenantEntityService<E extends TenantEntity> {
   /** The short id of a tenant that exists. A tenant's own user has one; anybody else's is read. Throws `not_found`. */
   protected async tenantOf(tenantId: string): Promise<string> {
     const id = shortId(tenantId);
-    const tenant = this.work.platform.registry.find(({ owner }) => owner === "self");
     const isOwn = this.work.context.tenantId !== null;
-    if (!isOwn && tenant && !await new Records(tenant, this.work).get(id)) throw errors.notFound("tenant", id);
+    if (!isOwn && !(isSegment(id) && await this.work.read(`tenant:${id}`))) throw errors.notFound("tenant", id);
     return id;
   }
 }

@@ -149,9 +149,13 @@ function updateShape(entity: AnyEntity): Record<string, z.ZodType> {
     fieldsOf(entity).filter(([, schema]) => traitsOf(schema).set === "any").map(([name, schema]) => {
       const removable = schema instanceof z.ZodOptional;
       const value = patchOf(withoutDefault(traitsOf(schema).input ?? schema));
-      return [name, (removable ? value.nullable() : value).optional()];
+      return [name, (removable ? removableOf(value) : value).optional()];
     }),
   );
+}
+
+function removableOf(schema: z.ZodType): z.ZodType {
+  return schema.nullable().meta({ description: [schema.description ?? [], "Null removes it."].flat().join(" ") });
 }
 
 /** A default stands for what was left out, and in a patch what is left out stays. */
@@ -161,9 +165,15 @@ function withoutDefault(schema: z.ZodType): z.ZodType {
 
 const members = z.record(z.string(), z.json());
 
-/** Objects merge member by member: what they are then is checked against the record's own schema. */
+/**
+ * Objects merge member by member: what is sent of one is checked as input, what it is then against the record's own schema, so
+ * that a member stored under an older rule stands in nobody's way.
+ */
 function patchOf(schema: z.ZodType): z.ZodType {
-  return schema instanceof z.ZodObject || schema instanceof z.ZodRecord ? members : schema;
+  if (schema instanceof z.ZodRecord) return members;
+  if (!(schema instanceof z.ZodObject)) return schema;
+  const shape = Object.entries(schema.shape as Record<string, z.ZodType>);
+  return z.looseObject(Object.fromEntries(shape.map(([name, member]) => [name, patchOf(withoutDefault(member)).nullable().optional()])));
 }
 
 /** The members of a body that a tenant's own user of this role may not set, as JSON Pointers. */

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { checkedText, instant, QUANTITY_DECIMALS } from "./values.ts";
 import { addDays } from "./periods.ts";
 import type { AnyEntity } from "../kv/define.ts";
-import { type FilterParameter, filtersOf, searchProblem } from "./list-filters.ts";
+import { type FilterParameter, filtersOf, parseSort, searchProblem } from "./list-filters.ts";
 import { isTimestamp } from "../kv/key.ts";
 import { LIMITS, type OrderBy } from "../kv/store.ts";
 import type { Filters, Pagination } from "./paging.ts";
@@ -24,19 +24,27 @@ function numeric(form: RegExp, minimum: number, maximum: number, message: string
   return z.unknown().refine(inside, message).transform(Number).meta({ type, minimum, maximum });
 }
 
-export const flag = z.enum(["true", "false"]).transform((text) => text === "true").meta({ type: "boolean", enum: [true, false] });
+/** Documents a parameter as the value it stands for, in place of the text that carries it. */
+function shownAs<S extends z.ZodType>(schema: S, shown: Readonly<Record<string, unknown>>): S {
+  return schema.meta({ minLength: undefined, maxLength: undefined, enum: undefined, ...shown });
+}
+
+export const flag = shownAs(z.enum(["true", "false"]).transform((text) => text === "true"), { type: "boolean" });
 
 /** An instant; a bare day counts whole, so as an end it is the next midnight. */
 export function moment(bound: "from" | "to") {
   const midnight = (text: string) => bound === "to" && isTimestamp(text) ? addDays(text, 1) : text;
   return z.string().transform((text) => /^\d{4}-\d{2}-\d{2}$/.test(text) ? midnight(`${text}T00:00:00.000Z`) : text)
     .refine(isTimestamp, "must be a day YYYY-MM-DD or a UTC instant YYYY-MM-DDTHH:mm:ss.sssZ")
-    .meta({ description: bound === "from" ? "At or after." : "Before; a bare day counts whole." });
+    .meta({
+      description: bound === "from" ? "At or after this instant or day." : "Before this instant; a bare day counts whole.",
+      examples: ["2026-11-01T09:30:00.000Z", "2026-11-01"],
+    });
 }
 
 export const pageParams = {
-  page: integer(1, LIMITS.offset).optional(),
-  limit: integer(1, 100).optional(),
+  page: integer(1, LIMITS.offset).optional().meta({ description: "Number of the page; not with cursor.", default: 1 }),
+  limit: integer(1, 100).optional().meta({ description: "Records a page.", default: 20 }),
   cursor: z.string().min(1).max(4_000).optional().meta({ description: "From nextCursor of the page before; not with page." }),
 };
 
@@ -52,23 +60,30 @@ export function checkPaging<S extends z.ZodObject>(schema: S): S {
 
 const number = decimal(-1e15, 1e15);
 
-function filterOf({ type, values, bound }: FilterParameter): z.ZodType {
-  if (bound) return (type === "time" ? moment(bound) : number.meta({ description: bound === "from" ? "At least." : "Below." })).optional();
-  if (type === "boolean") return flag.transform((value) => [value]).optional();
+function filterOf(entity: AnyEntity, { field, type, values, bound }: FilterParameter): z.ZodType {
+  const of = (rule: string) => ({
+    description: [`\`${field}\` ${rule}`, z.globalRegistry.get(entity.schema.shape[field])?.description ?? []].flat().join(" "),
+  });
+  if (bound) {
+    const end = type === "time" ? moment(bound) : number;
+    const rules = type === "time"
+      ? { from: "at or after this instant or day.", to: "before this instant; a bare day counts whole." }
+      : { from: "at or above this.", to: "below this." };
+    return end.optional().meta(of(rules[bound]));
+  }
+  if (type === "boolean") return flag.transform((value) => [value]).optional().meta(of("is this."));
   const plain = { text: z.string().min(1).max(512), time: instant, number };
   const one = (values ? z.enum(values as [string]) : plain[type]) as z.ZodType<string | number, string>;
-  return z.string().min(1).max(4_000).transform((text) => text.split(",")).pipe(z.array(one).max(100))
-    .optional().meta({
-      description: values
-        ? `Any of, by commas: ${values.join(", ")}.`
-        : `One ${{ text: "value", time: "instant", number: "number" }[type]}, or several separated by commas: any of them.`,
-    });
+  const several = z.string().min(1).max(4_000).transform((text) => text.split(",")).pipe(z.array(one).max(100)).optional();
+  const plainItem = { text: { type: "string" }, time: { type: "string", format: "date-time" }, number: { type: "number" } };
+  const item = values ? { type: "string", enum: values } : plainItem[type];
+  return shownAs(several, { type: "array", items: item, minItems: 1, maxItems: 100, ...of("is one of these.") });
 }
 
 function sortOf(entity: AnyEntity) {
   const allowed: readonly string[] = entity.sortable ?? [];
   const rule = `some of ${allowed.join(", ")}, each at most once, with - for descending`;
-  return z.string().min(1).max(400)
+  const order = z.string().min(1).max(400)
     .refine((text) => {
       const fields = text.split(",").map((part) => part.replace(/^-/, ""));
       return fields.every((field) => allowed.includes(field)) && new Set(fields).size === fields.length;
@@ -76,15 +91,27 @@ function sortOf(entity: AnyEntity) {
     .transform((text) =>
       text.split(",").map((part): OrderBy => ({ field: part.replace(/^-/, ""), direction: part.startsWith("-") ? "desc" : "asc" }))
     )
-    .optional().meta({ description: `By commas, ${rule}.` });
+    .optional();
+  return shownAs(order, {
+    type: "array",
+    items: { type: "string", enum: allowed.flatMap((field) => [field, `-${field}`]) },
+    uniqueItems: true,
+    default: parseSort(entity).map(({ field, direction }) => direction === "desc" ? `-${field}` : field),
+    description: "The fields to sort by, the first one first; `-` for descending. Nulls come last either way.",
+  });
+}
+
+function search(entity: AnyEntity) {
+  const description = `Text within ${(entity.searchable as readonly string[]).join(", ")}, whatever its case.`;
+  return checkedText(z.string().min(1).max(200), searchProblem).optional().meta({ description });
 }
 
 /** The parameters of an entity's list, from its declaration: filters, sort, search, page or cursor. Anything else is 400. */
 export function listQuery(entity: AnyEntity) {
-  const filters = Object.fromEntries(filtersOf(entity).map((filter) => [filter.name, filterOf(filter)]));
+  const filters = Object.fromEntries(filtersOf(entity).map((filter) => [filter.name, filterOf(entity, filter)]));
   return checkPaging(z.strictObject({
     ...filters,
-    ...(entity.searchable ? { search: checkedText(z.string().min(1).max(200), searchProblem).optional() } : {}),
+    ...(entity.searchable ? { search: search(entity) } : {}),
     sort: sortOf(entity),
     ...pageParams,
   }));

@@ -31,7 +31,10 @@ export interface Page<T> {
 
 type FilterValue = string | number | boolean;
 
-/** Field → value, or any of several values; a time or number also as a range, `mrrFrom` inclusive and `mrrTo` exclusive. */
+/**
+ * Field → value, or any of several values; a time or number also as a range, `mrrFrom` inclusive and `mrrTo` exclusive. An empty
+ * text or list counts as absent, as an empty parameter does.
+ */
 export interface Filters {
   readonly [name: string]: FilterValue | readonly FilterValue[] | undefined;
   readonly search?: string;
@@ -59,7 +62,8 @@ export async function listPage<E extends AnyEntity>(
   request: ListRequest,
   defaultSort: readonly OrderBy[] = parseSort(collection.entity),
 ): Promise<Page<Stored<E>>> {
-  const { page = 1, limit = DEFAULT_LIMIT, cursor } = request.pagination ?? {};
+  const { page = 1, limit = DEFAULT_LIMIT } = request.pagination ?? {};
+  const cursor = request.pagination?.cursor || undefined;
   if (!Number.isInteger(limit) || limit < 1 || limit > MAX_LIMIT) throw errors.parameter("limit", `must be 1 to ${MAX_LIMIT}`);
   if (!Number.isInteger(page) || page < 1) throw errors.parameter("page", "must be 1 or more");
   if (cursor !== undefined && request.pagination?.page !== undefined) {
@@ -79,7 +83,7 @@ export async function listPage<E extends AnyEntity>(
 }
 
 function orderOf(entity: AnyEntity, sort: Sort | undefined, defaultSort: readonly OrderBy[]): readonly OrderBy[] {
-  if (sort === undefined) return defaultSort;
+  if (sort === undefined || sort === "") return defaultSort;
   if (typeof sort === "string") return parseSort(entity, sort);
   return "field" in sort ? [sort] : sort;
 }
@@ -97,17 +101,19 @@ function conditionsOf(entity: AnyEntity, filters: Omit<Filters, "search">): Cond
   const ranges = new Map<string, { from?: string | number; to?: string | number }>();
   const offered = filtersOf(entity);
   for (const [name, value] of Object.entries(filters)) {
-    if (value === undefined) continue;
     const filter = offered.find((candidate) => candidate.name === name);
-    if (!filter) throw errors.parameter(name, "is not a filter of this list", "unknown_field");
+    if (value !== undefined && !filter) throw errors.parameter(name, "is not a filter of this list", "unknown_field");
+    const values = [value].flat().filter((one): one is FilterValue => one !== undefined && one !== "");
+    if (!filter || values.length === 0) continue;
     const { field, bound } = filter;
-    if (bound) ranges.set(field, { ...ranges.get(field), [bound]: endOf(filter, value) });
-    else equal.push({ field, in: [value].flat() });
+    if (bound) ranges.set(field, { ...ranges.get(field), [bound]: endOf(filter, values) });
+    else equal.push({ field, in: values });
   }
   return [...equal, ...[...ranges].map(([field, range]) => ({ field, ...range }))];
 }
 
-function endOf({ name, type }: FilterParameter, value: FilterValue | readonly FilterValue[]): string | number {
+function endOf({ name, type }: FilterParameter, [value, ...more]: readonly FilterValue[]): string | number {
+  if (more.length > 0) throw errors.parameter(name, "takes one value");
   if (type === "number" && typeof value === "number" && Number.isFinite(value)) return value;
   if (type === "time" && typeof value === "string" && isTimestamp(value)) return value;
   throw errors.parameter(name, type === "number" ? "must be a number" : "must be a UTC instant YYYY-MM-DDTHH:mm:ss.sssZ");

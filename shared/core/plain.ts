@@ -28,7 +28,7 @@ export function plainKv(store: Store, registry: readonly AnyEntity[], entityOfKe
   const entityOf = (key: string): AnyEntity => {
     const entity = entityOfKey(key);
     if (!entity) {
-      throw new InnkeepError("undeclared_entity", `no entity has keys like ${key}`, [{
+      throw new InnkeepError("undeclared_entity", `No entity has keys like ${key}.`, [{
         path: "key",
         message: "is of no declared entity",
         code: "undeclared_entity",
@@ -40,9 +40,9 @@ export function plainKv(store: Store, registry: readonly AnyEntity[], entityOfKe
     const entity = entityOf(key);
     // What a tenant is, is the platform's to say: a bound caller has the services for that.
     if (store.tenantId !== null && entity.owner === "self") {
-      throw new InnkeepError("forbidden", `a tenant cannot write its own ${entity.name} record here`);
+      throw new InnkeepError("forbidden", `A tenant cannot write its own ${entity.name} record here.`);
     }
-    if (entity.appendOnly) throw new InnkeepError("append_only", `${entity.name} records are written by the audit log alone`);
+    if (entity.appendOnly) throw new InnkeepError("append_only", `Only the audit log writes ${entity.name} records.`);
     const set = new Collection(entity, store).set(parseInput(entity.schema, value) as JsonObject);
     if (set.key !== key) throw errors.validation([{ path: "", message: `is the record ${set.key}, not ${key}`, code: "key_mismatch" }]);
     return set;
@@ -57,7 +57,9 @@ export function plainKv(store: Store, registry: readonly AnyEntity[], entityOfKe
     del: (key) => face.mdel([key]),
     mget: async (keys) => (await store.mget(declared(keys))).map((entry) => entry?.value ?? null),
     mset: async (keys, values) => {
-      if (keys.length !== values.length) throw new InnkeepError("bad_request", `${keys.length} keys were given ${values.length} values`);
+      if (keys.length !== values.length) {
+        throw new InnkeepError("bad_request", `${keys.length} keys need as many values; ${values.length} were given.`);
+      }
       const result = await store.commit([], keys.map((key, i) => mutation(key, values[i] ?? null)));
       if (!result.ok) throw errors.writeConflict(result.conflict);
     },

@@ -8,7 +8,8 @@ export interface Platform {
   readonly hosts: HostRules;
   readonly regions: readonly string[];
   readonly selfServicePlans: SelfServicePlans;
-  readonly registry: readonly AnyEntity[];
+  /** Every declared entity; a request loads those of its own features alone. */
+  readonly registry: () => Promise<readonly AnyEntity[]>;
   readonly scopes: ScopeCatalogue;
 }
 

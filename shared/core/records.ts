@@ -3,12 +3,11 @@ import type { JsonObject } from "../kernel/json.ts";
 import { assertMatch, type ChangeOptions } from "../kernel/version.ts";
 import { type AnyEntity, keyFromId, keyOf, type KeyParamsOf, matchKey, ownerOf, type RecordOf } from "../kv/define.ts";
 import { isKey } from "../kv/key.ts";
-import type { CommitResult } from "../kv/store.ts";
 import { Collection, isChecked, markChecked, parseInput, type Stored } from "./collection.ts";
 import { type CreateInput, generatedId, heldFields, inputsOf, keptFields, type PutInput, stampsOf, type UpdateInput } from "./fields.ts";
 import { changedFields, mergePatch } from "./merge-patch.ts";
 import { redact } from "./redaction.ts";
-import type { Change, Transaction, UnitOfWork } from "./unit-of-work.ts";
+import type { Change, Outcome, Transaction, UnitOfWork } from "./unit-of-work.ts";
 
 /** What a decision comes to: the record, and what else goes into the same commit. */
 export interface Decided<R> extends Pick<Transaction<unknown>, "changes" | "checks" | "mutations" | "refuse"> {
@@ -24,8 +23,6 @@ export interface Put<E> {
   readonly record: Stored<E>;
   readonly created: boolean;
 }
-
-type Committed = Extract<CommitResult, { ok: true }>;
 
 /** The reads of one entity, and the write frame: `create`, `change` and `remove` load, decide and commit. */
 export class Records<E extends AnyEntity> extends Collection<E> {
@@ -74,10 +71,11 @@ export class Records<E extends AnyEntity> extends Collection<E> {
     options: ChangeOptions = {},
     request: JsonObject = {},
   ): Promise<Stored<E>> {
-    return await this.#transact<Stored<E>>(options, action, request, async () => {
+    const { result, version } = await this.#transact<{ readonly record: RecordOf<E> }>(options, action, request, async () => {
       const decided = await decide();
-      return { commit: this.#transaction(action, null, decided, this.#storedAs(decided.record)) };
+      return { commit: this.#transaction(action, null, decided, { record: decided.record }) };
     });
+    return { ...result.record, version } as Stored<E>;
   }
 
   /**
@@ -132,20 +130,22 @@ export class Records<E extends AnyEntity> extends Collection<E> {
     request: JsonObject,
     decide: (before: Stored<E> | null) => PutDecision<E> | null | Promise<PutDecision<E> | null>,
   ): Promise<{ readonly record: Stored<E> | null; readonly created: boolean }> {
-    type Found = { readonly record: Stored<E> | null; readonly created: boolean };
-    return await this.#transact<Found>(options, operation, { id, ...request }, async () => {
+    type Found = { readonly record: RecordOf<E> | null; readonly created: boolean };
+    const { result, version } = await this.#transact<Found>(options, operation, { id, ...request }, async () => {
       const before = await this.get(id);
       if (before) assertMatch(before.version, options);
       const decided = await decide(before);
-      if (!decided || (before && !differs(before, decided))) return { done: { record: before, created: false } };
+      if (!decided) return { done: { record: null, created: false }, isFailure: true };
+      if (before && !differs(before, decided)) return { done: { record: before, created: false } };
       if (!before && options.ifMatch !== undefined) throw errors.preconditionFailed(null);
       const { action, ...rest } = decided;
       const record = before ? this.#changed(rest.record) : rest.record;
-      const stored = this.#storedAs(record);
-      const result = (committed: Committed) => ({ record: stored(committed), created: before === null });
       // Somebody else made it meanwhile: it is decided again on theirs.
-      return { commit: this.#transaction(action, before, { ...rest, record }, result, true) };
+      return { commit: this.#transaction(action, before, { ...rest, record }, { record, created: before === null }, true) };
     });
+    // What did not change has the version it was read with.
+    const record = result.record && (version === null ? result.record : { ...result.record, version });
+    return { record: record as Stored<E> | null, created: result.created };
   }
 
   /** Changes the record by JSON merge patch (RFC 7396); `decide` may add to what follows from the patch. */
@@ -173,13 +173,13 @@ export class Records<E extends AnyEntity> extends Collection<E> {
     action: string,
     decide: (before: Stored<E>) => Omit<Decided<never>, "record"> | Promise<Omit<Decided<never>, "record">> = () => ({}),
   ): Promise<Stored<E> | null> {
-    const { found } = await this.#transact<{ readonly found: Stored<E> | null }>(options, action, { id }, async () => {
+    const { result } = await this.#transact<{ readonly found: Stored<E> | null }>(options, action, { id }, async () => {
       const before = await this.get(id);
-      if (!before) return { done: { found: null } };
+      if (!before) return { done: { found: null }, isFailure: true };
       assertMatch(before.version, options);
-      return { commit: this.#transaction(action, before, { ...await decide(before), record: null }, () => ({ found: before })) };
+      return { commit: this.#transaction(action, before, { ...await decide(before), record: null }, { found: before }) };
     });
-    return found;
+    return result.found;
   }
 
   /** Where the record lies, as an audit entry and an event name it. */
@@ -195,7 +195,7 @@ export class Records<E extends AnyEntity> extends Collection<E> {
     action: string,
     request: JsonObject,
     decide: Parameters<typeof this.work.transact<T>>[0],
-  ): Promise<T> {
+  ): Promise<Outcome<T>> {
     if (idempotencyKey === undefined) return await this.work.transact(decide);
     return await this.work.transact(decide, { operation: action, key: idempotencyKey, request });
   }
@@ -204,7 +204,7 @@ export class Records<E extends AnyEntity> extends Collection<E> {
     action: string,
     before: Stored<E> | null,
     { record: after, data, changes = [], ...rest }: Decided<RecordOf<E> | null>,
-    result: (committed: Committed) => T,
+    result: T,
     isPut = false,
   ): Transaction<T> {
     const record = after ?? before as RecordOf<E>;
@@ -225,11 +225,6 @@ export class Records<E extends AnyEntity> extends Collection<E> {
       },
       result,
     };
-  }
-
-  #storedAs(record: RecordOf<E>): (committed: Committed) => Stored<E> {
-    const key = this.keyOfRecord(record);
-    return ({ versions }) => ({ ...record, version: versions[key] ?? "" }) as Stored<E>;
   }
 
   /** The decided record at the present instant; a stamp breaks no schema that held before it. */

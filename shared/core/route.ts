@@ -1,7 +1,7 @@
 import type { z } from "zod";
 import { type ErrorCode, errors } from "../kernel/errors.ts";
 import type { ChangeOptions, IfMatch } from "../kernel/version.ts";
-import type { AnyEntity } from "../kv/define.ts";
+import { type AnyEntity, keyParams } from "../kv/define.ts";
 import type { Caller } from "./caller.ts";
 import type { HostRules } from "./platform.ts";
 import { isPage, isVersioned, Reply } from "./reply.ts";
@@ -46,7 +46,7 @@ export interface Call<T, P extends string, Q extends z.ZodType | undefined, I ex
 /** What a good call sends: the security tests send it to every route. `n` differs from call to call. */
 export interface Sample<T, B = Readonly<Record<string, unknown>>> {
   readonly body?: B | ((n: number) => B);
-  /** Query string without its `?`. */
+  /** Query string without its `?`; `:tenantId` and the like stand for ids of records that exist. */
   readonly query?: string;
   /** Path parameters that no creation of the API makes, such as a metric's name. */
   readonly params?: Readonly<Record<string, string>>;
@@ -66,6 +66,8 @@ interface RouteText {
   readonly platformOnly?: boolean;
   /** Stays open to the users of a suspended or cancelled tenant: billing reads. */
   readonly openWhenSuspended?: boolean;
+  /** Its answer has an ETag though it is no record. */
+  readonly etag?: boolean;
   /** Error codes beyond those every route of its kind can give; they document the route. */
   readonly errors?: readonly ErrorCode[];
   /** What a 404 calls the record; left out: the last parameter of the path. */
@@ -175,9 +177,15 @@ export function created(body: unknown, location: string): Reply {
 
 function missing(path: string, resource: string | undefined, params: Readonly<Record<string, string>>) {
   const name = pathParams(path).at(-1) ?? "";
-  return errors.notFound(resource ?? name.replace(/Id$/, ""), params[name] ?? "");
+  return errors.notFound(resource ?? name.replace(/Id$/, ""), params[name]);
 }
 
 export function pathParams(path: string): string[] {
   return [...path.matchAll(/:(\w+)/g)].map((match) => match[1] ?? "");
+}
+
+/** The parameter of a path that names a record: `planId` for `plan:{id}`, `userId` for `admin:{userId}`. */
+export function idParam(entity: AnyEntity): string {
+  const last = keyParams(entity).at(-1) ?? "id";
+  return last === "id" ? `${entity.name.replaceAll(/-(\w)/g, (_, letter: string) => letter.toUpperCase())}Id` : last;
 }

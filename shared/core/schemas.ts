@@ -4,12 +4,23 @@ import type { AnyEntity, RecordOf } from "../kv/define.ts";
 import type { Stored } from "./collection.ts";
 import type { Page } from "./paging.ts";
 
-/** The schemas the OpenAPI file shows as named components. */
-export const components = new Map<z.ZodType, string>();
+interface Component {
+  readonly id: string;
+  /** A body of this schema, asked for when the OpenAPI file is built. */
+  readonly example?: (() => unknown) | undefined;
+}
 
-export function component<S extends z.ZodType>(id: string, schema: S): S {
-  components.set(schema, id);
+/** The schemas the OpenAPI file shows under a name. */
+export const components = new Map<z.ZodType, Component>();
+
+export function component<S extends z.ZodType>(id: string, schema: S, example?: () => unknown): S {
+  components.set(schema, { id, example });
   return schema;
+}
+
+/** A body of the schema: its component's, or the first of its own `examples`. */
+export function exampleOf(schema: z.ZodType): unknown {
+  return components.get(schema)?.example?.() ?? (z.globalRegistry.get(schema)?.examples as readonly unknown[] | undefined)?.[0];
 }
 
 /** The store's versionstamp, the same as in the ETag. */
@@ -18,14 +29,15 @@ const version = z.string().meta({ description: "The record's version, as in the 
 const records = new WeakMap<AnyEntity, z.ZodType>();
 const pages = new WeakMap<AnyEntity, z.ZodType>();
 
-/** A record as a response shows it: with its version, without its secrets. */
+/** A record as a response shows it: with its version, without its secrets. Closed: a client that misspells a field does not compile. */
 export function recordOf<E extends AnyEntity>(entity: E): z.ZodType<Stored<E>> {
   let schema = records.get(entity);
   if (!schema) {
     const hidden: readonly string[] = entity.secrets ?? [];
     const shape = entity.schema.shape as Readonly<Record<string, z.ZodType>>;
-    const shown = z.looseObject({ ...Object.fromEntries(Object.entries(shape).filter(([name]) => !hidden.includes(name))), version });
-    records.set(entity, schema = component(pascalCase(entity.name), shown));
+    const shown = z.object({ ...Object.fromEntries(Object.entries(shape).filter(([name]) => !hidden.includes(name))), version })
+      .meta({ description: entity.summary });
+    records.set(entity, schema = component(pascalCase(entity.name), shown, () => exampleRecord(entity)));
   }
   return schema as z.ZodType<Stored<E>>;
 }
@@ -35,41 +47,79 @@ export function viewOf<E extends AnyEntity, S extends z.ZodRawShape>(
   entity: E,
   computed: S,
 ): z.ZodType<RecordOf<E> & z.output<z.ZodObject<S>>> {
-  return component(pascalCase(entity.name), (entity.schema as z.ZodObject).extend({ version: version.nullable(), ...computed })) as never;
+  const shape = entity.schema.shape as z.ZodRawShape;
+  const shown = z.object({ ...shape, version: version.nullable(), ...computed }).meta({ description: entity.summary });
+  return component(pascalCase(entity.name), shown, () => ({ ...exampleRecord(entity), ...examplesOf(computed) })) as never;
+}
+
+/** The entity's own example as an answer shows it. */
+function exampleRecord(entity: AnyEntity): Record<string, unknown> {
+  const hidden: readonly string[] = entity.secrets ?? [];
+  const stored = Object.entries(entity.schema.parse(entity.example) as object).filter(([name]) => !hidden.includes(name));
+  return { ...Object.fromEntries(stored), version: "42" };
+}
+
+function examplesOf(shape: z.ZodRawShape): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(shape).map(([name, schema]) => [name, exampleOf(schema as z.ZodType)]));
 }
 
 export const pagination = component(
   "Pagination",
   z.object({
-    limit: z.int(),
+    limit: z.int().meta({ description: "Records a page has at most." }),
     hasNext: z.boolean(),
-    nextCursor: z.string().optional(),
-    page: z.int().optional(),
-    total: z.int().optional(),
-    totalPages: z.int().optional(),
+    nextCursor: z.string().optional().meta({ description: "The `cursor` of the page that follows; absent on the last." }),
+    page: z.int().optional().meta({ description: "Number of this page, from 1; absent after a cursor, as are the totals." }),
+    total: z.int().optional().meta({ description: "Records on all pages." }),
+    totalPages: z.int().optional().meta({ description: "Pages of this limit." }),
     hasPrev: z.boolean().optional(),
   }),
 );
 
+const ONE_PAGE = { page: 1, limit: 20, total: 1, totalPages: 1, hasPrev: false, hasNext: false };
+
 export function pageOf<E extends AnyEntity>(entity: E): z.ZodType<Page<Stored<E>>> {
   let schema = pages.get(entity);
   if (!schema) {
-    pages.set(entity, schema = component(`${pascalCase(entity.name)}Page`, z.object({ data: z.array(recordOf(entity)), pagination })));
+    const shown = z.object({ data: z.array(recordOf(entity)), pagination });
+    schema = component(`${pascalCase(entity.name)}Page`, shown, () => ({ data: [exampleRecord(entity)], pagination: ONE_PAGE }));
+    pages.set(entity, schema);
   }
   return schema as z.ZodType<Page<Stored<E>>>;
 }
 
+const fieldError = component(
+  "FieldError",
+  z.object({
+    path: z.string().meta({ description: "JSON Pointer (RFC 6901) into the body, or the parameter's name." }),
+    message: z.string().meta({ description: "What is wrong with it, for people." }),
+    code: z.string().meta({ description: "The kind of mistake, for programs." }),
+  }),
+);
+
+/** RFC 9457, with the members that some codes add. */
 export const problem = component(
   "Problem",
-  z.looseObject({
-    type: z.string(),
+  z.object({
+    type: z.string().meta({ description: "`urn:innkeep:error:` and the code." }),
     title: z.string(),
-    status: z.int().min(400).max(599),
-    detail: z.string(),
-    instance: z.string(),
+    status: z.int().min(400).max(599).meta({ description: "The answer's HTTP status." }),
+    detail: z.string().meta({ description: "What is wrong and what to do, for people." }),
+    instance: z.string().meta({ description: "Path of the request." }),
     code: z.enum(Object.keys(ERROR_KINDS) as [keyof typeof ERROR_KINDS]),
-    requestId: z.string(),
-    errors: z.array(z.object({ path: z.string(), message: z.string(), code: z.string() })).optional(),
+    requestId: z.string().meta({ description: "Finds the request in the logs, as `X-Request-Id`." }),
+    errors: z.array(fieldError).optional().meta({ description: "Every place of the request that is wrong." }),
+    currentVersion: z.string().nullable().optional().meta({
+      description: "Of `precondition_failed`: the version there is, null for none.",
+    }),
+    requiredScope: z.string().optional().meta({ description: "Of `insufficient_scope`." }),
+    limit: z.number().optional().meta({ description: "Of `payload_too_large`: what is allowed, in the unit `detail` names." }),
+    from: z.string().optional().meta({ description: "Of `invalid_transition`: the present state." }),
+    to: z.string().optional().meta({ description: "Of `invalid_transition`: the state asked for." }),
+    allowed: z.array(z.string()).optional().meta({ description: "Of `invalid_transition`: the states there is a step to." }),
+    allow: z.array(z.string()).optional().meta({ description: "Of `method_not_allowed`: the methods of the path." }),
+    tenants: z.int().optional().meta({ description: "Of `plan_in_use`: how many tenants use the plan." }),
+    subscriptions: z.int().optional().meta({ description: "Of `plan_in_use`: how many subscriptions use the plan." }),
   }),
 );
 

@@ -2,16 +2,17 @@ import canonicalize from "canonicalize";
 import { jitteredPause } from "../kernel/backoff.ts";
 import { isoTime } from "../kernel/clock.ts";
 import type { Context, Idempotency } from "../kernel/context.ts";
-import { errors, InnkeepError } from "../kernel/errors.ts";
+import { errors, type InnkeepError } from "../kernel/errors.ts";
 import { type IdPrefix, loadIds, newId, newNonce } from "../kernel/ids.ts";
 import type { JsonObject, JsonValue } from "../kernel/json.ts";
 import { sha256Hex } from "../kernel/sha256.ts";
 import type { Turns } from "../kernel/turns.ts";
+import type { ChangeOptions } from "../kernel/version.ts";
 import type { AnyEntity, RecordOf } from "../kv/define.ts";
 import type { Check, CommitResult, Entry, Mutation, Store } from "../kv/store.ts";
 import { auditEntry, auditEntryDraft } from "./audit-entry.ts";
 import { Collection, parseInput, type Stored } from "./collection.ts";
-import { idempotencyRecord } from "./idempotency-record.ts";
+import { KeyedCall, type Outcome } from "./keyed-call.ts";
 import { outboxEvent } from "./outbox-event.ts";
 import type { Platform } from "./platform.ts";
 import { bounded, diff } from "./redaction.ts";
@@ -43,8 +44,8 @@ export interface EventNote {
   readonly data: JsonObject;
 }
 
-/** One decided transaction. What is returned is made from the versions the commit gave. */
-export interface Transaction<T> {
+/** One decided transaction. */
+export interface Transaction<R> {
   readonly changes?: readonly Change[];
   /** Versions the decision rests on although it does not write them. */
   readonly checks?: readonly Check[];
@@ -53,14 +54,15 @@ export interface Transaction<T> {
   readonly events?: readonly EventNote[];
   /** A conflict on a key that reading again cannot resolve, as a typed error. */
   readonly refuse?: ((conflict: string, reason: "version" | "bounds") => InnkeepError | undefined) | undefined;
-  readonly result: (committed: Extract<CommitResult, { ok: true }>) => T;
+  /** What was decided, as JSON: with an idempotency key it is kept and returned again, so what shall be shown only once is no part of it. */
+  readonly result: R;
 }
 
-/** What a decision comes to: a commit, or a result that needs none. */
-export type Decision<T> = { readonly commit: Transaction<T> } | { readonly done: T };
+/** What a decision comes to: a commit, or a result that needs none. `isFailure`: the caller makes an error of it, which no key pins. */
+export type Decision<R> = { readonly commit: Transaction<R> } | { readonly done: R; readonly isFailure?: boolean };
 
+export type { Outcome };
 export const MAX_DECISIONS = 5;
-export const IDEMPOTENCY_HOURS = 24;
 
 /**
  * One caller's way to the store: what it may see, and the one write path. Record, claims, audit entry and outgoing event go into
@@ -70,6 +72,7 @@ export class UnitOfWork {
   /** Entries read together with the look-up of the caller, each for its first use. */
   readonly #loaded: Map<string, Promise<Entry | null>>;
   #idempotency: Idempotency | undefined;
+  #replayed = false;
 
   /** `turns` are those of all callers of this process. */
   constructor(
@@ -102,20 +105,21 @@ export class UnitOfWork {
   /**
    * Loads, decides and commits; a lost race is decided again on what is there now, up to 5 times in all, then
    * `write_conflict`. Who lost takes turns with the others who want the same record, so that many writers of
-   * one do not keep another from its change. With an idempotency key, a call seen before returns what it returned then.
+   * one do not keep another from its change. With an idempotency key, a call seen before decides nothing and has the same outcome.
    */
-  async transact<T extends JsonValue | object>(
-    decide: () => Promise<Decision<T>> | Decision<T>,
+  async transact<R extends object>(
+    decide: () => Promise<Decision<R>> | Decision<R>,
     idempotency: Idempotency | undefined = this.#takeIdempotency(),
-  ): Promise<T> {
+  ): Promise<Outcome<R>> {
     await loadIds();
-    const first = await this.#attempt(decide, idempotency, true);
+    const call = idempotency && await KeyedCall.of(this.store, this.context, idempotency);
+    const first = await this.#attempt(decide, call, true);
     if (!("lostTo" in first)) return first.done;
     return await this.turns.run([first.lostTo, ...first.keys], async () => {
       let lostTo = first.lostTo;
       for (let attempt = 1; attempt < MAX_DECISIONS; attempt++) {
         if (attempt > 1) await jitteredPause(attempt);
-        const next = await this.#attempt(decide, idempotency, false);
+        const next = await this.#attempt(decide, call, false);
         if (!("lostTo" in next)) return next.done;
         lostTo = next.lostTo;
       }
@@ -123,7 +127,21 @@ export class UnitOfWork {
     });
   }
 
-  /** A request's key is that of its first transaction. */
+  /** The request's key, until its first transaction has taken it. */
+  get idempotency(): Idempotency | undefined {
+    return this.#idempotency;
+  }
+
+  /** Whether a transaction was not made, because its key was seen before. */
+  get replayed(): boolean {
+    return this.#replayed;
+  }
+
+  /** For a transaction that takes back what the call did: a repeat of the call then runs again. */
+  async forgetting({ idempotencyKey = this.context.idempotency?.key }: ChangeOptions): Promise<Mutation[]> {
+    return idempotencyKey === undefined ? [] : await KeyedCall.forgotten(this.store, this.context, idempotencyKey);
+  }
+
   #takeIdempotency(): Idempotency | undefined {
     const own = this.#idempotency;
     this.#idempotency = undefined;
@@ -131,25 +149,58 @@ export class UnitOfWork {
   }
 
   /** One decision and its commit, or the key it lost to and those it would change; `yields` to who has the turn for one of them. */
-  async #attempt<T extends JsonValue | object>(
-    decide: () => Promise<Decision<T>> | Decision<T>,
-    idempotency: Idempotency | undefined,
+  async #attempt<R extends object>(
+    decide: () => Promise<Decision<R>> | Decision<R>,
+    call: KeyedCall | undefined,
     yields: boolean,
-  ): Promise<{ readonly done: T } | { readonly lostTo: string; readonly keys: readonly string[] }> {
-    const seen = idempotency && await this.#idempotencyRecord(idempotency);
-    if (seen?.replay !== undefined) return { done: seen.replay as T };
-    const decision = await decide();
-    if ("done" in decision) return decision;
+  ): Promise<Attempt<R>> {
+    const seen = await this.#seen<R>(call);
+    if (seen) return seen;
+    const decision = await this.#decideOrSee(decide, call);
+    if (!("commit" in decision)) return decision;
     const changed = this.#checksOf(decision.commit);
     const keys = changed.map(({ key }) => key);
     const checks = [...decision.commit.checks ?? [], ...changed];
     const taken = yields && checks.find(({ key }) => this.turns.isTaken(key));
     if (taken) return { lostTo: taken.key, keys };
-    const result = await this.#commit(decision.commit, checks, seen);
-    if (result.ok) return { done: decision.commit.result(result) };
+    // First, so that a racing send of the same call meets itself here and not at the name it claimed.
+    if (call) checks.unshift(call.check);
+    const result = await this.#commit(decision.commit, checks, call);
+    if (result.ok) return { done: outcome(decision.commit.result, result) };
     const refused = decision.commit.refuse?.(result.conflict, result.reason);
     if (refused) throw refused;
     return { lostTo: result.conflict, keys };
+  }
+
+  async #seen<R>(call: KeyedCall | undefined): Promise<{ readonly done: Outcome<R> } | null> {
+    const seen = await call?.seen();
+    if (!seen) return null;
+    this.#replayed = true;
+    return { done: seen as Outcome<R> };
+  }
+
+  /**
+   * A result that changes nothing is remembered by its key too, so that a repeat changes nothing either. What fails is not, but
+   * it may have failed because another process has just made this very call.
+   */
+  async #decideOrSee<R extends object>(
+    decide: () => Promise<Decision<R>> | Decision<R>,
+    call: KeyedCall | undefined,
+  ): Promise<{ readonly commit: Transaction<R> } | Attempt<R>> {
+    let decision: Decision<R>;
+    try {
+      decision = await decide();
+    } catch (error) {
+      const seen = await this.#seen<R>(call);
+      if (seen) return seen;
+      throw error;
+    }
+    if ("commit" in decision) return decision;
+    const { done, isFailure } = decision;
+    if (!call) return { done: outcome(done, NOTHING) };
+    if (isFailure) return await this.#seen<R>(call) ?? { done: outcome(done, NOTHING) };
+    const result = await this.store.commit([call.check], call.mutations(done, false));
+    return result.ok ? { done: outcome(done, NOTHING) } : { lostTo: result.conflict, keys: [] };
   }
 
   /** That the records which change are still as they were read. */
@@ -159,11 +210,7 @@ export class UnitOfWork {
     ));
   }
 
-  async #commit<T>(
-    transaction: Transaction<T>,
-    checks: Check[],
-    idempotency: PendingIdempotency | undefined,
-  ): Promise<CommitResult> {
+  async #commit(transaction: Transaction<object>, checks: readonly Check[], call: KeyedCall | undefined): Promise<CommitResult> {
     const { changes = [], audit, events = [] } = transaction;
     const collection = (entity: AnyEntity) => new Collection(entity, this.store);
     const mutations: Mutation[] = [...transaction.mutations ?? []];
@@ -172,16 +219,7 @@ export class UnitOfWork {
     }
     for (const note of audit === "none" ? [] : audit) mutations.push(await this.#auditMutation(note));
     for (const event of events) mutations.push(this.#eventMutation(event));
-    if (idempotency) {
-      // The result is kept as the caller will see it, so it is built as if committed; versions are read again on replay.
-      const result = transaction.result({ ok: true, versions: {}, values: {}, deleted: {} });
-      const mutation = collection(idempotencyRecord).set({ ...idempotency.record, result: plainJson(result) }, {
-        expiresAt: idempotency.expiresAt,
-      });
-      // First, so that a racing send of the same call meets itself here and not at the name it claimed.
-      checks.unshift({ key: mutation.key, version: null });
-      mutations.push(mutation);
-    }
+    mutations.push(...call?.mutations(transaction.result, true) ?? []);
     return await this.store.commit(checks, mutations);
   }
 
@@ -224,33 +262,16 @@ export class UnitOfWork {
       ...(event.tenantId === undefined ? {} : { tenantId: event.tenantId }),
     });
   }
-
-  async #idempotencyRecord(idempotency: Idempotency): Promise<PendingIdempotency> {
-    if (idempotency.key.length < 1 || idempotency.key.length > 255) {
-      throw errors.validation([{ path: "/idempotencyKey", message: "must be 1 to 255 characters", code: "invalid" }]);
-    }
-    const { actor, tenantId, clock } = this.context;
-    const records = new Collection(idempotencyRecord, this.store);
-    const record = {
-      callerHash: await sha256Hex(`${actor.type}:${actor.id}:${tenantId ?? ""}`),
-      keyHash: await sha256Hex(`${idempotency.operation}:${idempotency.key}`),
-      ...(tenantId === null ? {} : { tenantId }),
-      requestHash: await sha256Hex(canonicalize(idempotency.request) ?? ""),
-      createdAt: this.now(),
-    };
-    const [seen] = await records.getMany([records.key(record)]);
-    if (!seen) return { record, expiresAt: isoTime(clock.now() + IDEMPOTENCY_HOURS * 3_600_000) };
-    if (seen.requestHash !== record.requestHash) {
-      throw new InnkeepError("idempotency_mismatch", "this idempotency key was used with another request");
-    }
-    return { record, expiresAt: "", replay: seen.result };
-  }
 }
 
-interface PendingIdempotency {
-  readonly record: Omit<RecordOf<typeof idempotencyRecord>, "result">;
-  readonly expiresAt: string;
-  readonly replay?: JsonValue;
+type Attempt<R> = { readonly done: Outcome<R> } | { readonly lostTo: string; readonly keys: readonly string[] };
+type Committed = Extract<CommitResult, { ok: true }>;
+
+const NOTHING: Committed = { ok: true, versions: {}, values: {}, deleted: {} };
+
+/** Everything a commit wrote has one version. */
+function outcome<R>(result: R, { versions, values, deleted }: Committed): Outcome<R> {
+  return { result, version: Object.values(versions)[0] ?? null, values, deleted };
 }
 
 /** What JSON makes of a value: members that are undefined go. */

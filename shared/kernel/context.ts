@@ -24,7 +24,7 @@ export interface Context {
   readonly role?: string;
   readonly ipAddress?: string;
   readonly userAgent?: string;
-  /** The request's `Idempotency-Key`: its first commit carries the record of it. */
+  /** The request's `Idempotency-Key`: its first transaction carries the record of it. */
   readonly idempotency?: Idempotency;
 }
 

@@ -253,7 +253,8 @@ export function isInnkeepError(error: unknown, code?: ErrorCode): error is Innke
 
 /** Factories for the errors more than one place throws. */
 export const errors = {
-  notFound: (resource: string, id: string) => new InnkeepError("not_found", `${resource} ${id} was not found`),
+  notFound: (resource: string, id?: string) =>
+    new InnkeepError("not_found", id === undefined ? `The ${resource} was not found.` : `The ${resource} ${id} was not found.`),
   validation: (fields: readonly FieldError[]) =>
     new InnkeepError("validation_failed", fields.map((f) => `${f.path || "/"}: ${f.message}`).join("; "), fields),
   notYours: (pointers: readonly string[]) =>
@@ -265,11 +266,19 @@ export const errors = {
   parameter: (name: string, message: string, code = "invalid") =>
     new InnkeepError("invalid_parameter", `${name}: ${message}`, [{ path: name, message, code }]),
   invalidKey: (message: string, path = "key") => new InnkeepError("invalid_key", message, [{ path, message, code: "invalid_key" }]),
-  writeConflict: (key: string) => new InnkeepError("write_conflict", `${key} kept changing under this write`),
+  writeConflict: (key: string) =>
+    new InnkeepError("write_conflict", `${key} kept changing during this write. Read it again and repeat the change.`),
   preconditionFailed: (currentVersion: string | null) =>
-    new InnkeepError("precondition_failed", "the record has another version now", [], { currentVersion }),
+    new InnkeepError("precondition_failed", "The record has another version now. Read it again and repeat the change.", [], {
+      currentVersion,
+    }),
   tooLarge: (what: string, actual: number, limit: number, unit = "bytes") =>
-    new InnkeepError("payload_too_large", `${what} is ${actual} ${unit}; at most ${limit} are allowed`, [], { limit }),
+    new InnkeepError("payload_too_large", `${what} is ${actual} ${unit}. At most ${limit} are allowed.`, [], { limit }),
   transition: (from: string, to: string, allowed: readonly string[]) =>
-    new InnkeepError("invalid_transition", `a tenant that is ${from} cannot become ${to}`, [], { from, to, allowed }),
+    new InnkeepError(
+      "invalid_transition",
+      `A tenant that is ${from} cannot become ${to}.${allowed.length > 0 ? ` It can become ${allowed.join(" or ")}.` : ""}`,
+      [],
+      { from, to, allowed },
+    ),
 };

@@ -29,7 +29,11 @@ export function decodeCursor(fingerprint: string, cursor: string, length: number
 }
 
 export function invalidCursor(why: string): InnkeepError {
-  return new InnkeepError("invalid_cursor", `the cursor ${why}`, [{ path: "cursor", message: why, code: "invalid_cursor" }]);
+  return new InnkeepError("invalid_cursor", `The cursor ${why}. Start again without it.`, [{
+    path: "cursor",
+    message: why,
+    code: "invalid_cursor",
+  }]);
 }
 
 /**

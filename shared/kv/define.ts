@@ -75,7 +75,14 @@ export function defineEntity<const S extends z.ZodObject, const K extends string
     // Expired records would stay in its counts.
     & ({ readonly rollup?: undefined } | { readonly expires?: false }),
 ): Entity<S, K> & { readonly expires?: X } {
+  declared.add(entity);
   return entity;
+}
+
+const declared = new WeakSet<object>();
+
+export function isEntity(value: unknown): value is AnyEntity {
+  return typeof value === "object" && value !== null && declared.has(value);
 }
 
 interface TemplateSegment {

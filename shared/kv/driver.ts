@@ -73,6 +73,6 @@ export class ConnectionFault extends Error {
 export class TimeoutFault extends ConnectionFault {
   override readonly name = "TimeoutFault";
   constructor(sent: boolean, timeoutMs: number) {
-    super(sent, `the database did not answer within ${timeoutMs} ms`);
+    super(sent, `The database did not answer within ${timeoutMs} ms.`);
   }
 }

@@ -47,18 +47,30 @@ export function storeError(error: unknown, writing: boolean): InnkeepError {
   if (error instanceof InnkeepError) return error;
   if (error instanceof TimeoutFault) {
     return writing && error.sent
-      ? new InnkeepError("commit_unknown", `${error.message}; the commit was sent and may have happened`, [], {}, { cause: error })
+      ? new InnkeepError(
+        "commit_unknown",
+        `${error.message} The commit was sent and may have happened. Repeat it only with an idempotency key.`,
+        [],
+        {},
+        { cause: error },
+      )
       : new InnkeepError("store_unavailable", error.message, [], {}, { cause: error });
   }
   if (error instanceof ConnectionFault) {
     return writing && error.sent
-      ? new InnkeepError("commit_unknown", "the connection was lost after the commit was sent; it may have happened", [], {}, {
-        cause: error,
-      })
-      : new InnkeepError("store_unavailable", "the database does not answer", [], {}, { cause: error });
+      ? new InnkeepError(
+        "commit_unknown",
+        "The connection was lost after the commit was sent, so it may have happened. Repeat it only with an idempotency key.",
+        [],
+        {},
+        {
+          cause: error,
+        },
+      )
+      : new InnkeepError("store_unavailable", "The database does not answer. Nothing was written; try again.", [], {}, { cause: error });
   }
   if (error instanceof SqlError) return sqlError(error);
-  return new InnkeepError("internal", "the store failed", [], {}, { cause: error });
+  return new InnkeepError("internal", "The store failed.", [], {}, { cause: error });
 }
 
 /** The key whose row the tenant cannot see: for it a conflict like any taken key. */
@@ -92,16 +104,16 @@ function sqlError(error: SqlError): InnkeepError {
     case "KV004":
       return new InnkeepError("key_owner_mismatch", error.message);
     case "KV006":
-      return errors.tooLarge("a value", LIMITS.valueBytes + 1, LIMITS.valueBytes);
+      return errors.tooLarge("A value", LIMITS.valueBytes + 1, LIMITS.valueBytes);
     case "KV005":
       return new InnkeepError("append_only", error.message);
     case "KV007":
       return errors.writeConflict(detail);
     case "42501":
       if (/row-level security/.test(error.message)) {
-        return new InnkeepError("key_owner_mismatch", "the row belongs to another tenant", [], {}, { cause: error });
+        return new InnkeepError("key_owner_mismatch", "The row belongs to another tenant.", [], {}, { cause: error });
       }
-      return new InnkeepError("store_unavailable", "the database refuses this login; is it a member of service_role?", [], {}, {
+      return new InnkeepError("store_unavailable", "The database refuses this login. Check that it is a member of service_role.", [], {}, {
         cause: error,
       });
     case "40001":
@@ -111,12 +123,14 @@ function sqlError(error: SqlError): InnkeepError {
     case "42883":
     case "3F000":
     case "42P01":
-      return new InnkeepError("schema_mismatch", "the database is not migrated for this program: run npm run migrate", [], {}, {
+      return new InnkeepError("schema_mismatch", "The database is not migrated for this program. Run npm run migrate.", [], {}, {
         cause: error,
       });
   }
   if (isOutage(error)) {
-    return new InnkeepError("store_unavailable", "the database cannot serve now; nothing was written", [], {}, { cause: error });
+    return new InnkeepError("store_unavailable", "The database cannot serve now. Nothing was written; try again.", [], {}, {
+      cause: error,
+    });
   }
-  return new InnkeepError("internal", `the store failed with SQLSTATE ${error.sqlState}`, [], {}, { cause: error });
+  return new InnkeepError("internal", `The store failed with SQLSTATE ${error.sqlState}.`, [], {}, { cause: error });
 }

@@ -40,7 +40,7 @@ export function encodeCommit(
   nowMs: number,
 ): { checks: Check[]; mutations: WireMutation[]; bytes: number } {
   const count = mutations.length + checks.length;
-  if (count > LIMITS.mutationsPerCommit) throw errors.tooLarge("a commit", count, LIMITS.mutationsPerCommit, "mutations and checks");
+  if (count > LIMITS.mutationsPerCommit) throw errors.tooLarge("A commit", count, LIMITS.mutationsPerCommit, "mutations and checks");
   for (const check of checks) {
     assertKey(check.key);
     if (check.version !== null && !VERSION.test(check.version)) throw invalid("/checks/version", "is not a version");
@@ -63,7 +63,7 @@ export function encodeCommit(
       throw invalid(`/mutations/${i}/key`, `is changed twice in one commit: ${key}`);
     }
   }
-  if (bytes > LIMITS.commitBytes) throw errors.tooLarge("a commit", bytes, LIMITS.commitBytes);
+  if (bytes > LIMITS.commitBytes) throw errors.tooLarge("A commit", bytes, LIMITS.commitBytes);
   return { checks: [...checks], mutations: wire, bytes };
 }
 
@@ -75,8 +75,8 @@ function encodeMutation(mutation: Mutation, tenantId: string | null, nowMs: numb
   switch (mutation.op) {
     case "set": {
       assertKey(mutation.key);
-      const { op, key, value } = mutation;
-      return { wire: { op, key, value, ...writeOptions(mutation, nowMs) }, bytes: valueBytes(value, "") };
+      const { op, key, value, receipt } = mutation;
+      return { wire: { op, key, value, ...(receipt ? { receipt } : {}), ...writeOptions(mutation, nowMs) }, bytes: valueBytes(value, "") };
     }
     case "delete":
       assertKey(mutation.key);
@@ -96,7 +96,7 @@ function encodeMutation(mutation: Mutation, tenantId: string | null, nowMs: numb
     case "deletePrefix":
       return { wire: { op: "deletePrefix", ...prefixRange(mutation.prefix) }, bytes: mutation.prefix.length };
     case "deleteOwner":
-      if (tenantId !== null) throw new InnkeepError("forbidden", "a tenant-bound store cannot delete a tenant");
+      if (tenantId !== null) throw new InnkeepError("forbidden", "A tenant-bound store cannot delete a tenant.");
       assertTenantId(mutation.tenantId);
       return { wire: { op: "deleteOwner", tenantId: mutation.tenantId }, bytes: mutation.tenantId.length };
   }
@@ -138,8 +138,8 @@ function writeOptions({ tenantId, cascades, expiresAt }: WriteOptions, nowMs: nu
 function assertExpiry(expiresAt: string, nowMs: number): void {
   if (!isTimestamp(expiresAt)) throw invalid("/expiresAt", "is not a UTC instant with milliseconds");
   if (expiresAt > isoTime(nowMs)) return;
-  throw new InnkeepError("invalid_ttl", `expiresAt ${expiresAt} is not in the future`, [
-    { path: "/expiresAt", message: "is not in the future", code: "invalid_ttl" },
+  throw new InnkeepError("invalid_ttl", `expiresAt must be in the future; ${expiresAt} is not.`, [
+    { path: "/expiresAt", message: "must be in the future", code: "invalid_ttl" },
   ]);
 }
 
@@ -148,7 +148,7 @@ function valueBytes(value: JsonValue, pointer: string): number {
   const unstorable = findUnstorable(value, pointer);
   if (unstorable) throw errors.validation([unstorable]);
   const bytes = utf8Bytes(JSON.stringify(value));
-  if (bytes > LIMITS.valueBytes) throw errors.tooLarge("a value", bytes, LIMITS.valueBytes);
+  if (bytes > LIMITS.valueBytes) throw errors.tooLarge("A value", bytes, LIMITS.valueBytes);
   return bytes;
 }
 

@@ -93,7 +93,11 @@ export function assertPosition(order: WireOrder, position: Position): void {
     return type === "boolean" ? text !== "true" && text !== "false" : findUnstorable(text) !== null;
   });
   if (!damaged) return;
-  throw new InnkeepError("invalid_cursor", "the cursor is damaged", [{ path: "cursor", message: "is damaged", code: "invalid_cursor" }]);
+  throw new InnkeepError("invalid_cursor", "The cursor is damaged. Start again without it.", [{
+    path: "cursor",
+    message: "is damaged",
+    code: "invalid_cursor",
+  }]);
 }
 
 export function wireOrder(entity: AnyEntity, orderBy: readonly OrderBy[]): WireOrder {

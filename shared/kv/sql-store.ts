@@ -51,7 +51,7 @@ class SqlStore implements Store {
   forTenant(tenantId: string): Store {
     assertTenantId(tenantId);
     if (this.tenantId !== null && this.tenantId !== tenantId) {
-      throw new InnkeepError("forbidden", "a tenant-bound store cannot be bound again");
+      throw new InnkeepError("forbidden", "A tenant-bound store cannot be bound again.");
     }
     return new SqlStore(this.driver, this.clock, this.batches, tenantId);
   }
@@ -211,7 +211,7 @@ class SqlStore implements Store {
 
   async #write(write: Extract<Mutation, { op: "set" | "increment" }>) {
     const { mutations: [mutation], bytes } = encodeCommit([], [write], this.tenantId, this.clock.now());
-    if (!mutation) throw new InnkeepError("internal", "a write without a mutation");
+    if (!mutation) throw new InnkeepError("internal", "A write has no mutation.");
     return await this.batches.write({ tenantId: this.tenantId, key: write.key, mutation, bytes, deadline: this.#deadline() });
   }
 
@@ -234,7 +234,7 @@ class SqlStore implements Store {
   }
 
   async sweep(limit: number): Promise<number> {
-    if (this.tenantId !== null) throw new InnkeepError("forbidden", "only the service-level store sweeps");
+    if (this.tenantId !== null) throw new InnkeepError("forbidden", "Only the service-level store sweeps.");
     try {
       return Number(await this.driver.call("kv_sweep", { limit, now: isoTime(this.clock.now()) }, this.#deadline()));
     } catch (error) {

@@ -66,7 +66,7 @@ export interface Store {
 export interface Entry<V = JsonValue> {
   readonly key: string;
   readonly value: V;
-  /** Versionstamp: a decimal string, unique, strictly increasing per key; with decimals where a later increment was written with it. */
+  /** Versionstamp of its commit: a decimal string, strictly increasing per key; with decimals where a later increment was written with it. */
   readonly version: string;
   readonly createdAt: string;
   readonly updatedAt: string;
@@ -189,7 +189,8 @@ export interface IncrementOptions {
 }
 
 export type Mutation =
-  | ({ readonly op: "set"; readonly key: string; readonly value: JsonValue } & WriteOptions)
+  /** `receipt`: the value, an object, gets this member, with `values` and `deleted` of the commit's result. */
+  | ({ readonly op: "set"; readonly key: string; readonly value: JsonValue; readonly receipt?: boolean } & WriteOptions)
   | { readonly op: "delete"; readonly key: string }
   | ({ readonly op: "increment"; readonly key: string; readonly add: readonly Addition[] } & IncrementOptions)
   /** Appends to the array at `path` (made when missing), keeping the last `cap` items. */
@@ -208,7 +209,7 @@ export type Mutation =
 export type CommitResult =
   | {
     readonly ok: true;
-    /** Version of every key written, by key. */
+    /** Version of every key written, by key: the same one, as they were written together. */
     readonly versions: Readonly<Record<string, string>>;
     /** The records after `increment` and `append`, by key; null where an absent key had no `initial`. */
     readonly values: Readonly<Record<string, JsonObject | null>>;

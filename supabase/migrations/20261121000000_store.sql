@@ -952,6 +952,8 @@ end $$;
 create type kv.write as (
   "position" integer, op text, key text, tenant text, owner text, cascades boolean, expires_at timestamptz,
   append_only boolean, rollup text, mutation jsonb,
+  -- Its value gets the member `receipt`: what the commit computed and deleted.
+  receipt boolean,
   -- Null: nothing is written, for the fault if there is one.
   value jsonb, fault text, message text, detail text
 );
@@ -1089,7 +1091,7 @@ declare
   v_faulty boolean;
 begin
   select array_agg(row(r.position, r.op, r.key, r.tenant, r.owner, r.cascades, r.expires_at, r.append_only, r.rollup,
-      case when r.op in ('increment', 'append') then r.mutation end, case when r.op = 'set' then r.mutation->'value' end,
+      case when r.op in ('increment', 'append') then r.mutation end, r.op = 'set' and r.mutation ? 'receipt', case when r.op = 'set' then r.mutation->'value' end,
       r.fault, case when r.fault is not null then r.entity end, null)::kv.write), bool_or(r.fault is not null)
   into v_writes, v_faulty
   from (
@@ -1298,18 +1300,18 @@ begin
   return tally(v_gone);
 end $$;
 
--- Writes what has a value, in key order, and returns {key: version}. The version is drawn under the row's lock, so a
--- key's versions only grow.
-create function kv_service.put_rows(p_writes kv.write[], p_now timestamptz) returns jsonb
+-- Writes what has a value, in key order, and returns {key: version}. A key's versions only grow, so a version is drawn
+-- under the lock of its row: by the caller, who has locked all of them, or here, for each row its own.
+create function kv_service.put_rows(p_writes kv.write[], p_now timestamptz, p_version bigint default null) returns jsonb
 language plpgsql as $$
 declare
   v_versions jsonb;
 begin
   with written as (
     insert into kv.entries as e (key, value, version, owner, cascades, expires_at, created_at, updated_at)
-    select w.key, w.value, nextval('kv.versions'), w.owner, w.cascades, w.expires_at, p_now, p_now
+    select w.key, w.value, coalesce(p_version, nextval('kv.versions')), w.owner, w.cascades, w.expires_at, p_now, p_now
     from unnest(p_writes) w where w.value is not null order by w.key collate "C"
-    on conflict (key) do update set value = excluded.value, version = nextval('kv.versions'), owner = excluded.owner,
+    on conflict (key) do update set value = excluded.value, version = coalesce(p_version, nextval('kv.versions')), owner = excluded.owner,
       cascades = excluded.cascades, expires_at = excluded.expires_at, updated_at = excluded.updated_at,
       created_at = case when e.expires_at <= p_now then excluded.created_at else e.created_at end
     returning e.key, e.version
@@ -1318,14 +1320,14 @@ begin
 end $$;
 
 -- Writes what is absent. A row that is there all the same, seen by the caller or not, is left alone and has no version.
-create function kv_service.insert_rows(p_writes kv.write[], p_now timestamptz) returns jsonb
+create function kv_service.insert_rows(p_writes kv.write[], p_now timestamptz, p_version bigint default null) returns jsonb
 language plpgsql as $$
 declare
   v_versions jsonb;
 begin
   with written as (
     insert into kv.entries as e (key, value, version, owner, cascades, expires_at, created_at, updated_at)
-    select w.key, w.value, nextval('kv.versions'), w.owner, w.cascades, w.expires_at, p_now, p_now
+    select w.key, w.value, coalesce(p_version, nextval('kv.versions')), w.owner, w.cascades, w.expires_at, p_now, p_now
     from unnest(p_writes) w where w.value is not null order by w.key collate "C"
     on conflict do nothing
     returning e.key, e.version
@@ -1347,7 +1349,22 @@ begin
   return v_linked;
 end $$;
 
--- One atomic commit: {ok: true, versions, values, deleted} or {ok: false, conflict, reason}.
+-- The writes with {values: records after increments and appends, deleted: the tally} in those that ask for a receipt.
+create function kv.with_receipts(p_writes kv.write[], p_deleted jsonb) returns kv.write[]
+language plpgsql immutable as $$
+declare
+  v_receipt jsonb := jsonb_build_object('receipt', jsonb_build_object('deleted', p_deleted, 'values',
+    (select coalesce(jsonb_object_agg(w.key, w.value), '{}') from unnest(p_writes) w where w.mutation is not null)));
+begin
+  for i in 1 .. cardinality(p_writes) loop
+    if p_writes[i].receipt then
+      p_writes[i].value := p_writes[i].value || v_receipt;
+    end if;
+  end loop;
+  return p_writes;
+end $$;
+
+-- One atomic commit: {ok: true, versions, values, deleted} or {ok: false, conflict, reason}. All it writes has one version.
 create function kv_service.commit(p_tenant text, p_checks jsonb, p_mutations jsonb, p_now timestamptz) returns json
 language plpgsql as $$
 declare
@@ -1356,6 +1373,7 @@ declare
   v_owners text[];
   v_gone text;
   v_deleted jsonb := '{}';
+  v_version bigint;
   v_versions jsonb;
   v_write kv.write;
   v_conflict text;
@@ -1369,10 +1387,12 @@ declare
   v_deletes boolean;
   v_chained boolean;
   v_rolled_up boolean;
+  v_receipts boolean;
 begin
   select array_agg(w.key), array_agg(w.key) filter (where w.op in ('increment', 'append')), bool_or(w.fault is not null), bool_or(w.op = 'delete'),
-    bool_or(w.append_only), bool_or(w.rollup is not null), array_agg(distinct w.owner) filter (where w.op <> 'delete' and w.owner is not null)
-  into v_keys, v_computed, v_faulty, v_deletes, v_chained, v_rolled_up, v_owners from unnest(v_writes) w;
+    bool_or(w.append_only), bool_or(w.rollup is not null), bool_or(w.receipt),
+    array_agg(distinct w.owner) filter (where w.op <> 'delete' and w.owner is not null)
+  into v_keys, v_computed, v_faulty, v_deletes, v_chained, v_rolled_up, v_receipts, v_owners from unnest(v_writes) w;
   if v_faulty then
     perform kv.refuse(v_writes);
   end if;
@@ -1392,10 +1412,7 @@ begin
     perform lock_owners(v_owners);
   end if;
 
-  -- The service's plain sets need no look at what is there; a tenant's do, for rows it cannot see.
-  if v_checked or v_deletes or v_computed is not null or p_tenant is not null then
-    v_rows := lock_rows(v_keys, v_computed);
-  end if;
+  v_rows := lock_rows(v_keys, v_computed);
   if v_checked then
     select c->>'key' into v_conflict
     from jsonb_array_elements(p_checks) with ordinality cs(c, o)
@@ -1449,11 +1466,17 @@ begin
     v_deleted := kv.add_tallies(v_deleted, delete_keys(array(select w.key from unnest(v_writes) w where w.op = 'delete'), p_now));
   end if;
 
+  if v_receipts then
+    v_writes := kv.with_receipts(v_writes, v_deleted);
+  end if;
+
+  -- Every key is locked, and every row that was there.
+  v_version := nextval('kv.versions');
   if p_tenant is null then
-    v_versions := put_rows(v_writes, p_now);
+    v_versions := put_rows(v_writes, p_now, v_version);
   else
-    v_versions := put_rows(array(select w from unnest(v_writes) w where exists (select from unnest(v_rows) e where e.key = w.key)), p_now)
-      || insert_rows(array(select w from unnest(v_writes) w where not exists (select from unnest(v_rows) e where e.key = w.key)), p_now);
+    v_versions := put_rows(array(select w from unnest(v_writes) w where exists (select from unnest(v_rows) e where e.key = w.key)), p_now, v_version)
+      || insert_rows(array(select w from unnest(v_writes) w where not exists (select from unnest(v_rows) e where e.key = w.key)), p_now, v_version);
     select w.key into v_conflict from unnest(v_writes) w where w.value is not null and not v_versions ? w.key order by w.position limit 1;
     if found then
       -- Raised, so that nothing stays: the tenant cannot see the row.
@@ -1862,6 +1885,14 @@ revoke create on schema public, kv from kv_service, kv_tenant;
 
 -- Written by `npm run schema` from the declarations.
 
+-- domain-claim: Which tenant holds a custom domain.
+select kv.add_family('domain');
+select kv.add_entity('domain-claim', 'domain', 1, owner_rule => 'given');
+
+-- subdomain-claim: Which tenant holds a subdomain label.
+select kv.add_family('subdomain');
+select kv.add_entity('subdomain-claim', 'subdomain', 1, owner_rule => 'given');
+
 -- tenant: A customer of the platform. It owns everything stored under its id.
 select kv.add_family('tenant');
 select kv.add_entity('tenant', 'tenant', 1, owner_rule => 'segment');
@@ -1872,14 +1903,6 @@ select kv.add_index('tenant', fields) from unnest(array[
   'search(name, subdomain, owner, ownerName)'
 ]) fields;
 select kv.add_rollup('tenant', '{status, plan}', sum => 'mrr');
-
--- subdomain-claim: Which tenant holds a subdomain label.
-select kv.add_family('subdomain');
-select kv.add_entity('subdomain-claim', 'subdomain', 1, owner_rule => 'given');
-
--- domain-claim: Which tenant holds a custom domain.
-select kv.add_family('domain');
-select kv.add_entity('domain-claim', 'domain', 1, owner_rule => 'given');
 
 -- plan: What a tenant can subscribe to: price, limits, features.
 select kv.add_family('plan');

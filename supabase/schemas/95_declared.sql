@@ -1,5 +1,13 @@
 -- Written by `npm run schema` from the declarations.
 
+-- domain-claim: Which tenant holds a custom domain.
+select kv.add_family('domain');
+select kv.add_entity('domain-claim', 'domain', 1, owner_rule => 'given');
+
+-- subdomain-claim: Which tenant holds a subdomain label.
+select kv.add_family('subdomain');
+select kv.add_entity('subdomain-claim', 'subdomain', 1, owner_rule => 'given');
+
 -- tenant: A customer of the platform. It owns everything stored under its id.
 select kv.add_family('tenant');
 select kv.add_entity('tenant', 'tenant', 1, owner_rule => 'segment');
@@ -10,14 +18,6 @@ select kv.add_index('tenant', fields) from unnest(array[
   'search(name, subdomain, owner, ownerName)'
 ]) fields;
 select kv.add_rollup('tenant', '{status, plan}', sum => 'mrr');
-
--- subdomain-claim: Which tenant holds a subdomain label.
-select kv.add_family('subdomain');
-select kv.add_entity('subdomain-claim', 'subdomain', 1, owner_rule => 'given');
-
--- domain-claim: Which tenant holds a custom domain.
-select kv.add_family('domain');
-select kv.add_entity('domain-claim', 'domain', 1, owner_rule => 'given');
 
 -- plan: What a tenant can subscribe to: price, limits, features.
 select kv.add_family('plan');

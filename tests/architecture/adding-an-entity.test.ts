@@ -14,7 +14,7 @@ afterAll(() => copy.remove());
 
 /** Modules of the copy, typed as the same modules of this program. */
 const load = <M>(path: string): Promise<M> => import(/* @vite-ignore */ join(copy.root, path)) as Promise<M>;
-const { registry } = await load<typeof import("../../shared/features/index.ts")>("shared/features/index.ts");
+const { registry } = await load<typeof import("../../shared/features/registry.ts")>("shared/features/registry.ts");
 const { cascadePlan } = await load<typeof import("../../shared/core/cascade.ts")>("shared/core/cascade.ts");
 const { retentionPlan } = await load<typeof import("../../shared/core/retention.ts")>("shared/core/retention.ts");
 const { dataModelDocument } = await load<typeof import("../../shared/core/documents.ts")>("shared/core/documents.ts");

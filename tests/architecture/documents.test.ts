@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { dataModelDocument, errorsDocument } from "../../shared/core/documents.ts";
-import { registry } from "../../shared/features/index.ts";
+import { registry } from "../../shared/features/registry.ts";
 import { ERROR_KINDS } from "../../shared/kernel/errors.ts";
 import { declaredBy, NOTHING_DECLARED, schemaChanges } from "../../shared/kv/declared.ts";
 import { filesBelow, read } from "./sources.ts";

@@ -50,15 +50,11 @@ export async function followPage(): Promise<ProgramCopy> {
   return { root, added, remove: () => rm(root, { recursive: true, force: true }) };
 }
 
-/** The page's import after the last one, its entry at the end of the list. */
+/** The page's entry at the end of the list. */
 function withEntry(text: string): string {
-  const [imports = "", rest = ""] = entry.split(/\n(?= )/, 2);
-  const object = entry.slice(imports.length + 1);
   const end = text.indexOf("] as const satisfies");
-  const lastImport = [...text.matchAll(/^import .*;\n/gm)].at(-1);
-  if (!rest || end < 0 || !lastImport) throw new Error(`${LIST} is not as ${PAGE} says`);
-  const at = lastImport.index + lastImport[0].length;
-  return `${text.slice(0, at)}${imports}\n${text.slice(at, end)}${object}${text.slice(end)}`;
+  if (!entry || end < 0) throw new Error(`${LIST} is not as ${PAGE} says`);
+  return `${text.slice(0, end)}${entry}${text.slice(end)}`;
 }
 
 async function write(root: string, path: string, text: string): Promise<void> {

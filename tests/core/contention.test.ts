@@ -90,7 +90,7 @@ it("K31: behind a turn that hangs all others are made one after the other, none 
           checks: [{ key: "turn:one", version: found?.version ?? null }],
           mutations: [{ op: "set", key: "turn:one", value: { n } }],
           audit: "none",
-          result: () => ({ n }),
+          result: { n },
         },
       };
     }))));

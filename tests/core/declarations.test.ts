@@ -3,7 +3,7 @@ import { z } from "zod";
 import { cascadePlan } from "../../shared/core/cascade.ts";
 import { diff, redact, REDACTED } from "../../shared/core/redaction.ts";
 import { retentionPlan } from "../../shared/core/retention.ts";
-import { registry } from "../../shared/features/index.ts";
+import { registry } from "../../shared/features/registry.ts";
 import { declaredBy } from "../../shared/kv/declared.ts";
 import { defineEntity } from "../../shared/kv/define.ts";
 import { entityContract } from "./entity-contract.ts";

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import { dataModelDocument, errorsDocument } from "../../shared/core/documents.ts";
 import { fieldType } from "../../shared/core/field-type.ts";
-import { registry } from "../../shared/features/index.ts";
+import { registry } from "../../shared/features/registry.ts";
 import { ERROR_KINDS } from "../../shared/kernel/errors.ts";
 import { defineEntity } from "../../shared/kv/define.ts";
 

@@ -3,7 +3,7 @@ import { z } from "zod";
 import { cascadePlan } from "../../shared/core/cascade.ts";
 import { dataModelDocument } from "../../shared/core/documents.ts";
 import { retentionPlan } from "../../shared/core/retention.ts";
-import { registry } from "../../shared/features/index.ts";
+import { registry } from "../../shared/features/registry.ts";
 import { findUnstorable } from "../../shared/kernel/json.ts";
 import { declaredBy } from "../../shared/kv/declared.ts";
 import { cascadesOf, familyOf, ownerOf } from "../../shared/kv/define.ts";

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Services } from "../../shared/container.ts";
-import { entityOfKey, registry } from "../../shared/features/index.ts";
+import { entityOfKey, registry } from "../../shared/features/registry.ts";
 import { keyOf } from "../../shared/kv/define.ts";
 import type { StoredTenant } from "../../shared/features/tenants/service.ts";
 import { codeOf } from "../support/store.ts";

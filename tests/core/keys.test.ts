@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { entityOfKey, registry } from "../../shared/features/index.ts";
+import { entityOfKey, registry } from "../../shared/features/registry.ts";
 import { InnkeepError } from "../../shared/kernel/errors.ts";
 import { familyOf, keyFromId, matchKey } from "../../shared/kv/define.ts";
 import type { AnyEntity } from "../../shared/kv/define.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { filtersOf, parseSort } from "../../shared/core/list-filters.ts";
-import { registry } from "../../shared/features/index.ts";
+import { registry } from "../../shared/features/registry.ts";
 import { tenant } from "../../shared/features/tenants/entity.ts";
 import type { AnyEntity } from "../../shared/kv/define.ts";
 import { wireOrder, wireSelection } from "../../shared/kv/query-plan.ts";

@@ -144,6 +144,58 @@ describe("the list of tenants", () => {
     }
   });
 
+  test("H07: the first request without page or cursor has both ways on, and either leads through the whole list", async () => {
+    const first = (await list("?sort=name&limit=4")).body;
+    expect(Object.keys(first.pagination).sort()).toEqual(["hasNext", "hasPrev", "limit", "nextCursor", "page", "total", "totalPages"]);
+    const second = await list("?sort=name&limit=4&page=2");
+    const onwards = await list(`?sort=name&limit=4&cursor=${first.pagination.nextCursor}`);
+    expect(names(onwards)).toEqual(names(second));
+    expect(onwards.body.pagination).toEqual({ limit: 4, hasNext: false });
+    const all = (await list("?limit=100&sort=name")).body;
+    expect(all.pagination).not.toHaveProperty("nextCursor");
+    expect([...names({ body: first }), ...names(second)]).toEqual(names({ body: all }));
+  });
+
+  test("H07: the Link of a page goes on by cursor, with the same filters, whatever page it is", async () => {
+    const answer = await list("?status=active&sort=-name&limit=1&page=1&createdTo=2027-01-01");
+    const next = new URL(/^<([^>]+)>; rel="next"$/.exec(answer.headers.get("link") ?? "")?.[1] ?? "", "http://localhost");
+    expect(Object.fromEntries(next.searchParams)).toEqual({
+      status: "active",
+      sort: "-name",
+      limit: "1",
+      createdTo: "2027-01-01",
+      cursor: answer.body.pagination.nextCursor,
+    });
+    const followed = await api.send("GET", next.pathname + next.search, { token: api.admin("read_only") });
+    expect(names(followed)).toEqual(names(await list("?status=active&sort=-name&limit=1&page=2")));
+  });
+
+  test("T04: region is free text, and an empty parameter counts as absent", async () => {
+    expect(names(await list("?region=moon-1"))).toEqual([]);
+    expect(names(await list("?region=moon-1,us-east-1"))).toEqual(["Café Inn"]);
+    expect(names(await list("?region=&status=&mrrFrom=&sort=&search=&limit=100"))).toEqual(names(await list("?limit=100")));
+  });
+
+  test("H20: every number and time that filters has a From and a To in the description of the API, and text has none", async () => {
+    const { parameters } = (await api.send("GET", "/openapi.json")).body.paths["/v1/tenants"].get;
+    const offered = parameters.map(({ name }: { name: string }) => name);
+    const ranges = ["mrr", "usagePercent", "trialEndsAt", "created"].flatMap((field) => [`${field}From`, `${field}To`]);
+    expect(offered.filter((name: string) => /(From|To)$/.test(name)).sort()).toEqual(ranges.sort());
+    for (const name of ["statusFrom", "nameTo", "createdAtFrom", "createdAt", "updatedAtFrom", "id"]) {
+      const answer = await list(`?${name}=1`);
+      expectProblem(answer, 400, "invalid_parameter");
+      expect(answer.body.errors).toMatchObject([{ path: name }]);
+    }
+  });
+
+  test("H07: is sorted by its sortable fields alone, and a refusal names them", async () => {
+    for (const sort of ["metadata", "name,secret", "-", "ownerName", "NAME", "name:asc", "--name", " name"]) {
+      const answer = await list(`?sort=${encodeURIComponent(sort)}`);
+      expectProblem(answer, 400, "invalid_parameter");
+      expect(answer.body.errors).toMatchObject([{ path: "sort", message: expect.stringContaining("name, subdomain, status") }]);
+    }
+  });
+
   test("T06: counts by status and plan, and the revenue, agree with the list", async () => {
     const { status, body } = await api.send("GET", "/v1/tenants/stats", { token: api.admin("support") });
     expect(status).toBe(200);
@@ -157,10 +209,7 @@ describe("the list of tenants", () => {
 
 test("H20: every list takes every parameter that the description of the API says it takes", async () => {
   const token = api.admin("super_admin");
-  const instant = "2026-03-01T12:00:00.000Z";
-  const named: Readonly<Record<string, string>> = { action: "tenant.created", from: instant, to: instant };
-  const typed: Readonly<Record<string, string>> = { boolean: "true", number: "1", integer: "1" };
-  const described: [RegExp, string][] = [[/^(At or after|Before|One instant)/, instant], [/^One number/, "1"], [/^One value/, "x"]];
+  const typed: Readonly<Record<string, string>> = { boolean: "true", number: "1", integer: "1", "date-time": "2026-03-01T12:00:00.000Z" };
   for (const path of ["/v1/tenants", "/v1/plans", "/v1/admins", "/v1/audit"]) {
     const { parameters } = (await api.send("GET", "/openapi.json")).body.paths[path].get;
     const inQuery = parameters.filter((parameter: { in?: string; name: string }) =>
@@ -168,9 +217,8 @@ test("H20: every list takes every parameter that the description of the API says
     );
     expect(inQuery.length).toBeGreaterThan(5);
     for (const { name, schema } of inQuery) {
-      const description: string = schema.description ?? "";
-      const first = /(?:commas: |some of )([\w-]+)/.exec(description)?.[1] ?? "x";
-      const value = named[name] ?? typed[schema.type] ?? described.find(([pattern]) => pattern.test(description))?.[1] ?? first;
+      const one = schema.items ?? schema;
+      const value = one.examples?.[0] ?? one.enum?.[0] ?? typed[one.format ?? one.type] ?? "x";
       const { status, text } = await api.send("GET", `${path}?${name}=${value}`, { token });
       expect(status, `${path}?${name}=${value} ${text}`).toBe(200);
     }
@@ -191,25 +239,4 @@ test("T04: plans and admins are listed by the time they were made", async () => 
     expect(await total(`createdTo=${from}`)).toBe(4);
     expect(await total("createdFrom=2026-03-01&createdTo=2026-02-01")).toBe(0);
   }
-});
-
-test("A05: the audit log is filtered by resource, action, actor and time, and its chain verifies", async () => {
-  const token = api.admin("super_admin");
-  const made = await api.send("POST", "/v1/tenants", {
-    token,
-    json: { name: "Audited", subdomain: "audited", plan: "Pro", owner: "a@b.example", ownerName: "A" },
-  });
-  await api.send("PATCH", `/v1/tenants/${made.body.id}`, { token, json: { name: "Audited twice" } });
-  const audit = async (query: string) => (await api.send("GET", `/v1/audit?${query}`, { token })).body;
-  const entries = (await audit(`tenantId=${made.body.id}`)).data;
-  expect(entries.map((entry: { action: string }) => entry.action)).toEqual(["tenant.updated", "tenant.created"]);
-  expect(entries[0]).toMatchObject({
-    seq: 2,
-    changes: { before: { name: "Audited" }, after: { name: "Audited twice" } },
-    userId: "user-super_admin",
-  });
-  expect((await audit(`resource=tenant&resourceId=${made.body.id}&action=tenant.upd*&actorId=user-super_admin`)).data).toHaveLength(1);
-  expect((await audit(`resourceId=${made.body.id}&to=2026-01-01`)).data).toEqual([]);
-  expect((await api.send("GET", `/v1/audit/verify?tenantId=${made.body.id}`, { token })).body).toEqual({ ok: true, checked: 2 });
-  expect((await api.send("GET", "/v1/audit/verify", { token })).body.ok).toBe(true);
 });

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { entityOfKey, registry } from "../../shared/features/index.ts";
+import { entityOfKey, registry } from "../../shared/features/registry.ts";
 import { tenant } from "../../shared/features/tenants/entity.ts";
 import { usageRecord } from "../../shared/features/usage/entity.ts";
 import { auditEntry } from "../../shared/core/audit-entry.ts";

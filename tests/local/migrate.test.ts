@@ -68,7 +68,7 @@ describe("npm run migrate, while somebody has been reading for long", () => {
       code: 1,
       output: expect.stringMatching(
         new RegExp(
-          `^innkeep: another run is building indexes and rollups \\(pid ${builder}, connected since ${ISO}\\): wait for it to end, `,
+          `^innkeep: Another run is building indexes and rollups \\(pid ${builder}, connected since ${ISO}\\)\\. Wait for it to end, `,
         ),
       ),
     });

@@ -48,7 +48,9 @@ describe("a mistake is one line that says what to do", () => {
     expect(await lineOf("migrate", { DATABASE_URL: plain(empty.ownerUrl) })).toMatch(
       /permission denied .*\(SQLSTATE 42501\): the login of DATABASE_URL may not do this: migrate as the owner of the database/,
     );
-    expect(await lineOf("bootstrap-admin", { DATABASE_URL: plain(migrated.ownerUrl) })).toContain("is it a member of service_role?");
+    expect(await lineOf("bootstrap-admin", { DATABASE_URL: plain(migrated.ownerUrl) })).toContain(
+      "Check that it is a member of service_role.",
+    );
     await withClient(empty.superUrl, (client) => client.query(`drop role ${name}`));
   });
 
@@ -93,7 +95,7 @@ describe("bootstrap-admin", () => {
         client.query(
           `update kv.entries set value = jsonb_set(value, '{enabled}', 'false'), version = nextval('kv.versions') where key = 'admin:ops'`,
         ));
-      expect(await lineOf("bootstrap-admin", env)).toMatch(/^innkeep: another bootstrap ran within the last minute; try again at \d{4}-/);
+      expect(await lineOf("bootstrap-admin", env)).toMatch(/^innkeep: Another bootstrap ran within the last minute\. Try again at \d{4}-/);
       await pooler.close();
     },
   );

@@ -6,7 +6,7 @@ import { readMigrations } from "../../functions/local/migrations.ts";
 import { migrate } from "../../shared/adapters/migrator.ts";
 import type { Migration } from "../../shared/adapters/migrator.ts";
 import { buildPending } from "../../shared/adapters/pending-builds.ts";
-import { registry } from "../../shared/features/index.ts";
+import { registry } from "../../shared/features/registry.ts";
 import { instant, segment } from "../../shared/core/values.ts";
 import { systemClock } from "../../shared/kernel/clock.ts";
 import { declaredBy, schemaChanges } from "../../shared/kv/declared.ts";

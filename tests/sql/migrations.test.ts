@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { registry } from "../../shared/features/index.ts";
+import { registry } from "../../shared/features/registry.ts";
 import { declaredBy, NOTHING_DECLARED, schemaChanges } from "../../shared/kv/declared.ts";
 import type { Declared } from "../../shared/kv/declared.ts";
 import { familyOf } from "../../shared/kv/define.ts";

@@ -1,5 +1,5 @@
 import { type Container, createBackend, createContainer, loadServices, type Services } from "../../shared/container.ts";
-import { registry } from "../../shared/features/index.ts";
+import { registry } from "../../shared/features/registry.ts";
 import type { Actor, Context } from "../../shared/kernel/context.ts";
 import { silentLogger } from "../../shared/kernel/logger.ts";
 import type { JsonObject } from "../../shared/kernel/json.ts";

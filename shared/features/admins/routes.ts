@@ -15,6 +15,16 @@ const me = z.object({
   scopes: z.array(z.string()),
   tenantId: z.string().nullable(),
   tenant: z.object({ id: z.string(), name: z.string(), status: z.string(), plan: z.string() }).optional(),
+}).meta({
+  examples: [{
+    type: "user",
+    userId: "7c9e6679-7425-40de-944b-e07fc1f90ae7",
+    email: "owner@aurora.example",
+    role: "owner",
+    scopes: ["read:plans", "read:tenants", "write:tenants"],
+    tenantId: "tn_1767225600000_a1b2c3d4e5f6",
+    tenant: { id: "tn_1767225600000_a1b2c3d4e5f6", name: "Hotel Aurora", status: "active", plan: "Pro" },
+  }],
 });
 
 export const routes: readonly Route[] = [

@@ -1,31 +1,41 @@
 import { z } from "zod";
 import { auditEntry } from "../../core/audit-entry.ts";
-import { checkPaging, moment, pageParams, pagination } from "../../core/list-query.ts";
+import { checkPaging, integer, moment, pageParams, pagination } from "../../core/list-query.ts";
 import { type Route, verb } from "../../core/route.ts";
 import { pageOf } from "../../core/schemas.ts";
 import { segment } from "../../core/values.ts";
 import { shortTenantId } from "../tenants/entity.ts";
+import { MAX_PART } from "./chain.ts";
 import { AuditService } from "./service.ts";
 
-const tenantId = z.string().transform(shortTenantId).pipe(segment).optional();
-const text = z.string().min(1).max(512).optional();
+const tenantId = z.string().transform(shortTenantId).pipe(segment).optional()
+  .meta({ description: "Id of the tenant, short or as its full key." });
+const text = (description: string) => z.string().min(1).max(512).optional().meta({ description });
 const listQuery = checkPaging(z.strictObject({
   tenantId,
-  resource: text,
-  resourceId: text,
-  actorId: text,
-  actorEmail: text,
-  action: z.string().regex(/^(\*|[a-z0-9._-]+\*?)$/, "must be a dotted name, with * at its end at most").optional(),
+  resource: text("Kind of the record, such as `tenant`."),
+  resourceId: text("Id of the record."),
+  actorId: text("Id of who did it."),
+  actorEmail: text("Email address of who did it."),
+  action: z.string().regex(/^(\*|[a-z0-9._-]+\*?)$/, "must be a dotted name, with * at its end at most").optional()
+    .meta({ description: "What was done; `tenant.*` is every action on tenants.", examples: ["tenant.created"] }),
   from: moment("from").optional(),
   to: moment("to").optional(),
   ...pageParams,
 }));
 
-const report = z.object({
-  ok: z.boolean(),
-  checked: z.int(),
-  firstBroken: z.object({ id: z.string(), seq: z.int(), reason: z.string() }).optional(),
+const verifyQuery = z.strictObject({
+  tenantId,
+  limit: integer(1, MAX_PART).optional().meta({ description: `Entries to check, at most; ${MAX_PART} when left out.` }),
+  cursor: pageParams.cursor.meta({ description: "From nextCursor of the part before: goes on after it." }),
 });
+const report = z.object({
+  ok: z.boolean().meta({ description: "Whether every entry of this part stands. The chain does when that of all its parts is true." }),
+  checked: z.int().meta({ description: "Entries of this part that stand, up to the first that does not." }),
+  firstBroken: z.object({ id: z.string(), seq: z.int().meta({ description: "Its place in the chain, from 1." }), reason: z.string() })
+    .optional(),
+  nextCursor: z.string().optional().meta({ description: "Goes on after this part; absent at the end of the chain." }),
+}).meta({ examples: [{ ok: true, checked: 1200 }] });
 
 /** The audit log: append-only, a hash chain for each tenant and one for the platform. */
 export const routes: readonly Route[] = [
@@ -44,11 +54,13 @@ export const routes: readonly Route[] = [
     service: AuditService,
     operationId: "verifyAuditChain",
     summary: "Verify a hash chain and name its first broken link",
-    description: "The tenant's chain, or without a tenant the platform's.",
+    description: "The tenant's chain, a deleted tenant's too, or without a tenant the platform's. A long chain is checked in parts: " +
+      "go on with nextCursor until there is none.",
     scope: "read:audit",
-    query: z.strictObject({ tenantId }),
+    query: verifyQuery,
     output: report,
-    run: async ({ service, tenantId }) => await service.verify(tenantId ?? undefined),
+    errors: ["not_found", "invalid_cursor"],
+    run: async ({ service, query: { limit, cursor }, tenantId }) => await service.verifyPart(tenantId ?? undefined, { limit, cursor }),
   }),
 ];
 

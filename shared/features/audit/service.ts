@@ -1,16 +1,17 @@
-import canonicalize from "canonicalize";
 import { auditEntry } from "../../core/audit-entry.ts";
 import type { AuditEntry } from "../../core/audit-entry.ts";
-import { shortTenantId } from "../tenants/entity.ts";
+import { shortTenantId, tenant } from "../tenants/entity.ts";
 import { errors } from "../../kernel/errors.ts";
 import type { JsonObject } from "../../kernel/json.ts";
-import { sha256Hex } from "../../kernel/sha256.ts";
 import { Collection } from "../../core/collection.ts";
 import type { Stored } from "../../core/collection.ts";
 import type { Condition, Query, QueryPage, Scope } from "../../kv/store.ts";
 import { listPage } from "../../core/paging.ts";
 import type { Page, Pagination } from "../../core/paging.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
+import { type ChainPart, type ChainReport, verifyPart } from "./chain.ts";
+
+export type { ChainPart, ChainReport };
 
 export type StoredAuditEntry = Stored<typeof auditEntry>;
 
@@ -32,15 +33,7 @@ export interface AuditLogOptions {
   readonly data?: JsonObject;
 }
 
-export interface ChainReport {
-  readonly ok: boolean;
-  /** Entries that stand, up to the first that does not. */
-  readonly checked: number;
-  readonly firstBroken?: { readonly id: string; readonly seq: number; readonly reason: string };
-}
-
 const PAGE_ENTRIES = 500;
-const NO_HASH = "0".repeat(64);
 
 export class AuditService {
   readonly #entries: Collection<typeof auditEntry>;
@@ -69,9 +62,7 @@ export class AuditService {
 
   /** Writes an entry that records no change of ours, such as an action in another system. */
   async log(action: string, resource: string, resourceId: string, options: AuditLogOptions = {}): Promise<void> {
-    await this.work.transact<{ logged: true }>(() =>
-      Promise.resolve({ commit: { audit: [{ action, resource, resourceId, ...options }], result: () => ({ logged: true as const }) } })
-    );
+    await this.work.transact(() => ({ commit: { audit: [{ action, resource, resourceId, ...options }], result: {} } }));
   }
 
   /**
@@ -86,42 +77,30 @@ export class AuditService {
     }
   }
 
-  /**
-   * Walks one chain in the order of `seq` and names the first link that does not hold. The head kept beside
-   * the entries, read first, shows whether any are missing at the end.
-   */
+  /** Walks one chain to its end and names the first link that does not hold. Throws `not_found` for a tenant that never was. */
   async verify(tenantId?: string): Promise<ChainReport> {
-    const scope = this.#scope(tenantId);
-    const head = await this.work.store.chainHead(scope);
     let checked = 0;
-    let prevHash = NO_HASH;
-    let lastId = "";
-    for await (const entry of this.#walk({ scope, orderBy: [{ field: "seq", direction: "asc" }] })) {
-      const reason = await brokenBecause(entry, checked + 1, prevHash);
-      if (reason !== null) return { ok: false, checked, firstBroken: { id: entry.key, seq: seqOf(entry.value) ?? checked + 1, reason } };
-      prevHash = String(entry.value["hash"]);
-      lastId = entry.key;
-      checked++;
-      if (checked === head?.seq && prevHash !== head.hash) {
-        return {
-          ok: false,
-          checked: checked - 1,
-          firstBroken: { id: entry.key, seq: checked, reason: "the hash is not the one the chain's head had" },
-        };
-      }
-    }
-    if (head && checked < head.seq) {
-      return {
-        ok: false,
-        checked,
-        firstBroken: {
-          id: lastId,
-          seq: checked + 1,
-          reason: `after this entry, entries ${checked + 1} to ${head.seq} are missing at the end`,
-        },
-      };
-    }
+    let cursor: string | undefined;
+    do {
+      const part = await this.verifyPart(tenantId, { cursor });
+      checked += part.checked;
+      if (part.firstBroken) return { ok: false, checked, firstBroken: part.firstBroken };
+      cursor = part.nextCursor;
+    } while (cursor !== undefined);
     return { ok: true, checked };
+  }
+
+  /** As `verify`, a bounded part of the chain: from its beginning or from a cursor. */
+  async verifyPart(
+    tenantId?: string,
+    part: { readonly cursor?: string | undefined; readonly limit?: number | undefined } = {},
+  ): Promise<ChainPart> {
+    const scope = this.#scope(tenantId);
+    const { store } = this.work;
+    const head = await store.chainHead(scope);
+    // A deleted tenant's chain is kept; what has neither chain nor tenant never was.
+    if (!head && scope !== null && !await new Collection(tenant, store).get(scope)) throw errors.notFound("tenant", scope);
+    return await verifyPart(store, scope, head, part);
   }
 
   /** The tenant asked for, by short id or full key, else the caller's own; null for a platform caller without one. */
@@ -151,24 +130,9 @@ export class AuditService {
   }
 }
 
-async function brokenBecause(
-  entry: { readonly key: string; readonly value: JsonObject },
-  seq: number,
-  prevHash: string,
-): Promise<string | null> {
-  const { seq: ownSeq, prevHash: ownPrev, hash, ...content } = entry.value;
-  if (ownSeq !== seq) return `seq is ${JSON.stringify(ownSeq ?? null)}, ${seq} was expected: an entry is missing, inserted or moved`;
-  if (ownPrev !== prevHash) return "prevHash is not the hash of the entry before";
-  const contentHash = await sha256Hex(canonicalize(content) ?? "");
-  if (await sha256Hex(`${prevHash}:${seq}:${contentHash}`) !== hash) return "the content does not match the hash";
-  return content["id"] === entry.key ? null : "the id is not the key";
-}
-
-function seqOf(value: JsonObject): number | null {
-  return typeof value["seq"] === "number" ? value["seq"] : null;
-}
-
-function conditions({ action, from, to, ...exact }: AuditFilters): Condition[] {
+/** An empty text counts as absent. */
+function conditions(filters: AuditFilters): Condition[] {
+  const { action, from, to, ...exact } = Object.fromEntries(Object.entries(filters).filter(([, value]) => value !== "")) as AuditFilters;
   const fields = Object.entries(exact).flatMap(([field, value]): Condition[] => value === undefined ? [] : [{ field, in: [value] }]);
   const time: Condition[] = from === undefined && to === undefined ? [] : [
     { field: "timestamp", ...(from === undefined ? {} : { from }), ...(to === undefined ? {} : { to }) },

@@ -7,7 +7,10 @@ import { defineEntity, type RecordOf } from "../../kv/define.ts";
 export const planReference = z.string().min(1).max(160).transform((id) => id.startsWith("plan:") ? id.slice(5) : id).pipe(segment);
 
 /** What a plan allows of each metric; null, or left out, is unlimited. */
-export const planLimits = z.record(segment, z.int().min(0).nullable());
+export const planLimits = z.record(
+  segment,
+  z.int().min(0).nullable().meta({ description: "At most, in the metric's unit: bytes of `storage`, else a count; null is unlimited." }),
+).meta({ description: "Metric → limit; a metric that is left out is unlimited." });
 
 export const plan = defineEntity({
   name: "plan",
@@ -18,12 +21,12 @@ export const plan = defineEntity({
     name: z.string().min(1).max(100),
     displayName: given(z.string().min(1).max(200), z.string().min(1).max(200).optional().meta({ description: "Left out: the name." })),
     description: z.string().max(2_000).default(""),
-    price: minorUnits,
-    currency,
+    price: minorUnits.meta({ description: "For one interval, in the minor unit of `currency`: 29900 USD is 299.00 dollars." }),
+    currency: currency.meta({ description: "ISO 4217 code." }),
     interval: z.enum(["monthly", "yearly"]),
     limits: planLimits,
     features: z.array(z.string().max(100)).max(200).default([]),
-    trialDays: z.int().min(0).max(730).optional(),
+    trialDays: z.int().min(0).max(730).meta({ description: "Length of the trial in days." }).optional(),
     active: z.boolean().default(true),
     metadata: metadata.optional(),
     createdAt: createdInstant(instant),

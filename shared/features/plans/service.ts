@@ -1,6 +1,7 @@
 import type { Stored } from "../../core/collection.ts";
 import { EntityService } from "../../core/entity-service.ts";
 import type { CreateInput, UpdateInput } from "../../core/fields.ts";
+import { priceFault } from "../../core/money.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { errors, InnkeepError, isInnkeepError } from "../../kernel/errors.ts";
 import type { JsonObject } from "../../kernel/json.ts";
@@ -24,13 +25,13 @@ export class PlanService extends EntityService<typeof plan> {
     const input = this.records.checkCreate(data);
     this.#assertCurrency(data.currency);
     const { id = data.name, displayName = data.name } = input;
-    const decide = () => ({ record: this.records.fresh({ ...input, id, displayName }) });
+    const decide = () => ({ record: withPrice(this.records.fresh({ ...input, id, displayName })) });
     return await this.records.create("plan.created", decide, options, input as JsonObject);
   }
 
   override async update(planId: string, updates: PlanUpdate, options: ChangeOptions = {}): Promise<StoredPlan | null> {
     this.#assertCurrency(updates.currency);
-    return await super.update(planId, updates, options);
+    return await this.records.patch(planId, updates, options, (record) => ({ record: withPrice(record) }));
   }
 
   /** Creates the plan, or replaces every field a caller may set. */
@@ -41,7 +42,7 @@ export class PlanService extends EntityService<typeof plan> {
 
   /**
    * Whether there was a plan to delete. Throws `plan_in_use`. Subscribers check the plan's version, so none comes
-   * after the deletion; for one that came between the count and the deletion the plan is put back.
+   * after the deletion; for one that came between the count and the deletion the plan is put back, unless somebody made it again.
    */
   override async delete(planId: string, options: ChangeOptions = {}): Promise<boolean> {
     const deleted = await this.records.remove(planId, options, "plan.deleted", async (before) => {
@@ -52,18 +53,19 @@ export class PlanService extends EntityService<typeof plan> {
     try {
       await this.#assertUnused(deleted);
     } catch (error) {
-      await this.#putBack(deleted);
-      throw error;
+      if (await this.#putBack(deleted, options)) throw error;
     }
     return true;
   }
 
-  /** Whoever made a plan of this id again meanwhile was faster, and the subscribers have theirs. */
-  async #putBack({ version: _, ...record }: StoredPlan): Promise<void> {
+  /** False when somebody made a plan of this id again meanwhile: the subscribers have theirs. */
+  async #putBack({ version: _, ...record }: StoredPlan, options: ChangeOptions): Promise<boolean> {
     try {
-      await this.records.create("plan.restored", () => ({ record: record as Plan }));
+      await this.records.create("plan.restored", async () => ({ record: record as Plan, mutations: await this.work.forgetting(options) }));
+      return true;
     } catch (error) {
       if (!isInnkeepError(error, "already_exists")) throw error;
+      return false;
     }
   }
 
@@ -98,4 +100,11 @@ export class PlanService extends EntityService<typeof plan> {
     }
     return made;
   }
+}
+
+/** Its price must be one that a tenant's revenue can hold. Throws `validation_failed`. */
+function withPrice(record: Plan): Plan {
+  const fault = priceFault(record);
+  if (fault) throw errors.validation([fault]);
+  return record;
 }

@@ -15,9 +15,17 @@ export async function findPlan(work: UnitOfWork, planId: string, path: string): 
   return plan;
 }
 
-/** A plan that takes subscribers. Throws `validation_failed` at `path` when there is none, `plan_inactive` when it is off. */
+/**
+ * A plan that takes subscribers. Throws `validation_failed` at `path` when there is none or its price is in another currency than the
+ * platform's, which no sum may mix, and `plan_inactive` when it is off.
+ */
 export async function loadPlan(work: UnitOfWork, planId: string, path: string): Promise<StoredPlan> {
   const plan = await findPlan(work, planId, path);
+  const { currency } = work.platform;
+  if (plan.currency !== currency) {
+    const message = `must be a plan in the platform's currency, ${currency}; ${plan.id} is in ${plan.currency}`;
+    throw errors.validation([{ path, message, code: "other_currency" }]);
+  }
   if (!plan.active) throw new InnkeepError("plan_inactive", `Plan ${planId} is deactivated. Choose another plan.`);
   return plan;
 }

@@ -1,5 +1,5 @@
 import { monthlyRevenue } from "../../core/money.ts";
-import { addInterval, type Interval } from "../../core/periods.ts";
+import { addDays, addInterval, type Interval } from "../../core/periods.ts";
 import type { SelfServicePlans } from "../../core/platform.ts";
 import { errors, InnkeepError } from "../../kernel/errors.ts";
 import type { Plan } from "../plans/entity.ts";
@@ -12,32 +12,79 @@ export function ended(subscription: Subscription, now: string): Subscription {
   return { ...subscription, status: "cancelled", cancelAtPeriodEnd: false, cancelledAt: now };
 }
 
-/** A cancellation taken back; one whose period is over too begins a new one now. */
-export function resumed(subscription: Subscription, now: string, interval: Interval): Subscription {
-  const { cancelledAt: _, ...rest } = subscription;
-  const kept = { ...rest, cancelAtPeriodEnd: false } as Subscription;
-  if (subscription.status !== "cancelled") return kept;
-  const over = subscription.currentPeriodEnd <= now;
+/** Days of a trial where its plan names none. */
+const TRIAL_DAYS = 14;
+
+/** When a trial of the plan that begins now ends. */
+export function trialEnd({ trialDays }: Pick<Plan, "trialDays">, now: string): string {
+  return addDays(now, trialDays === undefined || trialDays === 0 ? TRIAL_DAYS : trialDays);
+}
+
+/** A plan that is nothing but a trial: free, for so many days. */
+function isTrialPlan({ price, trialDays }: Plan): boolean {
+  return price === 0 && trialDays !== undefined && trialDays > 0;
+}
+
+/** On trial, also where a suspension stands over it. */
+function isOnTrial({ status, suspendedFrom }: Tenant): boolean {
+  return status === "trial" || (status === "suspended" && suspendedFrom === "trial");
+}
+
+/** The state and period of a subscription that starts now, in step with its tenant's. */
+export function started(tenant: Tenant, interval: Interval, now: string) {
+  const isTrial = isOnTrial(tenant);
+  const status: Subscription["status"] = tenant.status === "cancelled" ? "cancelled" : isTrial ? "trialing" : "active";
+  const { trialEndsAt } = tenant;
   return {
-    ...kept,
-    status: "active",
-    ...(over ? { currentPeriodStart: now, currentPeriodEnd: addInterval(now, interval) } : {}),
+    status,
+    currentPeriodStart: now,
+    currentPeriodEnd: isTrial && trialEndsAt !== undefined && trialEndsAt > now ? trialEndsAt : addInterval(now, interval),
+    ...(status === "cancelled" ? { cancelledAt: now } : {}),
   };
 }
 
+/** A cancellation taken back: in its period as it was, trial or not; one whose period is over begins a new one now. */
+export function resumed(subscription: Subscription, tenant: Tenant, now: string, interval: Interval): Subscription {
+  const { cancelledAt: _, ...rest } = subscription;
+  const kept = { ...rest, cancelAtPeriodEnd: false } as Subscription;
+  if (subscription.status !== "cancelled") return kept;
+  if (subscription.currentPeriodEnd > now) return { ...kept, status: isOnTrial(tenant) ? "trialing" : "active" };
+  return { ...kept, status: "active", currentPeriodStart: now, currentPeriodEnd: addInterval(now, interval) };
+}
+
 /**
- * What becomes of a tenant's subscription when the tenant moves to a status: a trial that goes live goes live
- * too, a cancelled tenant pays nothing more, a suspension leaves it. A tenant that comes back is `resumed`.
+ * What becomes of a tenant's subscription when the tenant moves to a status: a pending tenant's trial is its subscription's too, a
+ * trial that goes live goes live too, a cancelled tenant pays nothing more, a suspension leaves it. One that comes back is `resumed`.
  */
-export function followed(subscription: Subscription, to: TenantStatus, now: string): Subscription {
-  if (to === "cancelled") return ended(subscription, now);
-  return to === "active" && subscription.status === "trialing" ? { ...subscription, status: "active" } : subscription;
+export function followed(subscription: Subscription, from: TenantStatus, to: Tenant, now: string): Subscription {
+  const { status, trialEndsAt } = to;
+  if (status === "cancelled") return ended(subscription, now);
+  if (status === "active" && subscription.status === "trialing") return { ...subscription, status: "active" };
+  if (from !== "pending" || status !== "trial" || subscription.status !== "active") return subscription;
+  const period = trialEndsAt === undefined || trialEndsAt <= now ? {} : { currentPeriodStart: now, currentPeriodEnd: trialEndsAt };
+  return { ...subscription, status: "trialing", ...period };
+}
+
+/** What a tenant is on a plan it moves to. A trial plan is its one trial. */
+export function onPlan(tenant: Tenant, plan: Plan, now: string) {
+  return {
+    plan: plan.id,
+    mrr: monthlyRevenue(plan),
+    mrrSource: "plan",
+    ...(isTrialPlan(plan) && tenant.trialEndsAt === undefined ? { trialEndsAt: trialEnd(plan, now) } : {}),
+  } as const;
 }
 
 /** A plan changes only on a live subscription. Throws `subscription_cancelled`. */
 export function assertLive(subscription: Subscription): void {
   if (subscription.status !== "cancelled") return;
   throw new InnkeepError("subscription_cancelled", "The subscription is cancelled. Reactivate it before you change its plan.");
+}
+
+/** A cancelled tenant keeps the plan it had. Throws `tenant_cancelled`. */
+export function assertTenantMoves(tenant: Tenant): void {
+  if (tenant.status !== "cancelled") return;
+  throw new InnkeepError("tenant_cancelled", `Tenant ${tenant.id} is cancelled. Reactivate the tenant before you change its plan.`);
 }
 
 /** No subscription is live under a cancelled tenant. Throws `tenant_cancelled`. */
@@ -51,13 +98,18 @@ export function assertTenantTakes(subscription: Subscription, tenant: Tenant): v
 
 /** A trial is given once. Throws `trial_used`. */
 export function assertTrialUnused(tenant: Tenant, plan: Plan): void {
-  const isTrialPlan = plan.price === 0 && (plan.trialDays ?? 0) > 0;
-  if (!isTrialPlan || tenant.trialEndsAt === undefined) return;
+  if (!isTrialPlan(plan) || tenant.trialEndsAt === undefined) return;
   throw new InnkeepError("trial_used", `Tenant ${tenant.id} has had its trial. Choose another plan than ${plan.id}.`);
 }
 
-/** Whether a tenant's own users may move to another plan, as the platform allows it. Throws `plan_change_forbidden`. */
+/**
+ * Whether a tenant's own users may move to another plan, as the platform allows it. A trial is the platform's to give: nobody who
+ * pays moves to it, as to a cheaper plan, by himself. Throws `plan_change_forbidden`.
+ */
 export function assertSelfService(allowed: SelfServicePlans, from: Plan, to: Plan): void {
+  if (allowed !== "none" && isTrialPlan(to)) {
+    throw new InnkeepError("plan_change_forbidden", `You cannot move to the trial plan ${to.id} yourself. Ask the platform's support.`);
+  }
   if (allowed === "any" || (allowed === "downgrade" && monthlyRevenue(to) < monthlyRevenue(from))) return;
   throw new InnkeepError(
     "plan_change_forbidden",
@@ -78,10 +130,10 @@ export function assertOwnReactivation(subscription: Subscription, allowed: SelfS
   throw new InnkeepError("plan_change_forbidden", "Your subscription has ended. Ask the platform's support to start it again.");
 }
 
-/** A status set by hand keeps `cancelledAt` in step with it. */
-export function withTimes(after: Subscription, now: string): Subscription {
-  const { cancelledAt, ...rest } = after;
-  return after.status === "cancelled" ? { ...rest, cancelledAt: cancelledAt ?? now } : rest as Subscription;
+/** A status set by hand is in step with the rest: what has ended says when, and nothing of it is still due. */
+export function inStep(after: Subscription, now: string): Subscription {
+  const { cancelledAt = now, ...rest } = after;
+  return after.status === "cancelled" ? { ...rest, cancelAtPeriodEnd: false, cancelledAt } : rest as Subscription;
 }
 
 export function assertPeriod({ currentPeriodStart, currentPeriodEnd }: Subscription): void {

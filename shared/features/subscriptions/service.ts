@@ -1,7 +1,6 @@
 import type { Stored } from "../../core/collection.ts";
 import { inputsOf, type UpdateInput } from "../../core/fields.ts";
-import { monthlyRevenue } from "../../core/money.ts";
-import { addInterval, periodOf } from "../../core/periods.ts";
+import { periodOf } from "../../core/periods.ts";
 import { type Decided, Records } from "../../core/records.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { errors } from "../../kernel/errors.ts";
@@ -49,13 +48,17 @@ export class SubscriptionService {
     const patch = this.#subscriptions.checkUpdate(data);
     const id = shortTenantId(tenantId);
     return await this.#subscriptions.put(id, options, async (before) => {
-      const [owner, asked] = await Promise.all([this.#owner(id), this.#asked(patch)]);
+      const planId = typeof patch["planId"] === "string" ? patch["planId"] : undefined;
+      // The plan it has already is none to move to, and may be deactivated.
+      const isMove = planId !== undefined && planId !== before?.planId;
+      const [owner, asked] = await Promise.all([this.#owner(id), isMove ? loadPlan(this.work, planId, "/planId") : null]);
       if (before) {
-        const plan = asked ?? (owner.plan === before.planId ? null : await loadPlan(this.work, before.planId, "/planId"));
-        return { action: "subscription.updated", ...await this.#decide(owner, before, this.#subscriptions.patched(before, patch), plan) };
+        const record = this.#subscriptions.patched(before, patch);
+        return { action: "subscription.updated", ...await this.#decide(owner, before, record, asked) };
       }
       const plan = asked ?? await loadPlan(this.work, owner.plan, "/planId");
-      const record = this.#subscriptions.fresh({ ...this.#initial(owner, plan), ...patch, planId: plan.id });
+      const initial = { id: this.work.newId("sub"), tenantId: owner.id, ...rules.started(owner, plan.interval, this.work.now()) };
+      const record = this.#subscriptions.fresh({ ...initial, ...patch, planId: plan.id });
       return { action: "subscription.created", ...await this.#decide(owner, null, record, plan) };
     }, { patch: patch as JsonObject });
   }
@@ -63,16 +66,16 @@ export class SubscriptionService {
   /** At period end (default) the status stays until then; `false` cancels at once. Throws `not_found`. */
   async cancel(tenantId: string, cancelAtPeriodEnd = true, options: ChangeOptions = {}): Promise<StoredSubscription> {
     if (this.#isOwn) rules.assertOwnCancellation(!cancelAtPeriodEnd);
-    return await this.#step(tenantId, options, "subscription.cancelled", { cancelAtPeriodEnd }, (before, now) => (
+    return await this.#step(tenantId, options, "subscription.cancelled", { cancelAtPeriodEnd }, (before, { now }) => (
       cancelAtPeriodEnd && before.status !== "cancelled" ? { ...before, cancelAtPeriodEnd: true } : rules.ended(before, now)
     ));
   }
 
   /** Takes a cancellation back; a subscription that has ended starts a new period now. Throws `not_found`, `tenant_cancelled`. */
   async reactivate(tenantId: string, options: ChangeOptions = {}): Promise<StoredSubscription> {
-    return await this.#step(tenantId, options, "subscription.reactivated", {}, (before, now, plan) => {
+    return await this.#step(tenantId, options, "subscription.reactivated", {}, (before, { now, owner, plan }) => {
       if (this.#isOwn) rules.assertOwnReactivation(before, this.work.platform.selfServicePlans);
-      return rules.resumed(before, now, plan.interval);
+      return rules.resumed(before, owner, now, plan.interval);
     });
   }
 
@@ -81,13 +84,16 @@ export class SubscriptionService {
     options: ChangeOptions,
     action: string,
     request: JsonObject,
-    step: (before: StoredSubscription, now: string, plan: StoredPlan) => Subscription,
+    step: (
+      before: StoredSubscription,
+      on: { readonly now: string; readonly owner: StoredTenant; readonly plan: StoredPlan },
+    ) => Subscription,
   ): Promise<StoredSubscription> {
     const id = shortTenantId(tenantId);
     const changed = await this.#subscriptions.change(id, options, action, async (before) => {
       // A deactivated plan takes nobody new; whoever has it can leave it and come back.
       const [owner, plan] = await Promise.all([this.#owner(id), findPlan(this.work, before.planId, "/planId")]);
-      return await this.#decide(owner, before, step(before, this.work.now(), plan), null);
+      return await this.#decide(owner, before, step(before, { now: this.work.now(), owner, plan }), null);
     }, request);
     if (!changed) throw errors.notFound("subscription", id);
     return changed;
@@ -104,22 +110,7 @@ export class SubscriptionService {
     return owner;
   }
 
-  async #asked(patch: Readonly<Record<string, unknown>>): Promise<StoredPlan | null> {
-    return typeof patch["planId"] === "string" ? await loadPlan(this.work, patch["planId"], "/planId") : null;
-  }
-
-  #initial(owner: StoredTenant, plan: StoredPlan): Partial<Subscription> {
-    const now = this.work.now();
-    return {
-      id: this.work.newId("sub"),
-      tenantId: owner.id,
-      status: owner.status === "cancelled" ? "cancelled" : "active",
-      currentPeriodStart: now,
-      currentPeriodEnd: addInterval(now, plan.interval),
-    };
-  }
-
-  /** The subscription as it becomes; `plan` is the one asked for, null where none was. */
+  /** The subscription as it becomes; `plan` is the one it moves to or starts with, null where it keeps its own. */
   async #decide(
     owner: StoredTenant,
     before: StoredSubscription | null,
@@ -127,26 +118,29 @@ export class SubscriptionService {
     plan: StoredPlan | null,
   ): Promise<Decided<Subscription>> {
     const now = this.work.now();
-    const record = rules.withTimes(decided, now);
+    const from = before?.planId ?? owner.plan;
+    if (plan && plan.id !== from) await this.#assertMove(owner, before ?? decided, from, plan);
+    const record = rules.inStep(decided, now);
     rules.assertPeriod(record);
     rules.assertTenantTakes(record, owner);
-    const newPlan = plan && (plan.id !== before?.planId || plan.id !== owner.plan) ? plan : null;
-    if (newPlan && before) {
-      rules.assertLive(before);
-      rules.assertTrialUnused(owner, newPlan);
-      if (this.#isOwn) {
-        rules.assertSelfService(this.work.platform.selfServicePlans, await findPlan(this.work, before.planId, "/planId"), newPlan);
-      }
+    const checks = plan ? [planCheck(plan)] : [];
+    if (!plan || plan.id === owner.plan) {
+      return { record, checks: [...checks, { key: keyOf(tenantEntity, owner), version: owner.version }] };
     }
-    const ownerKey = { key: keyOf(tenantEntity, owner), version: owner.version };
-    if (!newPlan || newPlan.id === owner.plan) return { record, checks: [...(newPlan ? [planCheck(newPlan)] : []), ownerKey] };
-    const moved = { plan: newPlan.id, mrr: monthlyRevenue(newPlan) };
+    const moved = rules.onPlan(owner, plan, now);
     return {
       record,
-      checks: [planCheck(newPlan)],
-      changes: [{ entity: tenantEntity, before: owner, after: { ...owner, ...moved, mrrSource: "plan", updatedAt: now } }],
-      mutations: limitMutations(owner.id, newPlan.limits, periodOf(this.work.context.clock.now()), now),
-      data: { tenant: { before: { plan: owner.plan, mrr: owner.mrr }, after: moved } },
+      checks,
+      changes: [{ entity: tenantEntity, before: owner, after: { ...owner, ...moved, updatedAt: now } }],
+      mutations: limitMutations(owner.id, plan.limits, periodOf(this.work.context.clock.now()), now),
+      data: { tenant: { before: { plan: owner.plan, mrr: owner.mrr }, after: { plan: moved.plan, mrr: moved.mrr } } },
     };
+  }
+
+  async #assertMove(owner: StoredTenant, subscription: Subscription, from: string, plan: StoredPlan): Promise<void> {
+    rules.assertTenantMoves(owner);
+    rules.assertLive(subscription);
+    if (plan.id !== owner.plan) rules.assertTrialUnused(owner, plan);
+    if (this.#isOwn) rules.assertSelfService(this.work.platform.selfServicePlans, await findPlan(this.work, from, "/planId"), plan);
   }
 }

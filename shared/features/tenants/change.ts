@@ -1,5 +1,4 @@
 import type { Stored } from "../../core/collection.ts";
-import { monthlyRevenue } from "../../core/money.ts";
 import { periodOf } from "../../core/periods.ts";
 import { type Decided, Records } from "../../core/records.ts";
 import { diff } from "../../core/redaction.ts";
@@ -7,7 +6,7 @@ import type { Change, UnitOfWork } from "../../core/unit-of-work.ts";
 import type { JsonObject } from "../../kernel/json.ts";
 import { findPlan, loadPlan, planCheck, type StoredPlan } from "../plans/subscribers.ts";
 import { subscription as subscriptionEntity } from "../subscriptions/entity.ts";
-import { assertLive, assertTrialUnused, followed, resumed } from "../subscriptions/rules.ts";
+import { assertLive, assertTenantMoves, assertTrialUnused, followed, onPlan, resumed, trialEnd } from "../subscriptions/rules.ts";
 import { limitMutations } from "../usage/limits.ts";
 import type { Tenant, tenant } from "./entity.ts";
 import { claimChanges, refuseClaim, releasedClaims } from "./names.ts";
@@ -28,20 +27,25 @@ export async function decideChange(work: UnitOfWork, before: StoredTenant, move:
   const now = work.now();
   const moved = moveStatus(move.patched, move, now);
   const isPlanChange = moved.plan !== before.plan;
-  const isComeback = before.status === "cancelled" && moved.status !== "cancelled";
-  const follows = isPlanChange || moved.status !== before.status;
+  const isMove = isPlanChange || moved.status !== before.status;
+  if (isPlanChange) assertTenantMoves(before);
+  const subscriptions = new Records(subscriptionEntity, work);
   const [plan, subscription] = await Promise.all([
-    isPlanChange ? loadPlan(work, moved.plan, "/plan") : isComeback ? findPlan(work, moved.plan, "/plan") : null,
-    follows ? new Records(subscriptionEntity, work).get(before.id) : null,
+    isPlanChange ? loadPlan(work, moved.plan, "/plan") : needsPlan(before, moved) ? findPlan(work, moved.plan, "/plan") : null,
+    isMove ? subscriptions.get(before.id) : null,
   ]);
   const newPlan = isPlanChange ? plan : null;
   if (newPlan) assertTrialUnused(before, newPlan);
-  const after: Tenant = { ...moved, ...revenueOf(move, newPlan) };
+  if (newPlan && subscription) assertLive(subscription);
+  const trial = plan && isTrialStart(before, moved) ? { trialEndsAt: trialEnd(plan, now) } : {};
+  const after: Tenant = { ...moved, ...trial, ...(newPlan ? onPlan(moved, newPlan, now) : {}), ...explicitRevenue(move) };
   const change = subscription && subscriptionChange(subscription, before, after, plan, now);
+  // What does not change here must not have changed meanwhile, nor have come: it would stay behind.
+  const beside = isMove && !change ? [{ key: subscriptions.key({ tenantId: before.id }), version: subscription?.version ?? null }] : [];
   return {
     record: after,
     changes: [...claimChanges(before, after, now), ...(change ? [change] : [])],
-    checks: newPlan ? [planCheck(newPlan)] : [],
+    checks: [...(newPlan ? [planCheck(newPlan)] : []), ...beside],
     mutations: [
       ...releasedClaims(before, after),
       ...(newPlan ? limitMutations(before.id, newPlan.limits, periodOf(work.context.clock.now()), now) : []),
@@ -51,10 +55,23 @@ export async function decideChange(work: UnitOfWork, before: StoredTenant, move:
   };
 }
 
+/** A trial that has no end yet: that of a pending tenant. */
+function isTrialStart(before: Tenant, after: Tenant): boolean {
+  return before.status === "pending" && after.status === "trial" && after.trialEndsAt === undefined;
+}
+
+function isComeback(before: Tenant, after: Tenant): boolean {
+  return before.status === "cancelled" && after.status !== "cancelled";
+}
+
+/** Whether what follows from a step takes the plan it has, deactivated or not. */
+function needsPlan(before: Tenant, after: Tenant): boolean {
+  return isTrialStart(before, after) || isComeback(before, after);
+}
+
 /** An explicit revenue stays until a plan change without one. */
-function revenueOf({ patched, explicitMrr }: TenantMove, newPlan: StoredPlan | null): Partial<Tenant> {
-  if (explicitMrr) return { mrr: patched.mrr, mrrSource: "explicit" };
-  return newPlan ? { mrr: monthlyRevenue(newPlan), mrrSource: "plan" } : {};
+function explicitRevenue({ patched, explicitMrr }: TenantMove): Partial<Tenant> {
+  return explicitMrr ? { mrr: patched.mrr, mrrSource: "explicit" } : {};
 }
 
 /** The subscription goes where its tenant goes: to its plan, and with its status. Null where nothing of it moves. */
@@ -65,14 +82,12 @@ function subscriptionChange(
   plan: StoredPlan | null,
   now: string,
 ): Change | null {
-  const isComeback = tenantBefore.status === "cancelled" && tenantAfter.status !== "cancelled";
-  if (tenantAfter.plan !== tenantBefore.plan && !isComeback) assertLive(before);
-  const onPlan = { ...before, planId: tenantAfter.plan };
-  const after = isComeback && plan
-    ? resumed(onPlan, now, plan.interval)
+  const moved = { ...before, planId: tenantAfter.plan };
+  const after = isComeback(tenantBefore, tenantAfter) && plan
+    ? resumed(moved, tenantAfter, now, plan.interval)
     : tenantAfter.status === tenantBefore.status
-    ? onPlan
-    : followed(onPlan, tenantAfter.status, now);
+    ? moved
+    : followed(moved, tenantBefore.status, tenantAfter, now);
   const differs = diff(subscriptionEntity, before, after);
   return differs ? { entity: subscriptionEntity, before, after: { ...after, updatedAt: now } } : null;
 }

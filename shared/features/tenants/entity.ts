@@ -1,17 +1,28 @@
 import { z } from "zod";
 import { byServer, changedInstant, createdInstant, createOnly, generated, given, ownerOnly, platformOnly } from "../../core/fields.ts";
-import { checkedText, day, email, instant, majorUnits, metadata, percent, segment } from "../../core/values.ts";
+import { checkedText, day, email, instant, majorUnits, metadata, percent, segment, webUrl } from "../../core/values.ts";
 import { defineEntity, type RecordOf } from "../../kv/define.ts";
 import { planReference } from "../plans/entity.ts";
 import { domainProblem, subdomainProblem } from "./host-names.ts";
 
 export const TENANT_STATUSES = ["pending", "trial", "active", "suspended", "cancelled"] as const;
 
+export * from "./claims.ts";
+
 const text = (max: number) => z.string().trim().min(1).max(max);
 
-export const branding = z.looseObject({
-  logoUrl: z.url().optional(),
-  primaryColor: z.string().regex(/^#[0-9a-fA-F]{6}$/, "must be #rrggbb").optional(),
+const brandingOf = <S extends z.ZodType>(logoUrl: S) =>
+  z.object({
+    logoUrl: logoUrl.optional(),
+    primaryColor: z.string().regex(/^#[0-9a-fA-F]{6}$/, "must be #rrggbb").optional(),
+  }).catchall(z.json());
+/** As it is stored: a logo from before only web addresses were taken stays readable. */
+export const branding = brandingOf(z.string());
+/** As callers give it. */
+export const brandingInput = brandingOf(webUrl);
+
+const mrr = majorUnits.meta({
+  description: "Monthly recurring revenue in the major unit of the platform's currency: 299 is 299.00 a month.",
 });
 
 export const tenant = defineEntity({
@@ -32,11 +43,14 @@ export const tenant = defineEntity({
     owner: ownerOnly(email),
     ownerName: ownerOnly(given(z.string().max(200), text(200))),
     ownerUserId: ownerOnly(z.string().max(128).optional()),
-    /** The highest percentage over the present period's metrics; absent until the program has computed it. */
-    usagePercent: createOnly(platformOnly(percent.optional())),
-    mrr: platformOnly(given(majorUnits, majorUnits.optional())),
+    usagePercent: createOnly(platformOnly(
+      percent.optional().meta({
+        description: "The highest percentage over the present month's metrics; absent until the program has computed it.",
+      }),
+    )),
+    mrr: platformOnly(given(mrr, mrr.optional())),
     mrrSource: byServer(z.enum(["plan", "explicit"]).default("plan")),
-    branding: branding.optional(),
+    branding: given(branding.optional(), brandingInput.optional()),
     settings: metadata.optional(),
     metadata: metadata.optional(),
     created: byServer(day),

@@ -9,22 +9,39 @@ import { TenantService } from "./service.ts";
 
 const record = recordOf(tenant);
 const stats = z.object({
-  total: z.int(),
-  byStatus: z.record(z.enum(TENANT_STATUSES), z.int()),
-  byPlan: z.record(z.string(), z.int()),
+  total: z.int().meta({ description: "Tenants in all." }),
+  byStatus: z.record(z.enum(TENANT_STATUSES), z.int().meta({ description: "Tenants of this status." })),
+  byPlan: z.record(z.string(), z.int().meta({ description: "Tenants on this plan." })),
   totalMrr: z.number().meta({ description: "Monthly revenue of active and trial tenants, in the major unit of `currency`." }),
-  currency: z.string(),
+  currency: z.string().meta({ description: "ISO 4217 code." }),
+}).meta({
+  examples: [{
+    total: 2,
+    byStatus: { pending: 0, trial: 1, active: 1, suspended: 0, cancelled: 0 },
+    byPlan: { Trial: 1, Pro: 1 },
+    totalMrr: 299,
+    currency: "USD",
+  }],
 });
 const removal = z.object({
   tenantId: z.string(),
   dryRun: z.boolean(),
-  removed: z.record(z.string(), z.int()),
-  kept: z.array(z.string()),
+  removed: z.record(z.string(), z.int().meta({ description: "Records of this kind." })),
+  kept: z.array(z.string()).meta({ description: "Kinds of records that stay." }),
+}).meta({
+  examples: [{
+    tenantId: "tn_1767225600000_a1b2c3d4e5f6",
+    dryRun: true,
+    removed: { tenant: 1, subscription: 1, "usage-record": 6 },
+    kept: ["audit-entry"],
+  }],
 });
 const resolveQuery = z.strictObject({
-  host: z.string().min(1).max(300).optional(),
-  subdomain: z.string().min(1).max(63).optional(),
-  id: z.string().min(1).max(300).optional(),
+  host: z.string().min(1).max(300).optional().meta({
+    description: "Host name of a request: a subdomain of the platform, or a custom domain.",
+  }),
+  subdomain: z.string().min(1).max(63).optional().meta({ description: "The tenant's label under the platform's domain." }),
+  id: z.string().min(1).max(300).optional().meta({ description: "Id of the tenant, short or as its full key." }),
 }).refine((given) => Object.keys(given).length === 1, "give exactly one of host, subdomain and id");
 
 const names = ["subdomain_taken", "domain_taken", "plan_inactive"] as const;
@@ -41,7 +58,7 @@ export const routes: readonly Route[] = [
     platformOnly: ["create"],
     errors: {
       create: [...names, "tenant_deleted"],
-      update: [...names, "invalid_transition", "subscription_cancelled", "trial_used"],
+      update: [...names, "invalid_transition", "subscription_cancelled", "tenant_cancelled", "trial_used"],
     },
     descriptions: {
       create: "The tenant with its subscription and usage records, in one commit.",
@@ -59,7 +76,7 @@ export const routes: readonly Route[] = [
     description: "Returns what was deleted by kind of record, or with `dryRun=true` what would be.",
     scope: "write:tenants",
     platformOnly: true,
-    query: z.strictObject({ dryRun: flag.optional() }),
+    query: z.strictObject({ dryRun: flag.optional().meta({ description: "Delete nothing, report what would go.", default: false }) }),
     output: removal,
     loads: [tenant],
     errors: ["legal_hold"],
@@ -84,7 +101,7 @@ export const routes: readonly Route[] = [
     resource: "tenant",
     query: resolveQuery,
     output: record,
-    sample: { query: "id=tn_none" },
+    sample: { query: "id=:tenantId" },
     run: async ({ service, query, hosts }) => {
       if (query.id !== undefined) return await service.get(query.id);
       const name = query.subdomain === undefined ? nameOfHost(query.host ?? "", hosts) : { subdomain: query.subdomain.toLowerCase() };

@@ -84,7 +84,7 @@ export class TenantService extends EntityService<typeof tenant> {
     const input = this.records.checkCreate(data);
     const { hosts, regions } = this.work.platform;
     assertNames(input, hosts, regions);
-    const created = await this.records.create(
+    return await this.records.create(
       "tenant.created",
       async () => {
         const plan = await loadPlan(this.work, String(input["plan"]), "/plan");
@@ -94,8 +94,6 @@ export class TenantService extends EntityService<typeof tenant> {
       options,
       input as JsonObject,
     );
-    // A replayed result carries no version: the record has moved on since.
-    return created.version === "" ? await this.get(created.id) ?? created : created;
   }
 
   /** JSON merge patch; null when there is no such tenant. A plan change moves mrr, subscription and limits with it. */
@@ -151,11 +149,15 @@ export class TenantService extends EntityService<typeof tenant> {
 
   /** The cascade in one transaction, with a report by kind; `dryRun` only reports. Null when there is no such tenant. */
   async remove(tenantId: string, options: ChangeOptions & { readonly dryRun?: boolean } = {}): Promise<RemovalReport | null> {
-    const { dryRun = false } = options;
-    const kept = cascadePlan(this.work.platform.registry).filter(({ rule }) => rule === "kept").map(({ entity }) => entity);
-    const { report } = await this.work.transact<{ readonly report: RemovalReport | null }>(async () => {
+    const { dryRun = false, idempotencyKey } = options;
+    const registry = await this.work.platform.registry();
+    const kept = cascadePlan(registry).filter(({ rule }) => rule === "kept").map(({ entity }) => entity);
+    const call = idempotencyKey === undefined
+      ? undefined
+      : { operation: "tenant.deleted", key: idempotencyKey, request: { tenantId, dryRun } };
+    const { result, deleted } = await this.work.transact<{ readonly report: RemovalReport | null }>(async () => {
       const before = await this.get(tenantId);
-      if (!before) return { done: { report: null } };
+      if (!before) return { done: { report: null }, isFailure: true };
       assertMatch(before.version, options);
       assertNoLegalHold(before);
       if (dryRun) return { done: { report: { tenantId: before.id, dryRun, removed: await this.#countOwned(before.id), kept } } };
@@ -166,15 +168,15 @@ export class TenantService extends EntityService<typeof tenant> {
           mutations: [{ op: "deleteOwner", tenantId: before.id }],
           audit: [{ ...note, tenantId: before.id }, note],
           events: [{ type: "tenant.deleted", subject: before.id, tenantId: before.id, data: { tenantId: before.id, name: before.name } }],
-          result: ({ deleted }) => ({ report: { tenantId: before.id, dryRun, removed: deleted, kept } }),
+          result: { report: { tenantId: before.id, dryRun, removed: {}, kept } },
         },
       };
-    });
-    return report;
+    }, call);
+    return result.report && (dryRun ? result.report : { ...result.report, removed: deleted });
   }
 
   async #countOwned(tenantId: string): Promise<Record<string, number>> {
-    const { registry } = this.work.platform;
+    const registry = await this.work.platform.registry();
     const going = registry.filter((entity) => cascadePlan([entity]).some(({ rule }) => rule === "goes" || rule === "depends"));
     const counts = await Promise.all(going.map(async (entity) => {
       return [entity.name, await this.work.store.count({ entity, scope: tenantId })] as const;

@@ -6,6 +6,9 @@ import { day, instant, period, quantity, segment } from "../../core/values.ts";
 export const METRICS = ["users", "properties", "rooms", "bookings", "api_calls", "storage"] as const;
 export type Metric = (typeof METRICS)[number];
 
+/** The unit of every amount of a metric. */
+export const METRIC_UNIT = "the metric's unit: bytes of `storage`, else a count";
+
 export const usageRecord = defineEntity({
   name: "usage-record",
   summary: "One metric of one tenant in one month.",
@@ -15,11 +18,10 @@ export const usageRecord = defineEntity({
     tenantId: segment,
     metric: z.enum(METRICS),
     period,
-    current: z.number().min(0).default(0),
-    /** Null is unlimited. */
-    limit: z.number().min(0).nullable().default(null),
-    /** Amount of each day; a gauge's day holds its last value. */
-    daily: z.record(day, z.number()).default({}),
+    current: z.number().min(0).default(0).meta({ description: `Used in the period, in ${METRIC_UNIT}.` }),
+    limit: z.number().min(0).nullable().default(null).meta({ description: `In ${METRIC_UNIT}; null is unlimited.` }),
+    daily: z.record(day, z.number().meta({ description: `Of one day, in ${METRIC_UNIT}.` })).default({})
+      .meta({ description: "Amount of each day; a gauge's day holds its last value." }),
     createdAt: instant,
     updatedAt: instant.optional(),
   }),
@@ -44,8 +46,9 @@ export const usageRecord = defineEntity({
 export type UsageRecord = RecordOf<typeof usageRecord>;
 
 const limit = quantity(1e15).nullable().optional().meta({
-  description: "At most 6 decimals; null is unlimited; kept when left out.",
+  description: `In ${METRIC_UNIT}; at most 6 decimals; null is unlimited; kept when left out.`,
 });
-export const usagePut = z.strictObject({ value: quantity(1e15), limit, period: period.optional() });
+const amountOf = (max: number, what: string) => quantity(max).meta({ description: `${what}, in ${METRIC_UNIT}; at most 6 decimals.` });
+export const usagePut = z.strictObject({ value: amountOf(1e15, "What there is now"), limit, period: period.optional() });
 /** A counter only grows; a put sets it back. */
-export const usageIncrement = z.strictObject({ amount: quantity(1e12).default(1), limit, period: period.optional() });
+export const usageIncrement = z.strictObject({ amount: amountOf(1e12, "What to add").default(1), limit, period: period.optional() });

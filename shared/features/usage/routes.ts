@@ -1,23 +1,24 @@
 import { z } from "zod";
 import { decimal } from "../../core/list-query.ts";
 import { type Route, verb } from "../../core/route.ts";
-import { viewOf } from "../../core/schemas.ts";
+import { exampleOf, viewOf } from "../../core/schemas.ts";
 import { instant, period } from "../../core/values.ts";
 import { errors } from "../../kernel/errors.ts";
-import { type Metric, METRICS, usageIncrement, usagePut, usageRecord } from "./entity.ts";
+import { type Metric, METRIC_UNIT, METRICS, usageIncrement, usagePut, usageRecord } from "./entity.ts";
 import { isUsageMetric } from "./rules.ts";
 import { UsageService } from "./service.ts";
 
 const path = "/v1/tenants/:tenantId/usage";
-const usage = viewOf(usageRecord, { percentage: z.int().min(0).max(100), resetsAt: instant });
+const percentage = z.int().min(0).max(100).meta({ description: "Of the limit, in whole per cent; 0 without one.", examples: [42] });
+const usage = viewOf(usageRecord, { percentage, resetsAt: instant.meta({ examples: ["2026-02-01T00:00:00.000Z"] }) });
 const ofPeriod = z.strictObject({ period: period.optional().meta({ description: "YYYY-MM in UTC; the present month when left out." }) });
 const check = z.object({
   allowed: z.boolean(),
-  current: z.number(),
-  limit: z.number().nullable(),
-  remaining: z.number().nullable(),
-  percentage: z.int().min(0).max(100),
-});
+  current: z.number().meta({ description: `Used so far, in ${METRIC_UNIT}.` }),
+  limit: z.number().nullable().meta({ description: `In ${METRIC_UNIT}; null is unlimited.` }),
+  remaining: z.number().nullable().meta({ description: `Left of the limit, in ${METRIC_UNIT}; null is unlimited.` }),
+  percentage,
+}).meta({ examples: [{ allowed: true, current: 1200, limit: 1_000_000, remaining: 998_800, percentage: 0 }] });
 const sample = { params: { metric: "api_calls" } } as const;
 const one = { service: UsageService, output: usage } as const;
 
@@ -29,7 +30,7 @@ export const routes: readonly Route[] = [
     summary: "List every metric of one period",
     scope: "read:usage",
     query: ofPeriod,
-    output: z.object({ data: z.array(usage) }),
+    output: z.object({ data: z.array(usage) }).meta({ examples: [{ data: [exampleOf(usage)] }] }),
     run: async ({ service, params, query }) => ({ data: await service.getAll(params.tenantId, query.period) }),
   }),
   verb(`GET ${path}/:metric`, {
@@ -70,7 +71,7 @@ export const routes: readonly Route[] = [
     summary: "Check whether an amount would still fit",
     description: "Nothing is counted.",
     scope: "read:usage",
-    query: ofPeriod.extend({ amount: decimal(0, 1e12).optional() }),
+    query: ofPeriod.extend({ amount: decimal(0, 1e12).optional().meta({ description: `How much more, in ${METRIC_UNIT}.`, default: 1 }) }),
     output: check,
     sample: { ...sample, query: "amount=1" },
     run: async ({ service, params, query }) => await service.check(params.tenantId, metricOf(params.metric), query.amount, query.period),

@@ -8,7 +8,7 @@ import { errors, isInnkeepError } from "../../kernel/errors.ts";
 import type { JsonObject } from "../../kernel/json.ts";
 import { assertMatch, type ChangeOptions } from "../../kernel/version.ts";
 import { keyOf } from "../../kv/define.ts";
-import type { Addition, Check, Mutation } from "../../kv/store.ts";
+import type { Addition, Check } from "../../kv/store.ts";
 import { plan as planEntity } from "../plans/entity.ts";
 import { shortTenantId, tenant as tenantEntity } from "../tenants/entity.ts";
 import { type Metric, METRICS, usageIncrement, usagePut, type UsageRecord, usageRecord } from "./entity.ts";
@@ -77,7 +77,7 @@ export class UsageService {
     parseInput(usagePut, { value, limit });
     const at = this.#address(tenantId, metric, period);
     const set = (day: string): Addition[] => [{ path: ["current"], to: value }, { path: ["daily", day], to: value }];
-    return await (options.ifMatch === undefined ? this.#count(at, set, limit) : this.#countInCommit(at, set, limit, options));
+    return await this.#counted("usage.record", at, { value, limit: limit ?? null }, set, limit, options);
   }
 
   /** Adds atomically; with an idempotency key a call counts once, however often it is sent. */
@@ -90,17 +90,10 @@ export class UsageService {
     options: ChangeOptions = {},
   ): Promise<Usage> {
     parseInput(usageIncrement, { amount, limit });
-    const { ifMatch, idempotencyKey } = options;
     const at = this.#address(tenantId, metric, period);
     const add = (day: string): Addition[] => [{ path: ["current"], by: amount }, { path: ["daily", day], by: amount }];
-    const idempotency = idempotencyKey === undefined ? undefined : {
-      operation: "usage.increment",
-      key: idempotencyKey,
-      request: { key: at.key, amount, limit: limit ?? null },
-    };
-    const isPlain = ifMatch === undefined && idempotency === undefined;
     try {
-      return await (isPlain ? this.#count(at, add, limit) : this.#countInCommit(at, add, limit, options, idempotency));
+      return await this.#counted("usage.increment", at, { amount, limit: limit ?? null }, add, limit, options);
     } catch (error) {
       // The database names the place in the record that has no exact sum; the caller gave the amount.
       const isInexact = isInnkeepError(error, "validation_failed") && error.fields.some(({ path }) => /^\/(current|daily)\b/.test(path));
@@ -119,6 +112,21 @@ export class UsageService {
     const usage = await this.get(tenantId, metric, period);
     if (!usage) throw errors.notFound("tenant", tenantId);
     return { ...checkAmount(usage.current, usage.limit, amount), current: usage.current, limit: usage.limit, percentage: usage.percentage };
+  }
+
+  /** The short way, unless the call rests on a version or shall count once. */
+  async #counted(
+    operation: string,
+    at: Address,
+    request: JsonObject,
+    add: (day: string) => Addition[],
+    limit: number | null | undefined,
+    options: ChangeOptions,
+  ): Promise<Usage> {
+    const { ifMatch, idempotencyKey: key } = options;
+    const idempotency = key === undefined ? undefined : { operation, key, request: { key: at.key, ...request } };
+    const isPlain = ifMatch === undefined && idempotency === undefined && this.work.idempotency === undefined;
+    return await (isPlain ? this.#count(at, add, limit) : this.#countInCommit(at, add, limit, options, idempotency));
   }
 
   /** One store call in the steady state; only a record's first use looks up its tenant and plan. */
@@ -140,26 +148,13 @@ export class UsageService {
     idempotency?: Idempotency,
   ): Promise<Usage> {
     const merge = { updatedAt: this.work.now(), ...(limit === undefined ? {} : { limit }) };
-    const mutation: Mutation = {
-      op: "increment",
-      key: at.key,
-      add: add(this.#day(at.period)),
-      merge,
-      initial: { value: await this.#first(at) },
-    };
-    const counted = await this.work.transact<{ readonly value: JsonObject | null; readonly version: string | null }>(async () => ({
-      commit: {
-        checks: await this.#matching(at, options),
-        mutations: [mutation],
-        audit: "none",
-        result: ({ values, versions }) => ({ value: values[at.key] ?? null, version: versions[at.key] ?? null }),
-      },
-    }), idempotency);
-    if (counted.value && counted.version !== null) return viewOf(usageRecord.schema.parse(counted.value), counted.version);
-    // A call seen before: it counted then, and is answered with what is there now.
-    const usage = await this.get(at.tenantId, at.metric, at.period);
-    if (!usage) throw errors.notFound("tenant", at.tenantId);
-    return usage;
+    const mutation = { op: "increment" as const, key: at.key, add: add(this.#day(at.period)), merge };
+    const { values, version } = await this.work.transact(async () => {
+      const initial = { value: await this.#first(at) };
+      const checks = await this.#matching(at, options);
+      return { commit: { checks, mutations: [{ ...mutation, initial }], audit: "none", result: {} } };
+    }, idempotency);
+    return viewOf(usageRecord.schema.parse(values[at.key]), version);
   }
 
   /** The version a caller's `If-Match` allows, for the commit to check again. */

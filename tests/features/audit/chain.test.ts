@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import canonicalize from "canonicalize";
+import type { ChainPart } from "../../../shared/features/audit/service.ts";
 import { codeOf } from "../../support/store.ts";
 import { withClient } from "../../support/client.ts";
 import { openTestContext, userOf } from "../../support/test-context.ts";
@@ -30,6 +31,18 @@ async function chainOf(length: number): Promise<{ id: string; keys: string[] }> 
     });
   }
   return { id, keys: (await context.auditOf(id)).map((entry) => String(entry["id"])) };
+}
+
+/** A chain's parts of at most `limit` entries, to the end or the first break. */
+async function partsOf(id: string, limit: number): Promise<ChainPart[]> {
+  const parts: ChainPart[] = [];
+  let cursor: string | undefined;
+  do {
+    const part = await context.AuditService.verifyPart(id, { limit, cursor });
+    parts.push(part);
+    cursor = part.nextCursor;
+  } while (cursor !== undefined);
+  return parts;
 }
 
 describe("the hash chain", () => {
@@ -139,6 +152,97 @@ describe("the hash chain", () => {
   it("A08: a chain of more than a page verifies", async () => {
     const { id } = await chainOf(520);
     expect(await context.AuditService.verify(id)).toEqual({ ok: true, checked: 520 });
+  });
+
+  it("A08: is verified in bounded parts that add up to the whole, wherever they are cut", async () => {
+    const { id } = await chainOf(12);
+    for (const limit of [1, 5, 11, 12, 13]) {
+      const parts = await partsOf(id, limit);
+      expect(parts.map(({ checked }) => checked), `by ${limit}`).toEqual(
+        Array.from({ length: Math.ceil(12 / limit) }, (_, i) => Math.min(limit, 12 - i * limit)),
+      );
+      expect(parts.every(({ ok }) => ok)).toBe(true);
+    }
+    for (const limit of [0, 5_001, 1.5]) expect(await codeOf(context.AuditService.verifyPart(id, { limit }))).toBe("invalid_parameter");
+  });
+
+  it("A08: a part goes on where the one before ended, also over entries that came meanwhile", async () => {
+    const { id } = await chainOf(5);
+    const { nextCursor: cursor } = await context.AuditService.verifyPart(id, { limit: 3 });
+    await context.AuditService.log("room.opened", "room", "late", { tenantId: id });
+    expect(await context.AuditService.verifyPart(id, { cursor })).toEqual({ ok: true, checked: 3 });
+  });
+
+  it("A08: a break between two parts, behind the cursor or at the end is found by the part that comes to it", async () => {
+    for (const [gone, broken] of [[2, { checked: 0, seq: 4 }], [4, { checked: 1, seq: 6 }], [5, { checked: 2, seq: 6 }]] as const) {
+      const { id, keys } = await chainOf(6);
+      const { nextCursor: cursor } = await context.AuditService.verifyPart(id, { limit: 3 - (gone === 2 ? 1 : 0) });
+      await tamper("delete from kv.entries where key = $1", [keys[gone]]);
+      const { checked, firstBroken, ok, nextCursor } = await context.AuditService.verifyPart(id, { cursor });
+      expect({ ok, checked, seq: firstBroken?.seq, nextCursor }, `entry ${gone + 1}`).toEqual({ ok: false, ...broken });
+    }
+    const { id, keys } = await chainOf(4);
+    const { nextCursor: cursor } = await context.AuditService.verifyPart(id, { limit: 2 });
+    await tamper("delete from kv.entries where key = any($1)", [keys.slice(2)]);
+    expect(await context.AuditService.verifyPart(id, { cursor })).toMatchObject({ ok: false, checked: 0, firstBroken: { seq: 3 } });
+  });
+
+  it("A08: an entry without its number is found behind a cursor too", async () => {
+    const { id, keys } = await chainOf(4);
+    const { nextCursor: cursor } = await context.AuditService.verifyPart(id, { limit: 2 });
+    await tamper(
+      `insert into kv.entries (key, value, version, owner, cascades, created_at, updated_at)
+       select $2, value - 'seq', version, owner, cascades, created_at, updated_at from kv.entries where key = $1`,
+      [keys[0], `audit:${id}:2026-03-01T12:00:00.000Z:forgedforged`],
+    );
+    expect(await context.AuditService.verifyPart(id, { cursor })).toMatchObject({ ok: false, checked: 2 });
+  });
+
+  it("A08: a made-up cursor makes no chain good: it is refused, or the entry behind it does not hash on from it", async () => {
+    const [one, two] = [await chainOf(6), await chainOf(6)];
+    const { nextCursor = "" } = await context.AuditService.verifyPart(one.id, { limit: 3 });
+    const { nextCursor: last = "" } = await context.AuditService.verifyPart(one.id, { limit: 5 });
+    const read = (cursor: string) => JSON.parse(Buffer.from(cursor, "base64url").toString()) as (string | null)[];
+    const made = (parts: readonly unknown[]) => Buffer.from(JSON.stringify(parts)).toString("base64url");
+    const [print, seq, hash, after] = read(nextCursor);
+    const [, , lastHash, afterLast] = read(last);
+    const other = "f".repeat(64);
+    for (
+      const parts of [
+        [print, seq, other, after],
+        [print, "4", hash, after],
+        [print, "5", other, afterLast],
+        [print, "4", lastHash, afterLast],
+        [print, "6", other, afterLast],
+        [print, "6", lastHash, afterLast],
+        [print, "7", other, afterLast],
+        [print, "999999999999999", other, afterLast],
+      ]
+    ) expect(await context.AuditService.verifyPart(one.id, { cursor: made(parts) }), JSON.stringify(parts)).toMatchObject({ ok: false });
+    for (
+      const cursor of [
+        "garbage",
+        made([print, "0", hash, after]),
+        made([print, "1e3", hash, after]),
+        made([print, seq, "x", after]),
+        made([print, seq, hash, null]),
+        made([print, seq, hash, "x"]),
+        made([print, seq, hash]),
+      ]
+    ) expect(await codeOf(context.AuditService.verifyPart(one.id, { cursor })), cursor).toBe("invalid_cursor");
+    expect(await codeOf(context.AuditService.verifyPart(two.id, { cursor: nextCursor }))).toBe("invalid_cursor");
+    expect(await codeOf(context.AuditService.verifyPart(undefined, { cursor: nextCursor }))).toBe("invalid_cursor");
+  });
+
+  it("A08: of a tenant that never was there is none; of a deleted one there is", async () => {
+    const { id } = await chainOf(3);
+    await context.TenantService.delete(id);
+    expect(await context.AuditService.verify(id)).toEqual({ ok: true, checked: 4 });
+    expect(await context.AuditService.verify(`tenant:${id}`)).toEqual({ ok: true, checked: 4 });
+    for (const none of ["tn_none", id.slice(0, -1), "global"]) {
+      expect(await codeOf(context.AuditService.verify(none)), none).toBe("not_found");
+      expect(await codeOf(context.AuditService.verifyPart(none, { limit: 1 }))).toBe("not_found");
+    }
   });
 
   it("A07: no service and no plain write changes or removes an entry", async () => {

@@ -1,39 +1,218 @@
 import { describe, expect, test } from "vitest";
-import { subscription as entity, SUBSCRIPTION_STATUSES } from "../../../shared/features/subscriptions/entity.ts";
-import type { Subscription } from "../../../shared/features/subscriptions/entity.ts";
-import { TENANT_STATUSES } from "../../../shared/features/tenants/entity.ts";
-import { ended, followed, resumed } from "../../../shared/features/subscriptions/rules.ts";
+import { SELF_SERVICE_PLANS } from "../../../shared/core/platform.ts";
+import { type Plan, plan as planEntity } from "../../../shared/features/plans/entity.ts";
+import { type Subscription, subscription as entity, SUBSCRIPTION_STATUSES } from "../../../shared/features/subscriptions/entity.ts";
+import * as rules from "../../../shared/features/subscriptions/rules.ts";
+import { type Tenant, tenant as tenantEntity, TENANT_STATUSES } from "../../../shared/features/tenants/entity.ts";
+import { InnkeepError } from "../../../shared/kernel/errors.ts";
 
 const now = "2026-01-15T00:00:00.000Z";
 const later = "2026-03-31T10:00:00.000Z";
+const trialEndsAt = "2026-01-20T00:00:00.000Z";
 const is = (status: Subscription["status"], more: Partial<Subscription> = {}): Subscription =>
   ({ ...entity.schema.parse(entity.example), status, ...more }) as Subscription;
+const hotel = (more: Partial<Tenant> = {}): Tenant => ({ ...tenantEntity.schema.parse(tenantEntity.example), ...more }) as Tenant;
+const priced = (price: number, more: Partial<Plan> = {}): Plan =>
+  ({ ...planEntity.schema.parse(planEntity.example), price, ...more }) as Plan;
+const TRIAL = priced(0, { id: "Trial", trialDays: 14 });
+
+/** The code a rule throws, or "passes". */
+function outcome(rule: () => void): string {
+  try {
+    rule();
+  } catch (error) {
+    if (error instanceof InnkeepError) return error.code;
+    throw error;
+  }
+  return "passes";
+}
 
 describe("a subscription follows its tenant", () => {
-  for (const to of TENANT_STATUSES) {
-    test.each(SUBSCRIPTION_STATUSES)(`T07: to ${to}, when it is %s`, (status) => {
-      const expected = to === "cancelled" ? "cancelled" : to === "active" && status === "trialing" ? "active" : status;
-      const before = is(status);
-      const after = followed(before, to, now);
-      expect(after.status).toBe(expected);
-      if (expected === status) expect(after).toBe(before);
-    });
+  for (const from of TENANT_STATUSES) {
+    for (const to of TENANT_STATUSES) {
+      test.each(SUBSCRIPTION_STATUSES)(`T07: from ${from} to ${to}, when it is %s`, (status) => {
+        const before = is(status);
+        const after = rules.followed(before, from, hotel({ status: to, trialEndsAt }), now);
+        const expected = to === "cancelled"
+          ? "cancelled"
+          : to === "active" && status === "trialing"
+          ? "active"
+          : from === "pending" && to === "trial" && status === "active"
+          ? "trialing"
+          : status;
+        expect(after.status).toBe(expected);
+        if (expected === status) expect(after).toBe(before);
+      });
+    }
   }
 
+  test("T07: a pending tenant's trial is its subscription's period, unless its end has passed", () => {
+    const onTrial = rules.followed(is("active"), "pending", hotel({ status: "trial", trialEndsAt }), now);
+    expect(onTrial).toEqual(is("trialing", { currentPeriodStart: now, currentPeriodEnd: trialEndsAt }));
+    for (const end of [now, undefined]) {
+      const tenant = hotel({ status: "trial", ...(end ? { trialEndsAt: end } : {}) });
+      expect(rules.followed(is("active"), "pending", tenant, now)).toEqual(is("trialing"));
+    }
+  });
+
   test("T07: an end takes the place of one that was due, and ends nothing twice", () => {
-    const once = ended(is("active", { cancelAtPeriodEnd: true }), now);
+    const once = rules.ended(is("active", { cancelAtPeriodEnd: true }), now);
     expect(once).toMatchObject({ status: "cancelled", cancelAtPeriodEnd: false, cancelledAt: now });
-    expect(ended(once, later)).toBe(once);
+    expect(rules.ended(once, later)).toBe(once);
   });
 
   test("T07: one that comes back keeps its period while it lasts, and begins a new one when it is over", () => {
-    const cancelled = ended(is("active"), now);
-    expect(resumed(cancelled, "2026-01-31T23:59:59.999Z", "monthly")).toEqual(is("active"));
-    expect(resumed(cancelled, "2026-02-01T00:00:00.000Z", "monthly").currentPeriodStart).toBe("2026-02-01T00:00:00.000Z");
-    expect(resumed(cancelled, later, "monthly")).toEqual(
+    const cancelled = rules.ended(is("active"), now);
+    expect(rules.resumed(cancelled, hotel(), "2026-01-31T23:59:59.999Z", "monthly")).toEqual(is("active"));
+    const started = rules.resumed(cancelled, hotel(), "2026-02-01T00:00:00.000Z", "monthly");
+    expect(started.currentPeriodStart).toBe("2026-02-01T00:00:00.000Z");
+    expect(rules.resumed(cancelled, hotel(), later, "monthly")).toEqual(
       is("active", { currentPeriodStart: later, currentPeriodEnd: "2026-04-30T10:00:00.000Z" }),
     );
-    expect(resumed(cancelled, later, "yearly").currentPeriodEnd).toBe("2027-03-31T10:00:00.000Z");
-    expect(resumed(is("past_due", { cancelAtPeriodEnd: true }), later, "monthly")).toEqual(is("past_due"));
+    expect(rules.resumed(cancelled, hotel(), later, "yearly").currentPeriodEnd).toBe("2027-03-31T10:00:00.000Z");
+    expect(rules.resumed(is("past_due", { cancelAtPeriodEnd: true }), hotel(), later, "monthly")).toEqual(is("past_due"));
+  });
+
+  test("B10: a cancellation taken back within a trial goes on with the trial, also under a suspension; after it, nothing is free", () => {
+    const cancelled = rules.ended(is("trialing"), now);
+    const onTrial = [hotel({ status: "trial" }), hotel({ status: "suspended", suspendedFrom: "trial" })];
+    const others = [hotel(), hotel({ status: "suspended", suspendedFrom: "active" }), hotel({ status: "active", suspendedFrom: "trial" })];
+    for (const tenant of onTrial) expect(rules.resumed(cancelled, tenant, now, "monthly")).toEqual(is("trialing"));
+    for (const tenant of others) expect(rules.resumed(cancelled, tenant, now, "monthly")).toEqual(is("active"));
+    for (const tenant of onTrial) expect(rules.resumed(cancelled, tenant, later, "monthly").status).toBe("active");
+  });
+});
+
+describe("a new subscription", () => {
+  const month = { currentPeriodStart: now, currentPeriodEnd: "2026-02-15T00:00:00.000Z" };
+  const trial = { currentPeriodStart: now, currentPeriodEnd: trialEndsAt };
+  test.each<[string, Partial<Tenant>, object]>([
+    ["pending", { status: "pending" }, { status: "active", ...month }],
+    ["active", { status: "active" }, { status: "active", ...month }],
+    ["active after a trial", { status: "active", trialEndsAt }, { status: "active", ...month }],
+    ["on trial", { status: "trial", trialEndsAt }, { status: "trialing", ...trial }],
+    ["on a trial whose end has passed", { status: "trial", trialEndsAt: now }, { status: "trialing", ...month }],
+    ["suspended", { status: "suspended", suspendedFrom: "active", trialEndsAt }, { status: "active", ...month }],
+    ["suspended from its trial", { status: "suspended", suspendedFrom: "trial", trialEndsAt }, { status: "trialing", ...trial }],
+    ["cancelled", { status: "cancelled" }, { status: "cancelled", cancelledAt: now, ...month }],
+  ])("T21: is in step with a tenant that is %s", (_, tenant, expected) => {
+    expect(rules.started(hotel(tenant), "monthly", now)).toEqual(expected);
+  });
+
+  test("B06: of a yearly plan runs a year", () => {
+    expect(rules.started(hotel(), "yearly", now).currentPeriodEnd).toBe("2027-01-15T00:00:00.000Z");
+  });
+});
+
+describe("a trial", () => {
+  test("B10: ends after its plan's days, after 14 where the plan names none", () => {
+    expect(rules.trialEnd({ trialDays: 30 }, now)).toBe("2026-02-14T00:00:00.000Z");
+    expect(rules.trialEnd({ trialDays: 1 }, now)).toBe("2026-01-16T00:00:00.000Z");
+    for (const trialDays of [0, undefined]) expect(rules.trialEnd({ trialDays }, now)).toBe("2026-01-29T00:00:00.000Z");
+  });
+
+  test("B10: is given once: a plan that is nothing but a trial takes nobody who had one, every other plan does", () => {
+    const had = hotel({ trialEndsAt });
+    const never = hotel();
+    const paidWithTrial = priced(1, { trialDays: 14 });
+    const free = [priced(0), priced(0, { trialDays: 0 })];
+    expect(outcome(() => rules.assertTrialUnused(had, TRIAL))).toBe("trial_used");
+    expect(outcome(() => rules.assertTrialUnused(never, TRIAL))).toBe("passes");
+    for (const plan of [paidWithTrial, ...free]) expect(outcome(() => rules.assertTrialUnused(had, plan))).toBe("passes");
+  });
+
+  test("B10: begins with the move to its plan, and no other move begins one", () => {
+    expect(rules.onPlan(hotel(), TRIAL, now)).toEqual({
+      plan: "Trial",
+      mrr: 0,
+      mrrSource: "plan",
+      trialEndsAt: "2026-01-29T00:00:00.000Z",
+    });
+    expect(rules.onPlan(hotel({ trialEndsAt }), TRIAL, now)).toEqual({ plan: "Trial", mrr: 0, mrrSource: "plan" });
+    const expected = { plan: "Pro", mrr: 299, mrrSource: "plan" };
+    expect(rules.onPlan(hotel(), priced(29_900, { trialDays: 14 }), now)).toEqual(expected);
+    expect(rules.onPlan(hotel(), priced(0), now)).toEqual({ ...expected, mrr: 0 });
+  });
+});
+
+describe("what a tenant's own users may do", () => {
+  const yearly = (price: number) => priced(price, { interval: "yearly" });
+  const pairs: readonly (readonly [string, Plan, Plan, boolean])[] = [
+    ["cheaper", priced(29_900), priced(9_900), true],
+    ["one cent cheaper", priced(29_900), priced(29_899), true],
+    ["dearer", priced(9_900), priced(29_900), false],
+    ["as dear", priced(9_900), priced(9_900), false],
+    ["free", priced(9_900), priced(0), true],
+    ["yearly and cheaper by the month, though the year costs more", priced(9_900), yearly(99_900), true],
+    ["monthly and dearer by the month, though it costs less than the year", yearly(99_900), priced(9_900), false],
+    ["a twelfth of the year's price", yearly(118_800), priced(9_900), false],
+  ];
+  for (const [what, from, to, isCheaper] of pairs) {
+    test.each(SELF_SERVICE_PLANS)(`B11: a plan that is ${what} is theirs to move to as the platform allows: %s`, (allowed) => {
+      const may = allowed === "any" || (allowed === "downgrade" && isCheaper);
+      expect(outcome(() => rules.assertSelfService(allowed, from, to))).toBe(may ? "passes" : "plan_change_forbidden");
+    });
+  }
+
+  test.each(SELF_SERVICE_PLANS)("B10: no trial is theirs to take, whatever the platform allows: %s", (allowed) => {
+    expect(outcome(() => rules.assertSelfService(allowed, priced(9_900), TRIAL))).toBe("plan_change_forbidden");
+  });
+
+  test("B09: an end at the end of the period, never at once", () => {
+    expect(outcome(() => rules.assertOwnCancellation(false))).toBe("passes");
+    expect(outcome(() => rules.assertOwnCancellation(true))).toBe("forbidden");
+  });
+
+  for (const status of SUBSCRIPTION_STATUSES) {
+    test.each(SELF_SERVICE_PLANS)(`B09: taking a cancellation back when it is ${status} and the platform allows: %s`, (allowed) => {
+      const may = status !== "cancelled" || allowed === "any";
+      expect(outcome(() => rules.assertOwnReactivation(is(status), allowed))).toBe(may ? "passes" : "plan_change_forbidden");
+    });
+  }
+
+  test("H01: each refusal says whom to ask, and none is the text of another", () => {
+    const texts = SELF_SERVICE_PLANS.map((allowed) => {
+      try {
+        rules.assertSelfService(allowed, priced(1), allowed === "any" ? TRIAL : priced(2));
+      } catch (error) {
+        return String(error);
+      }
+      return "no refusal";
+    });
+    expect(new Set(texts).size).toBe(3);
+    for (const text of texts) expect(text).toContain("Ask the platform's support");
+  });
+});
+
+describe("what stands in the way of a change", () => {
+  test.each(SUBSCRIPTION_STATUSES)("B07: the plan of a subscription that is %s", (status) => {
+    expect(outcome(() => rules.assertLive(is(status)))).toBe(status === "cancelled" ? "subscription_cancelled" : "passes");
+  });
+
+  for (const tenant of TENANT_STATUSES) {
+    test(`B07: the plan of a tenant that is ${tenant}`, () => {
+      expect(outcome(() => rules.assertTenantMoves(hotel({ status: tenant })))).toBe(
+        tenant === "cancelled" ? "tenant_cancelled" : "passes",
+      );
+    });
+    test.each(SUBSCRIPTION_STATUSES)(`B07: a subscription that becomes %s under a tenant that is ${tenant}`, (status) => {
+      const refused = tenant === "cancelled" && status !== "cancelled";
+      expect(outcome(() => rules.assertTenantTakes(is(status), hotel({ status: tenant })))).toBe(refused ? "tenant_cancelled" : "passes");
+    });
+  }
+
+  test("B07: a period that ends when it begins, or before", () => {
+    const until = (currentPeriodEnd: string) =>
+      outcome(() => rules.assertPeriod(is("active", { currentPeriodStart: now, currentPeriodEnd })));
+    expect(until(now)).toBe("validation_failed");
+    expect(until("2026-01-14T23:59:59.999Z")).toBe("validation_failed");
+    expect(until("2026-01-15T00:00:00.001Z")).toBe("passes");
+  });
+
+  test("B07: a status set by hand: what has ended says when and is due for nothing, what lives has not ended", () => {
+    expect(rules.inStep(is("cancelled", { cancelAtPeriodEnd: true }), now)).toEqual(is("cancelled", { cancelledAt: now }));
+    expect(rules.inStep(is("cancelled", { cancelledAt: "2026-01-02T00:00:00.000Z" }), now).cancelledAt).toBe("2026-01-02T00:00:00.000Z");
+    const due = is("past_due", { cancelAtPeriodEnd: true });
+    expect(rules.inStep({ ...due, cancelledAt: now } as Subscription, now)).toEqual(due);
   });
 });

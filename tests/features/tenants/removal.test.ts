@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { cascadePlan } from "../../../shared/core/cascade.ts";
-import { registry } from "../../../shared/features/index.ts";
+import { registry } from "../../../shared/features/registry.ts";
 import { METRICS } from "../../../shared/features/usage/entity.ts";
 import type { JsonObject } from "../../../shared/kernel/json.ts";
 import { familyOf, keyOf, ownerOf } from "../../../shared/kv/define.ts";

@@ -9,6 +9,7 @@ import { systemContext } from "../../../shared/kernel/context.ts";
 import { jsonLogger } from "../../../shared/kernel/logger.ts";
 import type { StoredTenant, TenantCreate } from "../../../shared/features/tenants/service.ts";
 import { freshStore, type OpenStore, type TestClock, testClock } from "../../support/store.ts";
+import type { Store } from "../../../shared/kv/store.ts";
 import type { TestDatabase } from "../../support/postgres.ts";
 import { type Contract, contractOf } from "./contract.ts";
 import { AUDIENCE, ISSUER, makeSigner, type Signer } from "./tokens.ts";
@@ -40,6 +41,8 @@ export interface TestApi {
   readonly logs: Record<string, unknown>[];
   /** Sends a request to the app in process and holds the answer against the OpenAPI file. */
   send(method: string, path: string, sent?: Sent): Promise<Answer>;
+  /** The same app over another store: another process. */
+  over(store: Store): Promise<TestApi["send"]>;
   admin(role: AdminRole): string;
   user(tenantId: string, role?: TenantRole, subject?: string): Promise<string>;
   tenant(given?: Partial<TenantCreate>): Promise<StoredTenant>;
@@ -78,10 +81,12 @@ async function openApi(
   const open = await freshStore({ driver: "postgres", clock, ...(database ? { database: await database() } : {}) });
   const logs: Record<string, unknown>[] = [];
   const logger = jsonLogger((line) => logs.push(JSON.parse(line) as Record<string, unknown>), clock.now);
-  const container = await createContainer({ store: open.store, clock, logger, hosts: { baseDomain, apiHosts } });
+  const containerOver = (store: Store) => createContainer({ store, clock, logger, hosts: { baseDomain, apiHosts } });
+  const container = await containerOver(open.store);
   const signer = await makeSigner(clock);
   const verifier = createTokenVerifier({ issuer: ISSUER, audience: AUDIENCE, jwks: signer.jwks, clock, fetch });
-  const app = createApi({ backend: container, verifier, config: { corsOrigins } });
+  const appOver = (backend: Container) => createApi({ backend, verifier, config: { corsOrigins } });
+  const app = appOver(container);
   const routes = await app.routes();
   const services = container.services(systemContext(clock));
   await services.PlanService.seedDefaults();
@@ -97,6 +102,11 @@ async function openApi(
   }
   const document = await (await app.fetch(new Request("http://localhost/openapi.json"))).json() as Record<string, unknown>;
   const contract = contractOf(document);
+  const sendTo = (to: Api): TestApi["send"] => async (method, path, sent = {}) => {
+    const answer = await request(to, method, path, sent);
+    contract.check(method, path, answer);
+    return answer;
+  };
   let made = 0;
   return {
     routes,
@@ -107,11 +117,8 @@ async function openApi(
     signer,
     open,
     logs,
-    send: async (method, path, sent = {}) => {
-      const answer = await request(app, method, path, sent);
-      contract.check(method, path, answer);
-      return answer;
-    },
+    send: sendTo(app),
+    over: async (store) => sendTo(appOver(await containerOver(store))),
     admin: (role) => admins.get(role) ?? "",
     user: (tenantId, role = "viewer", subject = `user-of-${tenantId}`) =>
       signer.sign(subject, { email: "guest@hotel.example", app_metadata: { tenant_id: tenantId, tenant_role: role } }),

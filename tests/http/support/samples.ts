@@ -17,7 +17,7 @@ export function bodyOf(route: Route): Record<string, unknown> | undefined {
 export function pathOf(route: Route, ids: Readonly<Record<string, string>>): string {
   const { params, query } = route.sample ?? {};
   const values: Readonly<Record<string, string>> = { ...params, ...ids };
-  return route.path.replaceAll(/:(\w+)/g, (_, name: string) => values[name] ?? "missing") + (query ? `?${query}` : "");
+  return `${route.path}${query ? `?${query}` : ""}`.replaceAll(/:(\w+)/g, (_, name: string) => values[name] ?? "missing");
 }
 
 /** A tenant and the records the path names, made for this call by the API's own routes, in the state the sample asks for. */

@@ -63,6 +63,82 @@ export const commitCases: Theme = (open) => {
     for (const entry of entries) expect(entry?.version).toBe(versions[entry?.key ?? ""]);
   });
 
+  test("K02: all that one commit writes has one version, whoever commits and whatever was there", async () => {
+    const { store } = open();
+    for (const own of [store, store.forTenant("tn_one")]) {
+      const at = (name: string) => `one:${own.tenantId ?? "platform"}-${name}`;
+      await own.set(at("old"), 1);
+      await own.set(at("counter"), { n: 1 });
+      const versions = await versionsOf(own.commit([], [
+        { op: "set", key: at("old"), value: 2 },
+        { op: "set", key: at("new"), value: 2 },
+        { op: "increment", key: at("counter"), add: [{ path: ["n"], by: 2 }] },
+      ]));
+      expect(Object.keys(versions)).toHaveLength(3);
+      expect(new Set(Object.values(versions)).size).toBe(1);
+    }
+    const blind = await versionsOf(store.commit([], ["one:x", "one:y", "one:z"].map((key) => ({ op: "set", key, value: 1 }))));
+    expect(new Set(Object.values(blind)).size).toBe(1);
+  });
+
+  test("K02: a key's version rises from commit to single write to deletion and back, while all of them race", async () => {
+    const { store, racers } = open();
+    const [commits, others, singles, counters, deletes] = await racers(5) as [Store, Store, Store, Store, Store];
+    const [a, b] = ["rise:a", "rise:b"];
+    let writing = true;
+    const seen = new Map<string, bigint[]>([[a, []], [b, []]]);
+    const reader = (async () => {
+      while (writing) {
+        for (const entry of await store.mget([a, b])) if (entry) seen.get(entry.key)?.push(BigInt(entry.version.split(".")[0] ?? "0"));
+      }
+    })();
+    const rounds = Array.from({ length: 60 }, (_, i) => i);
+    const both = async (own: Store) => {
+      for (const n of rounds) await versionsOf(own.commit([], [{ op: "set", key: a, value: { n } }, { op: "set", key: b, value: { n } }]));
+    };
+    const add = [{ path: ["n"], by: 1 }];
+    await Promise.all([
+      both(commits),
+      both(others),
+      (async () => {
+        for (const n of rounds) await singles.set(a, { n });
+      })(),
+      (async () => {
+        for (const _ of rounds) await counters.increment(b, add, { initial: { value: { n: 0 } } });
+      })(),
+      (async () => {
+        for (const n of rounds) await (n % 2 === 0 ? deletes.del(a) : deletes.commit([], [{ op: "deletePrefix", prefix: "rise" }]));
+      })(),
+    ]);
+    writing = false;
+    await reader;
+    for (const versions of seen.values()) {
+      expect(versions.length).toBeGreaterThan(10);
+      expect(versions.every((version, i) => version >= (versions[i - 1] ?? 0n))).toBe(true);
+    }
+  });
+
+  test("H03: a value that asks for a receipt is stored with what its commit computed and deleted", async () => {
+    const { store } = open();
+    for (const own of [store, store.forTenant("tn_receipt")]) {
+      const at = (name: string) => `receipt:${own.tenantId ?? "platform"}-${name}`;
+      await own.set(at("gone"), 1);
+      const result = await own.commit([{ key: at("call"), version: null }], [
+        { op: "set", key: at("call"), value: { said: "yes" }, receipt: true },
+        { op: "set", key: at("plain"), value: { said: "no" } },
+        { op: "increment", key: at("counter"), add: [{ path: ["n"], by: 2.5 }], initial: { value: { n: 1 } } },
+        { op: "delete", key: at("gone") },
+        { op: "delete", key: at("never") },
+      ]);
+      if (!result.ok) throw new Error(`conflict on ${result.conflict}`);
+      const { values, deleted, versions } = result;
+      expect({ values, deleted }).toEqual({ values: { [at("counter")]: { n: 3.5 } }, deleted: { receipt: 1 } });
+      const [call, plain] = await own.mget([at("call"), at("plain")]);
+      expect(call).toMatchObject({ value: { said: "yes", receipt: { values, deleted } }, version: versions[at("call")] });
+      expect(plain?.value).toEqual({ said: "no" });
+    }
+  });
+
   test("K03: a check on a stale version refuses the commit whole and names the key", async () => {
     const { store } = open();
     const stale = await store.set("check:a", 1);

@@ -1,0 +1,35 @@
+import type { Context as HonoContext } from "hono";
+import { isIdempotencyKey, MAX_KEY_CHARS } from "../../shared/core/keyed-call.ts";
+import type { Route } from "../../shared/core/route.ts";
+import type { Context, Idempotency } from "../../shared/kernel/context.ts";
+import { errors, InnkeepError } from "../../shared/kernel/errors.ts";
+import type { JsonObject } from "../../shared/kernel/json.ts";
+
+/** The request's `Idempotency-Key`, with what makes a repeat the same request: route, path, tenant, query and body, as they were understood. */
+export function readIdempotency(c: HonoContext, route: Route, request: Readonly<Record<string, unknown>>): Idempotency | undefined {
+  const key = route.method === "GET" ? undefined : c.req.header("idempotency-key");
+  if (key === undefined) return undefined;
+  if (!isIdempotencyKey(key)) throw errors.parameter("Idempotency-Key", `must be 1 to ${MAX_KEY_CHARS} visible ASCII characters`);
+  return { operation: `${route.method} ${route.path}`, key, request: request as JsonObject };
+}
+
+/** The calls with a key that this process is running. Those of other processes meet in the commit, where one of them wins. */
+export class RunningCalls {
+  readonly #running = new Set<string>();
+
+  /** Throws `idempotency_in_progress` while a call of the same caller with the same key runs. */
+  async run<T>({ actor, tenantId, idempotency }: Context, work: () => Promise<T>): Promise<T> {
+    if (!idempotency) return await work();
+    const call = JSON.stringify([actor.type, actor.id, tenantId, idempotency.key]);
+    if (this.#running.has(call)) {
+      const message = "A request with this idempotency key is still running. Repeat it when that has ended.";
+      throw new InnkeepError("idempotency_in_progress", message);
+    }
+    this.#running.add(call);
+    try {
+      return await work();
+    } finally {
+      this.#running.delete(call);
+    }
+  }
+}

@@ -1,0 +1,108 @@
+import type { z } from "zod";
+import { pathParams, type ResponseSpec, type Route } from "../../shared/core/route.ts";
+import { refTo } from "./openapi-components.ts";
+import { hasEtag, hasMember } from "./openapi-etag.ts";
+import { problemsOf } from "./openapi-problems.ts";
+import { type Json, parameterSchema, type Schemas } from "./openapi-schemas.ts";
+
+/** One route as an operation. */
+export function operationOf(route: Route, tag: string, schemas: Schemas): Json {
+  const responses = Object.entries(route.responses).map(([status, spec]) => [status, success(route, Number(status), spec, schemas)]);
+  return {
+    operationId: route.operationId,
+    summary: route.summary,
+    description: [...(route.description ? [route.description] : []), access(route)].join("\n\n"),
+    tags: [tag],
+    security: route.scope === "public" ? [] : [{ bearer: [] }],
+    "x-scope": route.scope,
+    ...(route.platformOnly ? { "x-platform-only": true } : {}),
+    parameters: parametersOf(route),
+    ...(route.body ? { requestBody: requestBody(route, route.body, schemas) } : {}),
+    responses: { ...Object.fromEntries(responses), ...notModified(route), ...problemsOf(route) },
+  };
+}
+
+/** Who may call it. */
+function access({ scope, platformOnly, openWhenSuspended }: Route): string {
+  if (scope === "public") return "Needs no credential.";
+  const needs = scope === "caller" ? "Needs a credential with any role." : `Needs the scope \`${scope}\`.`;
+  const users = platformOnly ? " A tenant's own users are refused." : "";
+  return `${needs}${users}${openWhenSuspended ? " Open to the users of a suspended tenant." : ""}`;
+}
+
+function requestBody(route: Route, body: z.ZodType, schemas: Schemas): Json {
+  const id = schemas.name("input", body, `${pascal(route)}Body`);
+  const types = route.method === "PATCH" ? ["application/merge-patch+json", "application/json"] : ["application/json"];
+  const content = { schema: refTo("schemas", id), example: bodyExample(route, body) };
+  return { required: !route.bodyOptional, content: Object.fromEntries(types.map((type) => [type, content])) };
+}
+
+/** What the route's sample sends; one whose body may be left out is shown with its defaults. */
+function bodyExample({ sample }: Route, body: z.ZodType): unknown {
+  const given = typeof sample?.body === "function" ? sample.body(1) : sample?.body;
+  return given ?? body.safeParse({}).data ?? {};
+}
+
+function parametersOf(route: Route): Json[] {
+  const conditional = hasEtag(route) || route.method === "DELETE"
+    ? [refTo("parameters", route.method === "GET" ? "IfNoneMatch" : "IfMatch")]
+    : [];
+  return [
+    ...pathParams(route.path).map(pathParameter),
+    ...Object.entries(route.query?.shape ?? {}).map(([name, schema]) => queryParameter(name, schema as z.ZodType)),
+    ...conditional,
+    ...(route.method === "GET" ? [] : [refTo("parameters", "IdempotencyKey")]),
+    ...(route.scope === "public" ? [] : [refTo("parameters", "TenantId")]),
+    refTo("parameters", "RequestId"),
+  ];
+}
+
+function pathParameter(name: string): Json {
+  const noun = name.replace(/Id$/, "").replaceAll(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
+  const description = name.endsWith("Id") ? `Id of the ${noun}, short or as its full key.` : `Name of the ${noun}.`;
+  return { name, in: "path", required: true, description, schema: { type: "string", minLength: 1 } };
+}
+
+/** Several values stand in one parameter, between commas. */
+function queryParameter(name: string, schema: z.ZodType): Json {
+  const { description, ...json } = parameterSchema(schema);
+  return {
+    name,
+    in: "query",
+    description,
+    required: !schema.safeParse(undefined).success,
+    ...(json["type"] === "array" ? { style: "form", explode: false } : {}),
+    schema: json,
+  };
+}
+
+function success(route: Route, status: number, spec: ResponseSpec | undefined, schemas: Schemas): Json {
+  const { description = "", schema } = spec ?? {};
+  const id = schema && schemas.name("output", schema, `${pascal(route)}Response`);
+  return {
+    description,
+    headers: {
+      "X-Request-Id": refTo("headers", "RequestId"),
+      "Server-Timing": refTo("headers", "ServerTiming"),
+      ...(route.etag || hasMember(schema, "version") ? { ETag: refTo("headers", "ETag") } : {}),
+      ...(status === 201 ? { Location: refTo("headers", "Location") } : {}),
+      ...(route.method === "GET" ? {} : { "Idempotent-Replayed": refTo("headers", "IdempotentReplayed") }),
+      ...(hasMember(schema, "pagination") ? { Link: refTo("headers", "Link") } : {}),
+    },
+    ...(id ? { content: { "application/json": { schema: refTo("schemas", id), examples: { [id]: refTo("examples", id) } } } } : {}),
+  };
+}
+
+function notModified(route: Route): Json {
+  if (route.method !== "GET" || !hasEtag(route)) return {};
+  return {
+    304: {
+      description: "If-None-Match names the present version.",
+      headers: { ETag: refTo("headers", "ETag"), "X-Request-Id": refTo("headers", "RequestId") },
+    },
+  };
+}
+
+function pascal({ operationId }: Route): string {
+  return `${operationId[0]?.toUpperCase()}${operationId.slice(1)}`;
+}

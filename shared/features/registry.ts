@@ -1,0 +1,19 @@
+import { idempotencyRecord } from "../core/idempotency-record.ts";
+import { outboxEvent } from "../core/outbox-event.ts";
+import { type AnyEntity, isEntity, matchKey } from "../kv/define.ts";
+import { features } from "./index.ts";
+
+const modules = await Promise.all(features.map(({ entities }): Promise<object> => entities()));
+
+/** A module's entities by name: runtimes differ in the order of its exports. */
+function entitiesOf(module: object): AnyEntity[] {
+  return Object.values(module).filter(isEntity).sort((a, b) => a.name < b.name ? -1 : 1);
+}
+
+/** Every declared entity: the features', and what the unit of work writes beside a change. */
+export const registry: readonly AnyEntity[] = [...modules.flatMap(entitiesOf), outboxEvent, idempotencyRecord];
+
+/** The entity a key belongs to, or null when its pattern is not declared. */
+export function entityOfKey(key: string): AnyEntity | null {
+  return registry.find((entity) => matchKey(entity, key) !== null) ?? null;
+}

@@ -1,0 +1,302 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { createBackend, loadServices, type Services } from "../../../shared/container.ts";
+import type { SelfServicePlans } from "../../../shared/core/platform.ts";
+import { silentLogger } from "../../../shared/kernel/logger.ts";
+import type { Store } from "../../../shared/kv/store.ts";
+import { codeOf } from "../../support/store.ts";
+import { ADMIN, openTestContext, userOf } from "../../support/test-context.ts";
+
+let context: Awaited<ReturnType<typeof openTestContext>>;
+let servicesOf: Awaited<ReturnType<typeof loadServices>>;
+beforeAll(async () => {
+  context = await openTestContext();
+  servicesOf = await loadServices();
+});
+afterAll(() => context.close());
+
+const DAY = 86_400_000;
+const limits = { users: 1, properties: 1, rooms: 1, bookings: 1, api_calls: 1, storage: 1, customDomains: 1 };
+
+/** The services of a platform set up otherwise, for its admin or for a tenant's owner. */
+function on(platform: { selfServicePlans?: SelfServicePlans; currency?: string }, ownerOf?: string): Services {
+  const backend = createBackend({ store: context.store, clock: context.clock, logger: silentLogger, ...platform });
+  const caller = ownerOf === undefined ? { actor: ADMIN, tenantId: null } : { ...userOf(ownerOf), role: "owner" };
+  return servicesOf(backend.bind({ actor: ADMIN, tenantId: null, requestId: "req_test", clock: context.clock, ...caller }));
+}
+
+/** The store of another process, in which something happens between a decision and its first commit. */
+function meanwhile(happens: () => Promise<unknown>): Services {
+  let happened: Promise<unknown> | undefined;
+  return context.over(
+    new Proxy(context.store, {
+      get: (real, name: keyof Store) => {
+        if (name !== "commit") return typeof real[name] === "function" ? real[name].bind(real) : real[name];
+        return async (...commit: Parameters<Store["commit"]>) => {
+          await (happened ??= happens());
+          return await real.commit(...commit);
+        };
+      },
+    }),
+  );
+}
+
+const tenantOf = async (id: string) => {
+  const tenant = await context.TenantService.get(id);
+  if (!tenant) throw new Error("the tenant is gone");
+  return tenant;
+};
+const subscriptionOf = async (id: string) => {
+  const subscription = await context.SubscriptionService.get(id);
+  if (!subscription) throw new Error("the subscription is gone");
+  return subscription;
+};
+const limitOf = async (id: string) => (await context.UsageService.get(id, "rooms"))?.limit;
+
+/** Nothing of the tenant, its subscription or its limits has moved by a refused call. */
+async function refused(id: string, code: string, call: () => Promise<unknown>): Promise<void> {
+  const before = [await tenantOf(id), await context.SubscriptionService.get(id), await limitOf(id), (await context.auditOf(id)).length];
+  expect(await codeOf(call)).toBe(code);
+  expect([await tenantOf(id), await context.SubscriptionService.get(id), await limitOf(id), (await context.auditOf(id)).length])
+    .toEqual(before);
+}
+
+describe("a plan changes only on a live subscription", () => {
+  it("B07: not on a cancelled one, by the subscription or by the tenant, by whom and with whatever status", async () => {
+    const { id } = await context.tenant();
+    await context.SubscriptionService.cancel(id, false);
+    const owner = on({ selfServicePlans: "any" }, id).SubscriptionService;
+    for (const planId of ["Basic", "Enterprise"]) {
+      await refused(id, "subscription_cancelled", () => context.SubscriptionService.upsert(id, { planId }));
+      await refused(id, "subscription_cancelled", () => context.SubscriptionService.upsert(id, { planId, status: "active" }));
+      await refused(id, "subscription_cancelled", () => context.TenantService.update(id, { plan: planId }));
+      await refused(id, "subscription_cancelled", () => context.TenantService.update(id, { plan: planId, mrr: 1 }));
+      await refused(id, "subscription_cancelled", () => owner.upsert(id, { planId }));
+    }
+    await context.SubscriptionService.reactivate(id);
+    expect(await context.SubscriptionService.upsert(id, { planId: "Basic" })).toMatchObject({ planId: "Basic", status: "active" });
+  });
+
+  it("B07: not of a cancelled tenant, with a subscription or without one", async () => {
+    const [cancelled, bare] = [await context.tenant(), await context.tenant({ status: "cancelled" })];
+    await context.TenantService.cancel(cancelled.id);
+    await context.store.del(`subscription:${bare.id}`);
+    for (const { id } of [cancelled, bare]) {
+      await refused(id, "tenant_cancelled", () => context.TenantService.update(id, { plan: "Basic" }));
+      await refused(id, "tenant_cancelled", () => context.SubscriptionService.upsert(id, { planId: "Basic" }));
+      await refused(id, "tenant_cancelled", () => context.SubscriptionService.upsert(id, { planId: "Basic", status: "cancelled" }));
+      expect((await context.TenantService.update(id, { plan: "Pro", name: "Renamed" }))?.name).toBe("Renamed");
+    }
+  });
+
+  it("B07: nor by making a subscription that has ended already", async () => {
+    const { id } = await context.tenant();
+    await context.store.del(`subscription:${id}`);
+    await refused(id, "subscription_cancelled", () => context.SubscriptionService.upsert(id, { planId: "Basic", status: "cancelled" }));
+  });
+
+  it("B07: the plan it has already may be said again on a cancelled one, and when it is deactivated", async () => {
+    await context.PlanService.create({ name: "Leaving", price: 1, currency: "USD", interval: "monthly", limits });
+    const { id } = await context.tenant({ plan: "Leaving", mrr: 77 });
+    await context.PlanService.update("Leaving", { active: false });
+    expect(await context.SubscriptionService.upsert(id, { planId: "plan:Leaving", paymentMethod: "wire" })).toMatchObject({
+      paymentMethod: "wire",
+    });
+    await context.SubscriptionService.cancel(id, false);
+    expect(await context.SubscriptionService.upsert(id, { planId: "Leaving", paymentMethod: "card" })).toMatchObject({
+      status: "cancelled",
+    });
+    expect(await tenantOf(id)).toMatchObject({ plan: "Leaving", mrr: 77, mrrSource: "explicit" });
+  });
+});
+
+describe("no subscription is live under a cancelled tenant", () => {
+  it("B07: none is made active, trialing or past due, reactivated or created", async () => {
+    const { id } = await context.tenant();
+    await context.TenantService.cancel(id);
+    for (const status of ["active", "trialing", "past_due"] as const) {
+      await refused(id, "tenant_cancelled", () => context.SubscriptionService.upsert(id, { status }));
+    }
+    await refused(id, "tenant_cancelled", () => context.SubscriptionService.reactivate(id));
+    expect(await context.SubscriptionService.upsert(id, { metadata: { note: "kept" } })).toMatchObject({ status: "cancelled" });
+    await context.store.del(`subscription:${id}`);
+    await refused(id, "tenant_cancelled", () => context.SubscriptionService.upsert(id, { status: "active" }));
+    expect(await context.SubscriptionService.upsert(id, {})).toMatchObject({ status: "cancelled", cancelledAt: context.clock.iso() });
+  });
+
+  it("B07: a reactivation of the tenant brings it back, whoever ended it, and begins the period that is over anew", async () => {
+    const { id } = await context.tenant();
+    await context.SubscriptionService.cancel(id, false);
+    await context.TenantService.cancel(id);
+    context.clock.advance(40 * DAY);
+    await context.TenantService.reactivate(id);
+    expect(await subscriptionOf(id)).toMatchObject({ status: "active", planId: "Pro", currentPeriodStart: context.clock.iso() });
+  });
+
+  it("B07: one reactivated while its tenant is being cancelled is cancelled with it", async () => {
+    const { id } = await context.tenant();
+    await context.SubscriptionService.cancel(id, false);
+    await meanwhile(() => context.SubscriptionService.reactivate(id)).TenantService.cancel(id);
+    expect([(await tenantOf(id)).status, (await subscriptionOf(id)).status]).toEqual(["cancelled", "cancelled"]);
+    const other = await context.tenant();
+    await context.SubscriptionService.cancel(other.id, false);
+    const late = meanwhile(() => context.TenantService.cancel(other.id)).SubscriptionService.reactivate(other.id);
+    expect(await codeOf(late)).toBe("tenant_cancelled");
+  });
+
+  it("B07: one made while its tenant moves to another plan is on that plan", async () => {
+    const { id } = await context.tenant();
+    await context.store.del(`subscription:${id}`);
+    await meanwhile(() => context.SubscriptionService.upsert(id, {})).TenantService.update(id, { plan: "Basic" });
+    expect([(await tenantOf(id)).plan, (await subscriptionOf(id)).planId, await limitOf(id)]).toEqual(["Basic", "Basic", 60]);
+  });
+
+  it("B07: a plan change and a cancellation at once end in an order that may be, never in both", async () => {
+    for (let round = 0; round < 10; round++) {
+      const { id } = await context.tenant();
+      const [change, end] = [context.SubscriptionService.upsert(id, { planId: "Basic" }), context.SubscriptionService.cancel(id, false)];
+      const code = await codeOf(change);
+      await end;
+      const plan = code === "subscription_cancelled" ? "Pro" : "Basic";
+      expect(code === "subscription_cancelled" || code.startsWith("no error"), `round ${round}: ${code}`).toBe(true);
+      expect([(await subscriptionOf(id)).status, (await subscriptionOf(id)).planId]).toEqual(["cancelled", plan]);
+      expect([(await tenantOf(id)).plan, await limitOf(id)]).toEqual([plan, plan === "Pro" ? 500 : 60]);
+    }
+  });
+});
+
+describe("a trial", () => {
+  it("B10: is given once, by creation, by a pending tenant's start or by a move to its plan", async () => {
+    const onTrial = await context.tenant({ plan: "Trial", status: "trial" });
+    const pending = await context.tenant({ plan: "Trial", status: "pending" });
+    const moved = await context.tenant({ plan: "Basic" });
+    await context.TenantService.update(pending.id, { status: "trial" });
+    await context.TenantService.update(moved.id, { plan: "Trial" });
+    for (const { id } of [onTrial, pending, moved]) {
+      expect((await tenantOf(id)).trialEndsAt).toBe(context.clock.iso(14 * DAY));
+      await context.TenantService.update(id, { plan: "Pro" });
+      await refused(id, "trial_used", () => context.TenantService.update(id, { plan: "Trial" }));
+      await refused(id, "trial_used", () => context.SubscriptionService.upsert(id, { planId: "plan:Trial" }));
+      await context.store.del(`subscription:${id}`);
+      await refused(id, "trial_used", () => context.SubscriptionService.upsert(id, { planId: "Trial" }));
+      await refused(id, "trial_used", () => context.TenantService.update(id, { plan: "Trial" }));
+    }
+    await context.TenantService.update(moved.id, { trialEndsAt: null });
+    expect((await context.TenantService.update(moved.id, { plan: "Trial" }))?.plan).toBe("Trial");
+  });
+
+  it("B10: of a pending tenant ends when its plan says, or when the call says, and its subscription's period with it", async () => {
+    const [one, two] = [await context.tenant({ status: "pending" }), await context.tenant({ status: "pending" })];
+    context.clock.advance(DAY);
+    await context.TenantService.update(one.id, { status: "trial" });
+    await context.TenantService.update(two.id, { status: "trial", trialEndsAt: context.clock.iso(DAY) });
+    for (const [{ id }, days] of [[one, 14], [two, 1]] as const) {
+      expect(await tenantOf(id)).toMatchObject({ status: "trial", trialEndsAt: context.clock.iso(days * DAY) });
+      expect(await subscriptionOf(id)).toMatchObject({ status: "trialing", currentPeriodEnd: context.clock.iso(days * DAY) });
+    }
+  });
+
+  it("B10: goes on when its subscription is cancelled and taken back", async () => {
+    const { id } = await context.tenant({ status: "trial" });
+    await context.SubscriptionService.cancel(id, false);
+    expect(await context.SubscriptionService.reactivate(id)).toMatchObject({ status: "trialing" });
+  });
+});
+
+describe("a tenant's own owner", () => {
+  it("B11: moves to no plan, to a cheaper one or to any, as the platform is set up", async () => {
+    const { id } = await context.tenant();
+    const move = (selfServicePlans: SelfServicePlans, planId: string) => () =>
+      on({ selfServicePlans }, id).SubscriptionService.upsert(id, { planId });
+    await refused(id, "plan_change_forbidden", move("none", "Basic"));
+    await refused(id, "plan_change_forbidden", move("downgrade", "Enterprise"));
+    for (const allowed of ["downgrade", "any"] as const) await refused(id, "plan_change_forbidden", move(allowed, "Trial"));
+    expect(await move("downgrade", "Basic")()).toMatchObject({ planId: "Basic" });
+    expect(await tenantOf(id)).toMatchObject({ plan: "Basic", mrr: 99 });
+    await refused(id, "plan_change_forbidden", move("downgrade", "Pro"));
+    expect(await move("any", "Enterprise")()).toMatchObject({ planId: "Enterprise" });
+    expect(await limitOf(id)).toBeNull();
+  });
+
+  it("B11: gets no dearer plan by making the subscription it lacks", async () => {
+    const { id } = await context.tenant({ plan: "Basic" });
+    await context.store.del(`subscription:${id}`);
+    const owner = on({}, id).SubscriptionService;
+    await refused(id, "plan_change_forbidden", () => owner.upsert(id, { planId: "Enterprise" }));
+    expect(await owner.upsert(id, {})).toMatchObject({ planId: "Basic" });
+  });
+
+  it("B09: cancels at the period's end and takes that back, whatever the platform allows; what has ended it starts only where any is", async () => {
+    const { id } = await context.tenant();
+    for (const selfServicePlans of ["none", "downgrade", "any"] as const) {
+      const { SubscriptionService } = on({ selfServicePlans }, id);
+      expect(await SubscriptionService.cancel(id)).toMatchObject({ status: "active", cancelAtPeriodEnd: true });
+      expect(await SubscriptionService.reactivate(id)).toMatchObject({ status: "active", cancelAtPeriodEnd: false });
+      expect(await SubscriptionService.upsert(id, { cancelAtPeriodEnd: true })).toMatchObject({ cancelAtPeriodEnd: true });
+      await refused(id, "forbidden", () => SubscriptionService.cancel(id, false));
+      await context.SubscriptionService.cancel(id, false);
+      if (selfServicePlans !== "any") await refused(id, "plan_change_forbidden", () => SubscriptionService.reactivate(id));
+      else expect(await SubscriptionService.reactivate(id)).toMatchObject({ status: "active" });
+      await context.SubscriptionService.reactivate(id);
+    }
+  });
+
+  it("R11: sets neither revenue, plan nor state on the tenant, nor period, status or payment of the subscription", async () => {
+    const { id } = await context.tenant();
+    const owner = on({ selfServicePlans: "any" }, id);
+    for (const patch of [{ plan: "Basic" }, { mrr: 0 }, { status: "active" }, { trialEndsAt: context.clock.iso(DAY) }] as const) {
+      await refused(id, "forbidden", () => owner.TenantService.update(id, patch));
+    }
+    const at = context.clock.iso(DAY);
+    for (
+      const put of [{ status: "active" }, { currentPeriodEnd: at }, { currentPeriodStart: at }, { lastPaymentStatus: "paid" }] as const
+    ) await refused(id, "forbidden", () => owner.SubscriptionService.upsert(id, put));
+  });
+});
+
+describe("currencies are never mixed", () => {
+  it("B01: a plan in another currency than the platform's takes nobody, by any way, and none is made or moved to one", async () => {
+    const euros = on({ currency: "EUR" });
+    await euros.PlanService.create({ name: "Euro", price: 9_900, currency: "EUR", interval: "monthly", limits });
+    const { id } = await context.tenant();
+    const hotel = { name: "H", subdomain: "in-euros", owner: "o@h.example", ownerName: "O", plan: "Euro" };
+    await refused(id, "validation_failed", () => context.TenantService.update(id, { plan: "Euro" }));
+    await refused(id, "validation_failed", () => context.SubscriptionService.upsert(id, { planId: "Euro" }));
+    await refused(id, "validation_failed", () => context.TenantService.create(hotel));
+    await refused(id, "validation_failed", () => context.PlanService.update("Pro", { currency: "EUR" }));
+    await refused(id, "validation_failed", () => euros.TenantService.update(id, { plan: "Basic" }));
+    const other = { name: "Other", price: 1, currency: "EUR", interval: "monthly", limits } as const;
+    await refused(id, "validation_failed", () => context.PlanService.create(other));
+    expect(await euros.TenantService.create(hotel)).toMatchObject({ plan: "Euro", mrr: 99 });
+  });
+
+  it("B17: revenue is in the currency's own digits, and a price that it cannot hold is refused", async () => {
+    const yen = on({ currency: "JPY" });
+    const plan = { currency: "JPY", limits } as const;
+    await yen.PlanService.create({ ...plan, name: "Yen", price: 9_900, interval: "monthly" });
+    await yen.PlanService.create({ ...plan, name: "YenYearly", price: 9_990, interval: "yearly" });
+    const { id } = await yen.TenantService.create({ name: "H", subdomain: "in-yen", owner: "o@h.example", ownerName: "O", plan: "Yen" });
+    expect(await tenantOf(id)).toMatchObject({ mrr: 9_900 });
+    await yen.SubscriptionService.upsert(id, { planId: "YenYearly" });
+    expect(await tenantOf(id)).toMatchObject({ mrr: 833 });
+    const dear = { ...plan, name: "Dear", price: 1e13, interval: "monthly" } as const;
+    expect(await codeOf(yen.PlanService.create(dear))).toBe("validation_failed");
+    expect(await codeOf(yen.PlanService.update("Yen", { price: 1e13 }))).toBe("validation_failed");
+  });
+});
+
+describe("an explicit revenue", () => {
+  it("B17: stays until the plan changes without one, by the tenant or by the subscription", async () => {
+    const { id } = await context.tenant({ mrr: 5 });
+    await context.SubscriptionService.upsert(id, { planId: "Pro", paymentMethod: "card" });
+    await context.SubscriptionService.cancel(id);
+    await context.SubscriptionService.reactivate(id);
+    await context.TenantService.suspend(id, "unpaid");
+    await context.TenantService.unsuspend(id);
+    expect(await tenantOf(id)).toMatchObject({ mrr: 5, mrrSource: "explicit" });
+    await context.TenantService.update(id, { plan: "Basic", mrr: 0 });
+    expect(await tenantOf(id)).toMatchObject({ mrr: 0, mrrSource: "explicit" });
+    await context.SubscriptionService.upsert(id, { planId: "Pro" });
+    expect(await tenantOf(id)).toMatchObject({ mrr: 299, mrrSource: "plan" });
+    expect(await context.TenantService.update(id, { mrr: 299 })).toMatchObject({ mrr: 299, mrrSource: "explicit" });
+  });
+});
