@@ -10,11 +10,24 @@ const AT_LOAD: Readonly<Record<string, readonly string[]>> = {
   "functions/api/system.ts": ["systemRoutes"],
   "shared/config.ts": ["count", "json", "url"], // kinds of environment variable
   "shared/core/crud.ts": ["crud", "routesOf"], // when a feature's routes load
-  "shared/core/fields.ts": ["createShape", "updateShape"], // for inputsOf, which keeps them
-  "shared/core/list-query.ts": ["checkPaging", "decimal", "filterOf", "integer", "listQuery", "moment", "numeric", "sortOf"],
+  "shared/core/fields.ts": ["createShape", "patchOf", "removableOf", "updateShape"], // for inputsOf, which keeps them
+  "shared/core/list-query.ts": [
+    "checkPaging",
+    "decimal",
+    "filterOf",
+    "integer",
+    "listQuery",
+    "moment",
+    "numeric",
+    "search",
+    "shownAs",
+    "sortOf",
+  ],
   "shared/core/schemas.ts": ["viewOf"],
   "shared/core/values.ts": ["checkedText", "quantity"],
-  "shared/features/tenants/entity.ts": ["text"],
+  "shared/features/audit/routes.ts": ["text"],
+  "shared/features/tenants/entity.ts": ["brandingOf", "text"],
+  "shared/features/usage/entity.ts": ["amountOf"],
 };
 
 /** They keep what they have built for a thing that lives as long as the program, so that whoever calls them builds it once. */
