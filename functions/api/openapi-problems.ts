@@ -16,9 +16,9 @@ export function errorCodes(route: Route): ErrorCode[] {
   }
   if (route.method !== "GET") codes.push("commit_unknown", "write_conflict", "idempotency_in_progress", "idempotency_mismatch");
   if (route.method === "POST" || route.method === "PUT" || route.method === "PATCH") {
-    codes.push("invalid_json", "payload_too_large", "unsupported_media_type", "validation_failed", "write_conflict");
+    codes.push("invalid_json", "payload_too_large", "unsupported_media_type", "validation_failed");
   }
-  if (route.method !== "GET" && (route.method === "DELETE" || hasEtag(route))) codes.push("precondition_failed", "write_conflict");
+  if (route.method !== "GET" && (route.method === "DELETE" || hasEtag(route))) codes.push("precondition_failed");
   return [...new Set<ErrorCode>([...codes, "internal"])];
 }
 
