@@ -47,14 +47,14 @@ export interface CrudSpec<E extends AnyEntity, P extends string, O extends Opera
   /** The resource of the scopes: `plans` is `read:plans` and `write:plans`. */
   readonly scope: string;
   readonly service: ServiceClass<T>;
-  readonly sample: Samples<E, O>;
+  readonly sample: Samples<E, NoInfer<O>>;
   /** Left out: all but `put`, which makes or replaces a record whose id is its caller's. */
   readonly only?: readonly O[];
   /** Operations refused to a tenant's own users. */
-  readonly platformOnly?: readonly O[];
+  readonly platformOnly?: readonly NoInfer<O>[];
   /** Errors beyond those every such route can give. */
-  readonly errors?: { readonly [K in O]?: readonly ErrorCode[] };
-  readonly descriptions?: { readonly [K in O]?: string };
+  readonly errors?: { readonly [K in NoInfer<O>]?: readonly ErrorCode[] };
+  readonly descriptions?: { readonly [K in NoInfer<O>]?: string };
   /** Bodies with checks beyond the declaration's. */
   readonly input?: { readonly create?: z.ZodObject; readonly update?: z.ZodObject };
 }

@@ -96,3 +96,12 @@ test("O11: a call costs the round trips that docs/performance.md says: a read on
   const page = read("docs/performance.md").split("\n").filter((line) => /^\| `(GET|POST|PUT|PATCH|DELETE) /.test(line));
   expect(page).toEqual(rows);
 });
+
+test("O11: a tenant's own user reads a record in one round trip, its own look-up and its tenant's included", async () => {
+  const { id } = await api.tenant();
+  const token = await api.user(id, "owner");
+  for (const path of [`/v1/tenants/${id}`, `/v1/tenants/${id}/subscription`]) {
+    await measured("GET", path, token);
+    expect(await measured("GET", path, token), path).toBe(1);
+  }
+});
