@@ -81,6 +81,12 @@ type AnySpec = Omit<CrudSpec<AnyEntity, string, Operation, AnyService>, "sample"
 };
 type Make = () => Route;
 
+/** What is true of every entity's operation. */
+const DESCRIPTIONS: { readonly [O in Operation]?: string } = {
+  list: "All filters given must hold. By page number with totals, or by cursor, which stays in step while records come and go.",
+  update: "JSON merge patch (RFC 7396): members left out stay, objects merge, null removes an optional member.",
+};
+
 function routesOf(entity: AnyEntity, spec: AnySpec): Readonly<Record<Operation, Make>> {
   const noun = entity.name.replaceAll("-", " ");
   const pascal = entity.name.replaceAll(/(^|-)(\w)/g, (_, __, letter: string) => letter.toUpperCase());
@@ -97,7 +103,7 @@ function routesOf(entity: AnyEntity, spec: AnySpec): Readonly<Record<Operation, 
     summary,
     scope: `${access}:${spec.scope}` as Scope,
     ...(spec.platformOnly?.includes(operation) ? { platformOnly: true } : {}),
-    ...(spec.descriptions?.[operation] ? { description: spec.descriptions[operation] } : {}),
+    description: [DESCRIPTIONS[operation] ?? [], spec.descriptions?.[operation] ?? []].flat().join("\n\n"),
     errors: [...(operation === "create" ? ["already_exists" as const] : []), ...spec.errors?.[operation] ?? []],
   });
   const a = `${/^[aeiou]/.test(noun) ? "an" : "a"} ${noun}`;
