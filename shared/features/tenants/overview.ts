@@ -2,7 +2,7 @@ import { z } from "zod";
 import type { Stored } from "../../core/collection.ts";
 import { periodOf } from "../../core/periods.ts";
 import { Records } from "../../core/records.ts";
-import { component, recordOf } from "../../core/schemas.ts";
+import { component, exampleOf, recordOf } from "../../core/schemas.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { plan } from "../plans/entity.ts";
 import { subscription } from "../subscriptions/entity.ts";
@@ -27,6 +27,12 @@ export const overview = component(
     plan: recordOf(plan).nullable(),
     subscription: recordOf(subscription).nullable(),
     usage: z.array(usageView).meta({ description: "Every metric of the present month." }),
+  }),
+  () => ({
+    tenant: exampleOf(recordOf(tenant)),
+    plan: exampleOf(recordOf(plan)),
+    subscription: exampleOf(recordOf(subscription)),
+    usage: [exampleOf(usageView)],
   }),
 );
 
