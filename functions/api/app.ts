@@ -1,12 +1,11 @@
 import { Hono } from "hono";
 import { compress } from "hono/compress";
 import { methodNotAllowed } from "hono/method-not-allowed";
-import type { Backend } from "../../shared/container.ts";
 import type { Feature } from "../../shared/core/feature.ts";
 import type { Route } from "../../shared/core/route.ts";
 import { features } from "../../shared/features/index.ts";
 import { InnkeepError } from "../../shared/kernel/errors.ts";
-import type { TokenVerifier } from "../../shared/ports.ts";
+import type { ApiDeps } from "./deps.ts";
 import { errorResponse } from "./error-response.ts";
 import { internalPath, pathOf, wellFormedUrl } from "./function-path.ts";
 import { RunningCalls } from "./idempotency.ts";
@@ -14,12 +13,6 @@ import { corsByList } from "./middleware/cors.ts";
 import { type AppEnv, requestContext } from "./middleware/request-context.ts";
 import { serve } from "./pipeline.ts";
 import { systemRoutes } from "./system.ts";
-
-export interface ApiDeps {
-  readonly backend: Backend;
-  readonly verifier: TokenVerifier;
-  readonly config: { readonly corsOrigins: readonly string[] };
-}
 
 export interface Api {
   /** Answers a request; the feature it is for is loaded with its first one. */

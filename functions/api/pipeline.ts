@@ -7,13 +7,14 @@ import { type AnyEntity, keyOf, keyParams, matchKey } from "../../shared/kv/defi
 import { tenant } from "../../shared/features/tenants/entity.ts";
 import { isSegment, RESERVED_TENANT_IDS } from "../../shared/kv/key.ts";
 import type { Entry } from "../../shared/kv/store.ts";
-import type { ApiDeps } from "./app.ts";
+import type { ApiDeps } from "./deps.ts";
 import { authenticate } from "./authenticate.ts";
 import { callerContext } from "./caller-context.ts";
 import { parseIfMatch } from "./conditional.ts";
 import { externalPath } from "./function-path.ts";
+import { since } from "./elapsed.ts";
 import { readIdempotency, type RunningCalls } from "./idempotency.ts";
-import { type AppEnv, since } from "./middleware/request-context.ts";
+import type { AppEnv } from "./middleware/request-context.ts";
 import { respond } from "./respond.ts";
 import { authorize, claimedBy, resolveTenant, type TenantSources } from "./tenant-scope.ts";
 import { checkedInput } from "./validate.ts";
@@ -98,14 +99,18 @@ interface Loading {
   readonly entry: Promise<Entry | null>;
 }
 
-/** Starts to read the records that the path names; where the route does not say which, its tenant. */
+/** Starts to read the records that the path names, in one call; where the route does not say which, its tenant. */
 function load(route: Route, params: Params, store: ApiDeps["backend"]["store"]): Loading[] {
-  return (route.loads ?? (params["tenantId"] === undefined ? [] : [tenant])).map((entity) => {
+  const named = (route.loads ?? (params["tenantId"] === undefined ? [] : [tenant])).map((entity) => {
     // A parameter of the key's own name first: `tenantId` of a record below a tenant.
     const fields = Object.fromEntries(keyParams(entity).map((name) => [name, params[name] ?? params[idParam(entity)] ?? ""]));
-    const key = keyOf(entity, fields);
-    return { entity, key, entry: handled(store.get(key)) };
+    return { entity, key: keyOf(entity, fields) };
   });
+  const [first] = named;
+  if (!first) return [];
+  if (named.length === 1) return [{ ...first, entry: handled(store.get(first.key)) }];
+  const found = store.mget(named.map(({ key }) => key));
+  return named.map((one, i) => ({ ...one, entry: handled(found.then((entries) => entries[i] ?? null)) }));
 }
 
 /** A tenant's own user sees of them what the database would show it. */

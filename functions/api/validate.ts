@@ -34,6 +34,15 @@ export async function checkedInput(c: Context, route: Route): Promise<{ query: u
   return { query: query.value, body: body.value };
 }
 
+const memberwise = new WeakMap<z.ZodObject, z.ZodObject>();
+
+/** The schema without its rules over several members, made when a route first needs it. */
+function withoutRules(schema: z.ZodObject): z.ZodObject {
+  let plain = memberwise.get(schema);
+  if (!plain) memberwise.set(schema, plain = z.object(schema.shape));
+  return plain;
+}
+
 function checkQuery(search: URLSearchParams, schema: z.ZodObject | undefined): Checked {
   const given: Record<string, string> = {};
   const found: FieldError[] = [];
@@ -53,7 +62,7 @@ function checkQuery(search: URLSearchParams, schema: z.ZodObject | undefined): C
     } else given[name] = value;
   }
   // A rule over several parameters needs them all, and one that was refused is not missing.
-  const parsed = (schema && refused.size > 0 ? z.object(schema.shape) : schema)?.safeParse(given);
+  const parsed = (schema && refused.size > 0 ? withoutRules(schema) : schema)?.safeParse(given);
   const issues = (parsed?.error?.issues ?? []).filter(({ path: [name] }) => !refused.has(String(name)));
   found.push(...fieldErrors(issues, ([name = ""]) => String(name)));
   return { value: parsed?.data, errors: found };

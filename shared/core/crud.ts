@@ -47,14 +47,14 @@ export interface CrudSpec<E extends AnyEntity, P extends string, O extends Opera
   /** The resource of the scopes: `plans` is `read:plans` and `write:plans`. */
   readonly scope: string;
   readonly service: ServiceClass<T>;
-  readonly sample: Samples<E, O>;
+  readonly sample: Samples<E, NoInfer<O>>;
   /** Left out: all but `put`, which makes or replaces a record whose id is its caller's. */
   readonly only?: readonly O[];
   /** Operations refused to a tenant's own users. */
-  readonly platformOnly?: readonly O[];
+  readonly platformOnly?: readonly NoInfer<O>[];
   /** Errors beyond those every such route can give. */
-  readonly errors?: { readonly [K in O]?: readonly ErrorCode[] };
-  readonly descriptions?: { readonly [K in O]?: string };
+  readonly errors?: { readonly [K in NoInfer<O>]?: readonly ErrorCode[] };
+  readonly descriptions?: { readonly [K in NoInfer<O>]?: string };
   /** Bodies with checks beyond the declaration's. */
   readonly input?: { readonly create?: z.ZodObject; readonly update?: z.ZodObject };
 }
@@ -81,6 +81,12 @@ type AnySpec = Omit<CrudSpec<AnyEntity, string, Operation, AnyService>, "sample"
 };
 type Make = () => Route;
 
+/** What is true of every entity's operation. */
+const DESCRIPTIONS: { readonly [O in Operation]?: string } = {
+  list: "All filters given must hold. By page number with totals, or by cursor, which stays in step while records come and go.",
+  update: "JSON merge patch (RFC 7396): members left out stay, objects merge, null removes an optional member.",
+};
+
 function routesOf(entity: AnyEntity, spec: AnySpec): Readonly<Record<Operation, Make>> {
   const noun = entity.name.replaceAll("-", " ");
   const pascal = entity.name.replaceAll(/(^|-)(\w)/g, (_, __, letter: string) => letter.toUpperCase());
@@ -97,7 +103,7 @@ function routesOf(entity: AnyEntity, spec: AnySpec): Readonly<Record<Operation, 
     summary,
     scope: `${access}:${spec.scope}` as Scope,
     ...(spec.platformOnly?.includes(operation) ? { platformOnly: true } : {}),
-    ...(spec.descriptions?.[operation] ? { description: spec.descriptions[operation] } : {}),
+    description: [DESCRIPTIONS[operation] ?? [], spec.descriptions?.[operation] ?? []].flat().join("\n\n"),
     errors: [...(operation === "create" ? ["already_exists" as const] : []), ...spec.errors?.[operation] ?? []],
   });
   const a = `${/^[aeiou]/.test(noun) ? "an" : "a"} ${noun}`;

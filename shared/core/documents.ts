@@ -25,7 +25,7 @@ export function dataModelDocument(registry: readonly AnyEntity[]): string {
   return [
     HEADER,
     "# Data model",
-    "What is stored, computed from the declarations in `shared/entities`. A key is made of segments joined by `:`; `{field}` stands for a field of " +
+    "What is stored, computed from the declarations that `shared/features/index.ts` lists. A key is made of segments joined by `:`; `{field}` stands for a field of " +
     "the record, `{field?}` may be missing, `{~name}` is in no field. A record may carry members beyond those listed: a newer version wrote them, " +
     "and they survive an update. Instants are UTC, `YYYY-MM-DDTHH:mm:ss.sssZ`.",
     overview(registry, rules),

@@ -3,7 +3,7 @@ import type { Deadline } from "./deadline.ts";
 
 /**
  * Natural batching, no timer: a call goes out at once while fewer than `lanes` batches are in flight;
- * otherwise it waits and goes with all others that wait when a batch returns (store.md §3). One caller
+ * otherwise it waits and goes with all others that wait when a batch returns. One caller
  * alone never waits; many callers share round trips and commits. The timers there are end calls whose
  * deadline has come, and let others pass a batch that hangs.
  */

@@ -1,49 +1,67 @@
 import ts from "typescript";
 import { describe, expect, test } from "vitest";
-import { placeOf, sourcesOf, walk } from "./sources.ts";
+import { sourcesOf, walk } from "./sources.ts";
 
 const sources = sourcesOf("shared", "functions");
 
 /** Files of transport that reach past the caller's own services, each for a reason. */
 const SERVICE_LEVEL: Readonly<Record<string, string>> = {
-  "functions/api/app.ts": "hands the store to readiness and to the look-up of who calls and for which tenant",
-  "functions/api/middleware/authenticate.ts": "reads the caller's admin record or tenant before there is a caller",
-  "functions/api/middleware/tenant-scope.ts": "finds the tenant of a host through the claims, which no tenant may list",
+  "functions/api/authenticate.ts": "reads the caller's admin record or tenant before there is a caller",
+  "functions/api/pipeline.ts":
+    "starts to read what path and host name while the caller is looked up, and shows of it what the caller may see",
   "functions/api/start.ts": "makes the first administrator, when nobody could be the caller",
+  "functions/api/system.ts": "readiness asks the store itself how it is",
+  "functions/api/tenant-scope.ts": "finds the tenant of a host through the claims, which no tenant may list",
 };
 
-/** The whole list of writes that leave no audit entry (data-model.md): metering. */
-const UNAUDITED = ["shared/services/usage-service.ts"];
+/** Where services are made, each for a caller: the library's, and a route's own. */
+const MAKERS = ["functions/api/pipeline.ts", "shared/container.ts"];
+
+/** The whole list of writes that leave no audit entry: metering, where the counting itself is the record. */
+const UNAUDITED = ["shared/features/usage/meter.ts"];
+
+/** What writes to the store by itself. */
+const WRITERS: Readonly<Record<string, string>> = {
+  "shared/core/plain.ts": "the plain view of the store for use as a library, which no route has",
+  "shared/core/unit-of-work.ts": "the one write path",
+  "shared/features/usage/meter.ts": "metering: single increments, which the store adds up for many callers at once",
+};
+
+/** Files with a node of this kind. */
+function filesWith(folder: string, isMeant: (node: ts.Node) => boolean): string[] {
+  return sources.filter(({ path, ast }) => {
+    let found = false;
+    walk(ast, (node) => {
+      if (path.startsWith(folder) && isMeant(node)) found = true;
+    });
+    return found;
+  }).map(({ path }) => path).sort();
+}
 
 describe("the store", () => {
   test("a request reaches past its caller's services only in the files of a short list", () => {
-    const reaching = sources.filter(({ path, ast }) => {
-      if (!path.startsWith("functions/api/")) return false;
-      let reaches = false;
-      walk(ast, (node) => {
-        if (ts.isPropertyAccessExpression(node) && node.name.text === "store") reaches = true;
-        if (ts.isCallExpression(node) && node.expression.getText() === "systemContext") reaches = true;
-      });
-      return reaches;
-    });
-    expect(reaching.map(({ path }) => path).filter((path) => !SERVICE_LEVEL[path])).toEqual([]);
+    const reaching = filesWith("functions/api/", (node) =>
+      (ts.isIdentifier(node) && node.text === "store") ||
+      (ts.isCallExpression(node) && node.expression.getText() === "systemContext"));
+    expect(reaching).toEqual(Object.keys(SERVICE_LEVEL));
   });
 
-  test("only the container makes services, and binds a tenant's to its own store", () => {
-    const places = sources.flatMap((source) => {
-      const found: string[] = [];
-      walk(source.ast, (node) => {
-        if (ts.isNewExpression(node) && /(Service|UnitOfWork)$/.test(node.expression.getText())) found.push(placeOf(source, node));
-      });
-      return found;
-    });
-    expect(places.filter((place) => !place.startsWith("shared/container.ts:"))).toEqual([]);
+  test("only the container makes units of work, and binds a tenant's to its own store", () => {
+    const making = filesWith("", (node) => ts.isNewExpression(node) && node.expression.getText() === "UnitOfWork");
+    expect(making).toEqual(["shared/container.ts"]);
   });
 
-  test("a service writes through the unit of work; the store's own writes are the unit's and metering's", () => {
+  test("services are made by the container and for a route, out of a unit of work", () => {
+    const making = filesWith("", (node) => ts.isNewExpression(node) && /service$/i.test(node.expression.getText()));
+    expect(making).toEqual(MAKERS);
+  });
+
+  test("a feature writes through the unit of work; the store's own writes are the unit's and metering's", () => {
     const writes = /\bstore\s*\.\s*(commit|set|mset|del|mdel|increment)\(/;
-    const writing = sources.filter(({ path, text }) => /^shared\/services\//.test(path) && writes.test(text)).map(({ path }) => path);
-    expect(writing.sort()).toEqual(["shared/services/unit-of-work.ts", ...UNAUDITED].sort());
+    const writing = sources.filter(({ path, text }) => /^shared\/(core|features)\//.test(path) && writes.test(text)).map(({ path }) =>
+      path
+    );
+    expect(writing.sort()).toEqual(Object.keys(WRITERS));
   });
 
   test("what goes unaudited is on the list", () => {

@@ -74,6 +74,7 @@ const LONGER: Readonly<Record<string, { readonly trips: number; readonly because
   deletePlan: { trips: 4, because: "counts the plan's users again after the deletion, for one who came in between" },
   deleteMetric: { trips: 4, because: "looks for usage and limits again after the deletion, for what came in between" },
   listUsage: { trips: 3, because: "reads the plan's limits where a metric has no record yet" },
+  getTenantOverview: { trips: 3, because: "reads what the tenant names, and the plan's limits where a metric has no record yet" },
   verifyAuditChain: { trips: 3, because: "reads the head of the chain before its entries" },
 };
 
@@ -96,4 +97,13 @@ test("O11: a call costs the round trips that docs/performance.md says: a read on
   expect(wrong).toEqual([]);
   const page = read("docs/performance.md").split("\n").filter((line) => /^\| `(GET|POST|PUT|PATCH|DELETE) /.test(line));
   expect(page).toEqual(rows);
+});
+
+test("O11: a tenant's own user reads a record in one round trip, its own look-up and its tenant's included", async () => {
+  const { id } = await api.tenant();
+  const token = await api.user(id, "owner");
+  for (const path of [`/v1/tenants/${id}`, `/v1/tenants/${id}/subscription`]) {
+    await measured("GET", path, token);
+    expect(await measured("GET", path, token), path).toBe(1);
+  }
 });

@@ -69,6 +69,56 @@ describe("the tenant of a request", () => {
     expect((await api.send("GET", "/v1/tenants", { token })).body.data.map(({ id }: { id: string }) => id)).toEqual([own.id]);
   });
 
+  test("R03: a refusal repeats what the request said of a tenant, and names no other", async () => {
+    const [own, other] = [await api.tenant({ subdomain: "altus" }), await api.tenant({ subdomain: "fibratus" })];
+    const token = await api.user(own.id, "owner");
+    const asked: readonly [string, Record<string, string>, readonly string[]][] = [
+      [`/v1/tenants/${other.id}`, {}, [other.id]],
+      [`/v1/tenants/${own.id}`, { "x-tenant-id": other.id }, [other.id, own.id]],
+      [`/v1/audit?tenantId=${other.id}`, {}, [other.id]],
+      ["http://fibratus.innkeep.example/v1/audit", {}, []],
+      [`http://fibratus.innkeep.example/v1/tenants/${own.id}`, {}, [own.id]],
+      ["/v1/tenants/resolve?subdomain=fibratus", {}, []],
+      ["/v1/tenants/resolve?host=fibratus.innkeep.example", {}, []],
+    ];
+    for (const [path, headers, said] of asked) {
+      const answer = await api.send("GET", path, { token, headers });
+      expectProblem(answer, 404, "not_found");
+      for (const { id } of [own, other]) if (!said.includes(id)) expect(answer.text, path).not.toContain(id);
+    }
+    const twice = await api.send("GET", "http://fibratus.innkeep.example/v1/audit", {
+      token: api.admin("admin"),
+      headers: { "x-tenant-id": own.id },
+    });
+    expectProblem(twice, 403, "tenant_mismatch");
+    expect(twice.text).not.toContain(other.id);
+  });
+
+  test("R03: a host that nobody claims looks to a bound credential like another tenant's, body for body", async () => {
+    const own = await api.tenant({ subdomain: "undulatus", customDomain: "stay.undulatus.example" });
+    const other = await api.tenant({ subdomain: "lacunosus", customDomain: "stay.lacunosus.example" });
+    const token = await api.user(own.id, "viewer");
+    const ask = async (host: string, path: string) => {
+      const { status, body, headers } = await api.send("GET", `http://${host}${path}`, { token, headers: { "x-request-id": "same" } });
+      const shown = [...headers].filter(([name]) => name !== "server-timing" && name !== "date");
+      return { status, body, headers: Object.fromEntries(shown) };
+    };
+    for (const path of ["/v1/me", "/v1/audit", "/v1/tenants", "/v1/plans", `/v1/tenants/${own.id}`, `/v1/tenants/${other.id}`]) {
+      const claimed = await ask("lacunosus.innkeep.example", path);
+      expect(claimed.status, path).toBe(404);
+      for (const host of ["stay.lacunosus.example", "nobody.innkeep.example", "stay.nobody.example", "www.innkeep.example"]) {
+        expect(await ask(host, path), `${host}${path}`).toEqual(claimed);
+      }
+    }
+    for (const host of ["undulatus.innkeep.example", "stay.undulatus.example", "innkeep.example", "backend.innkeep.example", "localhost"]) {
+      expect((await ask(host, "/v1/audit")).status, host).toBe(200);
+    }
+    for (const host of ["nobody.innkeep.example", "stay.nobody.example"]) {
+      const answer = await api.send("GET", `http://${host}/v1/tenants/${other.id}`, { token: api.admin("read_only") });
+      expect(answer.status, host).toBe(200);
+    }
+  });
+
   test("R03: another tenant's record answers like one that never was, body for body", async () => {
     const [own, other] = [await api.tenant(), await api.tenant()];
     const token = await api.user(own.id, "owner");

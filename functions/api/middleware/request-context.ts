@@ -1,6 +1,7 @@
 import type { MiddlewareHandler } from "hono";
 import { newRequestId } from "../../../shared/kernel/ids.ts";
 import type { Logger } from "../../../shared/kernel/logger.ts";
+import { since } from "../elapsed.ts";
 
 /** What middleware leaves for those after it. */
 export interface AppEnv {
@@ -54,9 +55,4 @@ export function requestContext(logger: Logger): MiddlewareHandler<AppEnv> {
       ...(c.get("clientClosed") ? { status: 499, code: "client_closed_request" } : {}),
     });
   };
-}
-
-/** Milliseconds since a `performance.now()`, to a hundredth. */
-export function since(startedAt: number): number {
-  return Math.round((performance.now() - startedAt) * 100) / 100;
 }

@@ -5,6 +5,7 @@ import { type Route, verb } from "../../core/route.ts";
 import { recordOf } from "../../core/schemas.ts";
 import { tenant, TENANT_STATUSES } from "./entity.ts";
 import { nameOfHost } from "./host-names.ts";
+import { overview } from "./overview.ts";
 import { TenantService } from "./service.ts";
 
 const record = recordOf(tenant);
@@ -68,6 +69,17 @@ export const routes: readonly Route[] = [
       create: (n) => ({ name: "Hotel Sample", subdomain: `sample-${n}`, plan: "Pro", owner: "ada@sample.example", ownerName: "Ada Auer" }),
       update: (n) => ({ name: `Renamed ${n}` }),
     },
+  }),
+  verb("GET /v1/tenants/:tenantId/overview", {
+    service: TenantService,
+    operationId: "getTenantOverview",
+    summary: "Get a tenant with its plan, its subscription and this month's usage",
+    description: "What a tenant's page shows, in one call. Members and alerts are not among it: none are kept yet.",
+    scope: "read:tenants",
+    resource: "tenant",
+    output: overview,
+    loads: [tenant],
+    run: async ({ service, params }) => await service.overview(params.tenantId),
   }),
   verb("DELETE /v1/tenants/:tenantId", {
     service: TenantService,

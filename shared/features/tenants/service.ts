@@ -14,6 +14,7 @@ import { decideChange, type TenantMove } from "./change.ts";
 import { domainClaim, subdomainClaim } from "./claims.ts";
 import { shortTenantId, type Tenant, tenant, TENANT_STATUSES, type TenantStatus } from "./entity.ts";
 import { assertNames, refuseClaim } from "./names.ts";
+import { overviewOf, type TenantOverview } from "./overview.ts";
 import { assertNoLegalHold, heldMetadata, type StatusMove } from "./rules.ts";
 import { initialFields, setupChanges } from "./setup.ts";
 
@@ -51,6 +52,11 @@ export class TenantService extends EntityService<typeof tenant> {
     const { plan, ...others } = filters;
     const plans = plan === undefined ? {} : { plan: [plan].flat().map((id) => String(id).replace(/^plan:/, "")) };
     return await listPage(this.records, { ...selectionOf(tenant, { ...others, ...plans }), sort, pagination });
+  }
+
+  /** The tenant with its plan, its subscription and this month's usage; null when there is no such tenant. */
+  async overview(tenantId: string): Promise<TenantOverview | null> {
+    return await overviewOf(this.work, shortTenantId(tenantId));
   }
 
   /** The tenant behind an id, a subdomain or a custom domain. */

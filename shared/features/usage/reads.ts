@@ -12,6 +12,7 @@ import { type UsageRecord, usageRecord } from "./entity.ts";
 import { firstUsage } from "./limits.ts";
 import { limitOf, type Usage, viewOf } from "./rules.ts";
 
+export type { Usage };
 export type StoredUsage = Stored<typeof usageRecord>;
 
 /** One metric of one tenant in one month. */

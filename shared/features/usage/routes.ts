@@ -1,23 +1,13 @@
 import { z } from "zod";
 import { decimal } from "../../core/list-query.ts";
 import { type Route, verb } from "../../core/route.ts";
-import { exampleOf, viewOf } from "../../core/schemas.ts";
-import { instant, period } from "../../core/values.ts";
-import { METRIC_KINDS } from "../metrics/entity.ts";
-import { METRIC_UNIT, usageConsume, usageIncrement, usagePut, usageRecord } from "./entity.ts";
+import { exampleOf } from "../../core/schemas.ts";
+import { period } from "../../core/values.ts";
+import { METRIC_UNIT, usageConsume, usageIncrement, usagePut } from "./entity.ts";
 import { UsageService } from "./service.ts";
+import { percentage, usageView as usage } from "./view.ts";
 
 const path = "/v1/tenants/:tenantId/usage";
-const percentage = z.int().min(0).max(100).meta({ description: "Of the limit, in whole per cent; 0 without one.", examples: [42] });
-const usage = viewOf(usageRecord, {
-  unit: z.string().meta({ description: "What one of it is.", examples: ["calls"] }),
-  kind: z.enum(METRIC_KINDS).meta({ examples: ["counter"] }),
-  percentage,
-  resetsAt: instant.nullable().meta({
-    description: "First instant of the next period; null for a gauge, which carries over.",
-    examples: ["2026-02-01T00:00:00.000Z"],
-  }),
-});
 const ofPeriod = z.strictObject({ period: period.optional().meta({ description: "YYYY-MM in UTC; the present month when left out." }) });
 const consumption = z.object({
   allowed: z.boolean(),

@@ -234,4 +234,21 @@ function changes(api: TestApi, everyRoute: EveryRoute): void {
       expect(again.status, again.text).toBeLessThan(300);
     });
   });
+
+  test("H03: sent again with its idempotency key is answered as before and changes nothing again", async () => {
+    const token = api.admin("super_admin");
+    await everyRoute(isMutation, async (route) => {
+      const ids = await prepare(api, route);
+      const json = bodyOf(route);
+      const headers = { "idempotency-key": `battery-${route.operationId}-${ids["tenantId"]}` };
+      const send = () => api.send(route.method, pathOf(route, ids), { token, headers, ...(json ? { json } : {}) });
+      const first = await send();
+      expect(first.status, first.text).toBeLessThan(300);
+      const entries = await api.auditCount();
+      const again = await send();
+      expect([again.status, again.text, again.headers.get("etag")]).toEqual([first.status, first.text, first.headers.get("etag")]);
+      expect([first, again].map((answer) => answer.headers.get("idempotent-replayed"))).toEqual([null, "true"]);
+      expect(await api.auditCount()).toBe(entries);
+    });
+  });
 }

@@ -1,0 +1,49 @@
+import { z } from "zod";
+import type { Stored } from "../../core/collection.ts";
+import { periodOf } from "../../core/periods.ts";
+import { Records } from "../../core/records.ts";
+import { component, exampleOf, recordOf } from "../../core/schemas.ts";
+import type { UnitOfWork } from "../../core/unit-of-work.ts";
+import { plan } from "../plans/entity.ts";
+import { subscription } from "../subscriptions/entity.ts";
+import { type Usage, usageOf } from "../usage/reads.ts";
+import { usageView } from "../usage/view.ts";
+import { tenant } from "./entity.ts";
+
+/** What a tenant's page shows. */
+export interface TenantOverview {
+  readonly tenant: Stored<typeof tenant>;
+  /** Null where the tenant names a plan that is not there, as an import may. */
+  readonly plan: Stored<typeof plan> | null;
+  readonly subscription: Stored<typeof subscription> | null;
+  /** Every metric of the present month, as the list of usage gives them. */
+  readonly usage: Usage[];
+}
+
+export const overview = component(
+  "TenantOverview",
+  z.object({
+    tenant: recordOf(tenant),
+    plan: recordOf(plan).nullable(),
+    subscription: recordOf(subscription).nullable(),
+    usage: z.array(usageView).meta({ description: "Every metric of the present month." }),
+  }),
+  () => ({
+    tenant: exampleOf(recordOf(tenant)),
+    plan: exampleOf(recordOf(plan)),
+    subscription: exampleOf(recordOf(subscription)),
+    usage: [exampleOf(usageView)],
+  }),
+);
+
+/** Null when there is no such tenant. What the tenant names is read together, after it. */
+export async function overviewOf(work: UnitOfWork, tenantId: string): Promise<TenantOverview | null> {
+  const found = await new Records(tenant, work).get(tenantId);
+  if (!found) return null;
+  const [itsPlan, itsSubscription, { usage }] = await Promise.all([
+    new Records(plan, work).get(found.plan),
+    new Records(subscription, work).get(found.id),
+    usageOf(work, found.id, periodOf(work.context.clock.now())),
+  ]);
+  return { tenant: found, plan: itsPlan, subscription: itsSubscription, usage };
+}

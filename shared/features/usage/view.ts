@@ -1,0 +1,18 @@
+import { z } from "zod";
+import { viewOf } from "../../core/schemas.ts";
+import { instant } from "../../core/values.ts";
+import { METRIC_KINDS } from "../metrics/entity.ts";
+import { usageRecord } from "./entity.ts";
+
+export const percentage = z.int().min(0).max(100).meta({ description: "Of the limit, in whole per cent; 0 without one.", examples: [42] });
+
+/** A usage record as responses show it. */
+export const usageView = viewOf(usageRecord, {
+  unit: z.string().meta({ description: "What one of it is.", examples: ["calls"] }),
+  kind: z.enum(METRIC_KINDS).meta({ examples: ["counter"] }),
+  percentage,
+  resetsAt: instant.nullable().meta({
+    description: "First instant of the next period; null for a gauge, which carries over.",
+    examples: ["2026-02-01T00:00:00.000Z"],
+  }),
+});
