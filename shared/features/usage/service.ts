@@ -60,7 +60,7 @@ export class UsageService {
   ): Promise<Usage> {
     parseInput(usagePut, { value, limit });
     const place = await this.#place(tenantId, metric, this.#given(period));
-    const request = { value, limit: limit ?? null };
+    const request = { value, ...(limit === undefined ? {} : { limit }) };
     if (place.metric.kind === "counter") return await this.#correct(place, { to: () => value, limit, request }, options);
     const before = await this.#usage.get(place.key);
     const add = [{ path: ["current"], to: value }, { path: ["daily", this.#day(place)], to: value }];
@@ -80,7 +80,7 @@ export class UsageService {
   ): Promise<Usage> {
     parseInput(usageIncrement, { amount, limit });
     const place = await this.#place(tenantId, metric, this.#given(period));
-    const request = { amount, limit: limit ?? null };
+    const request = { amount, ...(limit === undefined ? {} : { limit }) };
     if (amount < 0 && place.metric.kind === "counter") {
       const to = (current: number) => rules.lowered(place.metric.id, current, amount);
       return await this.#correct(place, { to, limit, request }, options);
