@@ -22,7 +22,7 @@ export function trialEnd({ trialDays }: Pick<Plan, "trialDays">, now: string): s
 
 /** A plan that is nothing but a trial: free, for so many days. */
 function isTrialPlan({ price, trialDays }: Plan): boolean {
-  return price === 0 && trialDays !== undefined && trialDays > 0;
+  return price === 0 && (trialDays ?? 0) > 0;
 }
 
 /** On trial, also where a suspension stands over it. */
@@ -34,11 +34,11 @@ function isOnTrial({ status, suspendedFrom }: Tenant): boolean {
 export function started(tenant: Tenant, interval: Interval, now: string) {
   const isTrial = isOnTrial(tenant);
   const status: Subscription["status"] = tenant.status === "cancelled" ? "cancelled" : isTrial ? "trialing" : "active";
-  const { trialEndsAt } = tenant;
+  const trialEndsAt = isTrial ? tenant.trialEndsAt ?? now : now;
   return {
     status,
     currentPeriodStart: now,
-    currentPeriodEnd: isTrial && trialEndsAt !== undefined && trialEndsAt > now ? trialEndsAt : addInterval(now, interval),
+    currentPeriodEnd: trialEndsAt > now ? trialEndsAt : addInterval(now, interval),
     ...(status === "cancelled" ? { cancelledAt: now } : {}),
   };
 }
