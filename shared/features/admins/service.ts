@@ -5,6 +5,7 @@ import { idempotencyRecord } from "../../core/idempotency-record.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { isoTime } from "../../kernel/clock.ts";
 import { errors, InnkeepError } from "../../kernel/errors.ts";
+import type { JsonObject } from "../../kernel/json.ts";
 import type { ChangeOptions } from "../../kernel/version.ts";
 import type { Check } from "../../kv/store.ts";
 import { type Admin, admin } from "./entity.ts";
@@ -26,7 +27,7 @@ export class AdminUserService extends EntityService<typeof admin> {
       const record = this.records.fresh(input);
       this.#assertMay(null, record);
       return { record };
-    }, options);
+    }, options, input as JsonObject);
   }
 
   /** JSON merge patch; null when there is no such admin. Throws `last_super_admin`, `forbidden`. */
