@@ -125,8 +125,10 @@ export function assertOwnCancellation(isAtOnce: boolean): void {
   throw new InnkeepError("forbidden", "You can only cancel at the end of the period. Send cancelAtPeriodEnd as true.");
 }
 
-export function assertOwnReactivation(subscription: Subscription, allowed: SelfServicePlans): void {
-  if (subscription.status !== "cancelled" || allowed === "any") return;
+/** As for a move, a trial is the platform's to give: nobody starts a second one by himself. Throws `plan_change_forbidden`. */
+export function assertOwnReactivation(subscription: Subscription, plan: Plan, allowed: SelfServicePlans, now: string): void {
+  const isOver = subscription.currentPeriodEnd <= now;
+  if (subscription.status !== "cancelled" || (allowed === "any" && !(isOver && isTrialPlan(plan)))) return;
   throw new InnkeepError("plan_change_forbidden", "Your subscription has ended. Ask the platform's support to start it again.");
 }
 
