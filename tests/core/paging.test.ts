@@ -111,7 +111,7 @@ describe("a page of a list", () => {
     [{ limit: Number.NaN }, "limit", "must be 1 to 100"],
     [{ page: 0 }, "page", "must be 1 or more"],
     [{ page: 1.5 }, "page", "must be 1 or more"],
-    [{ page: 1, cursor: "c" }, "page", "cannot be given together with a cursor"],
+    [{ page: 1, cursor: "c" }, "page", "cannot be combined with cursor"],
   ])("T04: asked for by %j is refused at %s: it %s", async (pagination, path, message) => {
     await expect(listPage(lamps, { pagination })).rejects.toMatchObject({
       code: "invalid_parameter",
