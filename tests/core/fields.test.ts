@@ -102,6 +102,8 @@ describe("the body that replaces a record", () => {
   });
 
   test("K28: is that very body, where none of the record's key is the caller's to send", () => {
+    const half = { ...house, schema: house.schema.extend({ id: byServer(text) }) };
+    expect(places(inputsOf(half).put, least)).toEqual(["tenantId"]);
     const keyed = { ...house, schema: house.schema.extend({ id: byServer(text), tenantId: byServer(text) }) };
     expect(inputsOf(keyed).put).toBe(inputsOf(keyed).create);
   });

@@ -135,7 +135,7 @@ describe("a text to search for", () => {
   });
 
   test.each(["\u0300", "\u036f", "\u0301\u0308"])("T05: is more than the accents %j", (text) => {
-    expect(searchProblem(text)).toBe("must be more than accents");
+    expect(searchProblem(text)).toBe("must contain more than accents");
   });
 });
 
@@ -159,9 +159,9 @@ describe("sorting", () => {
   );
 
   test.each([
-    ["colour", "this list cannot be sorted by colour", "unknown_field"],
-    ["name,", "this list cannot be sorted by nothing", "unknown_field"],
-    ["name,-name", "names a field twice", "duplicate_field"],
+    ["colour", "must not contain colour, by which this list cannot be sorted", "unknown_field"],
+    ["name,", "must not contain an empty name, by which this list cannot be sorted", "unknown_field"],
+    ["name,-name", "must not contain a field twice", "duplicate_field"],
   ])("H01: who sorts by %j is told that it %s", (sort, message, code) => {
     expect(() => parseSort(tenant, sort)).toThrowError(expect.objectContaining({ fields: [{ path: "sort", message, code }] }));
   });

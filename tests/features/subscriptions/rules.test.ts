@@ -197,7 +197,7 @@ describe("what a tenant's own users may do", () => {
     [
       "to move to a dearer plan",
       () => rules.assertSelfService("downgrade", priced(1), priced(2)),
-      "You can move to a cheaper plan only. Ask the platform's support for this one.",
+      "You can only move to a cheaper plan yourself. Ask the platform's support for this one.",
     ],
     [
       "to take a trial where any plan is theirs",
@@ -207,7 +207,7 @@ describe("what a tenant's own users may do", () => {
     [
       "to end at once",
       () => rules.assertOwnCancellation(true),
-      "You can cancel at the end of the period only. Send cancelAtPeriodEnd as true.",
+      "You can only cancel at the end of the period. Send cancelAtPeriodEnd as true.",
     ],
     [
       "to start again what has ended",
@@ -251,12 +251,12 @@ describe("what stands in the way of a change", () => {
     [
       "a cancelled tenant, where its subscription is to live",
       () => rules.assertTenantTakes(is("active"), gone),
-      "Tenant tn_1 is cancelled. Reactivate the tenant; its subscription comes back with it.",
+      "Tenant tn_1 is cancelled. Reactivate the tenant, which also reactivates its subscription.",
     ],
     [
       "a trial that was had",
       () => rules.assertTrialUnused(hotel({ id: "tn_1", trialEndsAt }), TRIAL),
-      "Tenant tn_1 has had its trial. Choose another plan than Trial.",
+      "Tenant tn_1 has used its trial. Choose a plan other than Trial.",
     ],
   ])("H01: the refusal says what to do about %s", (_what, rule, text) => {
     expect(rule).toThrowError(expect.objectContaining({ message: text }));

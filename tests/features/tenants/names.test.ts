@@ -54,14 +54,14 @@ describe("names and regions a tenant asks for", () => {
   });
 
   test.each([
-    [{ id: "platform" }, [["/id", "platform is reserved"]]],
-    [{ id: "stats" }, [["/id", "stats is reserved"]]],
+    [{ id: "platform" }, [["/id", "must not be platform, which is reserved"]]],
+    [{ id: "stats" }, [["/id", "must not be stats, which is reserved"]]],
     [{ subdomain: "api" }, [["/subdomain", "is the platform's own"]]],
     [{ customDomain: "aurora.innkeep.example" }, [["/customDomain", "is the platform's own"]]],
     [{ region: "mars-1" }, [["/region", "must be one of us-east-1, eu-west-1"]]],
     [{ region: "" }, [["/region", "must be one of us-east-1, eu-west-1"]]],
     [{ id: "global", subdomain: "api", customDomain: "innkeep.example", region: "x" }, [
-      ["/id", "global is reserved"],
+      ["/id", "must not be global, which is reserved"],
       ["/subdomain", "is the platform's own"],
       ["/customDomain", "is the platform's own"],
       ["/region", "must be one of us-east-1, eu-west-1"],
@@ -109,7 +109,7 @@ describe("claims on names", () => {
 
   test.each([
     ["subdomain:aurora", "subdomain_taken", "The subdomain aurora is taken. Choose another one."],
-    ["domain:a.example", "domain_taken", "The domain a.example is taken."],
+    ["domain:a.example", "domain_taken", "The domain a.example is taken. Choose another one."],
   ])("K25: a conflict on %s is told as %s", (key, code, message) => {
     const error = refuseClaim(hotel("aurora", "a.example"))(key);
     expect(error).toBeInstanceOf(InnkeepError);
