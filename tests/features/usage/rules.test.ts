@@ -97,11 +97,11 @@ describe("a corrected counter", () => {
     expect(() => lowered("bookings", 3, -4)).toThrowError(expect.objectContaining({
       code: "usage_below_zero",
       status: 409,
-      message: "There is less of bookings than the 4 you take off it. Usage never goes below zero, so nothing was changed.",
+      message: "The usage of bookings is less than 4, and usage cannot be negative. Nothing was changed.",
     }));
     expect(() => lowered("bookings", 1e15, -0.000001)).toThrowError(expect.objectContaining({
       code: "validation_failed",
-      fields: [{ path: "/amount", message: "makes a sum beyond 2^53 - 1, or of more digits than a double holds", code: "inexact_sum" }],
+      fields: [{ path: "/amount", message: "must give a sum of at most 2^53 - 1 that a double represents exactly", code: "inexact_sum" }],
     }));
   });
 });
