@@ -1,5 +1,4 @@
 import { join } from "node:path";
-import ts from "typescript";
 import { afterAll, describe, expect, test } from "vitest";
 import { readMigrations } from "../../functions/local/migrations.ts";
 import { migrate } from "../../shared/adapters/migrator.ts";
@@ -61,18 +60,6 @@ describe("docs/adding-an-entity.md, followed in a copy of the program", () => {
     const [, ...figures] =
       /By hand that is (\d+) lines for both entities together and (\d+) lines in files that exist\./.exec(read(PAGE)) ?? [];
     expect(figures.map(Number)).toEqual([byHand, inFiles]);
-  });
-
-  test("K28: compiles", () => {
-    const { config } = ts.readConfigFile(join(copy.root, "tsconfig.json"), ts.sys.readFile) as { readonly config: unknown };
-    const { options } = ts.parseJsonConfigFileContent(config, ts.sys, copy.root);
-    const paths = [...newFiles.keys(), "shared/features/index.ts"].map((path) => join(copy.root, path));
-    const program = ts.createProgram(paths, options);
-    const found = paths.flatMap((path) => {
-      const source = program.getSourceFile(path);
-      return [...program.getSyntacticDiagnostics(source), ...program.getSemanticDiagnostics(source)];
-    });
-    expect(found.map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, "\n"))).toEqual([]);
   });
 
   test("K26: shows the migration that `npm run schema` writes, which makes the database what is declared", async () => {

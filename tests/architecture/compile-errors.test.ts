@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import ts from "typescript";
-import { expect, test } from "vitest";
-import { ROOT } from "./sources.ts";
+import { afterAll, expect, test } from "vitest";
+import { followPage, newFiles, PAGE } from "./page-copy.ts";
 
 const PREAMBLE = `
 import { z } from "zod";
@@ -106,27 +106,42 @@ const CASES: readonly (readonly [what: string, line: string])[] = [
   ["a tenant's service of an entity that no tenant's key holds", `export class Wrong extends TenantEntityService<typeof gate> {}`],
 ];
 
-/** Lines of the cases that do not compile, all checked in one go against the project's own options. */
-function failingLines(): ReadonlySet<number> {
-  const path = join(ROOT, "tests/architecture/declarations.virtual.ts");
+const copy = await followPage();
+afterAll(() => copy.remove());
+const declarations = join(copy.root, "tests/architecture/declarations.virtual.ts");
+
+/** One compilation, of the cases and of what the page has its reader write, by the project's own options: it is the costly part. */
+const program = compile([declarations, ...[...newFiles.keys(), "shared/features/index.ts"].map((path) => join(copy.root, path))]);
+
+function compile(paths: readonly string[]): ts.Program {
   const text = `${PREAMBLE}${[...SOUND, ...CASES.map(([, line]) => line)].join("\n")}\n`;
-  const { config } = ts.readConfigFile(join(ROOT, "tsconfig.json"), ts.sys.readFile) as { readonly config: unknown };
-  const { options } = ts.parseJsonConfigFileContent(config, ts.sys, ROOT);
+  const { config } = ts.readConfigFile(join(copy.root, "tsconfig.json"), ts.sys.readFile) as { readonly config: unknown };
+  const { options } = ts.parseJsonConfigFileContent(config, ts.sys, copy.root);
   const host = ts.createCompilerHost(options);
   const { getSourceFile, fileExists } = host;
-  host.fileExists = (name) => name === path || fileExists(name);
+  host.fileExists = (name) => name === declarations || fileExists(name);
   host.getSourceFile = (name, version, ...rest) =>
-    name === path ? ts.createSourceFile(name, text, version) : getSourceFile.call(host, name, version, ...rest);
-  const program = ts.createProgram([path], options, host);
+    name === declarations ? ts.createSourceFile(name, text, version) : getSourceFile.call(host, name, version, ...rest);
+  return ts.createProgram(paths, options, host);
+}
+
+function diagnosticsIn(path: string): readonly ts.Diagnostic[] {
   const file = program.getSourceFile(path);
-  const diagnostics = [...program.getSyntacticDiagnostics(file), ...program.getSemanticDiagnostics(file)];
-  const first = PREAMBLE.split("\n").length - 1;
-  return new Set(diagnostics.map(({ start = 0 }) => (file?.getLineAndCharacterOfPosition(start).line ?? 0) - first));
+  return [...program.getSyntacticDiagnostics(file), ...program.getSemanticDiagnostics(file)];
 }
 
 test("K28: a mistake in a declaration, a sample, a body or a route is a compile error", () => {
-  const failing = failingLines();
+  const first = PREAMBLE.split("\n").length - 1;
+  const lineOf = ({ file, start = 0 }: ts.Diagnostic) => (file?.getLineAndCharacterOfPosition(start).line ?? 0) - first;
+  const failing = new Set(diagnosticsIn(declarations).map(lineOf));
   const faulty = [...failing].filter((line) => line < SOUND.length).map((line) => SOUND[line] ?? `line ${line} of what comes before`);
   expect(faulty, "what is sound compiles").toEqual([]);
   expect(CASES.filter((_, i) => !failing.has(SOUND.length + i)).map(([what]) => what)).toEqual([]);
+});
+
+test(`K28: what ${PAGE} has its reader write compiles`, () => {
+  const paths = program.getRootFileNames().filter((path) => path !== declarations);
+  expect(paths).toHaveLength(newFiles.size + 1);
+  const found = paths.flatMap(diagnosticsIn).map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, "\n"));
+  expect(found).toEqual([]);
 });

@@ -8,7 +8,7 @@ import { areAlive, cleanUp, pidIn, run, temporaryFolder } from "./stack.ts";
 import type { Program } from "./stack.ts";
 
 /** A run whose test file has a server of its own beside the one that all files share. */
-const FILE = "tests/store/restart.test.ts";
+const FILE = "tests/kv/restart.test.ts";
 
 let folder: string;
 beforeEach(async () => void (folder = await temporaryFolder()));
@@ -25,8 +25,8 @@ async function testRun(): Promise<{ readonly program: Program; readonly servers:
   for (const deadline = Date.now() + 40_000;;) {
     const servers = await Promise.all((await left()).map((name) => pidIn(join(folder, name), "postgres/postmaster.pid")));
     if (servers.length >= 2 && servers.every((pid) => pid > 0)) return { program, servers };
-    if (Date.now() > deadline) throw new Error(`two servers did not come:\n${program.output()}`);
-    await sleep(20);
+    const over = await Promise.race([program.ended.then(() => true), sleep(20, false)]);
+    if (over || Date.now() > deadline) throw new Error(`two servers did not come:\n${program.output()}`);
   }
 }
 

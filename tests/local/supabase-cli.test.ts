@@ -12,17 +12,24 @@ import { cleanUp, finish, run, runLocal, temporaryFolder } from "./stack.ts";
 const CLI = "supabase@3";
 const QUIET = { SUPABASE_ACCESS_TOKEN: "", SUPABASE_TELEMETRY_DISABLED: "1", DO_NOT_TRACK: "1", npm_config_update_notifier: "false" };
 
+/** Where npx has put the program: run from there, each call saves what npx does first. */
+const where = { folder: "" };
+
 async function cli(args: readonly string[], cwd = ROOT): Promise<{ readonly code: number | null; readonly output: string }> {
-  return await finish(run("npx", ["--yes", "--loglevel=error", CLI, ...args], QUIET, { cwd }));
+  return await finish(run(join(where.folder, "supabase"), args, QUIET, { cwd }));
 }
 
 async function whyMissing(): Promise<string | null> {
-  const program = run("npx", ["--yes", "--loglevel=error", "--fetch-retries=0", CLI, "--version"], QUIET);
+  const place = `process.env.PATH.split(path.delimiter)[0]`;
+  const program = run("npx", ["--yes", "--loglevel=error", "--fetch-retries=0", `--package=${CLI}`, "--", "node", "-p", place], QUIET);
   const late = setTimeout(() => program.killGroup("SIGKILL"), 50_000);
   const { code, output } = await finish(program);
   clearTimeout(late);
-  if (code !== 0) return code === null ? "npx did not fetch it within 50 s" : output.trim().split("\n").at(-1) ?? "npx failed";
-  return /^3\./m.test(output) ? null : `npx answers version ${output.trim()}`;
+  const last = output.trim().split("\n").at(-1) ?? "";
+  if (code !== 0) return code === null ? "npx did not fetch it within 50 s" : last || "npx failed";
+  where.folder = last;
+  const version = (await cli(["--version"])).output.trim();
+  return /^3\./m.test(version) ? null : `npx answers version ${version}`;
 }
 
 const reason = await whyMissing();
