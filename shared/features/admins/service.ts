@@ -23,11 +23,16 @@ export class AdminUserService extends EntityService<typeof admin> {
   override async create(data: CreateInput<typeof admin>, options: ChangeOptions = {}): Promise<StoredAdmin> {
     const input = this.records.checkCreate(data);
     this.#assertPermissions(input);
-    return await this.records.create("admin.created", () => {
-      const record = this.records.fresh(input);
-      this.#assertMay(null, record);
-      return { record };
-    }, options, input as JsonObject);
+    return await this.records.create(
+      "admin.created",
+      () => {
+        const record = this.records.fresh(input);
+        this.#assertMay(null, record);
+        return { record };
+      },
+      options,
+      input as JsonObject,
+    );
   }
 
   /** JSON merge patch; null when there is no such admin. Throws `last_super_admin`, `forbidden`. */

@@ -166,16 +166,21 @@ describe("what a tenant's own users may do", () => {
   for (const status of SUBSCRIPTION_STATUSES) {
     test.each(SELF_SERVICE_PLANS)(`B09: taking a cancellation back when it is ${status} and the platform allows: %s`, (allowed) => {
       const may = status !== "cancelled" || allowed === "any";
-      expect(outcome(() => rules.assertOwnReactivation(is(status), priced(9_900), allowed, later))).toBe(may ? "passes" : "plan_change_forbidden");
+      expect(outcome(() => rules.assertOwnReactivation(is(status), priced(9_900), allowed, later))).toBe(
+        may ? "passes" : "plan_change_forbidden",
+      );
     });
   }
 
-  test.each(SELF_SERVICE_PLANS)("B10: a trial that ended in its period goes on, one that is over is not begun again, where the platform allows: %s", (allowed) => {
-    const ended = is("cancelled", { currentPeriodEnd: trialEndsAt });
-    const at = (instant: string) => outcome(() => rules.assertOwnReactivation(ended, TRIAL, allowed, instant));
-    expect(at(now)).toBe(allowed === "any" ? "passes" : "plan_change_forbidden");
-    for (const instant of [trialEndsAt, later]) expect(at(instant)).toBe("plan_change_forbidden");
-  });
+  test.each(SELF_SERVICE_PLANS)(
+    "B10: a trial that ended in its period goes on, one that is over is not begun again, where the platform allows: %s",
+    (allowed) => {
+      const ended = is("cancelled", { currentPeriodEnd: trialEndsAt });
+      const at = (instant: string) => outcome(() => rules.assertOwnReactivation(ended, TRIAL, allowed, instant));
+      expect(at(now)).toBe(allowed === "any" ? "passes" : "plan_change_forbidden");
+      for (const instant of [trialEndsAt, later]) expect(at(instant)).toBe("plan_change_forbidden");
+    },
+  );
 
   test("H01: each refusal says whom to ask, and none is the text of another", () => {
     const texts = SELF_SERVICE_PLANS.map((allowed) => {

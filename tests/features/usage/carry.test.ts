@@ -108,11 +108,13 @@ describe("the first writers of a month", () => {
     await context.UsageService.record(id, "rooms", 5);
     context.clock.set("2026-03-11T12:00:00.000Z");
     const stores = await context.racers(4);
-    await Promise.all(stores.flatMap((store, i) =>
-      [1, 2, 3].map((amount) =>
-        context.over(store).UsageService.increment(id, "rooms", amount, undefined, undefined, { idempotencyKey: `${i}-${amount}` })
-      )
-    ));
+    await Promise.all(
+      stores.flatMap((store, i) =>
+        [1, 2, 3].map((amount) =>
+          context.over(store).UsageService.increment(id, "rooms", amount, undefined, undefined, { idempotencyKey: `${i}-${amount}` })
+        )
+      ),
+    );
     expect(await context.UsageService.get(id, "rooms")).toMatchObject({ current: 29, daily: { "2026-03-10": 5, "2026-03-11": 29 } });
   });
 
