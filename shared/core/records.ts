@@ -212,7 +212,7 @@ export class Records<E extends AnyEntity> extends Collection<E> {
     const resourceId = this.subjectOf(record);
     const tenantId = ownerOf(this.entity, record) ?? undefined;
     const { version: _, ...shown } = redact(this.entity, record);
-    const exists = before === null && !isPut && `${this.entity.name} ${resourceId} exists already; choose another id`;
+    const exists = before === null && !isPut && `The ${this.entity.name} ${resourceId} exists already. Choose another id.`;
     return {
       ...rest,
       changes: [change, ...changes],

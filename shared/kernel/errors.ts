@@ -280,10 +280,12 @@ export const errors = {
   invalidKey: (message: string, path = "key") => new InnkeepError("invalid_key", message, [{ path, message, code: "invalid_key" }]),
   writeConflict: (key: string) =>
     new InnkeepError("write_conflict", `${key} kept changing during this write. Read it again and repeat the change.`),
-  preconditionFailed: (currentVersion: string | null) =>
-    new InnkeepError("precondition_failed", "The record has another version now. Read it again and repeat the change.", [], {
-      currentVersion,
-    }),
+  preconditionFailed: (currentVersion: string | null) => {
+    const message = currentVersion === null
+      ? "There is no such record yet, so it has no version. Send the change without If-Match."
+      : "The record has another version now. Read it again and repeat the change.";
+    return new InnkeepError("precondition_failed", message, [], { currentVersion });
+  },
   tooLarge: (what: string, actual: number, limit: number, unit = "bytes") =>
     new InnkeepError("payload_too_large", `${what} is ${actual} ${unit}. At most ${limit} are allowed.`, [], { limit }),
   transition: (from: string, to: string, allowed: readonly string[]) =>
