@@ -37,7 +37,7 @@ export function serve(route: Route, deps: ApiDeps, running: RunningCalls) {
     const { caller, loaded, host } = route.scope === "public"
       ? { caller: ANONYMOUS, loaded: [], host: Promise.resolve(null) }
       : await authenticate(c.req.header("authorization"), deps, lookUp);
-    c.set("caller", `${caller.kind}:${caller.actor.id}`);
+    if (caller.kind !== "anonymous") c.set("caller", `${caller.kind}:${caller.actor.id}`);
     if (params instanceof InnkeepError) throw params;
     const tenantId = route.scope === "public" ? null : await resolveTenant(caller, await sourcesOf(c, route, params, host), backend.store);
     c.set("tenantId", tenantId);

@@ -25,71 +25,71 @@ export const ERROR_KINDS = {
     status: 400,
     title: "Invalid parameter",
     retryable: false,
-    summary: "A query or header parameter is unknown or has a bad value.",
+    summary: "A query or header parameter is unknown or has an invalid value.",
   },
   invalid_cursor: {
     status: 400,
     title: "Invalid cursor",
     retryable: false,
-    summary: "The cursor is damaged or belongs to another filter or sort.",
+    summary: "The cursor is damaged or was issued for another filter or sort.",
   },
   invalid_key: {
     status: 400,
     title: "Invalid key",
     retryable: false,
-    summary: "A key or one of its segments is outside the allowed alphabet or length.",
+    summary: "A key or one of its segments has invalid characters or an invalid length.",
   },
-  invalid_ttl: { status: 400, title: "Invalid expiry", retryable: false, summary: "An expiry lies at or before the present instant." },
+  invalid_ttl: { status: 400, title: "Invalid expiry", retryable: false, summary: "The expiry is not in the future." },
   undeclared_entity: { status: 400, title: "Undeclared entity", retryable: false, summary: "The key belongs to no declared entity." },
   unauthenticated: {
     status: 401,
     title: "Authentication required",
     retryable: false,
-    summary: "There is no credential, or it is not valid.",
+    summary: "The request has no credential, or the credential is not valid.",
   },
-  forbidden: { status: 403, title: "Not allowed", retryable: false, summary: "The caller is known but may not do this." },
+  forbidden: { status: 403, title: "Not allowed", retryable: false, summary: "The caller is authenticated but may not do this." },
   plan_change_forbidden: {
     status: 403,
     title: "Plan change not allowed",
     retryable: false,
-    summary: "The platform does not let a tenant's own users make this change of plan.",
+    summary: "The platform does not allow a tenant's own users to make this plan change.",
   },
   insufficient_scope: {
     status: 403,
     title: "Insufficient scope",
     retryable: false,
-    summary: "The credential lacks the scope this route needs.",
+    summary: "The credential does not have the scope that this route requires.",
   },
   tenant_suspended: {
     status: 403,
     title: "Tenant suspended",
     retryable: false,
-    summary: "The tenant is suspended or cancelled; its own users and keys are refused.",
+    summary: "The tenant is suspended or cancelled. Its users and keys are refused.",
   },
   tenant_mismatch: {
     status: 403,
     title: "Tenant mismatch",
     retryable: false,
-    summary: "Two sources of one request name different tenants.",
+    summary: "The path, the X-Tenant-Id header and the host name different tenants.",
   },
   not_found: {
     status: 404,
     title: "Not found",
     retryable: false,
-    summary: "There is no such record, or it is not visible to this caller.",
+    summary: "The record does not exist or is not visible to the caller.",
   },
   method_not_allowed: {
     status: 405,
     title: "Method not allowed",
     retryable: false,
-    summary: "The path exists, the method does not; see the Allow header.",
+    summary: "The path does not support this method. The Allow header lists those it supports.",
   },
-  already_exists: { status: 409, title: "Already exists", retryable: false, summary: "A record with this id exists." },
+  already_exists: { status: 409, title: "Already exists", retryable: false, summary: "A record with this id already exists." },
   write_conflict: {
     status: 409,
     title: "Write conflict",
     retryable: true,
-    summary: "The record kept changing under this write; read it again and retry.",
+    summary: "Other writes changed the record during this one. Read it again and retry.",
   },
   subdomain_taken: { status: 409, title: "Subdomain taken", retryable: false, summary: "Another tenant holds this subdomain." },
   domain_taken: { status: 409, title: "Domain taken", retryable: false, summary: "Another tenant holds this custom domain." },
@@ -97,71 +97,76 @@ export const ERROR_KINDS = {
     status: 409,
     title: "Invalid transition",
     retryable: false,
-    summary: "The state machine has no such step from the present state; `allowed` lists those it has.",
+    summary: "The current state does not allow this transition. `allowed` lists the states it allows.",
   },
   plan_in_use: {
     status: 409,
     title: "Plan in use",
     retryable: false,
-    summary: "A tenant or subscription uses the plan; deactivate it instead.",
+    summary: "A tenant or subscription uses the plan. Deactivate it instead of deleting it.",
   },
   metric_in_use: {
     status: 409,
     title: "Metric in use",
     retryable: false,
-    summary: "A plan limits the metric or usage of it is recorded.",
+    summary: "A plan limits the metric, or usage of it is recorded.",
   },
   usage_below_zero: {
     status: 409,
     title: "Usage below zero",
     retryable: false,
-    summary: "More would be taken off a metric than there is; nothing was changed.",
+    summary: "The amount is more than the recorded usage. Nothing was changed.",
   },
-  plan_inactive: { status: 409, title: "Plan inactive", retryable: false, summary: "The plan is deactivated and takes no new tenants." },
+  plan_inactive: {
+    status: 409,
+    title: "Plan inactive",
+    retryable: false,
+    summary: "The plan is deactivated and not available to new tenants.",
+  },
   subscription_cancelled: {
     status: 409,
     title: "Subscription cancelled",
     retryable: false,
-    summary: "The plan of a cancelled subscription cannot change; reactivate the subscription first.",
+    summary: "The plan of a cancelled subscription cannot change. Reactivate the subscription first.",
   },
   tenant_cancelled: {
     status: 409,
     title: "Tenant cancelled",
     retryable: false,
-    summary: "A subscription cannot be live while its tenant is cancelled; reactivate the tenant.",
+    summary: "A cancelled tenant cannot have an active subscription. Reactivate the tenant.",
   },
   trial_used: {
     status: 409,
     title: "Trial used",
     retryable: false,
-    summary: "The tenant has had its trial and cannot move to a trial plan.",
+    summary: "The tenant has used its trial and cannot move to a trial plan.",
   },
   last_super_admin: {
     status: 409,
     title: "Last super admin",
     retryable: false,
-    summary: "The last enabled super_admin can be neither removed, disabled nor demoted.",
+    summary: "The last enabled super_admin cannot be removed, disabled or demoted.",
   },
   bootstrap_closed: {
     status: 409,
     title: "Bootstrap closed",
     retryable: false,
-    summary: "An enabled super_admin exists; the one-time bootstrap is closed.",
+    summary: "An enabled super_admin exists, so the bootstrap is closed.",
   },
   legal_hold: { status: 409, title: "Legal hold", retryable: false, summary: "The tenant is under legal hold and cannot be deleted." },
   tenant_deleted: {
     status: 409,
     title: "Tenant deleted",
     retryable: false,
-    summary: "The tenant was deleted; its id is never accepted again.",
+    summary: "The tenant was deleted. Its id cannot be used again.",
   },
   key_owner_mismatch: {
     status: 409,
     title: "Key belongs to another owner",
     retryable: false,
-    summary: "The key names, or its row belongs to, another owner.",
+    summary: "The key contains another owner's id, or its row belongs to another owner.",
   },
-  append_only: { status: 409, title: "Append-only", retryable: false, summary: "Audit entries can be neither changed nor removed." },
+  append_only: { status: 409, title: "Append-only", retryable: false, summary: "Audit entries cannot be changed or deleted." },
   idempotency_in_progress: {
     status: 409,
     title: "Request in progress",
@@ -172,68 +177,69 @@ export const ERROR_KINDS = {
     status: 412,
     title: "Precondition failed",
     retryable: false,
-    summary: "If-Match names a version the record no longer has.",
+    summary: "The record has another version than If-Match requires.",
   },
   payload_too_large: {
     status: 413,
     title: "Payload too large",
     retryable: false,
-    summary: "The body, a value or a commit is over its limit.",
+    summary: "The body, a value or a commit exceeds its limit.",
   },
   unsupported_media_type: { status: 415, title: "Unsupported media type", retryable: false, summary: "The body is not application/json." },
   validation_failed: {
     status: 422,
     title: "Validation failed",
     retryable: false,
-    summary: "The input is JSON but against the schema; `errors` names every place.",
+    summary: "The input does not match the schema. `errors` lists every invalid field.",
   },
   idempotency_mismatch: {
     status: 422,
     title: "Idempotency mismatch",
     retryable: false,
-    summary: "The idempotency key was used before with another request.",
+    summary: "The idempotency key was already used with another request.",
   },
   rate_limited: {
     status: 429,
     title: "Too many requests",
     retryable: true,
-    summary: "The caller's rate limit is used up; see Retry-After.",
+    summary: "The caller has exceeded its rate limit. Wait for the seconds in Retry-After.",
   },
   internal: {
     status: 500,
     title: "Internal error",
     retryable: true,
-    summary: "Something failed inside; the request id finds it in the log.",
+    summary: "An internal error occurred. The request id identifies it in the log.",
   },
   store_unavailable: {
     status: 503,
     title: "Store unavailable",
     retryable: true,
-    summary: "The database does not answer; nothing was written.",
+    summary: "The database is not available. Nothing was written.",
   },
   keys_unavailable: {
     status: 503,
     title: "Signing keys unavailable",
     retryable: true,
-    summary: "The keys that verify tokens cannot be read; nothing was done.",
+    summary: "The keys that verify tokens cannot be read. Nothing was done.",
   },
   commit_unknown: {
     status: 503,
     title: "Commit unknown",
     retryable: true,
-    summary: "The connection was lost after the commit was sent; it may have happened. Repeat only with an idempotency key.",
+    summary:
+      "The connection was lost after the commit was sent, so the change may have been committed. Repeat only with an idempotency key.",
   },
   schema_mismatch: {
     status: 503,
     title: "Schema mismatch",
     retryable: true,
-    summary: "The database's migrations are not those this program was written for.",
+    summary: "The schema version of the database differs from that of the program.",
   },
   invalid_configuration: {
     status: 500,
     title: "Invalid configuration",
     retryable: false,
-    summary: "The environment of the program is not usable; `errors` names every variable.",
+    summary: "Environment variables are missing or invalid. `errors` lists each of them.",
   },
 } as const satisfies Record<string, ErrorKind>;
 
@@ -263,7 +269,7 @@ export function isInnkeepError(error: unknown, code?: ErrorCode): error is Innke
   return error instanceof InnkeepError && (code === undefined || error.code === code);
 }
 
-/** Factories for the errors more than one place throws. */
+/** Factories for errors that are thrown in several places. */
 export const errors = {
   notFound: (resource: string, id?: string) =>
     new InnkeepError("not_found", id === undefined ? `The ${resource} was not found.` : `The ${resource} ${id} was not found.`),
@@ -272,20 +278,19 @@ export const errors = {
   notYours: (pointers: readonly string[]) =>
     new InnkeepError(
       "forbidden",
-      `You may not set ${pointers.join(", ")}.`,
+      `You cannot set ${pointers.join(", ")}.`,
       pointers.map((path) => ({ path, message: "cannot be set by you", code: "forbidden" })),
     ),
   parameter: (name: string, message: string, code = "invalid") =>
     new InnkeepError("invalid_parameter", `${name}: ${message}`, [{ path: name, message, code }]),
-  invalidKey: (message: string, path = "key") => new InnkeepError("invalid_key", message, [{ path, message, code: "invalid_key" }]),
+  invalidKey: (message: string, path = "key") =>
+    new InnkeepError("invalid_key", `${path}: ${message}`, [{ path, message, code: "invalid_key" }]),
   writeConflict: (key: string) =>
-    new InnkeepError("write_conflict", `${key} kept changing during this write. Read it again and repeat the change.`),
-  preconditionFailed: (currentVersion: string | null) => {
-    const message = currentVersion === null
-      ? "There is no such record yet, so it has no version. Send the change without If-Match."
-      : "The record has another version now. Read it again and repeat the change.";
-    return new InnkeepError("precondition_failed", message, [], { currentVersion });
-  },
+    new InnkeepError("write_conflict", `Other writes changed ${key} during this one. Read it again and repeat the change.`),
+  preconditionFailed: (currentVersion: string | null) =>
+    new InnkeepError("precondition_failed", "The record has another version. Read it again and repeat the change.", [], {
+      currentVersion,
+    }),
   tooLarge: (what: string, actual: number, limit: number, unit = "bytes") =>
     new InnkeepError("payload_too_large", `${what} is ${actual} ${unit}. At most ${limit} are allowed.`, [], { limit }),
   transition: (from: string, to: string, allowed: readonly string[]) =>

@@ -271,7 +271,7 @@ describe("a conflict", () => {
     const admin = { userId: "user-admin", email: "x@innkeep.example", name: "X", role: "support" };
     const second = await api.send("POST", "/v1/admins", { token, json: admin });
     expectProblem(second, 409, "already_exists");
-    expect(second.body.detail).toBe("The admin user-admin exists already. Choose another id.");
+    expect(second.body.detail).toBe("The admin user-admin already exists. Choose another id.");
     const held = await api.tenant({ metadata: { legalHold: true } });
     expectProblem(await api.send("DELETE", `/v1/tenants/${held.id}`, { token }), 409, "legal_hold");
   });

@@ -69,7 +69,7 @@ export class AdminUserService extends EntityService<typeof admin> {
 
   /** Throws `bootstrap_closed` as soon as an enabled super_admin exists. */
   async assertBootstrapOpen(): Promise<void> {
-    if ((await this.#enabledSuperAdmins()).length > 0) throw new InnkeepError("bootstrap_closed", "An enabled super_admin exists already.");
+    if ((await this.#enabledSuperAdmins()).length > 0) throw new InnkeepError("bootstrap_closed", "An enabled super_admin already exists.");
   }
 
   /**
@@ -111,7 +111,7 @@ export class AdminUserService extends EntityService<typeof admin> {
   #assertPermissions({ permissions = [] }: { readonly permissions?: readonly string[] }): void {
     const { grants } = this.work.platform.scopes;
     const problems = permissions.flatMap((grant, i) =>
-      grants.includes(grant) ? [] : [{ path: `/permissions/${i}`, message: `is not a scope: ${grant}`, code: "unknown_scope" }]
+      grants.includes(grant) ? [] : [{ path: `/permissions/${i}`, message: `must be a scope, and ${grant} is not`, code: "unknown_scope" }]
     );
     if (problems.length > 0) throw errors.validation(problems);
   }

@@ -22,7 +22,7 @@ export function trialEnd({ trialDays }: Pick<Plan, "trialDays">, now: string): s
 
 /** A plan that is nothing but a trial: free, for so many days. */
 function isTrialPlan({ price, trialDays }: Plan): boolean {
-  return price === 0 && trialDays !== undefined && trialDays > 0;
+  return price === 0 && (trialDays ?? 0) > 0;
 }
 
 /** On trial, also where a suspension stands over it. */
@@ -34,11 +34,11 @@ function isOnTrial({ status, suspendedFrom }: Tenant): boolean {
 export function started(tenant: Tenant, interval: Interval, now: string) {
   const isTrial = isOnTrial(tenant);
   const status: Subscription["status"] = tenant.status === "cancelled" ? "cancelled" : isTrial ? "trialing" : "active";
-  const { trialEndsAt } = tenant;
+  const trialEndsAt = isTrial ? tenant.trialEndsAt ?? now : now;
   return {
     status,
     currentPeriodStart: now,
-    currentPeriodEnd: isTrial && trialEndsAt !== undefined && trialEndsAt > now ? trialEndsAt : addInterval(now, interval),
+    currentPeriodEnd: trialEndsAt > now ? trialEndsAt : addInterval(now, interval),
     ...(status === "cancelled" ? { cancelledAt: now } : {}),
   };
 }
@@ -92,14 +92,14 @@ export function assertTenantTakes(subscription: Subscription, tenant: Tenant): v
   if (tenant.status !== "cancelled" || subscription.status === "cancelled") return;
   throw new InnkeepError(
     "tenant_cancelled",
-    `Tenant ${tenant.id} is cancelled. Reactivate the tenant; its subscription comes back with it.`,
+    `Tenant ${tenant.id} is cancelled. Reactivate the tenant, which also reactivates its subscription.`,
   );
 }
 
 /** A trial is given once. Throws `trial_used`. */
 export function assertTrialUnused(tenant: Tenant, plan: Plan): void {
   if (!isTrialPlan(plan) || tenant.trialEndsAt === undefined) return;
-  throw new InnkeepError("trial_used", `Tenant ${tenant.id} has had its trial. Choose another plan than ${plan.id}.`);
+  throw new InnkeepError("trial_used", `Tenant ${tenant.id} has used its trial. Choose a plan other than ${plan.id}.`);
 }
 
 /**
@@ -115,14 +115,14 @@ export function assertSelfService(allowed: SelfServicePlans, from: Plan, to: Pla
     "plan_change_forbidden",
     allowed === "none"
       ? "You cannot change the plan yourself. Ask the platform's support."
-      : "You can move to a cheaper plan only. Ask the platform's support for this one.",
+      : "You can only move to a cheaper plan yourself. Ask the platform's support for this one.",
   );
 }
 
 /** A tenant's own users cancel at the period's end; ending at once, and starting again what has ended, is the platform's. */
 export function assertOwnCancellation(isAtOnce: boolean): void {
   if (!isAtOnce) return;
-  throw new InnkeepError("forbidden", "You can cancel at the end of the period only. Send cancelAtPeriodEnd as true.");
+  throw new InnkeepError("forbidden", "You can only cancel at the end of the period. Send cancelAtPeriodEnd as true.");
 }
 
 /** As for a move, a trial is the platform's to give: nobody starts a second one by himself. Throws `plan_change_forbidden`. */
