@@ -71,6 +71,8 @@ export class KeyedCall {
     }
     const { parts = 1, receipt, version } = first;
     const others = parts === 1 ? [] : await this.records.getMany(Array.from({ length: parts - 1 }, (_, i) => `${key}-${i + 2}`));
+    // They expire together: its day ended between the two reads.
+    if (others.includes(null)) return null;
     const text = [first, ...others].map((part) => String(part?.result ?? "")).join("");
     return {
       result: JSON.parse(text) as unknown,

@@ -147,6 +147,26 @@ describe("a call with an idempotency key", () => {
     expect(await remove(context.store)).toBe(true);
   });
 
+  it("H03: runs again when its day ends while the parts of its long answer are read", async () => {
+    const { id } = await context.tenant();
+    const update = (store: Store) =>
+      context.over(store).TenantService.update(id, { metadata: { long: "x".repeat(200_000) } }, { idempotencyKey: "ending" });
+    const first = await update(context.store);
+    await context.TenantService.update(id, { metadata: { long: null } });
+    context.clock.advance(24 * 3_600_000 - 1);
+    let looks = 0;
+    const late = around(context.store, {
+      mget: async (keys) => {
+        if (keys[0]?.startsWith("idem:") && ++looks === 2) context.clock.advance(1);
+        return await context.store.mget(keys);
+      },
+    });
+    const again = await update(late);
+    expect(looks).toBeGreaterThan(1);
+    expect(again?.metadata).toEqual(first?.metadata);
+    expect(again?.version).not.toBe(first?.version);
+  });
+
   it("H03: leaves nothing once its day is over and the sweep has run", async () => {
     await context.tenant();
     await context.TenantService.create({ ...hotel("swept"), metadata: { long: "x".repeat(200_000) } }, { idempotencyKey: "swept" });
