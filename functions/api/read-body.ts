@@ -22,6 +22,9 @@ export async function readJsonBody(c: Context): Promise<unknown> {
   if (!JSON_TYPE.test(type) && !(c.req.method === "PATCH" && MERGE_PATCH_TYPE.test(type))) {
     throw new InnkeepError("unsupported_media_type", "The body must be application/json.");
   }
+  if (!/^(identity)?$/i.test(c.req.header("content-encoding")?.trim() ?? "")) {
+    throw new InnkeepError("unsupported_media_type", "The body must be sent as it is, without a Content-Encoding.");
+  }
   assertJsonLimits(bytes);
   try {
     return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));

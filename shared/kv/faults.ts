@@ -111,7 +111,7 @@ function sqlError(error: SqlError): InnkeepError {
         code: "invalid",
       }]);
     case "KV003":
-      return new InnkeepError("tenant_deleted", error.message);
+      return new InnkeepError("tenant_deleted", `The ${error.message}. Its id is never used again; choose another.`);
     case "KV004":
       return new InnkeepError("key_owner_mismatch", error.message);
     case "KV006":

@@ -131,6 +131,18 @@ describe("a bad body", () => {
     expect((await api.send("GET", `/v1/tenants/${id}`, { token })).body.mrr).toBe(1e12);
   });
 
+  test("H02: of a plan whose name cannot be its id is refused at the id, which must then be given", async () => {
+    const token = api.admin("super_admin");
+    const plan = { price: 100, currency: "USD", interval: "monthly", limits: {} };
+    for (const name of ["Two Words", "Café", "..", "a:b"]) {
+      const answer = await api.send("POST", "/v1/plans", { token, json: { ...plan, name } });
+      expectProblem(answer, 422, "validation_failed");
+      expect(answer.body.errors).toMatchObject([{ path: "/id", message: expect.stringContaining("must be given") }]);
+    }
+    const made = await api.send("POST", "/v1/plans", { token, json: { ...plan, id: "two-words", name: "Two Words" } });
+    expect(made.body, made.text).toMatchObject({ id: "two-words", name: "Two Words", displayName: "Two Words" });
+  });
+
   test("H01: with names of the prototype is refused, and nothing is polluted", async () => {
     for (
       const body of [
@@ -197,7 +209,12 @@ describe("a bad body", () => {
     ) {
       expectProblem(await raw("{}", { "content-type": type }), 415, "unsupported_media_type");
     }
-    expectProblem(await raw("", { "content-type": "application/json" }), 400, "invalid_json");
+    for (const coding of ["gzip", "br, gzip"]) {
+      const answer = await raw(JSON.stringify(good), { "content-type": "application/json", "content-encoding": coding });
+      expectProblem(answer, 415, "unsupported_media_type");
+      expect(answer.body.detail).toContain("Content-Encoding");
+    }
+    expectProblem(await raw("", { "content-type": "application/json", "content-encoding": "identity" }), 400, "invalid_json");
     expectProblem(
       await raw(JSON.stringify(good), { "content-type": "APPLICATION/JSON; charset=utf-8", "x-tenant-id": "tn_none" }),
       404,
@@ -252,7 +269,9 @@ describe("a conflict", () => {
     expectProblem(await api.send("DELETE", "/v1/plans/Pro", { token }), 409, "plan_in_use");
     expectProblem(await post({ ...good, subdomain: "no-plan", plan: "NoSuchPlan" }), 422, "validation_failed");
     const admin = { userId: "user-admin", email: "x@innkeep.example", name: "X", role: "support" };
-    expectProblem(await api.send("POST", "/v1/admins", { token, json: admin }), 409, "already_exists");
+    const second = await api.send("POST", "/v1/admins", { token, json: admin });
+    expectProblem(second, 409, "already_exists");
+    expect(second.body.detail).toBe("The admin user-admin already exists. Choose another id.");
     const held = await api.tenant({ metadata: { legalHold: true } });
     expectProblem(await api.send("DELETE", `/v1/tenants/${held.id}`, { token }), 409, "legal_hold");
   });
@@ -269,6 +288,9 @@ describe("a conflict", () => {
       expectProblem(await api.send("GET", gone, { token }), 404, "not_found");
     }
     expectProblem(await api.send("DELETE", path, { token }), 404, "not_found");
+    const again = await post({ ...good, id, subdomain: "again" });
+    expectProblem(again, 409, "tenant_deleted");
+    expect(again.body.detail).toBe(`The tenant ${id} was deleted. Its id is never used again; choose another.`);
     expect((await api.send("GET", `/v1/audit?tenantId=${id}`, { token })).body.data[0].action).toBe("tenant.deleted");
   });
 });

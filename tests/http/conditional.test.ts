@@ -49,6 +49,18 @@ describe("conditional requests", () => {
     expectProblem(await patch(id, { name: "x" }, { "if-match": version }), 400, "invalid_parameter");
   });
 
+  test("H05: a change of what is not there yet answers 412 to any If-Match, with no version", async () => {
+    const token = api.admin("super_admin");
+    const { id } = await api.tenant();
+    const json = { period: "2026-01" };
+    for (const match of ["*", '"1"']) {
+      const headers = { "if-match": match };
+      const answer = await api.send("POST", `/v1/tenants/${id}/usage/bookings/increment`, { token, json, headers });
+      expectProblem(answer, 412, "precondition_failed");
+      expect(answer.body).toMatchObject({ currentVersion: null });
+    }
+  });
+
   test("T03: writers without If-Match lose nothing of one another's", async () => {
     const { id } = await api.tenant();
     const answers = await Promise.all(Array.from({ length: 4 }, (_, i) => patch(id, { settings: { [`k${i}`]: i } })));

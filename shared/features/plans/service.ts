@@ -6,6 +6,7 @@ import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { errors, InnkeepError, isInnkeepError } from "../../kernel/errors.ts";
 import type { JsonObject } from "../../kernel/json.ts";
 import type { ChangeOptions } from "../../kernel/version.ts";
+import { isSegment } from "../../kv/key.ts";
 import { subscription as subscriptionEntity } from "../subscriptions/entity.ts";
 import { tenant as tenantEntity } from "../tenants/entity.ts";
 import { DEFAULT_PLANS } from "./default-plans.ts";
@@ -15,6 +16,8 @@ import { metricChecks } from "./limits.ts";
 export type StoredPlan = Stored<typeof plan>;
 export type PlanCreate = CreateInput<typeof plan>;
 export type PlanUpdate = UpdateInput<typeof plan>;
+
+const NAME_IS_NO_ID = "must be given, since this name cannot stand for it: an id has only A-Z a-z 0-9 . _ ~ @ + -";
 
 export class PlanService extends EntityService<typeof plan> {
   constructor(work: UnitOfWork) {
@@ -26,6 +29,7 @@ export class PlanService extends EntityService<typeof plan> {
     const input = this.records.checkCreate(data);
     this.#assertCurrency(data.currency);
     const { id = data.name, displayName = data.name } = input;
+    if (!isSegment(String(id))) throw errors.validation([{ path: "/id", message: NAME_IS_NO_ID, code: "required" }]);
     const decide = async () => ({
       record: withPrice(this.records.fresh({ ...input, id, displayName })),
       checks: await metricChecks(this.work, Object.keys(data.limits)),

@@ -72,7 +72,9 @@ export class SubscriptionService {
 
   /** Takes a cancellation back; a subscription that has ended starts a new period now. Throws `not_found`, `tenant_cancelled`. */
   async reactivate(tenantId: string, options: ChangeOptions = {}): Promise<StoredSubscription> {
-    return await this.#step(tenantId, options, "subscription.reactivated", {}, (before, { now, owner, plan }) => {
+    return await this.#step(tenantId, options, "subscription.reactivated", {}, async (before, { now, owner }) => {
+      // A deactivated plan takes nobody new; whoever has it can come back.
+      const plan = await findPlan(this.work, before.planId, "/planId");
       if (this.#isOwn) rules.assertOwnReactivation(before, plan, this.work.platform.selfServicePlans, now);
       return rules.resumed(before, owner, now, plan.interval);
     });
@@ -83,16 +85,12 @@ export class SubscriptionService {
     options: ChangeOptions,
     action: string,
     request: JsonObject,
-    step: (
-      before: StoredSubscription,
-      on: { readonly now: string; readonly owner: StoredTenant; readonly plan: StoredPlan },
-    ) => Subscription,
+    step: (before: StoredSubscription, on: { readonly now: string; readonly owner: StoredTenant }) => Subscription | Promise<Subscription>,
   ): Promise<StoredSubscription> {
     const id = shortTenantId(tenantId);
     const changed = await this.#subscriptions.change(id, options, action, async (before) => {
-      // A deactivated plan takes nobody new; whoever has it can leave it and come back.
-      const [owner, plan] = await Promise.all([this.#owner(id), findPlan(this.work, before.planId, "/planId")]);
-      return await this.#decide(owner, before, step(before, { now: this.work.now(), owner, plan }), null);
+      const owner = await this.#owner(id);
+      return await this.#decide(owner, before, await step(before, { now: this.work.now(), owner }), null);
     }, request);
     if (!changed) throw errors.notFound("subscription", id);
     return changed;

@@ -114,6 +114,15 @@ describe("subscriptions", () => {
     expect(await context.SubscriptionService.reactivate(id)).toMatchObject({ status: "active", planId: "Fading" });
   });
 
+  it("B09: one whose plan is not there, as an import may leave it, is cancelled like any other", async () => {
+    const { id } = await context.tenant();
+    const entry = await context.store.get(`subscription:${id}`);
+    await context.store.set(`subscription:${id}`, { ...entry?.value as object, planId: "Imported" });
+    expect(await context.SubscriptionService.cancel(id)).toMatchObject({ cancelAtPeriodEnd: true });
+    expect(await context.SubscriptionService.cancel(id, false)).toMatchObject({ status: "cancelled" });
+    expect(await codeOf(context.SubscriptionService.reactivate(id))).toBe("validation_failed");
+  });
+
   it("B07: a tenant's own owner changes its own subscription and no other", async () => {
     const [own, other] = [await context.tenant(), await context.tenant()];
     const { SubscriptionService } = context.as(userOf(own.id));

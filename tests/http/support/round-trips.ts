@@ -19,7 +19,7 @@ export const ROUND_TRIPS: readonly (readonly [route: string, trips: number, beca
   ["DELETE /v1/plans/:planId", 4, "counts the plan's users again after the deletion, for one who came in between"],
   ["GET /v1/tenants/:tenantId/subscription", 1],
   ["PUT /v1/tenants/:tenantId/subscription", 2],
-  ["POST /v1/tenants/:tenantId/subscription/cancel", 3],
+  ["POST /v1/tenants/:tenantId/subscription/cancel", 2],
   ["POST /v1/tenants/:tenantId/subscription/reactivate", 3],
   ["GET /v1/metrics", 2],
   ["POST /v1/metrics", 3],
