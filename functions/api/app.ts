@@ -54,7 +54,7 @@ function appOf(routes: readonly Route[], deps: ApiDeps, running: RunningCalls): 
     methodNotAllowed({
       app,
       onMethodNotAllowed: (c, allow) => {
-        const message = `${c.req.method} is not a method of this path. Use one of ${allow.join(", ")}.`;
+        const message = `This path does not support ${c.req.method}. Use one of ${allow.join(", ")}.`;
         return errorResponse(c, new InnkeepError("method_not_allowed", message, [], { allow }), logger);
       },
     }),
@@ -62,7 +62,7 @@ function appOf(routes: readonly Route[], deps: ApiDeps, running: RunningCalls): 
   app.use("/openapi.json", compress());
   // Hono runs what was registered first, so that /tenants/stats comes before /tenants/:tenantId.
   for (const route of routes.toSorted(byPath)) app.on(route.method, route.path, serve(route, deps, running));
-  app.notFound((c) => errorResponse(c, new InnkeepError("not_found", `There is nothing at ${c.req.path.slice(0, 200)}.`), logger));
+  app.notFound((c) => errorResponse(c, new InnkeepError("not_found", `No route matches ${c.req.path.slice(0, 200)}.`), logger));
   app.onError((error, c) => errorResponse(c, error, logger));
   return app;
 }

@@ -42,7 +42,7 @@ export function errorResponse(c: Context<AppEnv>, thrown: unknown, logger: Logge
 function publicError(thrown: unknown): InnkeepError {
   if (thrown instanceof ClientClosedRequest) return new InnkeepError("bad_request", thrown.message);
   if (thrown instanceof InnkeepError && ERROR_KINDS[thrown.code].status !== 500) return thrown;
-  return new InnkeepError("internal", "Something failed inside. The request id finds it in the log.");
+  return new InnkeepError("internal", "An internal error occurred. The request id identifies it in the log.");
 }
 
 function headersOf(c: Context<AppEnv>, error: InnkeepError): [string, string][] {

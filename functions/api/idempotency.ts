@@ -22,7 +22,7 @@ export class RunningCalls {
     if (!idempotency) return await work();
     const call = JSON.stringify([actor.type, actor.id, tenantId, idempotency.key]);
     if (this.#running.has(call)) {
-      const message = "A request with this idempotency key is still running. Repeat it when that has ended.";
+      const message = "A request with this idempotency key is still running. Wait for it to end, then repeat yours.";
       throw new InnkeepError("idempotency_in_progress", message);
     }
     this.#running.add(call);

@@ -36,7 +36,7 @@ export function assertJsonLimits(bytes: Uint8Array): void {
       case OPEN_OBJECT:
         depth += 1;
         values += 1;
-        if (depth > MAX_DEPTH) throw refusal(`is nested deeper than ${MAX_DEPTH} levels`, "too_deep", MAX_DEPTH);
+        if (depth > MAX_DEPTH) throw refusal(`must not be nested deeper than ${MAX_DEPTH} levels`, "too_deep", MAX_DEPTH);
         break;
       case CLOSE_LIST:
       case CLOSE_OBJECT:
@@ -46,7 +46,7 @@ export function assertJsonLimits(bytes: Uint8Array): void {
         break;
     }
     if (values > MAX_VALUES) {
-      throw refusal(`has more than ${MAX_VALUES} members and elements; send it in smaller parts`, "too_many_values", MAX_VALUES);
+      throw refusal(`must have at most ${MAX_VALUES} members and elements; split it into smaller requests`, "too_many_values", MAX_VALUES);
     }
   }
 }

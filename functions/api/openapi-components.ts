@@ -8,31 +8,32 @@ export const HEADERS = {
     schema: text,
     example: '"42"',
   },
-  Location: { description: "Path of what was created.", required: true, schema: { type: "string", format: "uri-reference" } },
+  Location: { description: "The path of the created record.", required: true, schema: { type: "string", format: "uri-reference" } },
   Link: { description: 'The next page, `rel="next"` (RFC 8288); absent on the last.', schema: text },
-  RequestId: { description: "Names this request in logs, audit entries and errors.", required: true, schema: text },
-  ServerTiming: { description: "Milliseconds spent on authentication, the store, and in all.", schema: text },
-  WWWAuthenticate: { description: "What credential is asked for (RFC 6750).", required: true, schema: text },
-  IdempotentReplayed: { description: "`true` where this is the answer of an earlier request with the same key.", schema: text },
+  RequestId: { description: "The id of this request in logs, audit entries and errors.", required: true, schema: text },
+  ServerTiming: { description: "Milliseconds spent on authentication, on the store, and in total.", schema: text },
+  WWWAuthenticate: { description: "The required credential (RFC 6750).", required: true, schema: text },
+  IdempotentReplayed: { description: "`true` if this is the response to an earlier request with the same key.", schema: text },
   RetryAfterRunning: {
-    description: "With `idempotency_in_progress`: seconds to wait before the next try.",
+    description: "With `idempotency_in_progress`: the seconds to wait before the next attempt.",
     schema: { type: "integer", minimum: 0 },
   },
-  RetryAfter: { description: "Seconds to wait before the next try.", required: true, schema: { type: "integer", minimum: 0 } },
+  RetryAfter: { description: "The seconds to wait before the next attempt.", required: true, schema: { type: "integer", minimum: 0 } },
 };
 
 export const PARAMETERS = {
   IfMatch: {
     name: "If-Match",
     in: "header",
-    description: "Change only this version, the ETag of a read; 412 when the record has another. `*`: whichever there is.",
+    description:
+      "The ETag of the version to change. If the record has another version, the response is 412. `*` means any existing version.",
     schema: text,
     example: '"42"',
   },
   IfNoneMatch: {
     name: "If-None-Match",
     in: "header",
-    description: "The ETag of an earlier answer: 304 without a body when it is still the present one.",
+    description: "The ETag of an earlier response. If it is still current, the response is 304 without a body.",
     schema: text,
     example: '"42"',
   },
@@ -40,19 +41,19 @@ export const PARAMETERS = {
     name: "Idempotency-Key",
     in: "header",
     description:
-      "For 24 hours a repeat with the same key changes nothing and has the first answer. An error is not kept: its repeat runs again.",
+      "For 24 hours, a repeat with the same key changes nothing and returns the first response. Errors are not kept: a repeat runs again.",
     schema: { ...text, pattern: "^[!-~]{1,255}$" },
   },
   TenantId: {
     name: "X-Tenant-Id",
     in: "header",
-    description: "The tenant of the request, where the path names none.",
+    description: "The tenant of the request, if the path does not contain one.",
     schema: text,
   },
   RequestId: {
     name: "X-Request-Id",
     in: "header",
-    description: "Becomes the request's id; another than 1-128 of `A-Z a-z 0-9 . _ ~ -` is replaced.",
+    description: "The id of the request. It must be 1-128 characters of `A-Z a-z 0-9 . _ ~ -`; another value is replaced.",
     schema: text,
   },
 };

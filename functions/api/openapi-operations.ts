@@ -24,8 +24,8 @@ export function operationOf(route: Route, tag: string, schemas: Schemas): Json {
 
 /** Who may call it. */
 function access({ scope, platformOnly, openWhenSuspended }: Route): string {
-  if (scope === "public") return "Needs no credential.";
-  const needs = scope === "caller" ? "Needs a credential with any role." : `Needs the scope \`${scope}\`.`;
+  if (scope === "public") return "Requires no credential.";
+  const needs = scope === "caller" ? "Requires a credential with any role." : `Requires the scope \`${scope}\`.`;
   const users = platformOnly ? " A tenant's own users are refused." : "";
   return `${needs}${users}${openWhenSuspended ? " Open to the users of a suspended tenant." : ""}`;
 }
@@ -59,7 +59,7 @@ function parametersOf(route: Route): Json[] {
 
 function pathParameter(name: string): Json {
   const noun = name.replace(/Id$/, "").replaceAll(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
-  const description = name.endsWith("Id") ? `Id of the ${noun}, short or as its full key.` : `Name of the ${noun}.`;
+  const description = name.endsWith("Id") ? `The ${noun}'s id, short or as its full key.` : `The name of the ${noun}.`;
   return { name, in: "path", required: true, description, schema: { type: "string", minLength: 1 } };
 }
 
@@ -97,7 +97,7 @@ function notModified(route: Route): Json {
   if (route.method !== "GET" || !hasEtag(route)) return {};
   return {
     304: {
-      description: "If-None-Match names the present version.",
+      description: "The version in If-None-Match is current.",
       headers: { ETag: refTo("headers", "ETag"), "X-Request-Id": refTo("headers", "RequestId") },
     },
   };

@@ -6,7 +6,7 @@ import { operationOf } from "./openapi-operations.ts";
 import { problemExamples, problemResponses } from "./openapi-problems.ts";
 import { type Json, reachable, Schemas } from "./openapi-schemas.ts";
 
-const SYSTEM = { name: "system", description: "Health, readiness and this description. They need no credential." };
+const SYSTEM = { name: "system", description: "Health, readiness and this document. They require no credential." };
 
 /** The OpenAPI 3.1 file, from the very schemas that check requests and describe answers. */
 export function buildOpenApi(routes: readonly Route[]): Json {
@@ -31,13 +31,13 @@ export function buildOpenApi(routes: readonly Route[]): Json {
       version: "1",
       summary: "The control plane for multi-tenant SaaS on Supabase",
       description:
-        "Amounts of money are either integers in a currency's minor unit or decimals in its major unit: each description says which. " +
-        "Instants are UTC, `YYYY-MM-DDTHH:mm:ss.sssZ`. Parameters with several values take them in one, separated by commas. " +
-        "Errors are `application/problem+json` (RFC 9457); programs go by `code`.",
-      contact: { name: "Whoever operates this installation" },
+        "Amounts of money are integers in a currency's minor unit or decimals in its major unit; the description of each field says which. " +
+        "Instants are UTC, `YYYY-MM-DDTHH:mm:ss.sssZ`. The values of a multi-valued parameter are separated by commas. " +
+        "Errors are `application/problem+json` (RFC 9457); branch on `code`.",
+      contact: { name: "The operator of this installation" },
       license: { name: "MIT", identifier: "MIT" },
     },
-    servers: [{ url: ".", description: "Where this file was read from." }],
+    servers: [{ url: ".", description: "The server of this document." }],
     tags: [SYSTEM, ...features.map(describe)].filter(({ name }) => routes.some((route) => tagOf(route) === name)),
     paths,
     components: reachable({ paths, components }, components),

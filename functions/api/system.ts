@@ -34,7 +34,7 @@ export function systemRoutes(document: () => Promise<Record<string, unknown>>): 
       summary: "Whether the store answers, with the schema this program needs",
       description:
         "`migration` is its newest migration, `pending` what `npm run migrate` has still to build: lists work meanwhile, by a scan. " +
-        "`refusesWrites` says why only reads work, null when writes do.",
+        "`refusesWrites` is the reason why writes are refused, or null.",
       errors: ["store_unavailable", "schema_mismatch"],
       output: z.object({
         status: z.literal("ready"),

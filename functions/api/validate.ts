@@ -54,10 +54,10 @@ function checkQuery(search: URLSearchParams, schema: z.ZodObject | undefined): C
     } else if (value === "") {
       continue; // as a form sends a field that was left empty
     } else if (Object.hasOwn(given, name)) {
-      found.push({ path, message: "is given more than once", code: "repeated" });
+      found.push({ path, message: "must be given only once", code: "repeated" });
       refused.add(name);
     } else if (findUnstorable(value)) {
-      found.push({ path, message: "contains U+0000", code: "null_character" });
+      found.push({ path, message: "must not contain U+0000", code: "null_character" });
       refused.add(name);
     } else given[name] = value;
   }

@@ -46,7 +46,7 @@ export function createTokenVerifier(options: TokenVerifierOptions): TokenVerifie
   const secret = legacySecret ? new TextEncoder().encode(legacySecret) : null;
 
   async function check(token: string): Promise<TokenClaims> {
-    if (token.length > MAX_TOKEN_CHARS) throw refused("the token is too long");
+    if (token.length > MAX_TOKEN_CHARS) throw refused("The token is too long.");
     const jose = await loadJose();
     const rules: JWTVerifyOptions = {
       issuer: options.issuer,
@@ -59,7 +59,7 @@ export function createTokenVerifier(options: TokenVerifierOptions): TokenVerifie
       if (alg === "HS256" && secret) {
         return claimsOf((await jose.jwtVerify(token, secret, { ...rules, algorithms: ["HS256"] })).payload, clock.now());
       }
-      if (!keySet || (alg !== "ES256" && alg !== "RS256")) throw refused("the token's algorithm is not accepted here");
+      if (!keySet || (alg !== "ES256" && alg !== "RS256")) throw refused("The token's algorithm is not accepted.");
       return claimsOf(
         (await jose.jwtVerify(token, await keySet.getKey(), { ...rules, algorithms: ["ES256", "RS256"] })).payload,
         clock.now(),
@@ -75,7 +75,7 @@ export function createTokenVerifier(options: TokenVerifierOptions): TokenVerifie
       const now = clock.now();
       if (known && now < known.untilMs) return known.claims;
       if (known) verified.delete(token);
-      if (known && known.claims.expiresAtMs <= now) throw refused("the token has expired");
+      if (known && known.claims.expiresAtMs <= now) throw refused("The token has expired.");
       const claims = await check(token);
       const oldest = verified.size >= cacheSize ? verified.keys().next().value : undefined;
       if (oldest !== undefined) verified.delete(oldest);
@@ -146,13 +146,13 @@ function createKeySet(source: { readonly url: string } | JSONWebKeySet, rules: K
 /** What the program reads of a verified payload; `user_metadata` goes no further. */
 function claimsOf(payload: JWTPayload, nowMs: number): TokenClaims {
   const { sub, exp, iat, email, app_metadata: appMetadata } = payload;
-  if (typeof sub !== "string" || sub === "" || typeof exp !== "number") throw refused("the token names no user");
+  if (typeof sub !== "string" || sub === "" || typeof exp !== "number") throw refused("The token does not identify a user.");
   // Both are written into the audit log with what the caller changes.
   for (const [name, text] of Object.entries({ sub, email })) {
     const unstorable = typeof text === "string" ? findUnstorable(text) : null;
-    if (unstorable) throw refused(`the token's ${name} ${unstorable.message}`);
+    if (unstorable) throw refused(`The token's ${name} ${unstorable.message}.`);
   }
-  if (typeof iat === "number" && iat * 1_000 > nowMs + MAX_CLOCK_SKEW_MS) throw refused("the token's iat is in the future");
+  if (typeof iat === "number" && iat * 1_000 > nowMs + MAX_CLOCK_SKEW_MS) throw refused("The token's iat is in the future.");
   return Object.freeze({
     subject: sub,
     ...(typeof email === "string" && email !== "" ? { email } : {}),
@@ -170,12 +170,12 @@ function refused(detail: string, cause?: unknown): InnkeepError {
   return new InnkeepError("unauthenticated", detail, [], {}, cause === undefined ? undefined : { cause });
 }
 
-/** What a caller may know of a refusal: which claim or check, never a library's inside. */
+/** The public reason of a refusal: the claim or check, without internals of the library. */
 function reasonOf(error: unknown): string {
   const { code, claim } = (isRecord(error) ? error : {}) as { code?: unknown; claim?: unknown };
-  if (code === "ERR_JWT_EXPIRED") return "the token has expired";
-  if (code === "ERR_JWT_CLAIM_VALIDATION_FAILED" && typeof claim === "string") return `the token's ${claim} is not accepted here`;
-  if (code === "ERR_JWS_SIGNATURE_VERIFICATION_FAILED") return "the token's signature does not hold";
-  if (code === "ERR_JWKS_NO_MATCHING_KEY") return "the token is signed by a key that is not known here";
-  return "the token is not valid";
+  if (code === "ERR_JWT_EXPIRED") return "The token has expired.";
+  if (code === "ERR_JWT_CLAIM_VALIDATION_FAILED" && typeof claim === "string") return `The token's ${claim} is not accepted.`;
+  if (code === "ERR_JWS_SIGNATURE_VERIFICATION_FAILED") return "The token's signature is invalid.";
+  if (code === "ERR_JWKS_NO_MATCHING_KEY") return "The token is signed with an unknown key.";
+  return "The token is not valid.";
 }

@@ -7,11 +7,11 @@ const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
 
 export const auditEntry = defineEntity({
   name: "audit-entry",
-  summary: "What was done, by whom, to what. Append-only, hash-chained in its scope.",
+  summary: "A record of a change: the action, the actor and the resource. Append-only and hash-chained.",
   key: "audit:{tenantId?}:{timestamp}:{~nonce}",
   schema: z.looseObject({
     id: z.string(),
-    action: z.string().regex(/^[a-z0-9_-]+(\.[a-z0-9_-]+)+$/, "must be dotted lower case, e.g. tenant.created"),
+    action: z.string().regex(/^[a-z0-9_-]+(\.[a-z0-9_-]+)+$/, "must be lower case with dots, such as tenant.created"),
     resource: z.string().min(1).max(100),
     resourceId: z.string().min(1).max(512),
     tenantId: segment.optional(),
@@ -24,8 +24,8 @@ export const auditEntry = defineEntity({
     userAgent: z.string().optional(),
     requestId: z.string().optional(),
     timestamp: instant,
-    /** `seq`, `prevHash` and `hash` are made by the database in the commit. */
-    seq: z.int().min(1).meta({ description: "Its place in its chain, without gaps, from 1." }),
+    /** The database computes `seq`, `prevHash` and `hash` in the commit. */
+    seq: z.int().min(1).meta({ description: "Position in its chain, from 1 without gaps." }),
     prevHash: sha256,
     hash: sha256,
   }),
@@ -61,7 +61,7 @@ export const auditEntry = defineEntity({
   },
 });
 
-/** What the program writes; the database adds `seq`, `prevHash` and `hash` in the commit. */
+/** The entry as the program writes it. The database adds `seq`, `prevHash` and `hash` in the commit. */
 export const auditEntryDraft = auditEntry.schema.omit({ seq: true, prevHash: true, hash: true });
 
 export type AuditEntry = RecordOf<typeof auditEntry>;

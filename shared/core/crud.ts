@@ -83,8 +83,9 @@ type Make = () => Route;
 
 /** What is true of every entity's operation. */
 const DESCRIPTIONS: { readonly [O in Operation]?: string } = {
-  list: "All filters given must hold. By page number with totals, or by cursor, which stays in step while records come and go.",
-  update: "JSON merge patch (RFC 7396): members left out stay, objects merge, null removes an optional member.",
+  list:
+    "A record must match all filters. Pages are numbered and have totals, or are read by cursor, which stays consistent under inserts and deletes.",
+  update: "JSON merge patch (RFC 7396): omitted members are unchanged, objects are merged, and null removes an optional member.",
 };
 
 function routesOf(entity: AnyEntity, spec: AnySpec): Readonly<Record<Operation, Make>> {

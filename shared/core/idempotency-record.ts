@@ -4,7 +4,7 @@ import { instant, segment } from "./values.ts";
 
 export const idempotencyRecord = defineEntity({
   name: "idempotency-record",
-  summary: "What a call with an idempotency key did, kept 24 hours and committed with it.",
+  summary: "The result of a call with an idempotency key, kept for 24 hours and committed with the change.",
   key: "idem:{callerHash}:{keyHash}",
   schema: z.looseObject({
     callerHash: segment,
@@ -13,17 +13,17 @@ export const idempotencyRecord = defineEntity({
     tenantId: segment.optional(),
     /** SHA-256 of the canonical request: the same key with another request is refused. */
     requestHash: z.string(),
-    /** What was decided, as JSON text, so that a replay has its members in the same order; a long one goes on in further records. */
+    /** The result as JSON text, so that a replay has the same member order. A long result continues in further records. */
     result: z.json(),
-    /** How many records the result fills. */
+    /** The number of records that hold the result. */
     parts: z.int().min(1).optional(),
-    /** What only the commit knew, added by it. Absent where nothing changed. */
+    /** What only the commit knew; the database adds it. Absent when nothing changed. */
     receipt: z.object({ values: z.record(z.string(), z.json()), deleted: z.record(z.string(), z.number()) }).optional(),
     createdAt: instant,
   }),
   owner: "tenant",
   expires: true,
-  // They hold other records, whatever those keep to themselves.
+  // The results contain other records, including their secrets.
   secrets: ["result", "receipt"],
   example: { callerHash: "5f2b", keyHash: "9c41", requestHash: "e3b0c442", result: null, createdAt: "2026-01-01T00:00:00.000Z" },
 });

@@ -5,23 +5,23 @@ import { fieldTypeOf } from "../kv/fields.ts";
 import type { FieldType } from "../kv/fields.ts";
 import type { OrderBy } from "../kv/store.ts";
 
-/** What a list may be asked, as query parameters, read off the declaration. */
+/** The filters of a list as query parameters, derived from the declaration. */
 export interface FilterParameter {
   readonly name: string;
   readonly field: string;
   readonly type: FieldType;
-  /** Absent: equal to the value, or to any of several. `from ≤ value < to`. */
+  /** If absent, the filter compares with one or several values. Ranges are `from ≤ value < to`. */
   readonly bound?: "from" | "to";
-  /** All values there are, when the field is an enumeration. */
+  /** All values of an enumeration. */
   readonly values?: readonly string[];
 }
 
-/** The fields that say when a record came to be, the first declared one counts. */
+/** The possible creation fields. The first one that is declared is used. */
 const CREATION_FIELDS: readonly string[] = ["createdAt", "created", "timestamp", "triggeredAt"];
 
 const known = new WeakMap<AnyEntity, readonly FilterParameter[]>();
 
-/** `status`, `mrr`, `mrrFrom`…; `createdFrom` and `createdTo` stand for the field of creation. */
+/** `status`, `mrr`, `mrrFrom`…; `createdFrom` and `createdTo` filter by the creation field. */
 export function filtersOf(entity: AnyEntity): readonly FilterParameter[] {
   let filters = known.get(entity);
   if (!filters) known.set(entity, filters = readFilters(entity));
@@ -46,7 +46,7 @@ function boundsOf(entity: AnyEntity, name: string, field: string): FilterParamet
 }
 
 function creationField(entity: AnyEntity): string | undefined {
-  const declared: readonly string[] = [...(entity.filterable ?? []), ...(entity.sortable ?? [])];
+  const declared: readonly (string | undefined)[] = [entity.filterable, entity.sortable].flat();
   return CREATION_FIELDS.find((field) => declared.includes(field));
 }
 
@@ -57,13 +57,13 @@ function valuesOf(entity: AnyEntity, field: string): readonly string[] | undefin
   return schema instanceof z.ZodEnum ? schema.options.map(String) : undefined;
 }
 
-/** Why a text cannot be searched for, null when it can: kv.fold takes accents off as here, and a line break stands between two fields. */
+/** The message for an invalid search text, else null. kv.fold also removes accents; a line break separates indexed fields. */
 export function searchProblem(text: string): string | null {
   if (/\p{Cc}/u.test(text)) return "must have no line breaks or other control characters";
-  return text.normalize("NFKD").replaceAll(/[\u0300-\u036f]/g, "") === "" ? "must be more than accents" : null;
+  return text.normalize("NFKD").replaceAll(/[\u0300-\u036f]/g, "") === "" ? "must contain more than accents" : null;
 }
 
-/** `-mrr,name` as an order; left out, the entity's own, else newest first. Throws `invalid_parameter` on a field that is not sortable. */
+/** Parses `-mrr,name`. Default: the entity's order, else newest first. Throws `invalid_parameter` for a field that is not sortable. */
 export function parseSort(entity: AnyEntity, sort: string | undefined = entity.defaultSort): OrderBy[] {
   const sortable: readonly string[] = entity.sortable ?? [];
   if (sort === undefined) {
@@ -75,12 +75,12 @@ export function parseSort(entity: AnyEntity, sort: string | undefined = entity.d
     const descending = part.startsWith("-");
     const field = descending ? part.slice(1) : part;
     if (!sortable.includes(field)) {
-      throw errors.parameter("sort", `this list cannot be sorted by ${field || "nothing"}`, "unknown_field");
+      throw errors.parameter("sort", `must not contain ${field || "an empty name"}, by which this list cannot be sorted`, "unknown_field");
     }
     return { field, direction: descending ? "desc" : "asc" };
   });
   if (new Set(orders.map(({ field }) => field)).size < orders.length) {
-    throw errors.parameter("sort", "names a field twice", "duplicate_field");
+    throw errors.parameter("sort", "must not contain a field twice", "duplicate_field");
   }
   return orders;
 }

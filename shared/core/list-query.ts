@@ -7,7 +7,7 @@ import { isTimestamp } from "../kv/key.ts";
 import { LIMITS, type OrderBy } from "../kv/store.ts";
 import type { Filters, Pagination } from "./paging.ts";
 
-/** Query parameters are text: each schema checks the text and answers the value it stands for. */
+/** Query parameters are text. Each schema checks the text and returns its value. */
 
 export function integer(min: number, max: number) {
   return numeric(/^\d{1,9}$/, min, max, `must be a whole number from ${min} to ${max}`, "integer");
@@ -24,37 +24,39 @@ function numeric(form: RegExp, minimum: number, maximum: number, message: string
   return z.unknown().refine(inside, message).transform(Number).meta({ type, minimum, maximum });
 }
 
-/** Documents a parameter as the value it stands for, in place of the text that carries it. */
+/** Documents a parameter with the type of its value instead of text. */
 function shownAs<S extends z.ZodType>(schema: S, shown: Readonly<Record<string, unknown>>): S {
   return schema.meta({ minLength: undefined, maxLength: undefined, enum: undefined, ...shown });
 }
 
 export const flag = shownAs(z.enum(["true", "false"]).transform((text) => text === "true"), { type: "boolean" });
 
-/** An instant; a bare day counts whole, so as an end it is the next midnight. */
+/** An instant. A day without a time is included, so as an end it becomes the next midnight. */
 export function moment(bound: "from" | "to") {
   const midnight = (text: string) => bound === "to" && isTimestamp(text) ? addDays(text, 1) : text;
   return z.string().transform((text) => /^\d{4}-\d{2}-\d{2}$/.test(text) ? midnight(`${text}T00:00:00.000Z`) : text)
     .refine(isTimestamp, "must be a day YYYY-MM-DD or a UTC instant YYYY-MM-DDTHH:mm:ss.sssZ")
     .meta({
-      description: bound === "from" ? "At or after this instant or day." : "Before this instant; a bare day counts whole.",
+      description: bound === "from" ? "At or after this instant or day." : "Before this instant. A day without a time is included.",
       examples: ["2026-11-01T09:30:00.000Z", "2026-11-01"],
     });
 }
 
 export const pageParams = {
-  page: integer(1, LIMITS.offset).optional().meta({ description: "Number of the page; not with cursor.", default: 1 }),
+  page: integer(1, LIMITS.offset).optional().meta({ description: "The number of the page. Cannot be combined with cursor.", default: 1 }),
   limit: integer(1, 100).optional().meta({ description: "Records a page.", default: 20 }),
-  cursor: z.string().min(1).max(4_000).optional().meta({ description: "From nextCursor of the page before; not with page." }),
+  cursor: z.string().min(1).max(4_000).optional().meta({
+    description: "The `nextCursor` of the previous page. Cannot be combined with page.",
+  }),
 };
 
-/** `page` and `cursor` are two ways through one list; a page beyond the store's reach is refused. */
+/** `page` and `cursor` exclude each other. A page beyond the store's maximum offset is refused. */
 export function checkPaging<S extends z.ZodObject>(schema: S): S {
   return schema.check((payload) => {
     const { page, limit = 20, cursor } = payload.value as { page?: number; limit?: number; cursor?: string };
     const refuse = (path: string, message: string) => payload.issues.push({ code: "custom", input: payload.value, path: [path], message });
-    if (page !== undefined && cursor !== undefined) refuse("cursor", "goes without page");
-    if (page !== undefined && page * limit > LIMITS.offset) refuse("page", `reaches beyond record ${LIMITS.offset}; use the cursor`);
+    if (page !== undefined && cursor !== undefined) refuse("cursor", "cannot be combined with page");
+    if (page !== undefined && page * limit > LIMITS.offset) refuse("page", `must not reach beyond record ${LIMITS.offset}; use a cursor`);
   });
 }
 
@@ -67,7 +69,7 @@ function filterOf(entity: AnyEntity, { field, type, values, bound }: FilterParam
   if (bound) {
     const end = type === "time" ? moment(bound) : number;
     const rules = type === "time"
-      ? { from: "at or after this instant or day.", to: "before this instant; a bare day counts whole." }
+      ? { from: "at or after this instant or day.", to: "before this instant; a day without a time is included." }
       : { from: "at or above this.", to: "below this." };
     return end.optional().meta(of(rules[bound]));
   }
@@ -97,12 +99,12 @@ function sortOf(entity: AnyEntity) {
     items: { type: "string", enum: allowed.flatMap((field) => [field, `-${field}`]) },
     uniqueItems: true,
     default: parseSort(entity).map(({ field, direction }) => direction === "desc" ? `-${field}` : field),
-    description: "The fields to sort by, the first one first; `-` for descending. Nulls come last either way.",
+    description: "The fields to sort by, in order of precedence; `-` means descending. Nulls come last in both directions.",
   });
 }
 
 function search(entity: AnyEntity) {
-  const description = `Text within ${(entity.searchable as readonly string[]).join(", ")}, whatever its case.`;
+  const description = `A substring of ${(entity.searchable as readonly string[]).join(", ")}. Ignores case and accents.`;
   return checkedText(z.string().min(1).max(200), searchProblem).optional().meta({ description });
 }
 

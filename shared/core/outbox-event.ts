@@ -4,7 +4,7 @@ import { instant, segment } from "./values.ts";
 
 export const outboxEvent = defineEntity({
   name: "outbox-event",
-  summary: "An outgoing event, committed with the change it reports; delivery drains it.",
+  summary: "An outgoing event, committed with the change it reports.",
   key: "outbox:{id}",
   schema: z.looseObject({
     id: segment,
@@ -16,7 +16,7 @@ export const outboxEvent = defineEntity({
     createdAt: instant,
   }),
   owner: "tenant",
-  // It must still go out after the tenant is gone.
+  // The event must still be delivered after the tenant is deleted.
   onTenantDelete: "retain",
   retention: { days: 30, after: "createdAt" },
   filterable: ["type", "tenantId"],

@@ -5,7 +5,7 @@ import type { Condition, OrderBy, Scope } from "../kv/store.ts";
 import { isTimestamp } from "../kv/key.ts";
 import { type FilterParameter, filtersOf, parseSort, searchProblem } from "./list-filters.ts";
 
-/** Which page: by number (`page`, from 1), or onwards from a cursor. */
+/** Selects a page by number (`page`, from 1) or by cursor. */
 export interface Pagination {
   readonly page?: number;
   /** 1–100, default 20. */
@@ -13,7 +13,7 @@ export interface Pagination {
   readonly cursor?: string;
 }
 
-/** The page form has all members; with a cursor only `limit`, `hasNext` and `nextCursor` are known. */
+/** A numbered page has all members, a page by cursor only `limit`, `hasNext` and `nextCursor`. */
 export interface PaginationInfo {
   readonly page?: number;
   readonly limit: number;
@@ -32,13 +32,13 @@ export interface Page<T> {
 type FilterValue = string | number | boolean;
 
 /**
- * Field → value, or any of several values; a time or number also as a range, `mrrFrom` inclusive and `mrrTo` exclusive. An empty
- * text or list counts as absent, as an empty parameter does.
+ * Field → value, or a list of alternatives. Times and numbers also have ranges: `mrrFrom` is inclusive, `mrrTo` exclusive. An
+ * empty text or list is ignored, like an empty parameter.
  */
 export interface Filters {
   readonly [name: string]: FilterValue | readonly FilterValue[] | undefined;
   readonly search?: string;
-  /** Instants: created at or after, and before. */
+  /** Instants: created at or after `createdFrom`, and before `createdTo`. */
   readonly createdFrom?: string;
   readonly createdTo?: string;
 }
@@ -67,7 +67,7 @@ export async function listPage<E extends AnyEntity>(
   if (!Number.isInteger(limit) || limit < 1 || limit > MAX_LIMIT) throw errors.parameter("limit", `must be 1 to ${MAX_LIMIT}`);
   if (!Number.isInteger(page) || page < 1) throw errors.parameter("page", "must be 1 or more");
   if (cursor !== undefined && request.pagination?.page !== undefined) {
-    throw errors.parameter("page", "cannot be given together with a cursor");
+    throw errors.parameter("page", "cannot be combined with cursor");
   }
   const { records, cursor: nextCursor, total = 0 } = await collection.list({
     where: request.where ?? [],
@@ -88,14 +88,14 @@ function orderOf(entity: AnyEntity, sort: Sort | undefined, defaultSort: readonl
   return "field" in sort ? [sort] : sort;
 }
 
-/** Filters as a store's selection. Throws `invalid_parameter` on what the entity's declaration does not offer. */
+/** Converts filters to conditions of the store. Throws `invalid_parameter` for a filter that is not declared. */
 export function selectionOf(entity: AnyEntity, { search, ...filters }: Filters): Pick<ListRequest, "where" | "search"> {
   const problem = search ? searchProblem(search) : null;
   if (problem !== null) throw errors.parameter("search", problem);
   return { where: conditionsOf(entity, filters), search };
 }
 
-/** Both ends of a range are one condition. */
+/** Combines both ends of a range into one condition. */
 function conditionsOf(entity: AnyEntity, filters: Omit<Filters, "search">): Condition[] {
   const equal: Condition[] = [];
   const ranges = new Map<string, { from?: string | number; to?: string | number }>();
@@ -113,7 +113,7 @@ function conditionsOf(entity: AnyEntity, filters: Omit<Filters, "search">): Cond
 }
 
 function endOf({ name, type }: FilterParameter, [value, ...more]: readonly FilterValue[]): string | number {
-  if (more.length > 0) throw errors.parameter(name, "takes one value");
+  if (more.length > 0) throw errors.parameter(name, "must be one value");
   if (type === "number" && typeof value === "number" && Number.isFinite(value)) return value;
   if (type === "time" && typeof value === "string" && isTimestamp(value)) return value;
   throw errors.parameter(name, type === "number" ? "must be a number" : "must be a UTC instant YYYY-MM-DDTHH:mm:ss.sssZ");

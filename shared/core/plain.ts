@@ -6,21 +6,21 @@ import type { AnyEntity } from "../kv/define.ts";
 import type { Store } from "../kv/store.ts";
 
 /**
- * The plain face of the store, for code that moves over from a `kv_store` table: the same seven names,
- * without that habit's faults. Keys must belong to a declared entity (`undeclared_entity`), values must
- * fit it (`validation_failed`). It is a door to the store, not to the services: it writes no audit entry.
+ * A plain interface to the store for code that used a `kv_store` table, with the same seven function names. Keys must belong to
+ * a declared entity (`undeclared_entity`) and values must match its schema (`validation_failed`). It bypasses the services: it
+ * writes no audit entries.
  */
 export interface PlainKv {
   /** The value, or null. */
   get(key: string): Promise<JsonValue>;
   set(key: string, value: JsonValue): Promise<void>;
   del(key: string): Promise<void>;
-  /** Values in the order asked, null where missing. */
+  /** The values in the order of the keys; null if missing. */
   mget(keys: readonly string[]): Promise<JsonValue[]>;
-  /** All of them in one commit. */
+  /** Writes all values in one commit. */
   mset(keys: readonly string[], values: readonly JsonValue[]): Promise<void>;
   mdel(keys: readonly string[]): Promise<void>;
-  /** Every value under a prefix of whole segments, in key order, all of them. */
+  /** All values under a prefix of whole segments, in key order, without a limit. */
   getByPrefix(prefix: string): Promise<JsonValue[]>;
 }
 
@@ -28,9 +28,9 @@ export function plainKv(store: Store, registry: readonly AnyEntity[], entityOfKe
   const entityOf = (key: string): AnyEntity => {
     const entity = entityOfKey(key);
     if (!entity) {
-      throw new InnkeepError("undeclared_entity", `No entity has keys like ${key}.`, [{
+      throw new InnkeepError("undeclared_entity", `No declared entity has keys like ${key}.`, [{
         path: "key",
-        message: "is of no declared entity",
+        message: "must be a key of a declared entity",
         code: "undeclared_entity",
       }]);
     }
@@ -38,13 +38,15 @@ export function plainKv(store: Store, registry: readonly AnyEntity[], entityOfKe
   };
   const mutation = (key: string, value: JsonValue) => {
     const entity = entityOf(key);
-    // What a tenant is, is the platform's to say: a bound caller has the services for that.
+    // Only the services enforce which fields of its own record a tenant may change.
     if (store.tenantId !== null && entity.owner === "self") {
-      throw new InnkeepError("forbidden", `A tenant cannot write its own ${entity.name} record here.`);
+      throw new InnkeepError("forbidden", `You cannot write your tenant's own ${entity.name} record here. Use its service.`);
     }
-    if (entity.appendOnly) throw new InnkeepError("append_only", `Only the audit log writes ${entity.name} records.`);
+    if (entity.appendOnly) throw new InnkeepError("append_only", `You cannot write ${entity.name} records. Only the audit log does.`);
     const set = new Collection(entity, store).set(parseInput(entity.schema, value) as JsonObject);
-    if (set.key !== key) throw errors.validation([{ path: "", message: `is the record ${set.key}, not ${key}`, code: "key_mismatch" }]);
+    if (set.key !== key) {
+      throw errors.validation([{ path: "", message: `must be the record ${key}; it is ${set.key}`, code: "key_mismatch" }]);
+    }
     return set;
   };
   const declared = (keys: readonly string[]): readonly string[] => {
@@ -58,7 +60,10 @@ export function plainKv(store: Store, registry: readonly AnyEntity[], entityOfKe
     mget: async (keys) => (await store.mget(declared(keys))).map((entry) => entry?.value ?? null),
     mset: async (keys, values) => {
       if (keys.length !== values.length) {
-        throw new InnkeepError("bad_request", `${keys.length} keys need as many values; ${values.length} were given.`);
+        throw new InnkeepError(
+          "bad_request",
+          `The number of values must be the number of keys: ${keys.length} keys and ${values.length} values were given.`,
+        );
       }
       const result = await store.commit([], keys.map((key, i) => mutation(key, values[i] ?? null)));
       if (!result.ok) throw errors.writeConflict(result.conflict);

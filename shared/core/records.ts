@@ -111,8 +111,10 @@ export class Records<E extends AnyEntity> extends Collection<E> {
     return { record, created };
   }
 
-  /** Makes the record with these fields of its key, or replaces all of it that the caller may set. */
-  async replace(id: string, key: Readonly<Record<string, string>>, data: PutInput<E>, options: ChangeOptions = {}): Promise<Put<E>> {
+  /** Makes the record whose key the id is, or replaces all of it that the caller may set. Throws `invalid_key` for what is no id of one. */
+  async replace(id: string, data: PutInput<E>, options: ChangeOptions = {}): Promise<Put<E>> {
+    const key = matchKey(this.entity, keyFromId(this.entity, id));
+    if (!key) throw errors.invalidKey(`must be the id of one ${this.entity.name}; got ${JSON.stringify(id.slice(0, 200))}`, "id");
     const input = parseInput(inputsOf(this.entity).put, data) as Record<string, unknown>;
     this.#assertHeld(input);
     return await this.put(id, options, (before) => {
@@ -212,7 +214,7 @@ export class Records<E extends AnyEntity> extends Collection<E> {
     const resourceId = this.subjectOf(record);
     const tenantId = ownerOf(this.entity, record) ?? undefined;
     const { version: _, ...shown } = redact(this.entity, record);
-    const exists = before === null && !isPut && `${this.entity.name} ${resourceId} exists already; choose another id`;
+    const exists = before === null && !isPut && `The ${this.entity.name} ${resourceId} already exists. Choose another id.`;
     return {
       ...rest,
       changes: [change, ...changes],

@@ -66,12 +66,14 @@ function examplesOf(shape: z.ZodRawShape): Record<string, unknown> {
 export const pagination = component(
   "Pagination",
   z.object({
-    limit: z.int().meta({ description: "Records a page has at most." }),
+    limit: z.int().meta({ description: "The maximum number of records per page." }),
     hasNext: z.boolean(),
-    nextCursor: z.string().optional().meta({ description: "The `cursor` of the page that follows; absent on the last." }),
-    page: z.int().optional().meta({ description: "Number of this page, from 1; absent after a cursor, as are the totals." }),
-    total: z.int().optional().meta({ description: "Records on all pages." }),
-    totalPages: z.int().optional().meta({ description: "Pages of this limit." }),
+    nextCursor: z.string().optional().meta({ description: "The cursor of the next page. Absent on the last page." }),
+    page: z.int().optional().meta({
+      description: "The number of this page, from 1. Absent, like the totals, when the page was read by cursor.",
+    }),
+    total: z.int().optional().meta({ description: "The number of records on all pages." }),
+    totalPages: z.int().optional().meta({ description: "The number of pages with this limit." }),
     hasPrev: z.boolean().optional(),
   }),
 );
@@ -91,9 +93,9 @@ export function pageOf<E extends AnyEntity>(entity: E): z.ZodType<Page<Stored<E>
 const fieldError = component(
   "FieldError",
   z.object({
-    path: z.string().meta({ description: "JSON Pointer (RFC 6901) into the body, or the parameter's name." }),
-    message: z.string().meta({ description: "What is wrong with it, for people." }),
-    code: z.string().meta({ description: "The kind of mistake, for programs." }),
+    path: z.string().meta({ description: "A JSON Pointer (RFC 6901) into the body, or the name of the parameter." }),
+    message: z.string().meta({ description: "What is wrong, for people." }),
+    code: z.string().meta({ description: "The kind of error, for programs." }),
   }),
 );
 
@@ -101,25 +103,25 @@ const fieldError = component(
 export const problem = component(
   "Problem",
   z.object({
-    type: z.string().meta({ description: "`urn:innkeep:error:` and the code." }),
+    type: z.string().meta({ description: "`urn:innkeep:error:` followed by the code." }),
     title: z.string(),
-    status: z.int().min(400).max(599).meta({ description: "The answer's HTTP status." }),
+    status: z.int().min(400).max(599).meta({ description: "The HTTP status of the response." }),
     detail: z.string().meta({ description: "What is wrong and what to do, for people." }),
-    instance: z.string().meta({ description: "Path of the request." }),
+    instance: z.string().meta({ description: "The path of the request." }),
     code: z.enum(Object.keys(ERROR_KINDS) as [keyof typeof ERROR_KINDS]),
-    requestId: z.string().meta({ description: "Finds the request in the logs, as `X-Request-Id`." }),
-    errors: z.array(fieldError).optional().meta({ description: "Every place of the request that is wrong." }),
+    requestId: z.string().meta({ description: "The id of the request, as in `X-Request-Id` and in the log." }),
+    errors: z.array(fieldError).optional().meta({ description: "Every invalid field of the request." }),
     currentVersion: z.string().nullable().optional().meta({
-      description: "Of `precondition_failed`: the version there is, null for none.",
+      description: "With `precondition_failed`: the current version; null if the record does not exist.",
     }),
     requiredScope: z.string().optional().meta({ description: "Of `insufficient_scope`." }),
-    limit: z.number().optional().meta({ description: "Of `payload_too_large`: what is allowed, in the unit `detail` names." }),
-    from: z.string().optional().meta({ description: "Of `invalid_transition`: the present state." }),
-    to: z.string().optional().meta({ description: "Of `invalid_transition`: the state asked for." }),
-    allowed: z.array(z.string()).optional().meta({ description: "Of `invalid_transition`: the states there is a step to." }),
-    allow: z.array(z.string()).optional().meta({ description: "Of `method_not_allowed`: the methods of the path." }),
-    tenants: z.int().optional().meta({ description: "Of `plan_in_use`: how many tenants use the plan." }),
-    subscriptions: z.int().optional().meta({ description: "Of `plan_in_use`: how many subscriptions use the plan." }),
+    limit: z.number().optional().meta({ description: "With `payload_too_large`: the limit, in the unit that `detail` names." }),
+    from: z.string().optional().meta({ description: "With `invalid_transition`: the current state." }),
+    to: z.string().optional().meta({ description: "With `invalid_transition`: the requested state." }),
+    allowed: z.array(z.string()).optional().meta({ description: "With `invalid_transition`: the states that the current state allows." }),
+    allow: z.array(z.string()).optional().meta({ description: "With `method_not_allowed`: the methods of the path." }),
+    tenants: z.int().optional().meta({ description: "With `plan_in_use`: the number of tenants that use the plan." }),
+    subscriptions: z.int().optional().meta({ description: "With `plan_in_use`: the number of subscriptions that use the plan." }),
   }),
 );
 

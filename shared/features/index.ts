@@ -2,13 +2,13 @@ import type { Feature } from "../core/feature.ts";
 import { scopeCatalogue } from "../core/scopes.ts";
 
 /**
- * The one list of features. Keys, scopes, lists, cascade, retention, the database's part, routes, OpenAPI and documentation follow
- * from it. Its modules are loaded on first use, so that a start does not take longer with every feature.
+ * The list of features. Keys, scopes, lists, cascade, retention, the database schema, routes, OpenAPI and documentation are derived
+ * from it. Modules are loaded on first use, so that the startup time does not grow with the number of features.
  */
 export const features = [
   {
     name: "tenants",
-    summary: "The customers of the platform, and the states they go through.",
+    summary: "The customers of the platform and their states.",
     paths: ["/v1/tenants"],
     scopes: { tenants: { tenants: "write" } },
     entities: () => import("./tenants/entity.ts"),
@@ -35,7 +35,7 @@ export const features = [
   },
   {
     name: "metrics",
-    summary: "What can be metered: the catalogue of metrics.",
+    summary: "The catalogue of metrics.",
     paths: ["/v1/metrics"],
     scopes: { metrics: { tenants: "read" } },
     entities: () => import("./metrics/entity.ts"),
@@ -44,7 +44,7 @@ export const features = [
   },
   {
     name: "usage",
-    summary: "What tenants use of each metric, month by month, against their limits.",
+    summary: "The usage of each metric by tenant and month, with its limit.",
     paths: ["/v1/tenants/:tenantId/usage"],
     scopes: { usage: { tenants: "read" } },
     entities: () => import("./usage/entity.ts"),
@@ -53,7 +53,7 @@ export const features = [
   },
   {
     name: "audit",
-    summary: "Who did what to what: append-only, hash-chained.",
+    summary: "The append-only, hash-chained log of changes.",
     paths: ["/v1/audit"],
     scopes: { audit: { tenants: "read" } },
     entities: () => import("../core/audit-entry.ts"),
@@ -62,7 +62,7 @@ export const features = [
   },
   {
     name: "admins",
-    summary: "The people who administer the platform, and what the caller may do.",
+    summary: "The platform's administrators, and the caller's own permissions.",
     paths: ["/v1/admins", "/v1/me"],
     scopes: { admins: { tenants: "none", superAdminWrites: true } },
     entities: () => import("./admins/entity.ts"),

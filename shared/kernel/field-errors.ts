@@ -3,11 +3,11 @@ import type { FieldError } from "./errors.ts";
 import { fieldMessage } from "./field-messages.ts";
 import { pointerToken } from "./json.ts";
 
-/** Input of a million mistakes gets no answer a hundred times its size. */
+/** Bounds the size of the response to input with very many errors. */
 export const MAX_FIELD_ERRORS = 100;
 const MAX_PATH_CHARS = 300;
 
-// For every parse of the program, wherever it is: a message a schema brings itself comes before ours.
+// Applies to every parse in the program. A message that a schema defines takes precedence.
 z.config({ customError: fieldMessage });
 
 /** A path into a body as a JSON Pointer (RFC 6901). */
@@ -15,17 +15,17 @@ export function pointerOf(path: readonly PropertyKey[]): string {
   return path.map((token) => `/${pointerToken(String(token))}`).join("");
 }
 
-/** A member nobody declared, named itself and not by its parent. */
+/** The error for an undeclared member. The path is that of the member, not of its parent. */
 export function unknownField(path: string): FieldError {
   return { path, message: "is not a known field", code: "unknown_field" };
 }
 
-/** A place as it may stand in an answer. */
+/** A path shortened for a response. */
 export function boundedPath(path: string): string {
   return path.slice(0, MAX_PATH_CHARS).toWellFormed();
 }
 
-/** Zod's issues as field errors, at most 100; `render` says how a place is written. A check of ours may bring its own code. */
+/** Zod's issues as field errors, at most 100. `render` formats the path. A custom check may set its own code. */
 export function fieldErrors(
   issues: readonly z.core.$ZodIssue[],
   render: (path: readonly PropertyKey[]) => string = pointerOf,

@@ -4,8 +4,8 @@ type RawIssue = z.core.$ZodRawIssue;
 type Issue<C extends RawIssue["code"]> = Extract<RawIssue, { code: C }>;
 
 /**
- * What is wrong with a value, as the rest of a sentence about its field: "must be at least 3 characters".
- * It never repeats the value, which may be a secret or a megabyte long.
+ * The message for an invalid value, as a fragment that follows the field's name: "must be at least 3 characters".
+ * It never contains the value, which may be secret or very long.
  */
 export function fieldMessage(issue: RawIssue): string {
   switch (issue.code) {
@@ -22,11 +22,11 @@ export function fieldMessage(issue: RawIssue): string {
     case "not_multiple_of":
       return `must be a multiple of ${issue.divisor}`;
     case "unrecognized_keys":
-      return "has a field that is not known";
+      return "has an unknown field";
     case "invalid_key":
-      return `must have only names that fit: a name ${issue.issues[0]?.message || "is not valid"}`;
+      return `must have only valid names: a name ${issue.issues[0]?.message || "is not valid"}`;
     case "invalid_element":
-      return `must have only items that fit: an item ${issue.issues[0]?.message || "is not valid"}`;
+      return `must have only valid items: an item ${issue.issues[0]?.message || "is not valid"}`;
     case "invalid_union":
       return unionMessage(issue);
     default:
@@ -57,7 +57,7 @@ function choice(values: readonly unknown[]): string {
   return shown.length === 1 ? `must be ${shown[0]}` : `must be one of ${shown.join(", ")}`;
 }
 
-/** What a length counts; a number counts nothing. */
+/** The units of lengths, by type. */
 const UNITS: Readonly<Record<string, readonly [one: string, many: string]>> = {
   string: ["character", "characters"],
   array: ["item", "items"],
@@ -112,8 +112,8 @@ const FORMATS: Readonly<Record<string, string>> = {
   base64url: "must be base64url",
   json_string: "must be JSON",
   jwt: "must be a JSON Web Token",
-  lowercase: "must have no capital letters",
-  uppercase: "must have no small letters",
+  lowercase: "must be lower case",
+  uppercase: "must be upper case",
 };
 
 function format(issue: Issue<"invalid_format">): string {
@@ -121,15 +121,15 @@ function format(issue: Issue<"invalid_format">): string {
   if (prefix !== undefined) return `must begin with ${prefix}`;
   if (suffix !== undefined) return `must end with ${suffix}`;
   if (includes !== undefined) return `must contain ${includes}`;
-  return FORMATS[issue.format] ?? "does not have the form this field takes";
+  return FORMATS[issue.format] ?? "is not in the required format";
 }
 
-/** A union with a tag is told by it; else each form had something to say, and the caller reads one sentence. */
+/** A tagged union lists its tags. For another union, the messages of its forms become one. */
 function unionMessage(issue: Issue<"invalid_union">): string {
   const { options } = issue as { readonly options?: readonly unknown[] };
   if (options) return choice(options);
   const forms = issue.errors.map((errors) => errors.length === 1 && errors[0]?.path.length === 0 ? errors[0].message : "");
   const types = forms.map((message) => message.replace(/^must be /, ""));
-  if (forms.length === 0 || forms.some((message) => !message.startsWith("must be "))) return "fits none of the forms this field takes";
+  if (forms.length === 0 || forms.some((message) => !message.startsWith("must be "))) return "matches none of the allowed forms";
   return `must be ${types.join(" or ")}`;
 }

@@ -3,26 +3,26 @@ import type { FieldError } from "./errors.ts";
 export type JsonValue = null | boolean | number | string | readonly JsonValue[] | { readonly [key: string]: JsonValue };
 export type JsonObject = { readonly [key: string]: JsonValue };
 
-/** Levels of nesting that are read and stored; deeper input is refused before anything recursive sees it. */
+/** The maximum depth of nesting. Deeper input is refused before any recursive function processes it. */
 export const MAX_DEPTH = 64;
 const MAX_TOKEN_CHARS = 300;
 
-/** Escapes one reference token of a JSON Pointer (RFC 6901 §3); of a name longer than 300 characters, its beginning. */
+/** Escapes one reference token of a JSON Pointer (RFC 6901 §3). Names are cut to 300 characters. */
 export function pointerToken(token: string): string {
   return token.slice(0, MAX_TOKEN_CHARS).replaceAll("~", "~0").replaceAll("/", "~1");
 }
 
-/** What is wrong with a value and where, innermost name first: a pointer is written only for a value that is refused. */
+/** A fault and its place, innermost name first. The pointer is built only when the value is refused. */
 interface Fault {
   readonly message: string;
   readonly code: string;
   readonly place: string[];
 }
 
-/** Faults that a schema may not meet: it would recurse without end, or try all forms of JSON on every level above. */
+/** Values that must not reach a schema: it would recurse without end or try every form of JSON on each level. */
 const UNPARSABLE: ReadonlySet<string> = new Set(["too_deep", "not_finite", "not_json"]);
 
-/** Whether an answer of {@link findUnstorable} forbids to give the value to a schema. */
+/** Whether a result of {@link findUnstorable} means that no schema may parse the value. */
 export function isUnparsable(error: FieldError): boolean {
   return UNPARSABLE.has(error.code);
 }
@@ -30,8 +30,8 @@ export function isUnparsable(error: FieldError): boolean {
 /**
  * Finds the first place in `value` that Postgres jsonb or a JavaScript reader cannot hold without
  * loss: U+0000, a lone surrogate, a number that is not finite or an integer above 2^53 − 1,
- * `undefined`, or anything that is not plain JSON. A place that no schema may meet comes before any
- * other. Returns null when the value is fine.
+ * `undefined`, or anything that is not plain JSON. Places that no schema may parse take precedence.
+ * Returns null when the value can be stored.
  */
 export function findUnstorable(value: unknown, pointer = ""): FieldError | null {
   const first = faultOf(value, 0, true);
@@ -48,27 +48,27 @@ function fault(message: string, code: string): Fault {
 }
 
 function textFault(text: string): Fault | null {
-  if (text.includes("\u0000")) return fault("contains U+0000", "null_character");
-  return text.isWellFormed() ? null : fault("contains a lone surrogate", "lone_surrogate");
+  if (text.includes("\u0000")) return fault("must not contain U+0000", "null_character");
+  return text.isWellFormed() ? null : fault("must not contain a lone surrogate", "lone_surrogate");
 }
 
 /** `all`: of any kind; else only what is {@link UNPARSABLE}. */
 function faultOf(value: unknown, depth: number, all: boolean): Fault | null {
-  if (depth > MAX_DEPTH) return fault(`is nested deeper than ${MAX_DEPTH} levels`, "too_deep");
+  if (depth > MAX_DEPTH) return fault(`must not be nested deeper than ${MAX_DEPTH} levels`, "too_deep");
   switch (typeof value) {
     case "string":
       return all ? textFault(value) : null;
     case "number":
-      if (!Number.isFinite(value)) return fault("is not a finite number", "not_finite");
+      if (!Number.isFinite(value)) return fault("must be a finite number", "not_finite");
       return all && Number.isInteger(value) && !Number.isSafeInteger(value)
-        ? fault("is an integer beyond 2^53 - 1", "unsafe_integer")
+        ? fault("must be an integer of at most 2^53 - 1", "unsafe_integer")
         : null;
     case "boolean":
       return null;
     case "object":
       return value === null ? null : faultInside(value, depth, all);
     default:
-      return fault(`is ${typeof value}, not JSON`, "not_json");
+      return fault(`must be JSON, not ${typeof value}`, "not_json");
   }
 }
 
@@ -81,7 +81,7 @@ function faultInside(value: object, depth: number, all: boolean): Fault | null {
     return null;
   }
   const prototype = Object.getPrototypeOf(value);
-  if (prototype !== Object.prototype && prototype !== null) return fault("is not a plain object", "not_json");
+  if (prototype !== Object.prototype && prototype !== null) return fault("must be a plain object", "not_json");
   for (const [name, member] of Object.entries(value)) {
     // JSON.stringify leaves an undefined member out.
     const found = (all ? textFault(name) : null) ?? (member === undefined ? null : faultOf(member, depth + 1, all));
@@ -95,10 +95,10 @@ function at(name: string, found: Fault): Fault {
   return found;
 }
 
-/** `__proto__` as a member's name is dropped or worse by ordinary code that copies objects. For values of bounded depth. */
+/** Finds a member named `__proto__`, which code that copies objects mishandles. Requires values of bounded depth. */
 export function findForbiddenName(value: unknown): FieldError | null {
   const place = placeOfName(value, "__proto__");
-  return place && { path: pointerFrom(place), message: "is not an allowed name", code: "forbidden_name" };
+  return place && { path: pointerFrom(place), message: "must not be a name of a member", code: "forbidden_name" };
 }
 
 function placeOfName(value: unknown, forbidden: string): string[] | null {

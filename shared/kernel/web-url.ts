@@ -1,17 +1,17 @@
-/** Characters of an address, at most. */
+/** The maximum length of a URL. */
 export const MAX_URL_CHARS = 2_048;
 const THIS_MACHINE: ReadonlySet<string> = new Set(["localhost", "127.0.0.1", "[::1]"]);
 
 /**
- * What is wrong with a web address as people are told, or null: https everywhere, http on this machine alone, nothing that a parser
- * would silently repair (WHATWG URL drops tabs and turns backslashes round), nothing hidden, no credentials.
+ * Returns the field message for an invalid web address, else null. Allows https, and http for localhost. Refuses credentials,
+ * invisible characters, and characters that a parser would silently change (WHATWG URL drops tabs and replaces backslashes).
  */
 export function webUrlFault(text: string): string | null {
   if (text.length > MAX_URL_CHARS) return `must be at most ${MAX_URL_CHARS} characters`;
   if (/[\s\p{C}\\]/u.test(text)) return "must contain no spaces, backslashes or invisible characters";
   const authority = /^https?:\/\/([^/?#]+)/i.exec(text)?.[1];
-  if (authority === undefined || !URL.canParse(text)) return "must be an address such as https://example.com/logo.png";
+  if (authority === undefined || !URL.canParse(text)) return "must be a URL, such as https://example.com/logo.png";
   if (authority.includes("@")) return "must contain no user name or password";
   const { protocol, hostname } = new URL(text);
-  return protocol === "http:" && !THIS_MACHINE.has(hostname) ? "must begin with https:// (http:// is for localhost alone)" : null;
+  return protocol === "http:" && !THIS_MACHINE.has(hostname) ? "must begin with https:// (http:// is allowed only for localhost)" : null;
 }

@@ -126,7 +126,7 @@ export function keyOf<E extends AnyEntity>(entity: E, params: KeyParamsOf<E>): s
     parts.push(value ?? "");
   }
   const key = parts.join(":");
-  if (key.length > 512) throw errors.invalidKey("a key is at most 512 bytes");
+  if (key.length > 512) throw errors.invalidKey("must be at most 512 bytes");
   return key;
 }
 

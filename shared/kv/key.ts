@@ -2,8 +2,8 @@ import { errors } from "../kernel/errors.ts";
 
 /**
  * Keys are segments joined by `:`. A segment is 1–128 of `[A-Za-z0-9._~@+-]`, or a timestamp in the
- * 24-character ISO form, which itself contains two colons: the parser is pattern-aware. `.` and `..` are none,
- * since every URL parser takes them out of a path (RFC 3986 §5.2.4).
+ * 24-character ISO form, which itself contains two colons. `.` and `..` are not segments,
+ * because URL parsers remove them from paths (RFC 3986 §5.2.4).
  */
 export const MAX_KEY_BYTES = 512; // the alphabet is ASCII, so characters are bytes
 const SEGMENT = /^(?!\.\.?$)[A-Za-z0-9._~@+-]{1,128}$/;
@@ -12,7 +12,7 @@ const KEY = /^(?!\.\.?(?::|$))[A-Za-z0-9._~@+-]{1,128}(?::(?!\.\.?(?::|$))[A-Za-
 const TIMED = /(?<=^|:)\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z(?=:|$)/g;
 const SPLIT = /\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z(?=:|$)|[^:]*/y;
 
-/** Segments that can never be a tenant id: they name the platform's own scopes, or what stands at `/v1/tenants/…`. */
+/** Reserved segments that cannot be a tenant id: names of the platform's own scopes, and paths below `/v1/tenants/`. */
 export const RESERVED_TENANT_IDS: ReadonlySet<string> = new Set(["global", "platform", "settings", "stats", "resolve"]);
 
 export function isSegment(text: string): boolean {
@@ -22,14 +22,14 @@ export function isSegment(text: string): boolean {
 /** True for an existing instant in the 24-character form; `2026-02-31T…` is not one. */
 export function isTimestamp(text: string): boolean {
   const [, year, month, day] = TIMESTAMP.exec(text) ?? [];
-  // Days up to 28 are in every month; what is left asks the calendar.
+  // Every month has 28 days. Later days need the calendar.
   return day !== undefined && (day <= "28" || Number(day) <= new Date(Date.UTC(Number(year), Number(month), 0)).getUTCDate());
 }
 
 /** Splits a key into its segments, a timestamp counting as one. Throws `invalid_key`. */
 export function splitKey(key: string): string[] {
-  if (key.length === 0) throw errors.invalidKey("a key cannot be empty");
-  if (key.length > MAX_KEY_BYTES) throw errors.invalidKey(`a key is at most ${MAX_KEY_BYTES} bytes`);
+  if (key.length === 0) throw errors.invalidKey("must not be empty");
+  if (key.length > MAX_KEY_BYTES) throw errors.invalidKey(`must be at most ${MAX_KEY_BYTES} bytes`);
   const segments: string[] = [];
   let at = 0;
   do {
@@ -45,19 +45,19 @@ export function splitKey(key: string): string[] {
 export function assertSegment(segment: string, path: string): void {
   if (SEGMENT.test(segment) || isTimestamp(segment)) return;
   throw errors.invalidKey(
-    `a segment is 1-128 characters of A-Z a-z 0-9 . _ ~ @ + - (not . or ..) or an ISO timestamp; got ${
+    `must have segments of 1-128 characters of A-Z a-z 0-9 . _ ~ @ + - (not . or ..) or ISO timestamps; got ${
       JSON.stringify(segment.slice(0, 40))
     }`,
     path,
   );
 }
 
-/** In one pass, for the hot paths: a timestamp is three plain segments, but one that must exist. */
+/** One pass for hot paths: a timestamp looks like three plain segments, but it must be a valid instant. */
 export function isKey(text: string): boolean {
   return text.length <= MAX_KEY_BYTES && KEY.test(text) && (!text.includes("T") || (text.match(TIMED) ?? []).every(isTimestamp));
 }
 
-/** Throws `invalid_key`, naming the segment that is wrong. */
+/** Throws `invalid_key` with the invalid segment. */
 export function assertKey(key: string): void {
   if (!isKey(key)) splitKey(key);
 }

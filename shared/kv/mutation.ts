@@ -43,9 +43,11 @@ export function encodeCommit(
   if (count > LIMITS.mutationsPerCommit) throw errors.tooLarge("A commit", count, LIMITS.mutationsPerCommit, "mutations and checks");
   for (const check of checks) {
     assertKey(check.key);
-    if (check.version !== null && !VERSION.test(check.version)) throw invalid("/checks/version", "is not a version");
+    if (check.version !== null && !VERSION.test(check.version)) throw invalid("/checks/version", "must be a version");
   }
-  if (mutations.filter(({ op }) => op === "deleteOwner").length > 1) throw invalid("/mutations", "deletes two tenants in one commit");
+  if (mutations.filter(({ op }) => op === "deleteOwner").length > 1) {
+    throw invalid("/mutations", "must not delete two tenants in one commit");
+  }
   let bytes = 0;
   const seen = new Map<string, number>();
   const wire: WireMutation[] = [];
@@ -60,7 +62,7 @@ export function encodeCommit(
     } else if (isPlain(encoded.wire) && isPlain(wire[before])) {
       wire[before] = encoded.wire; // last one wins
     } else {
-      throw invalid(`/mutations/${i}/key`, `is changed twice in one commit: ${key}`);
+      throw invalid(`/mutations/${i}/key`, `must not change ${key} twice in one commit`);
     }
   }
   if (bytes > LIMITS.commitBytes) throw errors.tooLarge("A commit", bytes, LIMITS.commitBytes);
@@ -104,24 +106,24 @@ function encodeMutation(mutation: Mutation, tenantId: string | null, nowMs: numb
 
 export function assertTenantId(tenantId: string): void {
   const segments = splitKey(tenantId);
-  if (segments.length !== 1 || isTimestamp(tenantId)) throw errors.invalidKey("a tenant id is one segment", "tenantId");
-  if (RESERVED_TENANT_IDS.has(tenantId)) throw errors.invalidKey(`${tenantId} is reserved and can never be a tenant id`, "tenantId");
+  if (segments.length !== 1 || isTimestamp(tenantId)) throw errors.invalidKey("must be one segment", "tenantId");
+  if (RESERVED_TENANT_IDS.has(tenantId)) throw errors.invalidKey(`must not be ${tenantId}, which is reserved`, "tenantId");
 }
 
 function assertAddition(addition: Addition, at: string): void {
   assertPath(addition.path, `${at}/path`);
-  if (!Number.isFinite(addition.by ?? addition.to)) throw invalid(`${at}/by`, "is not a finite number");
+  if (!Number.isFinite(addition.by ?? addition.to)) throw invalid(`${at}/by`, "must be a finite number");
 }
 
 function assertAppend({ path, items, cap }: Extract<Mutation, { op: "append" }>): void {
   assertPath(path, "/path");
-  if (!Array.isArray(items)) throw invalid("/items", "is not a list");
+  if (!Array.isArray(items)) throw invalid("/items", "must be a list");
   if (cap !== undefined && !(Number.isSafeInteger(cap) && cap >= 1)) throw invalid("/cap", "must be an integer of at least 1");
 }
 
 function assertPath(path: readonly string[], at: string): void {
-  if (path.length === 0) throw invalid(at, "is empty");
-  if (path.length > MAX_PATH) throw invalid(at, `has more than ${MAX_PATH} members`);
+  if (path.length === 0) throw invalid(at, "must not be empty");
+  if (path.length > MAX_PATH) throw invalid(at, `must have at most ${MAX_PATH} members`);
 }
 
 /** The owner is left out when the database shall derive it: from the key's family, else the bound tenant. */
@@ -136,7 +138,7 @@ function writeOptions({ tenantId, cascades, expiresAt }: WriteOptions, nowMs: nu
 }
 
 function assertExpiry(expiresAt: string, nowMs: number): void {
-  if (!isTimestamp(expiresAt)) throw invalid("/expiresAt", "is not a UTC instant with milliseconds");
+  if (!isTimestamp(expiresAt)) throw invalid("/expiresAt", "must be a UTC instant with milliseconds");
   if (expiresAt > isoTime(nowMs)) return;
   throw new InnkeepError("invalid_ttl", `expiresAt must be in the future; ${expiresAt} is not.`, [
     { path: "/expiresAt", message: "must be in the future", code: "invalid_ttl" },
@@ -144,7 +146,7 @@ function assertExpiry(expiresAt: string, nowMs: number): void {
 }
 
 function valueBytes(value: JsonValue, pointer: string): number {
-  if (value === null || value === undefined) throw invalid(pointer, "is null: delete the key instead");
+  if (value === null || value === undefined) throw invalid(pointer, "must not be null; delete the key instead");
   const unstorable = findUnstorable(value, pointer);
   if (unstorable) throw errors.validation([unstorable]);
   const bytes = utf8Bytes(JSON.stringify(value));

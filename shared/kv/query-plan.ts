@@ -36,7 +36,9 @@ export function wireSelection(selection: Selection, tenantId: string | null): Wi
   const { entity, search } = selection;
   const scope = scopeOf(entity, selection.scope, tenantId);
   const colons = colonsOf(entity);
-  if (search !== undefined && !entity.searchable?.length) throw errors.parameter("search", `${entity.name} has no searchable fields`);
+  if (search !== undefined && !entity.searchable?.length) {
+    throw errors.parameter("search", `is not supported: ${entity.name} has no searchable fields`);
+  }
   if (search !== undefined) assertType("search", "text", search);
   return {
     family: familyOf(entity),
@@ -59,8 +61,8 @@ function wireCondition(entity: AnyEntity, condition: Condition): WireCondition {
   const { field, ...rest } = condition;
   const type = declaredType(entity, field);
   for (const value of valuesOf(condition)) assertType(field, type, value);
-  if ("in" in condition && condition.in.length === 0) throw errors.parameter(field, "needs a value");
-  if ("prefix" in condition && type !== "text") throw errors.parameter(field, "takes no prefix");
+  if ("in" in condition && condition.in.length === 0) throw errors.parameter(field, "must have a value");
+  if ("prefix" in condition && type !== "text") throw errors.parameter(field, "must be a text field to match a prefix");
   return { field, type, ...rest };
 }
 
@@ -72,7 +74,7 @@ function valuesOf(condition: Condition): readonly unknown[] {
 
 export function declaredType(entity: AnyEntity, field: string): FieldType {
   const declared: readonly string[] = [...(entity.filterable ?? []), ...(entity.sortable ?? [])];
-  if (!declared.includes(field)) throw errors.parameter(field, `${entity.name} has no such filter or sort field`, "unknown_field");
+  if (!declared.includes(field)) throw errors.parameter(field, `is not a filter or sort field of ${entity.name}`, "unknown_field");
   return fieldTypeOf(entity, field);
 }
 
@@ -103,7 +105,9 @@ export function assertPosition(order: WireOrder, position: Position): void {
 export function wireOrder(entity: AnyEntity, orderBy: readonly OrderBy[]): WireOrder {
   const sortable: readonly string[] = entity.sortable ?? [];
   return orderBy.map(({ field, direction }) => {
-    if (!sortable.includes(field)) throw errors.parameter("sort", `${entity.name} cannot be sorted by ${field}`, "unknown_field");
+    if (!sortable.includes(field)) {
+      throw errors.parameter("sort", `must not contain ${field}, by which ${entity.name} cannot be sorted`, "unknown_field");
+    }
     return { field, type: fieldTypeOf(entity, field), desc: direction === "desc" };
   });
 }
@@ -170,7 +174,7 @@ export function assertPage(query: Query): void {
     throw errors.parameter("limit", `must be 1 to ${LIMITS.pageEntries}`);
   }
   if (query.offset !== undefined && (!Number.isInteger(query.offset) || query.offset < 0 || query.offset > LIMITS.offset)) {
-    throw errors.parameter("page", `reaches at most ${LIMITS.offset} records deep; use the cursor`);
+    throw errors.parameter("page", `must not reach beyond record ${LIMITS.offset}; use a cursor`);
   }
 }
 

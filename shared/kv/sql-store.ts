@@ -153,7 +153,7 @@ class SqlStore implements Store {
     for (const field of query.groupBy) declaredType(query.entity, field);
     const rollup = wireRollup(query, this.tenantId);
     const [sum] = query.sum === undefined ? [] : wireOrder(query.entity, [{ field: query.sum, direction: "asc" }]);
-    if (sum && sum.type !== "number") throw errors.parameter("sum", "needs a number field");
+    if (sum && sum.type !== "number") throw errors.parameter("sum", "must be a number field");
     const wire = {
       ...wireSelection(query, this.tenantId),
       groupBy: query.groupBy,
@@ -234,7 +234,7 @@ class SqlStore implements Store {
   }
 
   async sweep(limit: number): Promise<number> {
-    if (this.tenantId !== null) throw new InnkeepError("forbidden", "Only the service-level store sweeps.");
+    if (this.tenantId !== null) throw new InnkeepError("forbidden", "A tenant-bound store cannot sweep.");
     try {
       return Number(await this.driver.call("kv_sweep", { limit, now: isoTime(this.clock.now()) }, this.#deadline()));
     } catch (error) {

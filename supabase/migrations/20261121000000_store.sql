@@ -945,8 +945,8 @@ begin
 end $$;
 
 -- The ways anything is written. Locks are taken in one order by every commit: keys, owners, entries, rollup
--- shards, chain heads, each sorted, so that commits never deadlock (a prefix or a cascade locks its rows as it
--- finds them; a deadlock with one is run again).
+-- shards, chain heads, each sorted, so that commits never deadlock (a cascade, and a range beside other writes, lock rows
+-- as they find them; a deadlock with one is run again).
 
 -- One write, resolved against its key's declared family; then with what becomes of the row it meets.
 create type kv.write as (
@@ -1250,17 +1250,19 @@ begin
   return tally(v_gone);
 end $$;
 
--- Deletes the range [p_start, p_end), of a tenant its own rows.
+-- Deletes the range [p_start, p_end), of a tenant its own rows. They are locked first, in key order as by a commit.
 create function kv_service.delete_range(p_tenant text, p_start text, p_end text, p_now timestamptz) returns jsonb
 language plpgsql as $$
 declare
   v_gone text[];
 begin
   if p_tenant is null then
+    perform from kv.entries e where e.key >= p_start and e.key < p_end order by e.key for update;
     with gone as (
       delete from kv.entries e where e.key >= p_start and e.key < p_end returning e.key, e.expires_at
     ) select array_agg(g.key) into v_gone from gone g where g.expires_at is null or g.expires_at > p_now;
   else
+    perform from kv.entries e where e.owner = p_tenant and e.key >= p_start and e.key < p_end order by e.key for update;
     with gone as (
       delete from kv.entries e where e.owner = p_tenant and e.key >= p_start and e.key < p_end returning e.key, e.expires_at
     ) select array_agg(g.key) into v_gone from gone g where g.expires_at is null or g.expires_at > p_now;
@@ -1447,20 +1449,20 @@ begin
       raise exception 'tenant % was deleted', v_gone using errcode = 'KV003';
     end if;
   end if;
-  if v_rolled_up then
-    perform pg_advisory_xact_lock(hashtext('kv.rollup:' || s.rollup), s.shard)
-      from (select distinct w.rollup, kv.shard(w.key) as shard from unnest(v_writes) w where w.rollup is not null order by 1, 2) s;
-  end if;
-  if v_chained then
-    v_writes := link_chains(v_writes);
-  end if;
-
+  -- Before the locks that follow: it waits for rows, and who holds those may wait for a chain.
   if v_ranged then
     for v_mutation in select m from jsonb_array_elements(p_mutations) m where m->>'op' in ('deletePrefix', 'deleteOwner') loop
       v_deleted := kv.add_tallies(v_deleted, case v_mutation->>'op'
         when 'deleteOwner' then delete_owner(v_mutation->>'tenantId', p_now)
         else delete_range(p_tenant, v_mutation->>'start', v_mutation->>'end', p_now) end);
     end loop;
+  end if;
+  if v_rolled_up then
+    perform pg_advisory_xact_lock(hashtext('kv.rollup:' || s.rollup), s.shard)
+      from (select distinct w.rollup, kv.shard(w.key) as shard from unnest(v_writes) w where w.rollup is not null order by 1, 2) s;
+  end if;
+  if v_chained then
+    v_writes := link_chains(v_writes);
   end if;
   if v_deletes then
     v_deleted := kv.add_tallies(v_deleted, delete_keys(array(select w.key from unnest(v_writes) w where w.op = 'delete'), p_now));
@@ -1885,15 +1887,15 @@ revoke create on schema public, kv from kv_service, kv_tenant;
 
 -- Written by `npm run schema` from the declarations.
 
--- domain-claim: Which tenant holds a custom domain.
+-- domain-claim: The tenant that holds a custom domain.
 select kv.add_family('domain');
 select kv.add_entity('domain-claim', 'domain', 1, owner_rule => 'given');
 
--- subdomain-claim: Which tenant holds a subdomain label.
+-- subdomain-claim: The tenant that holds a subdomain label.
 select kv.add_family('subdomain');
 select kv.add_entity('subdomain-claim', 'subdomain', 1, owner_rule => 'given');
 
--- tenant: A customer of the platform. It owns everything stored under its id.
+-- tenant: A customer of the platform.
 select kv.add_family('tenant');
 select kv.add_entity('tenant', 'tenant', 1, owner_rule => 'segment');
 select kv.add_index('tenant', fields) from unnest(array[
@@ -1911,14 +1913,14 @@ select kv.add_index('plan', fields) from unnest(array[
   'createdAt time', 'name text', 'price number', 'search(name, displayName, description)'
 ]) fields;
 
--- subscription: A tenant's one subscription to a plan.
+-- subscription: The subscription of a tenant to a plan.
 select kv.add_family('subscription');
 select kv.add_entity('subscription', 'subscription', 1, owner_rule => 'segment');
 select kv.add_index('subscription', fields) from unnest(array[
   'planId text', 'status text, currentPeriodEnd time'
 ]) fields;
 
--- metric: Something that tenants use and that is metered. A gauge is a level and carries over, a counter starts at zero each month.
+-- metric: A kind of usage that is metered. A gauge is a level and carries over to the next month; a counter starts at zero each month.
 select kv.add_family('metric');
 select kv.add_entity('metric', 'metric', 1, owner_rule => 'platform', tenant_readable => true);
 select kv.add_index('metric', fields) from unnest(array[
@@ -1929,7 +1931,7 @@ select kv.add_index('metric', fields) from unnest(array[
 select kv.add_family('usage', 75);
 select kv.add_entity('usage-record', 'usage', 3, owner_rule => 'segment');
 
--- audit-entry: What was done, by whom, to what. Append-only, hash-chained in its scope.
+-- audit-entry: A record of a change: the action, the actor and the resource. Append-only and hash-chained.
 select kv.add_family('audit');
 select kv.add_entity('audit-entry', 'audit', 5, owner_rule => 'segment', cascades => false, append_only => true);
 select kv.add_entity('audit-entry', 'audit', 4, owner_rule => 'platform', cascades => false, append_only => true);
@@ -1938,19 +1940,19 @@ select kv.add_index('audit-entry', fields) from unnest(array[
   'action text, timestamp time', 'userId text, timestamp time', 'userEmail text, timestamp time'
 ]) fields;
 
--- admin: A person who administers the platform; `userId` is its Supabase Auth id.
+-- admin: An administrator of the platform. `userId` is the user's Supabase Auth id.
 select kv.add_family('admin');
 select kv.add_entity('admin', 'admin', 1, owner_rule => 'platform');
 select kv.add_index('admin', fields) from unnest(array[
   'createdAt time', 'email text', 'name text', 'role text', 'search(email, name)'
 ]) fields;
 
--- outbox-event: An outgoing event, committed with the change it reports; delivery drains it.
+-- outbox-event: An outgoing event, committed with the change it reports.
 select kv.add_family('outbox');
 select kv.add_entity('outbox-event', 'outbox', 1, owner_rule => 'given', cascades => false);
 select kv.add_index('outbox-event', 'createdAt time');
 
--- idempotency-record: What a call with an idempotency key did, kept 24 hours and committed with it.
+-- idempotency-record: The result of a call with an idempotency key, kept for 24 hours and committed with the change.
 select kv.add_family('idem');
 select kv.add_entity('idempotency-record', 'idem', 2, owner_rule => 'given');
 

@@ -1,14 +1,14 @@
 -- Written by `npm run schema` from the declarations.
 
--- domain-claim: Which tenant holds a custom domain.
+-- domain-claim: The tenant that holds a custom domain.
 select kv.add_family('domain');
 select kv.add_entity('domain-claim', 'domain', 1, owner_rule => 'given');
 
--- subdomain-claim: Which tenant holds a subdomain label.
+-- subdomain-claim: The tenant that holds a subdomain label.
 select kv.add_family('subdomain');
 select kv.add_entity('subdomain-claim', 'subdomain', 1, owner_rule => 'given');
 
--- tenant: A customer of the platform. It owns everything stored under its id.
+-- tenant: A customer of the platform.
 select kv.add_family('tenant');
 select kv.add_entity('tenant', 'tenant', 1, owner_rule => 'segment');
 select kv.add_index('tenant', fields) from unnest(array[
@@ -26,14 +26,14 @@ select kv.add_index('plan', fields) from unnest(array[
   'createdAt time', 'name text', 'price number', 'search(name, displayName, description)'
 ]) fields;
 
--- subscription: A tenant's one subscription to a plan.
+-- subscription: The subscription of a tenant to a plan.
 select kv.add_family('subscription');
 select kv.add_entity('subscription', 'subscription', 1, owner_rule => 'segment');
 select kv.add_index('subscription', fields) from unnest(array[
   'planId text', 'status text, currentPeriodEnd time'
 ]) fields;
 
--- metric: Something that tenants use and that is metered. A gauge is a level and carries over, a counter starts at zero each month.
+-- metric: A kind of usage that is metered. A gauge is a level and carries over to the next month; a counter starts at zero each month.
 select kv.add_family('metric');
 select kv.add_entity('metric', 'metric', 1, owner_rule => 'platform', tenant_readable => true);
 select kv.add_index('metric', fields) from unnest(array[
@@ -44,7 +44,7 @@ select kv.add_index('metric', fields) from unnest(array[
 select kv.add_family('usage', 75);
 select kv.add_entity('usage-record', 'usage', 3, owner_rule => 'segment');
 
--- audit-entry: What was done, by whom, to what. Append-only, hash-chained in its scope.
+-- audit-entry: A record of a change: the action, the actor and the resource. Append-only and hash-chained.
 select kv.add_family('audit');
 select kv.add_entity('audit-entry', 'audit', 5, owner_rule => 'segment', cascades => false, append_only => true);
 select kv.add_entity('audit-entry', 'audit', 4, owner_rule => 'platform', cascades => false, append_only => true);
@@ -53,19 +53,19 @@ select kv.add_index('audit-entry', fields) from unnest(array[
   'action text, timestamp time', 'userId text, timestamp time', 'userEmail text, timestamp time'
 ]) fields;
 
--- admin: A person who administers the platform; `userId` is its Supabase Auth id.
+-- admin: An administrator of the platform. `userId` is the user's Supabase Auth id.
 select kv.add_family('admin');
 select kv.add_entity('admin', 'admin', 1, owner_rule => 'platform');
 select kv.add_index('admin', fields) from unnest(array[
   'createdAt time', 'email text', 'name text', 'role text', 'search(email, name)'
 ]) fields;
 
--- outbox-event: An outgoing event, committed with the change it reports; delivery drains it.
+-- outbox-event: An outgoing event, committed with the change it reports.
 select kv.add_family('outbox');
 select kv.add_entity('outbox-event', 'outbox', 1, owner_rule => 'given', cascades => false);
 select kv.add_index('outbox-event', 'createdAt time');
 
--- idempotency-record: What a call with an idempotency key did, kept 24 hours and committed with it.
+-- idempotency-record: The result of a call with an idempotency key, kept for 24 hours and committed with the change.
 select kv.add_family('idem');
 select kv.add_entity('idempotency-record', 'idem', 2, owner_rule => 'given');
 

@@ -5,8 +5,8 @@ import { webUrl } from "../../shared/core/values.ts";
 import { webUrlFault } from "../../shared/kernel/web-url.ts";
 import { seededRandom } from "../support/random.ts";
 
-const OUTSIDE = "must be an address such as https://example.com/logo.png";
-const SECURE = "must begin with https:// (http:// is for localhost alone)";
+const OUTSIDE = "must be a URL, such as https://example.com/logo.png";
+const SECURE = "must begin with https:// (http:// is allowed only for localhost)";
 const CREDENTIALS = "must contain no user name or password";
 const INVISIBLE = "must contain no spaces, backslashes or invisible characters";
 

@@ -205,7 +205,7 @@ describe("the tenant of a request", () => {
     for (const name of ["host", "subdomain", "id"]) {
       const answer = await api.send("GET", `/v1/tenants/resolve?${name}=%00`, { token });
       expectProblem(answer, 400, "invalid_parameter");
-      expect(answer.body.errors).toEqual([{ path: name, message: "contains U+0000", code: "null_character" }]);
+      expect(answer.body.errors).toEqual([{ path: name, message: "must not contain U+0000", code: "null_character" }]);
     }
   });
 });

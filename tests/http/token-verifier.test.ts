@@ -63,16 +63,16 @@ describe("the token verifier", () => {
     const exp = 253_402_300_800;
     expect((await check.verify(await signer.sign("u1", { iat: nowSeconds + 300 }))).issuedAtMs).toBe((nowSeconds + 300) * 1_000);
     for (const iat of [nowSeconds + 301, 253_402_300_799, 1e300]) {
-      expect(await refusal(check.verify(await signer.sign("u1", { iat, exp })))).toBe("unauthenticated: the token's iat is in the future");
+      expect(await refusal(check.verify(await signer.sign("u1", { iat, exp })))).toBe("unauthenticated: The token's iat is in the future.");
     }
   });
 
   test("R01: a token whose subject or email no record can hold is refused", async () => {
     const signer = await makeSigner(clock);
     const check = verifier({ jwks: signer.jwks });
-    for (const [text, reason] of [["a\u0000b", "contains U+0000"], ["\ud800", "contains a lone surrogate"]] as const) {
-      expect(await refusal(check.verify(await signer.sign("u1", { email: text })))).toBe(`unauthenticated: the token's email ${reason}`);
-      expect(await refusal(check.verify(await signer.sign(text)))).toBe(`unauthenticated: the token's sub ${reason}`);
+    for (const [text, reason] of [["a\u0000b", "must not contain U+0000"], ["\ud800", "must not contain a lone surrogate"]] as const) {
+      expect(await refusal(check.verify(await signer.sign("u1", { email: text })))).toBe(`unauthenticated: The token's email ${reason}.`);
+      expect(await refusal(check.verify(await signer.sign(text)))).toBe(`unauthenticated: The token's sub ${reason}.`);
     }
     for (const email of [undefined, "", 5, null, {}]) {
       expect(await check.verify(await signer.sign("u1", { email }))).not.toHaveProperty("email");
@@ -90,21 +90,21 @@ describe("the token verifier", () => {
     );
     const claims = { iss: ISSUER, aud: AUDIENCE, exp: nowSeconds + 60, sub: "u1" };
     const cases: Record<string, [string, string]> = {
-      expired: [await signer.sign("u1", { exp: nowSeconds }), "the token has expired"],
-      early: [await signer.sign("u1", { nbf: nowSeconds + 5 }), "the token's nbf is not accepted here"],
-      issuer: [await signer.sign("u1", { iss: "https://evil.example" }), "the token's iss is not accepted here"],
-      audience: [await signer.sign("u1", { aud: "anon" }), "the token's aud is not accepted here"],
-      "no expiry": [await signer.sign("u1", { exp: undefined as never }), "the token's exp is not accepted here"],
-      "no subject": [await signer.sign("", {}), "the token names no user"],
-      "other key, same kid": [await other.sign("u1"), "the token's signature does not hold"],
-      "swapped payload": [`${head}.${swapped}.${signature}`, "the token's signature does not hold"],
-      "no signature": [`${head}.${payload}.`, "the token's signature does not hold"],
-      "alg none": [unsigned(claims), "the token's algorithm is not accepted here"],
-      "alg None": [unsigned(claims, { alg: "None" }), "the token's algorithm is not accepted here"],
-      "alg HS256": [unsigned(claims, { alg: "HS256" }), "the token's algorithm is not accepted here"],
-      "alg ES384": [unsigned(claims, { alg: "ES384", kid: "test-key" }), "the token's algorithm is not accepted here"],
-      garbage: ["a.b.c", "the token is not valid"],
-      long: [`${good}${"a".repeat(9_000)}`, "the token is too long"],
+      expired: [await signer.sign("u1", { exp: nowSeconds }), "The token has expired."],
+      early: [await signer.sign("u1", { nbf: nowSeconds + 5 }), "The token's nbf is not accepted."],
+      issuer: [await signer.sign("u1", { iss: "https://evil.example" }), "The token's iss is not accepted."],
+      audience: [await signer.sign("u1", { aud: "anon" }), "The token's aud is not accepted."],
+      "no expiry": [await signer.sign("u1", { exp: undefined as never }), "The token's exp is not accepted."],
+      "no subject": [await signer.sign("", {}), "The token does not identify a user."],
+      "other key, same kid": [await other.sign("u1"), "The token's signature is invalid."],
+      "swapped payload": [`${head}.${swapped}.${signature}`, "The token's signature is invalid."],
+      "no signature": [`${head}.${payload}.`, "The token's signature is invalid."],
+      "alg none": [unsigned(claims), "The token's algorithm is not accepted."],
+      "alg None": [unsigned(claims, { alg: "None" }), "The token's algorithm is not accepted."],
+      "alg HS256": [unsigned(claims, { alg: "HS256" }), "The token's algorithm is not accepted."],
+      "alg ES384": [unsigned(claims, { alg: "ES384", kid: "test-key" }), "The token's algorithm is not accepted."],
+      garbage: ["a.b.c", "The token is not valid."],
+      long: [`${good}${"a".repeat(9_000)}`, "The token is too long."],
     };
     for (const [name, [token, reason]] of Object.entries(cases)) {
       expect(await refusal(check.verify(token)), name).toBe(`unauthenticated: ${reason}`);
@@ -138,7 +138,7 @@ describe("the token verifier", () => {
     own.advance(3_600_000 - 1);
     expect((await check.verify(token)).subject).toBe("u1");
     own.advance(1);
-    for (let i = 0; i < 2; i++) expect(await refusal(check.verify(token))).toBe("unauthenticated: the token has expired");
+    for (let i = 0; i < 2; i++) expect(await refusal(check.verify(token))).toBe("unauthenticated: The token has expired.");
   });
 
   test("R01: the memory of verified tokens is bounded", async () => {
@@ -160,7 +160,7 @@ describe("the key set", () => {
     await Promise.all([1, 2, 3].map(async (i) => await check.verify(await first.sign(`u${i}`))));
     expect(state.reads).toBe(1);
     state.keys = second.jwks;
-    for (let i = 0; i < 5; i++) expect(await refusal(check.verify(await second.sign(`v${i}`)))).toMatch(/not known here/);
+    for (let i = 0; i < 5; i++) expect(await refusal(check.verify(await second.sign(`v${i}`)))).toMatch(/with an unknown key/);
     expect(state.reads).toBe(1);
     own.advance(30_000);
     expect((await check.verify(await second.sign("w"))).subject).toBe("w");
@@ -175,7 +175,7 @@ describe("the key set", () => {
     await check.verify(await signer.sign("u1"));
     state.keys = (await makeSigner(own, "ES256", "k2")).jwks;
     own.advance(600_000);
-    expect(await refusal(check.verify(await signer.sign("u2")))).toMatch(/not known here/);
+    expect(await refusal(check.verify(await signer.sign("u2")))).toMatch(/with an unknown key/);
   });
 
   test("R01: a remembered token whose key was withdrawn is refused once the key set has aged, however long it says it is good", async () => {
@@ -192,7 +192,7 @@ describe("the key set", () => {
     own.advance(300_000 - 1);
     expect(await check.verify(token)).toBe(await check.verify(token));
     own.advance(1);
-    for (let i = 0; i < 2; i++) expect(await refusal(check.verify(token))).toMatch(/^unauthenticated: the token's signature/);
+    for (let i = 0; i < 2; i++) expect(await refusal(check.verify(token))).toMatch(/^unauthenticated: The token's signature/);
   });
 
   test("R01: keys read before stay good while their source is away; without any the answer is 503", async () => {

@@ -6,7 +6,7 @@ import { defineEntity, type RecordOf } from "../../kv/define.ts";
 
 export const admin = defineEntity({
   name: "admin",
-  summary: "A person who administers the platform; `userId` is its Supabase Auth id.",
+  summary: "An administrator of the platform. `userId` is the user's Supabase Auth id.",
   key: "admin:{userId}",
   schema: z.looseObject({
     userId: createOnly(segment),

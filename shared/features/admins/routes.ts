@@ -41,8 +41,8 @@ export const routes: readonly Route[] = [
   verb("GET /v1/me", {
     service: AdminUserService,
     operationId: "getMe",
-    summary: "Get the caller and what its credential may do",
-    description: "The first call with a platform admin's new token is recorded as its last login.",
+    summary: "Get the caller and its permissions",
+    description: "The first call with a new token of a platform admin sets its `lastLoginAt`.",
     scope: "caller",
     openWhenSuspended: true,
     errors: ["write_conflict", "commit_unknown"],

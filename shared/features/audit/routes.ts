@@ -9,16 +9,16 @@ import { MAX_PART } from "./chain.ts";
 import { AuditService } from "./service.ts";
 
 const tenantId = z.string().transform(shortTenantId).pipe(segment).optional()
-  .meta({ description: "Id of the tenant, short or as its full key." });
+  .meta({ description: "The tenant's id, short or as its full key." });
 const text = (description: string) => z.string().min(1).max(512).optional().meta({ description });
 const listQuery = checkPaging(z.strictObject({
   tenantId,
-  resource: text("Kind of the record, such as `tenant`."),
-  resourceId: text("Id of the record."),
-  actorId: text("Id of who did it."),
-  actorEmail: text("Email address of who did it."),
-  action: z.string().regex(/^(\*|[a-z0-9._-]+\*?)$/, "must be a dotted name, with * at its end at most").optional()
-    .meta({ description: "What was done; `tenant.*` is every action on tenants.", examples: ["tenant.created"] }),
+  resource: text("The kind of the record, such as `tenant`."),
+  resourceId: text("The id of the record."),
+  actorId: text("The id of the actor."),
+  actorEmail: text("The email address of the actor."),
+  action: z.string().regex(/^(\*|[a-z0-9._-]+\*?)$/, "must be a name such as tenant.created, with * only at the end").optional()
+    .meta({ description: "The action. `tenant.*` matches every action on tenants.", examples: ["tenant.created"] }),
   from: moment("from").optional(),
   to: moment("to").optional(),
   ...pageParams,
@@ -26,15 +26,15 @@ const listQuery = checkPaging(z.strictObject({
 
 const verifyQuery = z.strictObject({
   tenantId,
-  limit: integer(1, MAX_PART).optional().meta({ description: `Entries to check, at most; ${MAX_PART} when left out.` }),
-  cursor: pageParams.cursor.meta({ description: "From nextCursor of the part before: goes on after it." }),
+  limit: integer(1, MAX_PART).optional().meta({ description: `The maximum number of entries to check. Default: ${MAX_PART}.` }),
+  cursor: pageParams.cursor.meta({ description: "The `nextCursor` of the previous part." }),
 });
 const report = z.object({
-  ok: z.boolean().meta({ description: "Whether every entry of this part stands. The chain does when that of all its parts is true." }),
-  checked: z.int().meta({ description: "Entries of this part that stand, up to the first that does not." }),
-  firstBroken: z.object({ id: z.string(), seq: z.int().meta({ description: "Its place in the chain, from 1." }), reason: z.string() })
+  ok: z.boolean().meta({ description: "Whether every entry of this part is valid. The chain is valid if all its parts are." }),
+  checked: z.int().meta({ description: "The number of valid entries of this part, up to the first invalid one." }),
+  firstBroken: z.object({ id: z.string(), seq: z.int().meta({ description: "Position in the chain, from 1." }), reason: z.string() })
     .optional(),
-  nextCursor: z.string().optional().meta({ description: "Goes on after this part; absent at the end of the chain." }),
+  nextCursor: z.string().optional().meta({ description: "The cursor of the next part. Absent at the end of the chain." }),
 }).meta({ examples: [{ ok: true, checked: 1200 }] });
 
 /** The audit log: append-only, a hash chain for each tenant and one for the platform. */
@@ -43,7 +43,8 @@ export const routes: readonly Route[] = [
     service: AuditService,
     operationId: "listAuditEntries",
     summary: "List audit entries, newest first",
-    description: "Without a tenant a platform admin sees every scope. A tenant's own users see their tenant's.",
+    description:
+      "Without `tenantId`, a platform admin gets the entries of all tenants and of the platform. A tenant's users get their tenant's.",
     scope: "read:audit",
     query: listQuery,
     output: pageOf(auditEntry),
@@ -53,9 +54,10 @@ export const routes: readonly Route[] = [
   verb("GET /v1/audit/verify", {
     service: AuditService,
     operationId: "verifyAuditChain",
-    summary: "Verify a hash chain and name its first broken link",
-    description: "The tenant's chain, a deleted tenant's too, or without a tenant the platform's. A long chain is checked in parts: " +
-      "go on with nextCursor until there is none.",
+    summary: "Verify a hash chain",
+    description:
+      "Checks the chain of the tenant, which may be deleted, or without `tenantId` that of the platform. A long chain is checked in parts: " +
+      "repeat with `cursor` set to `nextCursor` until there is none.",
     scope: "read:audit",
     query: verifyQuery,
     output: report,

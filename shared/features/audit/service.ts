@@ -143,6 +143,6 @@ function conditions(filters: AuditFilters): Condition[] {
 function actionCondition(action: string | undefined): Condition[] {
   if (action === undefined || action === "*") return [];
   if (!action.includes("*")) return [{ field: "action", in: [action] }];
-  if (!/^[a-z0-9._-]+\*$/.test(action)) throw errors.parameter("action", "takes one * at its end, e.g. tenant.*");
+  if (!/^[a-z0-9._-]+\*$/.test(action)) throw errors.parameter("action", "may contain * only at the end, such as tenant.*");
   return [{ field: "action", prefix: action.slice(0, -1) }];
 }

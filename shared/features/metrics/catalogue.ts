@@ -5,13 +5,13 @@ import { errors } from "../../kernel/errors.ts";
 import { metric } from "./entity.ts";
 
 export type StoredMetric = Stored<typeof metric>;
-/** By id, in the order of the ids. */
+/** The metrics by id, ordered by id. */
 export type Catalogue = ReadonlyMap<string, StoredMetric>;
 
-/** At most so many metrics: tenants have a record of each, which some commits and every list of usage take together. */
+/** The maximum number of metrics. Every list of usage, and some commits, process a record for each. */
 export const MAX_METRICS = 100;
 
-/** How long a process counts by what it knows. A kind never changes, and who makes a usage record checks that its metric is there. */
+/** How long a process caches the catalogue. Kinds never change, and creating a usage record checks that its metric exists. */
 const KEPT_MS = 10_000;
 
 interface Kept {
@@ -19,17 +19,17 @@ interface Kept {
   readonly catalogue: Promise<Catalogue>;
 }
 
-/** One catalogue a backend; a process has one. */
+/** One catalogue for each backend. A process has one backend. */
 const kept = new WeakMap<Platform, Kept>();
 
-/** Every metric, as of at most 10 seconds ago. */
+/** All metrics. The result is at most 10 seconds old. */
 export async function catalogueOf(work: UnitOfWork): Promise<Catalogue> {
   const known = kept.get(work.platform);
   const ageMs = known ? work.context.clock.now() - known.readAtMs : 0;
   return await (known && ageMs >= 0 && ageMs < KEPT_MS ? known.catalogue : freshCatalogue(work));
 }
 
-/** Every metric there is now. */
+/** All metrics, read from the store. */
 export async function freshCatalogue(work: UnitOfWork): Promise<Catalogue> {
   const catalogue = readAll(work);
   const entry = { readAtMs: work.context.clock.now(), catalogue };
@@ -42,12 +42,12 @@ export async function freshCatalogue(work: UnitOfWork): Promise<Catalogue> {
   }
 }
 
-/** Where a metric was changed, the next look is a fresh one. */
+/** Drops the cached metrics after a change. */
 export function forgetCatalogue(work: UnitOfWork): void {
   kept.delete(work.platform);
 }
 
-/** One metric. Throws `not_found` when a fresh look does not find it either. */
+/** One metric. If the cache does not have it, reads the store. Throws `not_found`. */
 export async function metricOf(work: UnitOfWork, id: string): Promise<StoredMetric> {
   const found = (await catalogueOf(work)).get(id) ?? (await freshCatalogue(work)).get(id);
   if (!found) throw errors.notFound("metric", id);

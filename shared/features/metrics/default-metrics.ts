@@ -4,11 +4,11 @@ import type { metric } from "./entity.ts";
 /** The metrics a new platform starts with; once stored they are the platform's to change. The shipped plans limit them. */
 export const DEFAULT_METRICS = [
   { id: "users", name: "Users", unit: "users", kind: "gauge", description: "People who can sign in." },
-  { id: "properties", name: "Properties", unit: "properties", kind: "gauge", description: "Houses that are managed." },
+  { id: "properties", name: "Properties", unit: "properties", kind: "gauge", description: "Managed properties." },
   { id: "rooms", name: "Rooms", unit: "rooms", kind: "gauge", description: "Rooms of all properties." },
-  { id: "storage", name: "Storage", unit: "bytes", kind: "gauge", description: "Bytes that are stored." },
+  { id: "storage", name: "Storage", unit: "bytes", kind: "gauge", description: "Stored bytes." },
   { id: "bookings", name: "Bookings", unit: "bookings", kind: "counter", description: "Bookings made in the month." },
-  { id: "api_calls", name: "API calls", unit: "calls", kind: "counter", description: "Requests to the API in the month." },
+  { id: "api_calls", name: "API calls", unit: "calls", kind: "counter", description: "API requests in the month." },
 ] as const satisfies readonly CreateInput<typeof metric>[];
 
 export type DefaultMetric = (typeof DEFAULT_METRICS)[number]["id"];

@@ -11,18 +11,18 @@ const METRIC_ID = /^[A-Za-z][A-Za-z0-9_.-]{0,63}$/;
 
 function idFault(id: string): string | null {
   if (!METRIC_ID.test(id)) return "must be 1-64 characters of A-Z a-z 0-9 _ . - and begin with a letter";
-  return LIMITS_WITHOUT_METRIC.has(id) ? `is a limit of plans that is not metered; choose another id` : null;
+  return LIMITS_WITHOUT_METRIC.has(id) ? `is reserved for a plan limit that is not metered; choose another id` : null;
 }
 
 export const metric = defineEntity({
   name: "metric",
-  summary: "Something that tenants use and that is metered. A gauge is a level and carries over, a counter starts at zero each month.",
+  summary: "A kind of usage that is metered. A gauge is a level and carries over to the next month; a counter starts at zero each month.",
   key: "metric:{id}",
   schema: z.looseObject({
     id: createOnly(given(segment, checkedText(z.string(), idFault).meta({ minLength: 1, maxLength: 64 }))),
     name: z.string().min(1).max(100),
-    unit: z.string().min(1).max(40).meta({ description: "What one of it is, such as `rooms` or `bytes`." }),
-    /** What was counted in one way cannot be read in the other. */
+    unit: z.string().min(1).max(40).meta({ description: "The unit of the metric, such as `rooms` or `bytes`." }),
+    /** Fixed: usage recorded as one kind has no meaning as the other. */
     kind: createOnly(z.enum(METRIC_KINDS)),
     description: z.string().max(2_000).default(""),
     createdAt: createdInstant(instant),
@@ -40,7 +40,7 @@ export const metric = defineEntity({
     name: "API calls",
     unit: "calls",
     kind: "counter",
-    description: "Requests to the API in the month.",
+    description: "API requests in the month.",
     createdAt: "2026-01-01T00:00:00.000Z",
   },
 });

@@ -3,15 +3,15 @@ import type { Route } from "../../core/route.ts";
 import { metric } from "./entity.ts";
 import { MetricService } from "./service.ts";
 
-/** Tenants read the catalogue, the platform writes it. */
+/** Tenants can read the catalogue. Only the platform can change it. */
 export const routes: readonly Route[] = crud(metric, {
   path: "/v1/metrics",
   scope: "metrics",
   service: MetricService,
   errors: { delete: ["metric_in_use"] },
   descriptions: {
-    create: "It can be metered and limited by plans within 10 seconds, without a deployment.",
-    delete: "Refused while a plan names it in its limits or usage of it is recorded.",
+    create: "Within 10 seconds, usage of the metric can be recorded and plans can limit it.",
+    delete: "Refused with `metric_in_use` while a plan limits the metric or usage of it is recorded.",
   },
   sample: {
     create: (n) => ({ id: `metric_${n}`, name: `Metric ${n}`, unit: "pieces", kind: "counter" }),

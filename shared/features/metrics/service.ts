@@ -13,7 +13,7 @@ import { metric } from "./entity.ts";
 export type MetricCreate = CreateInput<typeof metric>;
 export type MetricUpdate = UpdateInput<typeof metric>;
 
-/** The metric catalogue. What is written here counts in other processes within 10 seconds. */
+/** The metric catalogue. Other processes use a change within 10 seconds. */
 export class MetricService extends EntityService<typeof metric> {
   constructor(work: UnitOfWork) {
     super(work, metric);
@@ -23,7 +23,7 @@ export class MetricService extends EntityService<typeof metric> {
   override async create(data: MetricCreate, options: ChangeOptions = {}): Promise<StoredMetric> {
     this.records.checkCreate(data);
     if (await this.work.store.count({ entity: metric }) >= MAX_METRICS && !await this.get(data.id)) {
-      const message = `would be one metric too many: there are ${MAX_METRICS}. Delete one that is not used.`;
+      const message = `exceeds the limit of ${MAX_METRICS} metrics; delete one that is not used`;
       throw errors.validation([{ path: "/id", message, code: "too_many" }]);
     }
     return await this.#forgetting(super.create(data, options));
@@ -33,12 +33,12 @@ export class MetricService extends EntityService<typeof metric> {
     return await this.#forgetting(super.update(metricId, updates, options));
   }
 
-  /** Whether there was one to delete. Throws `metric_in_use` when a plan names it or usage of it is recorded. */
+  /** Returns whether the metric existed. Throws `metric_in_use` if a plan limits it or usage of it is recorded. */
   override async delete(metricId: string, options: ChangeOptions = {}): Promise<boolean> {
     return await this.#forgetting(this.deleteUnused(metricId, options, ({ id }) => this.#assertUnused(id)));
   }
 
-  /** Makes the shipped metrics where they are missing; returns the ids made. Racing calls share the work. */
+  /** Creates the default metrics that are missing, and returns their ids. Safe to call concurrently. */
   async seedDefaults(): Promise<string[]> {
     const made: string[] = [];
     for (const shipped of DEFAULT_METRICS) {
@@ -81,7 +81,7 @@ export class MetricService extends EntityService<typeof metric> {
     return naming;
   }
 
-  /** Usage has no index but its key, so a metric without any reads all of it: rare enough to spare every count an index. */
+  /** Without a match this reads all usage keys. That is rare, so usage has no index for it, which every count would maintain. */
   async #isMetered(id: string): Promise<boolean> {
     const page = await this.work.store.query({ entity: usageRecord, where: [{ field: "metric", in: [id] }], limit: 1 });
     return page.entries.length > 0;

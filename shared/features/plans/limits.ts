@@ -18,7 +18,7 @@ export async function metricChecks(work: UnitOfWork, names: readonly string[]): 
     throw errors.validation(unknown.map((name) => (
       {
         path: `/limits/${pointerToken(name)}`,
-        message: `names no metric: ${name}. Make the metric first, or choose another.`,
+        message: `must be an existing metric, and ${name} is not; create it first or choose another`,
         code: "unknown_metric",
       }
     )));

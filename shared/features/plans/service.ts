@@ -21,7 +21,7 @@ export class PlanService extends EntityService<typeof plan> {
     super(work, plan);
   }
 
-  /** The id is the name where none is given. Throws `already_exists`. */
+  /** Without an id, the plan's name becomes its id. Throws `already_exists`. */
   override async create(data: PlanCreate, options: ChangeOptions = {}): Promise<StoredPlan> {
     const input = this.records.checkCreate(data);
     this.#assertCurrency(data.currency);
@@ -35,7 +35,7 @@ export class PlanService extends EntityService<typeof plan> {
 
   override async update(planId: string, updates: PlanUpdate, options: ChangeOptions = {}): Promise<StoredPlan | null> {
     this.#assertCurrency(updates.currency);
-    // What a patch sets to null is removed.
+    // A patch removes the members that it sets to null.
     const named = Object.entries(updates.limits ?? {}).filter(([, limit]) => limit !== null).map(([name]) => name);
     const decide = async (record: Plan) => ({ record: withPrice(record), checks: await metricChecks(this.work, named) });
     return await this.records.patch(planId, updates, options, decide);
@@ -62,14 +62,14 @@ export class PlanService extends EntityService<typeof plan> {
     throw new InnkeepError("plan_in_use", message, [], { tenants, subscriptions });
   }
 
-  /** Sums never mix currencies, so every price is in the platform's. */
+  /** Every price is in the platform's currency, because sums never mix currencies. */
   #assertCurrency(currency: unknown): void {
     const { currency: own } = this.work.platform;
     if (typeof currency !== "string" || currency === own) return;
     throw errors.validation([{ path: "/currency", message: `must be the platform's currency, ${own}`, code: "other_currency" }]);
   }
 
-  /** Makes the four shipped plans where they are missing; returns the ids made. Racing calls share the work. */
+  /** Creates those of the four default plans that are missing, and returns their ids. Safe to call concurrently. */
   async seedDefaults(): Promise<string[]> {
     const made: string[] = [];
     for (const shipped of DEFAULT_PLANS) {
@@ -85,7 +85,7 @@ export class PlanService extends EntityService<typeof plan> {
   }
 }
 
-/** Its price must be one that a tenant's revenue can hold. Throws `validation_failed`. */
+/** The price must fit a tenant's revenue. Throws `validation_failed`. */
 function withPrice(record: Plan): Plan {
   const fault = priceFault(record);
   if (fault) throw errors.validation([fault]);

@@ -8,16 +8,16 @@ import { plan as planEntity } from "./entity.ts";
 
 export type StoredPlan = Stored<typeof planEntity>;
 
-/** A plan somebody has already, deactivated or not. Throws `validation_failed` at `path` when there is none. */
+/** A plan that a tenant already has, active or deactivated. Throws `validation_failed` at `path` if it does not exist. */
 export async function findPlan(work: UnitOfWork, planId: string, path: string): Promise<StoredPlan> {
   const plan = await new Records(planEntity, work).get(planId);
-  if (!plan) throw errors.validation([{ path, message: `names no plan: ${planId}`, code: "unknown_plan" }]);
+  if (!plan) throw errors.validation([{ path, message: `must be an existing plan, and ${planId} is not`, code: "unknown_plan" }]);
   return plan;
 }
 
 /**
- * A plan that takes subscribers. Throws `validation_failed` at `path` when there is none or its price is in another currency than the
- * platform's, which no sum may mix, and `plan_inactive` when it is off.
+ * A plan that new subscribers can choose. Throws `validation_failed` at `path` if it does not exist or is not priced in the
+ * platform's currency (sums never mix currencies), and `plan_inactive` if it is deactivated.
  */
 export async function loadPlan(work: UnitOfWork, planId: string, path: string): Promise<StoredPlan> {
   const plan = await findPlan(work, planId, path);
@@ -30,7 +30,7 @@ export async function loadPlan(work: UnitOfWork, planId: string, path: string): 
   return plan;
 }
 
-/** A subscriber rests on the plan as it was read: were it deactivated or deleted meanwhile, the commit fails. */
+/** Checks the version of the plan in the commit, which fails if the plan was deactivated or deleted meanwhile. */
 export function planCheck(plan: StoredPlan): Check {
   return { key: keyOf(planEntity, { id: plan.id }), version: plan.version };
 }

@@ -8,7 +8,7 @@ export const SUBSCRIPTION_STATUSES = ["trialing", "active", "past_due", "cancell
 
 export const subscription = defineEntity({
   name: "subscription",
-  summary: "A tenant's one subscription to a plan.",
+  summary: "The subscription of a tenant to a plan.",
   key: "subscription:{tenantId}",
   schema: z.looseObject({
     id: byServer(segment),

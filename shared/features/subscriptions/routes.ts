@@ -10,7 +10,7 @@ const record = recordOf(subscription);
 const shared = { service: SubscriptionService, resource: "subscription", output: record } as const;
 const change = { ...shared, scope: "write:subscriptions", loads: [subscription, tenant] } as const;
 
-/** A tenant's one subscription. A plan change moves the tenant's plan, revenue and usage limits with it. */
+/** A tenant's subscription. A plan change also changes the tenant's plan, revenue and usage limits. */
 export const routes: readonly Route[] = [
   verb(`GET ${path}`, {
     ...shared,
@@ -25,8 +25,8 @@ export const routes: readonly Route[] = [
     ...change,
     operationId: "putSubscription",
     summary: "Create or change a tenant's subscription",
-    description: "Members left out keep their values. A tenant's owner may change the payment method, cancelAtPeriodEnd and metadata, " +
-      "and the plan as far as the platform allows self-service.",
+    description: "Omitted members keep their values. A tenant's owner may change the payment method, cancelAtPeriodEnd and metadata, " +
+      "and the plan if the platform allows it.",
     input: subscriptionInput,
     location: () => path,
     replaces: true,
@@ -40,8 +40,8 @@ export const routes: readonly Route[] = [
   verb(`POST ${path}/cancel`, {
     ...change,
     operationId: "cancelSubscription",
-    summary: "Cancel at the period's end, or at once",
-    description: "A tenant's owner may cancel at the period's end only.",
+    summary: "Cancel at the end of the period or at once",
+    description: "A tenant's owner may cancel only at the end of the period.",
     input: z.strictObject({ cancelAtPeriodEnd: z.boolean().default(true) }),
     inputOptional: true,
     run: async ({ service, params, body, options }) => await service.cancel(params.tenantId, body.cancelAtPeriodEnd, options),
@@ -49,7 +49,7 @@ export const routes: readonly Route[] = [
   verb(`POST ${path}/reactivate`, {
     ...change,
     operationId: "reactivateSubscription",
-    summary: "Take a cancellation back",
+    summary: "Reverse a cancellation",
     errors: ["tenant_cancelled", "plan_change_forbidden"],
     sample: { prepare: (service, { tenantId = "" }) => service.cancel(tenantId) },
     run: async ({ service, params, options }) => await service.reactivate(params.tenantId, options),

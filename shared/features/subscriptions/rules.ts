@@ -92,14 +92,14 @@ export function assertTenantTakes(subscription: Subscription, tenant: Tenant): v
   if (tenant.status !== "cancelled" || subscription.status === "cancelled") return;
   throw new InnkeepError(
     "tenant_cancelled",
-    `Tenant ${tenant.id} is cancelled. Reactivate the tenant; its subscription comes back with it.`,
+    `Tenant ${tenant.id} is cancelled. Reactivate the tenant, which also reactivates its subscription.`,
   );
 }
 
 /** A trial is given once. Throws `trial_used`. */
 export function assertTrialUnused(tenant: Tenant, plan: Plan): void {
   if (!isTrialPlan(plan) || tenant.trialEndsAt === undefined) return;
-  throw new InnkeepError("trial_used", `Tenant ${tenant.id} has had its trial. Choose another plan than ${plan.id}.`);
+  throw new InnkeepError("trial_used", `Tenant ${tenant.id} has used its trial. Choose a plan other than ${plan.id}.`);
 }
 
 /**
@@ -115,18 +115,20 @@ export function assertSelfService(allowed: SelfServicePlans, from: Plan, to: Pla
     "plan_change_forbidden",
     allowed === "none"
       ? "You cannot change the plan yourself. Ask the platform's support."
-      : "You can move to a cheaper plan only. Ask the platform's support for this one.",
+      : "You can only move to a cheaper plan yourself. Ask the platform's support for this one.",
   );
 }
 
 /** A tenant's own users cancel at the period's end; ending at once, and starting again what has ended, is the platform's. */
 export function assertOwnCancellation(isAtOnce: boolean): void {
   if (!isAtOnce) return;
-  throw new InnkeepError("forbidden", "You can cancel at the end of the period only. Send cancelAtPeriodEnd as true.");
+  throw new InnkeepError("forbidden", "You can only cancel at the end of the period. Send cancelAtPeriodEnd as true.");
 }
 
-export function assertOwnReactivation(subscription: Subscription, allowed: SelfServicePlans): void {
-  if (subscription.status !== "cancelled" || allowed === "any") return;
+/** As for a move, a trial is the platform's to give: nobody starts a second one by himself. Throws `plan_change_forbidden`. */
+export function assertOwnReactivation(subscription: Subscription, plan: Plan, allowed: SelfServicePlans, now: string): void {
+  const isOver = subscription.currentPeriodEnd <= now;
+  if (subscription.status !== "cancelled" || (allowed === "any" && !(isOver && isTrialPlan(plan)))) return;
   throw new InnkeepError("plan_change_forbidden", "Your subscription has ended. Ask the platform's support to start it again.");
 }
 

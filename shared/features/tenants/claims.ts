@@ -2,10 +2,10 @@ import { z } from "zod";
 import { defineEntity } from "../../kv/define.ts";
 import { instant, segment } from "../../core/values.ts";
 
-/** A claim makes a name unique over all tenants: its key is the name, written with check(key, null). */
+/** A claim makes a name unique among all tenants: its key contains the name and is written with check(key, null). */
 export const subdomainClaim = defineEntity({
   name: "subdomain-claim",
-  summary: "Which tenant holds a subdomain label.",
+  summary: "The tenant that holds a subdomain label.",
   key: "subdomain:{label}",
   schema: z.looseObject({ label: segment, tenantId: segment, createdAt: instant }),
   owner: "tenant",
@@ -14,7 +14,7 @@ export const subdomainClaim = defineEntity({
 
 export const domainClaim = defineEntity({
   name: "domain-claim",
-  summary: "Which tenant holds a custom domain.",
+  summary: "The tenant that holds a custom domain.",
   key: "domain:{hostname}",
   schema: z.looseObject({ hostname: segment, tenantId: segment, createdAt: instant }),
   owner: "tenant",

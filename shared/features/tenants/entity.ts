@@ -16,25 +16,25 @@ const brandingOf = <S extends z.ZodType>(logoUrl: S) =>
     logoUrl: logoUrl.optional(),
     primaryColor: z.string().regex(/^#[0-9a-fA-F]{6}$/, "must be #rrggbb").optional(),
   }).catchall(z.json());
-/** As it is stored: a logo from before only web addresses were taken stays readable. */
+/** The stored form: a logo URL that was stored before the check for web addresses stays readable. */
 export const branding = brandingOf(z.string());
-/** As callers give it. */
+/** The input form. */
 export const brandingInput = brandingOf(webUrl);
 
 const mrr = majorUnits.meta({
-  description: "Monthly recurring revenue in the major unit of the platform's currency: 299 is 299.00 a month.",
+  description: "Monthly recurring revenue in the major unit of the platform's currency: 299 means 299.00 per month.",
 });
 
 export const tenant = defineEntity({
   name: "tenant",
-  summary: "A customer of the platform. It owns everything stored under its id.",
+  summary: "A customer of the platform.",
   key: "tenant:{id}",
   schema: z.looseObject({
     id: generated("tn", segment),
     name: given(z.string().min(1).max(200), text(200)),
     billingEntity: z.string().max(200).optional(),
     subdomain: given(z.string(), checkedText(z.string(), subdomainProblem).meta({ minLength: 3, maxLength: 63 })),
-    // Until a domain is verified, claiming one would be taking requests that are meant for others.
+    // Domains are not verified. A tenant that could claim any domain could receive another's requests.
     customDomain: platformOnly(given(z.string().optional(), checkedText(z.string(), domainProblem).meta({ maxLength: 128 }).optional())),
     /** One of the platform's regions. */
     region: segment.optional(),
@@ -45,7 +45,7 @@ export const tenant = defineEntity({
     ownerUserId: ownerOnly(z.string().max(128).optional()),
     usagePercent: createOnly(platformOnly(
       percent.optional().meta({
-        description: "The highest percentage over the present month's metrics; absent until the program has computed it.",
+        description: "The highest usage percentage of the current month's metrics. Absent until it has been computed.",
       }),
     )),
     mrr: platformOnly(given(mrr, mrr.optional())),
@@ -109,7 +109,7 @@ export const tenant = defineEntity({
 export type Tenant = RecordOf<typeof tenant>;
 export type TenantStatus = (typeof TENANT_STATUSES)[number];
 
-/** `tenant:tn_1` and `tn_1` name the same tenant: the short of the two. */
+/** The short id of a tenant, from `tenant:tn_1` or `tn_1`. */
 export function shortTenantId(id: string): string {
   return id.replace(/^tenant:/, "");
 }

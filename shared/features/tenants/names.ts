@@ -15,20 +15,20 @@ interface Names {
   readonly region?: string | null | undefined;
 }
 
-/** What the platform keeps for itself among ids, subdomains and domains, and the regions it has; each problem with its pointer. */
+/** Refuses reserved ids, subdomains and domains, and unknown regions. Throws `validation_failed` with a pointer to each. */
 export function assertNames({ id, subdomain, customDomain, region }: Names, hosts: HostRules, regions: readonly string[]): void {
   const problems: FieldError[] = [];
   const add = (path: string, message: string | null) => {
     if (message !== null) problems.push({ path, message, code: "invalid" });
   };
-  if (id !== undefined && RESERVED_TENANT_IDS.has(id)) add("/id", `${id} is reserved`);
+  if (id !== undefined && RESERVED_TENANT_IDS.has(id)) add("/id", `must not be ${id}, which is reserved`);
   if (subdomain !== undefined) add("/subdomain", heldSubdomainProblem(subdomain, hosts));
   if (typeof customDomain === "string") add("/customDomain", heldDomainProblem(customDomain, hosts));
   if (typeof region === "string" && !regions.includes(region)) add("/region", `must be one of ${regions.join(", ")}`);
   if (problems.length > 0) throw errors.validation(problems);
 }
 
-/** New names are claimed in the same commit; a name somebody holds is a conflict on the claim's key. */
+/** Claims new names in the same commit. A name that is taken is a conflict on the claim's key. */
 export function claimChanges(before: Tenant | null, after: Tenant, createdAt: string): Change[] {
   const { id: tenantId, subdomain, customDomain } = after;
   return [
@@ -41,7 +41,7 @@ export function claimChanges(before: Tenant | null, after: Tenant, createdAt: st
   ];
 }
 
-/** Names given up; nobody else can hold them while this tenant's version stands. */
+/** Releases names. While this tenant's version is unchanged, no other tenant can hold them. */
 export function releasedClaims(before: Tenant, after: Tenant): Mutation[] {
   return [
     ...(after.subdomain === before.subdomain ? [] : [keyOf(subdomainClaim, { label: before.subdomain })]),
@@ -51,14 +51,14 @@ export function releasedClaims(before: Tenant, after: Tenant): Mutation[] {
   ].map((key) => ({ op: "delete", key }));
 }
 
-/** A lost claim as the error a caller understands. */
+/** The public error for a lost claim. */
 export function refuseClaim(record: Tenant): (conflict: string) => InnkeepError | undefined {
   return (conflict) => {
     if (conflict === keyOf(subdomainClaim, { label: record.subdomain })) {
       return new InnkeepError("subdomain_taken", `The subdomain ${record.subdomain} is taken. Choose another one.`);
     }
     if (record.customDomain !== undefined && conflict === keyOf(domainClaim, { hostname: record.customDomain })) {
-      return new InnkeepError("domain_taken", `The domain ${record.customDomain} is taken.`);
+      return new InnkeepError("domain_taken", `The domain ${record.customDomain} is taken. Choose another one.`);
     }
     return undefined;
   };

@@ -10,9 +10,9 @@ import { TenantService } from "./service.ts";
 
 const record = recordOf(tenant);
 const stats = z.object({
-  total: z.int().meta({ description: "Tenants in all." }),
-  byStatus: z.record(z.enum(TENANT_STATUSES), z.int().meta({ description: "Tenants of this status." })),
-  byPlan: z.record(z.string(), z.int().meta({ description: "Tenants on this plan." })),
+  total: z.int().meta({ description: "Number of tenants." }),
+  byStatus: z.record(z.enum(TENANT_STATUSES), z.int().meta({ description: "Number of tenants with this status." })),
+  byPlan: z.record(z.string(), z.int().meta({ description: "Number of tenants on this plan." })),
   totalMrr: z.number().meta({ description: "Monthly revenue of active and trial tenants, in the major unit of `currency`." }),
   currency: z.string().meta({ description: "ISO 4217 code." }),
 }).meta({
@@ -27,8 +27,8 @@ const stats = z.object({
 const removal = z.object({
   tenantId: z.string(),
   dryRun: z.boolean(),
-  removed: z.record(z.string(), z.int().meta({ description: "Records of this kind." })),
-  kept: z.array(z.string()).meta({ description: "Kinds of records that stay." }),
+  removed: z.record(z.string(), z.int().meta({ description: "Number of records of this kind." })),
+  kept: z.array(z.string()).meta({ description: "Kinds of records that are retained." }),
 }).meta({
   examples: [{
     tenantId: "tn_1767225600000_a1b2c3d4e5f6",
@@ -39,17 +39,17 @@ const removal = z.object({
 });
 const resolveQuery = z.strictObject({
   host: z.string().min(1).max(300).optional().meta({
-    description: "Host name of a request: a subdomain of the platform, or a custom domain.",
+    description: "A host name: a subdomain of the platform or a custom domain.",
   }),
-  subdomain: z.string().min(1).max(63).optional().meta({ description: "The tenant's label under the platform's domain." }),
-  id: z.string().min(1).max(300).optional().meta({ description: "Id of the tenant, short or as its full key." }),
-}).refine((given) => Object.keys(given).length === 1, "give exactly one of host, subdomain and id");
+  subdomain: z.string().min(1).max(63).optional().meta({ description: "The tenant's subdomain label." }),
+  id: z.string().min(1).max(300).optional().meta({ description: "The tenant's id, short or as its full key." }),
+}).refine((given) => Object.keys(given).length === 1, "must have exactly one of host, subdomain and id");
 
 const names = ["subdomain_taken", "domain_taken", "plan_inactive"] as const;
 const one = { service: TenantService, output: record, loads: [tenant] } as const;
 const step = { ...one, scope: "write:tenants", platformOnly: true, errors: ["invalid_transition"] } as const;
 
-/** Tenants and their states. Ids may be short or full keys. */
+/** Tenants and their states. An id may be short or a full key. */
 export const routes: readonly Route[] = [
   ...crud(tenant, {
     path: "/v1/tenants",
@@ -62,8 +62,9 @@ export const routes: readonly Route[] = [
       update: [...names, "invalid_transition", "subscription_cancelled", "tenant_cancelled", "trial_used"],
     },
     descriptions: {
-      create: "The tenant with its subscription and usage records, in one commit.",
-      update: "A tenant's own admin may not change status, plan, revenue, the custom domain or the owner; its owner may change the owner.",
+      create: "Creates the tenant with its subscription and usage records in one commit.",
+      update:
+        "A tenant's own users cannot change status, plan, revenue or custom domain. Among them, only the owner can change the owner's fields.",
     },
     sample: {
       create: (n) => ({ name: "Hotel Sample", subdomain: `sample-${n}`, plan: "Pro", owner: "ada@sample.example", ownerName: "Ada Auer" }),
@@ -74,7 +75,7 @@ export const routes: readonly Route[] = [
     service: TenantService,
     operationId: "getTenantOverview",
     summary: "Get a tenant with its plan, its subscription and this month's usage",
-    description: "What a tenant's page shows, in one call. Members and alerts are not among it: none are kept yet.",
+    description: "Everything that an overview page of a tenant shows, except members and alerts, which the API does not store.",
     scope: "read:tenants",
     resource: "tenant",
     output: overview,
@@ -84,11 +85,13 @@ export const routes: readonly Route[] = [
   verb("DELETE /v1/tenants/:tenantId", {
     service: TenantService,
     operationId: "deleteTenant",
-    summary: "Delete a tenant and everything it owns",
-    description: "Returns what was deleted by kind of record, or with `dryRun=true` what would be.",
+    summary: "Delete a tenant and its records",
+    description: "Returns the number of deleted records by kind. With `dryRun=true` it deletes nothing and returns what it would delete.",
     scope: "write:tenants",
     platformOnly: true,
-    query: z.strictObject({ dryRun: flag.optional().meta({ description: "Delete nothing, report what would go.", default: false }) }),
+    query: z.strictObject({
+      dryRun: flag.optional().meta({ description: "Delete nothing; only return what would be deleted.", default: false }),
+    }),
     output: removal,
     loads: [tenant],
     errors: ["legal_hold"],
@@ -124,7 +127,7 @@ export const routes: readonly Route[] = [
     ...step,
     operationId: "suspendTenant",
     summary: "Suspend a tenant",
-    description: "Its own users are refused at once. Suspending a suspended tenant replaces the reason.",
+    description: "The tenant's users are refused at once. If the tenant is suspended already, only the reason is replaced.",
     input: z.strictObject({ reason: z.string().trim().min(1).max(500) }),
     sample: { body: { reason: "unpaid" } },
     run: async ({ service, params, body, options }) => await service.suspend(params.tenantId, body.reason, options),
@@ -140,7 +143,7 @@ export const routes: readonly Route[] = [
     ...step,
     operationId: "cancelTenant",
     summary: "Cancel a tenant",
-    description: "Its own users are refused at once, and its subscription ends.",
+    description: "The tenant's users are refused at once, and its subscription ends.",
     run: async ({ service, params, options }) => await service.cancel(params.tenantId, options),
   }),
   verb("POST /v1/tenants/:tenantId/reactivate", {

@@ -17,9 +17,9 @@ export const usageRecord = defineEntity({
     metric: segment,
     period,
     current: z.number().min(0).default(0).meta({ description: `Used in the period, in ${METRIC_UNIT}.` }),
-    limit: z.number().min(0).nullable().default(null).meta({ description: `In ${METRIC_UNIT}; null is unlimited.` }),
-    daily: z.record(day, z.number().meta({ description: `Of one day, in ${METRIC_UNIT}.` })).default({})
-      .meta({ description: "Amount of each day; a gauge's day holds its last value." }),
+    limit: z.number().min(0).nullable().default(null).meta({ description: `In ${METRIC_UNIT}. Null means unlimited.` }),
+    daily: z.record(day, z.number().meta({ description: `The amount of one day, in ${METRIC_UNIT}.` })).default({})
+      .meta({ description: "The amount of each day. For a gauge it is the last value of the day." }),
     createdAt: instant,
     updatedAt: instant.optional(),
   }),
@@ -47,11 +47,13 @@ export type UsageRecord = RecordOf<typeof usageRecord>;
 const MAX_AMOUNT = 1e12;
 const difference = z.number().min(-MAX_AMOUNT).max(MAX_AMOUNT)
   .refine((by) => Number(by.toFixed(QUANTITY_DECIMALS)) === by, `must have at most ${QUANTITY_DECIMALS} decimals`)
-  .meta({ description: `What to add, or where negative to take off, in ${METRIC_UNIT}; at most ${QUANTITY_DECIMALS} decimals.` });
+  .meta({
+    description: `The amount to add, in ${METRIC_UNIT}, with at most ${QUANTITY_DECIMALS} decimals. A negative amount is subtracted.`,
+  });
 const limit = quantity(1e15).nullable().optional().meta({
-  description: `In ${METRIC_UNIT}; at most 6 decimals; null is unlimited; kept when left out.`,
+  description: `In ${METRIC_UNIT}, with at most 6 decimals. Null means unlimited. Unchanged if omitted.`,
 });
-const amountOf = (max: number, what: string) => quantity(max).meta({ description: `${what}, in ${METRIC_UNIT}; at most 6 decimals.` });
-export const usagePut = z.strictObject({ value: amountOf(1e15, "What there is now"), limit, period: period.optional() });
+const amountOf = (max: number, what: string) => quantity(max).meta({ description: `${what}, in ${METRIC_UNIT}, with at most 6 decimals.` });
+export const usagePut = z.strictObject({ value: amountOf(1e15, "The new value"), limit, period: period.optional() });
 export const usageIncrement = z.strictObject({ amount: difference.default(1), limit, period: period.optional() });
-export const usageConsume = z.strictObject({ amount: amountOf(MAX_AMOUNT, "What to take"), period: period.optional() });
+export const usageConsume = z.strictObject({ amount: amountOf(MAX_AMOUNT, "The amount to add if it fits"), period: period.optional() });

@@ -8,12 +8,12 @@ import { UsageService } from "./service.ts";
 import { percentage, usageView as usage } from "./view.ts";
 
 const path = "/v1/tenants/:tenantId/usage";
-const ofPeriod = z.strictObject({ period: period.optional().meta({ description: "YYYY-MM in UTC; the present month when left out." }) });
+const ofPeriod = z.strictObject({ period: period.optional().meta({ description: "YYYY-MM in UTC. Default: the current month." }) });
 const consumption = z.object({
   allowed: z.boolean(),
   current: z.number().meta({ description: `Used so far, in ${METRIC_UNIT}.` }),
-  limit: z.number().nullable().meta({ description: `In ${METRIC_UNIT}; null is unlimited.` }),
-  remaining: z.number().nullable().meta({ description: `Left of the limit, in ${METRIC_UNIT}; null is unlimited.` }),
+  limit: z.number().nullable().meta({ description: `In ${METRIC_UNIT}. Null means unlimited.` }),
+  remaining: z.number().nullable().meta({ description: `What remains of the limit, in ${METRIC_UNIT}. Null means unlimited.` }),
 });
 const answer = { allowed: true, current: 1200, limit: 1_000_000, remaining: 998_800 };
 const consumed = consumption.meta({ examples: [answer] });
@@ -22,7 +22,7 @@ const counter = { params: { metric: "api_calls" } } as const;
 const gauge = { params: { metric: "storage" } } as const;
 const one = { service: UsageService, output: usage } as const;
 
-/** Metering. Counting is not audited: it is the record itself. Corrections of counters are. */
+/** Metering. Increments are not audited, because the usage record itself is the record of them. Corrections of counters are. */
 export const routes: readonly Route[] = [
   verb(`GET ${path}`, {
     service: UsageService,
@@ -37,7 +37,7 @@ export const routes: readonly Route[] = [
     ...one,
     operationId: "getUsage",
     summary: "Get one metric of one period",
-    description: "A counter that was never used reads as zero, a gauge as it was left. The metrics are those of `/v1/metrics`.",
+    description: "Without usage in the period, a counter is zero and a gauge has its last value. `/v1/metrics` lists the metrics.",
     scope: "read:usage",
     resource: "tenant",
     query: ofPeriod,
@@ -48,7 +48,7 @@ export const routes: readonly Route[] = [
     ...one,
     operationId: "recordUsage",
     summary: "Set a gauge, or correct a counter",
-    description: "A correction is audited with what was there before.",
+    description: "A correction is audited with the previous value.",
     scope: "write:usage",
     input: usagePut,
     sample: { ...gauge, auditEntries: 0, body: (n) => ({ value: n }) },
@@ -59,7 +59,7 @@ export const routes: readonly Route[] = [
     ...one,
     operationId: "incrementUsage",
     summary: "Add to a metric, atomically",
-    description: "A negative amount is taken off, never below zero; of a counter that is a correction, which is audited.",
+    description: "A negative amount is subtracted, but never below zero. For a counter that is a correction, which is audited.",
     scope: "write:usage",
     input: usageIncrement,
     inputOptional: true,
@@ -72,7 +72,7 @@ export const routes: readonly Route[] = [
     service: UsageService,
     operationId: "consumeUsage",
     summary: "Add an amount only if all of it fits",
-    description: "Answers whether it was added. Of many at once, exactly so many are allowed as fit.",
+    description: "Returns whether the amount was added. Concurrent calls never exceed the limit together.",
     scope: "write:usage",
     input: usageConsume,
     output: consumed,
@@ -84,10 +84,10 @@ export const routes: readonly Route[] = [
   verb(`GET ${path}/:metric/check`, {
     service: UsageService,
     operationId: "checkUsage",
-    summary: "Check whether an amount would still fit",
-    description: "Nothing is counted.",
+    summary: "Check whether an amount fits the limit",
+    description: "Records nothing.",
     scope: "read:usage",
-    query: ofPeriod.extend({ amount: decimal(0, 1e12).optional().meta({ description: `How much more, in ${METRIC_UNIT}.`, default: 1 }) }),
+    query: ofPeriod.extend({ amount: decimal(0, 1e12).optional().meta({ description: `The amount, in ${METRIC_UNIT}.`, default: 1 }) }),
     output: check,
     sample: { ...counter, query: "amount=1" },
     run: async ({ service, params, query }) => await service.check(params.tenantId, params.metric, query.amount, query.period),

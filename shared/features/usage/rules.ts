@@ -83,11 +83,11 @@ export function highestPercentage(usage: readonly Pick<Usage, "percentage">[]): 
 }
 
 export function belowZero(metric: string, amount: number): InnkeepError {
-  const message = `There is less of ${metric} than the ${-amount} you take off it. Usage never goes below zero, so nothing was changed.`;
+  const message = `The usage of ${metric} is less than ${-amount}, and usage cannot be negative. Nothing was changed.`;
   return new InnkeepError("usage_below_zero", message);
 }
 
-export const INEXACT = { message: "makes a sum beyond 2^53 - 1, or of more digits than a double holds", code: "inexact_sum" };
+export const INEXACT = { message: "must give a sum of at most 2^53 - 1 that a double represents exactly", code: "inexact_sum" };
 
 /** A counter with so much taken off it. Throws `usage_below_zero`, `validation_failed` where the difference has too many digits. */
 export function lowered(metric: string, current: number, amount: number): number {

@@ -4,15 +4,18 @@ import { instant } from "../../core/values.ts";
 import { METRIC_KINDS } from "../metrics/entity.ts";
 import { usageRecord } from "./entity.ts";
 
-export const percentage = z.int().min(0).max(100).meta({ description: "Of the limit, in whole per cent; 0 without one.", examples: [42] });
+export const percentage = z.int().min(0).max(100).meta({
+  description: "Percentage of the limit as an integer; 0 if there is no limit.",
+  examples: [42],
+});
 
 /** A usage record as responses show it. */
 export const usageView = viewOf(usageRecord, {
-  unit: z.string().meta({ description: "What one of it is.", examples: ["calls"] }),
+  unit: z.string().meta({ description: "The unit of the metric.", examples: ["calls"] }),
   kind: z.enum(METRIC_KINDS).meta({ examples: ["counter"] }),
   percentage,
   resetsAt: instant.nullable().meta({
-    description: "First instant of the next period; null for a gauge, which carries over.",
+    description: "The first instant of the next period. Null for a gauge, which carries over.",
     examples: ["2026-02-01T00:00:00.000Z"],
   }),
 });

@@ -167,9 +167,21 @@ describe("what a tenant's own users may do", () => {
   for (const status of SUBSCRIPTION_STATUSES) {
     test.each(SELF_SERVICE_PLANS)(`B09: taking a cancellation back when it is ${status} and the platform allows: %s`, (allowed) => {
       const may = status !== "cancelled" || allowed === "any";
-      expect(outcome(() => rules.assertOwnReactivation(is(status), allowed))).toBe(may ? "passes" : "plan_change_forbidden");
+      expect(outcome(() => rules.assertOwnReactivation(is(status), priced(9_900), allowed, later))).toBe(
+        may ? "passes" : "plan_change_forbidden",
+      );
     });
   }
+
+  test.each(SELF_SERVICE_PLANS)(
+    "B10: a trial that ended in its period goes on, one that is over is not begun again, where the platform allows: %s",
+    (allowed) => {
+      const ended = is("cancelled", { currentPeriodEnd: trialEndsAt });
+      const at = (instant: string) => outcome(() => rules.assertOwnReactivation(ended, TRIAL, allowed, instant));
+      expect(at(now)).toBe(allowed === "any" ? "passes" : "plan_change_forbidden");
+      for (const instant of [trialEndsAt, later]) expect(at(instant)).toBe("plan_change_forbidden");
+    },
+  );
 
   test.each<[string, () => void, string]>([
     [
@@ -199,7 +211,7 @@ describe("what a tenant's own users may do", () => {
     ],
     [
       "to start again what has ended",
-      () => rules.assertOwnReactivation(is("cancelled"), "none"),
+      () => rules.assertOwnReactivation(is("cancelled"), priced(1), "none", now),
       "Your subscription has ended. Ask the platform's support to start it again.",
     ],
   ])("H01: who asks %s is refused and told what to do", (_what, rule, text) => {

@@ -116,8 +116,11 @@ describe("claims on names", () => {
     expect(error).toMatchObject({ code, message, status: 409 });
   });
 
-  test.each(["subdomain:boreal", "domain:b.example", "tenant:tn_1", "domain:undefined"])("K25: a conflict on %s is about no name", (key) => {
-    expect(refuseClaim(hotel("aurora", "a.example"))(key)).toBeUndefined();
-    expect(refuseClaim(hotel("aurora"))(key)).toBeUndefined();
-  });
+  test.each(["subdomain:boreal", "domain:b.example", "tenant:tn_1", "domain:undefined"])(
+    "K25: a conflict on %s is about no name",
+    (key) => {
+      expect(refuseClaim(hotel("aurora", "a.example"))(key)).toBeUndefined();
+      expect(refuseClaim(hotel("aurora"))(key)).toBeUndefined();
+    },
+  );
 });

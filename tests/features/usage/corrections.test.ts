@@ -28,7 +28,7 @@ describe("a correction of a counter", () => {
     await expect(context.UsageService.increment(id, "api_calls", -7)).rejects.toMatchObject({
       code: "usage_below_zero",
       status: 409,
-      message: "There is less of api_calls than the 7 you take off it. Usage never goes below zero, so nothing was changed.",
+      message: "The usage of api_calls is less than 7, and usage cannot be negative. Nothing was changed.",
     });
     expect((await context.UsageService.get(id, "api_calls"))?.current).toBe(6);
     expect((await correctionsOf(id)).map(({ changes }) => changes)).toMatchObject([{ before: { current: 10 }, after: { current: 6 } }]);
