@@ -30,7 +30,9 @@ export async function assertRoom(dataDir: string): Promise<void> {
   if (free < FULL_BYTES) throw new Refusal(fullDiskMessage(dataDir));
   if (free >= NEW_DATABASE_BYTES || await holdsCluster(dataDir)) return;
   const room = `the disk that holds ${shownPath(dataDir)} has ${mebibytes(free)} free`;
-  throw new Refusal(`a new database takes ${mebibytes(NEW_DATABASE_BYTES)}, and ${room}: make room there, or choose another disk with --data`);
+  throw new Refusal(
+    `a new database takes ${mebibytes(NEW_DATABASE_BYTES)}, and ${room}: make room there, or choose another disk with --data`,
+  );
 }
 
 function mebibytes(bytes: number): string {

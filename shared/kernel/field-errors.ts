@@ -25,6 +25,12 @@ export function boundedPath(path: string): string {
   return path.slice(0, MAX_PATH_CHARS).toWellFormed();
 }
 
+/** A check of ours is "custom" to Zod, which tells a caller nothing: it is its own code, or `invalid`. */
+function codeOf(issue: z.core.$ZodIssue): string {
+  if (issue.code !== "custom") return issue.code;
+  return typeof issue.params?.["code"] === "string" ? issue.params["code"] : "invalid";
+}
+
 /** Zod's issues as field errors, at most 100. `render` formats the path. A custom check may set its own code. */
 export function fieldErrors(
   issues: readonly z.core.$ZodIssue[],
@@ -37,8 +43,7 @@ export function fieldErrors(
       found.push(...issue.keys.slice(0, MAX_FIELD_ERRORS - found.length).map((key) => unknownField(render([...issue.path, key]))));
       continue;
     }
-    const code = issue.code === "custom" && typeof issue.params?.["code"] === "string" ? issue.params["code"] : issue.code;
-    found.push({ path: render(issue.path), message: issue.message, code });
+    found.push({ path: render(issue.path), message: issue.message, code: codeOf(issue) });
   }
   return found.map((error) => ({ ...error, path: boundedPath(error.path) }));
 }

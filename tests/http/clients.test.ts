@@ -6,7 +6,7 @@ import { pathToFileURL } from "node:url";
 import openapiTS, { astToString } from "openapi-typescript";
 import ts from "typescript";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { ROOT } from "../architecture/sources.ts";
+import { read, ROOT } from "../architecture/sources.ts";
 import { useApi } from "./support/api.ts";
 import { type ClientProgram, HEY_API, OPENAPI_FETCH } from "./support/client-programs.ts";
 
@@ -54,7 +54,10 @@ beforeAll(async () => {
       files.push(fileOf(client, mistake));
     }
   }
-  program = ts.createProgram(files, OPTIONS);
+  const [, shown = "the page has no program"] = /```ts\n(.*?)```/s.exec(read("docs/frontend.md")) ?? [];
+  const page = join(folder, "page.ts");
+  await writeFile(page, `${shown}\ndeclare function accessToken(): Promise<string>;\n`);
+  program = ts.createProgram([...files, page], OPTIONS);
 });
 
 afterAll(async () => await rm(folder, { recursive: true }));
@@ -66,7 +69,7 @@ function errorsIn(path?: string): string[] {
     .map(({ file, messageText }) => `${file?.fileName.slice(folder.length)}: ${ts.flattenDiagnosticMessageText(messageText, " ")}`);
 }
 
-test("H11: two generated clients compile strictly, and so does a program over each", () => {
+test("H11: two generated clients compile strictly, and so does a program over each and the one of docs/frontend.md", () => {
   expect(errorsIn()).toEqual([]);
 });
 
