@@ -109,7 +109,7 @@ export async function assertPassesRowSecurity(client: MigrationClient): Promise<
   if (role?.passes) return;
   throw new InnkeepError(
     "invalid_configuration",
-    `row-level security applies to ${role?.name}, and a migration would miss rows: let a superuser run "alter role ${role?.name} bypassrls"`,
+    `row-level security applies to ${role?.name}, and a migration would miss rows: run as a superuser "alter role ${role?.name} bypassrls"`,
   );
 }
 
