@@ -15,7 +15,7 @@ import { serve } from "./pipeline.ts";
 import { systemRoutes } from "./system.ts";
 
 export interface Api {
-  /** Answers a request; the feature it is for is loaded with its first one. */
+  /** Handles a request. The first request of a feature loads it. */
   fetch(request: Request): Promise<Response>;
   /** Everything that is served, for the OpenAPI file and the tests that walk it. */
   routes(): Promise<readonly Route[]>;

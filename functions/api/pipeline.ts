@@ -21,7 +21,7 @@ import { checkedInput } from "./validate.ts";
 
 type Params = Readonly<Record<string, string>>;
 
-/** One request on its way: who calls, which tenant, may it, is the input good, run, respond. */
+/** The steps of a request: authentication, tenant, scope, validation, service, response. */
 export function serve(route: Route, deps: ApiDeps, running: RunningCalls) {
   const { backend } = deps;
   const names = pathParams(route.path);

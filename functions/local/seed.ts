@@ -38,7 +38,7 @@ interface SeedOptions {
 
 /**
  * Metrics, plans, the administrators of `local.json`, and with `demo` the hotels. Every step looks first, so that a
- * start after an interrupted one completes it. Answers the tenant that the local tenant tokens are for.
+ * start after an interrupted one completes it. Returns the tenant of the local tenant tokens.
  */
 export async function seedStack(options: SeedOptions): Promise<string | null> {
   let atMs = systemClock.now();

@@ -123,7 +123,7 @@ export async function bootDatabase(
   return urls;
 }
 
-/** Answers the demo tenant. A seed that was interrupted goes on where it stopped; one that is done is not repeated. */
+/** Returns the demo tenant. An interrupted seed continues; a complete one is not repeated. */
 async function seedOnce(
   directory: DataDirectory,
   urls: DatabaseUrls,

@@ -9,7 +9,7 @@ import { type Put, Records } from "./records.ts";
 import { isSegment } from "../kv/key.ts";
 import type { UnitOfWork } from "./unit-of-work.ts";
 
-/** The operations of an entity. A service of more rules extends it and overrides what differs. */
+/** The operations of an entity. A service with further rules extends it and overrides operations. */
 export abstract class EntityService<E extends AnyEntity> {
   protected readonly records: Records<E>;
 
@@ -17,7 +17,7 @@ export abstract class EntityService<E extends AnyEntity> {
     this.records = new Records(entity, work);
   }
 
-  /** Filters by declared field, range, search and creation time; `sort` as `-mrr,name`, newest first when left out. */
+  /** Filters by declared field, range, search and creation time. `sort` is like `-mrr,name`; the default is newest first. */
   async list(filters: Filters = {}, sort?: Sort, pagination?: Pagination): Promise<Page<Stored<E>>> {
     return await listPage(this.records, { ...selectionOf(this.entity, filters), sort, pagination });
   }
@@ -44,14 +44,14 @@ export abstract class EntityService<E extends AnyEntity> {
     return await this.records.patch(id, updates, options);
   }
 
-  /** Whether there was one to delete. */
+  /** Returns whether the record existed. */
   async delete(id: string, options: ChangeOptions = {}): Promise<boolean> {
     return await this.records.remove(id, options, `${this.entity.name}.deleted`) !== null;
   }
 
   /**
-   * Deletes what nothing uses. Whoever begins to use a record checks its version in that commit, so nobody does after the
-   * deletion; for one that came between the look and the deletion the record is put back, unless somebody made it again.
+   * Deletes a record that nothing uses. A commit that starts to use a record checks its version, so it fails after the deletion.
+   * If one committed between the check for uses and the deletion, the record is restored, unless it was created again.
    */
   protected async deleteUnused(id: string, options: ChangeOptions, assertUnused: (record: Stored<E>) => Promise<void>): Promise<boolean> {
     const deleted = await this.records.remove(id, options, `${this.entity.name}.deleted`, async (before) => {
@@ -67,7 +67,7 @@ export abstract class EntityService<E extends AnyEntity> {
     return true;
   }
 
-  /** False when somebody made a record of this id again meanwhile: its users have theirs. */
+  /** Returns false if a record with this id was created again meanwhile. */
   async #putBack({ version: _, ...rest }: Stored<E>, options: ChangeOptions): Promise<boolean> {
     const record = rest as unknown as RecordOf<E>;
     try {
@@ -83,7 +83,7 @@ export abstract class EntityService<E extends AnyEntity> {
 /** An entity whose key is `<family>:{tenantId}:{<id>}`. */
 export type TenantEntity = AnyEntity & { readonly key: `${string}:{tenantId}:{${string}}` };
 
-/** The same operations for what lies below a tenant: the tenant's id comes first, short or as its full key. */
+/** The same operations for entities below a tenant. The first argument is the tenant's id, short or as its full key. */
 export abstract class TenantEntityService<E extends TenantEntity> {
   protected readonly records: Records<E>;
 
@@ -122,13 +122,13 @@ export abstract class TenantEntityService<E extends TenantEntity> {
     return await this.records.remove(this.keyOf(tenantId, id), options, `${this.entity.name}.deleted`) !== null;
   }
 
-  /** The full key. An id that is the full key of another tenant's record becomes one that there is not. */
+  /** The full key. The full key of another tenant's record becomes one that does not exist. */
   protected keyOf(tenantId: string, id: string): string {
     const prefix = `${familyOf(this.entity)}:${shortId(tenantId)}:`;
     return id.startsWith(prefix) ? id : `${prefix}${id}`;
   }
 
-  /** The short id of a tenant that exists. A tenant's own user has one; anybody else's is read. Throws `not_found`. */
+  /** The short id of an existing tenant. For a caller of another tenant or the platform it reads the tenant. Throws `not_found`. */
   protected async tenantOf(tenantId: string): Promise<string> {
     const id = shortId(tenantId);
     const isOwn = this.work.context.tenantId !== null;

@@ -9,7 +9,7 @@ import { changedFields, mergePatch } from "./merge-patch.ts";
 import { redact } from "./redaction.ts";
 import type { Change, Outcome, Transaction, UnitOfWork } from "./unit-of-work.ts";
 
-/** What a decision comes to: the record, and what else goes into the same commit. */
+/** The result of a decision: the record, and the other parts of the commit. */
 export interface Decided<R> extends Pick<Transaction<unknown>, "changes" | "checks" | "mutations" | "refuse"> {
   readonly record: R;
   /** What the audit entry says beside the changed fields. */
@@ -18,7 +18,7 @@ export interface Decided<R> extends Pick<Transaction<unknown>, "changes" | "chec
 
 type PutDecision<E> = Decided<RecordOf<E>> & { readonly action: string };
 
-/** What a put comes to, and whether there was none before. */
+/** The result of a put, and whether it created the record. */
 export interface Put<E> {
   readonly record: Stored<E>;
   readonly created: boolean;
@@ -30,7 +30,7 @@ export class Records<E extends AnyEntity> extends Collection<E> {
     super(entity, work.store);
   }
 
-  /** By short id or full key; null when there is none or the id cannot be one. */
+  /** By short id or full key; null if there is no such record or the id is invalid. */
   override async get(id: string): Promise<Stored<E> | null> {
     const key = keyFromId(this.entity, id);
     const entry = isKey(key) && matchKey(this.entity, key) ? await this.work.read(key) : null;
@@ -111,7 +111,7 @@ export class Records<E extends AnyEntity> extends Collection<E> {
     return { record, created };
   }
 
-  /** Makes the record whose key the id is, or replaces all of it that the caller may set. Throws `invalid_key` for what is no id of one. */
+  /** Creates the record whose key the id is, or replaces all fields that the caller may set. Throws `invalid_key` for an id of no record. */
   async replace(id: string, data: PutInput<E>, options: ChangeOptions = {}): Promise<Put<E>> {
     const key = matchKey(this.entity, keyFromId(this.entity, id));
     if (!key) throw errors.invalidKey(`must be the id of one ${this.entity.name}; got ${JSON.stringify(id.slice(0, 200))}`, "id");
@@ -142,7 +142,7 @@ export class Records<E extends AnyEntity> extends Collection<E> {
       if (!before && options.ifMatch !== undefined) throw errors.preconditionFailed(null);
       const { action, ...rest } = decided;
       const record = before ? this.#changed(rest.record) : rest.record;
-      // Somebody else made it meanwhile: it is decided again on theirs.
+      // Another caller created it meanwhile: the decision is repeated on that record.
       return { commit: this.#transaction(action, before, { ...rest, record }, { record, created: before === null }, true) };
     });
     // What did not change has the version it was read with.
@@ -184,7 +184,7 @@ export class Records<E extends AnyEntity> extends Collection<E> {
     return result.found;
   }
 
-  /** Where the record lies, as an audit entry and an event name it. */
+  /** The id of the record in audit entries and events. */
   subjectOf(record: RecordOf<E>): string {
     const key = this.keyOfRecord(record);
     if (this.entity.naturalKey) return key;
@@ -235,7 +235,7 @@ export class Records<E extends AnyEntity> extends Collection<E> {
     return isChecked(this.entity.schema, decided) ? markChecked(this.entity.schema, record) : record;
   }
 
-  /** What one of a tenant's own users makes is its tenant's, whether it says so or not. Throws `not_found` for another's. */
+  /** Sets the tenant of a record that a tenant's user creates. Throws `not_found` for another tenant's id. */
   #ownTenant({ tenantId: given }: Readonly<Record<string, unknown>>): { readonly tenantId?: string } {
     const { tenantId } = this.work.context;
     if (tenantId === null || this.entity.owner !== "tenant") return {};
@@ -247,7 +247,7 @@ export class Records<E extends AnyEntity> extends Collection<E> {
     return Object.fromEntries(stampsOf(this.entity, when).map((field) => [field, this.work.now()]));
   }
 
-  /** What in its records is the platform's, or its owner's, a tenant's own user cannot set. */
+  /** Refuses fields that this tenant's user may not set. */
   #assertHeld(body: Readonly<Record<string, unknown>>): void {
     const { tenantId, role } = this.work.context;
     const held = tenantId === null ? [] : heldFields(this.entity, role, body);

@@ -43,7 +43,7 @@ export interface Call<T, P extends string, Q extends z.ZodType | undefined, I ex
   readonly options: ChangeOptions;
 }
 
-/** What a good call sends: the security tests send it to every route. `n` differs from call to call. */
+/** A valid request, which the security tests send to the route. `n` differs from call to call. */
 export interface Sample<T, B = Readonly<Record<string, unknown>>> {
   readonly body?: B | ((n: number) => B);
   /** Query string without its `?`; `:tenantId` and the like stand for ids of records that exist. */
@@ -60,17 +60,17 @@ interface RouteText {
   readonly operationId: string;
   readonly summary: string;
   readonly description?: string;
-  /** What the caller must hold: a scope, any credential with a role (`caller`), or nothing (`public`). */
+  /** The required scope, `caller` for any credential with a role, or `public` for none. */
   readonly scope: Scope | "caller" | "public";
-  /** Refused to a tenant's own users whatever scopes they hold. */
+  /** Refused to a tenant's users regardless of their scopes. */
   readonly platformOnly?: boolean;
-  /** Stays open to the users of a suspended or cancelled tenant: billing reads. */
+  /** Available to the users of a suspended or cancelled tenant, such as billing reads. */
   readonly openWhenSuspended?: boolean;
-  /** Its answer has an ETag though it is no record. */
+  /** The response has an ETag although it is not a record. */
   readonly etag?: boolean;
   /** Error codes beyond those every route of its kind can give; they document the route. */
   readonly errors?: readonly ErrorCode[];
-  /** What a 404 calls the record; left out: the last parameter of the path. */
+  /** The name of the record in a 404. Default: the last parameter of the path. */
   readonly resource?: string;
   /** Records whose keys the path names: they are read together with the look-up of the caller. */
   readonly loads?: readonly AnyEntity[];
@@ -96,7 +96,7 @@ export interface VerbSpec<
   /** Of a route that replaces or creates: 200 beside 201. */
   readonly replaces?: boolean;
   readonly sample?: Sample<T, I extends z.ZodType ? z.input<I> : never>;
-  /** Null is 404. */
+  /** Null results in 404. */
   readonly run: (call: Call<T, P, Q, I>) => Result<OutputOf<O>> | Promise<Result<OutputOf<O>>>;
 }
 

@@ -58,15 +58,15 @@ export interface Transaction<R> {
   readonly result: R;
 }
 
-/** What a decision comes to: a commit, or a result that needs none. `isFailure`: the caller makes an error of it, which no key pins. */
+/** The result of a decision: a commit, or a result without one. `isFailure`: the caller throws an error, which no key records. */
 export type Decision<R> = { readonly commit: Transaction<R> } | { readonly done: R; readonly isFailure?: boolean };
 
 export type { Outcome };
 export const MAX_DECISIONS = 5;
 
 /**
- * One caller's way to the store: what it may see, and the one write path. Record, claims, audit entry and outgoing event go into
- * one atomic commit. Nothing else writes, so auditing cannot be forgotten; `audit: "none"` is the visible exception.
+ * A caller's access to the store and its only write path. It commits record, claims, audit entry and outgoing event atomically,
+ * so a change cannot skip the audit log. `audit: "none"` is the explicit exception.
  */
 export class UnitOfWork {
   /** Entries read together with the look-up of the caller, each for its first use. */
@@ -103,9 +103,9 @@ export class UnitOfWork {
   }
 
   /**
-   * Loads, decides and commits; a lost race is decided again on what is there now, up to 5 times in all, then
-   * `write_conflict`. Who lost takes turns with the others who want the same record, so that many writers of
-   * one do not keep another from its change. With an idempotency key, a call seen before decides nothing and has the same outcome.
+   * Loads, decides and commits. After a lost race it repeats this on the current record, up to 5 times in all, then throws
+   * `write_conflict`. Writers that lost take turns, so that a busy record does not starve any of them. With an idempotency key,
+   * a repeated call returns the recorded outcome.
    */
   async transact<R extends object>(
     decide: () => Promise<Decision<R>> | Decision<R>,
@@ -269,12 +269,12 @@ type Committed = Extract<CommitResult, { ok: true }>;
 
 const NOTHING: Committed = { ok: true, versions: {}, values: {}, deleted: {} };
 
-/** Everything a commit wrote has one version. */
+/** The version of a commit, which all its writes share. */
 function outcome<R>(result: R, { versions, values, deleted }: Committed): Outcome<R> {
   return { result, version: Object.values(versions)[0] ?? null, values, deleted };
 }
 
-/** What JSON makes of a value: members that are undefined go. */
+/** The value as JSON, without undefined members. */
 function plainJson(value: unknown): JsonValue {
   return JSON.parse(JSON.stringify(value)) as JsonValue;
 }

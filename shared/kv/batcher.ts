@@ -2,10 +2,8 @@ import { deadlineIn, remainingMs } from "./deadline.ts";
 import type { Deadline } from "./deadline.ts";
 
 /**
- * Natural batching, no timer: a call goes out at once while fewer than `lanes` batches are in flight;
- * otherwise it waits and goes with all others that wait when a batch returns. One caller
- * alone never waits; many callers share round trips and commits. The timers there are end calls whose
- * deadline has come, and let others pass a batch that hangs.
+ * Batches calls without a delay: a call is sent at once while fewer than `lanes` batches are in flight; otherwise it waits and
+ * is sent with the other waiting calls when a batch returns. Timers only enforce deadlines and free the lane of a slow batch.
  */
 export interface BatcherOptions<Call, Result> {
   /** Batches in flight at once. */
@@ -95,7 +93,7 @@ export class Batcher<Call, Result> {
     return remainingMs((oldest?.since ?? performance.now()) + slowAfterMs);
   }
 
-  /** Lets others go while a batch hangs. */
+  /** Frees the lane of a slow batch. */
   readonly #pass = (): void => {
     this.#slowTimer = undefined;
     const { lanes, slowAfterMs = Infinity } = this.options;
@@ -156,7 +154,7 @@ export class Batcher<Call, Result> {
     } catch (error) {
       for (const waiting of members) waiting.reject(error);
     }
-    // Callers in a loop get their turn first, so that their next calls go together and not one batch later.
+    // Callers in a loop run first, so that their next calls join the next batch.
     for (let turn = 0; turn < CALLER_TURNS; turn++) await null;
     this.#inFlight.delete(batch);
     if (batch.since !== null) this.#lanesTaken--;

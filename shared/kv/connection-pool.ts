@@ -6,7 +6,7 @@ import { ConnectionFault, TimeoutFault } from "./driver.ts";
 export interface PooledConnection {
   /** Resolves when it can take work; rejects when it cannot be made. */
   connect(): Promise<unknown>;
-  /** Says goodbye and closes; resolves when it is closed. */
+  /** Closes the connection gracefully; resolves when it is closed. */
   end(): Promise<unknown>;
   /** Closes the socket at once; work under way and an `end` under way settle. */
   destroy(): void;
@@ -34,7 +34,7 @@ interface Idle<C> {
   readonly since: number;
 }
 
-/** A goodbye to a server that does not read it is cut after this long. */
+/** The time limit of a graceful close. */
 const GOODBYE_MS = 1_000;
 
 /**

@@ -14,26 +14,26 @@ type ScalarFieldOf<S extends z.ZodObject> = {
 }[FieldOf<S>];
 type MissingParam<K extends string, S extends z.ZodObject> = Exclude<FieldParam<Params<K>>, FieldOf<S>>;
 
-/** What happens to a record when the tenant that owns it is deleted. */
+/** What happens to a record when its tenant is deleted. */
 export type OnTenantDelete = "delete" | "retain";
 
-/** One declared entity: everything the program derives (keys, scope, cascade, retention, lists, docs). */
+/** The declaration of an entity, from which keys, cascade, retention, lists and documentation are derived. */
 export interface Entity<S extends z.ZodObject = z.ZodObject, K extends string = string> {
   /** kebab-case, singular. */
   readonly name: string;
   readonly summary: string;
   /** Key template: literal segments and `{field}` parameters. */
   readonly key: K;
-  /** The stored form. Loose: fields a newer version wrote survive. */
+  /** The stored form. Loose, so that fields written by a newer version survive an update. */
   readonly schema: S;
-  /** `self`: the record is the tenant; `tenant`: its `tenantId` (none: the platform); or the platform. */
+  /** `self`: the record is the tenant; `tenant`: the tenant in `tenantId`, or the platform without one; `platform`. */
   readonly owner: "platform" | "tenant" | "self";
   readonly onTenantDelete?: OnTenantDelete | ((record: z.output<S>) => OnTenantDelete);
-  /** Default retention: so many days after the instant in field `after`. */
+  /** Default retention in days after the instant in the field `after`. */
   readonly retention?: { readonly days: number; readonly after: FieldOf<S> };
   readonly filterable?: readonly ScalarFieldOf<S>[];
   readonly sortable?: readonly ScalarFieldOf<S>[];
-  /** The order of its lists where none is asked for, such as `price` or `-createdAt`; left out: newest first. */
+  /** The default order of its lists, such as `price` or `-createdAt`. If omitted: newest first. */
   readonly defaultSort?: ScalarFieldOf<S> | `-${ScalarFieldOf<S>}`;
   /** Fields of the case- and accent-insensitive substring search. */
   readonly searchable?: readonly FieldOf<S>[];
@@ -43,13 +43,13 @@ export interface Entity<S extends z.ZodObject = z.ZodObject, K extends string = 
   readonly rollup?: { readonly groupBy: readonly ScalarFieldOf<S>[]; readonly sum?: ScalarFieldOf<S> };
   /** Its records may be written with an `expiresAt`. */
   readonly expires?: boolean;
-  /** Never leave in a log, an audit entry, an export or the kv view. */
+  /** Fields that are redacted in logs, audit entries, exports and the kv view. */
   readonly secrets?: readonly FieldOf<S>[];
   /** Tenants may read the platform's records of this entity. */
   readonly readableByTenants?: boolean;
-  /** Counters: room is left in every page, so that an update stays in it. */
+  /** For counters: a lower fill factor, so that updates stay on their page. */
   readonly frequentUpdates?: boolean;
-  /** Never changed once written, hash-chained by owner, removed by retention alone. */
+  /** Entries are hash-chained by tenant, never changed, and deleted only by retention. */
   readonly appendOnly?: boolean;
   /** Whether a tenant's export contains it. */
   readonly exported?: boolean;
@@ -66,13 +66,13 @@ export type KeyParamsOf<E> = E extends { readonly key: infer K extends string } 
     & { readonly [P in Params<K> as P extends `${infer N}?` ? N : never]?: string | undefined }
   : never;
 
-/** Declares an entity. A key parameter or field the schema lacks does not compile. */
+/** Declares an entity. A key parameter or field that the schema does not have does not compile. */
 export function defineEntity<const S extends z.ZodObject, const K extends string, const X extends boolean = false>(
   entity:
     & Entity<S, K>
     & { readonly expires?: X }
     & (MissingParam<K, S> extends never ? unknown : { key: `the schema lacks ${MissingParam<K, S>}` })
-    // Expired records would stay in its counts.
+    // A rollup would still count expired records.
     & ({ readonly rollup?: undefined } | { readonly expires?: false }),
 ): Entity<S, K> & { readonly expires?: X } {
   declared.add(entity);

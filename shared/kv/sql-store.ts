@@ -35,7 +35,7 @@ import type {
   WriteOptions,
 } from "./store.ts";
 
-/** The store over the SQL functions; the same for every driver. */
+/** The store, implemented with the SQL functions; the same for every driver. */
 export function createStore(driver: SqlDriver, options: { readonly clock: Clock }): Store {
   return new SqlStore(driver, options.clock, new Batches(driver, options.clock), null);
 }
@@ -87,7 +87,7 @@ class SqlStore implements Store {
       const position = decodeCursor(fingerprint, options.cursor, 1);
       assertPosition([], position);
       const last = String(position[0]);
-      // A position outside of the range is forged: it would read keys that the list does not name.
+      // A position outside of the range is forged and could read other keys.
       if (!isKey(last) || last < start || last >= end) throw invalidCursor("is damaged");
       // U+0001 sorts before every character a key can have: the least string after `last`.
       if (reverse) end = last;

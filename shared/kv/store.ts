@@ -1,49 +1,49 @@
 import type { JsonObject, JsonValue } from "../kernel/json.ts";
 import type { AnyEntity } from "./define.ts";
 
-/** What `ping` finds. */
+/** The result of `ping`. */
 export interface StoreState {
-  /** Our newest migration; null where there is none. */
+  /** The newest applied migration; null if there is none. */
   readonly migration: string | null;
-  /** What `npm run migrate` has still to build. */
+  /** Indexes and rollups that `npm run migrate` still has to build. */
   readonly pending: readonly string[];
-  /** Why every write is refused, for instance on a standby; null: writes are accepted. */
+  /** The reason why writes are refused, for example on a standby; null if they are accepted. */
   readonly refusesWrites: string | null;
 }
 
 /**
- * The port of the store: everything above it (services, jobs) sees only this. Shape after Deno KV and
- * FoundationDB, on string keys. Every method rejects with an InnkeepError: `invalid_key`,
+ * The store's interface for services and jobs, modelled on Deno KV and FoundationDB, with string keys.
+ * Every method rejects with an InnkeepError: `invalid_key`,
  * `validation_failed` (a value the store cannot hold, with a JSON Pointer), `payload_too_large`,
- * `store_unavailable` (nothing was written) or `commit_unknown` (it may have been).
+ * `store_unavailable` (nothing was written) or `commit_unknown` (the write may have been committed).
  */
 export interface Store {
-  /** The tenant this store is bound to, or null for the service-level store, which sees everything. */
+  /** The tenant that this store is bound to; null for the service-level store, which has access to all entries. */
   readonly tenantId: string | null;
 
   get(key: string): Promise<Entry | null>;
-  /** Entries in the order asked, null where missing. */
+  /** Entries in the order of the keys; null if missing. */
   mget(keys: readonly string[]): Promise<(Entry | null)[]>;
   /** One page of a key range, in byte order of the keys. */
   list(options: ListOptions): Promise<ListPage>;
-  /** All entries of a range, page by page; memory stays flat. */
+  /** All entries of a range, read page by page with bounded memory. */
   entries(options: Omit<ListOptions, "cursor" | "limit"> & { readonly pageSize?: number }): AsyncIterable<Entry>;
-  /** Every value under a prefix, in key order, paged inside, no cap. */
+  /** All values under a prefix in key order, without a limit. */
   getByPrefix(prefix: string): Promise<JsonValue[]>;
-  /** Exact number of live entries under a prefix, or of one entity; reads no values. */
+  /** The exact number of live entries under a prefix or of an entity. Reads no values. */
   count(what: string | { readonly entity: AnyEntity; readonly scope?: Scope; readonly where?: readonly Condition[] }): Promise<number>;
-  /** Filter, search, sort and page over fields the entity declares, pushed down to SQL. */
+  /** Filters, searches, sorts and pages in SQL by fields that the entity declares. */
   query(query: Query): Promise<QueryPage>;
-  /** Counts and exact decimal sums by group, from the entity's rollup where one covers it, else in SQL. */
+  /** Counts and exact decimal sums by group, from the entity's rollup if one covers them. */
   aggregate(query: AggregateQuery): Promise<AggregateRow[]>;
 
-  /** One atomic commit: all or nothing. A failed check or bound is an answer, not an error. */
+  /** One atomic commit. A failed check or bound is a result, not an error. */
   commit(checks: readonly Check[], mutations: readonly Mutation[]): Promise<CommitResult>;
   set(key: string, value: JsonValue, options?: WriteOptions): Promise<string>;
   mset(pairs: readonly (readonly [key: string, value: JsonValue])[], options?: WriteOptions): Promise<number>;
-  /** Whether a live entry was there. */
+  /** Returns whether a live entry existed. */
   del(key: string): Promise<boolean>;
-  /** How many live entries were there. */
+  /** Returns the number of live entries that existed. */
   mdel(keys: readonly string[]): Promise<number>;
   /**
    * Adds atomically to one or more numeric paths of one record and returns the record after exactly
@@ -51,14 +51,14 @@ export interface Store {
    */
   increment(key: string, add: readonly Addition[], options?: IncrementOptions): Promise<Incremented | null>;
 
-  /** The same store bound to one tenant; the database enforces it (row-level security). */
+  /** This store, bound to one tenant by row-level security. */
   forTenant(tenantId: string): Store;
 
-  /** Where the audit chain of a scope stands (null: the platform's); null when it has no entry. */
+  /** The head of the audit chain of a tenant, or with null of the platform. Null if the chain has no entries. */
   chainHead(scope: string | null): Promise<{ readonly seq: number; readonly hash: string } | null>;
-  /** Removes the bytes of expired entries, at most `limit`; returns how many went. Service level only. */
+  /** Deletes up to `limit` expired entries and returns their number. Service level only. */
   sweep(limit: number): Promise<number>;
-  /** Asks the database for a sign of life: its newest migration (null: none), and what `npm run migrate` has still to build. */
+  /** Queries the database for its migration, pending builds and whether it accepts writes. */
   ping(): Promise<StoreState>;
   close(): Promise<void>;
 }
@@ -66,43 +66,43 @@ export interface Store {
 export interface Entry<V = JsonValue> {
   readonly key: string;
   readonly value: V;
-  /** Versionstamp of its commit: a decimal string, strictly increasing per key; with decimals where a later increment was written with it. */
+  /** The versionstamp of its commit, a decimal string that increases per key. It has decimals if a later increment was merged with it. */
   readonly version: string;
   readonly createdAt: string;
   readonly updatedAt: string;
   readonly expiresAt: string | null;
-  /** The tenant that sees the row; null is the platform. */
+  /** The tenant that the entry belongs to; null for the platform. */
   readonly tenantId: string | null;
 }
 
 /** The record after exactly one increment. */
 export type Incremented = Pick<Entry<JsonObject>, "key" | "value" | "version">;
 
-/** Whose rows: a tenant's, the platform's (null), every tenant's and the platform's ("any"). */
+/** Selects rows by tenant: one tenant's, the platform's (null), or all ("any"). */
 export type Scope = string | null | "any";
 
 export interface ListOptions {
-  /** A prefix of whole segments (see `prefixRange`). `start`/`end` narrow it and can never leave it. */
+  /** A prefix of whole segments (see `prefixRange`). `start` and `end` narrow it. */
   readonly prefix?: string;
   /** First key, inclusive. */
   readonly start?: string;
-  /** Key to stop before, exclusive. */
+  /** Last key, exclusive. */
   readonly end?: string;
-  /** 1–500 entries a page, 100 when left out. */
+  /** Entries per page, 1–500. Default: 100. */
   readonly limit?: number;
   readonly cursor?: string;
   readonly reverse?: boolean;
-  /** No values are read or transferred: `value` is null. */
+  /** If true, values are neither read nor transferred, and `value` is null. */
   readonly keysOnly?: boolean;
 }
 
 export interface ListPage {
   readonly entries: Entry[];
-  /** Null on the last page; never an empty last page. */
+  /** Null on the last page. The last page is not empty unless the range is. */
   readonly cursor: string | null;
 }
 
-/** `field` is a declared field; several values mean any of them. Times and numbers may be a range. */
+/** A condition on a declared field. Several values mean any of them. Times and numbers can have a range. */
 export type Condition =
   | { readonly field: string; readonly in: readonly (string | number | boolean)[] }
   | { readonly field: string; readonly from?: string | number; readonly to?: string | number }
@@ -111,7 +111,7 @@ export type Condition =
 
 export interface Query {
   readonly entity: AnyEntity;
-  /** Left out: all of the entity's records ("any"). A tenant-bound store sees its own rows whatever is asked. */
+  /** Default: "any". A tenant-bound store returns only rows that its tenant may read. */
   readonly scope?: Scope;
   readonly where?: readonly Condition[];
   /** Case- and accent-insensitive substring over the entity's searchable fields. */
@@ -120,9 +120,9 @@ export interface Query {
   readonly orderBy?: readonly OrderBy[];
   /** 1–500. */
   readonly limit: number;
-  /** Opaque, bound to filter and sort; another query's is `invalid_cursor`. */
+  /** Opaque. It belongs to its filter and sort; with others it is `invalid_cursor`. */
   readonly cursor?: string;
-  /** For the page form only; at most 100,000. */
+  /** For numbered pages; at most 100,000. */
   readonly offset?: number;
   readonly withTotal?: boolean;
 }
@@ -146,7 +146,7 @@ export interface AggregateQuery {
 }
 
 export interface AggregateRow {
-  /** The values of `groupBy`, in its order; null where the record has none. */
+  /** The values of `groupBy` in its order; null if the record has none. */
   readonly group: readonly (string | null)[];
   readonly count: number;
   /** Exact decimal, `"0"` when nothing was summed. */
@@ -154,8 +154,8 @@ export interface AggregateRow {
 }
 
 /**
- * The key must have this version; null means it must be absent (or expired). It holds until the commit, except that a
- * tenant-bound store's check of a platform record holds against commits, not against a plain `set` or `increment` of it.
+ * The key must have this version; null means that it must be absent or expired. The check holds until the commit. Exception: a
+ * tenant-bound check of a platform record is protected against commits, but not against a plain `set` or `increment` of it.
  */
 export interface Check {
   readonly key: string;
@@ -163,37 +163,37 @@ export interface Check {
 }
 
 export interface WriteOptions {
-  /** ISO instant; at it the entry is gone. Not after the clock's now: `invalid_ttl`. */
+  /** The ISO instant at which the entry expires. It must be in the future (`invalid_ttl`). */
   readonly expiresAt?: string | null;
-  /** Left out: derived by the database from the key's declared family, else the bound tenant, else the platform. */
+  /** Default: derived from the key's declaration, otherwise the bound tenant, otherwise the platform. */
   readonly tenantId?: string | null;
-  /** Whether the row goes with its tenant. Left out: as its family declares, else true. */
+  /** Whether the entry is deleted with its tenant. Default: as declared, otherwise true. */
   readonly cascades?: boolean;
 }
 
-/** Adds `by` to the number at `path` (0 when missing), or sets it `to` a value: a gauge. */
+/** Adds `by` to the number at `path` (0 if missing), or sets it `to` a value, for gauges. */
 export type Addition =
   & {
     readonly path: readonly string[];
-    /** The commit is refused (`conflict`, reason "bounds") when the result would leave these. */
+    /** Bounds of the result. Outside of them the commit is refused (`conflict`, reason "bounds"). */
     readonly min?: number;
     readonly max?: number;
   }
   & ({ readonly by: number; readonly to?: never } | { readonly to: number; readonly by?: never });
 
 export interface IncrementOptions {
-  /** Stored first when the key is absent; the additions then apply to it. */
+  /** The value to start from if the key is absent. */
   readonly initial?: { readonly value: JsonObject } & WriteOptions;
   /** Top-level members to set in the same step, e.g. `updatedAt`. */
   readonly merge?: JsonObject;
 }
 
 export type Mutation =
-  /** `receipt`: the value, an object, gets this member, with `values` and `deleted` of the commit's result. */
+  /** The value, an object, gets a member `receipt` with `values` and `deleted` of the commit's result. */
   | ({ readonly op: "set"; readonly key: string; readonly value: JsonValue; readonly receipt?: boolean } & WriteOptions)
   | { readonly op: "delete"; readonly key: string }
   | ({ readonly op: "increment"; readonly key: string; readonly add: readonly Addition[] } & IncrementOptions)
-  /** Appends to the array at `path` (made when missing), keeping the last `cap` items. */
+  /** Appends to the array at `path`, which is created if missing, and keeps the last `cap` items. */
   | ({
     readonly op: "append";
     readonly key: string;
@@ -201,19 +201,19 @@ export type Mutation =
     readonly items: readonly JsonValue[];
     readonly cap?: number;
   } & IncrementOptions)
-  /** Everything under a prefix of whole segments, in one statement. */
+  /** Deletes everything under a prefix of whole segments in one statement. */
   | { readonly op: "deletePrefix"; readonly prefix: string }
-  /** The cascade: everything the tenant owns that goes with it; the id is never accepted again. Service level only. */
+  /** The cascade: deletes the tenant's entries and marks its id as deleted for good. Service level only. */
   | { readonly op: "deleteOwner"; readonly tenantId: string };
 
 export type CommitResult =
   | {
     readonly ok: true;
-    /** Version of every key written, by key: the same one, as they were written together. */
+    /** The version of every written key. All keys of a commit have the same version. */
     readonly versions: Readonly<Record<string, string>>;
-    /** The records after `increment` and `append`, by key; null where an absent key had no `initial`. */
+    /** The records after `increment` and `append` by key; null if the key was absent and had no `initial`. */
     readonly values: Readonly<Record<string, JsonObject | null>>;
-    /** Live entries that went, by entity; by the first segment of their key where that is undeclared. */
+    /** The number of deleted live entries by entity, or by the first segment of undeclared keys. */
     readonly deleted: Readonly<Record<string, number>>;
   }
   | { readonly ok: false; readonly conflict: string; readonly reason: "version" | "bounds" };

@@ -1,9 +1,9 @@
--- Roles that own the entry points. Their functions are security definer, so row-level security sees these
--- roles whatever login calls. None can log in or bypass row-level security.
+-- Roles that own the entry points. The functions are security definer, so row-level security applies to these roles, whichever
+-- login calls. None of them can log in or bypass row-level security.
 do $$
 declare
   v_role text;
-  -- On 16 and newer, what lets a member hand objects over is the option SET.
+  -- From PostgreSQL 16 on, transferring ownership to a role requires membership with the option SET.
   v_set text := case when current_setting('server_version_num')::integer >= 160000 then 'SET' else 'MEMBER' end;
   v_schema text;
 begin
@@ -11,102 +11,103 @@ begin
     if not exists (select from pg_roles where rolname = v_role) then
       execute format('create role %I nologin noinherit nobypassrls', v_role);
     end if;
-    -- To hand functions over, the migrating role must be a member. Roles are the server's: the owner of another
-    -- database on it may have made them.
+    -- The migrating role must be a member to transfer the functions. Roles belong to the server: the owner of another
+    -- database may have created them.
     if not (pg_has_role(current_user, v_role, v_set) and pg_has_role(current_user, v_role, 'USAGE')) then
       begin
         execute format('grant %I to %I', v_role, current_user);
       exception when insufficient_privilege then
-        raise exception 'the roles kv_service, kv_tenant and kv_retention are there already, and % may not grant them: let a superuser run "grant kv_service, kv_tenant, kv_retention to %"',
+        raise exception 'the roles kv_service, kv_tenant and kv_retention already exist, and % may not grant them: run as a superuser "grant kv_service, kv_tenant, kv_retention to %"',
           current_user, quote_ident(current_user) using errcode = '42501';
       end;
     end if;
   end loop;
-  -- Search needs pg_trgm, in whatever schema the project has it.
+  -- Search needs pg_trgm, which may be in any schema.
   if not exists (select from pg_extension where extname = 'pg_trgm') then
     create schema if not exists extensions;
     create extension pg_trgm with schema extensions;
   end if;
   select n.nspname into v_schema from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'pg_trgm';
   if not has_schema_privilege(v_schema, 'usage') then
-    raise exception 'the extension pg_trgm is in the schema %, which % may not use: let a superuser run "grant usage on schema % to %"',
+    raise exception 'the extension pg_trgm is in the schema %, which % may not use: run as a superuser "grant usage on schema % to %"',
       v_schema, current_user, quote_ident(v_schema), quote_ident(current_user) using errcode = '42501';
   end if;
 end $$;
 
--- kv: tables and what everybody uses. kv_service, kv_tenant: each role's copy of the same functions, because
--- a cached plan belongs to one role (70_copies.sql).
+-- kv: tables and shared functions. kv_service, kv_tenant: per-role copies of the same functions, because a cached plan belongs
+-- to one role (70_copies.sql).
 create schema kv;
 create schema kv_service;
 create schema kv_tenant;
 grant usage on schema kv, kv_service to kv_service;
 grant usage on schema kv, kv_tenant to kv_tenant;
 grant usage on schema kv to kv_retention;
--- Taken back in 90_grants.sql, once the functions have been handed over.
+-- Revoked in 90_grants.sql, after the ownership of the functions is transferred.
 grant create on schema public, kv to kv_service, kv_tenant;
 
--- One table of keys and values, one partition a declared family, and the small tables a commit needs.
+-- One table of keys and values with one partition for each declared family, and small tables that commits need.
 create sequence kv.versions as bigint cache 1;
 
 create table kv.entries (
   key text collate "C" check (octet_length(key) between 1 and 512),
   value jsonb not null,
   version bigint not null,
-  -- The tenant that sees the row; null is the platform.
+  -- The tenant that the row belongs to; null means the platform.
   owner text collate "C",
-  -- Goes with its tenant.
+  -- Whether the row is deleted with its tenant.
   cascades boolean not null,
   expires_at timestamptz,
   created_at timestamptz not null,
   updated_at timestamptz not null,
-  -- With the expiry in it, the key's index alone answers a count.
+  -- Includes the expiry, so that an index-only scan can count.
   constraint entries_by_key primary key (key) include (expires_at)
 ) partition by range (key);
 
--- Keys of no declared family.
+-- Keys of undeclared families.
 create table kv.entries_default partition of kv.entries default;
 
--- Every partition gets these two. (A family's name has no underscore, so none is called like an index.) A tenant's rows in key order: its lists, counts and the cascade.
+-- Every partition has these two indexes: a tenant's rows in key order for its lists, counts and cascade, and the expiry. A
+-- family's name has no underscore, so no partition has the name of an index.
 create index entries_by_owner on kv.entries (owner, key);
 create index entries_by_expiry on kv.entries (expires_at) where expires_at is not null;
 
--- A row per tenant ever written for: writers lock it `for key share`, the cascade `for update`.
+-- One row for each tenant that was ever written for. Writers lock it `for key share`, the cascade `for update`.
 create table kv.owners (
   owner text collate "C" primary key,
   deleted_at timestamptz
 );
 
--- Head of each audit chain; scope '' is the platform's.
+-- The head of each audit chain. The scope '' is the platform.
 create table kv.chains (
   scope text collate "C" primary key,
   seq bigint not null,
   hash text not null
 ) with (fillfactor = 75);
 
--- Counts and sums of a rollup, in 16 shards by hash of the key, summed on read.
+-- Counts and sums of a rollup in 16 shards by hash of the key, which reads add up.
 create table kv.rollup_shards (
   rollup text collate "C" not null,
   shard integer not null,
-  -- The group's values as a JSON array, kept as text: grouping text is twice as fast.
+  -- The group's values as a JSON array, stored as text: grouping text is twice as fast.
   bucket text collate "C" not null,
   count bigint not null,
   total numeric not null,
   primary key (rollup, shard, bucket)
 ) with (fillfactor = 75);
 
--- What the declarations ask for, written by kv.add_* in migrations (20_declare.sql).
+-- The declarations, written by kv.add_* in migrations (20_declare.sql).
 
--- A key shape of an entity: a family and a number of colons (a timestamp segment has two of its own).
+-- The key shape of an entity: a family and a number of colons (a timestamp segment contains two).
 create table kv.families (
   family text collate "C" not null,
   colons integer not null,
   entity text collate "C" not null,
-  -- `segment`: the second segment is the owner; `platform`: nobody's; `given`: as the writer says.
+  -- `segment`: the second segment is the owner; `platform`: no owner; `given`: the writer sets it.
   owner_rule text not null check (owner_rule in ('segment', 'platform', 'given')),
   cascades boolean not null,
-  -- Entries of a hash chain: never changed, removed by retention alone.
+  -- Entries of a hash chain: never changed, and deleted only by retention.
   append_only boolean not null,
-  -- Tenants may read the platform's rows.
+  -- Whether tenants may read the platform's rows.
   tenant_readable boolean not null,
   rollup text collate "C",
   primary key (family, colons)
@@ -117,9 +118,9 @@ create table kv.indexes (
   entity text collate "C" not null,
   -- As declared: `status text, mrr number`, `owner, seq number` or `search(name, owner)`.
   fields text not null,
-  -- Only keys of this shape, where another entity shares the family.
+  -- Set if another entity shares the family: the index has only keys with this number of colons.
   colons integer,
-  -- False: `npm run migrate` builds it concurrently; until then lists scan.
+  -- False until `npm run migrate` has built it concurrently; lists scan until then.
   built boolean not null
 );
 
@@ -129,11 +130,11 @@ create table kv.rollups (
   colons integer not null,
   group_by text[] not null,
   sum text,
-  -- Entries up to this key are counted; null: all are. kv.fill_rollup moves it on.
+  -- Entries up to this key are counted; null means all. kv.fill_rollup advances it.
   filled_to text collate "C"
 );
 
--- Our own migrations, so that Innkeep can share a project with an application.
+-- Innkeep's migrations, separate from the CLI's table so that Innkeep can share a project with an application.
 create table kv.migrations (
   version text collate "C" primary key,
   name text not null
@@ -144,7 +145,7 @@ declare
   v_table regclass;
 begin
   for v_table in select oid from pg_class where relnamespace = 'kv'::regnamespace and relkind in ('r', 'p') loop
-    -- Forced: the owner of the tables obeys it too.
+    -- Forced: it also applies to the owner of the tables.
     execute format('alter table %s enable row level security, force row level security', v_table);
   end loop;
   foreach v_table in array array['kv.families', 'kv.indexes', 'kv.rollups', 'kv.migrations']::regclass[] loop
@@ -161,21 +162,21 @@ grant select on kv.families to kv_tenant;
 grant select, delete on kv.entries to kv_retention;
 grant usage on sequence kv.versions to kv_service, kv_tenant;
 
--- Functions of values and keys alone. Their bodies are parsed here, once: no session's search_path can reach them.
--- Not strict: only then does Postgres put the body of a SQL function with a condition into the calling expression.
+-- Functions of values and keys. Their bodies are parsed at creation, so a session's search_path does not affect them. They are
+-- not strict: PostgreSQL would not inline a strict SQL function that contains a condition.
 
--- Lower case, no accents: what search compares. Immutable: the same text always gives the same search text.
+-- The text that search compares: lower case without accents. Immutable.
 create function kv.fold(p_text text) returns text
 language sql immutable parallel safe
 return lower(regexp_replace(normalize(p_text, NFKD), '[\u0300-\u036f]', '', 'g') collate "und-x-icu");
 
--- The pattern that finds a text anywhere, each of its characters as itself.
+-- The LIKE pattern for a substring, with its special characters escaped.
 create function kv.like_pattern(p_text text) returns text
 language sql immutable parallel safe
 return '%' || regexp_replace(kv.fold(p_text), '([\\%_])', '\\\1', 'g') || '%';
 
--- A member of a value as an indexed field: of another type it is null, and never refuses the write.
--- 128 characters of text keep an index tuple of four fields under its 2,704 bytes; equality rechecks the value itself.
+-- A member of a value as an indexed field. A member of another type is null and does not make the write fail. Text is cut to 128
+-- characters, so that a tuple of four fields stays below the 2,704 bytes of an index tuple; equality rechecks the value.
 create function kv.text_field(p_value jsonb, p_field text) returns text
 language sql immutable parallel safe
 return lower(left(p_value->>p_field, 128) collate "und-x-icu");
@@ -196,35 +197,35 @@ create function kv.colons(p_key text) returns integer
 language sql immutable parallel safe
 return length(p_key) - length(replace(p_key, ':', ''));
 
--- Ids that name the platform's own scopes or paths of the API: they own nothing.
+-- Reserved ids: names of the platform's scopes or paths of the API. They cannot be owners.
 create function kv.is_reserved(p_owner text) returns boolean
 language sql immutable parallel safe
 return p_owner in ('global', 'platform', 'settings', 'stats', 'resolve');
 
--- One record in 16 shards of a rollup, so that a hot bucket is no hot lock. With 64 a sum costs 0.39 ms
--- instead of 0.16, for 1,560 commits a second instead of 1,520 (32 clients changing tenants).
+-- The rollup shard of a key, one of 16, which reduces lock contention on a bucket. With 64 shards a sum takes 0.39 ms instead of
+-- 0.16, at 1,560 commits per second instead of 1,520 (32 clients changing tenants).
 create function kv.shard(p_key text) returns integer
 language sql immutable parallel safe
 return (hashtextextended(p_key, 0) & 15)::integer;
 
--- Where the keys of a family begin among those asked for: the family alone is a key too, one of one segment.
+-- The first key of a family. The family name itself is also a key, with one segment.
 create function kv.family_start(p_family text, p_keys text[]) returns text
 language sql immutable parallel safe
 return case when p_family = any(p_keys) then p_family else p_family || ':' end;
 
--- Milliseconds since the Unix epoch: unlike a timestamp's text, the same in every session.
+-- Milliseconds since the Unix epoch. Unlike the text of a timestamp, it does not depend on session settings.
 create function kv.epoch_ms(p_at timestamptz) returns bigint
 language sql stable parallel safe
 return (extract(epoch from p_at) * 1000)::bigint;
 
--- The bytes of a value as JSON without white space, which is how it travels. Only what comes near the limit is
--- measured: a number such as 5e-324 has 326 characters and a tenth of that in storage.
+-- The bytes of a value as JSON without white space. Only values near the limit are measured: a number such as 5e-324 has 326
+-- characters but a tenth of that in storage.
 create function kv.is_oversized(p_value jsonb) returns boolean
 language sql immutable parallel safe
 return pg_column_size(p_value) > 6000 and octet_length(p_value::text) > 262144
   and octet_length(regexp_replace(p_value::text, '("(?:[^"\\]|\\.)*")|([,:]) ', '\1\2', 'g')) > 262144;
 
--- Whether a program that reads the number as a double would write the same number back. Up to 15 digits any does.
+-- Whether the number survives a conversion to double and back. Every number of up to 15 digits does.
 create function kv.fits_double(p_number numeric) returns boolean
 language plpgsql immutable strict parallel safe set extra_float_digits = 1 as $$
 begin
@@ -234,17 +235,17 @@ begin
   return abs(p_number) > 1e-300 and length(ltrim(replace(trim_scale(abs(p_number))::text, '.', ''), '0')) <= 15 or p_number::float8::text::numeric = p_number;
 end $$;
 
--- The tenants of the present call, set by the tenant entry points for the transaction alone; null means none.
+-- The tenants of the current call, which the tenant entry points set for the transaction; null means none.
 create function kv.tenants() returns text[]
 language sql stable parallel safe
 return string_to_array(nullif(current_setting('kv.tenants', true), ''), ',') collate "C";
 
--- The shapes of keys whose platform rows tenants may read: `plan/1`.
+-- The key shapes whose platform rows tenants may read, such as `plan/1`.
 create function kv.readable_shapes() returns text[]
 language sql stable parallel safe
 return array(select f.family || '/' || f.colons from kv.families f where f.tenant_readable);
 
--- Whether a key may belong to an owner: a declared family with a tenant segment names it there.
+-- Whether a key may have an owner. In a declared family with a tenant segment, that segment must be the owner.
 create function kv.key_allows(p_key text, p_owner text) returns boolean
 language sql stable parallel safe
 return coalesce(
@@ -252,26 +253,25 @@ return coalesce(
    from kv.families f where f.family = split_part(p_key, ':', 1) and f.colons = kv.colons(p_key)),
   not exists (select from kv.families f where f.family = split_part(p_key, ':', 1)));
 
--- What migrations call to declare families, indexes and rollups: `npm run schema` writes the calls. For the
--- migrating role alone, which must pass row-level security: `row_security = off` makes an error of what it would hide.
+-- Functions that migrations call to declare families, indexes and rollups; `npm run schema` writes the calls. Only the migrating
+-- role may call them. It must bypass row-level security: with `row_security = off`, hidden rows are an error.
 
 create function kv.partition_of(p_family text) returns text
 language sql immutable strict parallel safe
 return format('kv.%I', 'entries_' || p_family);
 
--- Entries are append-only for every role but retention's, the owner of the table included.
+-- Entries are append-only for every role except retention's, including the owner of the table.
 create function kv.refuse_change() returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
   if tg_op = 'DELETE' and current_user = 'kv_retention' then
     return old;
   end if;
-  raise exception 'entries of an audit chain can be neither changed nor removed' using errcode = 'KV005';
+  raise exception 'entries of an audit chain cannot be changed or deleted' using errcode = 'KV005';
 end $$;
 
--- Makes a family's partition, or gives one that is there another fillfactor. Rows written while the family was
--- undeclared move into it. kv.attach_families, last in the migration, makes it part of the table: readers wait for that
--- step alone.
+-- Creates the partition of a family, or changes the fillfactor of an existing one. Rows that were written while the family was
+-- undeclared are moved into it. kv.attach_families, last in the migration, attaches it; readers wait only for that step.
 create function kv.add_family(p_family text, p_fillfactor integer default 90) returns void
 language plpgsql set search_path = pg_catalog, pg_temp set row_security = off as $$
 declare
@@ -284,7 +284,7 @@ begin
   execute format('create table %s (like kv.entries including all) with (fillfactor = %s)', v_partition, p_fillfactor);
   execute format('alter table %s enable row level security, force row level security', v_partition);
   if kv.has_undeclared(p_family) then
-    -- Every statement of the store locks this partition with the others: nobody is at it until this migration commits.
+    -- Every statement of the store locks this partition with the others, so all of them wait until this migration commits.
     lock table kv.entries_default in access exclusive mode;
     execute format('with moved as (delete from kv.entries_default where key >= %1$L and key < %2$L returning *) insert into %3$s select * from moved',
       p_family || ':', p_family || ';', v_partition);
@@ -296,8 +296,8 @@ language sql stable set search_path = pg_catalog, pg_temp set row_security = off
   select exists (select from kv.entries_default e where e.key >= p_family || ':' and e.key < p_family || ';')
 $$;
 
--- Attaches the partitions of families declared in this migration. The lock is the strongest at once: taken in two steps, a
--- writer between them would be a deadlock.
+-- Attaches the partitions of families declared in this migration. It takes the strongest lock at once: with two steps, a writer
+-- between them would cause a deadlock.
 create function kv.attach_families() returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -308,16 +308,16 @@ begin
   loop
     lock table kv.entries_default in access exclusive mode;
     if kv.has_undeclared(v_family) then
-      -- As a lock that was not to be had: the migration is tried again.
+      -- The SQLSTATE of an unavailable lock, so that the migration is tried again.
       raise exception 'rows of family % were written meanwhile', v_family using errcode = '55P03';
     end if;
     execute format('alter table kv.entries attach partition %s for values from (%L) to (%L)', kv.partition_of(v_family), v_family || ':', v_family || ';');
   end loop;
 end $$;
 
--- Declares a key shape of an entity, or declares it anew. Where the rule is new, rows that are there get the owner it
--- gives them: those that moved out of the default partition. While rows change their owner or what becomes of them,
--- nobody writes: who resolved a write against the old declaration has ended, who comes waits for the new one.
+-- Declares the key shape of an entity, or replaces its declaration. If the owner rule is new, existing rows get the owner that it
+-- defines. Writes wait while rows change their owner or cascade rule: earlier writes, resolved against the old declaration, have
+-- ended, and later ones see the new declaration.
 create function kv.add_entity(
   p_entity text, p_family text, p_colons integer, owner_rule text, cascades boolean default true,
   append_only boolean default false, tenant_readable boolean default false
@@ -328,9 +328,9 @@ declare
   v_trigger text := format('append_only_%s', p_colons);
   v_owner text := case owner_rule when 'segment' then $o$nullif(split_part(key, ':', 2), 'global')$o$ when 'platform' then 'null' end;
 begin
-  -- Checked, not set: the rollups' triggers run as a role that row-level security applies to.
+  -- Checked instead of set: the triggers of the rollups run as a role that is subject to row-level security.
   if row_security_active(v_partition::regclass) then
-    raise exception 'row-level security applies to %, which would leave rows of family % as they are', current_user, p_family using errcode = '42501';
+    raise exception 'row-level security applies to %, so rows of family % would not be updated', current_user, p_family using errcode = '42501';
   end if;
   if exists (select from kv.families f where f.family = p_family and f.colons = p_colons and (f.owner_rule <> $4 or f.cascades <> $5)) then
     lock table kv.families in access exclusive mode;
@@ -339,8 +339,8 @@ begin
     execute format('update %s set owner = %s, cascades = %L where kv.colons(key) = %s and owner is distinct from %s and kv.is_reserved(%s) is not true',
       v_partition, v_owner, cascades, p_colons, v_owner, v_owner);
   end if;
-  -- What happens with its tenant is the declaration's to change for the rows that are there, too; but a tenant that is gone
-  -- takes nothing with it any more, and a row that goes with its tenant says that the tenant is there.
+  -- The declaration also changes the cascade rule of existing rows, except for deleted tenants: their cascade has ended, and a row
+  -- that is deleted with its tenant implies that its tenant exists.
   if exists (select from kv.families f where f.family = p_family and f.colons = p_colons and f.cascades <> $5) and not append_only then
     execute format('update %s e set cascades = %L where kv.colons(key) = %s and cascades <> %L
       and not exists (select from kv.owners o where o.owner = e.owner and o.deleted_at is not null)', v_partition, cascades, p_colons, cascades);
@@ -358,20 +358,20 @@ begin
   end if;
 end $$;
 
--- Takes a declaration back; its rows and their guard against changes stay.
+-- Removes a declaration. Its rows, and their protection against changes, remain.
 create function kv.drop_entity(p_entity text) returns void
 language sql set search_path = pg_catalog, pg_temp as $$
   delete from kv.families f where f.entity = p_entity
 $$;
 
--- Over 100,000 rows, by the statistics or the size (rows of 300 bytes), not by counting under a migration's locks: what is
--- derived from them is then built outside of its transaction.
+-- Whether a family has over 100,000 rows, estimated from statistics or size (300 bytes per row) because counting would hold the
+-- migration's locks. Indexes and rollups of a large family are built outside of the migration.
 create function kv.is_large(p_family text) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select greatest(c.reltuples, pg_relation_size(c.oid) / 300) > 100000 from pg_class c where c.oid = kv.partition_of(p_family)::regclass
 $$;
 
--- The indexed expression of a declared field, texts in byte order.
+-- The index expression of a declared field. Text is ordered by bytes.
 create function kv.field_sql(p_field text, p_type text) returns text
 language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
 begin
@@ -380,16 +380,16 @@ begin
   elsif p_type in ('number', 'boolean') then
     return format('kv.%s_field(value, %L)', p_type, p_field);
   end if;
-  raise exception 'is no field type: %', p_type using errcode = 'KV001', detail = '/query';
+  raise exception 'is not a field type: %', p_type using errcode = 'KV001', detail = '/query';
 end $$;
 
--- The searched text of an entity's fields.
+-- The search text of an entity's fields.
 create function kv.search_sql(p_fields text[]) returns text
 language sql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
   select format('kv.fold(%s)', string_agg(format('coalesce(value->>%L, '''')', f), $j$ || E'\n' || $j$ order by o)) from unnest(p_fields) with ordinality fs(f, o)
 $$;
 
--- The statement that builds an index. The operator class of search is found where its extension is.
+-- The statement that builds an index. The operator class of search is looked up in the schema of its extension.
 create function kv.index_sql(p_name text, p_concurrently boolean) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -409,7 +409,7 @@ begin
     ' where kv.colons(key) = ' || v_index.colons);
 end $$;
 
--- `tenant_status_created_at`, `tenant_search`.
+-- The name of an index, such as `tenant_status_created_at` or `tenant_search`.
 create function kv.index_name(p_entity text, p_fields text) returns text
 language sql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
   select lower(replace(p_entity, '-', '_') || '_' || case when p_fields like 'search(%' then 'search'
@@ -417,8 +417,7 @@ language sql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
       '([A-Z])', '_\1', 'g') end)
 $$;
 
--- Builds an index at once, or leaves it to `npm run migrate` where the family is large: it is then built
--- concurrently.
+-- Builds an index at once, or records it for `npm run migrate` if the family is large, which builds it concurrently.
 create function kv.add_index(p_entity text, p_fields text, colons integer default null) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -442,8 +441,8 @@ begin
   execute format('drop index if exists kv.%I', p_name);
 end $$;
 
--- Adds to one bucket. Commits take the shard's lock beforehand, in order; here it only guards writers outside of them.
--- An entry that the rebuild has not reached yet is counted by it, not here: it moves on under the same locks.
+-- Adds to one bucket. Commits lock the shards beforehand, in order; this lock is for other writers. An entry that
+-- kv.fill_rollup has not reached yet is counted there and not here; both hold the same locks.
 create function kv.rollup_add(p_rollup text, p_key text, p_bucket jsonb, p_count integer, p_total numeric) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -456,8 +455,8 @@ begin
   on conflict (rollup, shard, bucket) do update set count = r.count + excluded.count, total = r.total + excluded.total;
 end $$;
 
--- Counts (and one sum) of an entity by fields, kept in the writing transaction by triggers made here. A family
--- that has rows already is counted by kv.fill_rollup: at once when it is small, else by `npm run migrate`.
+-- Declares counts (and one sum) of an entity by fields, which triggers update in the writing transaction. kv.fill_rollup counts
+-- existing rows: at once if the family is small, otherwise in `npm run migrate`.
 create function kv.add_rollup(p_rollup text, p_group_by text[], sum text default null) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
@@ -508,8 +507,8 @@ begin
   delete from kv.rollup_shards r where r.rollup = p_rollup;
 end $$;
 
--- Counts the next p_limit entries into a rollup under all of its locks, which wait for the writers under way and
--- stop new ones for this step alone. Returns whether the rollup is complete now.
+-- Counts the next p_limit entries into a rollup. It holds all locks of the rollup: it waits for running writers and blocks new ones
+-- during this step. Returns whether the rollup is complete.
 create function kv.fill_rollup(p_rollup text, p_limit integer) returns boolean
 language plpgsql set search_path = pg_catalog, pg_temp set row_security = off as $$
 declare
@@ -521,7 +520,7 @@ begin
   if not found then
     return true;
   end if;
-  -- An upper bound, not the last row itself: a row written before it later is then counted by its trigger.
+  -- An upper bound instead of the last row: a row that is written below it later is counted by its trigger.
   execute format('select e.key from %s e where e.key > $1 order by e.key offset %s limit 1', kv.partition_of(v_rollup.family), p_limit - 1)
     into v_last using v_rollup.filled_to;
   execute format($sql$insert into kv.rollup_shards as r (rollup, shard, bucket, count, total)
@@ -535,7 +534,7 @@ begin
   return v_last is null;
 end $$;
 
--- What is declared, as `npm run schema` compares it.
+-- The declarations as `npm run schema` compares them.
 create function kv.declared() returns json
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select json_build_object(
@@ -547,23 +546,22 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     'rollups', (select coalesce(json_agg(r), '[]') from kv.rollups r))
 $$;
 
--- What `npm run migrate` has still to build, by kind and name.
+-- Indexes and rollups that `npm run migrate` still has to build, by kind and name.
 create function kv.pending() returns table (kind text, name text)
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select 'index', i.name from kv.indexes i where not i.built
   union all select 'rollup', r.rollup from kv.rollups r where r.filled_to is not null order by 1, 2
 $$;
 
--- Reads. Functions of kv_service run as the role of the entry point that called them, under its policies, and
--- pin nothing themselves: the entry point has pinned the search_path. kv_tenant has a copy of each (70_copies.sql);
--- p_tenant is null in the service's calls.
+-- Reads. These functions run as the role of the entry point that calls them, under its policies and with its search_path.
+-- kv_tenant has a copy of each (70_copies.sql). p_tenant is null in calls of the service.
 --
--- An entry is live while `expires_at > p_now`; the clock is the caller's, so expiry is exact and testable.
--- Entries leave as JSON objects {key, value, version, owner, created_at, updated_at, expires_at}, times in milliseconds.
+-- An entry is live while `expires_at > p_now`. The caller passes the time, so expiry is exact and testable. Entries are returned
+-- as JSON objects {key, value, version, owner, created_at, updated_at, expires_at} with times in milliseconds.
 
--- What is there of the keys asked for, one family after the other: its range lets the planner leave out the other
--- partitions. Tenants' keys may come in one call: p_keys[i] is looked up as p_tenants[i] sees it, in its own rows and the
--- platform's readable ones, and comes with its position among them, since two tenants may ask for one key.
+-- Finds keys, family by family, so that the planner can exclude the other partitions. One call may have keys of several tenants:
+-- p_keys[i] is looked up for p_tenants[i], in its own rows and the readable rows of the platform. Each result has its position,
+-- because two tenants may ask for one key.
 create function kv_service.mget(p_tenants text[], p_keys text[], p_now timestamptz) returns json
 language plpgsql stable as $$
 declare
@@ -596,15 +594,15 @@ begin
   return case when cardinality(v_all) < 2 then v_all[1] else (select json_agg(e) from unnest(v_all) f cross join json_array_elements(f) e) end;
 end $$;
 
--- An entry of a list; where its key alone is asked for, its value is not read from storage.
+-- An entry of a list. If only keys are requested, the value is not read from storage.
 create function kv.listed(p_entry kv.entries, p_keys_only boolean) returns kv.entries
 language sql immutable parallel safe
 return row((p_entry).key, case when not p_keys_only then (p_entry).value end, (p_entry).version, (p_entry).owner, (p_entry).cascades,
   (p_entry).expires_at, (p_entry).created_at, (p_entry).updated_at)::kv.entries;
 
--- One page of the range [p_start, p_end) in byte order. A tenant's rows are read by (owner, key), and beside them
--- the platform's rows of families that tenants may read. Without sorts, the planner takes the indexes' order and stops at
--- the limit; with them a generic plan reads all of a tenant's rows first.
+-- One page of the range [p_start, p_end) in byte order. A tenant's page merges its own rows, by (owner, key), with the platform's
+-- readable rows. Without sorts the planner uses the order of the indexes and stops at the limit; with them, a generic plan would
+-- read all of a tenant's rows first.
 create function kv_service.list(p_tenant text, p_start text, p_end text, p_reverse boolean, p_limit integer, p_keys_only boolean, p_now timestamptz)
 returns json
 language plpgsql stable set enable_sort = off as $$
@@ -657,11 +655,11 @@ begin
     where f.tenant_readable);
 end $$;
 
--- Filter, search, sort, page, count and group over declared fields. The query is one object built from the
--- declaration: {family, colons?, owner?, where[], search?, prefix[], order[], after?, limit, offset?}. Field names
--- are quoted literals, types come from a closed list, every value is a bound parameter.
+-- Filter, search, sort, page, count and group by declared fields. The program builds the query object from the declaration:
+-- {family, colons?, owner?, where[], search?, prefix[], order[], after?, limit, offset?}. Field names are quoted literals, types
+-- come from a closed list, and every value is a bound parameter.
 
--- One bound value as the field's type.
+-- A bound value, cast to the type of the field.
 create function kv.operand_sql(p_path text, p_type text) returns text
 language plpgsql immutable parallel safe as $$
 begin
@@ -673,7 +671,7 @@ begin
   end;
 end $$;
 
--- The `where` of a query as SQL over the parameters $1 (the query) and $2 (now).
+-- The conditions of a query as SQL over the parameters $1 (the query) and $2 (now).
 create function kv.where_sql(p_query jsonb) returns text
 language plpgsql immutable as $$
 declare
@@ -686,7 +684,7 @@ declare
   v_type text;
   i integer := 0;
 begin
-  -- One shape of key where the family holds more: entities that share a family never mix.
+  -- Restricts the key shape if entities share the family.
   if p_query ? 'colons' then
     v_sql := v_sql || format(' and kv.colons(e.key) = %s', (p_query->>'colons')::integer);
   end if;
@@ -699,7 +697,7 @@ begin
     v_path := format('$1->''where''->%s', i);
     v_member := format('e.value->>%L', v_condition->>'field');
     if v_condition ? 'in' then
-      -- An indexed text is folded and cut: it finds the rows, the value itself decides.
+      -- Indexed text is cut to 128 characters: the index finds candidates and the value decides.
       if jsonb_array_length(v_condition->'in') = 1 then
         v_sql := v_sql || format(' and %s = %s', v_field, kv.operand_sql(v_path || '->''in''->>0', v_type));
       else
@@ -707,11 +705,11 @@ begin
           v_field, kv.operand_sql('v.item', v_type), v_path);
       end if;
       if v_type = 'text' then
-        -- As a case, so that the planner does not take the recheck for a second, rare condition.
+        -- A case expression, so that the planner does not estimate the recheck as a second condition.
         v_sql := v_sql || format(' and case when %s->''in'' ? (%s) then true end', v_path, v_member);
       end if;
     elsif v_condition ? 'prefix' then
-      -- A half-open range of bytes, rechecked on the value: never a pattern.
+      -- A half-open byte range, rechecked on the value, instead of a pattern.
       v_sql := v_sql || format(' and %1$s >= %2$s and %1$s < (%2$s || chr(1114111)) and case when left(%3$s, length(%4$s)) = %4$s then true end',
         v_field, kv.operand_sql(v_path || '->>''prefix''', v_type), v_member, v_path || '->>''prefix''');
     else
@@ -731,13 +729,13 @@ begin
   return v_sql;
 end $$;
 
--- The value of a cursor's position: the database's own text of the field, so that no number passes through a double.
+-- The position of a cursor as PostgreSQL's text of the field, so that numbers are not converted to doubles.
 create function kv.position_sql(p_at integer, p_type text) returns text
 language sql immutable strict parallel safe
 return kv.operand_sql(format('$1->''after''->>%s', p_at), case p_type when 'text' then 'time' else p_type end);
 
--- "After the cursor" in lexicographic order over the sort fields from p_from on, then the key. Nulls come last
--- in both directions.
+-- The condition "after the cursor" in lexicographic order of the sort fields from p_from on, then the key. Nulls come last in
+-- both directions.
 create function kv.after_sql(p_query jsonb, p_from integer) returns text
 language plpgsql immutable as $$
 declare
@@ -761,15 +759,15 @@ begin
   return v_sql || format('(%se.key %s ($1->''after''->>-1) collate "C")', v_equal, case when (p_query->>'reverse')::boolean then '<' else '>' end);
 end $$;
 
--- One branch of a page: its rows, and where the next page goes on. The limit is a literal, for the planner.
+-- One branch of a page with the position of the next page. The limit is a literal, so that the planner knows it.
 create function kv.branch_sql(p_query jsonb, p_where text, p_order text) returns text
 language sql immutable parallel safe
 return format('(select e.key, e.value, e.version, e.owner, e.created_at, e.updated_at, e.expires_at, array[%se.key] as position from kv.entries e where %s order by %s limit %s)',
   (select string_agg(kv.field_sql(o->>'field', o->>'type') || '::text, ', '' order by n) from jsonb_array_elements(p_query->'order') with ordinality os(o, n)),
   p_where, p_order, (p_query->>'limit')::integer + coalesce((p_query->>'offset')::integer, 0));
 
--- The page as SQL. Rows whose first sort field is null form a second branch, read only when the first does not
--- fill the page, so that one index serves both directions with nulls last in each.
+-- The page as SQL. Rows whose first sort field is null form a second branch, which is read only if the first does not fill the
+-- page. This way one index serves both directions with nulls last.
 create function kv.page_sql(p_query jsonb) returns text
 language plpgsql immutable as $$
 declare
@@ -788,8 +786,8 @@ begin
   if jsonb_array_length(v_order) = 0 then
     v_branches := array[kv.branch_sql(p_query, v_where || coalesce(' and ' || case when v_after is not null then kv.after_sql(p_query, 0) end, ''), 'e.key ' || v_way)];
   else
-    -- Fields with one value each, which lead the index that serves the order. They are sorted by, because under row-level
-    -- security the planner does not take an equality on an expression for a constant.
+    -- Fields with one value each that lead the index. The page is also sorted by them, because under row-level security the planner
+    -- does not treat `expression = constant` as a constant.
     select coalesce(string_agg(format('%s %s, ', kv.field_sql(f->>'field', f->>'type'), v_way), '' order by o), '') into v_prefix
     from jsonb_array_elements(coalesce(p_query->'prefix', '[]')) with ordinality fs(f, o);
     v_first := kv.field_sql(v_order->0->>'field', v_order->0->>'type');
@@ -821,9 +819,9 @@ begin
     array_to_string(v_branches, ' union all '), coalesce((p_query->>'offset')::integer, 0));
 end $$;
 
--- Pages that a declared index serves are kept as functions of their own, because planning a page takes five times what
--- reading it does: equality on the leading fields, sorted by the last one, up to 100 entries. `tenant_status_mrr` has
--- page_tenant_status_mrr_asc and _desc, and with `_after` those behind a cursor.
+-- Each declared index has its own page functions, because planning a page takes five times as long as reading it: equality on the
+-- leading fields, sorted by the last one, up to 100 entries. `tenant_status_mrr` has page_tenant_status_mrr_asc and _desc, and
+-- variants with `_after` for pages behind a cursor.
 create function kv.add_pages(p_index text) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -879,8 +877,8 @@ begin
   end loop;
 end $$;
 
--- A page, each entry with its position, the database's own text of the sort fields and the key. `page` names the kept
--- function of this role. The settings are for the planner: pages are short, and random reads on today's disks cost little.
+-- A page. Each entry has its position: PostgreSQL's text of the sort fields and the key. `page` is the name of a page function of
+-- this role. The settings tell the planner that pages are short and random reads are cheap.
 create function kv_service.page(p_query jsonb, p_now timestamptz) returns json
 language plpgsql stable set max_parallel_workers_per_gather = 0 set random_page_cost = 1.1 as $$
 declare
@@ -903,7 +901,7 @@ begin
   return v_total;
 end $$;
 
--- Groups as [[group values], count, sum]: the fields' own values, sums as exact decimals.
+-- Groups as [[group values], count, sum], with sums as exact decimals.
 create function kv_service.aggregate(p_query jsonb, p_now timestamptz) returns json
 language plpgsql stable as $$
 declare
@@ -918,7 +916,7 @@ begin
   return v_groups;
 end $$;
 
--- The same from the rollup: {name, keep: [positions of groupBy in the bucket], where: [{at, in}]}; null while it is
+-- The same from a rollup: {name, keep: [positions of groupBy in the bucket], where: [{at, in}]}. Returns null while the rollup is
 -- being filled.
 create function kv_service.rollup_groups(p_rollup jsonb) returns json
 language plpgsql stable as $$
@@ -944,21 +942,21 @@ begin
     ) g), '[]');
 end $$;
 
--- The ways anything is written. Locks are taken in one order by every commit: keys, owners, entries, rollup
--- shards, chain heads, each sorted, so that commits never deadlock (a cascade, and a range beside other writes, lock rows
--- as they find them; a deadlock with one is run again).
+-- Writes. Every commit takes its locks in one order: keys, owners, entries, rollup shards, chain heads, each sorted. Commits
+-- therefore do not deadlock with each other. A cascade, and a prefix deletion beside other writes, lock rows in the order they
+-- find them; after a deadlock with one, the program repeats the commit.
 
--- One write, resolved against its key's declared family; then with what becomes of the row it meets.
+-- One write, resolved against the declaration of its key; later with the resulting row.
 create type kv.write as (
   "position" integer, op text, key text, tenant text, owner text, cascades boolean, expires_at timestamptz,
   append_only boolean, rollup text, mutation jsonb,
-  -- Its value gets the member `receipt`: what the commit computed and deleted.
+  -- The value gets a member `receipt` with what the commit computed and deleted.
   receipt boolean,
-  -- Null: nothing is written, for the fault if there is one.
+  -- Null: nothing is written. `fault` is the reason, if there is one.
   value jsonb, fault text, message text, detail text
 );
 
--- Sets `p_path` in `p_value`, making the objects on the way.
+-- Sets `p_path` in `p_value` and creates missing objects on the path.
 create function kv.put(p_value jsonb, p_path text[], p_new jsonb) returns jsonb
 language plpgsql immutable as $$
 begin
@@ -968,8 +966,8 @@ begin
   return p_value || jsonb_build_object(p_path[1], p_new);
 end $$;
 
--- The record after an `increment` or `append`: {add: [{path, by or to, min?, max?}], path?, items?, cap?, merge?}, paths
--- as array literals. A fault instead of what would mangle the record; `bounds` is one.
+-- The record after an `increment` or `append`: {add: [{path, by or to, min?, max?}], path?, items?, cap?, merge?}, with paths as
+-- array literals. Returns a fault if the change is not possible, such as `bounds`.
 create function kv.change(p_value jsonb, p_mutation jsonb, out value jsonb, out fault text, out message text, out detail text)
 language plpgsql immutable as $$
 declare
@@ -982,10 +980,10 @@ declare
 begin
   value := p_value;
   if jsonb_typeof(value) <> 'object' then
-    fault := 'KV001'; message := 'is not an object'; detail := '/';
+    fault := 'KV001'; message := 'must be an object'; detail := '/';
     v_adds := '[]';
   end if;
-  -- The list of an append is the last of the paths.
+  -- The list of an append is the last path.
   if fault is null and p_mutation ? 'items' then
     v_adds := v_adds || jsonb_build_array(p_mutation);
   end if;
@@ -993,13 +991,13 @@ begin
     v_add := v_adds->i;
     v_path := (v_add->>'path')::text[];
     if cardinality(v_path) not between 1 and 32 then
-      fault := 'KV001'; message := 'has a path of 1 to 32 members'; detail := '/path';
+      fault := 'KV001'; message := 'must have a path of 1 to 32 members'; detail := '/path';
       exit;
     end if;
     v_parent := value;
     for j in 1 .. cardinality(v_path) loop
       if jsonb_typeof(v_parent) <> 'object' then
-        fault := 'KV001'; message := 'is not an object'; detail := '/' || array_to_string(v_path[:j - 1], '/');
+        fault := 'KV001'; message := 'must be an object'; detail := '/' || array_to_string(v_path[:j - 1], '/');
         exit;
       end if;
       v_old := v_parent->v_path[j];
@@ -1008,7 +1006,7 @@ begin
     exit when fault is not null;
     if v_add ? 'items' then
       if jsonb_typeof(v_old) <> 'array' then
-        fault := 'KV001'; message := 'is not a list'; detail := '/' || array_to_string(v_path, '/');
+        fault := 'KV001'; message := 'must be a list'; detail := '/' || array_to_string(v_path, '/');
         exit;
       end if;
       v_old := coalesce(v_old, '[]') || (v_add->'items');
@@ -1021,17 +1019,17 @@ begin
       end if;
     else
       if jsonb_typeof(v_old) <> 'number' then
-        fault := 'KV001'; message := 'is not a number'; detail := '/' || array_to_string(v_path, '/');
+        fault := 'KV001'; message := 'must be a number'; detail := '/' || array_to_string(v_path, '/');
         exit;
       end if;
       v_new := coalesce((v_add->>'to')::numeric, coalesce(v_old::numeric, 0) + (v_add->>'by')::numeric);
-      -- `whole`: of several calls, which cannot be told apart again over a fraction.
+      -- `whole`: the sum of several calls. Their separate results can be computed only from integers.
       if v_new < (v_add->>'min')::numeric or v_new > (v_add->>'max')::numeric or v_add ? 'whole' and v_new <> trunc(v_new) then
         fault := 'bounds';
         exit;
       end if;
       if (v_new <> trunc(v_new) or abs(v_new) > 9007199254740991) and not kv.fits_double(v_new) then
-        fault := 'KV001'; message := 'would not be exact: beyond 2^53 - 1 or of more digits than a double holds';
+        fault := 'KV001'; message := 'must stay a number that a double represents exactly, and within 2^53 - 1';
         detail := '/' || array_to_string(v_path, '/');
         exit;
       end if;
@@ -1043,14 +1041,14 @@ begin
     value := value || (p_mutation->'merge');
   end if;
   if fault is null and pg_column_size(value) > 6000 and kv.is_oversized(value) then
-    fault := 'KV006'; message := 'the record grows over 262144 bytes';
+    fault := 'KV006'; message := 'the record exceeds 262144 bytes';
   end if;
   if fault is not null then
     value := null;
   end if;
 end $$;
 
--- Raises the first fault as the error it stands for.
+-- Raises the first fault as an error.
 create function kv.refuse(p_writes kv.write[]) returns void
 language plpgsql as $$
 declare
@@ -1060,7 +1058,7 @@ begin
   raise exception using errcode = v_write.fault, message = v_write.message, detail = coalesce(v_write.detail, '');
 end $$;
 
--- A fault that kv_service.resolve found, in full; `message` holds the entity's name.
+-- Completes a fault that kv_service.resolve found; `message` has the name of the entity.
 create function kv.explain(p_write kv.write) returns kv.write
 language plpgsql immutable as $$
 declare
@@ -1080,10 +1078,9 @@ begin
   return p_write;
 end $$;
 
--- Keyed mutations, each resolved against its key's declared family. A key of a declared family in another shape, or with
--- another owner than the one it names, is a fault: owner alone would let tenant a create `subscription:b`. Where p_tenant
--- is null each mutation may name its own. (`offset 0` keeps an expression from being computed once for each use. Volatile,
--- so that who waited for a migration reads what it has declared.)
+-- Resolves mutations against the declarations of their keys. An undeclared shape of a declared family, or an owner other than the
+-- key's, is a fault: otherwise tenant a could create `subscription:b`. If p_tenant is null, each mutation may set its owner.
+-- `offset 0` prevents repeated evaluation. Volatile, so that a call that waited for a migration sees its declarations.
 create function kv_service.resolve(p_tenant text, p_mutations jsonb) returns kv.write[]
 language plpgsql as $$
 declare
@@ -1127,7 +1124,7 @@ begin
   return coalesce(v_writes, '{}');
 end $$;
 
--- What an increment or append makes of the live row it meets, or of its initial value; a live row keeps its owner and expiry.
+-- Applies an increment or append to the live row or to the initial value. A live row keeps its owner and expiry.
 create function kv.compute(p_write kv.write, p_live boolean, p_value jsonb, p_owner text, p_cascades boolean, p_expires_at timestamptz)
 returns kv.write
 language plpgsql immutable as $$
@@ -1151,7 +1148,7 @@ begin
   return p_write;
 end $$;
 
--- Increments and appends, computed upon the rows found.
+-- Computes increments and appends from the rows found.
 create function kv.compute_all(p_writes kv.write[], p_rows kv.entries[], p_now timestamptz) returns kv.write[]
 language plpgsql immutable as $$
 begin
@@ -1160,8 +1157,8 @@ begin
     from unnest(p_writes) w left join unnest(p_rows) e on e.key = w.key);
 end $$;
 
--- Locks of the keys themselves, held also where there is no row yet: a check on an absent key holds until commit.
--- Above 200 keys their families are locked instead; who locks a key shares its family's lock.
+-- Advisory locks on keys, also on those without a row, so that a check for absence holds until commit. Above 200 keys, their
+-- families are locked instead; a lock on a key includes a shared lock on its family.
 create function kv_service.lock_keys(p_keys text[]) returns void
 language plpgsql as $$
 begin
@@ -1175,7 +1172,7 @@ begin
   end if;
 end $$;
 
--- Takes the owners' rows `for key share`, making those not seen before, and refuses deleted ones.
+-- Locks the owners' rows `for key share`, creates missing ones, and refuses deleted owners.
 create function kv_service.lock_owners(p_owners text[]) returns void
 language plpgsql as $$
 declare
@@ -1194,7 +1191,7 @@ begin
   end if;
 end $$;
 
--- Makes the rows of owners not seen before, under a lock that kv_write_many tries and does not wait for.
+-- Creates missing rows of owners, under a lock that kv_write_many tries without waiting.
 create function kv_service.add_owners(p_owners text[]) returns void
 language plpgsql as $$
 begin
@@ -1203,7 +1200,7 @@ begin
   insert into kv.owners (owner) select o from unnest(p_owners) o order by o on conflict do nothing;
 end $$;
 
--- Gives an entry of an audit chain its place, under the lock of the chain's head.
+-- Adds an entry to its audit chain, under the lock of the chain's head.
 -- hash = lower-case hex SHA-256 of `prevHash:seq:contentHash` (data-model.md, audit entry).
 create function kv_service.chain(p_scope text, p_value jsonb) returns jsonb
 language plpgsql as $$
@@ -1216,13 +1213,13 @@ begin
   select c.seq + 1, c.hash into v_seq, v_prev from kv.chains c where c.scope = p_scope for update;
   v_hash := encode(sha256(convert_to(v_prev || ':' || v_seq || ':' || (p_value->>'contentHash'), 'UTF8')), 'hex');
   if v_hash is null then
-    raise exception 'an entry of an audit chain needs its contentHash' using errcode = 'KV001', detail = '/contentHash';
+    raise exception 'an entry of an audit chain must have a contentHash' using errcode = 'KV001', detail = '/contentHash';
   end if;
   update kv.chains c set seq = v_seq, hash = v_hash where c.scope = p_scope;
   return (p_value - 'contentHash') || jsonb_build_object('seq', v_seq, 'prevHash', v_prev, 'hash', v_hash);
 end $$;
 
--- Live entries among those deleted, by entity, or by family where that is undeclared.
+-- The number of live entries among those deleted, by entity, or by family if undeclared.
 create function kv_service.tally(p_keys text[]) returns jsonb
 language plpgsql stable as $$
 begin
@@ -1236,8 +1233,7 @@ create function kv.add_tallies(p_a jsonb, p_b jsonb) returns jsonb
 language sql immutable parallel safe
 return p_a || coalesce((select jsonb_object_agg(b.key, coalesce((p_a->>b.key)::bigint, 0) + b.value::bigint) from jsonb_each_text(p_b) b), '{}');
 
--- The cascade, one statement: what the tenant owns goes, and its id, whose row the commit has locked, is never
--- accepted again.
+-- The cascade in one statement: deletes the tenant's rows and marks its id, whose row the commit has locked, as deleted for good.
 create function kv_service.delete_owner(p_owner text, p_now timestamptz) returns jsonb
 language plpgsql as $$
 declare
@@ -1250,7 +1246,7 @@ begin
   return tally(v_gone);
 end $$;
 
--- Deletes the range [p_start, p_end), of a tenant its own rows. They are locked first, in key order as by a commit.
+-- Deletes the range [p_start, p_end); for a tenant, only its own rows. They are locked first, in key order as by a commit.
 create function kv_service.delete_range(p_tenant text, p_start text, p_end text, p_now timestamptz) returns jsonb
 language plpgsql as $$
 declare
@@ -1270,8 +1266,8 @@ begin
   return tally(v_gone);
 end $$;
 
--- Existing rows of the keys, locked in key order, one family after the other (its range lets the planner leave out
--- the other partitions). Values are read where one is computed.
+-- Locks the existing rows of the keys in key order, family by family, so that the planner can exclude the other partitions.
+-- Values are read only for mutations that need them.
 create function kv_service.lock_rows(p_keys text[], p_computed text[]) returns kv.entries[]
 language plpgsql as $$
 declare
@@ -1302,8 +1298,8 @@ begin
   return tally(v_gone);
 end $$;
 
--- Writes what has a value, in key order, and returns {key: version}. A key's versions only grow, so a version is drawn
--- under the lock of its row: by the caller, who has locked all of them, or here, for each row its own.
+-- Writes the mutations that have a value, in key order, and returns {key: version}. The versions of a key only increase, so a
+-- version is taken under the lock of the row: by the caller, which has locked all rows, or here for each row.
 create function kv_service.put_rows(p_writes kv.write[], p_now timestamptz, p_version bigint default null) returns jsonb
 language plpgsql as $$
 declare
@@ -1321,7 +1317,7 @@ begin
   return coalesce(v_versions, '{}');
 end $$;
 
--- Writes what is absent. A row that is there all the same, seen by the caller or not, is left alone and has no version.
+-- Inserts rows. A row that exists, visible to the caller or not, is not changed and gets no version.
 create function kv_service.insert_rows(p_writes kv.write[], p_now timestamptz, p_version bigint default null) returns jsonb
 language plpgsql as $$
 declare
@@ -1337,7 +1333,7 @@ begin
   return coalesce(v_versions, '{}');
 end $$;
 
--- Gives the entries of audit chains their places, scope by scope in one order.
+-- Adds entries to their audit chains, ordered by scope.
 create function kv_service.link_chains(p_writes kv.write[]) returns kv.write[]
 language plpgsql as $$
 declare
@@ -1351,7 +1347,7 @@ begin
   return v_linked;
 end $$;
 
--- The writes with {values: records after increments and appends, deleted: the tally} in those that ask for a receipt.
+-- Adds {values: records after increments and appends, deleted: counts} to the writes that ask for a receipt.
 create function kv.with_receipts(p_writes kv.write[], p_deleted jsonb) returns kv.write[]
 language plpgsql immutable as $$
 declare
@@ -1366,7 +1362,7 @@ begin
   return p_writes;
 end $$;
 
--- One atomic commit: {ok: true, versions, values, deleted} or {ok: false, conflict, reason}. All it writes has one version.
+-- One atomic commit: {ok: true, versions, values, deleted} or {ok: false, conflict, reason}. All its writes have one version.
 create function kv_service.commit(p_tenant text, p_checks jsonb, p_mutations jsonb, p_now timestamptz) returns json
 language plpgsql as $$
 declare
@@ -1380,7 +1376,7 @@ declare
   v_write kv.write;
   v_conflict text;
   v_mutation jsonb;
-  -- Of what kinds the commit is, so that none looks for what it does not have.
+  -- The kinds of mutations in the commit, so that steps without work are skipped.
   v_checked boolean := jsonb_array_length(p_checks) > 0;
   v_ranged boolean := jsonb_array_length(p_mutations) > cardinality(v_writes);
   v_keys text[];
@@ -1407,7 +1403,7 @@ begin
     select m->>'tenantId' into v_gone from jsonb_array_elements(p_mutations) m where m->>'op' = 'deleteOwner';
   end if;
   if v_gone is not null then
-    -- Made before it is locked: without a row to lock, the tenant's first writers would not wait.
+    -- Created before it is locked: without a row to lock, the tenant's first writers would not wait.
     perform add_owners(array[v_gone]);
     perform from kv.owners o where o.owner = v_gone for update;
   elsif v_owners is not null then
@@ -1419,7 +1415,7 @@ begin
     select c->>'key' into v_conflict
     from jsonb_array_elements(p_checks) with ordinality cs(c, o)
     left join unnest(v_rows) e on e.key = c->>'key' and (e.expires_at is null or e.expires_at > p_now)
-    -- A platform's row that a tenant may read and not lock.
+    -- A platform row that the tenant may read but not lock.
     left join lateral (select x.version from kv.entries x where x.key = c->>'key' and x.owner is null and (x.expires_at is null or x.expires_at > p_now))
       readable on p_tenant is not null and e.key is null
     where coalesce(e.version, readable.version)::numeric is distinct from (c->>'version')::numeric order by o limit 1;
@@ -1437,10 +1433,10 @@ begin
       perform kv.refuse(v_writes);
     end if;
   end if;
-  -- By now each write has the owner that its row will have.
+  -- From here on, each write has the owner of its row.
   if v_gone is not null then
     if exists (select from unnest(v_writes) w where w.op <> 'delete' and (w.owner <> v_gone or (w.owner = v_gone and w.cascades))) then
-      raise exception 'a commit that deletes tenant % can write nothing else of a tenant', v_gone using errcode = 'KV001', detail = '/mutations';
+      raise exception 'a commit that deletes tenant % cannot write other rows of a tenant', v_gone using errcode = 'KV001', detail = '/mutations';
     end if;
   elsif v_computed is not null then
     select o.owner into v_gone from kv.owners o join unnest(v_writes) w on w.owner = o.owner
@@ -1472,7 +1468,7 @@ begin
     v_writes := kv.with_receipts(v_writes, v_deleted);
   end if;
 
-  -- Every key is locked, and every row that was there.
+  -- Every key and every existing row is locked.
   v_version := nextval('kv.versions');
   if p_tenant is null then
     v_versions := put_rows(v_writes, p_now, v_version);
@@ -1481,7 +1477,7 @@ begin
       || insert_rows(array(select w from unnest(v_writes) w where not exists (select from unnest(v_rows) e where e.key = w.key)), p_now, v_version);
     select w.key into v_conflict from unnest(v_writes) w where w.value is not null and not v_versions ? w.key order by w.position limit 1;
     if found then
-      -- Raised, so that nothing stays: the tenant cannot see the row.
+      -- Raised to roll back: the tenant cannot see the row.
       raise exception 'key % is taken', v_conflict using errcode = 'KV007', detail = v_conflict;
     end if;
   end if;
@@ -1489,7 +1485,7 @@ begin
     (select json_object_agg(w.key, w.value) from unnest(v_writes) w where w.mutation is not null) end, '{}'));
 end $$;
 
--- Makes rows that are absent, without waiting: {versions: {key: version}, faults: {key: fault}}.
+-- Inserts absent rows without waiting: {versions: {key: version}, faults: {key: fault}}.
 create function kv_service.create_rows(p_writes kv.write[], p_now timestamptz) returns jsonb
 language plpgsql as $$
 declare
@@ -1505,7 +1501,7 @@ begin
       select o.owner, o.deleted_at from kv.owners o where o.owner = any(v_owners) for key share skip locked
     ) select array_agg(l.owner) filter (where l.deleted_at is null), array_agg(l.owner) filter (where l.deleted_at is not null) into v_live, v_deleted from locked l;
   end if;
-  -- A key that somebody holds, has just made or is about to make is not free.
+  -- A key that another transaction has locked or inserted is not free.
   v_versions := insert_rows(array(select w from unnest(p_writes) w
     where (w.owner is null or w.owner = any(v_live))
       and pg_try_advisory_xact_lock_shared(hashtextextended(split_part(w.key, ':', 1), 1))
@@ -1515,10 +1511,10 @@ begin
     from unnest(p_writes) w where not v_versions ? w.key));
 end $$;
 
--- The short way: many callers' single-key writes at once, each a commit of its own that can fail alone; no key
--- twice. Nothing here waits for a lock: a write that would have to is `busy`, and its caller sends it as a commit,
--- which waits; `commit` is what only a commit writes. Returns {versions: {key: version}, values: {key: the record after an increment}, faults: {key: {fault,
--- message, detail}}}; a key in neither versions nor faults was absent and had no initial value.
+-- Single-key writes of many callers, each with its own result; no key occurs twice. It never waits for a lock: a write that would
+-- wait is `busy`, and its caller sends it as a commit. The fault `commit` marks a write that needs kv_commit. Returns {versions:
+-- {key: version}, values: {key: the record after an increment}, faults: {key: {fault, message, detail}}}. A key in neither
+-- versions nor faults was absent and had no initial value.
 create function kv_service.write_many(p_calls jsonb, p_now timestamptz) returns json
 language plpgsql as $$
 declare
@@ -1541,7 +1537,7 @@ begin
     v_found := array(
       select row(e.key, case when e.key = any(v_family.computed) then e.value end, e.version, e.owner, e.cascades, e.expires_at, e.created_at, e.updated_at)::kv.entries
       from kv.entries e where e.key = any(v_family.keys) and e.key >= v_family.name and e.key < v_family.name || ';' for update skip locked);
-    -- What is there and was passed over, somebody holds.
+    -- A row that exists and was skipped is locked by another transaction.
     if cardinality(v_found) < cardinality(v_family.keys) then
       v_held := v_held || array(select e.key from kv.entries e where e.key = any(v_family.keys) and e.key >= v_family.name and e.key < v_family.name || ';'
         and not exists (select from unnest(v_found) f where f.key = e.key));
@@ -1552,14 +1548,14 @@ begin
   if v_computed then
     v_writes := kv.compute_all(v_writes, v_rows, p_now);
   end if;
-  -- Over a row that goes with its owner and stays with it, the owner need not be looked at: a cascade waits for the row.
+  -- The owner need not be locked if the row keeps its owner and is deleted with it: a cascade waits for the row.
   v_over := array(select w from unnest(v_writes) w join unnest(v_rows) e on e.key = w.key
     where w.fault is null and e.cascades and e.owner is not distinct from w.owner and (w.tenant is null or e.owner = w.tenant));
   if cardinality(v_over) < cardinality(v_writes) then
     v_new := array(select w from unnest(v_writes) w where w.fault is null and not w.append_only and w.rollup is null
       and not w.key = any(v_held) and not exists (select from unnest(v_rows) e where e.key = w.key));
-    -- The chain's head and the rollup's shards are the commit's to lock, and it reads the row. What was computed without the
-    -- row, or over another tenant's, says nothing; a fault that needed no row has left no mutation.
+    -- Only kv_commit locks chain heads and rollup shards. A result computed without the row, or from another tenant's row, is not
+    -- valid; a fault that did not need the row has left no mutation.
     v_faults := (select coalesce(jsonb_object_agg(w.key, case
         when w.key = any(v_held)
           or exists (select from unnest(v_rows) e where e.key = w.key and w.tenant is not null and e.owner is distinct from w.tenant) then '{"fault": "busy"}'
@@ -1576,7 +1572,7 @@ begin
     (select json_object_agg(w.key, w.value) from unnest(v_over || v_new) w where w.mutation is not null) end, '{}'));
 end $$;
 
--- Removes the bytes of entries already gone by the caller's clock, at most p_limit in all.
+-- Deletes entries that have expired by the caller's clock, at most p_limit.
 create function kv_service.sweep(p_limit integer, p_now timestamptz) returns bigint
 language plpgsql as $$
 declare
@@ -1589,9 +1585,8 @@ begin
   return v_gone;
 end $$;
 
--- Who sees what, on the partitioned table: partitions have row security without a policy, so nothing reaches
--- one directly. The service sees all; a tenant its own rows and the platform's readable ones. With no tenant
--- set the tenant role sees nothing.
+-- Policies of the partitioned table. Partitions have row security without a policy, so they cannot be read directly. The service
+-- role sees all rows. The tenant role sees the tenant's rows and the platform's readable ones, and nothing if no tenant is set.
 create policy service on kv.entries to kv_service using (true) with check (true);
 create policy service on kv.owners to kv_service using (true) with check (true);
 create policy service on kv.chains to kv_service using (true) with check (true);
@@ -1615,7 +1610,7 @@ create policy tenant on kv.owners to kv_tenant
 create policy tenant on kv.chains to kv_tenant
   using (scope = any ((select kv.tenants())::text[])) with check (scope = any ((select kv.tenants())::text[]));
 
--- Binds the present call to its tenants: several only where each call in a batch names its own.
+-- Binds the current call to its tenants. Only a batch of calls has several.
 create function kv.bind(p_tenants text[]) returns void
 language plpgsql as $$
 declare
@@ -1623,7 +1618,7 @@ declare
 begin
   if coalesce(v_list, '') = '' or '' = any(p_tenants) or cardinality(string_to_array(v_list, ',')) <> cardinality(p_tenants)
     or translate(v_list, 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._~@+-,', '') <> '' then
-    raise exception 'a tenant call needs its tenant' using errcode = 'KV001', detail = '/tenantId';
+    raise exception 'a tenant call must have a tenant' using errcode = 'KV001', detail = '/tenantId';
   end if;
   perform set_config('kv.tenants', v_list, true);
 end $$;
@@ -1634,8 +1629,8 @@ begin
   perform set_config('kv.tenants', '', true);
 end $$;
 
--- kv_tenant's copy of every function of kv_service, under the same name. The bodies name their siblings without a
--- schema, so each copy calls its own.
+-- Creates kv_tenant's copy of every function of kv_service, with the same name. The bodies call each other without a schema, so
+-- that each copy calls its own role's functions.
 do $$
 declare
   v_function oid;
@@ -1645,18 +1640,19 @@ begin
   end loop;
 end $$;
 
--- All that may be called from outside: thin, security definer, in `public` so that PostgREST reaches them, each
--- returning one value. `kv_*` are the service's; `kv_tenant_*` first bind the call to its tenant.
+-- The entry points: security definer functions in `public`, so that PostgREST can call them. Each returns one value. `kv_*` are for
+-- the service; `kv_tenant_*` first bind the call to its tenant.
 --
--- Each pins its search_path: pg_catalog first and pg_temp last, so that no type, table or function of a session's own
--- is ever found, and between them its role's functions; and row_security, which a dump leaves off in a pooled session. Plans are generic: keys differ, the right plan never does.
+-- Each pins its search_path: pg_catalog first, its role's functions next, pg_temp last, so that a session's own types, tables and
+-- functions are never used. Each sets row_security, which pg_dump may leave off in a pooled session. Plans are generic, because the
+-- best plan does not depend on the keys.
 
--- A commit wants READ COMMITTED: under a snapshot its looks after its locks would see the past.
+-- A commit requires READ COMMITTED: with an older snapshot, its reads after locking would be outdated.
 create function kv.assert_isolation() returns void
 language plpgsql as $$
 begin
   if current_setting('transaction_isolation') <> 'read committed' then
-    raise exception 'writes need read committed, not %', current_setting('transaction_isolation') using errcode = 'KV008';
+    raise exception 'writes require the isolation level read committed, not %', current_setting('transaction_isolation') using errcode = 'KV008';
   end if;
 end $$;
 
@@ -1705,7 +1701,7 @@ begin
   return coalesce(case when p_query ? 'rollup' then rollup_groups(p_query->'rollup') end, aggregate(p_query, p_now));
 end $$;
 
--- A commit waits so long for each lock (55P03, rolled back): one stuck session must not hold up all writes.
+-- The lock timeout of a commit (55P03, rolled back), so that one stuck session does not block all writes.
 create function public.kv_commit(p_checks jsonb, p_mutations jsonb, p_lock_timeout_ms integer, p_now timestamptz) returns json
 language plpgsql security definer set search_path = pg_catalog, kv_service, pg_temp set row_security = on set plan_cache_mode = force_generic_plan set lock_timeout = '5s' as $$
 begin
@@ -1727,8 +1723,8 @@ begin
   return sweep(p_limit, p_now);
 end $$;
 
--- A sign of life: our newest migration, what is still to be built, and why no write is accepted where none is. Volatile:
--- PostgREST runs stable functions in read-only transactions.
+-- Returns the newest migration, pending builds, and the reason why writes are refused, or null. Volatile, because PostgREST runs
+-- stable functions in read-only transactions.
 create function public.kv_ping() returns json
 language plpgsql security definer set search_path = pg_catalog, kv_service, pg_temp set row_security = on as $$
 begin
@@ -1740,14 +1736,14 @@ begin
         format('transactions of this login are %s, not read committed', current_setting('transaction_isolation')) end);
 end $$;
 
--- The head of an audit chain, to compare what is there with: {seq, hash}; null where no entry was ever made.
+-- The head of an audit chain, {seq, hash}; null if the chain has no entries.
 create function public.kv_chain_head(p_scope text) returns json
 language plpgsql stable security definer set search_path = pg_catalog, kv_service, pg_temp set row_security = on as $$
 begin
   return (select json_build_object('seq', c.seq, 'hash', c.hash) from kv.chains c where c.scope = p_scope);
 end $$;
 
--- Reads for several tenants at once: p_keys[i] as tenant p_tenants[i] sees it.
+-- Reads for several tenants in one call: p_keys[i] is read for tenant p_tenants[i].
 create function public.kv_tenant_mget(p_tenants text[], p_keys text[], p_now timestamptz) returns json
 language plpgsql security definer set search_path = pg_catalog, kv_tenant, pg_temp set row_security = on set plan_cache_mode = force_generic_plan as $$
 declare
@@ -1828,7 +1824,7 @@ begin
   return v_result;
 end $$;
 
--- Each call names its tenant.
+-- Each write has its tenant.
 create function public.kv_tenant_write_many(p_calls jsonb, p_now timestamptz) returns json
 language plpgsql security definer set search_path = pg_catalog, kv_tenant, pg_temp set row_security = on set plan_cache_mode = force_generic_plan set lock_timeout = '1s' as $$
 declare
@@ -1852,7 +1848,7 @@ begin
   return v_head;
 end $$;
 
--- Hands the entry points to their roles and closes everything else. Execute goes to service_role alone.
+-- Transfers the entry points to their roles and revokes all other access. Only service_role may execute them.
 do $$
 declare
   v_function regprocedure;
@@ -1872,7 +1868,7 @@ grant execute on all functions in schema kv to kv_service, kv_tenant;
 grant execute on all functions in schema kv_service to kv_service;
 grant execute on all functions in schema kv_tenant to kv_tenant;
 grant execute on function kv.refuse_change(), kv.colons(text) to kv_retention;
--- What migrations alone call.
+-- Functions that only migrations call.
 do $$
 declare
   v_function regprocedure;

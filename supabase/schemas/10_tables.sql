@@ -1,65 +1,66 @@
--- One table of keys and values, one partition a declared family, and the small tables a commit needs.
+-- One table of keys and values with one partition for each declared family, and small tables that commits need.
 create sequence kv.versions as bigint cache 1;
 
 create table kv.entries (
   key text collate "C" check (octet_length(key) between 1 and 512),
   value jsonb not null,
   version bigint not null,
-  -- The tenant that sees the row; null is the platform.
+  -- The tenant that the row belongs to; null means the platform.
   owner text collate "C",
-  -- Goes with its tenant.
+  -- Whether the row is deleted with its tenant.
   cascades boolean not null,
   expires_at timestamptz,
   created_at timestamptz not null,
   updated_at timestamptz not null,
-  -- With the expiry in it, the key's index alone answers a count.
+  -- Includes the expiry, so that an index-only scan can count.
   constraint entries_by_key primary key (key) include (expires_at)
 ) partition by range (key);
 
--- Keys of no declared family.
+-- Keys of undeclared families.
 create table kv.entries_default partition of kv.entries default;
 
--- Every partition gets these two. (A family's name has no underscore, so none is called like an index.) A tenant's rows in key order: its lists, counts and the cascade.
+-- Every partition has these two indexes: a tenant's rows in key order for its lists, counts and cascade, and the expiry. A
+-- family's name has no underscore, so no partition has the name of an index.
 create index entries_by_owner on kv.entries (owner, key);
 create index entries_by_expiry on kv.entries (expires_at) where expires_at is not null;
 
--- A row per tenant ever written for: writers lock it `for key share`, the cascade `for update`.
+-- One row for each tenant that was ever written for. Writers lock it `for key share`, the cascade `for update`.
 create table kv.owners (
   owner text collate "C" primary key,
   deleted_at timestamptz
 );
 
--- Head of each audit chain; scope '' is the platform's.
+-- The head of each audit chain. The scope '' is the platform.
 create table kv.chains (
   scope text collate "C" primary key,
   seq bigint not null,
   hash text not null
 ) with (fillfactor = 75);
 
--- Counts and sums of a rollup, in 16 shards by hash of the key, summed on read.
+-- Counts and sums of a rollup in 16 shards by hash of the key, which reads add up.
 create table kv.rollup_shards (
   rollup text collate "C" not null,
   shard integer not null,
-  -- The group's values as a JSON array, kept as text: grouping text is twice as fast.
+  -- The group's values as a JSON array, stored as text: grouping text is twice as fast.
   bucket text collate "C" not null,
   count bigint not null,
   total numeric not null,
   primary key (rollup, shard, bucket)
 ) with (fillfactor = 75);
 
--- What the declarations ask for, written by kv.add_* in migrations (20_declare.sql).
+-- The declarations, written by kv.add_* in migrations (20_declare.sql).
 
--- A key shape of an entity: a family and a number of colons (a timestamp segment has two of its own).
+-- The key shape of an entity: a family and a number of colons (a timestamp segment contains two).
 create table kv.families (
   family text collate "C" not null,
   colons integer not null,
   entity text collate "C" not null,
-  -- `segment`: the second segment is the owner; `platform`: nobody's; `given`: as the writer says.
+  -- `segment`: the second segment is the owner; `platform`: no owner; `given`: the writer sets it.
   owner_rule text not null check (owner_rule in ('segment', 'platform', 'given')),
   cascades boolean not null,
-  -- Entries of a hash chain: never changed, removed by retention alone.
+  -- Entries of a hash chain: never changed, and deleted only by retention.
   append_only boolean not null,
-  -- Tenants may read the platform's rows.
+  -- Whether tenants may read the platform's rows.
   tenant_readable boolean not null,
   rollup text collate "C",
   primary key (family, colons)
@@ -70,9 +71,9 @@ create table kv.indexes (
   entity text collate "C" not null,
   -- As declared: `status text, mrr number`, `owner, seq number` or `search(name, owner)`.
   fields text not null,
-  -- Only keys of this shape, where another entity shares the family.
+  -- Set if another entity shares the family: the index has only keys with this number of colons.
   colons integer,
-  -- False: `npm run migrate` builds it concurrently; until then lists scan.
+  -- False until `npm run migrate` has built it concurrently; lists scan until then.
   built boolean not null
 );
 
@@ -82,11 +83,11 @@ create table kv.rollups (
   colons integer not null,
   group_by text[] not null,
   sum text,
-  -- Entries up to this key are counted; null: all are. kv.fill_rollup moves it on.
+  -- Entries up to this key are counted; null means all. kv.fill_rollup advances it.
   filled_to text collate "C"
 );
 
--- Our own migrations, so that Innkeep can share a project with an application.
+-- Innkeep's migrations, separate from the CLI's table so that Innkeep can share a project with an application.
 create table kv.migrations (
   version text collate "C" primary key,
   name text not null
@@ -97,7 +98,7 @@ declare
   v_table regclass;
 begin
   for v_table in select oid from pg_class where relnamespace = 'kv'::regnamespace and relkind in ('r', 'p') loop
-    -- Forced: the owner of the tables obeys it too.
+    -- Forced: it also applies to the owner of the tables.
     execute format('alter table %s enable row level security, force row level security', v_table);
   end loop;
   foreach v_table in array array['kv.families', 'kv.indexes', 'kv.rollups', 'kv.migrations']::regclass[] loop

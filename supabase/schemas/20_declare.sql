@@ -1,23 +1,22 @@
--- What migrations call to declare families, indexes and rollups: `npm run schema` writes the calls. For the
--- migrating role alone, which must pass row-level security: `row_security = off` makes an error of what it would hide.
+-- Functions that migrations call to declare families, indexes and rollups; `npm run schema` writes the calls. Only the migrating
+-- role may call them. It must bypass row-level security: with `row_security = off`, hidden rows are an error.
 
 create function kv.partition_of(p_family text) returns text
 language sql immutable strict parallel safe
 return format('kv.%I', 'entries_' || p_family);
 
--- Entries are append-only for every role but retention's, the owner of the table included.
+-- Entries are append-only for every role except retention's, including the owner of the table.
 create function kv.refuse_change() returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
   if tg_op = 'DELETE' and current_user = 'kv_retention' then
     return old;
   end if;
-  raise exception 'entries of an audit chain can be neither changed nor removed' using errcode = 'KV005';
+  raise exception 'entries of an audit chain cannot be changed or deleted' using errcode = 'KV005';
 end $$;
 
--- Makes a family's partition, or gives one that is there another fillfactor. Rows written while the family was
--- undeclared move into it. kv.attach_families, last in the migration, makes it part of the table: readers wait for that
--- step alone.
+-- Creates the partition of a family, or changes the fillfactor of an existing one. Rows that were written while the family was
+-- undeclared are moved into it. kv.attach_families, last in the migration, attaches it; readers wait only for that step.
 create function kv.add_family(p_family text, p_fillfactor integer default 90) returns void
 language plpgsql set search_path = pg_catalog, pg_temp set row_security = off as $$
 declare
@@ -30,7 +29,7 @@ begin
   execute format('create table %s (like kv.entries including all) with (fillfactor = %s)', v_partition, p_fillfactor);
   execute format('alter table %s enable row level security, force row level security', v_partition);
   if kv.has_undeclared(p_family) then
-    -- Every statement of the store locks this partition with the others: nobody is at it until this migration commits.
+    -- Every statement of the store locks this partition with the others, so all of them wait until this migration commits.
     lock table kv.entries_default in access exclusive mode;
     execute format('with moved as (delete from kv.entries_default where key >= %1$L and key < %2$L returning *) insert into %3$s select * from moved',
       p_family || ':', p_family || ';', v_partition);
@@ -42,8 +41,8 @@ language sql stable set search_path = pg_catalog, pg_temp set row_security = off
   select exists (select from kv.entries_default e where e.key >= p_family || ':' and e.key < p_family || ';')
 $$;
 
--- Attaches the partitions of families declared in this migration. The lock is the strongest at once: taken in two steps, a
--- writer between them would be a deadlock.
+-- Attaches the partitions of families declared in this migration. It takes the strongest lock at once: with two steps, a writer
+-- between them would cause a deadlock.
 create function kv.attach_families() returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -54,16 +53,16 @@ begin
   loop
     lock table kv.entries_default in access exclusive mode;
     if kv.has_undeclared(v_family) then
-      -- As a lock that was not to be had: the migration is tried again.
+      -- The SQLSTATE of an unavailable lock, so that the migration is tried again.
       raise exception 'rows of family % were written meanwhile', v_family using errcode = '55P03';
     end if;
     execute format('alter table kv.entries attach partition %s for values from (%L) to (%L)', kv.partition_of(v_family), v_family || ':', v_family || ';');
   end loop;
 end $$;
 
--- Declares a key shape of an entity, or declares it anew. Where the rule is new, rows that are there get the owner it
--- gives them: those that moved out of the default partition. While rows change their owner or what becomes of them,
--- nobody writes: who resolved a write against the old declaration has ended, who comes waits for the new one.
+-- Declares the key shape of an entity, or replaces its declaration. If the owner rule is new, existing rows get the owner that it
+-- defines. Writes wait while rows change their owner or cascade rule: earlier writes, resolved against the old declaration, have
+-- ended, and later ones see the new declaration.
 create function kv.add_entity(
   p_entity text, p_family text, p_colons integer, owner_rule text, cascades boolean default true,
   append_only boolean default false, tenant_readable boolean default false
@@ -74,9 +73,9 @@ declare
   v_trigger text := format('append_only_%s', p_colons);
   v_owner text := case owner_rule when 'segment' then $o$nullif(split_part(key, ':', 2), 'global')$o$ when 'platform' then 'null' end;
 begin
-  -- Checked, not set: the rollups' triggers run as a role that row-level security applies to.
+  -- Checked instead of set: the triggers of the rollups run as a role that is subject to row-level security.
   if row_security_active(v_partition::regclass) then
-    raise exception 'row-level security applies to %, which would leave rows of family % as they are', current_user, p_family using errcode = '42501';
+    raise exception 'row-level security applies to %, so rows of family % would not be updated', current_user, p_family using errcode = '42501';
   end if;
   if exists (select from kv.families f where f.family = p_family and f.colons = p_colons and (f.owner_rule <> $4 or f.cascades <> $5)) then
     lock table kv.families in access exclusive mode;
@@ -85,8 +84,8 @@ begin
     execute format('update %s set owner = %s, cascades = %L where kv.colons(key) = %s and owner is distinct from %s and kv.is_reserved(%s) is not true',
       v_partition, v_owner, cascades, p_colons, v_owner, v_owner);
   end if;
-  -- What happens with its tenant is the declaration's to change for the rows that are there, too; but a tenant that is gone
-  -- takes nothing with it any more, and a row that goes with its tenant says that the tenant is there.
+  -- The declaration also changes the cascade rule of existing rows, except for deleted tenants: their cascade has ended, and a row
+  -- that is deleted with its tenant implies that its tenant exists.
   if exists (select from kv.families f where f.family = p_family and f.colons = p_colons and f.cascades <> $5) and not append_only then
     execute format('update %s e set cascades = %L where kv.colons(key) = %s and cascades <> %L
       and not exists (select from kv.owners o where o.owner = e.owner and o.deleted_at is not null)', v_partition, cascades, p_colons, cascades);
@@ -104,20 +103,20 @@ begin
   end if;
 end $$;
 
--- Takes a declaration back; its rows and their guard against changes stay.
+-- Removes a declaration. Its rows, and their protection against changes, remain.
 create function kv.drop_entity(p_entity text) returns void
 language sql set search_path = pg_catalog, pg_temp as $$
   delete from kv.families f where f.entity = p_entity
 $$;
 
--- Over 100,000 rows, by the statistics or the size (rows of 300 bytes), not by counting under a migration's locks: what is
--- derived from them is then built outside of its transaction.
+-- Whether a family has over 100,000 rows, estimated from statistics or size (300 bytes per row) because counting would hold the
+-- migration's locks. Indexes and rollups of a large family are built outside of the migration.
 create function kv.is_large(p_family text) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select greatest(c.reltuples, pg_relation_size(c.oid) / 300) > 100000 from pg_class c where c.oid = kv.partition_of(p_family)::regclass
 $$;
 
--- The indexed expression of a declared field, texts in byte order.
+-- The index expression of a declared field. Text is ordered by bytes.
 create function kv.field_sql(p_field text, p_type text) returns text
 language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
 begin
@@ -126,16 +125,16 @@ begin
   elsif p_type in ('number', 'boolean') then
     return format('kv.%s_field(value, %L)', p_type, p_field);
   end if;
-  raise exception 'is no field type: %', p_type using errcode = 'KV001', detail = '/query';
+  raise exception 'is not a field type: %', p_type using errcode = 'KV001', detail = '/query';
 end $$;
 
--- The searched text of an entity's fields.
+-- The search text of an entity's fields.
 create function kv.search_sql(p_fields text[]) returns text
 language sql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
   select format('kv.fold(%s)', string_agg(format('coalesce(value->>%L, '''')', f), $j$ || E'\n' || $j$ order by o)) from unnest(p_fields) with ordinality fs(f, o)
 $$;
 
--- The statement that builds an index. The operator class of search is found where its extension is.
+-- The statement that builds an index. The operator class of search is looked up in the schema of its extension.
 create function kv.index_sql(p_name text, p_concurrently boolean) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -155,7 +154,7 @@ begin
     ' where kv.colons(key) = ' || v_index.colons);
 end $$;
 
--- `tenant_status_created_at`, `tenant_search`.
+-- The name of an index, such as `tenant_status_created_at` or `tenant_search`.
 create function kv.index_name(p_entity text, p_fields text) returns text
 language sql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
   select lower(replace(p_entity, '-', '_') || '_' || case when p_fields like 'search(%' then 'search'
@@ -163,8 +162,7 @@ language sql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
       '([A-Z])', '_\1', 'g') end)
 $$;
 
--- Builds an index at once, or leaves it to `npm run migrate` where the family is large: it is then built
--- concurrently.
+-- Builds an index at once, or records it for `npm run migrate` if the family is large, which builds it concurrently.
 create function kv.add_index(p_entity text, p_fields text, colons integer default null) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -188,8 +186,8 @@ begin
   execute format('drop index if exists kv.%I', p_name);
 end $$;
 
--- Adds to one bucket. Commits take the shard's lock beforehand, in order; here it only guards writers outside of them.
--- An entry that the rebuild has not reached yet is counted by it, not here: it moves on under the same locks.
+-- Adds to one bucket. Commits lock the shards beforehand, in order; this lock is for other writers. An entry that
+-- kv.fill_rollup has not reached yet is counted there and not here; both hold the same locks.
 create function kv.rollup_add(p_rollup text, p_key text, p_bucket jsonb, p_count integer, p_total numeric) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -202,8 +200,8 @@ begin
   on conflict (rollup, shard, bucket) do update set count = r.count + excluded.count, total = r.total + excluded.total;
 end $$;
 
--- Counts (and one sum) of an entity by fields, kept in the writing transaction by triggers made here. A family
--- that has rows already is counted by kv.fill_rollup: at once when it is small, else by `npm run migrate`.
+-- Declares counts (and one sum) of an entity by fields, which triggers update in the writing transaction. kv.fill_rollup counts
+-- existing rows: at once if the family is small, otherwise in `npm run migrate`.
 create function kv.add_rollup(p_rollup text, p_group_by text[], sum text default null) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
@@ -254,8 +252,8 @@ begin
   delete from kv.rollup_shards r where r.rollup = p_rollup;
 end $$;
 
--- Counts the next p_limit entries into a rollup under all of its locks, which wait for the writers under way and
--- stop new ones for this step alone. Returns whether the rollup is complete now.
+-- Counts the next p_limit entries into a rollup. It holds all locks of the rollup: it waits for running writers and blocks new ones
+-- during this step. Returns whether the rollup is complete.
 create function kv.fill_rollup(p_rollup text, p_limit integer) returns boolean
 language plpgsql set search_path = pg_catalog, pg_temp set row_security = off as $$
 declare
@@ -267,7 +265,7 @@ begin
   if not found then
     return true;
   end if;
-  -- An upper bound, not the last row itself: a row written before it later is then counted by its trigger.
+  -- An upper bound instead of the last row: a row that is written below it later is counted by its trigger.
   execute format('select e.key from %s e where e.key > $1 order by e.key offset %s limit 1', kv.partition_of(v_rollup.family), p_limit - 1)
     into v_last using v_rollup.filled_to;
   execute format($sql$insert into kv.rollup_shards as r (rollup, shard, bucket, count, total)
@@ -281,7 +279,7 @@ begin
   return v_last is null;
 end $$;
 
--- What is declared, as `npm run schema` compares it.
+-- The declarations as `npm run schema` compares them.
 create function kv.declared() returns json
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select json_build_object(
@@ -293,7 +291,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     'rollups', (select coalesce(json_agg(r), '[]') from kv.rollups r))
 $$;
 
--- What `npm run migrate` has still to build, by kind and name.
+-- Indexes and rollups that `npm run migrate` still has to build, by kind and name.
 create function kv.pending() returns table (kind text, name text)
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select 'index', i.name from kv.indexes i where not i.built

@@ -1,13 +1,12 @@
--- Reads. Functions of kv_service run as the role of the entry point that called them, under its policies, and
--- pin nothing themselves: the entry point has pinned the search_path. kv_tenant has a copy of each (70_copies.sql);
--- p_tenant is null in the service's calls.
+-- Reads. These functions run as the role of the entry point that calls them, under its policies and with its search_path.
+-- kv_tenant has a copy of each (70_copies.sql). p_tenant is null in calls of the service.
 --
--- An entry is live while `expires_at > p_now`; the clock is the caller's, so expiry is exact and testable.
--- Entries leave as JSON objects {key, value, version, owner, created_at, updated_at, expires_at}, times in milliseconds.
+-- An entry is live while `expires_at > p_now`. The caller passes the time, so expiry is exact and testable. Entries are returned
+-- as JSON objects {key, value, version, owner, created_at, updated_at, expires_at} with times in milliseconds.
 
--- What is there of the keys asked for, one family after the other: its range lets the planner leave out the other
--- partitions. Tenants' keys may come in one call: p_keys[i] is looked up as p_tenants[i] sees it, in its own rows and the
--- platform's readable ones, and comes with its position among them, since two tenants may ask for one key.
+-- Finds keys, family by family, so that the planner can exclude the other partitions. One call may have keys of several tenants:
+-- p_keys[i] is looked up for p_tenants[i], in its own rows and the readable rows of the platform. Each result has its position,
+-- because two tenants may ask for one key.
 create function kv_service.mget(p_tenants text[], p_keys text[], p_now timestamptz) returns json
 language plpgsql stable as $$
 declare
@@ -40,15 +39,15 @@ begin
   return case when cardinality(v_all) < 2 then v_all[1] else (select json_agg(e) from unnest(v_all) f cross join json_array_elements(f) e) end;
 end $$;
 
--- An entry of a list; where its key alone is asked for, its value is not read from storage.
+-- An entry of a list. If only keys are requested, the value is not read from storage.
 create function kv.listed(p_entry kv.entries, p_keys_only boolean) returns kv.entries
 language sql immutable parallel safe
 return row((p_entry).key, case when not p_keys_only then (p_entry).value end, (p_entry).version, (p_entry).owner, (p_entry).cascades,
   (p_entry).expires_at, (p_entry).created_at, (p_entry).updated_at)::kv.entries;
 
--- One page of the range [p_start, p_end) in byte order. A tenant's rows are read by (owner, key), and beside them
--- the platform's rows of families that tenants may read. Without sorts, the planner takes the indexes' order and stops at
--- the limit; with them a generic plan reads all of a tenant's rows first.
+-- One page of the range [p_start, p_end) in byte order. A tenant's page merges its own rows, by (owner, key), with the platform's
+-- readable rows. Without sorts the planner uses the order of the indexes and stops at the limit; with them, a generic plan would
+-- read all of a tenant's rows first.
 create function kv_service.list(p_tenant text, p_start text, p_end text, p_reverse boolean, p_limit integer, p_keys_only boolean, p_now timestamptz)
 returns json
 language plpgsql stable set enable_sort = off as $$

@@ -1,8 +1,8 @@
--- Filter, search, sort, page, count and group over declared fields. The query is one object built from the
--- declaration: {family, colons?, owner?, where[], search?, prefix[], order[], after?, limit, offset?}. Field names
--- are quoted literals, types come from a closed list, every value is a bound parameter.
+-- Filter, search, sort, page, count and group by declared fields. The program builds the query object from the declaration:
+-- {family, colons?, owner?, where[], search?, prefix[], order[], after?, limit, offset?}. Field names are quoted literals, types
+-- come from a closed list, and every value is a bound parameter.
 
--- One bound value as the field's type.
+-- A bound value, cast to the type of the field.
 create function kv.operand_sql(p_path text, p_type text) returns text
 language plpgsql immutable parallel safe as $$
 begin
@@ -14,7 +14,7 @@ begin
   end;
 end $$;
 
--- The `where` of a query as SQL over the parameters $1 (the query) and $2 (now).
+-- The conditions of a query as SQL over the parameters $1 (the query) and $2 (now).
 create function kv.where_sql(p_query jsonb) returns text
 language plpgsql immutable as $$
 declare
@@ -27,7 +27,7 @@ declare
   v_type text;
   i integer := 0;
 begin
-  -- One shape of key where the family holds more: entities that share a family never mix.
+  -- Restricts the key shape if entities share the family.
   if p_query ? 'colons' then
     v_sql := v_sql || format(' and kv.colons(e.key) = %s', (p_query->>'colons')::integer);
   end if;
@@ -40,7 +40,7 @@ begin
     v_path := format('$1->''where''->%s', i);
     v_member := format('e.value->>%L', v_condition->>'field');
     if v_condition ? 'in' then
-      -- An indexed text is folded and cut: it finds the rows, the value itself decides.
+      -- Indexed text is cut to 128 characters: the index finds candidates and the value decides.
       if jsonb_array_length(v_condition->'in') = 1 then
         v_sql := v_sql || format(' and %s = %s', v_field, kv.operand_sql(v_path || '->''in''->>0', v_type));
       else
@@ -48,11 +48,11 @@ begin
           v_field, kv.operand_sql('v.item', v_type), v_path);
       end if;
       if v_type = 'text' then
-        -- As a case, so that the planner does not take the recheck for a second, rare condition.
+        -- A case expression, so that the planner does not estimate the recheck as a second condition.
         v_sql := v_sql || format(' and case when %s->''in'' ? (%s) then true end', v_path, v_member);
       end if;
     elsif v_condition ? 'prefix' then
-      -- A half-open range of bytes, rechecked on the value: never a pattern.
+      -- A half-open byte range, rechecked on the value, instead of a pattern.
       v_sql := v_sql || format(' and %1$s >= %2$s and %1$s < (%2$s || chr(1114111)) and case when left(%3$s, length(%4$s)) = %4$s then true end',
         v_field, kv.operand_sql(v_path || '->>''prefix''', v_type), v_member, v_path || '->>''prefix''');
     else
@@ -72,13 +72,13 @@ begin
   return v_sql;
 end $$;
 
--- The value of a cursor's position: the database's own text of the field, so that no number passes through a double.
+-- The position of a cursor as PostgreSQL's text of the field, so that numbers are not converted to doubles.
 create function kv.position_sql(p_at integer, p_type text) returns text
 language sql immutable strict parallel safe
 return kv.operand_sql(format('$1->''after''->>%s', p_at), case p_type when 'text' then 'time' else p_type end);
 
--- "After the cursor" in lexicographic order over the sort fields from p_from on, then the key. Nulls come last
--- in both directions.
+-- The condition "after the cursor" in lexicographic order of the sort fields from p_from on, then the key. Nulls come last in
+-- both directions.
 create function kv.after_sql(p_query jsonb, p_from integer) returns text
 language plpgsql immutable as $$
 declare
@@ -102,15 +102,15 @@ begin
   return v_sql || format('(%se.key %s ($1->''after''->>-1) collate "C")', v_equal, case when (p_query->>'reverse')::boolean then '<' else '>' end);
 end $$;
 
--- One branch of a page: its rows, and where the next page goes on. The limit is a literal, for the planner.
+-- One branch of a page with the position of the next page. The limit is a literal, so that the planner knows it.
 create function kv.branch_sql(p_query jsonb, p_where text, p_order text) returns text
 language sql immutable parallel safe
 return format('(select e.key, e.value, e.version, e.owner, e.created_at, e.updated_at, e.expires_at, array[%se.key] as position from kv.entries e where %s order by %s limit %s)',
   (select string_agg(kv.field_sql(o->>'field', o->>'type') || '::text, ', '' order by n) from jsonb_array_elements(p_query->'order') with ordinality os(o, n)),
   p_where, p_order, (p_query->>'limit')::integer + coalesce((p_query->>'offset')::integer, 0));
 
--- The page as SQL. Rows whose first sort field is null form a second branch, read only when the first does not
--- fill the page, so that one index serves both directions with nulls last in each.
+-- The page as SQL. Rows whose first sort field is null form a second branch, which is read only if the first does not fill the
+-- page. This way one index serves both directions with nulls last.
 create function kv.page_sql(p_query jsonb) returns text
 language plpgsql immutable as $$
 declare
@@ -129,8 +129,8 @@ begin
   if jsonb_array_length(v_order) = 0 then
     v_branches := array[kv.branch_sql(p_query, v_where || coalesce(' and ' || case when v_after is not null then kv.after_sql(p_query, 0) end, ''), 'e.key ' || v_way)];
   else
-    -- Fields with one value each, which lead the index that serves the order. They are sorted by, because under row-level
-    -- security the planner does not take an equality on an expression for a constant.
+    -- Fields with one value each that lead the index. The page is also sorted by them, because under row-level security the planner
+    -- does not treat `expression = constant` as a constant.
     select coalesce(string_agg(format('%s %s, ', kv.field_sql(f->>'field', f->>'type'), v_way), '' order by o), '') into v_prefix
     from jsonb_array_elements(coalesce(p_query->'prefix', '[]')) with ordinality fs(f, o);
     v_first := kv.field_sql(v_order->0->>'field', v_order->0->>'type');
@@ -162,9 +162,9 @@ begin
     array_to_string(v_branches, ' union all '), coalesce((p_query->>'offset')::integer, 0));
 end $$;
 
--- Pages that a declared index serves are kept as functions of their own, because planning a page takes five times what
--- reading it does: equality on the leading fields, sorted by the last one, up to 100 entries. `tenant_status_mrr` has
--- page_tenant_status_mrr_asc and _desc, and with `_after` those behind a cursor.
+-- Each declared index has its own page functions, because planning a page takes five times as long as reading it: equality on the
+-- leading fields, sorted by the last one, up to 100 entries. `tenant_status_mrr` has page_tenant_status_mrr_asc and _desc, and
+-- variants with `_after` for pages behind a cursor.
 create function kv.add_pages(p_index text) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -220,8 +220,8 @@ begin
   end loop;
 end $$;
 
--- A page, each entry with its position, the database's own text of the sort fields and the key. `page` names the kept
--- function of this role. The settings are for the planner: pages are short, and random reads on today's disks cost little.
+-- A page. Each entry has its position: PostgreSQL's text of the sort fields and the key. `page` is the name of a page function of
+-- this role. The settings tell the planner that pages are short and random reads are cheap.
 create function kv_service.page(p_query jsonb, p_now timestamptz) returns json
 language plpgsql stable set max_parallel_workers_per_gather = 0 set random_page_cost = 1.1 as $$
 declare
@@ -244,7 +244,7 @@ begin
   return v_total;
 end $$;
 
--- Groups as [[group values], count, sum]: the fields' own values, sums as exact decimals.
+-- Groups as [[group values], count, sum], with sums as exact decimals.
 create function kv_service.aggregate(p_query jsonb, p_now timestamptz) returns json
 language plpgsql stable as $$
 declare
@@ -259,7 +259,7 @@ begin
   return v_groups;
 end $$;
 
--- The same from the rollup: {name, keep: [positions of groupBy in the bucket], where: [{at, in}]}; null while it is
+-- The same from a rollup: {name, keep: [positions of groupBy in the bucket], where: [{at, in}]}. Returns null while the rollup is
 -- being filled.
 create function kv_service.rollup_groups(p_rollup jsonb) returns json
 language plpgsql stable as $$

@@ -1,18 +1,18 @@
--- The ways anything is written. Locks are taken in one order by every commit: keys, owners, entries, rollup
--- shards, chain heads, each sorted, so that commits never deadlock (a cascade, and a range beside other writes, lock rows
--- as they find them; a deadlock with one is run again).
+-- Writes. Every commit takes its locks in one order: keys, owners, entries, rollup shards, chain heads, each sorted. Commits
+-- therefore do not deadlock with each other. A cascade, and a prefix deletion beside other writes, lock rows in the order they
+-- find them; after a deadlock with one, the program repeats the commit.
 
--- One write, resolved against its key's declared family; then with what becomes of the row it meets.
+-- One write, resolved against the declaration of its key; later with the resulting row.
 create type kv.write as (
   "position" integer, op text, key text, tenant text, owner text, cascades boolean, expires_at timestamptz,
   append_only boolean, rollup text, mutation jsonb,
-  -- Its value gets the member `receipt`: what the commit computed and deleted.
+  -- The value gets a member `receipt` with what the commit computed and deleted.
   receipt boolean,
-  -- Null: nothing is written, for the fault if there is one.
+  -- Null: nothing is written. `fault` is the reason, if there is one.
   value jsonb, fault text, message text, detail text
 );
 
--- Sets `p_path` in `p_value`, making the objects on the way.
+-- Sets `p_path` in `p_value` and creates missing objects on the path.
 create function kv.put(p_value jsonb, p_path text[], p_new jsonb) returns jsonb
 language plpgsql immutable as $$
 begin
@@ -22,8 +22,8 @@ begin
   return p_value || jsonb_build_object(p_path[1], p_new);
 end $$;
 
--- The record after an `increment` or `append`: {add: [{path, by or to, min?, max?}], path?, items?, cap?, merge?}, paths
--- as array literals. A fault instead of what would mangle the record; `bounds` is one.
+-- The record after an `increment` or `append`: {add: [{path, by or to, min?, max?}], path?, items?, cap?, merge?}, with paths as
+-- array literals. Returns a fault if the change is not possible, such as `bounds`.
 create function kv.change(p_value jsonb, p_mutation jsonb, out value jsonb, out fault text, out message text, out detail text)
 language plpgsql immutable as $$
 declare
@@ -36,10 +36,10 @@ declare
 begin
   value := p_value;
   if jsonb_typeof(value) <> 'object' then
-    fault := 'KV001'; message := 'is not an object'; detail := '/';
+    fault := 'KV001'; message := 'must be an object'; detail := '/';
     v_adds := '[]';
   end if;
-  -- The list of an append is the last of the paths.
+  -- The list of an append is the last path.
   if fault is null and p_mutation ? 'items' then
     v_adds := v_adds || jsonb_build_array(p_mutation);
   end if;
@@ -47,13 +47,13 @@ begin
     v_add := v_adds->i;
     v_path := (v_add->>'path')::text[];
     if cardinality(v_path) not between 1 and 32 then
-      fault := 'KV001'; message := 'has a path of 1 to 32 members'; detail := '/path';
+      fault := 'KV001'; message := 'must have a path of 1 to 32 members'; detail := '/path';
       exit;
     end if;
     v_parent := value;
     for j in 1 .. cardinality(v_path) loop
       if jsonb_typeof(v_parent) <> 'object' then
-        fault := 'KV001'; message := 'is not an object'; detail := '/' || array_to_string(v_path[:j - 1], '/');
+        fault := 'KV001'; message := 'must be an object'; detail := '/' || array_to_string(v_path[:j - 1], '/');
         exit;
       end if;
       v_old := v_parent->v_path[j];
@@ -62,7 +62,7 @@ begin
     exit when fault is not null;
     if v_add ? 'items' then
       if jsonb_typeof(v_old) <> 'array' then
-        fault := 'KV001'; message := 'is not a list'; detail := '/' || array_to_string(v_path, '/');
+        fault := 'KV001'; message := 'must be a list'; detail := '/' || array_to_string(v_path, '/');
         exit;
       end if;
       v_old := coalesce(v_old, '[]') || (v_add->'items');
@@ -75,17 +75,17 @@ begin
       end if;
     else
       if jsonb_typeof(v_old) <> 'number' then
-        fault := 'KV001'; message := 'is not a number'; detail := '/' || array_to_string(v_path, '/');
+        fault := 'KV001'; message := 'must be a number'; detail := '/' || array_to_string(v_path, '/');
         exit;
       end if;
       v_new := coalesce((v_add->>'to')::numeric, coalesce(v_old::numeric, 0) + (v_add->>'by')::numeric);
-      -- `whole`: of several calls, which cannot be told apart again over a fraction.
+      -- `whole`: the sum of several calls. Their separate results can be computed only from integers.
       if v_new < (v_add->>'min')::numeric or v_new > (v_add->>'max')::numeric or v_add ? 'whole' and v_new <> trunc(v_new) then
         fault := 'bounds';
         exit;
       end if;
       if (v_new <> trunc(v_new) or abs(v_new) > 9007199254740991) and not kv.fits_double(v_new) then
-        fault := 'KV001'; message := 'would not be exact: beyond 2^53 - 1 or of more digits than a double holds';
+        fault := 'KV001'; message := 'must stay a number that a double represents exactly, and within 2^53 - 1';
         detail := '/' || array_to_string(v_path, '/');
         exit;
       end if;
@@ -97,14 +97,14 @@ begin
     value := value || (p_mutation->'merge');
   end if;
   if fault is null and pg_column_size(value) > 6000 and kv.is_oversized(value) then
-    fault := 'KV006'; message := 'the record grows over 262144 bytes';
+    fault := 'KV006'; message := 'the record exceeds 262144 bytes';
   end if;
   if fault is not null then
     value := null;
   end if;
 end $$;
 
--- Raises the first fault as the error it stands for.
+-- Raises the first fault as an error.
 create function kv.refuse(p_writes kv.write[]) returns void
 language plpgsql as $$
 declare
@@ -114,7 +114,7 @@ begin
   raise exception using errcode = v_write.fault, message = v_write.message, detail = coalesce(v_write.detail, '');
 end $$;
 
--- A fault that kv_service.resolve found, in full; `message` holds the entity's name.
+-- Completes a fault that kv_service.resolve found; `message` has the name of the entity.
 create function kv.explain(p_write kv.write) returns kv.write
 language plpgsql immutable as $$
 declare
@@ -134,10 +134,9 @@ begin
   return p_write;
 end $$;
 
--- Keyed mutations, each resolved against its key's declared family. A key of a declared family in another shape, or with
--- another owner than the one it names, is a fault: owner alone would let tenant a create `subscription:b`. Where p_tenant
--- is null each mutation may name its own. (`offset 0` keeps an expression from being computed once for each use. Volatile,
--- so that who waited for a migration reads what it has declared.)
+-- Resolves mutations against the declarations of their keys. An undeclared shape of a declared family, or an owner other than the
+-- key's, is a fault: otherwise tenant a could create `subscription:b`. If p_tenant is null, each mutation may set its owner.
+-- `offset 0` prevents repeated evaluation. Volatile, so that a call that waited for a migration sees its declarations.
 create function kv_service.resolve(p_tenant text, p_mutations jsonb) returns kv.write[]
 language plpgsql as $$
 declare
@@ -181,7 +180,7 @@ begin
   return coalesce(v_writes, '{}');
 end $$;
 
--- What an increment or append makes of the live row it meets, or of its initial value; a live row keeps its owner and expiry.
+-- Applies an increment or append to the live row or to the initial value. A live row keeps its owner and expiry.
 create function kv.compute(p_write kv.write, p_live boolean, p_value jsonb, p_owner text, p_cascades boolean, p_expires_at timestamptz)
 returns kv.write
 language plpgsql immutable as $$
@@ -205,7 +204,7 @@ begin
   return p_write;
 end $$;
 
--- Increments and appends, computed upon the rows found.
+-- Computes increments and appends from the rows found.
 create function kv.compute_all(p_writes kv.write[], p_rows kv.entries[], p_now timestamptz) returns kv.write[]
 language plpgsql immutable as $$
 begin
@@ -214,8 +213,8 @@ begin
     from unnest(p_writes) w left join unnest(p_rows) e on e.key = w.key);
 end $$;
 
--- Locks of the keys themselves, held also where there is no row yet: a check on an absent key holds until commit.
--- Above 200 keys their families are locked instead; who locks a key shares its family's lock.
+-- Advisory locks on keys, also on those without a row, so that a check for absence holds until commit. Above 200 keys, their
+-- families are locked instead; a lock on a key includes a shared lock on its family.
 create function kv_service.lock_keys(p_keys text[]) returns void
 language plpgsql as $$
 begin
@@ -229,7 +228,7 @@ begin
   end if;
 end $$;
 
--- Takes the owners' rows `for key share`, making those not seen before, and refuses deleted ones.
+-- Locks the owners' rows `for key share`, creates missing ones, and refuses deleted owners.
 create function kv_service.lock_owners(p_owners text[]) returns void
 language plpgsql as $$
 declare
@@ -248,7 +247,7 @@ begin
   end if;
 end $$;
 
--- Makes the rows of owners not seen before, under a lock that kv_write_many tries and does not wait for.
+-- Creates missing rows of owners, under a lock that kv_write_many tries without waiting.
 create function kv_service.add_owners(p_owners text[]) returns void
 language plpgsql as $$
 begin
@@ -257,7 +256,7 @@ begin
   insert into kv.owners (owner) select o from unnest(p_owners) o order by o on conflict do nothing;
 end $$;
 
--- Gives an entry of an audit chain its place, under the lock of the chain's head.
+-- Adds an entry to its audit chain, under the lock of the chain's head.
 -- hash = lower-case hex SHA-256 of `prevHash:seq:contentHash` (data-model.md, audit entry).
 create function kv_service.chain(p_scope text, p_value jsonb) returns jsonb
 language plpgsql as $$
@@ -270,13 +269,13 @@ begin
   select c.seq + 1, c.hash into v_seq, v_prev from kv.chains c where c.scope = p_scope for update;
   v_hash := encode(sha256(convert_to(v_prev || ':' || v_seq || ':' || (p_value->>'contentHash'), 'UTF8')), 'hex');
   if v_hash is null then
-    raise exception 'an entry of an audit chain needs its contentHash' using errcode = 'KV001', detail = '/contentHash';
+    raise exception 'an entry of an audit chain must have a contentHash' using errcode = 'KV001', detail = '/contentHash';
   end if;
   update kv.chains c set seq = v_seq, hash = v_hash where c.scope = p_scope;
   return (p_value - 'contentHash') || jsonb_build_object('seq', v_seq, 'prevHash', v_prev, 'hash', v_hash);
 end $$;
 
--- Live entries among those deleted, by entity, or by family where that is undeclared.
+-- The number of live entries among those deleted, by entity, or by family if undeclared.
 create function kv_service.tally(p_keys text[]) returns jsonb
 language plpgsql stable as $$
 begin
@@ -290,8 +289,7 @@ create function kv.add_tallies(p_a jsonb, p_b jsonb) returns jsonb
 language sql immutable parallel safe
 return p_a || coalesce((select jsonb_object_agg(b.key, coalesce((p_a->>b.key)::bigint, 0) + b.value::bigint) from jsonb_each_text(p_b) b), '{}');
 
--- The cascade, one statement: what the tenant owns goes, and its id, whose row the commit has locked, is never
--- accepted again.
+-- The cascade in one statement: deletes the tenant's rows and marks its id, whose row the commit has locked, as deleted for good.
 create function kv_service.delete_owner(p_owner text, p_now timestamptz) returns jsonb
 language plpgsql as $$
 declare
@@ -304,7 +302,7 @@ begin
   return tally(v_gone);
 end $$;
 
--- Deletes the range [p_start, p_end), of a tenant its own rows. They are locked first, in key order as by a commit.
+-- Deletes the range [p_start, p_end); for a tenant, only its own rows. They are locked first, in key order as by a commit.
 create function kv_service.delete_range(p_tenant text, p_start text, p_end text, p_now timestamptz) returns jsonb
 language plpgsql as $$
 declare
@@ -324,8 +322,8 @@ begin
   return tally(v_gone);
 end $$;
 
--- Existing rows of the keys, locked in key order, one family after the other (its range lets the planner leave out
--- the other partitions). Values are read where one is computed.
+-- Locks the existing rows of the keys in key order, family by family, so that the planner can exclude the other partitions.
+-- Values are read only for mutations that need them.
 create function kv_service.lock_rows(p_keys text[], p_computed text[]) returns kv.entries[]
 language plpgsql as $$
 declare
@@ -356,8 +354,8 @@ begin
   return tally(v_gone);
 end $$;
 
--- Writes what has a value, in key order, and returns {key: version}. A key's versions only grow, so a version is drawn
--- under the lock of its row: by the caller, who has locked all of them, or here, for each row its own.
+-- Writes the mutations that have a value, in key order, and returns {key: version}. The versions of a key only increase, so a
+-- version is taken under the lock of the row: by the caller, which has locked all rows, or here for each row.
 create function kv_service.put_rows(p_writes kv.write[], p_now timestamptz, p_version bigint default null) returns jsonb
 language plpgsql as $$
 declare
@@ -375,7 +373,7 @@ begin
   return coalesce(v_versions, '{}');
 end $$;
 
--- Writes what is absent. A row that is there all the same, seen by the caller or not, is left alone and has no version.
+-- Inserts rows. A row that exists, visible to the caller or not, is not changed and gets no version.
 create function kv_service.insert_rows(p_writes kv.write[], p_now timestamptz, p_version bigint default null) returns jsonb
 language plpgsql as $$
 declare
@@ -391,7 +389,7 @@ begin
   return coalesce(v_versions, '{}');
 end $$;
 
--- Gives the entries of audit chains their places, scope by scope in one order.
+-- Adds entries to their audit chains, ordered by scope.
 create function kv_service.link_chains(p_writes kv.write[]) returns kv.write[]
 language plpgsql as $$
 declare
@@ -405,7 +403,7 @@ begin
   return v_linked;
 end $$;
 
--- The writes with {values: records after increments and appends, deleted: the tally} in those that ask for a receipt.
+-- Adds {values: records after increments and appends, deleted: counts} to the writes that ask for a receipt.
 create function kv.with_receipts(p_writes kv.write[], p_deleted jsonb) returns kv.write[]
 language plpgsql immutable as $$
 declare
@@ -420,7 +418,7 @@ begin
   return p_writes;
 end $$;
 
--- One atomic commit: {ok: true, versions, values, deleted} or {ok: false, conflict, reason}. All it writes has one version.
+-- One atomic commit: {ok: true, versions, values, deleted} or {ok: false, conflict, reason}. All its writes have one version.
 create function kv_service.commit(p_tenant text, p_checks jsonb, p_mutations jsonb, p_now timestamptz) returns json
 language plpgsql as $$
 declare
@@ -434,7 +432,7 @@ declare
   v_write kv.write;
   v_conflict text;
   v_mutation jsonb;
-  -- Of what kinds the commit is, so that none looks for what it does not have.
+  -- The kinds of mutations in the commit, so that steps without work are skipped.
   v_checked boolean := jsonb_array_length(p_checks) > 0;
   v_ranged boolean := jsonb_array_length(p_mutations) > cardinality(v_writes);
   v_keys text[];
@@ -461,7 +459,7 @@ begin
     select m->>'tenantId' into v_gone from jsonb_array_elements(p_mutations) m where m->>'op' = 'deleteOwner';
   end if;
   if v_gone is not null then
-    -- Made before it is locked: without a row to lock, the tenant's first writers would not wait.
+    -- Created before it is locked: without a row to lock, the tenant's first writers would not wait.
     perform add_owners(array[v_gone]);
     perform from kv.owners o where o.owner = v_gone for update;
   elsif v_owners is not null then
@@ -473,7 +471,7 @@ begin
     select c->>'key' into v_conflict
     from jsonb_array_elements(p_checks) with ordinality cs(c, o)
     left join unnest(v_rows) e on e.key = c->>'key' and (e.expires_at is null or e.expires_at > p_now)
-    -- A platform's row that a tenant may read and not lock.
+    -- A platform row that the tenant may read but not lock.
     left join lateral (select x.version from kv.entries x where x.key = c->>'key' and x.owner is null and (x.expires_at is null or x.expires_at > p_now))
       readable on p_tenant is not null and e.key is null
     where coalesce(e.version, readable.version)::numeric is distinct from (c->>'version')::numeric order by o limit 1;
@@ -491,10 +489,10 @@ begin
       perform kv.refuse(v_writes);
     end if;
   end if;
-  -- By now each write has the owner that its row will have.
+  -- From here on, each write has the owner of its row.
   if v_gone is not null then
     if exists (select from unnest(v_writes) w where w.op <> 'delete' and (w.owner <> v_gone or (w.owner = v_gone and w.cascades))) then
-      raise exception 'a commit that deletes tenant % can write nothing else of a tenant', v_gone using errcode = 'KV001', detail = '/mutations';
+      raise exception 'a commit that deletes tenant % cannot write other rows of a tenant', v_gone using errcode = 'KV001', detail = '/mutations';
     end if;
   elsif v_computed is not null then
     select o.owner into v_gone from kv.owners o join unnest(v_writes) w on w.owner = o.owner
@@ -526,7 +524,7 @@ begin
     v_writes := kv.with_receipts(v_writes, v_deleted);
   end if;
 
-  -- Every key is locked, and every row that was there.
+  -- Every key and every existing row is locked.
   v_version := nextval('kv.versions');
   if p_tenant is null then
     v_versions := put_rows(v_writes, p_now, v_version);
@@ -535,7 +533,7 @@ begin
       || insert_rows(array(select w from unnest(v_writes) w where not exists (select from unnest(v_rows) e where e.key = w.key)), p_now, v_version);
     select w.key into v_conflict from unnest(v_writes) w where w.value is not null and not v_versions ? w.key order by w.position limit 1;
     if found then
-      -- Raised, so that nothing stays: the tenant cannot see the row.
+      -- Raised to roll back: the tenant cannot see the row.
       raise exception 'key % is taken', v_conflict using errcode = 'KV007', detail = v_conflict;
     end if;
   end if;
@@ -543,7 +541,7 @@ begin
     (select json_object_agg(w.key, w.value) from unnest(v_writes) w where w.mutation is not null) end, '{}'));
 end $$;
 
--- Makes rows that are absent, without waiting: {versions: {key: version}, faults: {key: fault}}.
+-- Inserts absent rows without waiting: {versions: {key: version}, faults: {key: fault}}.
 create function kv_service.create_rows(p_writes kv.write[], p_now timestamptz) returns jsonb
 language plpgsql as $$
 declare
@@ -559,7 +557,7 @@ begin
       select o.owner, o.deleted_at from kv.owners o where o.owner = any(v_owners) for key share skip locked
     ) select array_agg(l.owner) filter (where l.deleted_at is null), array_agg(l.owner) filter (where l.deleted_at is not null) into v_live, v_deleted from locked l;
   end if;
-  -- A key that somebody holds, has just made or is about to make is not free.
+  -- A key that another transaction has locked or inserted is not free.
   v_versions := insert_rows(array(select w from unnest(p_writes) w
     where (w.owner is null or w.owner = any(v_live))
       and pg_try_advisory_xact_lock_shared(hashtextextended(split_part(w.key, ':', 1), 1))
@@ -569,10 +567,10 @@ begin
     from unnest(p_writes) w where not v_versions ? w.key));
 end $$;
 
--- The short way: many callers' single-key writes at once, each a commit of its own that can fail alone; no key
--- twice. Nothing here waits for a lock: a write that would have to is `busy`, and its caller sends it as a commit,
--- which waits; `commit` is what only a commit writes. Returns {versions: {key: version}, values: {key: the record after an increment}, faults: {key: {fault,
--- message, detail}}}; a key in neither versions nor faults was absent and had no initial value.
+-- Single-key writes of many callers, each with its own result; no key occurs twice. It never waits for a lock: a write that would
+-- wait is `busy`, and its caller sends it as a commit. The fault `commit` marks a write that needs kv_commit. Returns {versions:
+-- {key: version}, values: {key: the record after an increment}, faults: {key: {fault, message, detail}}}. A key in neither
+-- versions nor faults was absent and had no initial value.
 create function kv_service.write_many(p_calls jsonb, p_now timestamptz) returns json
 language plpgsql as $$
 declare
@@ -595,7 +593,7 @@ begin
     v_found := array(
       select row(e.key, case when e.key = any(v_family.computed) then e.value end, e.version, e.owner, e.cascades, e.expires_at, e.created_at, e.updated_at)::kv.entries
       from kv.entries e where e.key = any(v_family.keys) and e.key >= v_family.name and e.key < v_family.name || ';' for update skip locked);
-    -- What is there and was passed over, somebody holds.
+    -- A row that exists and was skipped is locked by another transaction.
     if cardinality(v_found) < cardinality(v_family.keys) then
       v_held := v_held || array(select e.key from kv.entries e where e.key = any(v_family.keys) and e.key >= v_family.name and e.key < v_family.name || ';'
         and not exists (select from unnest(v_found) f where f.key = e.key));
@@ -606,14 +604,14 @@ begin
   if v_computed then
     v_writes := kv.compute_all(v_writes, v_rows, p_now);
   end if;
-  -- Over a row that goes with its owner and stays with it, the owner need not be looked at: a cascade waits for the row.
+  -- The owner need not be locked if the row keeps its owner and is deleted with it: a cascade waits for the row.
   v_over := array(select w from unnest(v_writes) w join unnest(v_rows) e on e.key = w.key
     where w.fault is null and e.cascades and e.owner is not distinct from w.owner and (w.tenant is null or e.owner = w.tenant));
   if cardinality(v_over) < cardinality(v_writes) then
     v_new := array(select w from unnest(v_writes) w where w.fault is null and not w.append_only and w.rollup is null
       and not w.key = any(v_held) and not exists (select from unnest(v_rows) e where e.key = w.key));
-    -- The chain's head and the rollup's shards are the commit's to lock, and it reads the row. What was computed without the
-    -- row, or over another tenant's, says nothing; a fault that needed no row has left no mutation.
+    -- Only kv_commit locks chain heads and rollup shards. A result computed without the row, or from another tenant's row, is not
+    -- valid; a fault that did not need the row has left no mutation.
     v_faults := (select coalesce(jsonb_object_agg(w.key, case
         when w.key = any(v_held)
           or exists (select from unnest(v_rows) e where e.key = w.key and w.tenant is not null and e.owner is distinct from w.tenant) then '{"fault": "busy"}'
@@ -630,7 +628,7 @@ begin
     (select json_object_agg(w.key, w.value) from unnest(v_over || v_new) w where w.mutation is not null) end, '{}'));
 end $$;
 
--- Removes the bytes of entries already gone by the caller's clock, at most p_limit in all.
+-- Deletes entries that have expired by the caller's clock, at most p_limit.
 create function kv_service.sweep(p_limit integer, p_now timestamptz) returns bigint
 language plpgsql as $$
 declare

@@ -1,6 +1,5 @@
--- Who sees what, on the partitioned table: partitions have row security without a policy, so nothing reaches
--- one directly. The service sees all; a tenant its own rows and the platform's readable ones. With no tenant
--- set the tenant role sees nothing.
+-- Policies of the partitioned table. Partitions have row security without a policy, so they cannot be read directly. The service
+-- role sees all rows. The tenant role sees the tenant's rows and the platform's readable ones, and nothing if no tenant is set.
 create policy service on kv.entries to kv_service using (true) with check (true);
 create policy service on kv.owners to kv_service using (true) with check (true);
 create policy service on kv.chains to kv_service using (true) with check (true);
@@ -24,7 +23,7 @@ create policy tenant on kv.owners to kv_tenant
 create policy tenant on kv.chains to kv_tenant
   using (scope = any ((select kv.tenants())::text[])) with check (scope = any ((select kv.tenants())::text[]));
 
--- Binds the present call to its tenants: several only where each call in a batch names its own.
+-- Binds the current call to its tenants. Only a batch of calls has several.
 create function kv.bind(p_tenants text[]) returns void
 language plpgsql as $$
 declare
@@ -32,7 +31,7 @@ declare
 begin
   if coalesce(v_list, '') = '' or '' = any(p_tenants) or cardinality(string_to_array(v_list, ',')) <> cardinality(p_tenants)
     or translate(v_list, 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._~@+-,', '') <> '' then
-    raise exception 'a tenant call needs its tenant' using errcode = 'KV001', detail = '/tenantId';
+    raise exception 'a tenant call must have a tenant' using errcode = 'KV001', detail = '/tenantId';
   end if;
   perform set_config('kv.tenants', v_list, true);
 end $$;

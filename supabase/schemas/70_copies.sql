@@ -1,5 +1,5 @@
--- kv_tenant's copy of every function of kv_service, under the same name. The bodies name their siblings without a
--- schema, so each copy calls its own.
+-- Creates kv_tenant's copy of every function of kv_service, with the same name. The bodies call each other without a schema, so
+-- that each copy calls its own role's functions.
 do $$
 declare
   v_function oid;

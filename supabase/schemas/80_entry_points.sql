@@ -1,15 +1,16 @@
--- All that may be called from outside: thin, security definer, in `public` so that PostgREST reaches them, each
--- returning one value. `kv_*` are the service's; `kv_tenant_*` first bind the call to its tenant.
+-- The entry points: security definer functions in `public`, so that PostgREST can call them. Each returns one value. `kv_*` are for
+-- the service; `kv_tenant_*` first bind the call to its tenant.
 --
--- Each pins its search_path: pg_catalog first and pg_temp last, so that no type, table or function of a session's own
--- is ever found, and between them its role's functions; and row_security, which a dump leaves off in a pooled session. Plans are generic: keys differ, the right plan never does.
+-- Each pins its search_path: pg_catalog first, its role's functions next, pg_temp last, so that a session's own types, tables and
+-- functions are never used. Each sets row_security, which pg_dump may leave off in a pooled session. Plans are generic, because the
+-- best plan does not depend on the keys.
 
--- A commit wants READ COMMITTED: under a snapshot its looks after its locks would see the past.
+-- A commit requires READ COMMITTED: with an older snapshot, its reads after locking would be outdated.
 create function kv.assert_isolation() returns void
 language plpgsql as $$
 begin
   if current_setting('transaction_isolation') <> 'read committed' then
-    raise exception 'writes need read committed, not %', current_setting('transaction_isolation') using errcode = 'KV008';
+    raise exception 'writes require the isolation level read committed, not %', current_setting('transaction_isolation') using errcode = 'KV008';
   end if;
 end $$;
 
@@ -58,7 +59,7 @@ begin
   return coalesce(case when p_query ? 'rollup' then rollup_groups(p_query->'rollup') end, aggregate(p_query, p_now));
 end $$;
 
--- A commit waits so long for each lock (55P03, rolled back): one stuck session must not hold up all writes.
+-- The lock timeout of a commit (55P03, rolled back), so that one stuck session does not block all writes.
 create function public.kv_commit(p_checks jsonb, p_mutations jsonb, p_lock_timeout_ms integer, p_now timestamptz) returns json
 language plpgsql security definer set search_path = pg_catalog, kv_service, pg_temp set row_security = on set plan_cache_mode = force_generic_plan set lock_timeout = '5s' as $$
 begin
@@ -80,8 +81,8 @@ begin
   return sweep(p_limit, p_now);
 end $$;
 
--- A sign of life: our newest migration, what is still to be built, and why no write is accepted where none is. Volatile:
--- PostgREST runs stable functions in read-only transactions.
+-- Returns the newest migration, pending builds, and the reason why writes are refused, or null. Volatile, because PostgREST runs
+-- stable functions in read-only transactions.
 create function public.kv_ping() returns json
 language plpgsql security definer set search_path = pg_catalog, kv_service, pg_temp set row_security = on as $$
 begin
@@ -93,14 +94,14 @@ begin
         format('transactions of this login are %s, not read committed', current_setting('transaction_isolation')) end);
 end $$;
 
--- The head of an audit chain, to compare what is there with: {seq, hash}; null where no entry was ever made.
+-- The head of an audit chain, {seq, hash}; null if the chain has no entries.
 create function public.kv_chain_head(p_scope text) returns json
 language plpgsql stable security definer set search_path = pg_catalog, kv_service, pg_temp set row_security = on as $$
 begin
   return (select json_build_object('seq', c.seq, 'hash', c.hash) from kv.chains c where c.scope = p_scope);
 end $$;
 
--- Reads for several tenants at once: p_keys[i] as tenant p_tenants[i] sees it.
+-- Reads for several tenants in one call: p_keys[i] is read for tenant p_tenants[i].
 create function public.kv_tenant_mget(p_tenants text[], p_keys text[], p_now timestamptz) returns json
 language plpgsql security definer set search_path = pg_catalog, kv_tenant, pg_temp set row_security = on set plan_cache_mode = force_generic_plan as $$
 declare
@@ -181,7 +182,7 @@ begin
   return v_result;
 end $$;
 
--- Each call names its tenant.
+-- Each write has its tenant.
 create function public.kv_tenant_write_many(p_calls jsonb, p_now timestamptz) returns json
 language plpgsql security definer set search_path = pg_catalog, kv_tenant, pg_temp set row_security = on set plan_cache_mode = force_generic_plan set lock_timeout = '1s' as $$
 declare

@@ -1,4 +1,4 @@
--- Hands the entry points to their roles and closes everything else. Execute goes to service_role alone.
+-- Transfers the entry points to their roles and revokes all other access. Only service_role may execute them.
 do $$
 declare
   v_function regprocedure;
@@ -18,7 +18,7 @@ grant execute on all functions in schema kv to kv_service, kv_tenant;
 grant execute on all functions in schema kv_service to kv_service;
 grant execute on all functions in schema kv_tenant to kv_tenant;
 grant execute on function kv.refuse_change(), kv.colons(text) to kv_retention;
--- What migrations alone call.
+-- Functions that only migrations call.
 do $$
 declare
   v_function regprocedure;

@@ -75,7 +75,7 @@ describe("a role that row-level security applies to", () => {
   const refused = {
     code: "invalid_configuration",
     message:
-      'row-level security applies to innkeep_owner, and a migration would miss rows: let a superuser run "alter role innkeep_owner bypassrls"',
+      'row-level security applies to innkeep_owner, and a migration would miss rows: run as a superuser "alter role innkeep_owner bypassrls"',
   };
 
   beforeAll(async () => {
@@ -129,7 +129,7 @@ describe("a second owner on one server, as staging beside production", () => {
     if (postgresMajor() >= 16) {
       await expect(migrateAs(url)).rejects.toMatchObject({
         code: "42501",
-        message: expect.stringContaining(`let a superuser run "${statement}"`),
+        message: expect.stringContaining(`run as a superuser "${statement}"`),
       });
     }
     await admin.query(statement);
@@ -147,7 +147,7 @@ describe("pg_trgm in a schema of its own", () => {
     const statement = 'grant usage on schema "Text search" to innkeep_owner';
     await expect(migrateAs(database.ownerUrl)).rejects.toMatchObject({
       code: "42501",
-      message: expect.stringContaining(`let a superuser run "${statement}"`),
+      message: expect.stringContaining(`run as a superuser "${statement}"`),
     });
     await withClient(database.superUrl, (client) => client.query(statement));
     expect(await migrateAs(database.ownerUrl)).toHaveLength(1);

@@ -182,7 +182,7 @@ test.each(["repeatable read", "serializable"])(
       return results;
     });
     for (const [call, result] of Object.entries(seen)) {
-      if (WRITES.includes(call.split(" ")[0] ?? "")) expect(result).toContain("writes need read committed");
+      if (WRITES.includes(call.split(" ")[0] ?? "")) expect(result).toContain("writes require the isolation level read committed");
       else if (call.startsWith("kv_ping")) {
         expect(result).toMatchObject({ refusesWrites: `transactions of this login are ${level}, not read committed` });
       } else expect([call, result]).toEqual([call, expected[call]]);
