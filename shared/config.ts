@@ -229,7 +229,7 @@ function jwtOf({ env, has, missing }: Settings): JwtConfig {
   const wrong = (variable: "SUPABASE_JWKS" | "INNKEEP_JWKS_URL") => has(variable) && env[variable] === undefined;
   const hasKeys = keys !== undefined || has("SUPABASE_URL") || wrong("SUPABASE_JWKS") || wrong("INNKEEP_JWKS_URL");
   if (!hasKeys && !has("INNKEEP_JWT_SECRET")) {
-    missing("SUPABASE_JWKS", "is missing: set it, INNKEEP_JWKS_URL or SUPABASE_URL, so that tokens can be checked");
+    missing("SUPABASE_JWKS", "is missing: set it, INNKEEP_JWKS_URL, INNKEEP_JWT_SECRET or SUPABASE_URL, so that tokens can be checked");
   }
   return {
     issuer: issuer ?? "",

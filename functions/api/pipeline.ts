@@ -5,7 +5,7 @@ import { idParam, pathParams, type Route, type ServiceClass } from "../../shared
 import { errors, InnkeepError } from "../../shared/kernel/errors.ts";
 import { type AnyEntity, keyOf, keyParams, matchKey } from "../../shared/kv/define.ts";
 import { tenant } from "../../shared/features/tenants/entity.ts";
-import { isSegment, RESERVED_TENANT_IDS } from "../../shared/kv/key.ts";
+import { isKey, isSegment, RESERVED_TENANT_IDS } from "../../shared/kv/key.ts";
 import type { Entry } from "../../shared/kv/store.ts";
 import type { ApiDeps } from "./deps.ts";
 import { authenticate } from "./authenticate.ts";
@@ -37,7 +37,7 @@ export function serve(route: Route, deps: ApiDeps, running: RunningCalls) {
     const { caller, loaded, host } = route.scope === "public"
       ? { caller: ANONYMOUS, loaded: [], host: Promise.resolve(null) }
       : await authenticate(c.req.header("authorization"), deps, lookUp);
-    c.set("caller", `${caller.kind}:${caller.actor.id}`);
+    if (caller.kind !== "anonymous") c.set("caller", `${caller.kind}:${caller.actor.id}`);
     if (params instanceof InnkeepError) throw params;
     const tenantId = route.scope === "public" ? null : await resolveTenant(caller, await sourcesOf(c, route, params, host), backend.store);
     c.set("tenantId", tenantId);
@@ -75,7 +75,7 @@ function entitiesOf(route: Route): ReadonlyMap<string, AnyEntity> {
 
 /** `front` of `door:tn_1:front` where the path has `tn_1` before it. */
 function shortId(entity: AnyEntity | undefined, given: string, params: Params): string {
-  const fields = entity && given.includes(":") ? Object.entries(matchKey(entity, given) ?? {}) : [];
+  const fields = entity && isKey(given) ? Object.entries(matchKey(entity, given) ?? {}) : [];
   const id = fields.at(-1)?.[1];
   return id !== undefined && fields.slice(0, -1).every(([field, value]) => params[field] === value) ? id : given;
 }

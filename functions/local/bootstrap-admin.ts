@@ -19,7 +19,7 @@ const HELP = `npm run bootstrap-admin -- --email E --user-id U [--name N]     ma
   --user-id U    or INNKEEP_BOOTSTRAP_ADMIN_USER_ID: the person's Supabase Auth id, the sub of its tokens
   --name N       how the audit log and the lists show the person; the email when left out
   --data DIR     data directory of the local stack (.innkeep)
-  --help         this text
+  -h, --help     this text
 
 The database is that of DATABASE_URL, migrated before, with the API's INNKEEP_DB_ variables; without it, the local stack's.
 The four plans are made first, where they are missing. Once an enabled super_admin exists this is closed: admins then make admins.`;

@@ -8,8 +8,8 @@ const HELP = `npm run check     formatting, lint and types; no database, and no 
 
   -h, --help  this text
 
-It runs ${CHECKS.map(({ program, args }) => [program, ...args].join(" ")).join(", ")}, each to its end,
-and says which failed. "npx deno fmt" formats the files.`;
+It runs ${CHECKS.map(({ program, args }) => [program, ...args].join(" ")).join(", ")},
+two at a time, each to its end, and says which failed. "npx deno fmt" formats the files.`;
 
 await runProgram(async () => {
   if (parse(process.argv.slice(2), {})["help"]) return console.log(HELP);

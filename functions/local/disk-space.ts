@@ -6,8 +6,8 @@ import { clusterPath, holdsCluster } from "./server-home.ts";
 
 /** Under this PostgreSQL cannot add a segment of 16 MiB to its log. */
 export const FULL_BYTES = 17 * 2 ** 20;
-/** A new database with the demo data is about 50 MiB. */
-const NEW_DATABASE_BYTES = 80 * 2 ** 20;
+/** What a new database with the demo data takes, its log included. */
+const NEW_DATABASE_BYTES = 112 * 2 ** 20;
 const CHECK_EVERY_MS = 5_000;
 
 /** Room on the disk of the database, for others than root. */
@@ -26,8 +26,15 @@ export function fullDiskMessage(dataDir: string): string {
 
 /** Refuses a start for which there is no room. */
 export async function assertRoom(dataDir: string): Promise<void> {
-  const needed = await holdsCluster(dataDir) ? FULL_BYTES : NEW_DATABASE_BYTES;
-  if (await freeBytes(dataDir) < needed) throw new Refusal(fullDiskMessage(dataDir));
+  const free = await freeBytes(dataDir);
+  if (free < FULL_BYTES) throw new Refusal(fullDiskMessage(dataDir));
+  if (free >= NEW_DATABASE_BYTES || await holdsCluster(dataDir)) return;
+  const room = `the disk that holds ${shownPath(dataDir)} has ${mebibytes(free)} free`;
+  throw new Refusal(`a new database takes ${mebibytes(NEW_DATABASE_BYTES)}, and ${room}: make room there, or choose another disk with --data`);
+}
+
+function mebibytes(bytes: number): string {
+  return `${Math.floor(bytes / 2 ** 20)} MiB`;
 }
 
 /** Says once when the disk is full, and once when there is room again. Returns what ends the watch. */

@@ -10,7 +10,7 @@ in steps, while readers and writers go on. Stopped in between, the next run goes
 who holds it.
 
   --dry-run   says what would be applied and built, and changes nothing
-  --help      this text
+  -h, --help  this text
 
 In a Supabase project of Innkeep's own, this and "supabase db push --remote" may be mixed: the CLI's table records what is
 applied. Where an application has its migrations in that table, none of ours are added, and this is the way to migrate.`;

@@ -1,8 +1,8 @@
 /** What to do about an error of the file system that is the machine's and not the program's. */
 const ADVICE: Readonly<Record<string, string>> = {
-  EACCES: "permission denied: start as the user it belongs to, or work in a folder of your own",
-  EPERM: "permission denied: start as the user it belongs to, or work in a folder of your own",
-  EROFS: "the file system is read-only: work in a folder that can be written",
+  EACCES: "permission denied: start as the user it belongs to, or choose a folder of your own, for the data with --data",
+  EPERM: "permission denied: start as the user it belongs to, or choose a folder of your own, for the data with --data",
+  EROFS: "the file system is read-only: choose a folder that can be written, for the data with --data",
   ENOSPC: "the disk is full: make room there",
   EDQUOT: "your share of the disk is used up: make room there",
 };

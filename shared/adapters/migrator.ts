@@ -104,12 +104,16 @@ export async function migrate(
  */
 export async function assertPassesRowSecurity(client: MigrationClient): Promise<void> {
   const { rows: [role] } = await client.query(
-    "select quote_ident(rolname) as name, rolsuper or rolbypassrls as passes from pg_roles where rolname = current_user",
-  ) as { readonly rows: readonly { readonly name: string; readonly passes: boolean }[] };
+    `select quote_ident(r.rolname) as name, r.rolsuper or r.rolbypassrls as passes, quote_ident(o.rolname) as owner,
+       pg_has_role(r.oid, o.oid, 'member') as owns
+     from pg_roles r, pg_database d left join pg_namespace n on n.nspname = 'kv' join pg_roles o on o.oid = coalesce(n.nspowner, d.datdba)
+     where r.rolname = current_user and d.datname = current_database()`,
+  ) as { readonly rows: readonly { readonly name: string; readonly passes: boolean; readonly owner: string; readonly owns: boolean }[] };
   if (role?.passes) return;
+  const remedy = role?.owns ? `run as a superuser "alter role ${role.name} bypassrls"` : `migrate as the owner, ${role?.owner}`;
   throw new InnkeepError(
     "invalid_configuration",
-    `row-level security applies to ${role?.name}, and a migration would miss rows: run as a superuser "alter role ${role?.name} bypassrls"`,
+    `row-level security applies to ${role?.name}, and a migration would miss rows: ${remedy}`,
   );
 }
 

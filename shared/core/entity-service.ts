@@ -1,7 +1,7 @@
 import { errors, isInnkeepError } from "../kernel/errors.ts";
 import type { JsonObject } from "../kernel/json.ts";
 import type { ChangeOptions } from "../kernel/version.ts";
-import { type AnyEntity, familyOf, keyParams, type RecordOf } from "../kv/define.ts";
+import { type AnyEntity, familyOf, type RecordOf } from "../kv/define.ts";
 import type { Stored } from "./collection.ts";
 import type { CreateInput, PutInput, UpdateInput } from "./fields.ts";
 import { type Filters, listPage, type Page, type Pagination, selectionOf, type Sort } from "./paging.ts";
@@ -36,7 +36,7 @@ export abstract class EntityService<E extends AnyEntity> {
 
   /** Makes it, or replaces all of it that the caller may set. */
   async put(id: string, data: PutInput<E>, options: ChangeOptions = {}): Promise<Put<E>> {
-    return await this.records.replace(id, keyFields(this.entity, id), data, options);
+    return await this.records.replace(id, data, options);
   }
 
   /** JSON merge patch; null when there is none. */
@@ -111,8 +111,7 @@ export abstract class TenantEntityService<E extends TenantEntity> {
 
   /** Makes it, or replaces all of it that the caller may set. Throws `not_found` without the tenant. */
   async put(tenantId: string, id: string, data: PutInput<E>, options: ChangeOptions = {}): Promise<Put<E>> {
-    const key = this.keyOf(await this.tenantOf(tenantId), id);
-    return await this.records.replace(key, keyFields(this.entity, key), data, options);
+    return await this.records.replace(this.keyOf(await this.tenantOf(tenantId), id), data, options);
   }
 
   async update(tenantId: string, id: string, updates: UpdateInput<E>, options: ChangeOptions = {}): Promise<Stored<E> | null> {
@@ -140,11 +139,4 @@ export abstract class TenantEntityService<E extends TenantEntity> {
 
 function shortId(tenantId: string): string {
   return tenantId.slice(tenantId.indexOf(":") + 1);
-}
-
-/** The fields that a key names: `tenantId` and `provider` of `integration:tn_1:mews`. */
-function keyFields(entity: AnyEntity, key: string): Record<string, string> {
-  const params = keyParams(entity);
-  const segments = key.split(":").slice(-params.length);
-  return Object.fromEntries(params.map((name, i) => [name, segments[i] ?? ""]));
 }

@@ -46,7 +46,7 @@ function boundsOf(entity: AnyEntity, name: string, field: string): FilterParamet
 }
 
 function creationField(entity: AnyEntity): string | undefined {
-  const declared: readonly string[] = [...(entity.filterable ?? []), ...(entity.sortable ?? [])];
+  const declared: readonly (string | undefined)[] = [entity.filterable, entity.sortable].flat();
   return CREATION_FIELDS.find((field) => declared.includes(field));
 }
 

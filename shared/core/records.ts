@@ -111,8 +111,10 @@ export class Records<E extends AnyEntity> extends Collection<E> {
     return { record, created };
   }
 
-  /** Creates the record with these key fields, or replaces all fields that the caller may set. */
-  async replace(id: string, key: Readonly<Record<string, string>>, data: PutInput<E>, options: ChangeOptions = {}): Promise<Put<E>> {
+  /** Creates the record with this id, or replaces all fields that the caller may set. Throws `invalid_key` for an invalid id. */
+  async replace(id: string, data: PutInput<E>, options: ChangeOptions = {}): Promise<Put<E>> {
+    const key = matchKey(this.entity, keyFromId(this.entity, id));
+    if (!key) throw errors.invalidKey(`must be the id of one ${this.entity.name}; got ${JSON.stringify(id.slice(0, 200))}`, "id");
     const input = parseInput(inputsOf(this.entity).put, data) as Record<string, unknown>;
     this.#assertHeld(input);
     return await this.put(id, options, (before) => {

@@ -70,7 +70,7 @@ export function scopeCatalogue(resources: Readonly<Record<string, ResourceTraits
     all,
     grants: [EVERYTHING, "read:*", "write:*", ...all],
     expand,
-    ofAdmin: (role, permissions = []) => permissions.length === 0 ? admins[role] : new Set([...admins[role], ...expand(permissions)]),
+    ofAdmin: (role, permissions) => permissions?.length ? new Set([...admins[role], ...expand(permissions)]) : admins[role],
     ofTenant: (role) => tenants[role],
   };
 }

@@ -56,6 +56,7 @@ export function storeError(error: unknown, writing: boolean): InnkeepError {
       )
       : new InnkeepError("store_unavailable", error.message, [], {}, { cause: error });
   }
+  if (error instanceof ConnectionFault && isRefusedLogin(error.cause)) return refusedLogin(error);
   if (error instanceof ConnectionFault) {
     return writing && error.sent
       ? new InnkeepError(
@@ -90,6 +91,16 @@ export function isOutage(error: SqlError): boolean {
   return /^(08|28|53|55|57|25006|KV008)/.test(error.sqlState);
 }
 
+/** Class 28: the password, or pg_hba.conf. A connection that was never made has sent nothing. */
+function isRefusedLogin(cause: unknown): boolean {
+  return cause instanceof Error && "code" in cause && typeof cause.code === "string" && /^28\w{3}$/.test(cause.code);
+}
+
+function refusedLogin(cause: Error): InnkeepError {
+  const detail = "The database refuses this login. Check DATABASE_URL, and that its login is a member of service_role.";
+  return new InnkeepError("store_unavailable", detail, [], {}, { cause });
+}
+
 function sqlError(error: SqlError): InnkeepError {
   const detail = error.detail ?? "";
   switch (error.sqlState) {
@@ -113,9 +124,7 @@ function sqlError(error: SqlError): InnkeepError {
       if (/row-level security/.test(error.message)) {
         return new InnkeepError("key_owner_mismatch", "The row belongs to another tenant.", [], {}, { cause: error });
       }
-      return new InnkeepError("store_unavailable", "The database refuses this login. Check that it is a member of service_role.", [], {}, {
-        cause: error,
-      });
+      return refusedLogin(error);
     case "40001":
     case "40P01":
       return errors.writeConflict("the record");

@@ -1,6 +1,6 @@
 -- Writes. Every commit takes its locks in one order: keys, owners, entries, rollup shards, chain heads, each sorted. Commits
--- therefore do not deadlock with each other. A prefix deletion or a cascade locks rows in the order it finds them; after a deadlock
--- with one, the program repeats the commit.
+-- therefore do not deadlock with each other. A cascade, and a range beside other writes, lock rows in the order they find them;
+-- after a deadlock with one, the program repeats the commit.
 
 -- One write, resolved against the declaration of its key; later with the resulting row.
 create type kv.write as (
@@ -302,17 +302,19 @@ begin
   return tally(v_gone);
 end $$;
 
--- Deletes the range [p_start, p_end); for a tenant, only its own rows.
+-- Deletes the range [p_start, p_end); for a tenant, only its own rows. It first locks them in key order, as a commit does.
 create function kv_service.delete_range(p_tenant text, p_start text, p_end text, p_now timestamptz) returns jsonb
 language plpgsql as $$
 declare
   v_gone text[];
 begin
   if p_tenant is null then
+    perform from kv.entries e where e.key >= p_start and e.key < p_end order by e.key for update;
     with gone as (
       delete from kv.entries e where e.key >= p_start and e.key < p_end returning e.key, e.expires_at
     ) select array_agg(g.key) into v_gone from gone g where g.expires_at is null or g.expires_at > p_now;
   else
+    perform from kv.entries e where e.owner = p_tenant and e.key >= p_start and e.key < p_end order by e.key for update;
     with gone as (
       delete from kv.entries e where e.owner = p_tenant and e.key >= p_start and e.key < p_end returning e.key, e.expires_at
     ) select array_agg(g.key) into v_gone from gone g where g.expires_at is null or g.expires_at > p_now;
@@ -499,20 +501,20 @@ begin
       raise exception 'tenant % was deleted', v_gone using errcode = 'KV003';
     end if;
   end if;
-  if v_rolled_up then
-    perform pg_advisory_xact_lock(hashtext('kv.rollup:' || s.rollup), s.shard)
-      from (select distinct w.rollup, kv.shard(w.key) as shard from unnest(v_writes) w where w.rollup is not null order by 1, 2) s;
-  end if;
-  if v_chained then
-    v_writes := link_chains(v_writes);
-  end if;
-
+  -- Before the locks that follow: it waits for rows, and who holds those may wait for a chain.
   if v_ranged then
     for v_mutation in select m from jsonb_array_elements(p_mutations) m where m->>'op' in ('deletePrefix', 'deleteOwner') loop
       v_deleted := kv.add_tallies(v_deleted, case v_mutation->>'op'
         when 'deleteOwner' then delete_owner(v_mutation->>'tenantId', p_now)
         else delete_range(p_tenant, v_mutation->>'start', v_mutation->>'end', p_now) end);
     end loop;
+  end if;
+  if v_rolled_up then
+    perform pg_advisory_xact_lock(hashtext('kv.rollup:' || s.rollup), s.shard)
+      from (select distinct w.rollup, kv.shard(w.key) as shard from unnest(v_writes) w where w.rollup is not null order by 1, 2) s;
+  end if;
+  if v_chained then
+    v_writes := link_chains(v_writes);
   end if;
   if v_deletes then
     v_deleted := kv.add_tallies(v_deleted, delete_keys(array(select w.key from unnest(v_writes) w where w.op = 'delete'), p_now));

@@ -1,3 +1,4 @@
+import { roundTripsSection } from "../http/support/round-trips.ts";
 import type { Compared } from "./before.ts";
 import type { Measured } from "./measure.ts";
 
@@ -93,6 +94,7 @@ ${machine.map((fact) => `- ${fact}`).join("\n")}
     ),
     missed.length > 0 ? `Where a ratio is not reached\n\n${missed.join("\n")}` : "",
     notes.length > 0 ? `Notes\n\n${notes.join("\n")}` : "",
+    roundTripsSection(),
     beforeAndAfter(both),
   ];
   return `${sections.filter(Boolean).join("\n\n")}\n`;

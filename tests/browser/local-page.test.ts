@@ -90,6 +90,28 @@ describe.skipIf(noBrowser !== null)("the page of the local stack", () => {
     expect([...hosts]).toEqual([new URL(stack.info.url).host]);
   });
 
+  test("U01: shows each amount in its metric's unit, what is counted by the month, and what is over its limit", async () => {
+    const metric = { id: "compute", name: "Machine time", unit: "hours", kind: "counter" };
+    await call(stack.info, "POST", "/v1/metrics", metric);
+    const { data: [tenant] } = await read<{ readonly data: readonly Tenant[] }>(stack, "/v1/tenants?search=Fjordview");
+    const path = `/v1/tenants/${tenant?.id}/usage`;
+    await expect.poll(async () => (await call(stack.info, "POST", `${path}/compute/increment`, { amount: 12_345 })).status, {
+      timeout: 20_000,
+    })
+      .toBe(200);
+    await call(stack.info, "PUT", `${path}/storage`, { value: 5 * 2 ** 29 });
+    await call(stack.info, "PUT", `${path}/rooms`, { value: 61 });
+    const { page } = await openPage();
+    const meter = (id: string) => page.locator(`[data-tenant="${tenant?.id}"] [data-metric="${id}"]`);
+    expect(await meter("compute").textContent()).toBe("Machine time this month12.3 k hours, no limit");
+    expect(await meter("storage").textContent()).toBe("Storage2.5 GiB of 10 GiB · 25 %");
+    expect(await meter("storage").getAttribute("title")).toBe("2,684,354,560 of 10,737,418,240 bytes");
+    expect(await meter("rooms").textContent()).toBe("Rooms61 of 60 · over the limit");
+    expect(await meter("rooms").getAttribute("data-level")).toBe("over");
+    expect(await meter("bookings").textContent()).toMatch(/^Bookings this month[\d,]+ of 1,000 · \d+ %$/);
+    expect(await meter("bookings").getAttribute("title")).toMatch(/ of 1,000 bookings; counts from 0 again on \w+ 1, \d{4}$/);
+  });
+
   test("O01: follows the API while it is open", async () => {
     const { page } = await openPage();
     await page.clock.install();

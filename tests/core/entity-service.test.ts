@@ -124,6 +124,15 @@ describe("a record below a tenant", () => {
     expect((await links().list(other)).data.map(({ url }) => url)).toEqual(["other"]);
   });
 
+  test("K23: a put makes the record that its id names, and none of another tenant or of no tenant", async () => {
+    const before = (await context.store.getByPrefix("link")).length;
+    for (const id of [`link:${other}:protel`, `link:tn_none:protel`, "a:b", "a b", "", context.clock.iso()]) {
+      await expect(links().put(own, id, { url: "x" }), id).rejects.toMatchObject({ code: "invalid_key" });
+    }
+    expect((await context.store.getByPrefix("link")).length).toBe(before);
+    expect((await links().put(own, `link:${own}:protel`, { url: "x" })).record).toMatchObject({ tenantId: own, provider: "protel" });
+  });
+
   test("K23: needs a tenant that exists", async () => {
     const missing = { code: "not_found", message: expect.stringContaining("tn_none") };
     await expect(links().put("tn_none", "mews", { url: "a" })).rejects.toMatchObject(missing);

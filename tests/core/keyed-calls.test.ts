@@ -103,6 +103,26 @@ describe("a call with an idempotency key", () => {
     expect(report).toMatchObject({ tenantId: id, dryRun: false, removed: { tenant: 1, subscription: 1 } });
   });
 
+  it("H03: is refused when its key comes with another request", async () => {
+    const { AdminUserService, UsageService } = context;
+    const { id } = await context.tenant();
+    const admin = (userId: string) => ({ userId, email: `${userId}@innkeep.example`, name: "Ada", role: "admin" as const });
+    const count = (limit?: null) => UsageService.increment(id, "api_calls", 1, limit, undefined, { idempotencyKey: "same-2" });
+    const calls: [first: () => Promise<unknown>, other: () => Promise<unknown>][] = [
+      [
+        () => AdminUserService.create(admin("adm-one"), { idempotencyKey: "same-1" }),
+        () => AdminUserService.create(admin("adm-two"), { idempotencyKey: "same-1" }),
+      ],
+      // A limit left out stays, null takes it away.
+      [() => count(), () => count(null)],
+    ];
+    for (const [first, other] of calls) {
+      const made = await first();
+      expect(await codeOf(other())).toBe("idempotency_mismatch");
+      expect(await first()).toEqual(made);
+    }
+  });
+
   it("H03: is forgotten when what it did is taken back", async () => {
     const { id } = await context.PlanService.create({ name: "Fragile", price: 100, currency: "USD", interval: "monthly", limits: {} });
     const { id: tenantId } = await context.tenant();

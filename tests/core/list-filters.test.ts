@@ -1,8 +1,10 @@
 import { describe, expect, test } from "vitest";
-import { filtersOf, parseSort } from "../../shared/core/list-filters.ts";
+import { z } from "zod";
+import { filtersOf, parseSort, searchProblem } from "../../shared/core/list-filters.ts";
+import { instant } from "../../shared/core/values.ts";
 import { registry } from "../../shared/features/registry.ts";
 import { tenant } from "../../shared/features/tenants/entity.ts";
-import type { AnyEntity } from "../../shared/kv/define.ts";
+import { type AnyEntity, defineEntity } from "../../shared/kv/define.ts";
 import { wireOrder, wireSelection } from "../../shared/kv/query-plan.ts";
 
 function entityNamed(name: string): AnyEntity {
@@ -10,6 +12,45 @@ function entityNamed(name: string): AnyEntity {
   if (!entity) throw new Error(`${name} is not declared`);
   return entity;
 }
+
+const state = z.enum(["open", "shut"]);
+/** A declaration with every kind of field there is. */
+const door = defineEntity({
+  name: "door",
+  summary: "Declared for this test.",
+  key: "door:{id}",
+  schema: z.looseObject({
+    id: z.string(),
+    state,
+    wish: state.optional(),
+    rest: state.nullable(),
+    start: state.default("open"),
+    end: state.nullable().default("shut").optional(),
+    note: z.string().optional(),
+    height: z.number(),
+    locked: z.boolean(),
+    oiledAt: instant.optional(),
+    createdAt: instant,
+    created: instant,
+    timestamp: instant,
+    triggeredAt: instant,
+  }),
+  owner: "platform",
+  example: {
+    id: "a",
+    state: "open",
+    rest: null,
+    start: "open",
+    height: 2,
+    locked: true,
+    createdAt: "2026-01-01T00:00:00.000Z",
+    created: "2026-01-01T00:00:00.000Z",
+    timestamp: "2026-01-01T00:00:00.000Z",
+    triggeredAt: "2026-01-01T00:00:00.000Z",
+  },
+});
+type Field = NonNullable<typeof door.filterable>[number];
+const VALUES = ["open", "shut"];
 
 function refusal(path: string, code = "invalid"): unknown {
   return expect.objectContaining({ code: "invalid_parameter", status: 400, fields: [expect.objectContaining({ path, code })] });
@@ -25,6 +66,76 @@ describe("filters", () => {
         expect(wireSelection({ entity, where }, null).where, `${entity.name} ${filter.name}`).toHaveLength(1);
       }
     }
+  });
+});
+
+describe("what a declaration offers to filter by", () => {
+  const offered = (filterable: readonly Field[] | undefined, sortable?: readonly Field[]) =>
+    filtersOf({ ...door, ...(filterable ? { filterable } : {}), ...(sortable ? { sortable } : {}) });
+
+  test.each(["state", "wish", "rest", "start", "end"] as const)("T04: of the enumeration %s its values", (field) => {
+    expect(offered([field])).toEqual([{ name: field, field, type: "text", values: VALUES }]);
+  });
+
+  test("T04: of text and of yes or no, what it is equal to", () => {
+    expect(offered(["note", "locked"])).toStrictEqual([
+      { name: "note", field: "note", type: "text" },
+      { name: "locked", field: "locked", type: "boolean" },
+    ]);
+  });
+
+  test.each([["height", "number"], ["oiledAt", "time"]] as const)("T04: of %s, a %s, also from where and to where", (field, type) => {
+    expect(offered([field])).toStrictEqual([
+      { name: field, field, type },
+      { name: `${field}From`, field, type, bound: "from" },
+      { name: `${field}To`, field, type, bound: "to" },
+    ]);
+  });
+
+  test.each(
+    [
+      [["createdAt", "created", "timestamp", "triggeredAt"], "createdAt"],
+      [["triggeredAt", "timestamp", "created"], "created"],
+      [["triggeredAt", "timestamp"], "timestamp"],
+      [["triggeredAt"], "triggeredAt"],
+    ] as const,
+  )("T04: of a list that sorts by %j, when a record came to be is its %s", (sortable, field) => {
+    const bounds = [
+      { name: "createdFrom", field, type: "time", bound: "from" },
+      { name: "createdTo", field, type: "time", bound: "to" },
+    ];
+    expect(offered(undefined, sortable)).toStrictEqual(bounds);
+    expect(offered([field])).toEqual(expect.arrayContaining(bounds));
+    expect(parseSort({ ...door, sortable })).toEqual([{ field, direction: "desc" }]);
+  });
+
+  test("T04: no parameter twice, though a field is called as the time of creation is", () => {
+    expect(offered(["created"]).map(({ name }) => name)).toEqual(["created", "createdFrom", "createdTo"]);
+  });
+
+  test("T04: nothing where nothing is declared, and what it offers is read once", () => {
+    expect(offered(undefined)).toEqual([]);
+    expect(offered(["note"], ["note"])).toHaveLength(1);
+    expect(filtersOf(tenant)).toBe(filtersOf(tenant));
+  });
+
+  test("T04: without a time of creation a list is sorted by its first time, the latest first", () => {
+    expect(parseSort({ ...door, sortable: ["height", "oiledAt"] })).toEqual([{ field: "oiledAt", direction: "desc" }]);
+    expect(parseSort({ ...door, sortable: ["height"] })).toEqual([]);
+  });
+});
+
+describe("a text to search for", () => {
+  test.each(["a", "É", "e\u0301", "%", " ", "a b", "Ω"])("T05: can be %j", (text) => {
+    expect(searchProblem(text)).toBeNull();
+  });
+
+  test.each(["a\nb", "\n", "\t", "a\u0000", "\u0085"])("T05: has no control characters, as %j has", (text) => {
+    expect(searchProblem(text)).toBe("must have no line breaks or other control characters");
+  });
+
+  test.each(["\u0300", "\u036f", "\u0301\u0308"])("T05: is more than the accents %j", (text) => {
+    expect(searchProblem(text)).toBe("must be more than accents");
   });
 });
 
@@ -47,8 +158,12 @@ describe("sorting", () => {
     },
   );
 
-  test("T04: a sort that names a field twice is refused", () => {
-    expect(() => parseSort(tenant, "name,-name")).toThrowError(refusal("sort", "duplicate_field"));
+  test.each([
+    ["colour", "this list cannot be sorted by colour", "unknown_field"],
+    ["name,", "this list cannot be sorted by nothing", "unknown_field"],
+    ["name,-name", "names a field twice", "duplicate_field"],
+  ])("H01: who sorts by %j is told that it %s", (sort, message, code) => {
+    expect(() => parseSort(tenant, sort)).toThrowError(expect.objectContaining({ fields: [{ path: "sort", message, code }] }));
   });
 
   test("T04: the default and every declared sort of every entity is one the store takes", () => {

@@ -16,6 +16,8 @@ const catalogue = scopeCatalogue({
   secrets: { tenants: "none", secret: true },
   staff: { tenants: "none", superAdminWrites: true },
   kv: { tenants: "none", superAdminOnly: true },
+  news: { tenants: "read", supportWrites: true },
+  tickets: { tenants: "none", supportWrites: true },
 });
 
 /** Columns: super_admin admin support read_only | viewer staff admin owner. */
@@ -36,6 +38,10 @@ const TRAITS: readonly (readonly [string, string])[] = [
   ["write:staff", "ynnn nnnn"],
   ["read:kv", "ynnn nnnn"],
   ["write:kv", "ynnn nnnn"],
+  ["read:news", "yyyy yyyy"],
+  ["write:news", "yyyn nnnn"],
+  ["read:tickets", "yyyy nnnn"],
+  ["write:tickets", "yyyn nnnn"],
 ];
 
 /** The scopes there are. */
@@ -86,6 +92,28 @@ describe("scopes", () => {
       expect([...expand([`${kind}:*`])].sort()).toEqual(meant.sort());
     }
     expect([...expand(["read:notes", "write:kv"])].sort()).toEqual(["read:notes", "write:kv"]);
+  });
+
+  test("R13: everything is more than all the scopes there are today, and only a super_admin or a grant of * has it", () => {
+    const { all, expand, ofAdmin } = catalogue;
+    const holders = [ofAdmin("super_admin"), expand(["*"]), ofAdmin("read_only", ["*"])];
+    for (const scopes of holders) expect([...scopes].sort()).toEqual(["*", ...all].sort());
+    for (const scopes of [expand(all), expand(["read:*", "write:*"]), ofAdmin("admin"), ofAdmin("admin", all)]) {
+      expect(scopes.has("*")).toBe(false);
+      expect(covers(scopes, expand(["*"]))).toBe(false);
+    }
+  });
+
+  test.each([
+    [["read:notes"], ["read:notes"], true],
+    [["read:notes", "write:notes"], ["write:notes"], true],
+    [["read:notes"], [], true],
+    [[], [], true],
+    [[], ["read:notes"], false],
+    [["read:notes"], ["read:notes", "write:notes"], false],
+    [["read:notes"], ["write:notes", "read:notes"], false],
+  ])("R11: who holds %j may pass on %j: %s", (own, asked, may) => {
+    expect(covers(new Set(own), new Set(asked))).toBe(may);
   });
 
   test("R05: a tenant's user is a viewer, staff, admin or owner, and nothing else is a role", () => {

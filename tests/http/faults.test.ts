@@ -69,6 +69,7 @@ test("O11: the log says why no connection could be made, and the answer does not
   const lines: string[] = [];
   const store = createStore(postgresDriver({ connectionString: url.href }), { clock: api.clock });
   const text = await (await appOver(store, (line) => lines.push(line)).fetch(new Request("http://localhost/ready"))).text();
+  expect(text).toContain("The database refuses this login.");
   expect(text).not.toMatch(/28P01|password/);
   expect(lines.find((line) => line.includes("request_failed"))).toMatch(/password authentication failed.*\(28P01\)/);
   await store.close();

@@ -270,6 +270,18 @@ describe("several requests with one key at once", () => {
       }
     }
   });
+
+  test("H04: 200 creations sent at once to 4 processes with one key make one tenant, and all that are done have its answer", async () => {
+    const processes = await Promise.all((await api.open.racers(4)).map((store) => api.over(store)));
+    const before = await api.open.store.count("tenant");
+    const sent = { ...keyed("one-tenant"), json: bodyOf(routeOf("createTenant")) };
+    const answers = await Promise.all(Array.from({ length: 200 }, (_, i) => processes[i % 4]?.("POST", "/v1/tenants", sent)));
+    expect(await api.open.store.count("tenant")).toBe(before + 1);
+    const done = answers.filter((answer) => answer?.status === 201);
+    expect(new Set(done.map((answer) => answer?.text)).size).toBe(1);
+    for (const answer of answers) if (answer && answer.status !== 201) expectProblem(answer, 409, "idempotency_in_progress");
+    expect((await processes[0]?.("POST", "/v1/tenants", sent))?.text).toBe(done[0]?.text);
+  });
 });
 
 function routeOf(operationId: string): Route {

@@ -25,6 +25,7 @@ describe("the list of tenants", () => {
     expect(names(await list("?sort=name"))).toEqual(["100% Hotel", "aurora", "Borealis", "Café Inn", "Zürich Palace"]);
     expect(names(await list("?sort=-mrr,name&status=active,trial&limit=2"))).toEqual(["Borealis", "Zürich Palace"]);
     expect(names(await list("?plan=plan:Pro,Basic&sort=name"))).toEqual(["aurora", "Café Inn", "Zürich Palace"]);
+    expect(names(await list("?plan=plan:"))).toEqual([]);
     expect(names(await list("?region=eu-west-1&status=active&sort=name"))).toEqual(["Borealis", "Zürich Palace"]);
     expect(names(await list("?sort=region,name")).slice(-2).sort()).toEqual(["100% Hotel", "aurora"]);
     expect(names(await list("?sort=-region,name")).slice(-2).sort()).toEqual(["100% Hotel", "aurora"]);

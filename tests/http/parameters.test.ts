@@ -57,3 +57,26 @@ describe("`.` and `..`", () => {
     for (const given of ["%252e%252e", "%2e%2e%2f", "..%5c"]) expectProblem(await get(`/v1/plans/${given}`), 404, "not_found");
   });
 });
+
+describe("what is no full key", () => {
+  test("H23: in the place of an id is a record that is not there, and asks nobody less for a credential", async () => {
+    const routes = [["/v1/tenants", "tenant"], ["/v1/plans", "plan"], ["/v1/metrics", "metric"], ["/v1/admins", "admin"]] as const;
+    for (const [path, family] of routes) {
+      for (
+        const id of [
+          ":",
+          "::",
+          `${family}:`,
+          `${family}::`,
+          `${family}:..`,
+          `${family}:%00`,
+          `${family}:a%20b`,
+          `${family}:${"x".repeat(600)}`,
+        ]
+      ) {
+        expectProblem(await get(`${path}/${id}`), 404, "not_found");
+        expectProblem(await api.send("GET", `${path}/${id}`), 401, "unauthenticated");
+      }
+    }
+  });
+});

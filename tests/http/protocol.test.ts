@@ -131,12 +131,15 @@ describe("request ids and logs", () => {
     });
     await api.send("PATCH", `/v1/tenants/${id}`, { token, json: { name: "body-secret" } });
     await api.send("GET", "/nowhere/path-secret");
+    await api.send("GET", "/health");
     const lines = api.logs.slice(before);
     expect(lines.map(({ event, route, status, method }) => [event, method, route, status])).toEqual([
       ["request", "PATCH", "/v1/tenants/:tenantId", 400],
       ["request", "PATCH", "/v1/tenants/:tenantId", 200],
       ["request", "GET", "unmatched", 404],
+      ["request", "GET", "/health", 200],
     ]);
+    expect(lines.slice(2).map(({ caller }) => caller)).toEqual(["anonymous", "anonymous"]);
     expect(lines[1]).toMatchObject({ caller: "user:u-logged", tenantId: id, level: "info" });
     expect(lines[1]?.["durationMs"]).toBeTypeOf("number");
     expect(JSON.stringify(lines)).not.toMatch(/secret|eyJ/);

@@ -1,4 +1,4 @@
 import { freshStore } from "../support/store.ts";
 import { storeContract } from "./contract/index.ts";
 
-storeContract("supabase", () => freshStore({ driver: "supabase" }));
+storeContract("supabase", () => freshStore({ driver: "supabase" }), { serverCases: false });

@@ -36,9 +36,12 @@ async function fill(path: string): Promise<void> {
 }
 
 describe.runIf(canMount)("a full disk", () => {
-  test("O01: refuses a start in one line that says so", async () => {
-    const { program, path } = await startOnDisk("20m");
-    const message = `innkeep: the disk that holds ${path}/data is full: make room there, or choose another disk with --data`;
+  test.each([
+    ["15m", (disk: string) => `the disk that holds ${disk} is full`],
+    ["60m", (disk: string) => `a new database takes 112 MiB, and the disk that holds ${disk} has 59 MiB free`],
+  ])("O01: refuses a start on a disk of %s in one line that says so", async (size, wrong) => {
+    const { program, path } = await startOnDisk(size);
+    const message = `innkeep: ${wrong(`${path}/data`)}: make room there, or choose another disk with --data`;
     expect(await finish(program)).toEqual({ code: 1, output: `Innkeep is starting\n${message}\n` });
   });
 

@@ -1,3 +1,4 @@
+import type pg from "pg";
 import { withClient } from "../support/client.ts";
 
 /** What a database is made of, as text: definitions, owners, rights, policies, and the rows of what is declared. */
@@ -39,12 +40,22 @@ const PARTS: Readonly<Record<string, string>> = {
 export type Catalogue = Readonly<Record<string, readonly string[]>>;
 
 export async function catalogueOf(superUrl: string): Promise<Catalogue> {
+  return await withClient(superUrl, catalogueSeenBy);
+}
+
+/** What it is after the owner ran a change, in a transaction that leaves it as it was: a database a case costs more. */
+export async function catalogueAfter(superUrl: string, sql: string): Promise<Catalogue> {
   return await withClient(superUrl, async (client) => {
-    const parts: Record<string, string[]> = {};
-    for (const [part, sql] of Object.entries(PARTS)) {
-      const { rows } = await client.query(sql);
-      parts[part] = rows.map((row) => JSON.stringify(row)).sort();
-    }
-    return parts;
+    await client.query(`begin; set local role innkeep_owner; ${sql} reset role;`);
+    return await catalogueSeenBy(client); // the end of the session rolls back
   });
+}
+
+async function catalogueSeenBy(client: pg.Client): Promise<Catalogue> {
+  const parts: Record<string, string[]> = {};
+  for (const [part, sql] of Object.entries(PARTS)) {
+    const { rows } = await client.query(sql);
+    parts[part] = rows.map((row) => JSON.stringify(row)).sort();
+  }
+  return parts;
 }

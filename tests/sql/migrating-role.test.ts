@@ -99,6 +99,16 @@ describe("a role that row-level security applies to", () => {
     });
   });
 
+  test("O19: that does not own the tables is told whose login to migrate with, and not to ask for more rights", async () => {
+    await withClient(own.database.appUrl, async (app) => {
+      const { rows: [row] } = await app.query<{ name: string }>("select current_user as name");
+      await expect(migrate(app, await readMigrations())).rejects.toMatchObject({
+        code: "invalid_configuration",
+        message: `row-level security applies to ${row?.name}, and a migration would miss rows: migrate as the owner, innkeep_owner`,
+      });
+    });
+  });
+
   test.each([
     "select kv.fill_rollup('plan', 10)",
     "select kv.has_undeclared('room')",

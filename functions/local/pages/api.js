@@ -1,7 +1,8 @@
 /** Calls of the page, all to its own origin. */
 
 /** @typedef {{ id: string, name: string, subdomain: string, status: string, plan: string, mrr: number, usagePercent: number }} Tenant */
-/** @typedef {{ metric: string, current: number, limit: number | null, percentage: number }} Usage */
+/** @typedef {{ metric: string, current: number, limit: number | null, percentage: number, unit: string, kind: string, resetsAt: string | null }} Usage */
+/** @typedef {{ id: string, name: string }} Metric */
 /** @typedef {{ data: Tenant[], pagination: { hasNext: boolean, nextCursor?: string, total?: number } }} TenantPage */
 /** @typedef {{ total: number, byStatus: Record<string, number>, byPlan: Record<string, number>, totalMrr: number, currency: string }} Stats */
 /** @typedef {{ migration: string | null, pending: string[], refusesWrites: string | null }} Ready */

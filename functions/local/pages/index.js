@@ -9,7 +9,7 @@ const EVERY_MS = 10_000;
 const SEARCH_PAUSE_MS = 250;
 
 /** @typedef {import("./api.js").Tenant} Tenant */
-/** @typedef {{ tenants: Tenant[], usage: import("./api.js").Usage[][], hasNext: boolean }} Shown */
+/** @typedef {{ tenants: Tenant[], usage: import("./api.js").Usage[][], names: Map<string, string>, hasNext: boolean }} Shown */
 
 const filter = byId("filter", HTMLFormElement);
 const list = byId("list", HTMLElement);
@@ -93,8 +93,15 @@ async function readPages() {
     hasNext = pagination.hasNext && pagination.nextCursor !== undefined;
     path = `${listPath()}&cursor=${encodeURIComponent(pagination.nextCursor ?? "")}`;
   }
-  const usage = await Promise.all(tenants.map(({ id }) => usageOf(id)));
-  return { tenants, usage, hasNext };
+  const [usage, names] = await Promise.all([Promise.all(tenants.map(({ id }) => usageOf(id))), metricNames()]);
+  return { tenants, usage, names, hasNext };
+}
+
+/** The catalogue's names; a metric beyond its first hundred is called by its id. */
+async function metricNames() {
+  /** @type {{ data: import("./api.js").Metric[] }} */
+  const { data } = await get("/v1/metrics?limit=100", token);
+  return new Map(data.map(({ id, name }) => [id, name]));
 }
 
 /** @param {string} tenantId */
@@ -115,11 +122,11 @@ function listPath() {
  * @param {import("./api.js").Stats} stats
  * @param {Shown} shown
  */
-function draw(stats, { tenants, usage, hasNext }) {
+function draw(stats, { tenants, usage, names, hasNext }) {
   showProblem(place, null);
   const time = new Intl.DateTimeFormat("en", { timeStyle: "medium" }).format(new Date());
   byId("updated", HTMLElement).textContent = `updated ${time}`;
-  const content = JSON.stringify([listPath(), stats, tenants, usage, hasNext]);
+  const content = JSON.stringify([listPath(), stats, tenants, usage, [...names], hasNext]);
   if (content === drawn) return;
   drawn = content;
   const overall = byId("figures", HTMLElement);
@@ -128,7 +135,7 @@ function draw(stats, { tenants, usage, hasNext }) {
   offerStatuses(Object.keys(stats.byStatus));
   offerTenants(tenants, demoTenant);
   if (demoTenant === null && tenants[0]) showTokensOf(demoTenant = tenants[0].id);
-  list.replaceChildren(...tenants.map((tenant, i) => tenantItem(tenant, usage[i] ?? [], stats.currency)));
+  list.replaceChildren(...tenants.map((tenant, i) => tenantItem(tenant, { usage: usage[i] ?? [], names, currency: stats.currency })));
   list.hidden = tenants.length === 0;
   byId("call", HTMLElement).textContent = `GET ${listPath()}`;
   byId("more", HTMLElement).hidden = !hasNext;

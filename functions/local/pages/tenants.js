@@ -3,8 +3,10 @@ import { element, words } from "./elements.js";
 const HIGH_PERCENT = 80;
 const exact = new Intl.NumberFormat("en");
 const digits = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
-/** SI prefixes fit whatever is counted: a compact "79B" would be read as bytes. */
-const PREFIXES = ["", " k", " M", " G", " T", " P"];
+const days = new Intl.DateTimeFormat("en", { dateStyle: "long", timeZone: "UTC" });
+/** SI prefixes fit whatever is counted; bytes have binary ones, in which limits of plans are round. */
+const COUNTED = { step: 1_000, from: 10_000, units: ["", " k", " M", " G", " T", " P"] };
+const BYTES = { step: 1_024, from: 1_024, units: [" bytes", " KiB", " MiB", " GiB", " TiB", " PiB"] };
 
 /**
  * @param {number} amount in major units, as the API sends it
@@ -14,19 +16,22 @@ export function money(amount, currency) {
   return new Intl.NumberFormat("en", { style: "currency", currency, trailingZeroDisplay: "stripIfInteger" }).format(amount);
 }
 
-/** @param {number} amount */
-function short(amount) {
-  const steps = amount < 10_000 ? 0 : Math.min(PREFIXES.length - 1, Math.floor(Math.log10(amount) / 3));
-  return steps === 0 ? exact.format(amount) : `${digits.format(amount / 1_000 ** steps)}${PREFIXES[steps]}`;
+/**
+ * @param {number} amount
+ * @param {typeof COUNTED} scale
+ */
+function short(amount, { step, from, units }) {
+  let [value, prefix] = [amount, 0];
+  for (; amount >= from && value >= step && prefix < units.length - 1; prefix++) value /= step;
+  return `${prefix === 0 ? exact.format(value) : digits.format(value)}${units[prefix]}`;
 }
 
 /**
  * One tenant: name, plan, status, revenue, and a bar for each metric the API sent.
  * @param {import("./api.js").Tenant} tenant
- * @param {import("./api.js").Usage[]} usage
- * @param {string} currency
+ * @param {{ usage: import("./api.js").Usage[], names: Map<string, string>, currency: string }} facts
  */
-export function tenantItem(tenant, usage, currency) {
+export function tenantItem(tenant, { usage, names, currency }) {
   const { id, name, plan, status, mrr } = tenant;
   const revenue = element("dd", {}, money(mrr, currency), element("span", {}, " a month"));
   return element(
@@ -45,7 +50,7 @@ export function tenantItem(tenant, usage, currency) {
         fact("state", "Status", element("dd", { class: "status", "data-status": status }, words(status))),
       ),
     ),
-    element("div", { class: "meters" }, ...usage.map((one) => meter(one, name))),
+    element("div", { class: "meters" }, ...usage.map((one) => meter(one, names.get(one.metric) ?? words(one.metric), name))),
   );
 }
 
@@ -59,28 +64,48 @@ function fact(kind, label, value) {
 }
 
 /**
+ * What is used of the limit: to the last one, with when a counter begins again, and short.
  * @param {import("./api.js").Usage} usage
+ * @param {string} label
+ */
+function amounts({ current, limit, percentage, unit, resetsAt }, label) {
+  const [used, most] = [exact.format(current), limit === null ? null : exact.format(limit)];
+  const again = resetsAt === null ? "" : `; counts from 0 again on ${days.format(new Date(resetsAt))}`;
+  const full = (most === null ? `${used} ${unit}, no limit` : `${used} of ${most} ${unit}`) + again;
+  const scale = unit === "bytes" ? BYTES : COUNTED;
+  // "Rooms 140 of 500 rooms" says it twice.
+  const named = scale === BYTES || label.toLowerCase().includes(unit.toLowerCase()) ? "" : ` ${unit}`;
+  if (limit === null) return { full, shown: `${short(current, scale)}${named}, no limit`, level: "none" };
+  const isOver = current > limit;
+  const share = isOver ? "over the limit" : `${percentage} %`;
+  const level = isOver ? "over" : percentage >= HIGH_PERCENT ? "high" : "normal";
+  return { full, shown: `${short(current, scale)} of ${short(limit, scale)}${named} · ${share}`, level };
+}
+
+/**
+ * @param {import("./api.js").Usage} usage
+ * @param {string} label
  * @param {string} tenantName
  */
-function meter({ metric, current, limit, percentage }, tenantName) {
-  const full = limit === null ? `${exact.format(current)}, no limit` : `${exact.format(current)} of ${exact.format(limit)}`;
-  const shown = limit === null ? `${short(current)}, no limit` : `${short(current)} of ${short(limit)} · ${percentage} %`;
+function meter(usage, label, tenantName) {
+  const { metric, kind, limit, percentage } = usage;
+  const { full, shown, level } = amounts(usage, label);
   const fill = element("span");
-  fill.style.width = `${limit === null ? 0 : percentage}%`;
-  const level = limit === null ? "none" : percentage >= 100 ? "full" : percentage >= HIGH_PERCENT ? "high" : "normal";
+  fill.style.width = `${percentage}%`;
   const track = limit === null ? element("div", { class: "track" }) : element("div", {
     class: "track",
     role: "meter",
-    "aria-label": `${words(metric)} of ${tenantName}`,
+    "aria-label": `${label} of ${tenantName}`,
     "aria-valuemin": "0",
     "aria-valuemax": "100",
     "aria-valuenow": String(percentage),
     "aria-valuetext": full,
   }, fill);
+  const name = element("span", {}, label, ...(kind === "counter" ? [element("span", { class: "quiet" }, " this month")] : []));
   return element(
     "div",
     { class: "meter", "data-metric": metric, "data-level": level, title: full },
-    element("div", { class: "words" }, element("span", {}, words(metric)), element("span", { class: "amount" }, shown)),
+    element("div", { class: "words" }, name, element("span", { class: "amount" }, shown)),
     track,
   );
 }

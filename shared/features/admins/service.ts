@@ -5,6 +5,7 @@ import { idempotencyRecord } from "../../core/idempotency-record.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { isoTime } from "../../kernel/clock.ts";
 import { errors, InnkeepError } from "../../kernel/errors.ts";
+import type { JsonObject } from "../../kernel/json.ts";
 import type { ChangeOptions } from "../../kernel/version.ts";
 import type { Check } from "../../kv/store.ts";
 import { type Admin, admin } from "./entity.ts";
@@ -22,11 +23,16 @@ export class AdminUserService extends EntityService<typeof admin> {
   override async create(data: CreateInput<typeof admin>, options: ChangeOptions = {}): Promise<StoredAdmin> {
     const input = this.records.checkCreate(data);
     this.#assertPermissions(input);
-    return await this.records.create("admin.created", () => {
-      const record = this.records.fresh(input);
-      this.#assertMay(null, record);
-      return { record };
-    }, options);
+    return await this.records.create(
+      "admin.created",
+      () => {
+        const record = this.records.fresh(input);
+        this.#assertMay(null, record);
+        return { record };
+      },
+      options,
+      input as JsonObject,
+    );
   }
 
   /** JSON merge patch; null when there is no such admin. Throws `last_super_admin`, `forbidden`. */

@@ -22,7 +22,7 @@ export function trialEnd({ trialDays }: Pick<Plan, "trialDays">, now: string): s
 
 /** A plan that is nothing but a trial: free, for so many days. */
 function isTrialPlan({ price, trialDays }: Plan): boolean {
-  return price === 0 && trialDays !== undefined && trialDays > 0;
+  return price === 0 && (trialDays ?? 0) > 0;
 }
 
 /** On trial, also where a suspension stands over it. */
@@ -34,11 +34,11 @@ function isOnTrial({ status, suspendedFrom }: Tenant): boolean {
 export function started(tenant: Tenant, interval: Interval, now: string) {
   const isTrial = isOnTrial(tenant);
   const status: Subscription["status"] = tenant.status === "cancelled" ? "cancelled" : isTrial ? "trialing" : "active";
-  const { trialEndsAt } = tenant;
+  const trialEndsAt = isTrial ? tenant.trialEndsAt ?? now : now;
   return {
     status,
     currentPeriodStart: now,
-    currentPeriodEnd: isTrial && trialEndsAt !== undefined && trialEndsAt > now ? trialEndsAt : addInterval(now, interval),
+    currentPeriodEnd: trialEndsAt > now ? trialEndsAt : addInterval(now, interval),
     ...(status === "cancelled" ? { cancelledAt: now } : {}),
   };
 }
@@ -125,8 +125,10 @@ export function assertOwnCancellation(isAtOnce: boolean): void {
   throw new InnkeepError("forbidden", "You can only cancel at the end of the period. Send cancelAtPeriodEnd as true.");
 }
 
-export function assertOwnReactivation(subscription: Subscription, allowed: SelfServicePlans): void {
-  if (subscription.status !== "cancelled" || allowed === "any") return;
+/** As for a move, a trial is the platform's to give: nobody starts a second one by himself. Throws `plan_change_forbidden`. */
+export function assertOwnReactivation(subscription: Subscription, plan: Plan, allowed: SelfServicePlans, now: string): void {
+  const isOver = subscription.currentPeriodEnd <= now;
+  if (subscription.status !== "cancelled" || (allowed === "any" && !(isOver && isTrialPlan(plan)))) return;
   throw new InnkeepError("plan_change_forbidden", "Your subscription has ended. Ask the platform's support to start it again.");
 }
 

@@ -73,7 +73,7 @@ export class SubscriptionService {
   /** Takes a cancellation back; a subscription that has ended starts a new period now. Throws `not_found`, `tenant_cancelled`. */
   async reactivate(tenantId: string, options: ChangeOptions = {}): Promise<StoredSubscription> {
     return await this.#step(tenantId, options, "subscription.reactivated", {}, (before, { now, owner, plan }) => {
-      if (this.#isOwn) rules.assertOwnReactivation(before, this.work.platform.selfServicePlans);
+      if (this.#isOwn) rules.assertOwnReactivation(before, plan, this.work.platform.selfServicePlans, now);
       return rules.resumed(before, owner, now, plan.interval);
     });
   }

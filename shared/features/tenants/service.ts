@@ -50,7 +50,7 @@ export class TenantService extends EntityService<typeof tenant> {
   /** Filters by field, range, search and creation time; `sort` as `-mrr,name` or `{field, direction}`; newest first when left out. */
   override async list(filters: Filters = {}, sort?: Sort, pagination?: Pagination): Promise<Page<StoredTenant>> {
     const { plan, ...others } = filters;
-    const plans = plan === undefined ? {} : { plan: [plan].flat().map((id) => String(id).replace(/^plan:/, "")) };
+    const plans = plan === undefined ? {} : { plan: [plan].flat().map((id) => String(id).replace(/^plan:(?=.)/, "")) };
     return await listPage(this.records, { ...selectionOf(tenant, { ...others, ...plans }), sort, pagination });
   }
 

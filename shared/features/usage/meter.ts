@@ -10,7 +10,7 @@ import type { Addition, Check, Mutation } from "../../kv/store.ts";
 import { tenant as tenantEntity } from "../tenants/entity.ts";
 import { type UsageRecord, usageRecord } from "./entity.ts";
 import { bookingDay, type Opening, openingOf, type Place, usageOf } from "./reads.ts";
-import { checkAmount, corrected, highestPercentage, type Level } from "./rules.ts";
+import { checkAmount, corrected, highestPercentage, type Level, plus } from "./rules.ts";
 
 /** A record after one count of it; where an idempotency key answers for a call made before, as that call left it. */
 export interface Counted {
@@ -160,14 +160,16 @@ export class Meter {
     options: ChangeOptions,
   ): Transaction<Readonly<Record<never, never>>> {
     const { key, metric } = place;
-    const checks: Check[] = [...opening?.checks ?? [], ...(options.ifMatch === undefined ? [] : [{ key, version }])];
+    const behind = opening ? 0 : this.#behind(place, record);
+    const isPinned = options.ifMatch !== undefined || behind !== 0;
+    const checks: Check[] = [...opening?.checks ?? [], ...(isPinned ? [{ key, version }] : [])];
     if (opening?.carried && decisions <= CARRY_CHECKS) checks.push(opening.carried);
     // Another that makes the record at the same instant makes the same one, and both add to it.
     const daily = metric.kind === "gauge" ? { [this.#day(place)]: record.current } : {};
     const initial = opening ? { initial: { value: { ...record, daily } as JsonObject } } : {};
     return {
       checks,
-      mutations: [{ op: "increment", key, add, merge, ...initial }],
+      mutations: [{ op: "increment", key, add: behind === 0 ? add : add.map((one) => raised(one, behind)), merge, ...initial }],
       audit: "none",
       refuse: (_, reason) => reason === "bounds" ? refusal : undefined,
       result: {},
@@ -180,9 +182,18 @@ export class Meter {
     return opening;
   }
 
+  /** By how much a gauge's day is below its level, as before the day's first addition: what a key keeps needs no settling later. */
+  #behind(place: Place, { current, daily }: UsageRecord): number {
+    return place.metric.kind === "gauge" ? plus(current, -(daily[this.#day(place)] ?? 0)) : 0;
+  }
+
   #day({ period }: Place): string {
     return bookingDay(period, this.work.context.clock.now());
   }
+}
+
+function raised(addition: Addition, by: number): Addition {
+  return addition.path[0] === "daily" && addition.by !== undefined ? { ...addition, by: plus(addition.by, by) } : addition;
 }
 
 function countedBy({ key }: Place, { values, version }: Pick<Outcome<object>, "values" | "version">): Counted {

@@ -49,11 +49,10 @@ export async function openingOf(work: UnitOfWork, place: Place): Promise<Opening
     metric.kind === "gauge" ? latestBefore(work, place) : null,
   ]);
   if (!owner) return null;
-  if (present?.version !== metric.version) {
-    // It was changed, or deleted and made again, since this process read the catalogue.
-    forgetCatalogue(work);
-    throw present ? errors.writeConflict(present.key) : errors.notFound("metric", metric.id);
-  }
+  if (present?.version !== metric.version) forgetCatalogue(work);
+  if (!present) throw errors.notFound("metric", metric.id);
+  // It was deleted and made again since this process read the catalogue; what else was changed of it decides nothing here.
+  if (new Collection(metricEntity, work.store).read(present).kind !== metric.kind) throw errors.writeConflict(present.key);
   const limits = await planLimits(work, new Collection(tenantEntity, work.store).read(owner).plan);
   const record = firstUsage(tenantId, metric.id, period, limitOf(limits, metric.id), work.now(), earlier?.current);
   return {

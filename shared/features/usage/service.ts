@@ -60,7 +60,7 @@ export class UsageService {
   ): Promise<Usage> {
     parseInput(usagePut, { value, limit });
     const place = await this.#place(tenantId, metric, this.#given(period));
-    const request = { value, limit: limit ?? null };
+    const request = { value, ...limited(limit) };
     if (place.metric.kind === "counter") return await this.#correct(place, { to: () => value, limit, request }, options);
     const before = await this.#usage.get(place.key);
     const add = [{ path: ["current"], to: value }, { path: ["daily", this.#day(place)], to: value }];
@@ -80,7 +80,7 @@ export class UsageService {
   ): Promise<Usage> {
     parseInput(usageIncrement, { amount, limit });
     const place = await this.#place(tenantId, metric, this.#given(period));
-    const request = { amount, limit: limit ?? null };
+    const request = { amount, ...limited(limit) };
     if (amount < 0 && place.metric.kind === "counter") {
       const to = (current: number) => rules.lowered(place.metric.id, current, amount);
       return await this.#correct(place, { to, limit, request }, options);
@@ -191,6 +191,11 @@ export class UsageService {
 
 function keyed(operation: string, { idempotencyKey: key }: ChangeOptions, request: JsonObject): Idempotency | undefined {
   return key === undefined ? undefined : { operation, key, request };
+}
+
+/** A limit left out stays, null lifts it: two requests. */
+function limited(limit: number | null | undefined): { readonly limit?: number | null } {
+  return limit === undefined ? {} : { limit };
 }
 
 function less({ current, limit }: UsageRecord, amount: number): Level {

@@ -71,6 +71,17 @@ describe("admins", () => {
     expect(await codeOf(context.AdminUserService.update(userId, { userId: "other" } as object))).toBe("validation_failed");
   });
 
+  it("H03: are made once with a key, which is not the key of another one", async () => {
+    await admin("super_admin");
+    const one = { userId: "one", email: "one@innkeep.example", name: "One", role: "support" } as const;
+    const send = (given: Parameters<typeof context.AdminUserService.create>[0]) =>
+      context.AdminUserService.create(given, { idempotencyKey: "new-admin" });
+    const made = await send(one);
+    expect(await send(one)).toEqual(made);
+    expect(await codeOf(send({ ...one, userId: "two", email: "two@innkeep.example" }))).toBe("idempotency_mismatch");
+    expect(await context.AdminUserService.get("two")).toBeNull();
+  });
+
   it("R13: the last login is the latest sign-in, one audit entry each, however often and in whatever order it is told", async () => {
     const userId = await admin("support");
     const stores = await context.racers(8);

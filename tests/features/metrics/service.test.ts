@@ -50,6 +50,25 @@ describe("the metric catalogue", () => {
     expect((await UsageService.increment(id, "towels", 1)).unit).toBe("towels");
   });
 
+  it("U05: first uses and reads in another process go on while a metric is renamed, and say so where it became one of another kind", async () => {
+    const { id } = await context.tenant();
+    const [other] = await context.racers(1);
+    const { UsageService } = context.over(other ?? context.store);
+    await context.MetricService.create({ ...guests, id: "spa" });
+    for (const use of [() => UsageService.get(id, "spa"), () => UsageService.increment(id, "spa", 1)]) {
+      await UsageService.getAll(id);
+      await context.MetricService.update("spa", { name: `Spa ${context.clock.iso()}` });
+      expect(await codeOf(use())).toMatch(/^no error/);
+      context.clock.advance(1_000);
+    }
+    await context.MetricService.create({ ...guests, id: "pool" });
+    expect(await codeOf(UsageService.get(id, "pool"))).toMatch(/^no error/);
+    await context.MetricService.delete("pool");
+    await context.MetricService.create({ ...guests, id: "pool", kind: "counter" });
+    expect(await codeOf(UsageService.increment(id, "pool", 1))).toBe("write_conflict");
+    expect((await UsageService.increment(id, "pool", 1)).kind).toBe("counter");
+  });
+
   it("U05: an id that is no name, or the name of a limit that is not metered, is refused, and the kind never changes", async () => {
     for (const id of ["1st", "__proto__", "a b", "x".repeat(65), "customDomains", "a:b", ""]) {
       await expect(context.MetricService.create({ ...guests, id }), id).rejects.toMatchObject({

@@ -240,6 +240,16 @@ describe("a tenant's own owner", () => {
     }
   });
 
+  it("B10: begins no second trial by taking back the end of the one that is over, where any plan is theirs to take", async () => {
+    const { id } = await context.tenant({ plan: "Trial", status: "trial" });
+    await context.SubscriptionService.cancel(id, false);
+    const owner = on({ selfServicePlans: "any" }, id).SubscriptionService;
+    expect(await owner.reactivate(id)).toMatchObject({ status: "trialing" });
+    await context.SubscriptionService.cancel(id, false);
+    context.clock.advance(15 * DAY);
+    await refused(id, "plan_change_forbidden", () => owner.reactivate(id));
+  });
+
   it("R11: sets neither revenue, plan nor state on the tenant, nor period, status or payment of the subscription", async () => {
     const { id } = await context.tenant();
     const owner = on({ selfServicePlans: "any" }, id);

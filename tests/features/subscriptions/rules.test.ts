@@ -91,6 +91,7 @@ describe("a new subscription", () => {
     ["active", { status: "active" }, { status: "active", ...month }],
     ["active after a trial", { status: "active", trialEndsAt }, { status: "active", ...month }],
     ["on trial", { status: "trial", trialEndsAt }, { status: "trialing", ...trial }],
+    ["on a trial without an end", { status: "trial" }, { status: "trialing", ...month }],
     ["on a trial whose end has passed", { status: "trial", trialEndsAt: now }, { status: "trialing", ...month }],
     ["suspended", { status: "suspended", suspendedFrom: "active", trialEndsAt }, { status: "active", ...month }],
     ["suspended from its trial", { status: "suspended", suspendedFrom: "trial", trialEndsAt }, { status: "trialing", ...trial }],
@@ -166,21 +167,55 @@ describe("what a tenant's own users may do", () => {
   for (const status of SUBSCRIPTION_STATUSES) {
     test.each(SELF_SERVICE_PLANS)(`B09: taking a cancellation back when it is ${status} and the platform allows: %s`, (allowed) => {
       const may = status !== "cancelled" || allowed === "any";
-      expect(outcome(() => rules.assertOwnReactivation(is(status), allowed))).toBe(may ? "passes" : "plan_change_forbidden");
+      expect(outcome(() => rules.assertOwnReactivation(is(status), priced(9_900), allowed, later))).toBe(
+        may ? "passes" : "plan_change_forbidden",
+      );
     });
   }
 
-  test("H01: each refusal says whom to ask, and none is the text of another", () => {
-    const texts = SELF_SERVICE_PLANS.map((allowed) => {
-      try {
-        rules.assertSelfService(allowed, priced(1), allowed === "any" ? TRIAL : priced(2));
-      } catch (error) {
-        return String(error);
-      }
-      return "no refusal";
-    });
-    expect(new Set(texts).size).toBe(3);
-    for (const text of texts) expect(text).toContain("Ask the platform's support");
+  test.each(SELF_SERVICE_PLANS)(
+    "B10: a trial that ended in its period goes on, one that is over is not begun again, where the platform allows: %s",
+    (allowed) => {
+      const ended = is("cancelled", { currentPeriodEnd: trialEndsAt });
+      const at = (instant: string) => outcome(() => rules.assertOwnReactivation(ended, TRIAL, allowed, instant));
+      expect(at(now)).toBe(allowed === "any" ? "passes" : "plan_change_forbidden");
+      for (const instant of [trialEndsAt, later]) expect(at(instant)).toBe("plan_change_forbidden");
+    },
+  );
+
+  test.each<[string, () => void, string]>([
+    [
+      "to change the plan at all",
+      () => rules.assertSelfService("none", priced(2), priced(1)),
+      "You cannot change the plan yourself. Ask the platform's support.",
+    ],
+    [
+      "to take a trial where no plan is theirs to change",
+      () => rules.assertSelfService("none", priced(1), TRIAL),
+      "You cannot change the plan yourself. Ask the platform's support.",
+    ],
+    [
+      "to move to a dearer plan",
+      () => rules.assertSelfService("downgrade", priced(1), priced(2)),
+      "You can move to a cheaper plan only. Ask the platform's support for this one.",
+    ],
+    [
+      "to take a trial where any plan is theirs",
+      () => rules.assertSelfService("any", priced(1), TRIAL),
+      "You cannot move to the trial plan Trial yourself. Ask the platform's support.",
+    ],
+    [
+      "to end at once",
+      () => rules.assertOwnCancellation(true),
+      "You can cancel at the end of the period only. Send cancelAtPeriodEnd as true.",
+    ],
+    [
+      "to start again what has ended",
+      () => rules.assertOwnReactivation(is("cancelled"), priced(1), "none", now),
+      "Your subscription has ended. Ask the platform's support to start it again.",
+    ],
+  ])("H01: who asks %s is refused and told what to do", (_what, rule, text) => {
+    expect(rule).toThrowError(expect.objectContaining({ message: text }));
   });
 });
 
@@ -201,12 +236,43 @@ describe("what stands in the way of a change", () => {
     });
   }
 
+  const gone = hotel({ id: "tn_1", status: "cancelled" });
+  test.each<[string, () => void, string]>([
+    [
+      "a cancelled subscription",
+      () => rules.assertLive(is("cancelled")),
+      "The subscription is cancelled. Reactivate it before you change its plan.",
+    ],
+    [
+      "a cancelled tenant, where its plan is changed",
+      () => rules.assertTenantMoves(gone),
+      "Tenant tn_1 is cancelled. Reactivate the tenant before you change its plan.",
+    ],
+    [
+      "a cancelled tenant, where its subscription is to live",
+      () => rules.assertTenantTakes(is("active"), gone),
+      "Tenant tn_1 is cancelled. Reactivate the tenant; its subscription comes back with it.",
+    ],
+    [
+      "a trial that was had",
+      () => rules.assertTrialUnused(hotel({ id: "tn_1", trialEndsAt }), TRIAL),
+      "Tenant tn_1 has had its trial. Choose another plan than Trial.",
+    ],
+  ])("H01: the refusal says what to do about %s", (_what, rule, text) => {
+    expect(rule).toThrowError(expect.objectContaining({ message: text }));
+  });
+
   test("B07: a period that ends when it begins, or before", () => {
     const until = (currentPeriodEnd: string) =>
       outcome(() => rules.assertPeriod(is("active", { currentPeriodStart: now, currentPeriodEnd })));
     expect(until(now)).toBe("validation_failed");
     expect(until("2026-01-14T23:59:59.999Z")).toBe("validation_failed");
     expect(until("2026-01-15T00:00:00.001Z")).toBe("passes");
+    expect(() => rules.assertPeriod(is("active", { currentPeriodStart: now, currentPeriodEnd: now }))).toThrowError(
+      expect.objectContaining({
+        fields: [{ path: "/currentPeriodEnd", message: "must be after currentPeriodStart", code: "invalid" }],
+      }),
+    );
   });
 
   test("B07: a status set by hand: what has ended says when and is due for nothing, what lives has not ended", () => {

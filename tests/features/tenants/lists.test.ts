@@ -93,7 +93,7 @@ describe("an order", () => {
 });
 
 describe("a filter", () => {
-  it("T04: is a range too for every number and time, of every list, and for the time of creation", async () => {
+  it("T04: is a range too for every number and time, of every list, and for the time of creation", () => {
     for (const one of registry) {
       const offered = filtersOf(one);
       for (const field of one.filterable ?? []) {

@@ -92,6 +92,32 @@ describe("a gauge", () => {
 });
 
 describe("the first writers of a month", () => {
+  it("U08: a count with a key, the first of its day, has one answer however often it is sent", async () => {
+    const { id } = await context.tenant();
+    await context.UsageService.record(id, "rooms", 5);
+    context.clock.set("2026-03-11T12:00:00.000Z");
+    const send = () => context.UsageService.increment(id, "rooms", 1, undefined, undefined, { idempotencyKey: "check-in" });
+    const first = await send();
+    expect(first).toMatchObject({ current: 6, daily: { "2026-03-10": 5, "2026-03-11": 6 } });
+    expect(await send()).toEqual(first);
+    expect((await context.UsageService.get(id, "rooms"))?.version).toBe(first.version);
+  });
+
+  it("U03: the first counts of a day with keys, all at once by 4 processes, each count once and leave the day at its level", async () => {
+    const { id } = await context.tenant();
+    await context.UsageService.record(id, "rooms", 5);
+    context.clock.set("2026-03-11T12:00:00.000Z");
+    const stores = await context.racers(4);
+    await Promise.all(
+      stores.flatMap((store, i) =>
+        [1, 2, 3].map((amount) =>
+          context.over(store).UsageService.increment(id, "rooms", amount, undefined, undefined, { idempotencyKey: `${i}-${amount}` })
+        )
+      ),
+    );
+    expect(await context.UsageService.get(id, "rooms")).toMatchObject({ current: 29, daily: { "2026-03-10": 5, "2026-03-11": 29 } });
+  });
+
   it("U03: all at once lose no amount and carry the level over once, whoever comes first", async () => {
     const random = seededRandom("U03 first writers");
     const stores = await context.racers(8);

@@ -4,6 +4,7 @@ import { usageRecord } from "../../../shared/features/usage/entity.ts";
 import {
   checkAmount,
   corrected,
+  highestPercentage,
   isOverLimit,
   limitedMetrics,
   limitOf,
@@ -11,6 +12,7 @@ import {
   plus,
   thresholdsReached,
   usagePercentage,
+  viewOf,
 } from "../../../shared/features/usage/rules.ts";
 
 describe("usage against a limit", () => {
@@ -92,9 +94,42 @@ describe("a corrected counter", () => {
   });
 
   test("U04: never goes below zero, nor to a sum that no number holds", () => {
-    expect(() => lowered("bookings", 3, -4)).toThrowError(
-      expect.objectContaining({ code: "usage_below_zero", status: 409 }),
-    );
-    expect(() => lowered("bookings", 1e15, -0.000001)).toThrowError(expect.objectContaining({ code: "validation_failed" }));
+    expect(() => lowered("bookings", 3, -4)).toThrowError(expect.objectContaining({
+      code: "usage_below_zero",
+      status: 409,
+      message: "There is less of bookings than the 4 you take off it. Usage never goes below zero, so nothing was changed.",
+    }));
+    expect(() => lowered("bookings", 1e15, -0.000001)).toThrowError(expect.objectContaining({
+      code: "validation_failed",
+      fields: [{ path: "/amount", message: "makes a sum beyond 2^53 - 1, or of more digits than a double holds", code: "inexact_sum" }],
+    }));
   });
+});
+
+describe("usage as callers see it", () => {
+  const record = usageRecord.schema.parse({ ...usageRecord.example, current: 30, limit: 40 });
+
+  test.each(
+    [
+      ["counter", "2026-02-01T00:00:00.000Z"],
+      ["gauge", null],
+    ] as const,
+  )("U06: of a %s, which resets at %s, has the unit, the percentage and the version", (kind, resetsAt) => {
+    expect(viewOf(record, { unit: "bytes", kind }, "7")).toEqual({
+      ...record,
+      unit: "bytes",
+      kind,
+      percentage: 75,
+      resetsAt,
+      version: "7",
+    });
+    expect(viewOf(record, { unit: "bytes", kind }, null).version).toBeNull();
+  });
+
+  test.each([[[], 0], [[0], 0], [[20, 95, 40], 95], [[100, 3], 100]])(
+    "U06: of metrics at %j %% shows the tenant at %d %%",
+    (each, highest) => {
+      expect(highestPercentage(each.map((percentage) => ({ percentage })))).toBe(highest);
+    },
+  );
 });

@@ -212,6 +212,15 @@ describe("an increment with an idempotency key", () => {
     }
   });
 
+  it("U08: one that keeps the limit is not one that lifts it", async () => {
+    const { id } = await context.tenant();
+    for (const metric of ["rooms", "api_calls"]) {
+      const options = { idempotencyKey: `lift-${metric}` };
+      await context.UsageService.record(id, metric, 5, undefined, undefined, options);
+      expect(await codeOf(context.UsageService.record(id, metric, 5, null, undefined, options))).toBe("idempotency_mismatch");
+    }
+  });
+
   it("U08: sent 100 times at once by 10 processes, beside others that count, it counts once", async () => {
     const { id } = await context.tenant();
     const stores = await context.racers(10);

@@ -22,8 +22,8 @@ function recount(records: Iterable<JsonObject>, groupBy: readonly string[]): str
   return [...groups].map(([group, { count, cents }]) => `${group} ${count} ${String(cents / 100)}`).sort();
 }
 
-export const aggregateCases: Theme = (open) => {
-  test("K24: after 2,000 random operations the rollup equals a recount, by every grouping and filter", async () => {
+export const aggregateCases: Theme = (open, serverCase) => {
+  serverCase("K24: after 2,000 random operations the rollup equals a recount, by every grouping and filter", async () => {
     const { store } = open();
     const random = seededRandom("K24 contract");
     const live = new Map<string, JsonObject>();
@@ -61,7 +61,7 @@ export const aggregateCases: Theme = (open) => {
     expect(await store.aggregate({ entity: tenant, groupBy: ["status"] })).toEqual([]);
   });
 
-  test("K24: the rollup moves with the commit: equal to a recount while writers race, and after", async () => {
+  serverCase("K24: the rollup moves with the commit: equal to a recount while writers race, and after", async () => {
     const { store, racers } = open();
     await storeTenants(store, Array.from({ length: 40 }, (_, i) => tenantRecord(`tn_r${i}`, { mrr: 10 })));
     const writers = await racers(8);

@@ -28,7 +28,7 @@ async function storeTenant(store: Store, id: string): Promise<void> {
   ]);
 }
 
-export const cascadeCases: Theme = (open) => {
+export const cascadeCases: Theme = (open, serverCase) => {
   test("R01: deleteOwner takes all that the tenant owns and cascades, in one commit, and counts it by entity", async () => {
     const { store } = open();
     await storeTenant(store, "tn_gone");
@@ -76,45 +76,48 @@ export const cascadeCases: Theme = (open) => {
     expect(await store.get("outbox:evt_last")).not.toBeNull();
   });
 
-  test("R01: 40 writers racing the cascade leave no orphan: refused with tenant_deleted or gone with the rest, in 50 rounds", async () => {
-    const { store, racers, database } = open();
-    const writers = await racers(40);
-    const deleter = writers[0] ?? store;
-    let refused = 0;
-    for (let round = 0; round < 50; round++) {
-      const id = `tn_race${round}`;
-      await store.set(`tenant:${id}`, tenantRecord(id));
-      const write = (writer: Store, i: number): Promise<unknown> =>
-        i % 3 === 0
-          ? writer.forTenant(id).set(`orphan:${round}:${i}`, 1)
-          : i % 3 === 1
-          ? writer.commit([{ key: `orphan:${round}:${i}`, version: null }], [{
-            op: "set",
-            key: `orphan:${round}:${i}`,
-            value: 1,
-            tenantId: id,
-          }])
-          : writer.increment(`usage:${id}:rooms:2026-${String(i + 1).padStart(2, "0")}`, [{ path: ["n"], by: 1 }], {
-            initial: { value: {} },
+  serverCase(
+    "R01: 40 writers racing the cascade leave no orphan: refused with tenant_deleted or gone with the rest, in 50 rounds",
+    async () => {
+      const { store, racers, database } = open();
+      const writers = await racers(40);
+      const deleter = writers[0] ?? store;
+      let refused = 0;
+      for (let round = 0; round < 50; round++) {
+        const id = `tn_race${round}`;
+        await store.set(`tenant:${id}`, tenantRecord(id));
+        const write = (writer: Store, i: number): Promise<unknown> =>
+          i % 3 === 0
+            ? writer.forTenant(id).set(`orphan:${round}:${i}`, 1)
+            : i % 3 === 1
+            ? writer.commit([{ key: `orphan:${round}:${i}`, version: null }], [{
+              op: "set",
+              key: `orphan:${round}:${i}`,
+              value: 1,
+              tenantId: id,
+            }])
+            : writer.increment(`usage:${id}:rooms:2026-${String(i + 1).padStart(2, "0")}`, [{ path: ["n"], by: 1 }], {
+              initial: { value: {} },
+            });
+        await Promise.all(writers.map(async (writer, i) => {
+          if (i === 0) return await deleter.commit([], [{ op: "deleteOwner", tenantId: id }]);
+          return await write(writer, i).catch((error: unknown) => {
+            if (!isInnkeepError(error, "tenant_deleted")) throw error;
+            refused++;
           });
-      await Promise.all(writers.map(async (writer, i) => {
-        if (i === 0) return await deleter.commit([], [{ op: "deleteOwner", tenantId: id }]);
-        return await write(writer, i).catch((error: unknown) => {
-          if (!isInnkeepError(error, "tenant_deleted")) throw error;
-          refused++;
-        });
-      }));
-    }
-    const { rows } = await withClient(
-      database.superUrl,
-      (client) =>
-        client.query(
-          "select key from kv.entries where owner like 'tn_race%'",
-        ),
-    );
-    expect(rows).toEqual([]);
-    expect(refused).toBeGreaterThan(0);
-  });
+        }));
+      }
+      const { rows } = await withClient(
+        database.superUrl,
+        (client) =>
+          client.query(
+            "select key from kv.entries where owner like 'tn_race%'",
+          ),
+      );
+      expect(rows).toEqual([]);
+      expect(refused).toBeGreaterThan(0);
+    },
+  );
 
   test("A07: an audit entry cannot be made to expire, and no sweep stumbles over one", async () => {
     const { store, clock } = open();
@@ -152,7 +155,7 @@ export const cascadeCases: Theme = (open) => {
     expect(await store.mget(keys)).toEqual(before);
   });
 
-  test("A03: the audit chain of a scope is gapless and unbroken under 8 writers, refused commits included", async () => {
+  serverCase("A03: the audit chain of a scope is gapless and unbroken under 8 writers, refused commits included", async () => {
     const { store, racers } = open();
     const writers = await racers(8);
     await store.set("chain:n", { n: 0 });

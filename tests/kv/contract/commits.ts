@@ -12,7 +12,7 @@ async function versionsOf(commit: Promise<CommitResult>): Promise<Readonly<Recor
 
 const isRising = (versions: readonly bigint[]) => versions.every((version, i) => i === 0 || version > (versions[i - 1] ?? 0n));
 
-export const commitCases: Theme = (open) => {
+export const commitCases: Theme = (open, serverCase) => {
   test("K02: the versions of 1,000 concurrent commits are all distinct decimal strings", async () => {
     const { store, another } = open();
     const stores = [store, another(), another(), another()];
@@ -23,7 +23,7 @@ export const commitCases: Theme = (open) => {
     for (const version of versions) expect(version).toMatch(/^[1-9]\d*$/);
   });
 
-  test("K02: a key's version strictly rises, seen from eight writers in a fight and by a reader", async () => {
+  serverCase("K02: a key's version strictly rises, seen from eight writers in a fight and by a reader", async () => {
     const { store, racers } = open();
     const writers = await racers(8);
     let writing = true;
@@ -81,7 +81,7 @@ export const commitCases: Theme = (open) => {
     expect(new Set(Object.values(blind)).size).toBe(1);
   });
 
-  test("K02: a key's version rises from commit to single write to deletion and back, while all of them race", async () => {
+  serverCase("K02: a key's version rises from commit to single write to deletion and back, while all of them race", async () => {
     const { store, racers } = open();
     const [commits, others, singles, counters, deletes] = await racers(5) as [Store, Store, Store, Store, Store];
     const [a, b] = ["rise:a", "rise:b"];

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe } from "vitest";
+import { afterAll, beforeAll, describe, test } from "vitest";
 import type { OpenStore } from "../../support/store.ts";
 import { aggregateCases } from "./aggregates.ts";
 import { cascadeCases } from "./cascade.ts";
@@ -12,14 +12,19 @@ import { queryCases } from "./queries.ts";
 import { raceCases } from "./races.ts";
 import { tenantCases } from "./tenants.ts";
 
-/** Registers the cases of one theme; `open` answers the theme's store once the tests run. */
-export type Theme = (open: () => OpenStore) => void;
+/** Registers a case. */
+export type Case = (name: string, run: () => Promise<void>) => void;
+
+/**
+ * Registers the cases of one theme; `open` answers the theme's store once the tests run. Races and long random runs are
+ * registered with `serverCase`: they show what the SQL and its locks do, which is the same whichever way a call arrives.
+ */
+export type Theme = (open: () => OpenStore, serverCase: Case) => void;
 
 const THEMES: Readonly<Record<string, Theme>> = {
   keys: keyCases,
   lists: listCases,
   commits: commitCases,
-  races: raceCases,
   increments: incrementCases,
   expiry: expiryCases,
   limits: limitCases,
@@ -30,8 +35,13 @@ const THEMES: Readonly<Record<string, Theme>> = {
 };
 
 /** What every driver must do, one fresh store a theme. A case makes keys of its own. */
-export function storeContract(name: string, factory: () => Promise<OpenStore>): void {
-  for (const [theme, cases] of Object.entries(THEMES)) {
+export function storeContract(
+  name: string,
+  factory: () => Promise<OpenStore>,
+  { serverCases }: { readonly serverCases: boolean },
+): void {
+  const serverCase: Case = (title, run) => void (serverCases && test(title, run));
+  for (const [theme, cases] of Object.entries(serverCases ? { ...THEMES, races: raceCases } : THEMES)) {
     describe(`${name}: ${theme}`, () => {
       let opened: OpenStore | undefined;
       beforeAll(async () => {
@@ -41,7 +51,7 @@ export function storeContract(name: string, factory: () => Promise<OpenStore>): 
       cases(() => {
         if (!opened) throw new Error("the store is opened before the tests of its theme");
         return opened;
-      });
+      }, serverCase);
     });
   }
 }

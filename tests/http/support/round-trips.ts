@@ -1,0 +1,56 @@
+/** What a good call of each route costs, and why it is more than a look-up, a load and a commit where it is. */
+export const ROUND_TRIPS: readonly (readonly [route: string, trips: number, because?: string])[] = [
+  ["GET /v1/tenants", 2],
+  ["POST /v1/tenants", 3],
+  ["GET /v1/tenants/:tenantId", 1],
+  ["PATCH /v1/tenants/:tenantId", 2],
+  ["GET /v1/tenants/:tenantId/overview", 2, "reads what the tenant names, such as its plan"],
+  ["DELETE /v1/tenants/:tenantId", 2],
+  ["GET /v1/tenants/stats", 2],
+  ["GET /v1/tenants/resolve", 2],
+  ["POST /v1/tenants/:tenantId/suspend", 3],
+  ["POST /v1/tenants/:tenantId/unsuspend", 3],
+  ["POST /v1/tenants/:tenantId/cancel", 3],
+  ["POST /v1/tenants/:tenantId/reactivate", 3],
+  ["GET /v1/plans", 2],
+  ["POST /v1/plans", 3],
+  ["GET /v1/plans/:planId", 1],
+  ["PATCH /v1/plans/:planId", 2],
+  ["DELETE /v1/plans/:planId", 4, "counts the plan's users again after the deletion, for one who came in between"],
+  ["GET /v1/tenants/:tenantId/subscription", 1],
+  ["PUT /v1/tenants/:tenantId/subscription", 2],
+  ["POST /v1/tenants/:tenantId/subscription/cancel", 3],
+  ["POST /v1/tenants/:tenantId/subscription/reactivate", 3],
+  ["GET /v1/metrics", 2],
+  ["POST /v1/metrics", 3],
+  ["GET /v1/metrics/:metricId", 1],
+  ["PATCH /v1/metrics/:metricId", 2],
+  ["DELETE /v1/metrics/:metricId", 4, "looks for users of the metric again after the deletion, for one who came in between"],
+  ["GET /v1/tenants/:tenantId/usage", 3, "reads where a gauge was left that is not written yet in this period"],
+  ["GET /v1/tenants/:tenantId/usage/:metric", 2],
+  ["PUT /v1/tenants/:tenantId/usage/:metric", 3],
+  ["POST /v1/tenants/:tenantId/usage/:metric/increment", 2],
+  ["POST /v1/tenants/:tenantId/usage/:metric/consume", 3],
+  ["GET /v1/tenants/:tenantId/usage/:metric/check", 2],
+  ["GET /v1/audit", 2],
+  ["GET /v1/audit/verify", 3, "reads the head of the chain before its entries"],
+  ["GET /v1/admins", 2],
+  ["POST /v1/admins", 2],
+  ["GET /v1/admins/:userId", 1],
+  ["PATCH /v1/admins/:userId", 2],
+  ["DELETE /v1/admins/:userId", 2],
+  ["GET /v1/me", 2],
+];
+
+/** The section of docs/performance.md. */
+export function roundTripsSection(): string {
+  const rows = ROUND_TRIPS.map(([route, trips, because = ""]) => `| \`${route}\` | ${trips} | ${because} |`);
+  return `## Round trips
+
+What a call sends to the database one after the other, the look-up of the caller included; what is sent together counts once. A record that the
+path names is read with the look-up, so a read of it is one round trip and a change two. A list is two, a creation two or three.
+
+| route | round trips | more, because it |
+| --- | --- | --- |
+${rows.join("\n")}`;
+}
