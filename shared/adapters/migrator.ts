@@ -110,7 +110,7 @@ export async function assertPassesRowSecurity(client: MigrationClient): Promise<
      where r.rolname = current_user and d.datname = current_database()`,
   ) as { readonly rows: readonly { readonly name: string; readonly passes: boolean; readonly owner: string; readonly owns: boolean }[] };
   if (role?.passes) return;
-  const remedy = role?.owns ? `let a superuser run "alter role ${role.name} bypassrls"` : `migrate as the owner, ${role?.owner}`;
+  const remedy = role?.owns ? `run as a superuser "alter role ${role.name} bypassrls"` : `migrate as the owner, ${role?.owner}`;
   throw new InnkeepError(
     "invalid_configuration",
     `row-level security applies to ${role?.name}, and a migration would miss rows: ${remedy}`,

@@ -60,10 +60,7 @@ export function plainKv(store: Store, registry: readonly AnyEntity[], entityOfKe
     mget: async (keys) => (await store.mget(declared(keys))).map((entry) => entry?.value ?? null),
     mset: async (keys, values) => {
       if (keys.length !== values.length) {
-        throw new InnkeepError(
-          "bad_request",
-          `The number of values must be the number of keys: ${keys.length} keys and ${values.length} values were given.`,
-        );
+        throw new InnkeepError("bad_request", `Give one value for each key: there are ${keys.length} keys and ${values.length} values.`);
       }
       const result = await store.commit([], keys.map((key, i) => mutation(key, values[i] ?? null)));
       if (!result.ok) throw errors.writeConflict(result.conflict);

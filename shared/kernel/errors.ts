@@ -117,12 +117,7 @@ export const ERROR_KINDS = {
     retryable: false,
     summary: "The amount is more than the recorded usage. Nothing was changed.",
   },
-  plan_inactive: {
-    status: 409,
-    title: "Plan inactive",
-    retryable: false,
-    summary: "The plan is deactivated and not available to new tenants.",
-  },
+  plan_inactive: { status: 409, title: "Plan inactive", retryable: false, summary: "The plan is not available to new tenants." },
   subscription_cancelled: {
     status: 409,
     title: "Subscription cancelled",
