@@ -83,7 +83,7 @@ test("H23: a stored record that does not fit its declaration answers 500 without
   await api.container.store.set(key, { ...Object(value), mrr: "much" }, { tenantId: id, cascades: true });
   const answer = await api.send("GET", `/v1/tenants/${id}`, { token });
   expectProblem(answer, 500, "internal");
-  expect(answer.body.detail).toMatch(/The request id finds it in the log/);
+  expect(answer.body.detail).toMatch(/The request id identifies it in the log/);
   expect(JSON.stringify({ ...answer.body, instance: "" })).not.toMatch(/tn_|mrr|declaration/);
   expect(answer.body.errors).toBeUndefined();
   expect(api.logs.find((line) => line["requestId"] === answer.body.requestId && line["code"] === "internal")).toMatchObject({

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ROOT } from "../../architecture/sources.ts";
 import { freePort } from "../../support/cluster.ts";
+import { exitWhenInterrupted } from "../../support/interrupted.ts";
 import { freshDatabase } from "../../support/postgres.ts";
 import { makeSigner, type Signer } from "./tokens.ts";
 
@@ -32,6 +33,7 @@ export async function startFunction(stdout: number | "read" | "unread" = "read")
   const database = await freshDatabase();
   const signer = await makeSigner({ now: Date.now });
   const port = await freePort();
+  exitWhenInterrupted();
   const child = spawn(DENO, ["run", "-A", "--no-check", "--quiet", "functions/api/index.ts"], {
     cwd: ROOT,
     stdio: ["ignore", typeof stdout === "number" ? stdout : "pipe", "pipe"],
@@ -48,6 +50,9 @@ export async function startFunction(stdout: number | "read" | "unread" = "read")
       INNKEEP_BOOTSTRAP_ADMIN_EMAIL: "root@innkeep.example",
     },
   });
+  const kill = () => void child.kill("SIGKILL");
+  process.once("exit", kill);
+  child.once("exit", () => process.off("exit", kill));
   const parts: string[] = [];
   for (const stream of stdout === "read" ? [child.stdout, child.stderr] : [child.stderr]) {
     stream?.on("data", (data: Buffer) => parts.push(String(data)));
