@@ -124,7 +124,7 @@ describe("the local stack", () => {
       INNKEEP_BOOTSTRAP_ADMIN_EMAIL: "second@innkeep.example",
       INNKEEP_BOOTSTRAP_ADMIN_USER_ID: "second",
     }));
-    expect(second).toMatchObject({ code: 1, output: expect.stringContaining("an enabled super_admin exists") });
+    expect(second).toMatchObject({ code: 1, output: expect.stringContaining("An enabled super_admin already exists.") });
   });
 
   test("an ephemeral stack leaves neither a process nor its directory", async () => {

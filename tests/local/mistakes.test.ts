@@ -49,7 +49,7 @@ describe("a mistake is one line that says what to do", () => {
       /permission denied .*\(SQLSTATE 42501\): the login of DATABASE_URL may not do this: migrate as the owner of the database/,
     );
     expect(await lineOf("bootstrap-admin", { DATABASE_URL: plain(migrated.ownerUrl) })).toContain(
-      "Check that it is a member of service_role.",
+      "a member of service_role.",
     );
     await withClient(empty.superUrl, (client) => client.query(`drop role ${name}`));
   });

@@ -76,7 +76,7 @@ describe("other databases than the embedded one", () => {
     });
     expect(await finish(runLocal("bootstrap-admin", admin, env))).toMatchObject({
       code: 1,
-      output: expect.stringContaining("An enabled super_admin exists already."),
+      output: expect.stringContaining("An enabled super_admin already exists."),
     });
   });
 });

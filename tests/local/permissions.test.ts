@@ -122,7 +122,9 @@ describe.runIf(isRoot && await isOpenToAll())("npm start as one user after anoth
       const { code, output } = await finish(await script(name, ROOT, [], NOBODY));
       expect({ code, output }).toEqual({
         code: 1,
-        output: `innkeep: ${join(ROOT, file)}: permission denied: start as the user it belongs to, or work in a folder of your own\n`,
+        output: `innkeep: ${
+          join(ROOT, file)
+        }: permission denied: start as the user it belongs to, or choose a folder of your own, for the data with --data\n`,
       });
     },
   );
