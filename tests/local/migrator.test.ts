@@ -90,11 +90,11 @@ describe("migrator", () => {
         const report = (line: string) => void lines.push(line);
         const waiting = withClient(
           database.ownerUrl,
-          (observer) => reportingWaits(client, observer, report, () => migrate(client, [FIRST, changing], { maxTries: 20 })),
+          (observer) => reportingWaits(client, observer, report, () => migrate(client, [FIRST, changing], { maxTries: 50 })),
         );
         await expect(waiting).rejects.toMatchObject({
           code: "store_unavailable",
-          message: "20300102000000_second is not applied: 20 tries did not get its locks; " +
+          message: "20300102000000_second is not applied: 50 tries did not get its locks; " +
             "end the session that holds them with pg_terminate_backend, or repeat in a quieter minute",
         });
         expect(lines[0]).toMatch(
