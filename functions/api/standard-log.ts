@@ -21,7 +21,7 @@ const MAX_STACK_CHARS = 2_000;
 
 /**
  * Takes the lines of the log. A process of its own writes them to its standard output, those of a few milliseconds at
- * once: a write for each costs a fifth of the time of a read. Whatever ends it, but `kill -9`, writes them first.
+ * once: a write for each costs CPU time. Whatever ends it, but `kill -9`, writes them first.
  *
  * Supabase's Edge Runtime makes one event of each `console.log` and cuts it at 10,000 characters, so that lines
  * written together would be one broken event there: it gets one call a line.
