@@ -8,10 +8,13 @@ import type { OpenStore } from "../support/store.ts";
 import { CALLS, commit, NAMES, resultOf, storeTwoTenants } from "./entry-points.ts";
 
 let opened: OpenStore;
+/** What a session without settings or objects of its own sees. */
+let expected: Record<string, unknown>;
 
 beforeAll(async () => {
   opened = await freshStore({ driver: "postgres" });
   await storeTwoTenants(opened.store, opened.clock);
+  expected = await cleanSession();
 });
 afterAll(() => opened.close());
 
@@ -29,7 +32,7 @@ async function everything(client: pg.Client): Promise<Record<string, unknown>> {
 const inSession = <T>(work: (client: pg.Client) => Promise<T>) => withClient(opened.database.appUrl, work);
 
 /** A clean session's results, after the first writes have made their rows. */
-async function honest(): Promise<Record<string, unknown>> {
+async function cleanSession(): Promise<Record<string, unknown>> {
   await inSession(everything);
   const results = await inSession(everything);
   expect(Object.entries(results).filter(([, result]) => typeof result === "string" && result.includes("rror"))).toEqual([]);
@@ -106,7 +109,6 @@ const PLANTS: Readonly<Record<string, (client: pg.Client) => Promise<unknown>>> 
 test.each(Object.keys(PLANTS))(
   "K29: %s of a session's own, on whatever search_path, run as nobody else and change no entry point's result",
   async (what) => {
-    const expected = await honest();
     for (const path of ["pg_temp, public, pg_catalog", "pg_temp", "", "pg_temp, kv, kv_tenant, kv_service, pg_catalog"]) {
       for (const role of ["none", "service_role"]) {
         const seen = await inSession(async (client) => {
@@ -123,7 +125,6 @@ test.each(Object.keys(PLANTS))(
 );
 
 test("K29: what a session plants after it has prepared its calls is not found either", async () => {
-  const expected = await honest();
   const seen = await inSession(async (client) => {
     for (let run = 0; run < 6; run++) await everything(client);
     await client.query(STEAL);
@@ -157,7 +158,6 @@ test.each([
   ["set lock_timeout = 1"],
   ["set default_transaction_deferrable = on", "set idle_in_transaction_session_timeout = 60000"],
 ])("K29: the session's %s changes no entry point's result", async (...settings) => {
-  const expected = await honest();
   const seen = await inSession(async (client) => {
     for (const setting of settings) await client.query(setting);
     const first = await everything(client);
@@ -172,7 +172,6 @@ const WRITES = ["kv_commit", "kv_write_many", "kv_tenant_commit", "kv_tenant_wri
 test.each(["repeatable read", "serializable"])(
   "K31: in a session of %s, writes are refused as KV008 and store_unavailable, reads go on",
   async (level) => {
-    const expected = await honest();
     const setting = `default_transaction_isolation=${level.replace(" ", "\\ ")}`;
     const seen = await inSession(async (client) => {
       await client.query(`set default_transaction_isolation = '${level}'`);
@@ -192,7 +191,6 @@ test.each(["repeatable read", "serializable"])(
 );
 
 test("K31: in a read-only session, writes are store_unavailable, reads go on", async () => {
-  const expected = await honest();
   const seen = await inSession(async (client) => {
     await client.query("set default_transaction_read_only = on");
     return await everything(client);
