@@ -102,7 +102,7 @@ test.each(DRIVERS)(
       void proxy.silenceNextRequest();
       const start = performance.now();
       const error: unknown = await read().catch((reason: unknown) => reason);
-      expect(error).toMatchObject({ code: "store_unavailable", message: `The database did not answer within ${TIMEOUT_MS} ms.` });
+      expect(error).toMatchObject({ code: "store_unavailable", message: `The database did not respond within ${TIMEOUT_MS} ms.` });
       expect(performance.now() - start).toBeLessThan(TIMEOUT_MS * 2);
       expect(await codeOf(read)).toMatch(/^no error/);
     }

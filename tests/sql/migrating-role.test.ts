@@ -75,7 +75,7 @@ describe("a role that row-level security applies to", () => {
   const refused = {
     code: "invalid_configuration",
     message:
-      'row-level security applies to innkeep_owner, and a migration would miss rows: run as a superuser "alter role innkeep_owner bypassrls"',
+      'Row-level security applies to innkeep_owner, so a migration would miss rows: run as a superuser "alter role innkeep_owner bypassrls".',
   };
 
   beforeAll(async () => {
@@ -104,7 +104,7 @@ describe("a role that row-level security applies to", () => {
       const { rows: [row] } = await app.query<{ name: string }>("select current_user as name");
       await expect(migrate(app, await readMigrations())).rejects.toMatchObject({
         code: "invalid_configuration",
-        message: `row-level security applies to ${row?.name}, and a migration would miss rows: migrate as the owner, innkeep_owner`,
+        message: `Row-level security applies to ${row?.name}, so a migration would miss rows: migrate as the owner, innkeep_owner.`,
       });
     });
   });
