@@ -12,7 +12,7 @@ import { queryCases } from "./queries.ts";
 import { raceCases } from "./races.ts";
 import { tenantCases } from "./tenants.ts";
 
-/** Registers a case. */
+/** Registers a test case. */
 export type Case = (name: string, run: () => Promise<void>) => void;
 
 /**
@@ -34,7 +34,7 @@ const THEMES: Readonly<Record<string, Theme>> = {
   cascade: cascadeCases,
 };
 
-/** What every driver must do, one fresh store a theme. A case makes keys of its own. */
+/** The contract of every driver, with one new store per theme. Each case uses its own keys. */
 export function storeContract(
   name: string,
   factory: () => Promise<OpenStore>,
