@@ -260,6 +260,7 @@ export class InnkeepError extends Error {
   }
 }
 
+/** Whether the error is an InnkeepError, and has the code if one is given. */
 export function isInnkeepError(error: unknown, code?: ErrorCode): error is InnkeepError {
   return error instanceof InnkeepError && (code === undefined || error.code === code);
 }

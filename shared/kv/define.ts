@@ -81,6 +81,7 @@ export function defineEntity<const S extends z.ZodObject, const K extends string
 
 const declared = new WeakSet<object>();
 
+/** Whether the value was declared with {@link defineEntity}. */
 export function isEntity(value: unknown): value is AnyEntity {
   return typeof value === "object" && value !== null && declared.has(value);
 }

@@ -74,6 +74,7 @@ export function conflictOf(error: unknown): string | null {
   return error instanceof SqlError && error.sqlState === "KV007" ? error.detail : null;
 }
 
+/** lock_not_available: the lock timeout passed, and the transaction was rolled back. */
 export function isLockTimeout(error: SqlError): boolean {
   return error.sqlState === "55P03";
 }

@@ -13,6 +13,7 @@ export interface WireEntry {
   readonly expires_at: number | null;
 }
 
+/** An entry of the store, with times in ISO form. */
 export function toEntry({ key, value, version, owner, created_at, updated_at, expires_at }: WireEntry): Entry {
   return {
     key,

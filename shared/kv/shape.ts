@@ -10,6 +10,7 @@ export interface KeyShape {
   readonly ownerRule: OwnerRule;
 }
 
+/** The forms of the entity's keys: one, or two with an optional parameter. */
 export function shapesOf(entity: AnyEntity): KeyShape[] {
   const template = entity.key.split(":");
   const required = template.filter((part) => !part.endsWith("?}"));

@@ -77,7 +77,7 @@ async function timed<T>(call: Promise<T>): Promise<{ readonly value: T; readonly
 }
 
 test.each<DriverName>(["postgres", "supabase"])(
-  "K31, O02: %s: with every process of the server stopped each call ends by its deadline, and the same store then goes on",
+  "K31, O02: %s: while every process of the server is stopped, each call ends by its deadline, and the same store works afterwards",
   async (driver) => {
     const opened = await freshStore({ driver, database: own.database, timeoutMs: TIMEOUT_MS });
     const { store } = opened;

@@ -16,8 +16,8 @@ import { tenantCases } from "./tenants.ts";
 export type Case = (name: string, run: () => Promise<void>) => void;
 
 /**
- * Registers the cases of one theme; `open` answers the theme's store once the tests run. Races and long random runs are
- * registered with `serverCase`: they show what the SQL and its locks do, which is the same whichever way a call arrives.
+ * Registers the cases of one theme. `open` returns the theme's store while the tests run. Races and long random runs are registered
+ * with `serverCase`, because they test the SQL and its locks, which are the same for every driver.
  */
 export type Theme = (open: () => OpenStore, serverCase: Case) => void;
 
