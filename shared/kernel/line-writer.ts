@@ -1,22 +1,22 @@
 /**
- * The output of lines. Both functions return the number of bytes written. They throw if the output is closed or full; how much they
- * wrote before is then unknown.
+ * Where lines go. Both return how many bytes were taken, and throw when the reader has gone or there is no room;
+ * what was taken before they throw is not known.
  */
 export interface ByteSink {
   write(bytes: Uint8Array): Promise<number>;
   writeSync(bytes: Uint8Array): number;
 }
 
-/** How long a line waits for others to be written with it. A `kill -9` can lose lines of this time. */
+/** How long a line waits for others to be written with it: what a `kill -9` can lose. */
 const BATCH_MS = 5;
 const BATCH_CHARS = 64 * 1024;
-/** The maximum length of lines that wait for the output. Further lines are lost. */
+/** What waits for a reader that has stopped reading; lines beyond it are lost. */
 const MAX_WAITING_CHARS = 1024 * 1024;
 const NEWLINE = 0x0a;
 
 /**
- * Collects lines and writes those of a few milliseconds in one call. If the output is slow, closed or full, lines are lost; callers
- * neither wait nor fail. The next successful write begins with the maximum number of lost lines and the reason.
+ * Collects lines and writes those of a few milliseconds in one call. A reader that is slow, has gone or has no room
+ * costs lines and nothing else: how many at most, and why, is told as soon as one can be written again.
  */
 export class LineWriter {
   readonly #sink: ByteSink;
@@ -25,7 +25,7 @@ export class LineWriter {
   #waitingChars = 0;
   #lost = 0;
   #reason = "";
-  /** Set after a failed batch, which may have ended within a line: the next batch begins with a line break. */
+  /** A batch may have failed in the middle of a line: what follows begins on one of its own. */
   #isMidLine = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #writing: Promise<void> | null = null;
@@ -36,7 +36,7 @@ export class LineWriter {
     this.#lostLine = lostLine;
   }
 
-  /** Adds a line. With `atOnce` it is written without waiting for others. */
+  /** `atOnce`: does not wait for others. */
   line(text: string, atOnce = false): void {
     if (this.#waitingChars >= MAX_WAITING_CHARS) return this.#lose(1, "the reader is too slow");
     this.#waiting.push(text);
@@ -45,7 +45,7 @@ export class LineWriter {
     else this.#timer ??= setTimeout(() => this.#start(), BATCH_MS);
   }
 
-  /** Resolves when all lines are written or lost. */
+  /** Resolves when everything is written or lost. */
   async flush(): Promise<void> {
     while (this.#writing || this.#waiting.length > 0) {
       this.#start();
@@ -53,7 +53,7 @@ export class LineWriter {
     }
   }
 
-  /** Writes the waiting lines before it returns. For use when the process ends. */
+  /** Writes what waits before it returns, for the moment when the process ends. */
   flushSync(): void {
     if (this.#waiting.length === 0) return;
     const batch = this.#take();
@@ -97,7 +97,7 @@ export class LineWriter {
     return batch;
   }
 
-  /** Counts the lines of the batch as lost, which the next batch reports. */
+  /** Nobody is left to tell it to but the next reader. */
   #fail(batch: Batch, error: unknown): void {
     this.#lose(batch.lostLines(), error instanceof Error ? error.message : String(error));
     this.#isMidLine = true;
@@ -109,7 +109,7 @@ export class LineWriter {
   }
 }
 
-/** Lines of one write, after a head that reports lines lost before. */
+/** Lines on their way, after a head that tells of lines lost before. */
 class Batch {
   rest: Uint8Array;
   readonly #bytes: Uint8Array;
@@ -126,7 +126,7 @@ class Batch {
     this.rest = this.rest.subarray(count);
   }
 
-  /** The number of lines that may not be written, and of those lost before if their report may not be written. */
+  /** Lines that are not known to be written; those lost before too, when nobody has been told of them. */
   lostLines(): number {
     const written = this.#bytes.length - this.rest.length;
     const unwritten = this.#bytes.subarray(Math.max(written, this.#headBytes));

@@ -50,7 +50,7 @@ const WHY: Readonly<Record<string, string>> = {
   "HTTP GET /v1/tenants?limit=20&sort=-mrr with its total":
     "the page and its total take 0.25 ms in the database. Two cores at this rate have 1.5 ms per response, so the HTTP process uses eight tenths of it to validate 20 records and write them as JSON.",
   "cold start of `api` to its first answer, over an empty Deno program, in ms":
-    "most of the time is the import of zod and the construction of schemas and routes. Features are not loaded on first use yet.",
+    "importing zod and building the schemas and routes with it is most of it.",
 };
 
 export function reached(row: Row): boolean {
@@ -79,12 +79,12 @@ export function markdown(rows: readonly Row[], machine: readonly string[], both:
   const sections = [
     `# Performance
 
-Written by \`npm run bench\`; do not edit. Contenders run in alternating rounds on one server and one data set. The ratio is the median of
-the throughput ratios of the rounds. Absolute numbers differ between machines; ratios are stable.
+Written by \`npm run bench\`; do not edit. The compared programs run alternately, round by round, on one server and one data set.
+The ratio is the median of the throughput ratios of the rounds. Absolute numbers depend on the machine; ratios depend on it much less.
 
 ${machine.map((fact) => `- ${fact}`).join("\n")}
 
-"Habit" is the common \`kv_store\` pattern with plain SQL over a pool (tests/bench/habit.ts), without the HTTP hop of its usual client.`,
+"Habit" is the usual way to use a \`kv_store\` table, with plain SQL over a pool and without an HTTP gateway (tests/bench/habit.ts).`,
     table(
       ["operation", "callers", "Innkeep", "compared with", "ratio", "required", ""],
       rows.map((row) => {

@@ -24,7 +24,7 @@ test.each<[string, () => Promise<Response>, string, string | null]>([
   ],
   ["a refused key", problem(401, { message: "Invalid API key" }), "28000", null],
   ["an expired token", problem(401, { code: "PGRST301", message: "JWT expired", details: null, hint: null }), "28000", null],
-])("K31: supabase: %s is an SqlError: whatever it was part of is rolled back", async (_, answer, sqlState, detail) => {
+])("K31: supabase: %s is an SqlError: the transaction was rolled back", async (_, answer, sqlState, detail) => {
   const error = await failureOf(answer);
   expect(error).toBeInstanceOf(SqlError);
   expect(error).toMatchObject({ sqlState, detail });

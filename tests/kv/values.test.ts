@@ -252,7 +252,7 @@ test.each<readonly [string, string]>([
   ["whole numbers beyond 2^53", "9007199254740992 + i"],
   ["numbers beyond a double", "('1' || repeat('0', 400))::numeric + i"],
   ["numbers of 1,000 digits and more", "('1' || repeat('0', 1000))::numeric + i / 3.0"],
-])("K13: cursors over numbers of %s skip and double nothing, in both directions and under a filter", async (name, number) => {
+])("K13: cursors over %s return each record once, in both directions and with a filter", async (name, number) => {
   const { store, database } = opened;
   await withClient(database.superUrl, async (client) => {
     await client.query("delete from kv.entries where key like 'tenant:%'");

@@ -115,7 +115,7 @@ describe("a role that row-level security applies to", () => {
     "select kv.add_family('room')",
     "select kv.add_entity('plan', 'plan', 1, owner_rule => 'platform', cascades => false)",
     "select kv.drop_rollup('plan')",
-  ])("O19: %s is an error to it instead of leaving rows out", async (call) => {
+  ])("O19: %s is an error for it and does not skip rows", async (call) => {
     await withClient(own.database.ownerUrl, (owner) => expect(owner.query(call)).rejects.toMatchObject({ code: "42501" }));
   });
 });

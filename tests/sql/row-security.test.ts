@@ -271,7 +271,7 @@ test.each([
   ["select for update", "select * from kv.entries where owner = 'tn_b' for update"],
   ["delete of counters", "delete from kv.entries where key like 'usage:tn_b:%'"],
   ["platform rows for update", "select * from kv.entries where key = 'plan:Pro' for update"],
-])("R10: as the tenant role, a %s of rows it does not own touches none", async (name, sql) => {
+])("R10: as the tenant role, a %s of foreign rows affects none", async (name, sql) => {
   const readable = name === "select" ? 1 : 0; // plan:Pro
   expect(rowsOf(await asTenant("tn_a", sql))).toBe(readable);
 });

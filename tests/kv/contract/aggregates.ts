@@ -61,7 +61,7 @@ export const aggregateCases: Theme = (open, serverCase) => {
     expect(await store.aggregate({ entity: tenant, groupBy: ["status"] })).toEqual([]);
   });
 
-  serverCase("K24: the rollup moves with the commit: equal to a recount while writers race, and after", async () => {
+  serverCase("K24: the rollup equals a recount during and after concurrent writes", async () => {
     const { store, racers } = open();
     await storeTenants(store, Array.from({ length: 40 }, (_, i) => tenantRecord(`tn_r${i}`, { mrr: 10 })));
     const writers = await racers(8);

@@ -23,7 +23,7 @@ export const commitCases: Theme = (open, serverCase) => {
     for (const version of versions) expect(version).toMatch(/^[1-9]\d*$/);
   });
 
-  serverCase("K02: a key's version strictly rises, seen from eight writers in a fight and by a reader", async () => {
+  serverCase("K02: the version of a key strictly increases for eight concurrent writers and a reader", async () => {
     const { store, racers } = open();
     const writers = await racers(8);
     let writing = true;
@@ -81,7 +81,7 @@ export const commitCases: Theme = (open, serverCase) => {
     expect(new Set(Object.values(blind)).size).toBe(1);
   });
 
-  serverCase("K02: a key's version rises from commit to single write to deletion and back, while all of them race", async () => {
+  serverCase("K02: the version of a key strictly increases over concurrent commits, single writes and deletions", async () => {
     const { store, racers } = open();
     const [commits, others, singles, counters, deletes] = await racers(5) as [Store, Store, Store, Store, Store];
     const [a, b] = ["rise:a", "rise:b"];

@@ -81,7 +81,7 @@ export const expiryCases: Theme = (open) => {
     },
   );
 
-  test("K18: racing increments of an expired counter all start from the initial value", async () => {
+  test("K18: concurrent increments of an expired counter all start from the initial value", async () => {
     const { store, racers } = open();
     const { expire } = await shortLived("brief:raced");
     expire();

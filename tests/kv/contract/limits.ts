@@ -32,7 +32,7 @@ const UNSTORABLE: readonly (readonly [string, unknown, string])[] = [
 ];
 
 export const limitCases: Theme = (open) => {
-  test("K21: a key of 512 bytes is stored, one of 513 is refused", async () => {
+  test("K21: a key of 512 bytes is stored, and one of 513 is refused", async () => {
     const { store } = open();
     await store.set(keyOfBytes(512), 1);
     expect((await store.get(keyOfBytes(512)))?.value).toBe(1);
@@ -40,7 +40,7 @@ export const limitCases: Theme = (open) => {
     expect(await codeOf(store.set(keyOfBytes(513), 1))).toBe("invalid_key");
   });
 
-  test("K21: a value of 256 KiB is stored, one byte more is refused, counted in UTF-8", async () => {
+  test("K21: a value of 256 KiB of UTF-8 is stored, and one byte more is refused", async () => {
     const { store } = open();
     await store.set("size:fits", textOfBytes(256 * KIB));
     expect((await store.get("size:fits"))?.value).toHaveLength(256 * KIB - 2);

@@ -30,7 +30,7 @@ export const listCases: Theme = (open) => {
     await open().store.mset(LETTERS.map((letter) => [`l:${letter}`, { letter }]));
   });
 
-  test("K11: 25,000 keys are listed as 25,000, by values, by pages, by keys alone and by count", async () => {
+  test("K11: 25,000 keys are listed as 25,000 by values, by pages, with keysOnly and by count", async () => {
     const { store } = open();
     const keys = Array.from({ length: 25_000 }, (_, i) => `big:${String(i).padStart(5, "0")}`);
     for (let at = 0; at < keys.length; at += 1_000) await store.mset(keys.slice(at, at + 1_000).map((key, i) => [key, at + i]));
@@ -131,7 +131,7 @@ export const listCases: Theme = (open) => {
     [{ prefix: "l", start: "a", end: "zzz" }, "abcdefghij"],
     [{ prefix: "l", start: "m" }, ""],
     [{ prefix: "l", end: "k" }, ""],
-  ])("K14: start, end, reverse and limit narrow a prefix and never leave it: %j", async (options, expected) => {
+  ])("K14: start, end, reverse and limit restrict a prefix and never extend it: %j", async (options, expected) => {
     const { store } = open();
     await store.mset([["k:z", 0], ["m:a", 0], ["l", 0], ["la:a", 0]]);
     const { entries } = await store.list(options);

@@ -81,7 +81,7 @@ export const queryCases: Theme = (open) => {
     [["status", "asc"], ["mrr", "desc"]],
     [["region", "desc"], ["trialEndsAt", "asc"]],
     [["plan", "desc"], ["region", "asc"], ["name", "desc"]],
-  ])("K13: cursor pages sorted by %s %s %s hold every record once, in order, nulls last", async (...order) => {
+  ])("K13: cursor pages sorted by %s %s %s contain every record once, in order, with nulls last", async (...order) => {
     const orderBy = order.map(([field, direction]) => ({ field, direction }));
     const expected = sorted(records, order);
     for (const limit of [7, 100, 300]) expect(await all({ orderBy }, limit)).toEqual(expected);
@@ -114,7 +114,7 @@ export const queryCases: Theme = (open) => {
     ["a prefix with a wildcard", [{ field: "region", prefix: "us_" }], () => false],
     ["a value that looks like SQL", [{ field: "status", in: ["' or true --", "active'; drop table kv.entries; --"] }], () => false],
     ["unicode", [{ field: "owner", in: ["Ünï@example"] }], () => false],
-  ])("K26: the filter by %s answers the same as a scan, sorted and counted", async (_, where, matches) => {
+  ])("K26: the filter by %s returns the same as a scan, sorted and counted", async (_, where, matches) => {
     const expected = records.filter(matches);
     expect(await all({ where, orderBy: [{ field: "createdAt", direction: "desc" }] }, 13)).toEqual(
       sorted(expected, [["createdAt", "desc"]]),
@@ -136,7 +136,7 @@ export const queryCases: Theme = (open) => {
     ["\\", /never/],
     ["aland", /Åland/],
     ["text that does not occur", /never/],
-  ])("T14: the search %j finds substrings without case and accents, and takes every character as itself", async (search, name) => {
+  ])("T14: the search %j finds substrings regardless of case and accents, and treats every character literally", async (search, name) => {
     // Only names contain an underscore: ids are not searched, and subdomains have hyphens.
     const expected = records.filter((record) => (search === "_" ? /_/ : name).test(String(record["name"])));
     expect((await all({ search }, 500)).toSorted()).toEqual(expected.map((record) => record["id"]));
