@@ -1,3 +1,3 @@
--- Nothing to seed by SQL: every record goes through the program, which checks it and writes its audit entry.
--- `npm start` seeds a demonstration; `npm run bootstrap-admin` makes the first administrator.
+-- Seeds nothing. Records are created through the program, which validates them and writes their audit entries: `npm start` creates
+-- demonstration data, `npm run bootstrap-admin` the first administrator.
 select 1;

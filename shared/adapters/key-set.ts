@@ -4,53 +4,53 @@ import type { Fetch } from "../ports.ts";
 export interface KeySetSource {
   readonly url: string;
   readonly fetch: Fetch;
-  /** From the request to the last byte of the answer. */
+  /** The time limit of the request, including the response body. */
   readonly timeoutMs: number;
 }
 
-/** A key takes half a KiB; an answer of more than this is not a key set. */
+/** The maximum size of a response. A key takes about half a KiB. */
 export const MAX_KEY_SET_BYTES = 64 * 1024;
-/** RSA keys below 2,048 bits verify nothing (RFC 7518 §3.3). */
+/** Shorter RSA keys must not be used (RFC 7518 §3.3). */
 const MIN_RSA_BITS = 2_048;
 
 /**
- * The usable keys behind an address. Throws when there is none, so that an empty or broken answer never takes the place of keys
- * that are good: whoever withdraws a key publishes another.
+ * Fetches a JWK Set (RFC 7517 §5) and returns its usable keys. Throws if there are none, so that an empty or invalid response never
+ * replaces keys that were fetched before.
  */
 export async function fetchKeySet({ url, fetch, timeoutMs }: KeySetSource): Promise<JSONWebKeySet> {
   const signal = AbortSignal.timeout(timeoutMs);
   const response = await fetch(url, { signal, headers: { accept: "application/json" } });
   if (!response.ok) {
     await response.body?.cancel();
-    throw new Error(`the key set's address answered ${response.status}`);
+    throw new Error(`the key set request returned status ${response.status}`);
   }
   const keys = keysIn(JSON.parse(await textOf(response)));
   const usable = await Promise.all(keys.map(isUsable));
   const good = keys.filter((_, i) => usable[i]);
-  if (good.length === 0) throw new Error("the key set's address answered without a usable key");
+  if (good.length === 0) throw new Error("the key set contains no usable key");
   return { keys: good };
 }
 
-/** Read chunk by chunk, since a length that is stated need not be true. */
+/** Reads the body in chunks, because a Content-Length may be wrong. */
 async function textOf(response: Response): Promise<string> {
   const decoder = new TextDecoder();
   let text = "";
   let bytes = 0;
   for await (const chunk of response.body ?? []) {
     bytes += chunk.length;
-    if (bytes > MAX_KEY_SET_BYTES) throw new Error(`the key set's address answered more than ${MAX_KEY_SET_BYTES} bytes`);
+    if (bytes > MAX_KEY_SET_BYTES) throw new Error(`the key set response exceeds ${MAX_KEY_SET_BYTES} bytes`);
     text += decoder.decode(chunk, { stream: true });
   }
   return text + decoder.decode();
 }
 
-function keysIn(answer: unknown): JWK[] {
-  const keys = isMembers(answer) ? answer["keys"] : undefined;
-  if (!Array.isArray(keys)) throw new Error("the key set's address answered no key set");
+function keysIn(body: unknown): JWK[] {
+  const keys = isMembers(body) ? body["keys"] : undefined;
+  if (!Array.isArray(keys)) throw new Error("the key set response is not a JWK Set");
   return keys.filter((key): key is JWK => isMembers(key) && typeof key["kty"] === "string");
 }
 
-/** Whether a key can verify what is accepted here: a public ES256 or RS256 key that is meant for signatures. */
+/** Whether a key can verify accepted tokens: a public ES256 or RS256 key for signatures. */
 async function isUsable(key: JWK): Promise<boolean> {
   const alg = key.kty === "EC" && key.crv === "P-256" ? "ES256" : key.kty === "RSA" ? "RS256" : null;
   if (alg === null || (key.alg ?? alg) !== alg || (key.use ?? "sig") !== "sig") return false;

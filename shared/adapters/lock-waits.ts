@@ -1,7 +1,7 @@
 import type { MigrationClient } from "./migrator.ts";
 
 const ASK_EVERY_MS = 250;
-/** Asked this often, a wait is reported every three seconds. */
+/** A wait is reported every three seconds. */
 const ASKS_PER_REPORT = 12;
 
 const WAIT = `
@@ -25,9 +25,9 @@ interface WaitRow {
 }
 
 /**
- * Does `work` on `client`, and while that connection waits for a lock says every three seconds what for, who holds it and
- * since when, as seen over `observer`, a second connection to the same database. Of another role's session PostgreSQL
- * shows state and time to members of pg_read_all_stats alone.
+ * Runs `work` on `client`. While that connection waits for a lock, reports every three seconds the lock, its holder and since when.
+ * `observer` is a second connection to the same database; PostgreSQL shows it the state and time of other roles' sessions only if
+ * it is a member of pg_read_all_stats.
  */
 export async function reportingWaits<T>(
   client: MigrationClient,
@@ -39,7 +39,7 @@ export async function reportingWaits<T>(
     readonly rows: readonly { readonly pid: number }[];
   };
   const ended = new AbortController();
-  // Without its observer the work goes on, in silence.
+  // If the observer's connection fails, the work continues without reports.
   const watching = watch(observer, backend?.pid ?? 0, report, ended.signal).catch(() => undefined);
   try {
     return await work();

@@ -1,19 +1,19 @@
 import { jitteredPause } from "../kernel/backoff.ts";
 import { InnkeepError } from "../kernel/errors.ts";
 
-/** The newest migration this program was written for; a test holds it to the files. */
+/** The version of the newest migration of this program. */
 export const SCHEMA_VERSION = "20261121000000";
 
 /** Throws `schema_mismatch` unless the database's newest migration is {@link SCHEMA_VERSION}. */
 export function assertSchemaVersion(newest: string | null): void {
   if (newest === SCHEMA_VERSION) return;
   const fault = newest !== null && newest > SCHEMA_VERSION
-    ? "newer than this program: deploy the newer one"
-    : "not migrated for this program";
-  throw mismatch(`the database's schema (${newest ?? "none"}, wanted ${SCHEMA_VERSION}) is ${fault}`);
+    ? "is newer than this program. Deploy the newer program."
+    : "is not migrated for this program. Run npm run migrate.";
+  throw mismatch(`The database schema (${newest ?? "none"}, expected ${SCHEMA_VERSION}) ${fault}`);
 }
 
-/** One file `supabase/migrations/<version>_<name>.sql`; reading it is the caller's work. */
+/** One file `supabase/migrations/<version>_<name>.sql`. */
 export interface Migration {
   /** The file name's timestamp, `YYYYMMDDHHmmss`. */
   readonly version: string;
@@ -21,30 +21,30 @@ export interface Migration {
   readonly sql: string;
 }
 
-/** One connection (not a pool): a transaction spans several calls. `pg.Client` is one. */
+/** One connection, such as a `pg.Client`. Not a pool: a transaction spans several calls. */
 export interface MigrationClient {
   query(text: string, values?: unknown[]): Promise<{ readonly rows: readonly unknown[] }>;
 }
 
 export interface MigrateOptions {
-  /** Returns what would be applied and changes nothing. */
+  /** Returns the pending migrations and changes nothing. */
   readonly dryRun?: boolean;
-  /** Called after each file, once it is committed; for progress lines. */
+  /** Called after each file is committed. */
   readonly onApplied?: (migration: Migration) => void;
-  /** How often a file is tried that waits for a lock, 600 when left out: about a minute and a half. */
+  /** The number of attempts to get the locks of a file. Default: 600, which take about a minute and a half. */
   readonly maxTries?: number;
 }
 
-/** Shape of the Supabase CLI's own table, so that `db push` and this agree on what is applied. */
+/** A row of the Supabase CLI's table, which `db push` reads too. */
 interface AppliedRow {
   readonly version: string;
   readonly name: string | null;
   readonly statements: readonly string[] | null;
-  /** Recorded in kv.migrations: not the migration of an application in the same project. */
+  /** Whether kv.migrations records it. False for migrations of an application in the same project. */
   readonly ours: boolean;
 }
 
-/** `if not exists` asks for the right to create even where nothing is missing, which the owner of the tables may not have. */
+/** Not `create … if not exists`, which requires the privilege to create even if the object exists. */
 const BOOKKEEPING = `do $$ begin
   if to_regnamespace('supabase_migrations') is null then
     create schema supabase_migrations;
@@ -55,21 +55,19 @@ const BOOKKEEPING = `do $$ begin
 end $$`;
 
 /**
- * Left out where the table holds an application's migrations: the CLI refuses every `db push` of a project whose table
- * has versions that are not among its files, so our entry would stop the application's deployments.
+ * Not written if the table contains an application's migrations: the CLI refuses `db push` if the table has versions that are not
+ * among the project's files, so our row would block the application's deployments.
  */
 const RECORD = "insert into supabase_migrations.schema_migrations (version, name, statements) values ($1, $2, array[$3])";
 
-/** A lock on a table stops its readers while it is waited for. */
+/** While a statement waits for an exclusive lock, all later readers of the table wait behind it. */
 const LOCK_TIMEOUT_MS = 50;
 
 /**
- * Applies what is not applied yet, in order, each file in one transaction of its own; returns what was
- * (or, in a dry run, would be) applied. A file that cannot have a lock within 50 ms is rolled back and tried
- * again, so that nobody waits behind it for longer; `store_unavailable` when that never succeeds. Throws
- * `invalid_configuration` for a role that row-level security applies to, and `schema_mismatch` when the database has a migration
- * of ours that this program does not know, when a landed file was edited, or when a file sorts before one
- * already applied.
+ * Applies pending migrations in order, each in its own transaction, and returns them. A file that does not get a lock within 50 ms
+ * is rolled back and tried again, so that other sessions wait no longer than that. Throws `store_unavailable` after the last attempt,
+ * `invalid_configuration` if row-level security applies to the role, and `schema_mismatch` if the applied migrations are not the
+ * first of `migrations`, unchanged.
  */
 export async function migrate(
   client: MigrationClient,
@@ -99,8 +97,8 @@ export async function migrate(
 }
 
 /**
- * Throws `invalid_configuration` unless the connection's role passes row-level security, which is forced on every
- * partition: what migrations move, count and rebuild would silently leave out the rows that it hides.
+ * Throws `invalid_configuration` unless the connection's role bypasses row-level security, which is forced on every partition.
+ * Otherwise a migration would skip the rows that it hides, without an error.
  */
 export async function assertPassesRowSecurity(client: MigrationClient): Promise<void> {
   const { rows: [role] } = await client.query(
@@ -113,26 +111,26 @@ export async function assertPassesRowSecurity(client: MigrationClient): Promise<
   const remedy = role?.owns ? `run as a superuser "alter role ${role.name} bypassrls"` : `migrate as the owner, ${role?.owner}`;
   throw new InnkeepError(
     "invalid_configuration",
-    `row-level security applies to ${role?.name}, and a migration would miss rows: ${remedy}`,
+    `Row-level security applies to ${role?.name}, so a migration would miss rows: ${remedy}.`,
   );
 }
 
-/** 55P03, 40P01: others hold what is needed; all of it was rolled back, and it is worth another try. */
+/** Whether a lock was not available (55P03) or a deadlock was broken (40P01). The transaction was rolled back and can be repeated. */
 export function isLockTimeout(error: unknown): boolean {
   return error instanceof Error && "code" in error && (error.code === "55P03" || error.code === "40P01");
 }
 
-/** After the last try: `store_unavailable`, with what to do. */
+/** The error after the last attempt: `store_unavailable`, with the remedy. */
 export function lockedOut(what: string, tries: number, cause: unknown): InnkeepError {
-  const advice = "end the session that holds them with pg_terminate_backend, or repeat in a quieter minute";
-  return new InnkeepError("store_unavailable", `${what}: ${tries} tries did not get its locks; ${advice}`, [], {}, { cause });
+  const advice = "End the session that holds them with pg_terminate_backend, or repeat at a time of less load.";
+  return new InnkeepError("store_unavailable", `${what}: ${tries} tries did not get its locks. ${advice}`, [], {}, { cause });
 }
 
-/** The lock is the transaction's, which also holds through a transaction pooler; what is pending is read under it. */
+/** Applies the next file under a lock of the transaction, which also works through a transaction pooler. */
 async function applyNext(client: MigrationClient, known: readonly Migration[]): Promise<Migration | undefined> {
   await client.query("begin");
   try {
-    // How long another run takes is not for this connection's own limits to say.
+    // The wait for another run is unlimited, whatever the login's settings are.
     await client.query("set local statement_timeout = 0; set local lock_timeout = 0");
     await client.query("select pg_advisory_xact_lock(hashtextextended('innkeep migrations', 0))");
     const applied = await readApplied(client);
@@ -169,39 +167,36 @@ async function readApplied(client: MigrationClient): Promise<readonly AppliedRow
   ) => (a.version < b.version ? -1 : 1));
 }
 
-/** What is still to be applied, in order, once our applied part is found to be the beginning of `known`. */
+/** The pending migrations in order. Throws `schema_mismatch` unless the applied ones are the first of `known`, unchanged. */
 function pendingOf(known: readonly Migration[], applied: readonly AppliedRow[]): Migration[] {
   const byVersion = new Map(known.map((migration) => [migration.version, migration]));
   const unknown = applied.filter(({ version, ours }) => ours && !byVersion.has(version));
   if (unknown.length > 0) {
-    throw mismatch(`the database has migrations this program does not know (${list(unknown)}): it is newer, run a newer Innkeep`);
+    throw mismatch(`The database has migrations that this program does not have (${list(unknown)}). Deploy a newer program.`);
   }
   const ours = applied.filter(({ version }) => byVersion.has(version));
   const edited = ours.filter(({ version, statements }) => statements && digest(statements) !== digest([byVersion.get(version)?.sql ?? ""]));
   if (edited.length > 0) {
-    throw mismatch(`migrations that are already applied were edited (${list(edited)}): restore their text and add a new migration`);
+    throw mismatch(`Migrations that are already applied were edited (${list(edited)}). Restore their text and add a new migration.`);
   }
   const done = new Set(ours.map(({ version }) => version));
   const newest = ours.at(-1)?.version ?? "";
   const pending = known.filter(({ version }) => !done.has(version));
   const late = pending.filter(({ version }) => version < newest);
   if (late.length > 0) {
-    throw mismatch(`migrations sort before ${newest}, which is already applied (${list(late)}): give them a later timestamp`);
+    throw mismatch(`Migrations sort before ${newest}, which is already applied (${list(late)}). Give them a later timestamp.`);
   }
   return pending;
 }
 
-/**
- * The text without white space and semicolons: the Supabase CLI stores a file split into its statements,
- * this program stores it whole, and both must compare as the same migration.
- */
+/** The text without white space and semicolons, because the Supabase CLI stores a file as separate statements. */
 function digest(statements: readonly string[]): string {
   return statements.join("").replace(/[\s;]+/g, "");
 }
 
 function assertDistinct(sorted: readonly Migration[]): void {
   const twice = sorted.filter((migration, i) => migration.version === sorted[i - 1]?.version);
-  if (twice.length > 0) throw mismatch(`two migrations have one version (${list(twice)})`);
+  if (twice.length > 0) throw mismatch(`Two migrations have the same version (${list(twice)}). Give one of them another timestamp.`);
 }
 
 function list(items: readonly { readonly version: string; readonly name: string | null }[]): string {

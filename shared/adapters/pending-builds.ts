@@ -3,18 +3,18 @@ import { InnkeepError } from "../kernel/errors.ts";
 import { assertPassesRowSecurity, isLockTimeout, lockedOut } from "./migrator.ts";
 import type { MigrationClient } from "./migrator.ts";
 
-/** What a migration left to be built beside a large family, one index or rollup. */
+/** An index or rollup of a large family that a migration has declared but not built. */
 export interface PendingBuild {
   readonly kind: "index" | "rollup";
   readonly name: string;
 }
 
 export interface BuildOptions {
-  /** Called before each build, and for a rollup after each step with the key it has reached; for progress lines. */
+  /** Called before each build, and after each step of a rollup with the last key it has counted. */
   readonly onProgress?: (build: PendingBuild, reached: string | null) => void;
   /** Called after each build. */
   readonly onBuilt?: (build: PendingBuild) => void;
-  /** Entries counted in one step of a rollup, 5,000 when left out: writers wait for a step. */
+  /** The number of entries counted in one step of a rollup, during which its writers wait. Default: 5,000. */
   readonly stepEntries?: number;
 }
 
@@ -23,11 +23,12 @@ const STEP_ENTRIES = 5_000;
 const BUILDS_LOCK = "hashtextextended('innkeep builds', 0)";
 
 /**
- * A concurrent build waits for every transaction that is older than it, however long that takes, and neither readers nor
- * writers wait behind it. A rollup's step holds some of its locks while it waits for the others: writers do wait.
+ * A concurrent index build waits for all older transactions without a limit, because it blocks neither readers nor writers. A step
+ * of a rollup blocks writers while it waits for its locks.
  */
 const LOCK_TIMEOUT = { index: "0", rollup: "10s" } as const;
 
+/** The pending builds; none if the database is not migrated. */
 export async function pendingBuilds(client: MigrationClient): Promise<readonly PendingBuild[]> {
   const { rows: [there] } = await client.query("select to_regclass('kv.indexes') is not null as own") as {
     rows: readonly { own: boolean }[];
@@ -36,16 +37,15 @@ export async function pendingBuilds(client: MigrationClient): Promise<readonly P
 }
 
 /**
- * Builds what is pending while readers and writers go on, and returns what it built. Outside of any transaction, on a
- * direct connection. What a crash interrupts the next run takes up: an index that is not valid is built anew, a rollup
- * goes on from the key it reached. Two runs at once are refused with `write_conflict`, a role that row-level security
- * applies to with `invalid_configuration`.
+ * Builds pending indexes and rollups while readers and writers continue, and returns them. Requires a direct connection without an
+ * open transaction. The next run continues after a crash: it rebuilds an invalid index and resumes a rollup at its last key.
+ * Throws `write_conflict` if another run is active, and `invalid_configuration` if row-level security applies to the role.
  */
 export async function buildPending(client: MigrationClient, options: BuildOptions = {}): Promise<PendingBuild[]> {
   const builds = await pendingBuilds(client);
   if (builds.length === 0) return [];
   await assertPassesRowSecurity(client);
-  // Tried, not waited for: a session that waits holds a snapshot, for which a concurrent build would wait in turn.
+  // Not a waiting lock: the waiting session would hold a snapshot, and the other run's concurrent build would wait for it.
   const { rows: [lock] } = await client.query(`select pg_try_advisory_lock(${BUILDS_LOCK}) as taken`) as {
     rows: readonly { taken: boolean }[];
   };
@@ -58,7 +58,7 @@ export async function buildPending(client: MigrationClient, options: BuildOption
     options.onBuilt?.(build);
     done.push(build);
   }
-  // A run that failed leaves the lock to the end of its connection, which may be gone already.
+  // After a failure, the lock is released when the connection closes.
   await client.query(`reset statement_timeout; reset lock_timeout; select pg_advisory_unlock(${BUILDS_LOCK})`);
   return done;
 }
@@ -92,7 +92,7 @@ async function buildIndex(client: MigrationClient, { name }: PendingBuild): Prom
       break;
     } catch (error) {
       if (!isLockTimeout(error)) throw error;
-      if (attempt >= MAX_TRIES) throw lockedOut(`index ${name} is not built`, attempt, error);
+      if (attempt >= MAX_TRIES) throw lockedOut(`The index ${name} is not built`, attempt, error);
       await jitteredPause(attempt, 50, 2_000);
     }
   }
@@ -117,7 +117,7 @@ async function fillRollup(
       attempt = 1;
     } catch (error) {
       if (!isLockTimeout(error)) throw error;
-      if (attempt >= MAX_TRIES) throw lockedOut(`rollup ${build.name} is not complete`, attempt, error);
+      if (attempt >= MAX_TRIES) throw lockedOut(`The rollup ${build.name} is not complete`, attempt, error);
       attempt++;
       await jitteredPause(attempt, 50, 2_000);
     }

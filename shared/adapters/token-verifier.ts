@@ -8,36 +8,37 @@ import { fetchKeySet } from "./key-set.ts";
 export interface TokenVerifierOptions {
   readonly issuer: string;
   readonly audience: string;
-  /** Where the project's signing keys are, or the keys themselves. Left out: only the legacy secret. */
+  /** The URL of the project's key set, or the keys. If omitted, only the legacy secret is used. */
   readonly jwks?: { readonly url: string } | JSONWebKeySet | undefined;
-  /** The project's legacy shared secret; HS256 tokens are refused without it. */
+  /** The project's legacy shared secret. Without it, HS256 tokens are refused. */
   readonly legacySecret?: string | undefined;
   readonly clock: Clock;
   readonly fetch: Fetch;
-  /** Shortest time between two reads of the key set, 30 s when left out: a flood of unknown `kid`s cannot hammer it. */
+  /** The minimum time between two fetches of the key set, which limits fetches caused by unknown `kid`s. Default: 30 s. */
   readonly refetchFloorMs?: number;
-  /** After this the key set is read and a remembered token verified again, 10 min when left out: a withdrawn key is honoured no longer. */
+  /** The maximum age of keys and cached tokens, so that a withdrawn key is not accepted for longer. Default: 10 min. */
   readonly keysMaxAgeMs?: number;
-  /** How long the answer with the key set may take, its body included, 5 s when left out. */
+  /** The time limit of a fetch of the key set, including the body. Default: 5 s. */
   readonly keysTimeoutMs?: number;
-  /** Verified tokens kept, 5,000 when left out. */
+  /** The maximum number of cached tokens. Default: 5,000. */
   readonly cacheSize?: number;
 }
 
 const MAX_TOKEN_CHARS = 8_192;
 const FIRST_READ_FLOOR_MS = 1_000;
 /**
- * How far ahead of ours the issuer's clock may be. RFC 7519 §4.1.6 and RFC 9068 do not say what to do with an `iat` still to come.
- * It is refused: kept, it would be a last sign-in no later one comes after; cut to now, each use of the token would be one.
+ * The maximum clock skew of the issuer. RFC 7519 §4.1.6 defines no treatment of a later `iat`. It is refused, because `iat` becomes
+ * the time of the last sign-in: a future time would hide later sign-ins, and the current time would make each use one.
  */
 const MAX_CLOCK_SKEW_MS = 300_000;
-/** jose is read on the first token: a cold start does not pay for it. */
+/** jose is loaded with the first token, which shortens a cold start. */
 let loading: Promise<typeof import("jose")> | undefined;
 const loadJose = () => loading ??= import("jose");
 
 /**
- * Verifies Supabase Auth tokens (RFC 7519) locally: signature, `iss`, `aud`, `exp`, `nbf`, `sub`. The
- * algorithm is chosen by configuration and never by the token, which shuts out `alg: none` and confusion.
+ * Verifies Supabase Auth tokens (RFC 7519) locally: signature, `iss`, `aud`, `exp`, `nbf`, `iat`, `sub`. The configuration determines
+ * the accepted algorithms and the key of each, which excludes `alg: none` and algorithm confusion (RFC 8725 §2.1). Throws
+ * `unauthenticated`, or `keys_unavailable` if the keys cannot be fetched.
  */
 export function createTokenVerifier(options: TokenVerifierOptions): TokenVerifier {
   const { clock, legacySecret, cacheSize = 5_000 } = options;
@@ -79,7 +80,7 @@ export function createTokenVerifier(options: TokenVerifierOptions): TokenVerifie
       const claims = await check(token);
       const oldest = verified.size >= cacheSize ? verified.keys().next().value : undefined;
       if (oldest !== undefined) verified.delete(oldest);
-      // No longer than the keys are trusted unread: a withdrawn one takes what it signed with it.
+      // Cached no longer than the keys, so that tokens of a withdrawn key are refused with it.
       verified.set(token, { claims, untilMs: Math.min(claims.expiresAtMs, keySet?.trustedUntilMs() ?? Infinity) });
       return claims;
     },
@@ -90,11 +91,11 @@ type KeyRules = Pick<TokenVerifierOptions, "clock" | "fetch" | "refetchFloorMs" 
 
 interface KeySet {
   getKey(): Promise<JWTVerifyGetKey>;
-  /** When what these keys verified has to be verified again. */
+  /** When tokens that these keys verified must be verified again, in milliseconds since the Unix epoch. */
   trustedUntilMs(): number;
 }
 
-/** The signing keys: inline, or fetched once and again on age or an unknown `kid`, one request at a time. */
+/** The signing keys: given, or fetched and fetched again after their maximum age or for an unknown `kid`, one request at a time. */
 function createKeySet(source: { readonly url: string } | JSONWebKeySet, rules: KeyRules): KeySet {
   const { clock, fetch, refetchFloorMs = 30_000, keysMaxAgeMs = 600_000, keysTimeoutMs = 5_000 } = rules;
   let keys: JWTVerifyGetKey | null = null;
@@ -110,14 +111,14 @@ function createKeySet(source: { readonly url: string } | JSONWebKeySet, rules: K
   }
 
   async function refresh(url: string): Promise<void> {
-    // Without any keys nobody is let in, so the floor is lower then.
+    // Without keys every token is refused, so the next fetch may be earlier.
     const floorMs = keys ? refetchFloorMs : Math.min(refetchFloorMs, FIRST_READ_FLOOR_MS);
     if (!running && clock.now() - triedAtMs < floorMs) return;
     running ??= read(url).finally(() => running = null);
     try {
       await running;
     } catch (error) {
-      // Keys read before stay good while their source is away; without any, nobody can be let in or sent off.
+      // If a fetch fails, earlier keys stay in use.
       if (!keys) throw new InnkeepError("keys_unavailable", "The signing keys cannot be read. Try again.", [], {}, { cause: error });
     }
   }
@@ -138,16 +139,16 @@ function createKeySet(source: { readonly url: string } | JSONWebKeySet, rules: K
       }
     };
   }
-  // Past their age because their source is away, they are good for as long as nobody asks for them again.
+  // After a failed fetch, older keys are trusted until the next fetch is allowed.
   const trustedUntilMs = () => "url" in source ? Math.max(readAtMs + keysMaxAgeMs, triedAtMs + refetchFloorMs) : Infinity;
   return { getKey, trustedUntilMs };
 }
 
-/** What the program reads of a verified payload; `user_metadata` goes no further. */
+/** The claims of a verified payload. `user_metadata` is not among them, because users can change it. */
 function claimsOf(payload: JWTPayload, nowMs: number): TokenClaims {
   const { sub, exp, iat, email, app_metadata: appMetadata } = payload;
   if (typeof sub !== "string" || sub === "" || typeof exp !== "number") throw refused("The token does not identify a user.");
-  // Both are written into the audit log with what the caller changes.
+  // Both are stored in audit entries.
   for (const [name, text] of Object.entries({ sub, email })) {
     const unstorable = typeof text === "string" ? findUnstorable(text) : null;
     if (unstorable) throw refused(`The token's ${name} ${unstorable.message}.`);
@@ -170,7 +171,7 @@ function refused(detail: string, cause?: unknown): InnkeepError {
   return new InnkeepError("unauthenticated", detail, [], {}, cause === undefined ? undefined : { cause });
 }
 
-/** The public reason of a refusal: the claim or check, without internals of the library. */
+/** The public reason of a refusal: the claim or check, without details of the library. */
 function reasonOf(error: unknown): string {
   const { code, claim } = (isRecord(error) ? error : {}) as { code?: unknown; claim?: unknown };
   if (code === "ERR_JWT_EXPIRED") return "The token has expired.";

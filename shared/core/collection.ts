@@ -3,7 +3,7 @@ import { errors, InnkeepError } from "../kernel/errors.ts";
 import { fieldErrors, pointerOf } from "../kernel/field-errors.ts";
 import { findUnstorable, isUnparsable } from "../kernel/json.ts";
 import type { JsonObject } from "../kernel/json.ts";
-import { cascadesOf, keyFromId, keyOf, matchKey, ownerOf } from "../kv/define.ts";
+import { cascadesOf, keyFromId, keyOf, matchKey, tenantIdOf } from "../kv/define.ts";
 import type { AnyEntity, KeyParamsOf, RecordOf } from "../kv/define.ts";
 import { isKey } from "../kv/key.ts";
 import type { Entry, Mutation, Query, Store } from "../kv/store.ts";
@@ -73,7 +73,7 @@ export class Collection<E extends AnyEntity> {
       op: "set",
       key: this.keyOfRecord(checked),
       value: checked as JsonObject,
-      tenantId: ownerOf(this.entity, checked),
+      tenantId: tenantIdOf(this.entity, checked),
       cascades: cascadesOf(this.entity, checked),
       ...options,
     };

@@ -104,9 +104,9 @@ export abstract class TenantEntityService<E extends TenantEntity> {
   /** Throws `validation_failed`, `already_exists`, `not_found` without the tenant. */
   async create(tenantId: string, data: CreateInput<E>, options: ChangeOptions = {}): Promise<Stored<E>> {
     const input = this.records.checkCreate(data);
-    const owner = await this.tenantOf(tenantId);
-    const decide = (): { record: RecordOf<E> } => ({ record: this.records.fresh({ ...input, tenantId: owner }) });
-    return await this.records.create(`${this.entity.name}.created`, decide, options, { ...input, tenantId: owner } as JsonObject);
+    const request = { ...input, tenantId: await this.tenantOf(tenantId) };
+    const decide = (): { record: RecordOf<E> } => ({ record: this.records.fresh(request) });
+    return await this.records.create(`${this.entity.name}.created`, decide, options, request as JsonObject);
   }
 
   /** Makes it, or replaces all of it that the caller may set. Throws `not_found` without the tenant. */

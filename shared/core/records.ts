@@ -1,7 +1,7 @@
 import { errors, InnkeepError } from "../kernel/errors.ts";
 import type { JsonObject } from "../kernel/json.ts";
 import { assertMatch, type ChangeOptions } from "../kernel/version.ts";
-import { type AnyEntity, keyFromId, keyOf, type KeyParamsOf, matchKey, ownerOf, type RecordOf } from "../kv/define.ts";
+import { type AnyEntity, keyFromId, keyOf, type KeyParamsOf, matchKey, type RecordOf, tenantIdOf } from "../kv/define.ts";
 import { isKey } from "../kv/key.ts";
 import { Collection, isChecked, markChecked, parseInput, type Stored } from "./collection.ts";
 import { type CreateInput, generatedId, heldFields, inputsOf, keptFields, type PutInput, stampsOf, type UpdateInput } from "./fields.ts";
@@ -212,7 +212,7 @@ export class Records<E extends AnyEntity> extends Collection<E> {
     const record = after ?? before as RecordOf<E>;
     const change: Change = { entity: this.entity, before, after };
     const resourceId = this.subjectOf(record);
-    const tenantId = ownerOf(this.entity, record) ?? undefined;
+    const tenantId = tenantIdOf(this.entity, record) ?? undefined;
     const { version: _, ...shown } = redact(this.entity, record);
     const exists = before === null && !isPut && `The ${this.entity.name} ${resourceId} already exists. Choose another id.`;
     return {

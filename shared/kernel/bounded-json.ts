@@ -1,20 +1,17 @@
 import type { JsonObject, JsonValue } from "./json.ts";
 
-/** What a value costs: the bytes of its JSON as the store counts them, and the levels below it (0 for a scalar). */
+/** The size of a value: the bytes of its JSON as the store counts them, and its levels of nesting (0 for a scalar). */
 export interface JsonSize {
   readonly bytes: number;
   readonly levels: number;
 }
 
-/** Text whose JSON is itself in quotes, one byte a character. */
+/** Text that JSON neither escapes nor encodes in several bytes. */
 const PLAIN = /^[\x20\x21\x23-\x5b\x5d-\x7e]*$/;
 const SMALL_NUMBER = /^(-?)\d(?:\.(\d+))?e-(\d+)$/;
 const encoder = new TextEncoder();
 
-/**
- * The size of every object and list in a value, found in one walk: each is measured once, from its members up. A member that is
- * undefined is none, as for JSON.stringify.
- */
+/** The sizes of the objects and lists in a value. Each is measured once. Undefined members are skipped, as in JSON.stringify. */
 export class JsonSizes {
   readonly #known = new WeakMap<object, JsonSize>();
 
@@ -27,7 +24,7 @@ export class JsonSizes {
     return size;
   }
 
-  /** A member with its name, the colon and the comma after it. */
+  /** The size of a member with its name, a colon and a comma. */
   ofMember(name: string, value: JsonValue | undefined): JsonSize {
     const { bytes, levels } = this.of(value);
     return { bytes: stringBytes(name) + bytes + 2, levels };
@@ -63,7 +60,7 @@ function scalarBytes(value: null | boolean | number | string | undefined): numbe
   const text = String(value);
   if (Number.isInteger(value) || Math.abs(value) >= 1e-6) return text.length;
   const [, sign = "", fraction = "", exponent = ""] = SMALL_NUMBER.exec(text) ?? [];
-  // jsonb writes 5e-324 out: 0.000…5, 326 characters.
+  // jsonb writes no exponents: 5e-324 has 326 characters.
   return sign.length + 2 + Number(exponent) + fraction.length;
 }
 
@@ -72,24 +69,24 @@ function stringBytes(text: string): number {
 }
 
 export interface Bounds {
-  /** Of the whole. */
+  /** The maximum size of the object. */
   readonly bytes: number;
-  /** Below the whole, which is one itself. */
+  /** The maximum number of levels, the object itself included. */
   readonly levels: number;
-  /** Of one member, when something has to go. */
+  /** The maximum size of one member. */
   readonly memberBytes: number;
 }
 
-/** So deep a member is looked into before it goes as a whole. */
+/** The number of levels on which single members are replaced. A member below them is replaced as a whole. */
 const STEPS = 3;
-/** What a member is cut to when all of them together are still too much. */
+/** The maximum size of one member if the object is still too large. */
 const SHORT_BYTES = 256;
-/** Where the members that went are counted. */
+/** The name of the member that counts the omitted ones. */
 export const OMITTED = "[omitted]";
 
 /**
- * An object within its bounds. A member that is too long or too deep is replaced by its size, within an object where that is enough;
- * where even that is too much, members that do not fit are left out and counted. Linear: nothing is measured twice.
+ * Returns the object, reduced to its bounds. A member that is too large or too deep is replaced by its size in bytes; in a nested
+ * object, single members are replaced if that is enough. If it is not, members that do not fit are omitted and counted.
  */
 export function boundedJson(object: JsonObject, bounds: Bounds): JsonObject {
   const sizes = new JsonSizes();
@@ -102,7 +99,7 @@ export function boundedJson(object: JsonObject, bounds: Bounds): JsonObject {
     cut.picked(object, { bytes: SHORT_BYTES, levels: bounds.levels, steps: STEPS - 1 });
 }
 
-/** What a member may be: `steps` is how much deeper it is looked into. */
+/** The bounds of one member. `steps` is the number of levels on which its own members are replaced. */
 interface Allowance {
   readonly bytes: number;
   readonly levels: number;
@@ -112,7 +109,7 @@ interface Allowance {
 class Cut {
   constructor(private readonly sizes: JsonSizes, private readonly bounds: Bounds) {}
 
-  /** The object with its members cut; null as soon as that is more than `bytes`. */
+  /** The object with its members reduced; null if that exceeds `bytes`. */
   members(object: JsonObject, allowed: Allowance, bytes: number): JsonObject | null {
     const kept: [string, JsonValue][] = [];
     let left = bytes - 2;
@@ -125,7 +122,7 @@ class Cut {
     return Object.fromEntries(kept);
   }
 
-  /** As many members as fit, in their order. */
+  /** As many members as fit, in their order, and the count of the others. */
   picked(object: JsonObject, allowed: Allowance): JsonObject {
     const kept: [string, JsonValue][] = [];
     let left = this.bounds.bytes - SHORT_BYTES;

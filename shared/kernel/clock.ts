@@ -1,4 +1,4 @@
-/** Time comes in as a value: nothing below the entry points asks the machine. */
+/** The source of the time of day. Only the entry points read the system clock. */
 export interface Clock {
   /** Milliseconds since the Unix epoch. */
   now(): number;
@@ -6,7 +6,7 @@ export interface Clock {
 
 export const systemClock: Clock = { now: () => Date.now() };
 
-/** UTC instant in the one stored form, `YYYY-MM-DDTHH:mm:ss.sssZ` (RFC 3339, 24 characters). */
+/** A UTC instant in the stored form, `YYYY-MM-DDTHH:mm:ss.sssZ` (RFC 3339, 24 characters). */
 export function isoTime(epochMs: number): string {
   return new Date(epochMs).toISOString();
 }

@@ -1,7 +1,7 @@
 /**
- * ISO 4217 List One as of 2026-01-01 (SIX, the standard's maintenance agency): the active codes that have a minor unit, by its
- * digits. Metals, units of account and the code for testing have none and price nothing. A runtime's own list follows its ICU: it keeps
- * withdrawn codes, and gives IDR, HUF and MGA the digits prices are shown with instead of the standard's.
+ * The active codes of ISO 4217 List One (2026-01-01) by the digits of their minor unit. Metals, units of account and test codes have
+ * no minor unit and are left out. `Intl` is not used: its list depends on the version of ICU, includes withdrawn codes, and has the
+ * digits of displayed prices for IDR, HUF and MGA.
  */
 const CODES_BY_DIGITS: readonly (readonly [digits: number, codes: string])[] = [
   [0, "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"],
@@ -21,14 +21,15 @@ const DIGITS: ReadonlyMap<string, number> = new Map(
   CODES_BY_DIGITS.flatMap(([digits, codes]) => codes.split(" ").map((code) => [code, digits] as const)),
 );
 
-/** What a caller is told of anything else. */
+/** The field message for any other code. */
 export const CURRENCY_RULE = "must be an ISO 4217 currency code in use, such as USD, EUR or JPY";
 
+/** Whether the text is a code of the list, in upper case. */
 export function isCurrency(code: string): boolean {
   return DIGITS.has(code);
 }
 
-/** Decimals between the major and the minor unit: 2 for USD, 0 for JPY, 3 for KWD. Throws for anything that is no currency. */
+/** The digits of the minor unit: 2 for USD, 0 for JPY, 3 for KWD. Throws a RangeError for any other code. */
 export function minorDigits(currency: string): number {
   const digits = DIGITS.get(currency);
   if (digits === undefined) throw new RangeError("minorDigits takes an ISO 4217 currency code in use");

@@ -1,9 +1,9 @@
 /**
- * The closed vocabulary of errors. Every failure a caller can see is an {@link InnkeepError} with one
- * of these codes; the table feeds HTTP (RFC 9457), OpenAPI and `docs/errors.md`.
+ * The closed vocabulary of errors. Every error that a caller can see is an {@link InnkeepError} with one of these codes. HTTP
+ * responses (RFC 9457), OpenAPI and `docs/errors.md` are derived from the table.
  */
 
-/** One problem in the input. `path` is a JSON Pointer (RFC 6901) into the body, or a parameter's name. */
+/** One error in the input. `path` is a JSON Pointer (RFC 6901) into the body, or the name of a parameter. */
 export interface FieldError {
   readonly path: string;
   readonly message: string;
@@ -13,7 +13,7 @@ export interface FieldError {
 interface ErrorKind {
   readonly status: number;
   readonly title: string;
-  /** Whether sending the same request again, later, can succeed. */
+  /** Whether the same request can succeed later. */
   readonly retryable: boolean;
   readonly summary: string;
 }
@@ -157,9 +157,9 @@ export const ERROR_KINDS = {
   },
   key_owner_mismatch: {
     status: 409,
-    title: "Key belongs to another owner",
+    title: "Key belongs to another tenant",
     retryable: false,
-    summary: "The key contains another owner's id, or its row belongs to another owner.",
+    summary: "The key contains the id of another tenant, or its row belongs to another tenant or to the platform.",
   },
   append_only: { status: 409, title: "Append-only", retryable: false, summary: "Audit entries cannot be changed or deleted." },
   idempotency_in_progress: {
@@ -240,7 +240,7 @@ export const ERROR_KINDS = {
 
 export type ErrorCode = keyof typeof ERROR_KINDS;
 
-/** The only error type that crosses a public boundary. `details` are extra, public problem members. */
+/** The only error type that public functions throw. `details` are additional public members of the problem (RFC 9457 §3.2). */
 export class InnkeepError extends Error {
   override readonly name = "InnkeepError";
   constructor(
@@ -260,11 +260,12 @@ export class InnkeepError extends Error {
   }
 }
 
+/** Whether the error is an InnkeepError, and has the code if one is given. */
 export function isInnkeepError(error: unknown, code?: ErrorCode): error is InnkeepError {
   return error instanceof InnkeepError && (code === undefined || error.code === code);
 }
 
-/** Factories for errors that are thrown in several places. */
+/** Factories of errors that are thrown in several places. */
 export const errors = {
   notFound: (resource: string, id?: string) =>
     new InnkeepError("not_found", id === undefined ? `The ${resource} was not found.` : `The ${resource} ${id} was not found.`),

@@ -3,7 +3,7 @@ import type { FieldError } from "./errors.ts";
 import { fieldMessage } from "./field-messages.ts";
 import { pointerToken } from "./json.ts";
 
-/** Bounds the size of the response to input with very many errors. */
+/** The maximum number of errors in a response. */
 export const MAX_FIELD_ERRORS = 100;
 const MAX_PATH_CHARS = 300;
 
@@ -25,7 +25,7 @@ export function boundedPath(path: string): string {
   return path.slice(0, MAX_PATH_CHARS).toWellFormed();
 }
 
-/** A check of ours is "custom" to Zod, which tells a caller nothing: it is its own code, or `invalid`. */
+/** The code of an issue. Zod's code for a check of ours is `custom`: the code that the check sets replaces it, or `invalid`. */
 function codeOf(issue: z.core.$ZodIssue): string {
   if (issue.code !== "custom") return issue.code;
   return typeof issue.params?.["code"] === "string" ? issue.params["code"] : "invalid";

@@ -1,27 +1,28 @@
 /**
- * Ids and nonces. nanoid is read with the first write (`loadIds`): under Deno its default build loads
- * `node:crypto`, 23 ms that a cold start shall not pay for.
+ * Ids and nonces. nanoid is loaded before the first write and not at startup: under Deno its default build loads `node:crypto`,
+ * which takes 23 ms.
  */
 let random12: (() => string) | undefined;
 
-/** To be awaited before the first id of a call; the unit of work does. */
+/** Loads nanoid. The unit of work awaits it before a call makes ids. */
 export async function loadIds(): Promise<void> {
   random12 ??= (await import("nanoid")).customAlphabet("0123456789abcdefghijklmnopqrstuvwxyz", 12);
 }
 
 export type IdPrefix = "tn" | "sub" | "inv" | "alert" | "ff" | "webhook" | "key" | "req" | "notif" | "delivery" | "evt";
 
-/** `<prefix>_<unix milliseconds>_<12 random [0-9a-z]>`: sorts by time, random from a cryptographic source. */
+/** `<prefix>_<unix milliseconds>_<nonce>`: sorts by time. Throws if `loadIds` has not been awaited. */
 export function newId(prefix: IdPrefix, epochMs: number): string {
   return `${prefix}_${epochMs}_${newNonce()}`;
 }
 
-/** 12 random characters `[0-9a-z]` (62 bits), the last segment of keys that carry a timestamp. */
+/** 12 cryptographically random characters `[0-9a-z]` (62 bits). The last segment of keys that contain a timestamp. */
 export function newNonce(): string {
-  if (!random12) throw new Error("loadIds() comes before the first id");
+  if (!random12) throw new Error("Await loadIds() before you make an id");
   return random12();
 }
 
+/** `req_` and a random UUID (RFC 9562, version 4) without hyphens. */
 export function newRequestId(): string {
   return `req_${crypto.randomUUID().replaceAll("-", "")}`;
 }

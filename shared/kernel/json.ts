@@ -12,7 +12,7 @@ export function pointerToken(token: string): string {
   return token.slice(0, MAX_TOKEN_CHARS).replaceAll("~", "~0").replaceAll("/", "~1");
 }
 
-/** A fault and its place, innermost name first. The pointer is built only when the value is refused. */
+/** A fault and its place, innermost name first. The pointer is built only if the value is refused. */
 interface Fault {
   readonly message: string;
   readonly code: string;
@@ -28,10 +28,9 @@ export function isUnparsable(error: FieldError): boolean {
 }
 
 /**
- * Finds the first place in `value` that Postgres jsonb or a JavaScript reader cannot hold without
- * loss: U+0000, a lone surrogate, a number that is not finite or an integer above 2^53 − 1,
- * `undefined`, or anything that is not plain JSON. Places that no schema may parse take precedence.
- * Returns null when the value can be stored.
+ * Finds the first part of `value` that jsonb or a JavaScript reader cannot hold without loss: U+0000, a lone surrogate, a number
+ * that is not finite, an integer beyond ±(2^53 − 1), nesting deeper than 64 levels, or anything but plain JSON. Parts that no schema may
+ * parse take precedence. Returns null if the value can be stored.
  */
 export function findUnstorable(value: unknown, pointer = ""): FieldError | null {
   const first = faultOf(value, 0, true);
@@ -52,7 +51,7 @@ function textFault(text: string): Fault | null {
   return text.isWellFormed() ? null : fault("must not contain a lone surrogate", "lone_surrogate");
 }
 
-/** `all`: of any kind; else only what is {@link UNPARSABLE}. */
+/** The first fault. Without `all`, only faults that are {@link UNPARSABLE} are found. */
 function faultOf(value: unknown, depth: number, all: boolean): Fault | null {
   if (depth > MAX_DEPTH) return fault(`must not be nested deeper than ${MAX_DEPTH} levels`, "too_deep");
   switch (typeof value) {
@@ -83,7 +82,7 @@ function faultInside(value: object, depth: number, all: boolean): Fault | null {
   const prototype = Object.getPrototypeOf(value);
   if (prototype !== Object.prototype && prototype !== null) return fault("must be a plain object", "not_json");
   for (const [name, member] of Object.entries(value)) {
-    // JSON.stringify leaves an undefined member out.
+    // JSON.stringify omits undefined members.
     const found = (all ? textFault(name) : null) ?? (member === undefined ? null : faultOf(member, depth + 1, all));
     if (found) return at(name, found);
   }

@@ -1,4 +1,4 @@
-/** One structured line an event. Fields are plain values; the writer decides where a line goes. */
+/** Writes one structured line per event. */
 export interface Logger {
   info(event: string, fields?: LogFields): void;
   warn(event: string, fields?: LogFields): void;
@@ -9,19 +9,19 @@ export type LogFields = Readonly<Record<string, string | number | boolean | null
 
 export type LogLevel = "info" | "warn" | "error";
 
-/** Takes one line of the log. */
+/** Receives one line of the log, without a line break. */
 export type LogWriter = (line: string, level: LogLevel) => void;
 
 const MAX_LINE_CHARS = 9_900; // Edge Functions cut a line at 10,000 characters.
 
-/** One line of the log; over the platform's limit its texts are shortened, never its shape broken. */
+/** One line of the log as JSON. In a line over the limit, texts are cut to 300 characters and `truncated` is true. */
 export function logLine(now: number, level: LogLevel, event: string, fields: LogFields = {}): string {
   const head = { time: new Date(now).toISOString(), level, event };
   const line = JSON.stringify({ ...head, ...fields });
   return line.length <= MAX_LINE_CHARS ? line : JSON.stringify({ ...head, ...shorten(fields), truncated: true });
 }
 
-/** JSON lines on `write`. */
+/** A logger that passes JSON lines to `write`. `now` returns milliseconds since the Unix epoch. */
 export function jsonLogger(write: LogWriter, now: () => number): Logger {
   const emit = (level: LogLevel, event: string, fields?: LogFields) => write(logLine(now(), level, event, fields), level);
   return {
@@ -37,4 +37,5 @@ function shorten(fields: LogFields): LogFields {
   );
 }
 
+/** A logger that discards everything. */
 export const silentLogger: Logger = { info() {}, warn() {}, error() {} };

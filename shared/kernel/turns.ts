@@ -1,28 +1,27 @@
-/** Who has the turn for a name, since when, and who waits for it. */
+/** The holder of the turn for one name, the time it began in milliseconds (`performance.now()`), and the waiting callers. */
 interface Turn {
   holder: symbol;
   since: number;
   readonly waiting: ((holder: symbol) => void)[];
-  /** Set while somebody waits. */
+  /** Set while callers wait. */
   timer?: ReturnType<typeof setTimeout> | undefined;
 }
 
 /**
- * Turns by name, first come, first served, among the callers of one process. Those who lost a race for a record
- * take turns instead of racing again, so that none of them is refused because the others are faster. A turn that
- * takes too long passes to the next in line.
+ * In-process locks by name, granted in order of request. Calls that lost a race for a record take turns instead of racing again, so
+ * that no call fails because others are faster. After `maxTurnMs` the turn passes to the next caller, also if its work still runs.
  */
 export class Turns {
   readonly #turns = new Map<string, Turn>();
 
   constructor(private readonly maxTurnMs = 5_000) {}
 
-  /** Whether anybody has the turn. */
+  /** Whether the turn for the name is taken. */
   isTaken(name: string): boolean {
     return this.#turns.has(name);
   }
 
-  /** Runs the work when the turns for all names have come, which are taken in one order so that nobody waits in a circle. */
+  /** Runs the work once the turns for all names are taken. They are taken in sorted order, which prevents deadlocks. */
   async run<T>(names: readonly string[], work: () => Promise<T>): Promise<T> {
     const [name, ...others] = [...new Set(names)].sort();
     if (name === undefined) return await work();

@@ -1,33 +1,29 @@
 import { deadlineIn, remainingMs } from "./deadline.ts";
 import type { Deadline } from "./deadline.ts";
 
-/**
- * Batches calls without a delay: a call is sent at once while fewer than `lanes` batches are in flight; otherwise it waits and
- * is sent with the other waiting calls when a batch returns. Timers only enforce deadlines and free the lane of a slow batch.
- */
 export interface BatcherOptions<Call, Result> {
-  /** Batches in flight at once. */
+  /** The maximum number of batches in flight. */
   readonly lanes: number;
   /**
-   * A batch that takes longer no longer counts among them, so that one hung connection does not stop all calls for as
-   * long as its deadline; at most as many as `lanes`. Never, when left out.
+   * After this time a batch no longer occupies a lane, so that a hung connection does not block all calls until its deadline. At most
+   * `lanes` batches are excluded. If omitted, none are.
    */
   readonly slowAfterMs?: number;
-  /** Calls in one batch at most. */
+  /** The maximum number of calls in a batch. */
   readonly maxCalls: number;
-  /** Made for each batch: whether a call may join those before it; what may not waits for the next. */
+  /** Creates the test of one batch: whether a call may join the calls before it. If not, the call waits for a later batch. */
   readonly joins?: () => (call: Call) => boolean;
-  /** Calls of one name are never in two batches at once. */
+  /** The name of a call. Calls with the same name are never in two batches in flight. */
   readonly exclusive?: (call: Call) => string;
-  /** How long a call may take, queued and in flight together. */
+  /** The default deadline of a call, which includes its time in the queue. */
   readonly timeoutMs: number;
-  /** A batch in flight ends by its deadline and says how; only queued calls are ended here. */
+  /** If true, `send` enforces the deadline of calls in flight, and only queued calls are rejected here. */
   readonly endsItself?: boolean;
-  /** What a call is rejected with at its deadline. Not `sent`: it left the queue and never goes out. */
+  /** The error of a call at its deadline. If `sent` is false, the call was still queued and is never sent. */
   readonly expired: (sent: boolean) => unknown;
   /**
-   * Returns one result a call, in order; one that comes later is a promise, and does not hold the lane. Rejecting
-   * fails every call. It must end by the deadline, that of its newest call: the lane is taken until then.
+   * Returns one outcome per call, in order. A value may be a promise, which does not occupy the lane. A rejection rejects every call.
+   * Must settle by the deadline, which is that of the newest call.
    */
   readonly send: (calls: readonly Call[], deadline: Deadline) => Promise<readonly Outcome<Result>[]>;
 }
@@ -41,27 +37,31 @@ interface Waiting<Call, Result> {
   readonly reject: (error: unknown) => void;
 }
 
-/** Calls in flight together, in the order they came; those before `expired` have been given up. */
+/** Calls in flight together, in the order of their arrival. Those before the position `expired` have been rejected. */
 interface Batch<Call, Result> {
   readonly members: readonly Waiting<Call, Result>[];
   expired: number;
-  /** When it took its lane; null once it gave it up. */
+  /** When the batch took its lane (`performance.now()`); null after the lane was freed. */
   since: number | null;
 }
 
+/**
+ * Batches calls without a delay: a call is sent at once while fewer than `lanes` batches are in flight. Otherwise it is sent with the
+ * other waiting calls when a batch returns. Timers only enforce deadlines and free the lanes of slow batches.
+ */
 export class Batcher<Call, Result> {
-  /** In the order of the calls, and so of their deadlines. */
+  /** In the order of arrival. */
   #queue: Waiting<Call, Result>[] = [];
   readonly #inFlight = new Set<Batch<Call, Result>>();
   #lanesTaken = 0;
-  /** Set while calls wait behind full lanes. */
+  /** Set while calls wait for a lane. */
   #slowTimer: ReturnType<typeof setTimeout> | undefined;
-  /** Set for the oldest call when calls come in after a rest, and not touched again before it fires or all calls are done. */
+  /** Set for the deadline of the first call; set again only when it fires. Cleared when no calls are left. */
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(private readonly options: BatcherOptions<Call, Result>) {}
 
-  /** With the deadline of an earlier try where there was one. */
+  /** Sends a call with others. A call that is repeated keeps its deadline. */
   run(call: Call, deadline: Deadline = deadlineIn(this.options.timeoutMs)): Promise<Result> {
     return new Promise((resolve, reject) => {
       this.#queue.push({ call, deadline, resolve, reject });
@@ -81,19 +81,19 @@ export class Batcher<Call, Result> {
     }
     if (this.#queue.length > 0 && slowAfterMs !== undefined) this.#slowTimer ??= setTimeout(this.#pass, this.#untilSlow(slowAfterMs));
     if (this.#inFlight.size > 0) return;
-    // A timer with nothing to wait for would keep the process alive.
+    // A pending timer would keep the process alive.
     clearTimeout(this.#timer);
     clearTimeout(this.#slowTimer);
     this.#timer = this.#slowTimer = undefined;
   }
 
-  /** Until the oldest batch that holds a lane has held it for so long. */
+  /** Milliseconds until the oldest batch in a lane is slow. */
   #untilSlow(slowAfterMs: number): number {
     const [oldest] = [...this.#inFlight].filter(({ since }) => since !== null);
     return remainingMs((oldest?.since ?? performance.now()) + slowAfterMs);
   }
 
-  /** Frees the lane of a slow batch. */
+  /** Frees the lanes of slow batches. */
   readonly #pass = (): void => {
     this.#slowTimer = undefined;
     const { lanes, slowAfterMs = Infinity } = this.options;
@@ -107,7 +107,7 @@ export class Batcher<Call, Result> {
     this.#pump();
   };
 
-  /** Rejects what is due, first in flight, then queued, and sets the timer for the next. */
+  /** Rejects the calls whose deadline has passed, and sets the timer for the next deadline. */
   readonly #expire = (): void => {
     let next = Infinity;
     for (const batch of this.options.endsItself ? [] : this.#inFlight) {
@@ -121,7 +121,7 @@ export class Batcher<Call, Result> {
     this.#timer = next === Infinity ? undefined : setTimeout(this.#expire, remainingMs(next));
   };
 
-  /** The calls that go now, in order; one that does not join holds back nothing but itself. */
+  /** The calls of the next batch, in order. A call that cannot join does not delay others. */
   #take(): Waiting<Call, Result>[] {
     const { joins, maxCalls, exclusive } = this.options;
     if (!joins) return this.#queue.splice(0, maxCalls);
@@ -149,12 +149,12 @@ export class Batcher<Call, Result> {
       for (const [i, waiting] of members.entries()) {
         const outcome = outcomes[i];
         if (outcome?.ok) waiting.resolve(outcome.value);
-        else waiting.reject(outcome?.error ?? new Error("the batch gave no outcome for this call"));
+        else waiting.reject(outcome?.error ?? new Error("send() returned no outcome for this call"));
       }
     } catch (error) {
       for (const waiting of members) waiting.reject(error);
     }
-    // Callers in a loop run first, so that their next calls join the next batch.
+    // Callers in a loop continue first, so that their next calls join the next batch.
     for (let turn = 0; turn < CALLER_TURNS; turn++) await null;
     this.#inFlight.delete(batch);
     if (batch.since !== null) this.#lanesTaken--;
@@ -162,10 +162,10 @@ export class Batcher<Call, Result> {
   }
 }
 
-/** Microtask turns between a batch's return and a caller's next call, through the layers above. */
+/** The number of microtasks between a result and the caller's next call, through the layers above. */
 const CALLER_TURNS = 16;
 
-/** The position of the first call, from `from` on, that still has time. */
+/** The position of the first call at or after `from` whose deadline has not passed. */
 function dueIn(waiting: readonly { readonly deadline: Deadline }[], from: number): number {
   let at = from;
   for (; at < waiting.length; at++) {

@@ -21,7 +21,7 @@ interface ReadCall {
 
 interface Written {
   readonly version: string;
-  /** The record after an increment; null where an absent key had no initial value. */
+  /** The record after an increment; null if the key was absent and had no initial value. */
   readonly value: JsonObject | null;
 }
 
@@ -32,31 +32,31 @@ interface WroteMany {
   readonly faults: Readonly<Record<string, { readonly fault: string; readonly message?: string | null; readonly detail?: string | null }>>;
 }
 
-/** At most so many keys are locked one by one in SQL; more would lock their families. */
+/** The maximum number of calls in a batch. Each row that it creates takes an advisory lock, and the lock table is limited. */
 const MAX_CALLS = 200;
 
-/** How long a commit waits for a lock. */
+/** The lock timeout of a commit that has found a lock held. */
 const LOCK_TIMEOUT_MS = 5_000;
-/** Most busy keys are free again long before; what is not goes to lanes of its own. */
+/** The lock timeout of the first attempt. Calls that exceed it continue in separate lanes. */
 const SHORT_LOCK_TIMEOUT_MS = 100;
 
-/** Batches wait for no lock and take milliseconds: one that takes so long has met a connection that hangs. */
+/** Batches do not wait for locks and take milliseconds. A slower batch is on a hung connection. */
 const SLOW_AFTER_MS = 1_000;
 
 type Side = "service" | "tenant";
 type Both<T> = Readonly<Record<Side, T>>;
 
 /**
- * Single-key reads and blind single-key writes of many callers, in batches. Service and tenant calls never mix.
- * A batch of writes waits for no lock: a write that would have to is sent as a commit of its own, which waits.
+ * Batches single-key reads and unchecked single-key writes of many callers. Service and tenant calls are never in one batch. A batch
+ * of writes does not wait for locks: a write that would wait is sent again as a separate commit.
  */
 export class Batches {
   readonly #reads: Both<Batcher<ReadCall, Entry | null>>;
   readonly #writes: Both<Batcher<WriteCall, Written>>;
-  /** Busy keys, and those that stayed busy. */
+  /** Writes to locked keys: with the short lock timeout, then with the long one. */
   readonly #busy: Batcher<WriteCall, Written>;
   readonly #stuck: Batcher<WriteCall, Written>;
-  /** Commits, and those that found a lock held: so few that what waits for locks never keeps the connections for long. */
+  /** Commits with the short lock timeout, then with the long one in fewer lanes, so that lock waits do not occupy the pool. */
   readonly #commits: Batcher<() => Promise<unknown>, unknown>;
   readonly #held: Batcher<() => Promise<unknown>, unknown>;
 
@@ -74,7 +74,7 @@ export class Batches {
         slowAfterMs: SLOW_AFTER_MS,
         send: (calls, by) => this.#read(calls, by),
       });
-    // One batch at a time, unless one hangs; a key is never in two.
+    // One batch at a time, except for slow ones. A key is never in two batches.
     const writes = () =>
       new Batcher<WriteCall, Written>({
         ...limits(true),
@@ -86,7 +86,7 @@ export class Batches {
       });
     this.#reads = { service: reads(), tenant: reads() };
     this.#writes = { service: writes(), tenant: writes() };
-    // One key a batch and one batch a key: a key that somebody holds stops itself alone.
+    // One key per batch and one batch per key, so that a locked key does not delay others.
     const commits = (lanes: number, lockTimeoutMs: number) =>
       new Batcher<WriteCall, Written>({
         ...limits(true),
@@ -117,7 +117,7 @@ export class Batches {
     return this.#writes[sideOf(call)].run(call, call.deadline);
   }
 
-  /** Runs a commit that waits a short time for its locks, and where one stays held again, for long, with few others. */
+  /** Runs a commit with the short lock timeout. If a lock is held, runs it again with the long one, beside few others. */
   async commit<T>(run: (lockTimeoutMs: number) => Promise<T>, deadline: Deadline): Promise<T> {
     try {
       return await this.#commits.run(() => run(SHORT_LOCK_TIMEOUT_MS), deadline) as T;
@@ -153,9 +153,9 @@ export class Batches {
     try {
       wrote = await withRetries(() => this.driver.call(name, args, deadline), calls[0]?.key ?? "the record", deadline) as WroteMany;
     } catch (error) {
-      // Somebody outside of the store holds a key or the table: each call waits for its own.
+      // Another session holds a lock: each call is sent again with those of its key, and waits.
       if (error instanceof SqlError && isLockTimeout(error)) return calls.map((call) => this.#later(call));
-      // What nobody foresaw is one call's fault: halved until it stands alone.
+      // An unexpected error of one call: the batch is halved until only that call fails.
       if (error instanceof SqlError && !isOutage(error) && merged.length > 1) {
         const half = calls.length >> 1;
         return [...await this.#write(calls.slice(0, half), deadline), ...await this.#write(calls.slice(half), deadline)];
@@ -168,7 +168,7 @@ export class Batches {
   #outcomes(write: MergedWrite, calls: readonly WriteCall[], wrote: WroteMany): Outcome<Written>[] {
     const fault = own(wrote.faults, write.key);
     if (fault?.fault === "commit") return write.calls.map((at) => this.#alone(calls[at] as WriteCall));
-    // Together they may have left what each alone would keep.
+    // The sum of several calls may be out of bounds although each call is within them.
     if (fault && (fault.fault === "busy" || write.calls.length > 1)) {
       return write.calls.map((at) => this.#later(calls[at] as WriteCall));
     }
@@ -181,7 +181,7 @@ export class Batches {
     return { ok: true, value: this.#busy.run(call, call.deadline) };
   }
 
-  /** At once, as `commit` would go. */
+  /** Sends the write as a commit. */
   #alone(call: WriteCall): Outcome<Written> {
     const { deadline } = call;
     const value = this.commit((lockTimeoutMs) => this.#commitOne(alone(call), lockTimeoutMs, deadline), deadline).then((result) => {
@@ -194,7 +194,7 @@ export class Batches {
     return { ok: true, value };
   }
 
-  /** Calls of one key as one commit; where that is refused, each on its own. */
+  /** Sends calls of one key as one commit. If it is refused, sends each call separately. */
   async #commit(calls: readonly WriteCall[], lockTimeoutMs: number, deadline: Deadline): Promise<Outcome<Written>[]> {
     const [write] = mergeWrites(calls);
     if (!write) return [];
@@ -242,7 +242,7 @@ function sideOf({ tenantId }: { readonly tenantId: string | null }): Side {
   return tenantId === null ? "service" : "tenant";
 }
 
-/** The outcomes of merged writes, back in the order of their calls. */
+/** The outcomes of merged writes, in the order of their calls. */
 function spread(
   calls: readonly WriteCall[],
   merged: readonly MergedWrite[],
@@ -256,7 +256,7 @@ function spread(
   return outcomes;
 }
 
-/** Each call its own result of the one write that they became. */
+/** The result of each call of a merged write. */
 function written(
   { key, mutation, calls: positions }: MergedWrite,
   calls: readonly WriteCall[],
@@ -272,14 +272,14 @@ function written(
 }
 
 /**
- * The version of a record on its way to another, after `calls` of those that became one write: newer than what was there,
- * older than what is there now, so that no check on it holds, ever.
+ * The version after the first `calls` calls of a merged write. It is greater than the previous version and less than the stored one,
+ * so a check against it always fails.
  */
 function versionBefore(version: string, calls: number): string {
   return version === "" ? "" : `${BigInt(version) - 1n}.${String(calls).padStart(3, "0")}`;
 }
 
-/** A key may be called like a member that every object has. */
+/** The record's own member: a key may be `constructor`. */
 function own<T>(record: Readonly<Record<string, T>>, key: string): T | undefined {
   return Object.hasOwn(record, key) ? record[key] : undefined;
 }

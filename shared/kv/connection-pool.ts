@@ -2,30 +2,30 @@ import { remainingMs } from "./deadline.ts";
 import type { Deadline } from "./deadline.ts";
 import { ConnectionFault, TimeoutFault } from "./driver.ts";
 
-/** One connection to the database, as the pool needs it. */
+/** A database connection as the pool uses it. */
 export interface PooledConnection {
-  /** Resolves when it can take work; rejects when it cannot be made. */
+  /** Resolves when the connection is ready; rejects if it cannot be established. */
   connect(): Promise<unknown>;
-  /** Closes the connection gracefully; resolves when it is closed. */
+  /** Closes the connection gracefully. Resolves when it is closed. */
   end(): Promise<unknown>;
-  /** Closes the socket at once; work under way and an `end` under way settle. */
+  /** Closes the socket at once. Pending work and a pending `end` settle. */
   destroy(): void;
 }
 
 export interface ConnectionPoolOptions<C extends PooledConnection> {
-  /** Connections held at most. */
+  /** The maximum number of connections. */
   readonly max: number;
-  /** Named in the error of work that was not done by its deadline. */
+  /** Reported in the error of work that exceeds its deadline. */
   readonly timeoutMs: number;
   readonly idleTimeoutMs: number;
-  /** Makes a connection that is not connected yet; `closed` is to be called when it closes by itself. */
+  /** Creates a connection that is not connected yet. It must call `closed` when it closes by itself. */
   readonly open: (closed: () => void) => C;
 }
 
 interface Waiter<C> {
   readonly start: (connection: C) => void;
   readonly fail: (error: Error) => void;
-  /** The connection that is made for it, though it takes any that comes free before. */
+  /** The connection that is established for this call. The call uses another one if it becomes free earlier. */
   opening?: C;
 }
 
@@ -35,20 +35,19 @@ interface Idle<C> {
 }
 
 /** The time limit of a graceful close. */
-const GOODBYE_MS = 1_000;
+const END_TIMEOUT_MS = 1_000;
 
 /**
- * Connections that give their work a deadline: waiting for a connection, making one and the work itself
- * end by it. Work that was given up while it waited is never started, and a connection that was silent
- * is destroyed, its slot free at once. Written here because `pg.Pool` limits each of the three apart.
+ * A connection pool with one deadline for waiting for a connection, establishing it and the work on it; `pg.Pool` limits each
+ * separately. Work whose deadline passes while it waits is never started. A connection whose work exceeds its deadline is destroyed.
  */
 export class ConnectionPool<C extends PooledConnection> {
   readonly #all = new Set<C>();
   readonly #connecting = new Set<C>();
   readonly #ending = new Set<C>();
-  /** In the order of their release; the last is used first, so that the others grow old. */
+  /** In the order of release. The last one is used first, so that the others reach the idle timeout. */
   readonly #idle: Idle<C>[] = [];
-  /** In the order of their calls. */
+  /** In the order of arrival. */
   readonly #waiting = new Set<Waiter<C>>();
   #idleTimer: ReturnType<typeof setTimeout> | undefined;
   #closing = false;
@@ -56,10 +55,10 @@ export class ConnectionPool<C extends PooledConnection> {
 
   constructor(private readonly options: ConnectionPoolOptions<C>) {}
 
-  /** Rejects with `TimeoutFault` at the deadline; `reusable` tells whether work that failed left the connection sound. */
+  /** Runs work on a connection. Rejects with `TimeoutFault` at the deadline. `reusable`: whether the connection is usable after an error. */
   run<T>(work: (connection: C) => Promise<T>, reusable: (error: unknown) => boolean, deadline: Deadline): Promise<T> {
     return new Promise((resolve, reject) => {
-      if (this.#closing) return reject(new ConnectionFault(false, "the connections are closed"));
+      if (this.#closing) return reject(new ConnectionFault(false, "the connection pool is closed"));
       const patienceMs = remainingMs(deadline);
       if (patienceMs === 0) return reject(new TimeoutFault(false, this.options.timeoutMs));
       let used: C | undefined;
@@ -95,7 +94,7 @@ export class ConnectionPool<C extends PooledConnection> {
     });
   }
 
-  /** Lets the work under way end, then closes every connection. */
+  /** Waits for running and waiting work, then closes every connection. */
   close(): Promise<void> {
     this.#closing = true;
     clearTimeout(this.#idleTimer);
@@ -107,7 +106,7 @@ export class ConnectionPool<C extends PooledConnection> {
     });
   }
 
-  /** One connection for each call that waits, as far as there are slots. */
+  /** Opens a connection for each waiting call, up to the maximum. */
   #grow(): void {
     if (this.#all.size >= this.options.max) return;
     for (const waiter of this.#waiting) {
@@ -127,13 +126,13 @@ export class ConnectionPool<C extends PooledConnection> {
       this.#connecting.delete(connection);
       this.#release(connection);
     } catch (error) {
-      // Only the call it was made for: one that came later has had no try of its own.
+      // Fails only the call that it was opened for: later calls have an attempt of their own.
       if (this.#waiting.delete(waiter)) waiter.fail(new ConnectionFault(false, "the database cannot be reached", { cause: error }));
       this.#destroy(connection);
     }
   }
 
-  /** To the call that waits longest, else to the idle ones. One that closed meanwhile is of no use. */
+  /** Gives the connection to the call that waits longest, otherwise to the idle ones. Does nothing if it has closed. */
   #release(connection: C): void {
     if (!this.#all.has(connection)) return;
     const [waiter] = this.#waiting;
@@ -156,13 +155,13 @@ export class ConnectionPool<C extends PooledConnection> {
     if (oldest) this.#idleTimer = setTimeout(this.#endIdle, remainingMs(oldest.since + idleTimeoutMs));
   };
 
-  /** Those that have been idle since before an instant. */
+  /** Closes connections that have been idle since before `before` (`performance.now()`). */
   #retireIdle(before: number): void {
     const until = this.#idle.findIndex(({ since }) => since > before);
     for (const { connection } of this.#idle.splice(0, until === -1 ? this.#idle.length : until)) this.#retire(connection);
   }
 
-  /** What broke or silenced one connection may have met every one that has not worked since: a firewall drops them together. */
+  /** Destroys a broken connection, and closes those that have been idle since before its work: a firewall drops them together. */
   #lost(connection: C, startedAt: number): void {
     this.#retireIdle(startedAt);
     this.#destroy(connection);
@@ -171,7 +170,7 @@ export class ConnectionPool<C extends PooledConnection> {
   #retire(connection: C): void {
     this.#ending.add(connection);
     this.#forget(connection);
-    const cut = setTimeout(() => connection.destroy(), GOODBYE_MS);
+    const cut = setTimeout(() => connection.destroy(), END_TIMEOUT_MS);
     const ended = () => {
       clearTimeout(cut);
       this.#ending.delete(connection);
@@ -185,7 +184,7 @@ export class ConnectionPool<C extends PooledConnection> {
     this.#forget(connection);
   }
 
-  /** Its slot is free: calls that wait get another one. */
+  /** Removes the connection and opens another one for waiting calls. */
   #forget(connection: C): void {
     if (!this.#all.delete(connection)) return;
     this.#connecting.delete(connection);
@@ -197,7 +196,7 @@ export class ConnectionPool<C extends PooledConnection> {
 
   #settle(): void {
     if (this.#all.size > 0) return;
-    // With no connection left nothing may keep the process alive.
+    // Without connections, no timer may keep the process alive.
     clearTimeout(this.#idleTimer);
     this.#idleTimer = undefined;
     if (this.#closing && this.#ending.size === 0) this.#closed();

@@ -1,18 +1,18 @@
 import { InnkeepError } from "../kernel/errors.ts";
 
-/** The last entry's sort fields and key, as the database's own text: a number never passes through a double. */
+/** The sort fields and key of the last entry in PostgreSQL's text form, so that numbers are not converted to doubles. */
 export type Position = readonly (string | null)[];
 
 /**
- * Opaque cursors: base64url of `[fingerprint, ...position]`. The fingerprint ties a cursor to the filter
- * and sort it was made for; a cursor holds no state on the server, so it survives restarts.
+ * An opaque cursor: base64url of `[fingerprint, ...position]`. The fingerprint binds it to its filter and sort. There is no state on
+ * the server, so a cursor remains valid after a restart.
  */
 export function encodeCursor(fingerprint: string, position: Position): string {
   const bytes = new TextEncoder().encode(JSON.stringify([fingerprint, ...position]));
   return btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
 }
 
-/** The position in a cursor. Throws `invalid_cursor` when it is damaged or of another query. */
+/** The position in a cursor. Throws `invalid_cursor` if the cursor is damaged or was issued for another query. */
 export function decodeCursor(fingerprint: string, cursor: string, length: number): Position {
   let content: unknown;
   try {
@@ -28,6 +28,7 @@ export function decodeCursor(fingerprint: string, cursor: string, length: number
   return position;
 }
 
+/** An `invalid_cursor` error. `why` follows "The cursor". */
 export function invalidCursor(why: string): InnkeepError {
   return new InnkeepError("invalid_cursor", `The cursor ${why}. Start again without it.`, [{
     path: "cursor",
@@ -37,8 +38,8 @@ export function invalidCursor(why: string): InnkeepError {
 }
 
 /**
- * 64 bits of FNV-1a over the query's own JSON, as two runs of 32 bits. It keeps honest callers from mixing
- * cursors up; a forged position is only another place to read from, under the same rights.
+ * A 64-bit hash of the query's JSON: two 32-bit FNV-1a hashes. It detects a cursor of another query and is no protection against
+ * forgery, which is not needed: a forged position is read with the caller's own rights.
  */
 export function fingerprintOf(query: unknown): string {
   const text = JSON.stringify(query);

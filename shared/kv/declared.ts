@@ -1,12 +1,12 @@
-import { familyOf } from "./define.ts";
+import { familyOf, indexesOf } from "./define.ts";
 import type { AnyEntity } from "./define.ts";
 import { fieldTypeOf } from "./fields.ts";
 import { indexNameOf } from "./query-plan.ts";
 import { shapesOf } from "./shape.ts";
 
 /**
- * The part of the database that follows from the declarations, as rows: what `kv.declared()` returns of a database and
- * what {@link declaredBy} computes. `npm run schema` writes the difference as a migration.
+ * The part of the database schema that is derived from the declarations. `kv.declared()` returns that of a database, and
+ * {@link declaredBy} that of the program. `npm run schema` writes the difference as a migration.
  */
 export interface Declared {
   readonly families: readonly { readonly family: string; readonly fillfactor: number }[];
@@ -28,9 +28,9 @@ export interface DeclaredEntity {
 export interface DeclaredIndex {
   readonly entity: string;
   readonly fields: string;
-  /** Set where another entity shares the family: the index then holds keys of this shape alone. */
+  /** Set if another entity shares the family: the index contains only keys with this number of colons. */
   readonly colons: number | null;
-  /** Only in a database. */
+  /** Set in rows of a database. */
   readonly name?: string;
 }
 
@@ -42,15 +42,15 @@ export interface DeclaredRollup {
 
 export const NOTHING_DECLARED: Declared = { families: [], entities: [], indexes: [], rollups: [] };
 
-/** Of 128 characters each, they fit an index tuple of 2,704 bytes. */
+/** Four fields of at most 128 characters and the key fit into an index tuple of 2,704 bytes. */
 const MAX_INDEX_FIELDS = 4;
-/** A kept page is called after its index, in the 63 bytes of a Postgres name: `page_…_desc_after`. */
+/** The page functions `page_<index>_desc_after` must fit into the 63 bytes of a PostgreSQL identifier. */
 const MAX_INDEX_NAME = 47;
 const FILLFACTOR = 90;
-/** Room for updates in place. */
+/** Leaves room for heap-only tuple (HOT) updates. */
 const FREQUENT_UPDATES_FILLFACTOR = 75;
 
-/** Throws a TypeError for declarations that the database could not tell apart. */
+/** The schema that the entities require. Throws a TypeError if two entities have keys of the same shape, or names are invalid. */
 export function declaredBy(registry: readonly AnyEntity[]): Declared {
   assertShapes(registry);
   const families = [...new Set(registry.map(familyOf))];
@@ -73,17 +73,21 @@ function membersOf(registry: readonly AnyEntity[], family: string): AnyEntity[] 
   return registry.filter((entity) => familyOf(entity) === family);
 }
 
-/** Keys of two entities in one family differ in their number of colons. */
+/** Entities that share a family must have keys with different numbers of colons. */
 function assertShapes(registry: readonly AnyEntity[]): void {
   const seen = new Map<string, string>();
   for (const entity of registry) {
     if (!/^[a-z][a-z0-9]{0,39}$/.test(familyOf(entity)) || familyOf(entity) === "default") {
-      throw new TypeError(`${entity.name}: a key begins with a family of 1-40 of a-z 0-9, and not with "default"`);
+      throw new TypeError(
+        `${entity.name}: the first segment of the key must be 1-40 characters of a-z 0-9, begin with a letter, and not be "default"`,
+      );
     }
     if (shapesOf(entity).length > 1 && membersOf(registry, familyOf(entity)).length > 1) {
-      throw new TypeError(`${entity.name}: its keys have two forms, so no other entity can share the family ${familyOf(entity)}`);
+      throw new TypeError(
+        `${entity.name}: keys with an optional segment require a family of their own, but another entity also uses ${familyOf(entity)}`,
+      );
     }
-    for (const fields of (entity.indexes ?? []) as readonly (readonly string[])[]) {
+    for (const fields of indexesOf(entity)) {
       const name = indexNameOf(entity, fields);
       if (fields.length > MAX_INDEX_FIELDS) throw new TypeError(`${entity.name}: an index has at most ${MAX_INDEX_FIELDS} fields`);
       if (name.length > MAX_INDEX_NAME) {
@@ -92,7 +96,9 @@ function assertShapes(registry: readonly AnyEntity[]): void {
     }
     for (const { colons } of shapesOf(entity)) {
       const shape = `${familyOf(entity)} with ${colons} colons`;
-      if (seen.has(shape)) throw new TypeError(`${entity.name} and ${seen.get(shape)} both have keys ${shape}`);
+      if (seen.has(shape)) {
+        throw new TypeError(`${entity.name} and ${seen.get(shape)} both have keys of the family ${shape}; add a segment to one of them`);
+      }
       seen.set(shape, entity.name);
     }
   }
@@ -113,16 +119,16 @@ function entityRows(entity: AnyEntity): DeclaredEntity[] {
 function indexRows(entity: AnyEntity, shared: boolean): DeclaredIndex[] {
   const shapes = shapesOf(entity);
   const colons = shared && shapes.length === 1 ? shapes[0]?.colons ?? null : null;
-  const trees = ((entity.indexes ?? []) as readonly (readonly string[])[]).map((fields) =>
+  const trees = indexesOf(entity).map((fields) =>
     fields.map((field) => field === "@tenantId" ? "owner" : `${field} ${fieldTypeOf(entity, field)}`).join(", ")
   );
   const search = entity.searchable?.length ? [`search(${(entity.searchable as readonly string[]).join(", ")})`] : [];
   return [...trees, ...search].map((fields) => ({ entity: entity.name, fields, colons }));
 }
 
-/** The statements that make the one of the other, entity by entity; empty where nothing differs. Data never goes. */
+/** The statements that change schema `from` into schema `to`; empty if they are equal. No statement deletes rows. */
 export function schemaChanges(from: Declared, to: Declared, summaries: ReadonlyMap<string, string>): string {
-  // Indexes, kept pages and rollups hang on the partition and on whose the keys are.
+  // Indexes, page functions and rollups depend on the partition, the key shape and the owner rule.
   const isMoved = (entity: string) => placement(entity, from) !== "" && placement(entity, from) !== placement(entity, to);
   const rollups = from.rollups.filter((row) => !isMoved(row.rollup) && to.rollups.some((other) => sameRollup(row, other)));
   const indexes = from.indexes.filter((row) => !isMoved(row.entity) && to.indexes.some((other) => sameIndex(row, other)));
@@ -143,13 +149,13 @@ export function schemaChanges(from: Declared, to: Declared, summaries: ReadonlyM
   return [
     gone.join("\n"),
     ...partsOf(to.entities.filter(({ family }) => isNew(family))),
-    // It waits until nobody is at the store, so it comes before what locks a partition that is in use.
+    // It locks the whole table, so it precedes statements that lock partitions in use.
     to.families.some(({ family }) => isNew(family)) ? "select kv.attach_families();" : "",
     ...partsOf(to.entities.filter(({ family }) => !isNew(family))),
   ].filter(Boolean).join("\n\n");
 }
 
-/** Where an entity's keys are and whose: its family, its shapes and their owner rules. */
+/** The family, key shapes and owner rules of an entity. */
 function placement(entity: string, { entities }: Declared): string {
   return entities.filter((row) => row.entity === entity).map((row) => `${row.family}/${row.colons}/${row.owner_rule}`).sort().join();
 }
@@ -180,7 +186,7 @@ function addEntity(row: DeclaredEntity): string {
   return `select kv.add_entity('${row.entity}', '${row.family}', ${row.colons}, ${options.join(", ")});`;
 }
 
-/** Several a statement, in lines of up to 140 characters. */
+/** One statement for all indexes, in lines of at most 140 characters. */
 function addIndexes(entity: string, rows: readonly DeclaredIndex[]): string[] {
   const [row] = rows;
   if (!row) return [];

@@ -4,11 +4,11 @@ import { errors } from "../kernel/errors.ts";
 
 /** Parameters of a key template: `usage:{tenantId}:{metric}` has `tenantId` and `metric`. */
 type Params<K extends string> = K extends `${string}{${infer P}}${infer Rest}` ? P | Params<Rest> : never;
-/** Those that are fields of the record: `{~nonce}` is free, `{tenantId?}` may be absent. */
+/** Parameters that must be fields of the record: all but `{~nonce}`. `{tenantId?}` is optional. */
 type FieldParam<P extends string> = P extends `~${string}` ? never : P extends `${infer N}?` ? N : P;
-/** The declared fields: the record's own type is open, and would take any name. */
+/** The declared fields. The record type itself is open and would accept any name. */
 type FieldOf<S extends z.ZodObject> = keyof S["shape"] & string;
-/** Those a list can be filtered or sorted by: texts, times, numbers, booleans. */
+/** Fields by which a list can be filtered or sorted: text, times, numbers, booleans. */
 type ScalarFieldOf<S extends z.ZodObject> = {
   [F in FieldOf<S>]: z.output<S["shape"][F]> extends string | number | boolean | null | undefined ? F : never;
 }[FieldOf<S>];
@@ -17,16 +17,16 @@ type MissingParam<K extends string, S extends z.ZodObject> = Exclude<FieldParam<
 /** What happens to a record when its tenant is deleted. */
 export type OnTenantDelete = "delete" | "retain";
 
-/** The declaration of an entity, from which keys, cascade, retention, lists and documentation are derived. */
+/** The declaration of an entity. Keys, cascade, retention, lists and documentation are derived from it. */
 export interface Entity<S extends z.ZodObject = z.ZodObject, K extends string = string> {
-  /** kebab-case, singular. */
+  /** Singular, in kebab-case. */
   readonly name: string;
   readonly summary: string;
   /** Key template: literal segments and `{field}` parameters. */
   readonly key: K;
-  /** The stored form. Loose, so that fields written by a newer version survive an update. */
+  /** The schema of the stored record. Loose, so that an update keeps fields that a newer version wrote. */
   readonly schema: S;
-  /** `self`: the record is the tenant; `tenant`: the tenant in `tenantId`, or the platform without one; `platform`. */
+  /** `self`: the record is a tenant. `tenant`: it belongs to the tenant in `tenantId`; without one, to the platform. */
   readonly owner: "platform" | "tenant" | "self";
   readonly onTenantDelete?: OnTenantDelete | ((record: z.output<S>) => OnTenantDelete);
   /** Default retention in days after the instant in the field `after`. */
@@ -37,23 +37,23 @@ export interface Entity<S extends z.ZodObject = z.ZodObject, K extends string = 
   readonly defaultSort?: ScalarFieldOf<S> | `-${ScalarFieldOf<S>}`;
   /** Fields of the case- and accent-insensitive substring search. */
   readonly searchable?: readonly FieldOf<S>[];
-  /** B-trees over (these, key), at most four fields: equality fields first, then the sort field; `@tenantId` is the owning tenant. */
+  /** B-tree indexes on (fields, key), each of at most four: equality fields first, then the sort field. `@tenantId` is the row's tenant. */
   readonly indexes?: readonly (readonly (ScalarFieldOf<S> | "@tenantId")[])[];
-  /** Counts (and one exact sum) kept by a trigger in the writing transaction. Such records cannot expire. */
+  /** Counts (and one exact sum) that a trigger updates in the writing transaction. Such records cannot expire. */
   readonly rollup?: { readonly groupBy: readonly ScalarFieldOf<S>[]; readonly sum?: ScalarFieldOf<S> };
-  /** Its records may be written with an `expiresAt`. */
+  /** Whether records may have an `expiresAt`. */
   readonly expires?: boolean;
   /** Fields that are redacted in logs, audit entries, exports and the kv view. */
   readonly secrets?: readonly FieldOf<S>[];
-  /** Tenants may read the platform's records of this entity. */
+  /** Whether tenants may read the platform's records of this entity. */
   readonly readableByTenants?: boolean;
-  /** For counters: a lower fill factor, so that updates stay on their page. */
+  /** For counters: a lower fillfactor, so that an updated row stays on its page. */
   readonly frequentUpdates?: boolean;
   /** Entries are hash-chained by tenant, never changed, and deleted only by retention. */
   readonly appendOnly?: boolean;
   /** Whether a tenant's export contains it. */
   readonly exported?: boolean;
-  /** The record's `id` is its full key. */
+  /** Whether the record's `id` is its full key. */
   readonly naturalKey?: boolean;
   readonly example: z.input<S>;
 }
@@ -66,13 +66,13 @@ export type KeyParamsOf<E> = E extends { readonly key: infer K extends string } 
     & { readonly [P in Params<K> as P extends `${infer N}?` ? N : never]?: string | undefined }
   : never;
 
-/** Declares an entity. A key parameter or field that the schema does not have does not compile. */
+/** Declares an entity. A key parameter or field that is not in the schema is a compile error. */
 export function defineEntity<const S extends z.ZodObject, const K extends string, const X extends boolean = false>(
   entity:
     & Entity<S, K>
     & { readonly expires?: X }
     & (MissingParam<K, S> extends never ? unknown : { key: `the schema lacks ${MissingParam<K, S>}` })
-    // A rollup would still count expired records.
+    // A rollup would count expired records until the sweep.
     & ({ readonly rollup?: undefined } | { readonly expires?: false }),
 ): Entity<S, K> & { readonly expires?: X } {
   declared.add(entity);
@@ -81,6 +81,7 @@ export function defineEntity<const S extends z.ZodObject, const K extends string
 
 const declared = new WeakSet<object>();
 
+/** Whether the value was declared with {@link defineEntity}. */
 export function isEntity(value: unknown): value is AnyEntity {
   return typeof value === "object" && value !== null && declared.has(value);
 }
@@ -105,17 +106,22 @@ function templateOf(key: string): readonly TemplateSegment[] {
   return template;
 }
 
-/** First segment of the entity's keys: what a prefix list starts from. */
+/** The fields of each declared index. */
+export function indexesOf(entity: AnyEntity): readonly (readonly string[])[] {
+  return (entity.indexes ?? []) as readonly (readonly string[])[];
+}
+
+/** The first segment of the entity's keys. */
 export function familyOf(entity: AnyEntity): string {
   return templateOf(entity.key)[0]?.literal ?? "";
 }
 
-/** The parameters of the entity's keys, in their order. */
+/** The parameters of the entity's keys, in order. */
 export function keyParams(entity: AnyEntity): string[] {
   return templateOf(entity.key).flatMap(({ param }) => param === undefined ? [] : [param]);
 }
 
-/** Builds the key of a record. Every parameter is one segment; anything else is `invalid_key` naming it. */
+/** The key of a record. Every parameter must be one segment. Throws `invalid_key` with the name of the parameter. */
 export function keyOf<E extends AnyEntity>(entity: E, params: KeyParamsOf<E>): string {
   const values: Readonly<Record<string, string | undefined>> = params;
   const parts: string[] = [];
@@ -130,7 +136,7 @@ export function keyOf<E extends AnyEntity>(entity: E, params: KeyParamsOf<E>): s
   return key;
 }
 
-/** The parameters of a key of this entity, or null when the key is not of its pattern. */
+/** The parameters of a key, or null if the key does not match the entity's template. Throws `invalid_key`. */
 export function matchKey(entity: AnyEntity, key: string): Readonly<Record<string, string>> | null {
   const segments = splitKey(key);
   const template = templateOf(entity.key);
@@ -150,17 +156,19 @@ function isTimeParam(param: string | undefined): boolean {
   return param === "timestamp";
 }
 
-/** The full key for a short id or a full key of an entity whose key is `<family>:{id}` (or another one parameter). */
+/** The key of a record from its id or its key. Requires a template with one parameter, such as `<family>:{id}`. */
 export function keyFromId(entity: AnyEntity, id: string): string {
   return id.startsWith(`${familyOf(entity)}:`) ? id : `${familyOf(entity)}:${id}`;
 }
 
-export function ownerOf(entity: AnyEntity, record: Readonly<Record<string, unknown>>): string | null {
+/** The id of the tenant that the record belongs to; null for the platform. */
+export function tenantIdOf(entity: AnyEntity, record: Readonly<Record<string, unknown>>): string | null {
   if (entity.owner === "platform") return null;
-  const owner = entity.owner === "self" ? record["id"] : record["tenantId"];
-  return typeof owner === "string" ? owner : null;
+  const tenantId = entity.owner === "self" ? record["id"] : record["tenantId"];
+  return typeof tenantId === "string" ? tenantId : null;
 }
 
+/** Whether the record is deleted with its tenant. */
 export function cascadesOf(entity: AnyEntity, record: Readonly<Record<string, unknown>>): boolean {
   const rule = typeof entity.onTenantDelete === "function" ? entity.onTenantDelete(record) : entity.onTenantDelete ?? "delete";
   return rule === "delete";

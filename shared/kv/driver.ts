@@ -1,23 +1,20 @@
 import type { Deadline } from "./deadline.ts";
 
-/**
- * What a driver is: a thin caller of the SQL functions `public.kv_*`, each of which returns one value. The
- * store (sql-store.ts) is written once over this; a driver only carries a call there and its result or error back.
- */
+/** Calls the SQL functions `public.kv_*`, each of which returns one value. The store (sql-store.ts) is the same for all drivers. */
 export interface SqlDriver {
-  /** How long a caller waits; 15 s when left out. A call without a deadline of its own has this one. */
+  /** The time limit of a call without a deadline. Default: 15 s. */
   readonly timeoutMs?: number;
-  /** Calls one function with its named arguments; json comes back parsed. */
+  /** Calls a function with named arguments. JSON results are parsed. Rejects with `SqlError` or `ConnectionFault`. */
   call(name: SqlFunctionName, args: SqlArguments, deadline?: Deadline): Promise<unknown>;
-  /** Calls `kv_ping` on a connection of its own, within 2 s. */
+  /** Calls `kv_ping` within 2 s, on a connection that other calls do not occupy. */
   ping(deadline?: Deadline): Promise<unknown>;
   close(): Promise<void>;
 }
 
-/** Keys are parameter names without the `p_`. jsonb arguments are plain values: the driver encodes them. */
+/** Arguments by parameter name without the prefix `p_`. The driver encodes jsonb arguments. */
 export type SqlArguments = Readonly<Record<string, unknown>>;
 
-/** Argument names and types, in order, of every function a driver may call. */
+/** The parameters and types, in order, of every function that a driver may call. */
 export const SQL_FUNCTIONS = {
   kv_get: { key: "text", now: "timestamptz" },
   kv_mget: { keys: "text[]", now: "timestamptz" },
@@ -53,7 +50,7 @@ export const SQL_FUNCTIONS = {
 export type SqlType = "text" | "text[]" | "boolean" | "integer" | "jsonb" | "timestamptz";
 export type SqlFunctionName = keyof typeof SQL_FUNCTIONS;
 
-/** The database answered with an error: whatever it was part of is rolled back. */
+/** An error of the database. The transaction was rolled back. */
 export class SqlError extends Error {
   override readonly name = "SqlError";
   constructor(readonly sqlState: string, message: string, readonly detail: string | null = null, options?: ErrorOptions) {
@@ -61,7 +58,7 @@ export class SqlError extends Error {
   }
 }
 
-/** The database did not answer. `sent` tells whether the call may have reached it; false: it never will. */
+/** No response of the database. If `sent` is true, the call may have been executed; if false, it was not. */
 export class ConnectionFault extends Error {
   override readonly name: string = "ConnectionFault";
   constructor(readonly sent: boolean, message: string, options?: ErrorOptions) {
@@ -69,10 +66,10 @@ export class ConnectionFault extends Error {
   }
 }
 
-/** The call was not done by its deadline and was given up. */
+/** The call did not complete by its deadline. */
 export class TimeoutFault extends ConnectionFault {
   override readonly name = "TimeoutFault";
   constructor(sent: boolean, timeoutMs: number) {
-    super(sent, `The database did not answer within ${timeoutMs} ms.`);
+    super(sent, `The database did not respond within ${timeoutMs} ms.`);
   }
 }

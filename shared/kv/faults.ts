@@ -5,17 +5,17 @@ import type { Deadline } from "./deadline.ts";
 import { ConnectionFault, SqlError, TimeoutFault } from "./driver.ts";
 import { LIMITS } from "./store.ts";
 
-/** How often a commit that provably rolled back (40001, 40P01) is run again before `write_conflict`. */
+/** The number of attempts of a commit that is rolled back with 40001 or 40P01. */
 export const MAX_ATTEMPTS = 10;
 
 const MAX_PAUSE_MS = 250;
 
-/** SQLSTATEs of a commit that lost to another and may simply be run again. */
+/** serialization_failure and deadlock_detected: the transaction was rolled back and can be repeated. */
 function isSerializationFailure(error: unknown): boolean {
   return error instanceof SqlError && (error.sqlState === "40001" || error.sqlState === "40P01");
 }
 
-/** Runs a commit again while it provably rolled back, with jitter, a bounded number of times and within its deadline. */
+/** Repeats a commit that was rolled back, with jitter and within its deadline. Throws `write_conflict` after the last attempt. */
 export async function withRetries<T>(run: () => Promise<T>, what: string, deadline: Deadline): Promise<T> {
   for (let attempt = 0; attempt < MAX_ATTEMPTS && (attempt === 0 || remainingMs(deadline) > 0); attempt++) {
     try {
@@ -28,10 +28,7 @@ export async function withRetries<T>(run: () => Promise<T>, what: string, deadli
   throw errors.writeConflict(what);
 }
 
-/**
- * A read that never reached the database or lost its connection is asked once more, also where the server said that it
- * ends the connection (57P01 to 57P03); one that had no answer in time is not.
- */
+/** Repeats a read once if the connection was lost or not established, or the server closed it (57P01 to 57P03). Timeouts are not repeated. */
 export async function withSecondTry<T>(run: () => Promise<T>, deadline: Deadline): Promise<T> {
   try {
     return await run();
@@ -42,14 +39,14 @@ export async function withSecondTry<T>(run: () => Promise<T>, deadline: Deadline
   }
 }
 
-/** Translates what a driver throws into the closed vocabulary. `writing` decides what a lost connection means. */
+/** The InnkeepError for an error of a driver. A lost connection is `commit_unknown` if `writing`, otherwise `store_unavailable`. */
 export function storeError(error: unknown, writing: boolean): InnkeepError {
   if (error instanceof InnkeepError) return error;
   if (error instanceof TimeoutFault) {
     return writing && error.sent
       ? new InnkeepError(
         "commit_unknown",
-        `${error.message} The commit was sent and may have happened. Repeat it only with an idempotency key.`,
+        `${error.message} The change may have been committed. Repeat it only with an idempotency key.`,
         [],
         {},
         { cause: error },
@@ -61,37 +58,36 @@ export function storeError(error: unknown, writing: boolean): InnkeepError {
     return writing && error.sent
       ? new InnkeepError(
         "commit_unknown",
-        "The connection was lost after the commit was sent, so it may have happened. Repeat it only with an idempotency key.",
+        "The connection was lost after the commit was sent, so the change may have been committed. Repeat it only with an idempotency key.",
         [],
         {},
-        {
-          cause: error,
-        },
+        { cause: error },
       )
-      : new InnkeepError("store_unavailable", "The database does not answer. Nothing was written; try again.", [], {}, { cause: error });
+      : new InnkeepError("store_unavailable", "The database does not respond. Nothing was written. Try again.", [], {}, { cause: error });
   }
   if (error instanceof SqlError) return sqlError(error);
-  return new InnkeepError("internal", "The store failed.", [], {}, { cause: error });
+  return new InnkeepError("internal", "An unexpected error occurred in the store.", [], {}, { cause: error });
 }
 
-/** The key whose row the tenant cannot see: for it a conflict like any taken key. */
+/** The key of a row that the tenant cannot see. Like any taken key, it is a conflict, so that it does not reveal the row. */
 export function conflictOf(error: unknown): string | null {
   return error instanceof SqlError && error.sqlState === "KV007" ? error.detail : null;
 }
 
+/** lock_not_available: the lock timeout passed, and the transaction was rolled back. */
 export function isLockTimeout(error: SqlError): boolean {
   return error.sqlState === "55P03";
 }
 
 /**
- * Classes 08 connection, 28 login, 53 resources, 55 object state (lock timeout), 57 operator intervention, and 25006, a
- * read-only database, and KV008, another isolation: nobody's fault, all rolled back.
+ * Errors that the call did not cause: SQLSTATE classes 08 connection, 28 login, 53 resources, 55 object state (lock timeout),
+ * 57 operator intervention, and 25006 (read-only database) and KV008 (isolation level). Nothing was written.
  */
 export function isOutage(error: SqlError): boolean {
   return /^(08|28|53|55|57|25006|KV008)/.test(error.sqlState);
 }
 
-/** Class 28: the password, or pg_hba.conf. A connection that was never made has sent nothing. */
+/** Whether the server refused the login (class 28: the password or pg_hba.conf). */
 function isRefusedLogin(cause: unknown): boolean {
   return cause instanceof Error && "code" in cause && typeof cause.code === "string" && /^28\w{3}$/.test(cause.code);
 }
@@ -115,7 +111,7 @@ function sqlError(error: SqlError): InnkeepError {
     case "KV004":
       return new InnkeepError("key_owner_mismatch", error.message);
     case "KV006":
-      return errors.tooLarge("A value", LIMITS.valueBytes + 1, LIMITS.valueBytes);
+      return new InnkeepError("payload_too_large", `The value exceeds ${LIMITS.valueBytes} bytes.`, [], { limit: LIMITS.valueBytes });
     case "KV005":
       return new InnkeepError("append_only", error.message);
     case "KV007":
@@ -128,7 +124,7 @@ function sqlError(error: SqlError): InnkeepError {
     case "40001":
     case "40P01":
       return errors.writeConflict("the record");
-    // A function, schema or table of ours that is not there.
+    // undefined_function, invalid_schema_name, undefined_table.
     case "42883":
     case "3F000":
     case "42P01":
@@ -137,9 +133,9 @@ function sqlError(error: SqlError): InnkeepError {
       });
   }
   if (isOutage(error)) {
-    return new InnkeepError("store_unavailable", "The database cannot serve now. Nothing was written; try again.", [], {}, {
+    return new InnkeepError("store_unavailable", "The database cannot process requests now. Nothing was written. Try again.", [], {}, {
       cause: error,
     });
   }
-  return new InnkeepError("internal", `The store failed with SQLSTATE ${error.sqlState}.`, [], {}, { cause: error });
+  return new InnkeepError("internal", `The database returned the unexpected SQLSTATE ${error.sqlState}.`, [], {}, { cause: error });
 }

@@ -1,12 +1,12 @@
 import type { z } from "zod";
 import type { AnyEntity } from "./define.ts";
 
-/** What a field is to the database: how it is compared, and which expression is indexed. */
+/** The type of a field in the database, which determines its comparison and the indexed expression. */
 export type FieldType = "text" | "time" | "number" | "boolean";
 
 const types = new WeakMap<AnyEntity, Map<string, FieldType>>();
 
-/** The type of a declared scalar field, read off its schema. Throws for what is none: a fault of the declaration. */
+/** The type of a declared scalar field, from its schema. Throws a TypeError if the field is not scalar. */
 export function fieldTypeOf(entity: AnyEntity, field: string): FieldType {
   let known = types.get(entity);
   if (!known) types.set(entity, known = new Map<string, FieldType>());
@@ -15,7 +15,7 @@ export function fieldTypeOf(entity: AnyEntity, field: string): FieldType {
   return type;
 }
 
-/** The parts of a zod schema this looks at. */
+/** The members of a Zod schema definition that are read. */
 interface SchemaDef {
   readonly type: string;
   readonly innerType?: z.ZodType;
@@ -28,5 +28,5 @@ function readType(entity: AnyEntity, field: string): FieldType {
   if (type === "number" || type === "int") return "number";
   if (type === "boolean") return "boolean";
   if (type === "string" || type === "enum") return schema?.meta()?.["format"] === "date-time" ? "time" : "text";
-  throw new TypeError(`${entity.name}.${field} is no text, time, number or boolean`);
+  throw new TypeError(`${entity.name}.${field} must be a text, time, number or boolean field`);
 }

@@ -4,7 +4,7 @@ import { pathOf } from "./path.ts";
 import { LIMITS } from "./store.ts";
 import type { WireAddition, WireMutation } from "./mutation.ts";
 
-/** One blind single-key write on its way to the database. */
+/** A single-key write without checks. */
 export interface WriteCall {
   readonly tenantId: string | null;
   readonly key: string;
@@ -13,7 +13,7 @@ export interface WriteCall {
   readonly deadline: Deadline;
 }
 
-/** Which calls may share a batch: those of other keys, and of one key counters that add up. */
+/** The join test of a batch: calls of different keys may join, and calls of one key if they can be merged. */
 export function joinsWrites(): (call: WriteCall) => boolean {
   const last = new Map<string, Mergeable>();
   let bytes = 0;
@@ -27,7 +27,7 @@ export function joinsWrites(): (call: WriteCall) => boolean {
   };
 }
 
-/** Calls of one key alone. */
+/** The join test of a batch for one key. */
 export function joinsSameKey(): (call: WriteCall) => boolean {
   let last: Mergeable | undefined;
   return (call) => {
@@ -38,11 +38,11 @@ export function joinsSameKey(): (call: WriteCall) => boolean {
   };
 }
 
-/** A call with what decides whether it and another become one. */
+/** A call with the properties that determine whether it can be merged with another. */
 interface Mergeable {
   readonly call: WriteCall;
   readonly form: string | null;
-  /** Characters of the members it sets. */
+  /** The length of the JSON of the members that it sets. */
   readonly merged: number;
 }
 
@@ -52,18 +52,17 @@ function mergeable(call: WriteCall): Mergeable {
   return { call, form, merged: form === null || merge === undefined ? 0 : JSON.stringify(merge).length };
 }
 
-/** The size limit looks at the record after the last call, so that must be the largest. */
+/** Whether two calls of one key can be merged. Only the last record is checked for its size, so it must be the largest. */
 function addUp(a: Mergeable, b: Mergeable): boolean {
   return a.call.tenantId === b.call.tenantId && a.form !== null && a.form === b.form && a.merged <= b.merged;
 }
 
-/** So many of these add up to a safe integer. */
+/** The maximum amount of a merged call: the sum of a batch remains a safe integer. */
 const MAX_MERGED_BY = 2 ** 31;
 
 /**
- * What calls must have in common to become one: the paths they add to and the members they set, so that each call's own
- * record follows from the last one's. Null for what stands alone: bounds belong to one call, and only integers can be
- * taken apart again.
+ * Calls with the same form can be merged: they add to the same paths and set the same members, so each call's record can be computed
+ * from the last one. Null if a call cannot be merged: bounds apply to one call, and only integer sums can be separated again.
  */
 function formOf({ op, add = [], merge = {}, initial }: WireMutation): string | null {
   const isSum = ({ by, min, max }: WireAddition) =>
@@ -78,11 +77,11 @@ export interface MergedWrite {
   readonly tenantId: string | null;
   readonly key: string;
   readonly mutation: WireMutation;
-  /** Positions in the batch, in the order their calls came. */
+  /** The positions of its calls in the batch, in order of arrival. */
   readonly calls: readonly number[];
 }
 
-/** One mutation a key: increments of the same counter are summed path by path. */
+/** One mutation per key. The amounts of merged increments are summed per path. */
 export function mergeWrites(batch: readonly WriteCall[]): MergedWrite[] {
   const positions = new Map<string, number[]>();
   for (const [i, { key }] of batch.entries()) {
@@ -101,14 +100,14 @@ function addTogether(mutations: readonly WireMutation[]): WireMutation {
   if (!first || others.length === 0) return first ?? { op: "increment" };
   const add = (first.add ?? []).map(({ path }, i) => {
     const amounts = mutations.map((mutation) => mutation.add?.[i]?.by ?? 0);
-    // Whole and within these bounds, every sum on the way was a safe integer too; else each call goes alone.
+    // With an integer result in these bounds, each intermediate sum is a safe integer. Otherwise calls are sent separately.
     const max = Number.MAX_SAFE_INTEGER - amounts.reduce((sum, by) => sum + Math.abs(by), 0);
     return { path, by: amounts.reduce((sum, by) => sum + by, 0), min: -max, max, whole: true };
   });
   return { ...first, add, ...("merge" in first ? { merge: mutations.at(-1)?.["merge"] } : {}) };
 }
 
-/** Each call's own record: the last one's, less what came after the call, with the members the call set. */
+/** The record after each call: the last record minus the amounts of later calls, with the members that the call set. */
 export function takeApart(final: JsonObject, mutations: readonly WireMutation[]): JsonObject[] {
   const results: JsonObject[] = [];
   let value = final;

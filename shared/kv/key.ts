@@ -15,18 +15,19 @@ const SPLIT = /\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z(?=:|$)|[^:]*/y;
 /** Reserved segments that cannot be a tenant id: names of the platform's own scopes, and paths below `/v1/tenants/`. */
 export const RESERVED_TENANT_IDS: ReadonlySet<string> = new Set(["global", "platform", "settings", "stats", "resolve"]);
 
+/** Whether the text is one segment and not a timestamp. */
 export function isSegment(text: string): boolean {
   return SEGMENT.test(text);
 }
 
-/** True for an existing instant in the 24-character form; `2026-02-31T…` is not one. */
+/** Whether the text is a valid instant in the 24-character form. `2026-02-31T…` is not. */
 export function isTimestamp(text: string): boolean {
   const [, year, month, day] = TIMESTAMP.exec(text) ?? [];
   // Every month has 28 days. Later days need the calendar.
   return day !== undefined && (day <= "28" || Number(day) <= new Date(Date.UTC(Number(year), Number(month), 0)).getUTCDate());
 }
 
-/** Splits a key into its segments, a timestamp counting as one. Throws `invalid_key`. */
+/** The segments of a key. A timestamp is one segment. Throws `invalid_key`. */
 export function splitKey(key: string): string[] {
   if (key.length === 0) throw errors.invalidKey("must not be empty");
   if (key.length > MAX_KEY_BYTES) throw errors.invalidKey(`must be at most ${MAX_KEY_BYTES} bytes`);
@@ -42,6 +43,7 @@ export function splitKey(key: string): string[] {
   return segments;
 }
 
+/** Throws `invalid_key` at `path` unless the text is a segment or a timestamp. */
 export function assertSegment(segment: string, path: string): void {
   if (SEGMENT.test(segment) || isTimestamp(segment)) return;
   throw errors.invalidKey(
@@ -52,17 +54,17 @@ export function assertSegment(segment: string, path: string): void {
   );
 }
 
-/** One pass for hot paths: a timestamp looks like three plain segments, but it must be a valid instant. */
+/** Whether the text is a key. One pass: a timestamp also matches as three plain segments, but must be a valid instant. */
 export function isKey(text: string): boolean {
   return text.length <= MAX_KEY_BYTES && KEY.test(text) && (!text.includes("T") || (text.match(TIMED) ?? []).every(isTimestamp));
 }
 
-/** Throws `invalid_key` with the invalid segment. */
+/** Throws `invalid_key` with the first invalid segment. */
 export function assertKey(key: string): void {
   if (!isKey(key)) splitKey(key);
 }
 
-/** Half-open range of keys: `start <= key < end`, bytewise. */
+/** A half-open range of keys: `start <= key < end`, compared by bytes. */
 export interface KeyRange {
   readonly start: string;
   readonly end: string;

@@ -7,7 +7,7 @@ import { pathLiteral } from "./path.ts";
 import { LIMITS } from "./store.ts";
 import type { Addition, Check, Mutation, WriteOptions } from "./store.ts";
 
-/** A mutation as the SQL functions take it: plain JSON, checked here, once. */
+/** A validated mutation, as the SQL functions expect it. */
 export type WireMutation = {
   readonly op: string;
   readonly key?: string;
@@ -15,24 +15,24 @@ export type WireMutation = {
   readonly [member: string]: unknown;
 };
 
-/** An addition with its path as a literal of text[]. */
+/** An addition with its path as an array literal of text[]. */
 export interface WireAddition {
   readonly path: string;
   readonly by?: number;
   readonly to?: number;
   readonly min?: number;
   readonly max?: number;
-  /** The sum must be an integer: set on calls that became one. */
+  /** Set on merged calls: the result must be an integer. */
   readonly whole?: boolean;
 }
 
-/** With decimals: of a record on its way, which nothing is any more. */
+/** Decimals are of intermediate versions of merged increments, which match no row. */
 const VERSION = /^\d{1,18}(\.\d{3})?$/;
 
-/** Members on the way to a value, at most. */
+/** The maximum number of members of a path. */
 const MAX_PATH = 32;
 
-/** Checks a commit's input against the limits and the alphabet before it reaches the database. */
+/** Validates a commit and encodes it for the SQL functions. Throws `invalid_key`, `validation_failed`, `payload_too_large`, `invalid_ttl`. */
 export function encodeCommit(
   checks: readonly Check[],
   mutations: readonly Mutation[],
@@ -60,7 +60,7 @@ export function encodeCommit(
       if (key !== undefined) seen.set(key, wire.length);
       wire.push(encoded.wire);
     } else if (isPlain(encoded.wire) && isPlain(wire[before])) {
-      wire[before] = encoded.wire; // last one wins
+      wire[before] = encoded.wire; // The last write takes effect.
     } else {
       throw invalid(`/mutations/${i}/key`, `must not change ${key} twice in one commit`);
     }
@@ -104,6 +104,7 @@ function encodeMutation(mutation: Mutation, tenantId: string | null, nowMs: numb
   }
 }
 
+/** Throws `invalid_key` unless the id is one segment and not reserved. */
 export function assertTenantId(tenantId: string): void {
   const segments = splitKey(tenantId);
   if (segments.length !== 1 || isTimestamp(tenantId)) throw errors.invalidKey("must be one segment", "tenantId");
@@ -126,7 +127,7 @@ function assertPath(path: readonly string[], at: string): void {
   if (path.length > MAX_PATH) throw invalid(at, `must have at most ${MAX_PATH} members`);
 }
 
-/** The owner is left out when the database shall derive it: from the key's family, else the bound tenant. */
+/** Without a tenant the database derives it: from the key's family, otherwise from the bound tenant. */
 function writeOptions({ tenantId, cascades, expiresAt }: WriteOptions, nowMs: number): Record<string, unknown> {
   if (typeof tenantId === "string") assertTenantId(tenantId);
   if (expiresAt !== undefined && expiresAt !== null) assertExpiry(expiresAt, nowMs);
@@ -154,7 +155,7 @@ function valueBytes(value: JsonValue, pointer: string): number {
   return bytes;
 }
 
-/** Most values are ASCII, and then characters are bytes. */
+/** The fast path is for ASCII, in which characters are bytes. */
 function utf8Bytes(text: string): number {
   // deno-lint-ignore no-control-regex
   return /^[\x00-\x7f]*$/.test(text) ? text.length : new TextEncoder().encode(text).length;

@@ -1,9 +1,9 @@
-/** A path as a literal of text[]: the SQL functions read it without a query of their own. */
+/** A path as an array literal of text[], which SQL casts without a subquery. */
 export function pathLiteral(path: readonly string[]): string {
   return `{${path.map((member) => `"${member.replace(/["\\]/g, "\\$&")}"`).join(",")}}`;
 }
 
-/** The members of such a literal. */
+/** The members of a path literal. */
 export function pathOf(literal: string): string[] {
   return [...literal.matchAll(/"((?:[^"\\]|\\.)*)"/gs)].map(([, member = ""]) => member.replace(/\\(.)/gs, "$1"));
 }

@@ -1,18 +1,19 @@
-import { errors, InnkeepError } from "../kernel/errors.ts";
+import { errors } from "../kernel/errors.ts";
 import { findUnstorable } from "../kernel/json.ts";
+import { invalidCursor } from "./cursor.ts";
 import type { Position } from "./cursor.ts";
 import type { AnyEntity } from "./define.ts";
-import { familyOf } from "./define.ts";
+import { familyOf, indexesOf } from "./define.ts";
 import { fieldTypeOf } from "./fields.ts";
 import type { FieldType } from "./fields.ts";
 import { colonsOf } from "./shape.ts";
 import { LIMITS } from "./store.ts";
 import type { AggregateQuery, Condition, OrderBy, Query, Scope } from "./store.ts";
 
-/** A query as the SQL functions take it. Field names come from the declaration; values travel as data. */
+/** A query as the SQL functions expect it. Field names come from the declaration. Values are bound parameters. */
 export interface WireQuery {
   readonly family: string;
-  /** The entity's shape of keys; left out where its keys have two, and then the family is its own. */
+  /** The number of colons of the entity's keys. Omitted if they have two forms; then no other entity is in the family. */
   readonly colons?: number;
   readonly owner?: string | null;
   readonly where: readonly WireCondition[];
@@ -32,6 +33,7 @@ interface Selection {
   readonly search?: string | undefined;
 }
 
+/** Validates and encodes scope, filter and search. Throws `invalid_parameter`. */
 export function wireSelection(selection: Selection, tenantId: string | null): WireQuery {
   const { entity, search } = selection;
   const scope = scopeOf(entity, selection.scope, tenantId);
@@ -44,13 +46,13 @@ export function wireSelection(selection: Selection, tenantId: string | null): Wi
     family: familyOf(entity),
     ...(colons === null ? {} : { colons }),
     ...(scope === "any" ? {} : { owner: scope }),
-    // In one order, so that a cursor holds however the filter was written.
+    // Sorted, so that a cursor is valid for any order of the conditions.
     where: (selection.where ?? []).map((condition) => wireCondition(entity, condition)).sort((a, b) => a.field < b.field ? -1 : 1),
     ...(search === undefined ? {} : { search: { text: search, fields: entity.searchable ?? [] } }),
   };
 }
 
-/** A bound store asks for its own rows, so that their index serves; row-level security holds it to them anyway. */
+/** A bound store filters by its tenant, so that the index on the tenant is used. Row-level security enforces the same. */
 function scopeOf(entity: AnyEntity, scope: Scope | undefined, tenantId: string | null): Scope {
   if (entity.owner === "platform") return null;
   if (tenantId !== null && !entity.readableByTenants) return tenantId;
@@ -72,6 +74,7 @@ function valuesOf(condition: Condition): readonly unknown[] {
   return [condition.from, condition.to].filter((bound) => bound !== undefined);
 }
 
+/** The type of a filter or sort field. Throws `invalid_parameter` if the entity does not declare it. */
 export function declaredType(entity: AnyEntity, field: string): FieldType {
   const declared: readonly string[] = [...(entity.filterable ?? []), ...(entity.sortable ?? [])];
   if (!declared.includes(field)) throw errors.parameter(field, `is not a filter or sort field of ${entity.name}`, "unknown_field");
@@ -85,7 +88,7 @@ function assertType(field: string, type: FieldType, value: unknown): void {
   if (unstorable) throw errors.parameter(field, unstorable.message, unstorable.code);
 }
 
-/** A cursor comes back from outside: its position must be texts of the sort fields' types. Throws `invalid_cursor`. */
+/** Validates the position in a caller's cursor against the types of the sort fields. Throws `invalid_cursor`. */
 export function assertPosition(order: WireOrder, position: Position): void {
   const texts = [...order.map(({ type }) => type), "text" as const];
   const damaged = texts.some((type, i) => {
@@ -94,35 +97,33 @@ export function assertPosition(order: WireOrder, position: Position): void {
     if (type === "number") return !/^-?\d+(\.\d+)?$/.test(text);
     return type === "boolean" ? text !== "true" && text !== "false" : findUnstorable(text) !== null;
   });
-  if (!damaged) return;
-  throw new InnkeepError("invalid_cursor", "The cursor is damaged. Start again without it.", [{
-    path: "cursor",
-    message: "is damaged",
-    code: "invalid_cursor",
-  }]);
+  if (damaged) throw invalidCursor("is damaged");
 }
 
+/** Encodes the sort fields. Throws `invalid_parameter` for a field that is not sortable. */
 export function wireOrder(entity: AnyEntity, orderBy: readonly OrderBy[]): WireOrder {
   const sortable: readonly string[] = entity.sortable ?? [];
   return orderBy.map(({ field, direction }) => {
     if (!sortable.includes(field)) {
-      throw errors.parameter("sort", `must not contain ${field}, by which ${entity.name} cannot be sorted`, "unknown_field");
+      throw errors.parameter("sort", `must not contain ${field}: it is not a sort field of ${entity.name}`, "unknown_field");
     }
     return { field, type: fieldTypeOf(entity, field), desc: direction === "desc" };
   });
 }
 
-/** A page as the SQL function takes it; one row more than asked tells whether there is a next. */
+/** Encodes a page. It requests one more row than the limit, which shows whether there is a next page. */
 export function wirePage(
   entity: AnyEntity,
   selection: WireQuery,
   order: WireOrder,
   page: { limit: number; offset?: number | undefined; after?: Position },
 ) {
-  const kept = page.limit <= KEPT_PAGE_ENTRIES && !page.offset && page.after?.[0] !== null ? keptPage(entity, selection, order) : null;
+  const name = page.limit <= PAGE_FUNCTION_ENTRIES && !page.offset && page.after?.[0] !== null
+    ? pageFunction(entity, selection, order)
+    : null;
   return {
     ...selection,
-    ...(kept === null ? {} : { page: page.after ? `${kept}_after` : kept }),
+    ...(name === null ? {} : { page: page.after ? `${name}_after` : name }),
     prefix: leadingFields(entity, selection, order),
     order,
     reverse: order.at(-1)?.desc ?? false,
@@ -132,21 +133,21 @@ export function wirePage(
   };
 }
 
-/** The SQL functions that are kept for declared indexes read so many entries at most (40_query.sql, kv.add_pages). */
-const KEPT_PAGE_ENTRIES = 100;
+/** The maximum number of entries of a page function (kv.add_pages in 40_query.sql). */
+const PAGE_FUNCTION_ENTRIES = 100;
 
-/** The kept page that this query is: one value for each leading field of an index, sorted by its last field. */
-function keptPage(entity: AnyEntity, { where, owner, search }: WireQuery, order: WireOrder): string | null {
+/** The page function for the query, if an index has it: one value for each leading field, sorted by the last field. */
+function pageFunction(entity: AnyEntity, { where, owner, search }: WireQuery, order: WireOrder): string | null {
   const [sort] = order;
   if (!sort || order.length > 1 || search || where.some((condition) => !hasOneValue(condition))) return null;
   const wanted = [...typeof owner === "string" ? ["@tenantId"] : [], ...where.map(({ field }) => field)];
-  const fields = ((entity.indexes ?? []) as readonly (readonly string[])[]).find((index) =>
+  const fields = indexesOf(entity).find((index) =>
     index.at(-1) === sort.field && index.length === wanted.length + 1 && wanted.every((field) => index.includes(field))
   );
   return fields ? `${indexNameOf(entity, fields)}_${sort.desc ? "desc" : "asc"}` : null;
 }
 
-/** As kv.index_name makes it: `tenant_status_created_at`. */
+/** The name of an index, as kv.index_name forms it, such as `tenant_status_created_at`. */
 export function indexNameOf(entity: AnyEntity, fields: readonly string[]): string {
   const parts = fields.map((field) => field === "@tenantId" ? "owner" : field.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`));
   return [entity.name.replaceAll("-", "_"), ...parts].join("_");
@@ -156,12 +157,10 @@ function hasOneValue(condition: WireCondition): boolean {
   return "in" in condition && (condition.in as readonly unknown[]).length === 1;
 }
 
-/** Of the declared indexes that go on with the sort field, the fields with one value each that lead the longest. */
+/** The leading fields of the index with the most fields of one value each before the sort field. */
 function leadingFields(entity: AnyEntity, { where }: WireQuery, [sort]: WireOrder): WireField[] {
-  const fixed = new Set(
-    where.filter((condition) => "in" in condition && (condition.in as unknown[]).length === 1).map(({ field }) => field),
-  );
-  const leads = ((entity.indexes ?? []) as readonly (readonly string[])[]).flatMap((fields) => {
+  const fixed = new Set(where.filter(hasOneValue).map(({ field }) => field));
+  const leads = indexesOf(entity).flatMap((fields) => {
     const lead = fields.slice(0, fields.findIndex((field) => field === sort?.field));
     return lead.length > 0 && lead.every((field) => fixed.has(field)) ? [lead] : [];
   });
@@ -169,16 +168,21 @@ function leadingFields(entity: AnyEntity, { where }: WireQuery, [sort]: WireOrde
   return longest.map((field) => ({ field, type: fieldTypeOf(entity, field) }));
 }
 
+/** Throws `invalid_parameter` unless the limit is 1 to 500. */
+export function assertLimit(limit: number): void {
+  if (Number.isInteger(limit) && limit >= 1 && limit <= LIMITS.pageEntries) return;
+  throw errors.parameter("limit", `must be 1 to ${LIMITS.pageEntries}`);
+}
+
+/** Throws `invalid_parameter` unless limit and offset are within bounds. */
 export function assertPage(query: Query): void {
-  if (!Number.isInteger(query.limit) || query.limit < 1 || query.limit > LIMITS.pageEntries) {
-    throw errors.parameter("limit", `must be 1 to ${LIMITS.pageEntries}`);
-  }
+  assertLimit(query.limit);
   if (query.offset !== undefined && (!Number.isInteger(query.offset) || query.offset < 0 || query.offset > LIMITS.offset)) {
     throw errors.parameter("page", `must not reach beyond record ${LIMITS.offset}; use a cursor`);
   }
 }
 
-/** The rollup's form of an aggregate, or null when the rollup does not cover it. */
+/** An aggregate encoded for the rollup; null if the rollup does not cover it. */
 export function wireRollup(query: Omit<AggregateQuery, "groupBy"> & { readonly groupBy: readonly string[] }, tenantId: string | null) {
   const { rollup } = query.entity;
   const dimensions: readonly string[] = rollup?.groupBy ?? [];

@@ -2,7 +2,7 @@ import type { JsonValue } from "../kernel/json.ts";
 import { isoTime } from "../kernel/clock.ts";
 import type { Entry } from "./store.ts";
 
-/** An entry as the SQL functions return it; times in milliseconds. */
+/** An entry as the SQL functions return it. Times are milliseconds since the Unix epoch. */
 export interface WireEntry {
   readonly key: string;
   readonly value: JsonValue;
@@ -13,6 +13,7 @@ export interface WireEntry {
   readonly expires_at: number | null;
 }
 
+/** An entry of the store, with times in ISO form. */
 export function toEntry({ key, value, version, owner, created_at, updated_at, expires_at }: WireEntry): Entry {
   return {
     key,
@@ -25,7 +26,7 @@ export function toEntry({ key, value, version, owner, created_at, updated_at, ex
   };
 }
 
-/** What `kv_mget` found, or `kv_tenant_mget`, whose rows have positions, counted from 1; null where there is none. */
+/** Entries in the order of the keys; null if missing. Rows of `kv_tenant_mget` have positions from 1, those of `kv_mget` only keys. */
 export function inOrder(keys: readonly string[], found: unknown): (Entry | null)[] {
   const rows = (found ?? []) as readonly (WireEntry & { readonly position?: number })[];
   const entries = new Map(rows.map((row) => [row.position ?? row.key, toEntry(row)]));

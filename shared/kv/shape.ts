@@ -1,15 +1,16 @@
 import type { AnyEntity } from "./define.ts";
 
-/** Whose a key is: `segment`: its second segment names the owner; `platform`: nobody's; `given`: as the writer says. */
+/** The tenant of a row. `segment`: the second segment of its key; `platform`: none; `given`: set by the writer. */
 export type OwnerRule = "segment" | "platform" | "given";
 
-/** One form of an entity's keys. An optional parameter makes two. */
+/** One form of an entity's keys. An optional parameter adds a second form. */
 export interface KeyShape {
-  /** Colons in the key; a timestamp segment has two of its own. */
+  /** The number of colons in the key, including two in a timestamp segment. */
   readonly colons: number;
   readonly ownerRule: OwnerRule;
 }
 
+/** The forms of the entity's keys: one, or two with an optional parameter. */
 export function shapesOf(entity: AnyEntity): KeyShape[] {
   const template = entity.key.split(":");
   const required = template.filter((part) => !part.endsWith("?}"));
@@ -26,8 +27,8 @@ function ownerRule(entity: AnyEntity, parts: readonly string[]): OwnerRule {
 }
 
 /**
- * The number of colons that tells the entity's keys from those of others in its family; null when its keys have
- * two forms, and then no other entity may share the family (declared.ts).
+ * The number of colons that distinguishes the entity's keys in its family. Null if its keys have two forms; then no other entity may
+ * share the family (declared.ts).
  */
 export function colonsOf(entity: AnyEntity): number | null {
   const [shape, other] = shapesOf(entity);

@@ -12,7 +12,7 @@ import type { SqlArguments, SqlDriver } from "./driver.ts";
 import { conflictOf, storeError, withRetries, withSecondTry } from "./faults.ts";
 import { assertKey, isKey, prefixRange } from "./key.ts";
 import { assertTenantId, encodeCommit } from "./mutation.ts";
-import { assertPage, assertPosition, declaredType, wireOrder, wirePage, wireRollup, wireSelection } from "./query-plan.ts";
+import { assertLimit, assertPage, assertPosition, declaredType, wireOrder, wirePage, wireRollup, wireSelection } from "./query-plan.ts";
 import { inOrder, toEntry } from "./row.ts";
 import type { WireEntry } from "./row.ts";
 import { LIMITS } from "./store.ts";
@@ -35,7 +35,7 @@ import type {
   WriteOptions,
 } from "./store.ts";
 
-/** The store, implemented with the SQL functions; the same for every driver. */
+/** The store on the SQL functions, for any driver. */
 export function createStore(driver: SqlDriver, options: { readonly clock: Clock }): Store {
   return new SqlStore(driver, options.clock, new Batches(driver, options.clock), null);
 }
@@ -77,9 +77,7 @@ class SqlStore implements Store {
 
   async list(options: ListOptions): Promise<ListPage> {
     const limit = options.limit ?? 100;
-    if (!Number.isInteger(limit) || limit < 1 || limit > LIMITS.pageEntries) {
-      throw errors.parameter("limit", `must be 1 to ${LIMITS.pageEntries}`);
-    }
+    assertLimit(limit);
     const { reverse = false, keysOnly = false } = options;
     let { start, end } = rangeOf(options);
     const fingerprint = fingerprintOf([start, end, reverse]);
@@ -87,9 +85,9 @@ class SqlStore implements Store {
       const position = decodeCursor(fingerprint, options.cursor, 1);
       assertPosition([], position);
       const last = String(position[0]);
-      // A position outside of the range is forged and could read other keys.
+      // A position outside of the range is forged.
       if (!isKey(last) || last < start || last >= end) throw invalidCursor("is damaged");
-      // U+0001 sorts before every character a key can have: the least string after `last`.
+      // U+0001 sorts before every character of a key, so this is the first string after `last`.
       if (reverse) end = last;
       else start = `${last}\u0001`;
     }
@@ -211,7 +209,7 @@ class SqlStore implements Store {
 
   async #write(write: Extract<Mutation, { op: "set" | "increment" }>) {
     const { mutations: [mutation], bytes } = encodeCommit([], [write], this.tenantId, this.clock.now());
-    if (!mutation) throw new InnkeepError("internal", "A write has no mutation.");
+    if (!mutation) throw new InnkeepError("internal", "The write contains no mutation.");
     return await this.batches.write({ tenantId: this.tenantId, key: write.key, mutation, bytes, deadline: this.#deadline() });
   }
 
@@ -251,7 +249,7 @@ class SqlStore implements Store {
     await this.driver.close();
   }
 
-  /** One of the read functions that service and tenant both have. */
+  /** Calls a read function that exists for the service and for tenants. */
   async #readSide(name: "list" | "count" | "query" | "total" | "aggregate", args: SqlArguments): Promise<unknown> {
     const deadline = this.#deadline();
     return await this.#read(

@@ -12,9 +12,8 @@ export interface StoreState {
 }
 
 /**
- * The store's interface for services and jobs, modelled on Deno KV and FoundationDB, with string keys.
- * Every method rejects with an InnkeepError: `invalid_key`,
- * `validation_failed` (a value the store cannot hold, with a JSON Pointer), `payload_too_large`,
+ * The store's interface for services and jobs, modelled on Deno KV and FoundationDB, with string keys. Every method rejects with an
+ * InnkeepError, such as `invalid_key`, `validation_failed` (a value that cannot be stored, with a JSON Pointer), `payload_too_large`,
  * `store_unavailable` (nothing was written) or `commit_unknown` (the write may have been committed).
  */
 export interface Store {
@@ -56,7 +55,7 @@ export interface Store {
 
   /** The head of the audit chain of a tenant, or with null of the platform. Null if the chain has no entries. */
   chainHead(scope: string | null): Promise<{ readonly seq: number; readonly hash: string } | null>;
-  /** Deletes up to `limit` expired entries and returns their number. Service level only. */
+  /** Deletes at most `limit` expired entries and returns their number. Service level only. */
   sweep(limit: number): Promise<number>;
   /** Queries the database for its migration, pending builds and whether it accepts writes. */
   ping(): Promise<StoreState>;

@@ -5,7 +5,7 @@ create function kv.partition_of(p_family text) returns text
 language sql immutable strict parallel safe
 return format('kv.%I', 'entries_' || p_family);
 
--- Entries are append-only for every role except retention's, including the owner of the table.
+-- Refuses changes of append-only entries by every role, including the owner of the table. Only retention may delete them.
 create function kv.refuse_change() returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
@@ -125,7 +125,7 @@ begin
   elsif p_type in ('number', 'boolean') then
     return format('kv.%s_field(value, %L)', p_type, p_field);
   end if;
-  raise exception 'is not a field type: %', p_type using errcode = 'KV001', detail = '/query';
+  raise exception 'contains the unknown field type %', p_type using errcode = 'KV001', detail = '/query';
 end $$;
 
 -- The search text of an entity's fields.

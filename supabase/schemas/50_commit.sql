@@ -47,7 +47,7 @@ begin
     v_add := v_adds->i;
     v_path := (v_add->>'path')::text[];
     if cardinality(v_path) not between 1 and 32 then
-      fault := 'KV001'; message := 'must have a path of 1 to 32 members'; detail := '/path';
+      fault := 'KV001'; message := 'must have 1 to 32 members'; detail := '/path';
       exit;
     end if;
     v_parent := value;
@@ -124,12 +124,12 @@ begin
   p_write.fault := case v_reason when 'op' then 'KV001' when 'expiry' then 'KV001' when 'size' then 'KV006' else 'KV004' end;
   p_write.detail := case v_reason when 'op' then '/op' when 'expiry' then '/expiresAt' else p_write.key end;
   p_write.message := case v_reason
-    when 'op' then 'is no operation'
-    when 'shape' then format('key %s is not of its family''s shape', p_write.key)
+    when 'op' then 'must be set, delete, increment or append'
+    when 'shape' then format('key %s does not have the number of segments that its family declares', p_write.key)
     when 'owner' then format('key %s belongs to another tenant or to the platform', p_write.key)
     when 'expiry' then format('entries of %s cannot expire', p_write.message)
-    when 'reserved' then format('%s is reserved and owns nothing', p_write.owner)
-    when 'size' then 'the value is over 262144 bytes'
+    when 'reserved' then format('%s is reserved and cannot be the id of a tenant', p_write.owner)
+    when 'size' then 'the value exceeds 262144 bytes'
   end;
   return p_write;
 end $$;
@@ -269,7 +269,7 @@ begin
   select c.seq + 1, c.hash into v_seq, v_prev from kv.chains c where c.scope = p_scope for update;
   v_hash := encode(sha256(convert_to(v_prev || ':' || v_seq || ':' || (p_value->>'contentHash'), 'UTF8')), 'hex');
   if v_hash is null then
-    raise exception 'an entry of an audit chain must have a contentHash' using errcode = 'KV001', detail = '/contentHash';
+    raise exception 'is required in an entry of an audit chain' using errcode = 'KV001', detail = '/contentHash';
   end if;
   update kv.chains c set seq = v_seq, hash = v_hash where c.scope = p_scope;
   return (p_value - 'contentHash') || jsonb_build_object('seq', v_seq, 'prevHash', v_prev, 'hash', v_hash);
@@ -492,7 +492,7 @@ begin
   -- From here on, each write has the owner of its row.
   if v_gone is not null then
     if exists (select from unnest(v_writes) w where w.op <> 'delete' and (w.owner <> v_gone or (w.owner = v_gone and w.cascades))) then
-      raise exception 'a commit that deletes tenant % cannot write other rows of a tenant', v_gone using errcode = 'KV001', detail = '/mutations';
+      raise exception 'must not write rows of a tenant in the commit that deletes tenant %', v_gone using errcode = 'KV001', detail = '/mutations';
     end if;
   elsif v_computed is not null then
     select o.owner into v_gone from kv.owners o join unnest(v_writes) w on w.owner = o.owner

@@ -31,7 +31,7 @@ declare
 begin
   if coalesce(v_list, '') = '' or '' = any(p_tenants) or cardinality(string_to_array(v_list, ',')) <> cardinality(p_tenants)
     or translate(v_list, 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._~@+-,', '') <> '' then
-    raise exception 'a tenant call must have a tenant' using errcode = 'KV001', detail = '/tenantId';
+    raise exception 'must be the id of a tenant' using errcode = 'KV001', detail = '/tenantId';
   end if;
   perform set_config('kv.tenants', v_list, true);
 end $$;

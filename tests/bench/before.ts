@@ -2,17 +2,17 @@ import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import type { Row } from "./report.ts";
 
-/** A line as an earlier commit's benchmark printed it. */
+/** A line of the output of an earlier commit's benchmark. */
 export interface EarlierRow {
   readonly operation: string;
   readonly callers: number;
   readonly store: string;
-  /** With what it is compared, and that one's figures. */
+  /** The contender it is compared with, and its figures. */
   readonly other: string;
   readonly ratio: number;
 }
 
-/** A line measured by both in one run. */
+/** A line that both commits measured in one run. */
 export interface Compared {
   readonly operation: string;
   readonly callers: number;
@@ -25,7 +25,7 @@ export interface Compared {
 
 const LINE = /^(.*) \[(\d+)\] {2}(.*?) {2}\| {2}(.*?) +\| {2}ratio ([\d.,]+(?:e\+\d+)?)/;
 
-/** Runs one part of the benchmark of another checkout, whose dependencies are installed. */
+/** Runs one part of the benchmark of another checkout. Its dependencies must be installed. */
 export async function earlierRows(checkout: string, part: string): Promise<EarlierRow[]> {
   const child = spawn("deno", ["run", "-A", "tests/bench/run.ts", part], { cwd: checkout, stdio: ["ignore", "pipe", "inherit"] });
   const rows: EarlierRow[] = [];
@@ -38,7 +38,7 @@ export async function earlierRows(checkout: string, part: string): Promise<Earli
   return rows;
 }
 
-/** Lines of one operation and number of callers, compared with the same; some name nothing to be compared with. */
+/** Pairs lines with the same operation, number of callers and contender. Some lines have no contender. */
 export function compared(before: readonly EarlierRow[], after: readonly Row[]): Compared[] {
   return after.flatMap((row) => {
     const { operation, callers, against } = row;

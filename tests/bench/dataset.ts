@@ -16,17 +16,17 @@ export interface BenchDatabase {
 
 export interface DatasetOptions {
   readonly tenants: number;
-  /** Nine records around each tenant, 6 of them usage counters. */
+  /** Whether each tenant has nine more records, six of them usage counters. */
   readonly details?: boolean;
-  /** Rows of the family `domain`, ten a tenant, scattered over the family's keys. */
+  /** The number of rows of the family `domain`: ten per tenant, spread over the keys of the family. */
   readonly domains?: number;
-  /** The same rows in the habit's table: all of them, or those of the family `domain`. */
+  /** The rows that are also in the key-value habit's table: all, or those of the family `domain`. */
   readonly habit?: "all" | "domains";
-  /** Without the indexes that serve searches alone, a third of a large load's time. */
+  /** Whether search indexes are omitted, which take a third of the time of a large load. */
   readonly unsearched?: boolean;
 }
 
-/** A migrated database with its rows loaded the fast way: no triggers, no secondary indexes, both made up for afterwards. */
+/** A migrated database with rows. They are loaded without triggers and secondary indexes, which are built afterwards. */
 export async function createDataset(cluster: Cluster, name: string, options: DatasetOptions): Promise<BenchDatabase> {
   const database = await createDatabase(cluster, name);
   const { tenants, details = false, domains = 0, habit, unsearched = false } = options;
@@ -46,7 +46,7 @@ export async function createDataset(cluster: Cluster, name: string, options: Dat
   return database;
 }
 
-/** Migrated and empty. */
+/** A migrated database without rows. */
 export async function createDatabase(cluster: Cluster, name: string): Promise<BenchDatabase> {
   await bootstrapRoles(cluster.superUrl);
   await withClient(cluster.superUrl, (admin) => admin.query(`create database ${name} owner innkeep_owner`));
@@ -65,7 +65,7 @@ export async function createDatabase(cluster: Cluster, name: string): Promise<Be
   return { appUrl: url("innkeep_app"), ownerUrl: url("innkeep_owner"), superUrl: url() };
 }
 
-/** Runs `load` without triggers and secondary indexes; then builds the indexes and the rollups and takes the statistics. */
+/** Runs `load` without triggers and secondary indexes. Then builds indexes and rollups and analyzes the tables. */
 export async function loadFast(
   { superUrl }: BenchDatabase,
   load: (client: pg.Client) => Promise<void>,
@@ -88,13 +88,13 @@ export async function loadFast(
   });
 }
 
-/** An index of the whole table goes and comes with its part on each partition. */
+/** The secondary indexes, without those of partitions that belong to an index of the whole table. */
 const INDEXES = `
   select c.relname as name, replace(pg_get_indexdef(i.indexrelid), ' ON ONLY ', ' ON ') as definition
   from pg_index i join pg_class c on c.oid = i.indexrelid join pg_class t on t.oid = i.indrelid
   where t.relnamespace = 'kv'::regnamespace and t.relname ~ '^entries' and not i.indisprimary and not c.relispartition`;
 
-/** What migrations do for a family that has rows already. */
+/** Fills the rollups, as migrations do for a family with rows. */
 const ROLLUPS = `
   do $$
   declare
@@ -123,7 +123,7 @@ const TENANTS = `
     'created', '2024-01-01', 'createdAt', ${ISO}, 'updatedAt', ${ISO}), nextval('kv.versions'), ${ID}, true, now(), now()
   from generate_series(0, $1::int - 1) i`;
 
-/** 100 rows under one prefix, among all the others. */
+/** 100 rows under one prefix among all others. */
 const LISTED = `
   insert into kv.entries (key, value, version, owner, cascades, created_at, updated_at)
   select 'idem:listed:' || i, jsonb_build_object('i', i, 'createdAt', ${ISO}), nextval('kv.versions'), null, true, now(), now()
@@ -154,7 +154,7 @@ const DOMAINS = `
     nextval('kv.versions'), tenant, true, now(), now()
   from generate_series(0, $1::int - 1) i, lateral (select 'tn_' || lpad((i % ($1::int / 10))::text, 7, '0') as tenant) t`;
 
-/** The same rows as the habit keeps them: one table in a database of the usual language collation. */
+/** The same rows in the habit's form: one table in a database with a language collation. */
 const HABIT = `
   create table public.kv_store (key text collate "en-US-x-icu" primary key, value jsonb not null);
   grant select, insert, update, delete on public.kv_store to innkeep_app`;

@@ -11,7 +11,7 @@ const ROWS = 10_000_000;
 const READERS = 4;
 const ROUNDS = 9;
 
-/** A new entity beside 10,000,000 rows of another: how long a reader waits while a migration declares it. */
+/** How long a reader waits while a migration declares an entity beside 10,000,000 rows of another one. */
 export async function growthRows(cluster: Cluster, report: (row: Row) => void): Promise<void> {
   const database = await createDatabase(cluster, "bench_growth");
   await loadFast(database, async (client) => void await client.query(USAGE, [ROWS]));
@@ -47,7 +47,7 @@ export async function growthRows(cluster: Cluster, report: (row: Row) => void): 
   });
 }
 
-/** The longest call of readers that go on while `work` runs, and the longest wait for a lock among them. */
+/** The longest call of concurrent readers while `work` runs, and their longest lock wait, in milliseconds. */
 async function longestRead({ appUrl, superUrl }: BenchDatabase, work: () => Promise<unknown>): Promise<{ call: number; lock: number }> {
   const readers = await Promise.all(Array.from({ length: READERS }, async () => {
     const client = new pg.Client({ connectionString: appUrl, application_name: "bench_reader" });
@@ -89,7 +89,7 @@ async function longestRead({ appUrl, superUrl }: BenchDatabase, work: () => Prom
   return { call: Math.max(...calls), lock };
 }
 
-/** Keys of the large family, and of none: the default partition is the one that a new family locks. */
+/** Keys of the large family and of no family: a new family locks the default partition. */
 async function read(client: pg.Client, i: number): Promise<void> {
   const key = i % 3 === 0 ? `undeclared:${i}` : `usage:${String((i * 7919) % ROWS).padStart(8, "0")}`;
   await client.query({ name: "kv_get", text: "select public.kv_get($1, now())", values: [key] });

@@ -3,8 +3,8 @@ import pg from "pg";
 type Json = Readonly<Record<string, unknown>>;
 
 /**
- * Today's habit (store.md §1) done with plain SQL over a pool, without the HTTP hop it has in real life:
- * read, change and write in the program; prefixes by LIKE; everything else by loading the prefix.
+ * The common key-value pattern with plain SQL over a pool, without the HTTP hop of its usual client: values are read, changed and
+ * written in the program, prefixes are found by LIKE, and everything else loads the prefix.
  */
 export class Habit {
   readonly pool: pg.Pool;
@@ -37,7 +37,7 @@ export class Habit {
     for (const [key, value] of pairs) await this.set(key, value);
   }
 
-  /** The variant some panels have: one upsert of all rows. */
+  /** A variant of the habit: one upsert of all rows. */
   async msetInOneStatement(pairs: readonly (readonly [string, Json])[]): Promise<void> {
     await this.pool.query(
       "insert into kv_store select * from unnest($1::text[], $2::jsonb[]) on conflict (key) do update set value = excluded.value",

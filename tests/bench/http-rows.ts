@@ -24,7 +24,7 @@ const PROJECT = fileURLToPath(new URL("../../", import.meta.url));
 const PLANS = ["Trial", "Basic", "Pro", "Enterprise"];
 const tenantId = (i: number) => `tn_${String((i * 7919) % 100_000).padStart(7, "0")}`;
 
-/** The API itself under Deno, on the large data set. */
+/** The API under Deno on the large data set. */
 export async function httpRows(store: Store, databaseUrl: string, report: (row: Row) => void): Promise<void> {
   const key = await createSigningKey();
   const userId = "bench-admin";
@@ -147,7 +147,7 @@ async function start(entry: readonly string[], port: number, env: Readonly<Recor
     const response = await fetch(`http://127.0.0.1:${port}/health`).catch(() => null);
     await response?.arrayBuffer();
     if (response?.ok) break;
-    if (performance.now() > deadline) throw new Error("the server did not answer");
+    if (performance.now() > deadline) throw new Error("the server did not respond");
     await sleep(1);
   }
   return {

@@ -25,7 +25,7 @@ export interface Habits {
   readonly million: Habit;
 }
 
-/** Lists, pages, counts and deletes: what the habit does by loading a prefix. */
+/** Lists, pages, counts and deletions, which the habit does by loading a prefix. */
 export async function listRows(
   { large, small, million }: Stores,
   habits: Habits,
@@ -163,7 +163,7 @@ function summarize(tenants: readonly Record_[]): Map<string, number> {
   return counts;
 }
 
-/** The rollup against a recount in one snapshot, again and again while tenants change; then the store's own answer. */
+/** Compares the rollup with a recount in one snapshot repeatedly while tenants change, and then with the store's result. */
 async function recount(store: Store, superUrl: string): Promise<void> {
   await withClient(superUrl, async (client) => {
     let writing = true;

@@ -1,27 +1,27 @@
-/** Interleaved measurement: contenders take turns, round by round, so that drift of the machine hits all alike. */
+/** Interleaved measurement: contenders alternate in rounds, so that drift of the machine affects all of them equally. */
 
 export interface Contender {
   readonly name: string;
-  /** One operation; `i` counts up over all rounds. */
+  /** One operation. `i` increases over all rounds. */
   readonly run: (i: number) => Promise<unknown>;
-  /** Before each round, not timed. */
+  /** Runs before each round and is not measured. */
   readonly prepare?: (round: number) => Promise<unknown>;
 }
 
 export interface Measured {
   readonly name: string;
-  /** Operations a second, median of the rounds. */
+  /** Operations per second, the median of the rounds. */
   readonly perSecond: number;
-  /** Milliseconds of one operation over all rounds. */
+  /** Milliseconds per operation over all rounds. */
   readonly medianMs: number;
   readonly p99Ms: number;
-  /** Operations a second of each round, for ratios pair by pair. */
+  /** Operations per second of each round, for ratios of paired rounds. */
   readonly rounds: readonly number[];
 }
 
 export interface Load {
   readonly callers: number;
-  /** Operations of one round; contenders may set their own. */
+  /** The number of operations per round. A contender may set another one. */
   readonly operations: number | Readonly<Record<string, number>>;
   readonly rounds: number;
 }
@@ -62,7 +62,7 @@ export function byName(measured: readonly Measured[]): (name: string) => Measure
   return (name) => measured.find((m) => m.name === name);
 }
 
-/** Ratio of throughput, pair by pair of the rounds that ran side by side; the median. */
+/** The ratio of throughput: the median over pairs of rounds. */
 export function ratio(a: Measured | undefined, b: Measured | undefined): number {
   if (!a || !b) return Number.NaN;
   return median(a.rounds.map((rate, i) => rate / (b.rounds[i] ?? rate)));

@@ -7,7 +7,7 @@ import type { Row } from "./report.ts";
 const CALLS = 200;
 const REFUSED = 100;
 
-/** 200 tenants count at once; in one contender one of them is over its bound. */
+/** 200 tenants increment concurrently. In one contender, one increment is out of its bounds. */
 export async function neighbourRows(store: Store, report: (row: Row) => void): Promise<void> {
   const key = (tenant: number) => `usage:tn_${String(tenant).padStart(7, "0")}:bookings:2027-04`;
   const increment = async (tenant: number, max: number) => {

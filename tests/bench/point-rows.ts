@@ -9,11 +9,11 @@ const TENANTS = 100_000;
 const tenantId = (i: number) => `tn_${String((i * 7919) % TENANTS).padStart(7, "0")}`;
 const value = (i: number) => ({ id: tenantId(i), name: `Hotel ${i}`, note: "x".repeat(200), current: i });
 
-/** Of the family `subdomain`: declared, without fields, and its owner is as the writer says: none here. */
+/** Keys of the family `subdomain`, which has no indexed fields. The rows belong to the platform. */
 const plainKey = (i: number) => `subdomain:b${i % 20_000}`;
 const PLAIN_KEYS = "keys `subdomain:…`, a declared family without fields whose rows the service writes with no owner";
 
-/** Single-key reads and writes, alone and from many callers, and 100 keys at once. */
+/** Single-key reads and writes by one and by many callers, and operations on 100 keys. */
 export async function pointRows(store: Store, habit: Habit, appUrl: string, report: (row: Row) => void): Promise<void> {
   await gets(store, habit, report);
   await sets(store, habit, report);
@@ -92,7 +92,7 @@ async function sets(store: Store, habit: Habit, report: (row: Row) => void): Pro
   }
 }
 
-/** Medians of single calls, taken inside the server on one connection, one call of each after the other. */
+/** Medians of single calls, measured in the server on one connection with alternating calls. */
 async function timeInDatabase(appUrl: string, report: (row: Row) => void): Promise<void> {
   const rounds = await withClient(appUrl, async (client) => {
     await client.query(SET_TIMES);
@@ -128,7 +128,7 @@ async function timeInDatabase(appUrl: string, report: (row: Row) => void): Promi
 interface SetTimes {
   readonly ours: number;
   readonly raw: number;
-  /** As the habit sends it: a pool's query without a name is parsed and planned each time. */
+  /** As the habit sends it: an unnamed query, which is parsed and planned each time. */
   readonly planned: number;
 }
 

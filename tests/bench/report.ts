@@ -2,55 +2,55 @@ import { roundTripsSection } from "../http/support/round-trips.ts";
 import type { Compared } from "./before.ts";
 import type { Measured } from "./measure.ts";
 
-/** One line of the table: what was measured, against what, and what store.md §5 asks for. */
+/** One line of the table: the measurement, its contender, and the required ratio. */
 export interface Row {
   readonly operation: string;
   readonly callers: number;
   readonly store: string;
-  /** With what it is compared: one operation has several lines. */
+  /** The contender of this line. One operation may have several lines. */
   readonly against: string;
   readonly other: string;
   readonly ratio: number;
-  /** The ratio to reach; null where the line only informs. */
+  /** The required ratio; null if there is none. */
   readonly target: number | null;
-  /** For "at most" targets such as flatness. */
+  /** Whether the required ratio is a maximum, as for flatness. */
   readonly atMost?: boolean;
   readonly note?: string;
 }
 
-/** What holds an operation back, for the page, when its line misses its ratio. Measured facts only. */
+/** The measured reason why an operation misses its ratio, for the page. */
 const WHY: Readonly<Record<string, string>> = {
   "get, service level":
-    "alone, on one connection, the function takes 24 µs more than a raw prepared statement (116 and 92 µs): 11 for the partitioned table within a function, 4 for its settings, the rest to start its statement. With 64 callers a get takes 15 µs of the program's processor and 18 of the database's, so two cores end at 60,000 a second; 4.7 of the 18 are the value's JSON text, which the habit pays too.",
+    "on one connection, the function takes 24 µs more than a raw prepared statement (116 and 92 µs): 11 for the partitioned table in a function, 4 for its settings, and the rest to start its statement. With 64 callers, a get takes 15 µs of CPU time in the program and 18 µs in the database, which limits two cores to 60,000 per second. 4.7 of the 18 µs are the JSON text of the value, which the habit needs too.",
   "get, tenant-bound":
-    "beside the get, binding the call to its tenant and the policy of row-level security; 32 tenants' keys in one call took the database 0.34 ms where the service's took 0.23.",
+    "in addition to the get, the call is bound to its tenant and the row-level security policy is evaluated. One call with keys of 32 tenants takes 0.34 ms in the database, and the service's call 0.23 ms.",
   "set, durable":
-    "alone it is the time in the database (next line); with more callers one batch is in flight at a time and commits to disk, and a batch of 64 sets takes the database 1.1 ms where one upsert of 64 rows takes 0.44.",
+    "with one caller, it is the time in the database (next line). With more callers, one batch is in flight at a time and commits to disk. A batch of 64 sets takes 1.1 ms in the database, and one upsert of 64 rows 0.44 ms.",
   "set, its time in the database":
-    "a call of one set in a transaction of its own takes 0.26 ms beyond an empty function, a raw upsert 0.012: reading and resolving the call 0.05, locking the row 0.04, the upsert with its three indexes and its policy 0.07, starting and ending the other statements and the two functions the rest (calls over one connection, no disk).",
+    "one set in its own transaction takes 0.26 ms more than an empty function, and a raw upsert 0.012 ms: 0.05 to read and resolve the call, 0.04 to lock the row, 0.07 for the upsert with three indexes and the policy, and the rest to start and end the other statements and the two functions (one connection, no disk).",
   "increment of one hot key":
-    "one batch is in flight at a time and its length hardly depends on how many calls it merges (compare the medians of 16 and 64 callers), so callers divided by that length is the limit.",
+    "one batch is in flight at a time, and its duration hardly depends on the number of merged calls (compare the medians of 16 and 64 callers). The limit is the number of callers divided by that duration.",
   "increments over 1,000 keys":
-    "each key is a row of its own: in a batch of 64 about 27 µs a key, of which changing the value takes 14 (loops in SQL) and writing the row about 12.",
+    "each key is a separate row. In a batch of 64, a key takes about 27 µs: 14 to change the value (loops in SQL) and about 12 to write the row.",
   "mget 100":
-    "about 8 µs a key in the database, where the habit's `in` takes 7: 4.7 of both are the value's JSON text; beside it come version, tenant and times, and the program makes an entry of each.",
+    "a key takes about 8 µs in the database, and 7 µs with the habit's `in`. 4.7 of both are the JSON text of the value. The store also returns version, tenant and times, and creates an entry per row.",
   "mset 100":
-    "a commit of 64 sets takes the database 1.2 ms, one upsert of 64 rows 0.5: key locks, resolving each key against its family, and the partition.",
+    "a commit of 64 sets takes 1.2 ms in the database, and one upsert of 64 rows 0.5 ms. The difference is in the key locks, the resolution of each key against its family, and the partition.",
   "filtered and sorted page of 20 at 100,000 tenants":
-    "inside the database the page takes 0.17 ms, of which making 21 records into JSON is 0.05; planned anew for each call it would be 0.73. The round trip of a lone get is another 0.1. The habit has no HTTP hop here.",
+    "the page takes 0.17 ms in the database, of which 0.05 ms are the JSON text of 21 records. Planned for each call, it would take 0.73 ms. A round trip takes another 0.1 ms. The habit has no HTTP hop here.",
   "page of 20 at depth 90,000 of 100,000": "as for the filtered page.",
   "counts by status and plan, and MRR, at 100,000 tenants":
-    "inside the database it takes 0.07 ms; a round trip takes more than that. The habit has no HTTP hop here.",
+    "it takes 0.07 ms in the database, which is less than a round trip. The habit has no HTTP hop here.",
   "delete a prefix of 10,000":
-    "of 11,111 rows in a plain table 4.2 ms, in a partition with its three indexes 8.1, in a commit 14.8: each key comes back with its expiry, for the report by entity.",
+    "deleting 11,111 rows takes 4.2 ms in a plain table, 8.1 ms in a partition with three indexes, and 14.8 ms in a commit, which reads each key and its expiry for the counts by entity.",
   "HTTP GET /v1/tenants/:id with JWT and scope check, Deno":
-    "two reads of the store take the database 36 µs of processor an answer; two cores at this rate are 0.23 ms, so the HTTP process takes most of it: in a profile writing to the database's sockets 20 %, the log line 18, checking the record against its schema 11 and times in it 6.5.",
+    "two reads of the store take 36 µs of CPU time in the database per response. Two cores at this rate have 0.23 ms per response, so the HTTP process uses most of it. In a profile: writing to the database sockets 20 %, the log line 18 %, validating the record 11 %, and its times 6.5 %.",
   "HTTP POST …/usage/:metric/increment over 100 tenants":
-    "an increment in a batch takes the database 27 µs; two cores at this rate are 0.4 ms an answer, so the HTTP process takes nine tenths of it.",
+    "an increment in a batch takes 27 µs in the database. Two cores at this rate have 0.4 ms per response, so the HTTP process uses nine tenths of it.",
   "HTTP GET /v1/tenants?limit=20&sort=-mrr with its total":
-    "page and total take the database 0.25 ms; two cores at this rate are 1.5 ms an answer, so the HTTP process takes eight tenths of it: 20 records are checked against their schema and written as JSON.",
+    "the page and its total take 0.25 ms in the database. Two cores at this rate have 1.5 ms per response, so the HTTP process uses eight tenths of it to validate 20 records and write them as JSON.",
   "cold start of `api` to its first answer, over an empty Deno program, in ms":
-    "importing zod and building the schemas and routes with it is most of it; features do not load on first use yet.",
+    "importing zod and building the schemas and routes with it is most of it.",
 };
 
 export function reached(row: Row): boolean {
@@ -68,7 +68,7 @@ export function ms(value: number): string {
 }
 
 export function line(row: Row): string {
-  const verdict = row.target === null ? "" : `${asked(row)} ${reached(row) ? "reached" : "NOT REACHED"}`;
+  const verdict = row.target === null ? "" : `${required(row)} ${reached(row) ? "reached" : "NOT REACHED"}`;
   return `${row.operation} [${row.callers}]  ${row.store}  |  ${row.against} ${row.other}  |  ratio ${format(row.ratio)} ${verdict}`;
 }
 
@@ -79,20 +79,20 @@ export function markdown(rows: readonly Row[], machine: readonly string[], both:
   const sections = [
     `# Performance
 
-Written by \`npm run bench\`; do not edit. Contenders run interleaved, round by round, on one server and one data set;
-the ratio is the median of the rounds' ratios of throughput. Absolute numbers vary from machine to machine, ratios hold.
+Written by \`npm run bench\`; do not edit. The compared programs run alternately, round by round, on one server and one data set.
+The ratio is the median of the throughput ratios of the rounds. Absolute numbers depend on the machine; ratios depend on it much less.
 
 ${machine.map((fact) => `- ${fact}`).join("\n")}
 
-"Habit" is today's \`kv_store\` habit done with plain SQL over a pool (tests/bench/habit.ts): without the HTTP hop it has in real life.`,
+"Habit" is the usual way to use a \`kv_store\` table, with plain SQL over a pool and without an HTTP gateway (tests/bench/habit.ts).`,
     table(
-      ["operation", "callers", "Innkeep", "against", "ratio", "asked", ""],
+      ["operation", "callers", "Innkeep", "compared with", "ratio", "required", ""],
       rows.map((row) => {
         const verdict = row.target === null ? "" : reached(row) ? "reached" : "**not reached**";
-        return [row.operation, row.callers, row.store, `${row.against} ${row.other}`, format(row.ratio), asked(row), verdict];
+        return [row.operation, row.callers, row.store, `${row.against} ${row.other}`, format(row.ratio), required(row), verdict];
       }),
     ),
-    missed.length > 0 ? `Where a ratio is not reached\n\n${missed.join("\n")}` : "",
+    missed.length > 0 ? `Reasons for ratios that are not reached\n\n${missed.join("\n")}` : "",
     notes.length > 0 ? `Notes\n\n${notes.join("\n")}` : "",
     roundTripsSection(),
     beforeAndAfter(both),
@@ -104,12 +104,12 @@ function beforeAndAfter(rows: readonly Compared[]): string {
   if (rows.length === 0) return "";
   return `## Before and after
 
-The store until commit 079b9fc (two tables with field columns) and the one of the commit that wrote this section (a partition a
-family), by each one's own benchmark in one run on one machine, part by part: \`npm run bench -- --before=<checkout of 079b9fc>\`.
+The store before commit 079b9fc (two tables with field columns) and the store that wrote this section (a partition per family). Each was
+measured by its own benchmark, in one run on one machine with alternating parts: \`npm run bench -- --before=<checkout of 079b9fc>\`.
 
 ${
     table(
-      ["operation", "callers", "against", "before", "after", "ratio before", "ratio after"],
+      ["operation", "callers", "compared with", "before", "after", "ratio before", "ratio after"],
       rows.map((
         { operation, callers, against, before, after, ratioBefore, ratioAfter },
       ) => [operation, callers, against, before, after, format(ratioBefore), format(ratioAfter)]),
@@ -121,7 +121,7 @@ function table(head: readonly string[], rows: readonly (readonly (string | numbe
   return [head, head.map(() => "---"), ...rows].map((cells) => `| ${cells.join(" | ")} |`).join("\n");
 }
 
-function asked({ target, atMost }: Row): string {
+function required({ target, atMost }: Row): string {
   return target === null ? "–" : `${atMost ? "≤" : "≥"} ${target}`;
 }
 

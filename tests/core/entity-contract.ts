@@ -6,7 +6,7 @@ import { retentionPlan } from "../../shared/core/retention.ts";
 import { registry } from "../../shared/features/registry.ts";
 import { findUnstorable } from "../../shared/kernel/json.ts";
 import { declaredBy } from "../../shared/kv/declared.ts";
-import { cascadesOf, familyOf, ownerOf } from "../../shared/kv/define.ts";
+import { cascadesOf, familyOf, tenantIdOf } from "../../shared/kv/define.ts";
 import type { AnyEntity } from "../../shared/kv/define.ts";
 import { fieldTypeOf } from "../../shared/kv/fields.ts";
 import { exampleParams, keyFrom } from "./example.ts";
@@ -74,13 +74,13 @@ function contractOf(name: string, entity: AnyEntity): void {
     for (const secret of entity.secrets ?? []) expect(visible).not.toContain(secret);
   });
 
-  test("a declared family has its key's shape and gives the row the owner the record names", () => {
+  test("the declared family has the key's shape, and the owner rule gives the row the record's tenant", () => {
     const key = keyFrom(entity, exampleParams(entity));
     const row = declared.entities.find(({ family, colons }) => family === familyOf(entity) && colons === key.split(":").length - 1);
-    const owner = ownerOf(entity, entity.example);
+    const tenantId = tenantIdOf(entity, entity.example);
     expect(row).toMatchObject({ entity: name, append_only: entity.appendOnly === true });
-    if (row?.owner_rule === "segment") expect(key.split(":")[1]).toBe(owner);
-    if (row?.owner_rule === "platform") expect(owner).toBeNull();
+    if (row?.owner_rule === "segment") expect(key.split(":")[1]).toBe(tenantId);
+    if (row?.owner_rule === "platform") expect(tenantId).toBeNull();
     const fillfactor = declared.families.find(({ family }) => family === familyOf(entity))?.fillfactor ?? 100;
     expect(fillfactor < 80, "room for updates in place").toBe(entity.frequentUpdates === true);
   });

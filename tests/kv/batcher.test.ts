@@ -17,7 +17,7 @@ interface Sent {
 
 const settled = async () => void await vi.advanceTimersByTimeAsync(0);
 
-/** A batcher with a timeout of a second, whose batches return when a test says so. */
+/** A batcher with a timeout of one second. The tests control when its batches return. */
 function batcher(
   options: { readonly lanes?: number; readonly slowAfterMs?: number; readonly joins?: () => (call: string) => boolean } = {},
 ) {
@@ -50,7 +50,7 @@ function batcher(
 }
 
 describe("a batch that hangs", () => {
-  test("K31: gives up its lane, so that calls behind it go out long before its deadline", async () => {
+  test("K31: frees its lane, so that waiting calls are sent long before its deadline", async () => {
     const { run, sent, outcomes } = batcher({ slowAfterMs: 100 });
     run("a");
     run("b");
@@ -66,7 +66,7 @@ describe("a batch that hangs", () => {
     expect(outcomes).toEqual(["b: ok", "c: ok", "a: expired in flight"]);
   });
 
-  test("K31: of a server that hangs no more batches wait than twice the lanes, and a late answer frees each once", async () => {
+  test("K31: with a hung server at most twice as many batches as lanes are in flight, and a late result frees a lane once", async () => {
     const { run, sent } = batcher({ slowAfterMs: 100 });
     for (const call of ["a", "b", "c", "d"]) {
       run(call);
@@ -85,7 +85,7 @@ describe("a batch that hangs", () => {
 });
 
 describe("deadlines of batched calls", () => {
-  test("K31: a call whose deadline comes while it waits is given up, and never goes out", async () => {
+  test("K31: a call whose deadline passes in the queue is rejected and never sent", async () => {
     const { run, sent, outcomes } = batcher();
     run("a");
     await vi.advanceTimersByTimeAsync(100);
@@ -100,7 +100,7 @@ describe("deadlines of batched calls", () => {
     expect(outcomes).toEqual(["a: expired in flight", "b: expired in the queue", "c: ok"]);
   });
 
-  test("K31: of a batch in flight each call ends at its own deadline, the batch at the newest one's", async () => {
+  test("K31: each call of a batch in flight is rejected at its own deadline, the batch at the latest one", async () => {
     const { run, sent, outcomes } = batcher();
     run("a");
     await vi.advanceTimersByTimeAsync(200);
@@ -118,7 +118,7 @@ describe("deadlines of batched calls", () => {
     expect(outcomes).toEqual(["a: ok", "b: expired in flight", "c: ok"]);
   });
 
-  test("K31: a lane that never returns leaves the other lane to the calls that come", async () => {
+  test("K31: while one lane is blocked, later calls use the other one", async () => {
     const { run, sent, outcomes } = batcher({ lanes: 2 });
     run("silent");
     for (let i = 0; i < 5; i++) {
@@ -129,7 +129,7 @@ describe("deadlines of batched calls", () => {
     expect(outcomes).toEqual(["n0: ok", "n1: ok", "n2: ok", "n3: ok", "silent: expired in flight", "n4: ok"]);
   });
 
-  test("K31: a call that may not join the next batch keeps its own deadline", async () => {
+  test("K31: a call that cannot join the next batch keeps its deadline", async () => {
     const joins = () => {
       let size = 0;
       return (call: string) => size++ === 0 || call !== "alone";
@@ -144,7 +144,7 @@ describe("deadlines of batched calls", () => {
     expect(sent).toHaveLength(2);
   });
 
-  test("K31: one timer serves 1,000 calls, and none is left when they are done", async () => {
+  test("K31: 1,000 calls use one timer, and none is left when they have completed", async () => {
     const { run, sent, outcomes } = batcher();
     for (let i = 0; i < 1_000; i++) run(String(i));
     expect(vi.getTimerCount()).toBe(1);
@@ -153,7 +153,7 @@ describe("deadlines of batched calls", () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
-  test("K31: with every call given up no timer is left, and the next call has one again", async () => {
+  test("K31: no timer is left when every call has been rejected, and the next call sets one", async () => {
     const { run, sent, outcomes } = batcher();
     run("a");
     run("b");

@@ -19,7 +19,7 @@ beforeAll(async () => {
 });
 afterAll(() => opened.close());
 
-/** The first writes of a tenant's id, each another way in. */
+/** The kinds of writes that can be the first one of a tenant. */
 const FIRST_WRITES: readonly ((writer: Store, id: string) => Promise<unknown>)[] = [
   (writer, id) => writer.set(`first:${id}:set`, 1, { tenantId: id }),
   (writer, id) => writer.forTenant(id).set(`first:${id}:own`, 1),
@@ -49,7 +49,7 @@ async function rowsOf(pattern: string): Promise<unknown[]> {
 }
 
 test(
-  "R01: 200 rounds of a cascade racing an id's first 11 writers leave nothing, and each writer came before it or was refused",
+  "R01: in 200 rounds, a cascade racing the first 11 writers of a tenant leaves no row, and each write precedes it or is refused",
   async () => {
     const random = seededRandom("R01 first writers");
     const outcomes = { before: 0, refused: 0 };
@@ -64,7 +64,7 @@ test(
         });
       });
       const cascade = async () => {
-        // Some rounds start with it, some among the writers.
+        // The cascade starts before the writers or among them.
         if (round % 3) await racers[0]?.get("warm:up");
         expect(await deleter.commit([], [{ op: "deleteOwner", tenantId: id }])).toMatchObject({ ok: true });
       };
@@ -77,7 +77,7 @@ test(
   120_000,
 );
 
-test("R01: every id deleted in those rounds stays refused, for every way in", async () => {
+test("R01: every tenant id deleted in those rounds is refused by every kind of write", async () => {
   for (const round of [0, 1, 99, ROUNDS - 1]) {
     const id = `tn_new${round}`;
     const codes = await Promise.all(FIRST_WRITES.map((write, i) => codeOf(write(racers[i] as Store, id))));
@@ -86,7 +86,7 @@ test("R01: every id deleted in those rounds stays refused, for every way in", as
   expect(await rowsOf("tn\\_new%")).toEqual([]);
 });
 
-test("R01: a write over a row that its tenant's cascade is taking either came before or is refused, in 60 rounds", async () => {
+test("R01: in 60 rounds, a write to a row that a cascade is deleting precedes the cascade or is refused", async () => {
   for (let round = 0; round < 60; round++) {
     const id = `tn_over${round}`;
     const own = opened.store.forTenant(id);
@@ -106,7 +106,7 @@ test("R01: a write over a row that its tenant's cascade is taking either came be
   expect(await rowsOf("tn\\_over%")).toEqual([]);
 });
 
-test("R01: append-only rows that were asked to cascade stay, and never stop the tenant's deletion", async () => {
+test("R01: append-only rows written with cascades remain, and do not prevent the deletion of the tenant", async () => {
   const { store } = opened;
   const id = "tn_kept";
   const set = (nonce: string, cascades: boolean): Mutation => {
@@ -125,7 +125,7 @@ test("R01: append-only rows that were asked to cascade stay, and never stop the 
   expect(await codeOf(store.commit([], [set("later", false)]))).toBe("tenant_deleted");
 });
 
-test("R01: a commit that deletes a tenant leaves no row of it, whatever else it does to its rows", async () => {
+test("R01: a commit that deletes a tenant leaves none of its rows, whatever else it writes", async () => {
   const { store } = opened;
   const id = "tn_mixed";
   await store.set("mixed:row", { n: 1 }, { tenantId: id });
@@ -142,7 +142,7 @@ test("R01: a commit that deletes a tenant leaves no row of it, whatever else it 
   expect(await rowsOf(id)).toEqual([]);
 });
 
-test("R01: a row that stays when its tenant goes takes no further write, by any store", async () => {
+test("R01: a row that remains after the deletion of its tenant is refused for writes by every store", async () => {
   const { store } = opened;
   const id = "tn_paper";
   await store.set("paper:kept", { n: 1 }, { tenantId: id, cascades: false });
@@ -156,11 +156,11 @@ test("R01: a row that stays when its tenant goes takes no further write, by any 
   ];
   expect(await Promise.all(calls.map(codeOf))).toEqual(calls.map(() => "tenant_deleted"));
   expect((await store.get("paper:kept"))?.value).toEqual({ n: 1 });
-  // Retention may take it away.
+  // Retention may delete it.
   expect(await store.del("paper:kept")).toBe(true);
 });
 
-test("R01: the report of a cascade counts two entities that share a family apart, and live rows alone", async () => {
+test("R01: the counts of a cascade separate entities that share a family, and contain only live rows", async () => {
   const { store, clock, database } = opened;
   await withClient(
     database.superUrl,

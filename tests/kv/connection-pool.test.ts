@@ -28,7 +28,7 @@ function withResolvers<T>(): Resolvers<T> {
   return { promise, ...parts };
 }
 
-/** A connection that is made, answers and closes when a test says so. */
+/** A connection that the tests establish, answer and close. */
 class FakeConnection implements PooledConnection {
   readonly #made = withResolvers<void>();
   readonly #ended = withResolvers<void>();
@@ -99,7 +99,7 @@ function pool(max: number) {
   return { run, made, at, outcomes, connections };
 }
 
-test("K31: a silent connection is destroyed at the deadline, and its slot serves the next call at once", async () => {
+test("K31: a connection that does not respond is destroyed at the deadline, and the next call opens another at once", async () => {
   const { run, at, outcomes } = pool(1);
   run("a");
   await at(0).make();
@@ -111,7 +111,7 @@ test("K31: a silent connection is destroyed at the deadline, and its slot serves
   expect(outcomes).toEqual(["a: TimeoutFault, sent", "b: ok"]);
 });
 
-test("K31: a call given up while it waits for a connection is never started", async () => {
+test("K31: a call whose deadline passes while it waits for a connection is never started", async () => {
   const { run, at, outcomes, made } = pool(1);
   run("a", 5_000);
   await at(0).make();
@@ -124,7 +124,7 @@ test("K31: a call given up while it waits for a connection is never started", as
   expect(made.map(({ names }) => names)).toEqual([["a", "c"]]);
 });
 
-test("K31: a call given up while its connection is made is never started, and that connection is destroyed", async () => {
+test("K31: a call whose deadline passes while its connection is established is never started, and that connection is destroyed", async () => {
   const { run, at, outcomes, made } = pool(1);
   run("a");
   await vi.advanceTimersByTimeAsync(900);
@@ -137,7 +137,7 @@ test("K31: a call given up while its connection is made is never started, and th
   expect(made.map(({ names }) => names)).toEqual([[], ["b"]]);
 });
 
-test("K31: a call that another connection served leaves its own to those that come", async () => {
+test("K31: a connection opened for a call that another one served is used by later calls", async () => {
   const { run, at, outcomes, made } = pool(2);
   run("a");
   await at(0).make();
@@ -153,14 +153,14 @@ test("K31: a call that another connection served leaves its own to those that co
   expect(outcomes.at(-1)).toBe("c: ok");
 });
 
-test("K31: a call whose deadline is over before it comes is not sent", async () => {
+test("K31: a call whose deadline has already passed is not sent", async () => {
   const { run, outcomes, made } = pool(1);
   run("a", 0);
   await settled();
   expect([outcomes, made.length]).toEqual([["a: TimeoutFault, never sent"], 0]);
 });
 
-test("K31: a refused connection fails one call, and the others try again", async () => {
+test("K31: a refused connection fails one call, and the other calls open connections of their own", async () => {
   const { run, at, outcomes } = pool(1);
   for (const name of ["a", "b", "c"]) run(name);
   await at(0).refuse();
@@ -182,7 +182,7 @@ test("K31: an idle connection that the server closes is not used again", async (
   expect(outcomes).toEqual(["a: ok", "b: ok"]);
 });
 
-test("K31: connections that are idle for 30 s are closed, and then no timer keeps the process alive", async () => {
+test("K31: connections are closed after 30 s without use, and no timer then keeps the process alive", async () => {
   const { run, at, made } = pool(2);
   run("a");
   run("b");
@@ -191,7 +191,7 @@ test("K31: connections that are idle for 30 s are closed, and then no timer keep
   await vi.advanceTimersByTimeAsync(20_000);
   run("c");
   await at(1).answer();
-  // Nobody reads the goodbye: it is cut a second later.
+  // `end` does not resolve, so the connection is destroyed a second later.
   await vi.advanceTimersByTimeAsync(11_000);
   expect(made.map(({ destroyed }) => destroyed)).toEqual([true, false]);
   await vi.advanceTimersByTimeAsync(20_000);
@@ -199,7 +199,7 @@ test("K31: connections that are idle for 30 s are closed, and then no timer keep
   expect(vi.getTimerCount()).toBe(0);
 });
 
-test("K31: close waits for the work under way, and not for a server that reads no goodbye", async () => {
+test("K31: close waits for running work, but not for a server that does not close its connections", async () => {
   const { run, at, outcomes, connections } = pool(3);
   run("a");
   run("b");
@@ -218,7 +218,7 @@ test("K31: close waits for the work under way, and not for a server that reads n
   expect(vi.getTimerCount()).toBe(0);
 });
 
-test("K31: with a silent connection those that have been idle as long are given up too, one that worked since stays", async () => {
+test("K31: after a connection fails, those idle since before its call are closed too, and those used later remain", async () => {
   const { run, at, outcomes, made } = pool(4);
   for (const name of ["a", "b", "c"]) run(name);
   for (const i of [0, 1, 2]) await at(i).make();

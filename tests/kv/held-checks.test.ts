@@ -15,12 +15,12 @@ let opened: OpenStore;
 let store: Store;
 beforeAll(async () => {
   opened = await freshStore({ driver: "postgres" });
-  // So many that no write waits for a connection.
+  // Enough that no write waits for a connection.
   store = opened.another({ connections: 20 });
 });
 afterAll(() => opened.close());
 
-/** Runs one entry point in a transaction of its own that stays open while `work` runs. */
+/** Runs an entry point in a separate transaction that stays open while `work` runs. */
 async function held(
   name: SqlFunctionName,
   args: Readonly<Record<string, unknown>>,
@@ -45,7 +45,7 @@ async function held(
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 test.each([1, 200, 201])(
-  "K04: %i absent keys checked by a commit stay absent until it is done, whoever writes them and however",
+  "K04: %i absent keys that a commit checks stay absent until it ends, for every kind of write",
   async (count) => {
     const keys = Array.from({ length: count }, (_, i) => `guard${count}:${i}`);
     const [first = "", last = ""] = [keys[0], keys.at(-1)];
@@ -62,7 +62,7 @@ test.each([1, 200, 201])(
         () => store.commit([{ key: last, version: null }], []),
         () => store.commit([{ key: first, version: null }], [{ op: "set", key: first, value: 1 }]),
       ].map((write) => codeOf(write()).finally(() => settled++));
-      // Other keys are free meanwhile.
+      // Other keys are not locked.
       await store.set(`free:${count}`, 1);
       await store.commit([{ key: "free:none", version: null }], [{ op: "set", key: `free:checked${count}`, value: 1 }]);
       await pause(150);
@@ -73,7 +73,7 @@ test.each([1, 200, 201])(
   },
 );
 
-test("K04: a check on a version holds until its commit is done: no write, short or long, changes the row meanwhile", async () => {
+test("K04: a check on a version holds until its commit ends: no batched write or commit changes the row meanwhile", async () => {
   for (const count of [1, 201]) {
     const keys = Array.from({ length: count }, (_, i) => `present${count}:${i}`);
     await store.mset(keys.map((key) => [key, { n: 0 }]));
@@ -95,7 +95,7 @@ test("K04: a check on a version holds until its commit is done: no write, short 
   }
 });
 
-test("K04: a check waits for a plain write of its absent key that is not done, and then sees it", async () => {
+test("K04: a check on an absent key waits for an uncommitted write of that key, and then sees it", async () => {
   const set = (i: number) => ({ op: "set", key: `late:${i}`, value: 1 });
   const calls: readonly (readonly [SqlFunctionName, Record<string, unknown>])[] = [
     ["kv_write_many", { calls: [set(0)] }],
@@ -113,7 +113,7 @@ test("K04: a check waits for a plain write of its absent key that is not done, a
   }
 });
 
-test("K04: of two commits above 200 keys with crossed checks, one wins, in 20 rounds", async () => {
+test("K04: of two commits over more than 200 keys with crossed checks, exactly one succeeds, in each of 20 rounds", async () => {
   const [left, right] = await opened.racers(2);
   for (let round = 0; round < 20; round++) {
     const keys = (side: string) => Array.from({ length: 150 }, (_, i) => `wide${round}:${side}:${i}`);
@@ -125,7 +125,7 @@ test("K04: of two commits above 200 keys with crossed checks, one wins, in 20 ro
   }
 });
 
-/** Two commits over the same things in opposite orders, and what is held in the middle until both wait. */
+/** Two commits with the same locks in opposite orders, and a lock between them that is held until both wait. */
 const CROSSED: readonly (readonly [string, string, (name: string) => Mutation])[] = [
   [
     "keys",
@@ -150,7 +150,7 @@ const CROSSED: readonly (readonly [string, string, (name: string) => Mutation])[
 ];
 
 test.each(CROSSED)(
-  "K31: commits over the same %s in opposite orders, both waiting in the middle, never meet in a deadlock",
+  "K31: commits that lock the same %s in opposite orders do not deadlock",
   async (_, hold, mutation) => {
     const driver = postgresDriver({ connectionString: opened.database.appUrl, max: 12 });
     const states: string[] = [];
@@ -182,7 +182,7 @@ test.each(CROSSED)(
   },
 );
 
-test("A03: a chain that 12 writers lengthen at once, with nothing else in common, has no gap and no fork", async () => {
+test("A03: an audit chain that 12 concurrent commits extend has no gap and no fork", async () => {
   const racers = await opened.racers(12);
   await Promise.all(racers.map(async (racer, w) => {
     for (let i = 0; i < 20; i++) {

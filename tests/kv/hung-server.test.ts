@@ -9,7 +9,7 @@ import { codeOf, freshStore } from "../support/store.ts";
 import type { DriverName } from "../support/store.ts";
 
 const TIMEOUT_MS = 1_500;
-/** What a busy machine may add to a deadline. */
+/** The tolerance of deadlines on a busy machine. */
 const SLACK_MS = 4_000;
 const CALLERS = 32;
 
@@ -28,7 +28,7 @@ interface Answer {
   readonly ms: number;
 }
 
-/** One of the kinds of calls there are, on a key of its own. */
+/** A call of one of several kinds, on its own key. */
 function callOf(store: Store, key: string, kind: number): Promise<unknown> {
   switch (kind) {
     case 0:
@@ -52,14 +52,14 @@ async function answerOf(store: Store, key: string, kind: number): Promise<Answer
   return { key, writes: ![0, 4].includes(kind), code, ms: performance.now() - start };
 }
 
-/** Calls one after the other until told to stop. */
+/** Makes calls one after another until `running` is false. */
 async function caller(store: Store, name: string, first: number, running: () => boolean): Promise<Answer[]> {
   const answers: Answer[] = [];
   for (let i = 0; running(); i++) answers.push(await answerOf(store, `hung:${name}:${i}`, (first + i) % 6));
   return answers;
 }
 
-/** No backend of the application is at work any more: what was sent has happened or never will. */
+/** Waits until no backend of the application is active: every statement that was sent has completed. */
 async function settledServer(): Promise<void> {
   await withClient(own.database.superUrl, async (client) => {
     for (;;) {
@@ -77,7 +77,7 @@ async function timed<T>(call: Promise<T>): Promise<{ readonly value: T; readonly
 }
 
 test.each<DriverName>(["postgres", "supabase"])(
-  "K31, O02: %s: with every process of the server stopped each call ends by its deadline, and the same store then goes on",
+  "K31, O02: %s: while every process of the server is stopped, each call ends by its deadline, and the same store works afterwards",
   async (driver) => {
     const opened = await freshStore({ driver, database: own.database, timeoutMs: TIMEOUT_MS });
     const { store } = opened;
@@ -101,7 +101,7 @@ test.each<DriverName>(["postgres", "supabase"])(
       expect(Math.max(ping.ms, again.ms, closed.ms)).toBeLessThan(2_000 + SLACK_MS);
       expect(fresh.map(({ code }) => code)).not.toContain("ok");
       during = fresh;
-      // The callers' next calls meet a server that never let them in.
+      // The callers' next calls try to connect to the stopped server.
       await sleep(TIMEOUT_MS + 500);
     } finally {
       resume();
@@ -115,7 +115,7 @@ test.each<DriverName>(["postgres", "supabase"])(
     expect(Math.max(...answers.map(({ ms }) => ms))).toBeLessThan(TIMEOUT_MS + SLACK_MS);
     const codes = (writes: boolean) => [...new Set(answers.filter((answer) => answer.writes === writes).map(({ code }) => code))].sort();
     expect(codes(false)).toEqual(["ok", "store_unavailable"]);
-    // A request once started counts as sent; a connection that was never made does not.
+    // A request that was started counts as sent. A connection that was not established does not.
     expect(codes(true).filter((code) => code !== "store_unavailable")).toEqual(["commit_unknown", "ok"]);
     if (driver === "postgres") expect(codes(true)).toContain("store_unavailable");
     const present = new Set<string>();

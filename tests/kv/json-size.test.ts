@@ -7,10 +7,10 @@ import { withClient } from "../support/client.ts";
 import { freshDatabase } from "../support/postgres.ts";
 import { seededRandom } from "../support/random.ts";
 
-/** jsonb's own text without the white space it puts after commas and colons. */
+/** The text of a jsonb value without the white space after commas and colons. */
 const BYTES = `select octet_length(regexp_replace($1::jsonb::text, '("(?:[^"\\\\]|\\\\.)*")|([,:]) ', '\\1\\2', 'g')) as bytes`;
 
-test("K21: the size of a value is what PostgreSQL counts, whatever is in it", async () => {
+test("K21: the computed size of any value equals the size of its jsonb text", async () => {
   const value = fc.jsonValue({ stringUnit: "binary", depthSize: "medium" }).map((made) => JSON.parse(JSON.stringify(made)) as JsonValue)
     .filter((made) => findUnstorable(made) === null);
   const numbers = fc.array(fc.oneof(fc.double({ min: -1e-5, max: 1e-5, noNaN: true }), fc.double({ min: -1e6, max: 1e6, noNaN: true })))

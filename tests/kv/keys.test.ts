@@ -8,7 +8,7 @@ import { InnkeepError } from "../../shared/kernel/errors.ts";
 import { keyOf, matchKey } from "../../shared/kv/define.ts";
 import { assertKey, isKey, isSegment, isTimestamp, prefixRange, splitKey } from "../../shared/kv/key.ts";
 
-/** What a hostile caller sends as an id: anything, and things that look like a way out of the scope. */
+/** Ids of a hostile caller: any text, and text that may reach another scope. */
 const anySegment = fc.oneof(
   fc.string({ unit: "binary", maxLength: 140 }),
   fc.string({ unit: fc.constantFrom(..."abcXYZ019._~@+-:;%*/\\ \u0000\nü"), maxLength: 30 }),
@@ -40,7 +40,7 @@ function built(build: () => string): string | null {
 }
 
 describe("K22: key builder", () => {
-  test("K22: whatever the segments, a built key is of its entity and gives the very same segments back, or it is refused", () => {
+  test("K22: a key built from any segments is refused, or matches its entity and returns the same segments", () => {
     fc.assert(
       fc.property(anySegment, anySegment, anySegment, (tenantId, metric, period) => {
         const key = built(() => keyOf(usageRecord, { tenantId, metric, period }));
@@ -54,7 +54,7 @@ describe("K22: key builder", () => {
     );
   });
 
-  test("K22: no id reaches another tenant's range: a key is inside its own prefix and outside every other's", () => {
+  test("K22: no id reaches another tenant's range: a key is within its own prefix and outside every other one", () => {
     fc.assert(
       fc.property(anySegment, anySegment, (tenantId, other) => {
         fc.pre(tenantId !== other);
@@ -67,7 +67,7 @@ describe("K22: key builder", () => {
     );
   });
 
-  test("K22: a timestamp in an id cannot move an audit key between the platform's scope and a tenant's", () => {
+  test("K22: a timestamp in an id cannot move an audit key between the scopes of the platform and a tenant", () => {
     fc.assert(
       fc.property(anySegment, anySegment, (tenantId, nonce) => {
         const timestamp = "2026-01-01T00:00:00.000Z";
@@ -84,7 +84,7 @@ describe("K22: key builder", () => {
     expect(built(() => keyOf(tenant, { id }))).toBeNull();
   });
 
-  test.each([".", ".."])("K22: %j is no segment, alone or in any place of a key", (dots) => {
+  test.each([".", ".."])("K22: %j is refused as a segment, alone or at any position in a key", (dots) => {
     expect(isSegment(dots)).toBe(false);
     expect(built(() => keyOf(tenant, { id: dots }))).toBeNull();
     for (const key of [dots, `${dots}:a`, `a:${dots}`, `a:${dots}:b`]) {
@@ -94,18 +94,18 @@ describe("K22: key builder", () => {
     }
   });
 
-  test.each(["...", ".a", "a.", "..a", "a..", "a..b", ".-"])("K22: %j has dots and is a segment", (id) => {
+  test.each(["...", ".a", "a.", "..a", "a..", "a..b", ".-"])("K22: %j contains dots and is a valid segment", (id) => {
     expect(isSegment(id)).toBe(true);
     for (const key of [id, `${id}:a`, `a:${id}`, `a:${id}:b`]) expect(isKey(key), key).toBe(true);
     expect(keyOf(tenant, { id })).toBe(`tenant:${id}`);
   });
 
-  test("K22: the check in one pass and the split agree on every text", () => {
+  test("K22: the one-pass check of a key and the split into segments agree on every text", () => {
     const key = fc.array(anySegment, { minLength: 1, maxLength: 5 }).map((segments) => segments.join(":"));
     fc.assert(fc.property(key, (text) => isKey(text) === (built(() => splitKey(text).join(":")) === text)), RUNS);
   });
 
-  test("K22: a key of three longest segments fits in 512 bytes, a longer one is refused", () => {
+  test("K22: a key of three segments of maximum length fits in 512 bytes, and a longer one is refused", () => {
     const long = "x".repeat(128);
     expect(keyOf(usageRecord, { tenantId: long, metric: long, period: long })).toHaveLength(392);
     expect(() => splitKey(`${long}:${long}:${long}:${long}`)).toThrowError(/512/);
@@ -113,7 +113,7 @@ describe("K22: key builder", () => {
 });
 
 describe("K23: key spaces", () => {
-  test("K23: every declared example has a key that belongs to its entity alone", () => {
+  test("K23: the key of every declared example matches only its own entity", () => {
     for (const entity of registry) {
       const example = entity.example as Record<string, string>;
       const params = Object.fromEntries(

@@ -28,7 +28,7 @@ afterAll(async () => {
   await own.cluster.remove();
 });
 
-/** A commit that passes every step: checks, owners, existing rows, rollup, chain, new rows of five families. */
+/** A commit with every step: key locks, owners, rollup, chain, and new rows of several families. */
 function everyStep(id: string): { readonly keys: string[]; readonly mutations: Mutation[] } {
   const audit = auditKey(id, "killed");
   const mutations: Mutation[] = [
@@ -65,7 +65,7 @@ async function waitingBackend(): Promise<number> {
 }
 
 test.each(BLOCKERS)(
-  "K05: a backend killed while its commit waits %s leaves none of the keys, and the same commit then goes through",
+  "K05: a backend terminated while its commit waits %s leaves none of the keys, and the repeated commit succeeds",
   async (name, blocker) => {
     const { store } = opened;
     const id = `tn_${name.replaceAll(/[^a-z]/g, "")}`;
@@ -88,7 +88,7 @@ test.each(BLOCKERS)(
   },
 );
 
-test("K05: backends killed at random moments of 200-key commits leave 0 or all 200 keys of each", async () => {
+test("K05: backends terminated at random times during commits of 200 keys leave 0 or all 200 keys of each", async () => {
   const random = seededRandom("K05 kills");
   const { store } = opened;
   const keysOf = (commit: number) => Array.from({ length: 200 }, (_, i) => `kill:${commit}:${i}`);
@@ -116,7 +116,7 @@ test("K05: backends killed at random moments of 200-key commits leave 0 or all 2
   expect(outcomes).toContain("ok");
 });
 
-test("K05: a backend killed with SIGKILL in the middle of a commit: the server recovers, none of the keys are there", async () => {
+test("K05: after a backend is killed with SIGKILL during a commit, the server recovers and none of the keys exist", async () => {
   const { store } = opened;
   const { keys, mutations } = everyStep("tn_sigkill");
   const holder = new pg.Client({ connectionString: own.database.superUrl });

@@ -21,9 +21,9 @@ afterAll(() => database.drop());
 
 interface Fragile {
   readonly store: Store;
-  /** The next call reaches the database and commits; its answer is lost. */
+  /** The next call is committed, and its response is lost. */
   loseNextAnswer(): void;
-  /** From now on nothing listens. */
+  /** From now on connections are refused. */
   hangUp(): Promise<void>;
   close(): Promise<void>;
 }
@@ -50,7 +50,7 @@ const OPEN: Readonly<Record<DriverName, () => Promise<Fragile>>> = {
 const DRIVERS: readonly DriverName[] = ["postgres", "supabase"];
 
 test.each(DRIVERS)(
-  "K05: %s: a commit whose answer is lost is commit_unknown, happens once, and is never sent again by itself",
+  "K05: %s: a commit whose response is lost is commit_unknown, is executed once, and is not repeated",
   async (driver) => {
     const { store, loseNextAnswer, hangUp, close } = await OPEN[driver]();
     const key = `lost:${driver}`;
@@ -66,14 +66,14 @@ test.each(DRIVERS)(
       loseNextAnswer();
       expect(await codeOf(call)).toBe("commit_unknown");
     }
-    // A commit that is executed while its client has gone may end a moment later.
+    // A commit may complete shortly after its client has disconnected.
     await expect.poll(async () => (await store.mget([key, `own:${driver}`])).map((entry) => entry?.value)).toEqual([{ n: 2 }, { n: 1 }]);
     await hangUp();
     await close();
   },
 );
 
-test.each(DRIVERS)("K05: %s: a read whose answer is lost is simply asked again", async (driver) => {
+test.each(DRIVERS)("K05: %s: a read whose response is lost is repeated", async (driver) => {
   const { store, loseNextAnswer, hangUp, close } = await OPEN[driver]();
   await store.set(`read:${driver}`, 1);
   for (const call of [() => store.get(`read:${driver}`), () => store.count("read"), () => store.list({ prefix: "read" })]) {
@@ -85,7 +85,7 @@ test.each(DRIVERS)("K05: %s: a read whose answer is lost is simply asked again",
   await close();
 });
 
-test.each(DRIVERS)("K05: %s: when nothing listens, every call is store_unavailable: nothing was written", async (driver) => {
+test.each(DRIVERS)("K05: %s: if the server refuses connections, every call is store_unavailable and nothing is written", async (driver) => {
   const { store, hangUp, close } = await OPEN[driver]();
   await store.get("warm:up");
   await hangUp();
@@ -104,7 +104,7 @@ test.each(DRIVERS)("K05: %s: when nothing listens, every call is store_unavailab
   await close();
 });
 
-test("K05: supabase: the database gone behind PostgREST is store_unavailable", async () => {
+test("K05: supabase: if the database behind PostgREST is down, calls are store_unavailable", async () => {
   const bridge = await startPostgrest({ databaseUrl: database.authenticatorUrl.replace(/:\d+\//, ":1/") });
   const store = createStore(supabaseDriver({ url: bridge.url, serviceKey: API_KEYS.serviceKey }), { clock });
   expect(await Promise.all([codeOf(store.get("x:a")), codeOf(store.set("x:a", 1))])).toEqual(["store_unavailable", "store_unavailable"]);

@@ -28,7 +28,7 @@ function audit(scope: string | null): Mutation {
   return { op: "set", key, value: auditRecord(key, scope === null ? {} : { tenantId: scope }), tenantId: scope, cascades: false };
 }
 
-/** The versions that each key was seen with: what completed before a call began is older than what the call makes. */
+/** The versions of each key. The version of a call must be greater than those of calls that completed before it began. */
 class Versions {
   readonly faults: string[] = [];
   readonly #newest = new Map<string, bigint>();
@@ -48,7 +48,7 @@ class Versions {
   }
 }
 
-/** Tenants of which now and then one is deleted and another takes its place. */
+/** The current tenants. From time to time one is deleted and replaced by another. */
 const tenants = ["tn_a0", "tn_b0", "tn_c0"];
 const versions = new Versions();
 
@@ -119,7 +119,7 @@ const deletions: Call = async (random, store, tenant) => {
   const keys = someKeys(random, tenant, 1 + random.below(6));
   await commit(store, [], [...keys.map((key) => ({ op: "delete", key }) as const), ...[audit(null)].slice(random.below(2))]);
 };
-/** So many keys that their families are locked. */
+/** Enough keys that a commit locks their families. */
 const large: Call = async (random, store, tenant) => {
   const keys = [...Array.from({ length: 250 }, (_, i) => `given:${tenant}:${i}`), ...someKeys(random, tenant, 8)];
   await commit(store, [], [...new Set(keys)].map((key) => someMutation(random, key, tenant)));
@@ -134,7 +134,7 @@ const cascade: Call = async (_, store, tenant) => {
 };
 const CALLS = [set, set, set, count, count, count, many, many, many, own, own, own, deletions, deletions, large, large, range, range];
 
-/** What the tables say against each other once nothing runs. */
+/** Contradictions between the tables after all writes have completed. */
 const DISAGREEMENTS = `
   select 'rollup' as what where (select coalesce(sum(count), 0) from kv.rollup_shards where rollup = 'tenant')
     <> (select count(*) from kv.entries where key like 'tenant:%')
@@ -142,7 +142,7 @@ const DISAGREEMENTS = `
     where c.seq <> (select count(*) from kv.entries e where e.key like 'audit:%' and coalesce(e.owner, '') = c.scope)
   union all select 'left ' || e.key from kv.entries e join kv.owners o using (owner) where o.deleted_at is not null and e.cascades`;
 
-test("K31: every kind of write beside every other has its version, newer than all before, and leaves nothing half done", async () => {
+test("K31: concurrent writes of all kinds get versions greater than all before, and none is partly applied", async () => {
   const random = seededRandom("K31 mixed writes");
   const codes = new Set<string>();
   let calls = 0;
@@ -163,7 +163,7 @@ test("K31: every kind of write beside every other has its version, newer than al
   expect(calls).toBeGreaterThan(100);
 }, (SECONDS + 60) * 1_000);
 
-test("K31: a range that waits for a row keeps nobody else from the audit log", async () => {
+test("K31: a prefix deletion that waits for a row does not block audit entries of other commits", async () => {
   const [first, second] = racers as [Store, Store];
   await first.mset([["range:a", 1], ["range:b", 1]]);
   const holder = new pg.Client({ connectionString: opened.database.superUrl });
@@ -179,6 +179,6 @@ test("K31: a range that waits for a row keeps nobody else from the audit log", a
   await holder.end();
   expect(beside).toMatchObject({ ok: true });
   expect(await waiting).toMatchObject({ ok: true, deleted: { range: 2 } });
-  // It would have waited for as long as the row is held, or 5 s.
+  // Otherwise it would wait until the row is released, or for 5 s.
   expect(took).toBeLessThan(2_000);
 });

@@ -34,7 +34,7 @@ beforeAll(async () => {
   await withClient(database.superUrl, (client) =>
     client.query(`
       create function public.refuse_odd() returns trigger language plpgsql as $$ begin
-        if new.key like 'odd:%' then raise exception 'nobody foresaw this' using errcode = 'P0001'; end if;
+        if new.key like 'odd:%' then raise exception 'unexpected' using errcode = 'P0001'; end if;
         return new;
       end $$;
       create trigger refuse_odd before insert or update on kv.entries_default for each row execute function public.refuse_odd()`));
@@ -45,7 +45,7 @@ afterAll(async () => {
   await database.drop();
 });
 
-/** Does `other` 200 times at once, one of them replaced by `odd`, behind a call that keeps the lane busy. */
+/** Makes 200 calls of `other` in one batch, with `odd` in place of one. A write in flight makes them wait together. */
 async function together(other: (i: number) => Promise<unknown>, odd: () => Promise<unknown>) {
   const first = store.set("busy:lane", 1);
   const tenantFirst = store.forTenant("tn_lane").set("busy:tenant-lane", 1);
@@ -63,12 +63,12 @@ const tiny = Array.from({ length: 900 }, () => 5e-324);
 
 const REFUSALS: readonly (readonly [string, string, () => Promise<unknown>])[] = [
   ["out of its bounds", "write_conflict", () => store.increment("own:full", [{ path: ["n"], by: 1, max: 3 }])],
-  ["onto a text", "validation_failed", () => store.increment("own:text", add)],
+  ["that adds to a text", "validation_failed", () => store.increment("own:text", add)],
   ["of a deleted tenant", "tenant_deleted", () => store.set("own:ghost", 1, { tenantId: "tn_dead" })],
   ["of another tenant's key", "key_owner_mismatch", () => store.set("subscription:tn_a", {}, { tenantId: "tn_b" })],
-  ["of a value too large as it is stored", "payload_too_large", () => store.set("own:tiny", tiny)],
+  ["of a value whose stored text is too large", "payload_too_large", () => store.set("own:tiny", tiny)],
   [
-    "that grows its record too large",
+    "that makes its record too large",
     "payload_too_large",
     () => store.increment("own:large", add, { merge: { more: "v".repeat(20_000) } }),
   ],
@@ -80,31 +80,31 @@ const TENANT_REFUSALS: readonly (readonly [string, string, (own: Store) => Promi
     "write_conflict",
     (own) => own.increment("mine:none", [{ path: ["n"], by: 1, max: 0 }], { initial: { value: {} } }),
   ],
-  ["onto a text", "validation_failed", (own) => own.increment("mine:none", add, { initial: { value: { n: "5" } } })],
+  ["that adds to a text", "validation_failed", (own) => own.increment("mine:none", add, { initial: { value: { n: "5" } } })],
   ["of a deleted tenant", "tenant_deleted", () => store.forTenant("tn_dead").set("mine:ghost", 1)],
   ["of another tenant's key", "key_owner_mismatch", (own) => own.set("subscription:tn_other", {})],
   ["of another tenant's row", "write_conflict", (own) => own.set("mine:0", 1)],
 ];
 
-test.each(REFUSALS)("K31: in a batch of 200, a write %s is refused alone with %s, in a few calls", async (_, code, odd) => {
+test.each(REFUSALS)("K31: in a batch of 200, only the write %s is refused, with %s, in few calls", async (_, code, odd) => {
   const outcomes = await together((i) => store.increment(`fine:${i}`, add, { initial: { value: {} } }), odd);
   expect(outcomes).toEqual(onlyOne(code));
   expect(sqlCalls.length).toBeLessThanOrEqual(Math.ceil(Math.log2(CALLS)) + 2);
 });
 
-test.each(TENANT_REFUSALS)("K31: in a batch of 200 tenants, a write %s is refused alone with %s, in a few calls", async (_, code, odd) => {
+test.each(TENANT_REFUSALS)("K31: in a batch of 200 tenants, only the write %s is refused, with %s, in few calls", async (_, code, odd) => {
   const outcomes = await together((i) => store.forTenant(`tn_${i}`).set(`mine:${i}`, i), () => odd(store.forTenant("tn_odd")));
   expect(outcomes).toEqual(onlyOne(code));
   expect(sqlCalls.length).toBeLessThanOrEqual(Math.ceil(Math.log2(CALLS)) + 2);
 });
 
-test("K31: in a batch of 200, a write that the database refuses for a reason nobody foresaw fails alone", async () => {
+test("K31: in a batch of 200, only the write that the database refuses with an unexpected error fails", async () => {
   const outcomes = await together((i) => store.set(`fine:${i}`, i), () => store.set("odd:one", 1));
   expect(outcomes).toEqual(onlyOne("internal"));
   expect(sqlCalls.length).toBeLessThanOrEqual(2 * Math.ceil(Math.log2(CALLS)) + 2);
 });
 
-test("K06: 200 increments in one batch each get the record after their own call, whatever else is in it", async () => {
+test("K06: each of 200 increments in one batch returns the record after its own call", async () => {
   await store.set("shared:n", { n: 0 });
   const first = store.set("busy:lane", 2);
   const seen = await Promise.all(
@@ -125,7 +125,7 @@ test("K06: 200 increments in one batch each get the record after their own call,
   expect(seen).toEqual(seen.map((_, i) => (i % 4 === 0 ? "validation_failed" : i % 2 ? sum += i : i + 0.5)));
 });
 
-/** What another session holds; `stuck` are the writes that must wait for it. */
+/** Statements by which another session takes locks, and the writes that wait for them. */
 interface Hold {
   readonly sql: readonly string[];
   readonly stuck: () => Promise<unknown>[];
@@ -174,7 +174,7 @@ const HOLDS: Readonly<Record<string, () => Promise<Hold>>> = {
     }),
 };
 
-/** Runs `work` while another session holds what `sql` takes. */
+/** Runs `work` while another session holds the locks that `sql` takes. */
 async function holding<T>(sql: readonly string[], work: (release: () => Promise<unknown>) => Promise<T>): Promise<T> {
   const holder = new pg.Client({ connectionString: database.superUrl });
   await holder.connect();
@@ -187,7 +187,7 @@ async function holding<T>(sql: readonly string[], work: (release: () => Promise<
   }
 }
 
-/** 20 writes of other keys and tenants: new rows, rows that are there, counted rows, rows that stay, a tenant's own. */
+/** 20 writes of other keys and tenants: new and existing rows, rows with a rollup, rows without cascade, and rows of a tenant. */
 const unrelated = (round: string): Promise<unknown>[] =>
   Array.from({ length: 4 }, (_, i) => [
     store.set(`free:${round}:${i}`, i),
@@ -198,7 +198,7 @@ const unrelated = (round: string): Promise<unknown>[] =>
   ]).flat();
 
 test.each(Object.keys(HOLDS))(
-  "K31: while another session holds %s, 20 unrelated writes go through, and the stuck ones when it lets go",
+  "K31: while another session holds %s, 20 unrelated writes complete, and the waiting ones after it is released",
   async (name) => {
     const { sql, stuck } = await HOLDS[name]?.() ?? { sql: [], stuck: () => [] };
     await holding(sql, async (release) => {
@@ -207,9 +207,9 @@ test.each(Object.keys(HOLDS))(
       const first = [store.set("busy:lane", 3), store.forTenant("tn_lane").set("busy:tenant-lane", 3)];
       const waiting = stuck().map((call) => codeOf(call).finally(() => settled++));
       await Promise.all([...first, ...unrelated(`a${name.length}`)]);
-      // Also those that come while the stuck ones wait.
+      // Also writes that begin while others wait.
       await Promise.all(unrelated(`b${name.length}`));
-      // A lock timeout of 5 s, which sets lanes free, is not what they waited for.
+      // They did not wait for the lock timeout of 5 s.
       expect(performance.now() - start).toBeLessThan(4_000);
       expect(settled).toBe(0);
       await release();
@@ -218,7 +218,7 @@ test.each(Object.keys(HOLDS))(
   },
 );
 
-test("K31: what stays locked fails alone with store_unavailable after its lock timeout; nothing of it is written", async () => {
+test("K31: only the write whose lock stays held fails, with store_unavailable after the lock timeout, and it writes nothing", async () => {
   await store.set("held:long", { n: 0 });
   await holding(["select from kv.entries where key = 'held:long' for update"], async () => {
     const stuck = codeOf(store.increment("held:long", add));
@@ -228,7 +228,7 @@ test("K31: what stays locked fails alone with store_unavailable after its lock t
   expect((await store.get("held:long"))?.value).toEqual({ n: 0 });
 });
 
-test("K06: an increment of a row that somebody holds is never told that there is none, nor judged by its initial value", async () => {
+test("K06: an increment of a locked row waits for it and never treats it as absent", async () => {
   await store.mset([["held:plain", { n: 5 }], ["held:bounds", { n: 5 }], ["held:type", { n: 5 }]]);
   await holding(["select from kv.entries where key like 'held:%' for update"], async (release) => {
     const initial = { value: { n: "none" } };
@@ -244,7 +244,7 @@ test("K06: an increment of a row that somebody holds is never told that there is
   });
 });
 
-/** What stops one write of a batch, and that write. */
+/** A lock that delays one write of a batch, and that write. */
 const ONE_STUCK: readonly (readonly [string, readonly string[], () => Promise<unknown>])[] = [
   ["row", ["select from kv.entries where key = 'held:one' for update"], () => store.increment("held:one", add)],
   ["key", ["select pg_advisory_xact_lock(hashtextextended('held:key', 0))"], () => store.set("held:key", 1)],
@@ -257,7 +257,7 @@ const ONE_STUCK: readonly (readonly [string, readonly string[], () => Promise<un
 ];
 
 test.each(ONE_STUCK)(
-  "K31: a %s that another session holds sends one write of a batch of 200 the long way, and no other",
+  "K31: if another session holds a %s, one write of a batch of 200 becomes a commit and no other",
   async (_, sql, write) => {
     await store.set("held:one", { n: 0 });
     await store.set("held:of:stuck", 1, { tenantId: "tn_stuck" });
@@ -268,7 +268,7 @@ test.each(ONE_STUCK)(
         return Promise.resolve(1);
       });
       expect(outcomes.filter((outcome) => outcome === "ok")).toHaveLength(CALLS - 1);
-      // It may have tried with a short wait and then a long one.
+      // One attempt with the short lock timeout, then one with the long one.
       expect(sqlCalls.filter((name) => name === "kv_commit").length).toBeLessThanOrEqual(2);
       await release();
       expect(await stuck).toMatch(/^no error/);
@@ -276,7 +276,7 @@ test.each(ONE_STUCK)(
   },
 );
 
-test("K18: a sweep steps over what another session holds, and takes it when that lets go", async () => {
+test("K18: a sweep skips rows that another session holds, and deletes them after the release", async () => {
   await store.mset(["a", "b", "c"].map((name) => [`swept:${name}`, 1]), { expiresAt: clock.iso(10) });
   clock.advance(10);
   await holding(["select from kv.entries where key = 'swept:b' for update"], async () => {
@@ -285,7 +285,7 @@ test("K18: a sweep steps over what another session holds, and takes it when that
   expect([await store.sweep(10), await store.sweep(10)]).toEqual([1, 0]);
 });
 
-test("K31: a dozen writes that wait for one tenant leave a stranger's reads and writes their way to the database", async () => {
+test("K31: twelve writes that wait for one tenant's lock do not delay reads and writes of another tenant", async () => {
   await store.set("held:tenant", 1, { tenantId: "tn_dozen" });
   await holding(["select from kv.owners where owner = 'tn_dozen' for update"], async (release) => {
     const stuck = Array.from(

@@ -24,7 +24,7 @@ function running(): PgBouncer {
 }
 
 test.skipIf(reason !== null)(
-  "K12: the pooler is a stock one: it refuses a parameter that it does not know, and has one server connection",
+  "K12: the tested PgBouncer has its default settings: it refuses unknown startup parameters, and uses one server connection",
   async () => {
     const database = await freshDatabase();
     const connectionString = running().urlOf(database.appUrl);

@@ -39,7 +39,7 @@ function client(key: string = API_KEYS.serviceKey) {
   return createClient(bridge.url, key, { auth: { persistSession: false }, realtime: { transport: class {} as never } });
 }
 
-test("bridge: named parameters arrive in their declared types and a scalar comes back as its JSON value", async () => {
+test("bridge: named parameters have their declared types, and a scalar is returned as its JSON value", async () => {
   const sent = {
     p_text: "it's 100% _ok_ ✓",
     p_json: { a: [1, null, { b: "ü" }] },
@@ -52,21 +52,21 @@ test("bridge: named parameters arrive in their declared types and a scalar comes
   expect(data).toEqual({ text: sent.p_text, json: sent.p_json, list: sent.p_list, at: "2026-01-02T03:04:05.678+00:00" });
 });
 
-test("bridge: a set comes back as an array, cut in silence at 1,000 rows", async () => {
+test("bridge: a set is returned as an array, silently cut at 1,000 rows", async () => {
   expect((await client().rpc("numbers", { p_count: 2 })).data).toEqual([{ n: 1, label: "n1" }, { n: 2, label: "n2" }]);
   expect((await client().rpc("numbers", { p_count: 0 })).data).toEqual([]);
   expect((await client().rpc("numbers", { p_count: 1500 })).data).toHaveLength(1000);
   expect((await client().rpc("names")).data).toEqual(["a", "b"]);
 });
 
-test("bridge: the key picks the role, an unknown key is refused", async () => {
+test("bridge: the key determines the role, and an unknown key is refused", async () => {
   expect((await client().rpc("who")).data).toBe("service_role");
   expect((await client(API_KEYS.anonKey).rpc("who")).data).toBe("anon");
   expect((await client(API_KEYS.authenticatedKey).rpc("who")).data).toBe("authenticated");
   expect((await client("made-up").rpc("who")).status).toBe(401);
 });
 
-test("bridge: void answers 204, a function that only reads gets a read-only transaction", async () => {
+test("bridge: void returns 204, and a stable function runs in a read-only transaction", async () => {
   expect(await client().rpc("nothing")).toMatchObject({ status: 204, data: null, error: null });
   expect(await client().rpc("sneak")).toMatchObject({ status: 405, error: { code: "25006" } });
 });
@@ -86,7 +86,7 @@ test.each([
   expect(answer).toMatchObject({ status, error: { code: state, message: "failed", details: "why", hint: "so" } });
 });
 
-test("bridge: permission denied is 403 for a known role and 401 for anon; what is not there is 404", async () => {
+test("bridge: permission denied is 403 for a known role and 401 for anon; an unknown function is 404", async () => {
   expect(await client(API_KEYS.authenticatedKey).rpc("secret")).toMatchObject({ status: 403, error: { code: "42501" } });
   expect(await client(API_KEYS.anonKey).rpc("secret")).toMatchObject({ status: 401, error: { code: "42501" } });
   expect(await client().rpc("absent")).toMatchObject({ status: 404, error: { code: "PGRST202" } });
@@ -95,7 +95,7 @@ test("bridge: permission denied is 403 for a known role and 401 for anon; what i
   expect(await client().schema("kv").from("entries").select()).toMatchObject({ status: 406, error: { code: "PGRST106" } });
 });
 
-test("bridge: a failed call leaves nothing behind in the pooled connection", async () => {
+test("bridge: a failed call leaves no state in the pooled connection", async () => {
   await client().rpc("fail", { p_state: "P0001" });
   expect((await client(API_KEYS.anonKey).rpc("who")).data).toBe("anon");
   expect((await client().rpc("who")).data).toBe("service_role");

@@ -19,7 +19,7 @@ interface Attempt {
   readonly outcome: string;
 }
 
-/** Writes one new key after the other, singly and in commits, until told to stop. */
+/** Writes one new key after another, singly and in commits, until told to stop. */
 async function write(store: Store, writer: string, running: () => boolean): Promise<Attempt[]> {
   const attempts: Attempt[] = [];
   for (let i = 0; running(); i++) {
@@ -33,7 +33,7 @@ async function write(store: Store, writer: string, running: () => boolean): Prom
 }
 
 test.each<[DriverName, "stop" | "crash"]>([["postgres", "stop"], ["postgres", "crash"], ["supabase", "stop"], ["supabase", "crash"]])(
-  "O02: %s: after a %s under load and a new start, the same store goes on and no acknowledged write is lost",
+  "O02: %s: after a %s under load and a restart, the same store works and no acknowledged write is lost",
   async (driver, way) => {
     const opened = await freshStore({ driver, database: own.database });
     const { store } = opened;

@@ -22,7 +22,7 @@ afterAll(async () => {
   await database.drop();
 });
 
-/** The real driver, failing its first calls as a database under contention would. */
+/** The real driver, whose first calls fail as under contention. */
 function failing(times: number, error: Error, timeoutMs = 15_000): { readonly store: Store; readonly calls: () => number } {
   let calls = 0;
   const or = async <T>(call: () => Promise<T>): Promise<T> => {
@@ -47,7 +47,7 @@ const WRITES: readonly (readonly [string, (store: Store) => Promise<unknown>])[]
   ],
 ];
 
-test.each(WRITES)("K31: %s is run again after serialization failures and deadlocks, and goes through", async (_, write) => {
+test.each(WRITES)("K31: %s is repeated after serialization failures and deadlocks, and succeeds", async (_, write) => {
   for (const state of ["40001", "40P01"]) {
     const { store, calls } = failing(3, new SqlError(state, "lost to another"));
     expect(await codeOf(write(store))).toMatch(/^no error/);
@@ -55,13 +55,16 @@ test.each(WRITES)("K31: %s is run again after serialization failures and deadloc
   }
 });
 
-test.each(WRITES)("K31: %s that keeps losing ends as write_conflict after a bounded number of attempts", async (_, write) => {
-  const { store, calls } = failing(1_000, new SqlError("40001", "lost to another"));
-  expect(await codeOf(write(store))).toBe("write_conflict");
-  expect(calls()).toBeLessThanOrEqual(MAX_ATTEMPTS);
-});
+test.each(WRITES)(
+  "K31: %s that fails with serialization failures is write_conflict after a bounded number of attempts",
+  async (_, write) => {
+    const { store, calls } = failing(1_000, new SqlError("40001", "lost to another"));
+    expect(await codeOf(write(store))).toBe("write_conflict");
+    expect(calls()).toBeLessThanOrEqual(MAX_ATTEMPTS);
+  },
+);
 
-test.each(WRITES)("K31: %s is not run again when it may have happened, nor for any other error", async (_, write) => {
+test.each(WRITES)("K31: %s is not repeated if it may have been committed, nor after any other error", async (_, write) => {
   for (
     const [error, code] of [
       [new TimeoutFault(true, 15_000), "commit_unknown"],
@@ -79,7 +82,7 @@ test.each(WRITES)("K31: %s is not run again when it may have happened, nor for a
   }
 });
 
-test("K31: a read is asked once more after a lost connection, and no more than that", async () => {
+test("K31: a read is repeated once after a lost connection", async () => {
   const once = failing(1, new ConnectionFault(true, "lost"));
   expect(await codeOf(once.store.get("retry:none"))).toBe("no error, but null");
   const always = failing(1_000, new ConnectionFault(true, "lost"));
@@ -87,13 +90,13 @@ test("K31: a read is asked once more after a lost connection, and no more than t
   expect(always.calls()).toBe(2);
 });
 
-test.each(["57P01", "57P02", "57P03"])("K31: a read that the server ended with %s is asked once more", async (sqlState) => {
+test.each(["57P01", "57P02", "57P03"])("K31: a read that the server ended with %s is repeated once", async (sqlState) => {
   const { store, calls } = failing(1, new SqlError(sqlState, "terminating connection"));
   expect(await codeOf(store.get("retry:none"))).toBe("no error, but null");
   expect(calls()).toBe(2);
 });
 
-test("K31: a read that had no answer in time is not asked again", async () => {
+test("K31: a read that timed out is not repeated", async () => {
   for (const sent of [true, false]) {
     for (const read of [(store: Store) => store.get("retry:none"), (store: Store) => store.count("retry")]) {
       const { store, calls } = failing(1, new TimeoutFault(sent, 15_000));
@@ -103,13 +106,13 @@ test("K31: a read that had no answer in time is not asked again", async () => {
   }
 });
 
-test.each(WRITES)("K31: %s that keeps losing is not run again after its deadline", async (_, write) => {
+test.each(WRITES)("K31: %s that fails with serialization failures is not repeated after its deadline", async (_, write) => {
   const { store, calls } = failing(1_000, new SqlError("40001", "lost to another"), 5);
   expect(await codeOf(write(store))).toMatch(/write_conflict|commit_unknown/);
   expect(calls()).toBeLessThan(MAX_ATTEMPTS);
 });
 
-test("K31: an error never carries the database's own words to the caller", async () => {
+test("K31: an error never contains the database's own message", async () => {
   const { store } = failing(1, new SqlError("XX000", "secret detail of a row", "Key (key)=(tenant:secret)"));
   const error: unknown = await store.get("retry:none").catch((reason: unknown) => reason);
   expect(String(error)).not.toMatch(/secret/);

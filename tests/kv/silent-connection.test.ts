@@ -63,7 +63,7 @@ const OPEN: Readonly<Record<DriverName, (connections: number) => Promise<Wired>>
 const DRIVERS: readonly DriverName[] = ["postgres", "supabase"];
 
 test.each(DRIVERS)(
-  "K31: %s: while one connection is silent the calls on others go on, and so do plain writes after its deadline",
+  "K31: %s: while one connection does not respond, calls on others continue, and batched writes after its deadline",
   async (driver) => {
     const { store, proxy, close } = await OPEN[driver](4);
     const key = (name: string) => `silent:${driver}-${name}`;
@@ -94,7 +94,7 @@ test.each(DRIVERS)(
 );
 
 test.each(DRIVERS)(
-  "K31: %s: a read on a silent connection is store_unavailable at its deadline, and is not asked again",
+  "K31: %s: a read on a connection that does not respond is store_unavailable at its deadline, and is not repeated",
   async (driver) => {
     const { store, proxy, close } = await OPEN[driver](4);
     await store.get("warm:up");
@@ -102,7 +102,7 @@ test.each(DRIVERS)(
       void proxy.silenceNextRequest();
       const start = performance.now();
       const error: unknown = await read().catch((reason: unknown) => reason);
-      expect(error).toMatchObject({ code: "store_unavailable", message: `The database did not answer within ${TIMEOUT_MS} ms.` });
+      expect(error).toMatchObject({ code: "store_unavailable", message: `The database did not respond within ${TIMEOUT_MS} ms.` });
       expect(performance.now() - start).toBeLessThan(TIMEOUT_MS * 2);
       expect(await codeOf(read)).toMatch(/^no error/);
     }
@@ -110,7 +110,7 @@ test.each(DRIVERS)(
   },
 );
 
-test("K31: postgres: the one connection of a pool that went silent is replaced as soon as its call ends", async () => {
+test("K31: postgres: in a pool of one, a connection that does not respond is replaced as soon as its call ends", async () => {
   const { store, proxy, close } = await OPEN.postgres(1);
   await store.get("warm:up");
   void proxy.silenceNextRequest();
@@ -124,7 +124,7 @@ test("K31: postgres: the one connection of a pool that went silent is replaced a
   await close();
 });
 
-test("K31: postgres: a connection that stays silent while it is made costs no call more than its deadline", async () => {
+test("K31: postgres: if the server does not respond to a new connection, each call ends by its deadline", async () => {
   const { store, proxy, close } = await OPEN.postgres(1);
   void proxy.silenceNextRequest();
   const write = { op: "set", key: "silent:opening", value: 1 } as const;
@@ -133,7 +133,7 @@ test("K31: postgres: a connection that stays silent while it is made costs no ca
   await close();
 });
 
-/** The parameters of the first packet a driver sends: pairs of text after a length and a version. */
+/** The parameters of the startup packet, which are pairs of text after a length and a version. */
 async function startupParameters(prepare: boolean): Promise<Record<string, string>> {
   let received: (packet: Buffer) => void = () => undefined;
   const first = new Promise<Buffer>((resolve) => (received = resolve));
@@ -155,7 +155,7 @@ async function startupParameters(prepare: boolean): Promise<Record<string, strin
   return Object.fromEntries(names) as Record<string, string>;
 }
 
-test("K31: postgres: a direct connection has the server end its statements too; behind a pooler nothing is asked at the start", async () => {
+test("K31: postgres: a direct connection sets statement_timeout at startup, and one behind a pooler sends no parameter", async () => {
   const plain = { user: "who", database: "where", client_encoding: "UTF8" };
   expect(await startupParameters(true)).toEqual({ ...plain, statement_timeout: String(TIMEOUT_MS) });
   expect(await startupParameters(false)).toEqual(plain);

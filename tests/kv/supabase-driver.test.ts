@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { ConnectionFault, SqlError } from "../../shared/kv/driver.ts";
 import { supabaseDriver } from "../../shared/kv/drivers/supabase.ts";
 
-/** What the driver makes of one answer, or of a request that fails. */
+/** The driver's error for a response, or for a request that fails. */
 async function failureOf(answer: () => Promise<Response>): Promise<unknown> {
   const driver = supabaseDriver({ url: "http://project.invalid", serviceKey: "key", fetch: answer });
   return await driver.call("kv_get", { key: "a:b", now: "2026-01-01T00:00:00.000Z" }).catch((error: unknown) => error);
@@ -24,7 +24,7 @@ test.each<[string, () => Promise<Response>, string, string | null]>([
   ],
   ["a refused key", problem(401, { message: "Invalid API key" }), "28000", null],
   ["an expired token", problem(401, { code: "PGRST301", message: "JWT expired", details: null, hint: null }), "28000", null],
-])("K31: supabase: %s is an SqlError: whatever it was part of is rolled back", async (_, answer, sqlState, detail) => {
+])("K31: supabase: %s is an SqlError: the transaction was rolled back", async (_, answer, sqlState, detail) => {
   const error = await failureOf(answer);
   expect(error).toBeInstanceOf(SqlError);
   expect(error).toMatchObject({ sqlState, detail });
@@ -33,7 +33,7 @@ test.each<[string, () => Promise<Response>, string, string | null]>([
 test.each<[string, () => Promise<Response>, boolean]>([
   ["a refused connection", refusedBy("ECONNREFUSED"), false],
   ["an unknown host", refusedBy("ENOTFOUND"), false],
-  ["a connection that is never made", refusedBy("UND_ERR_CONNECT_TIMEOUT"), false],
+  ["a connection that times out", refusedBy("UND_ERR_CONNECT_TIMEOUT"), false],
   [
     "a refused connection under Deno",
     () =>
@@ -53,12 +53,12 @@ test.each<[string, () => Promise<Response>, boolean]>([
   ["an exhausted pool", problem(504, { code: "PGRST003", message: "Timed out acquiring connection", details: null, hint: null }), false],
   ["too many requests", problem(429, { message: "Too many requests" }), false],
   [
-    "a database connection lost on the way",
+    "a database connection lost during the call",
     problem(503, { code: "PGRST001", message: "Database client error.", details: null, hint: null }),
     true,
   ],
   ["a reset connection", refusedBy("ECONNRESET"), true],
-  ["a socket closed before the answer", refusedBy("UND_ERR_SOCKET"), true],
+  ["a socket closed before the response", refusedBy("UND_ERR_SOCKET"), true],
   [
     "a closed connection under Deno",
     () => Promise.reject(new TypeError("error sending request for url (http://x/): connection closed before message completed")),
@@ -67,15 +67,15 @@ test.each<[string, () => Promise<Response>, boolean]>([
   ["an aborted request", () => Promise.reject(new DOMException("The operation was aborted.", "AbortError")), true],
   ["a gateway's page", () => Promise.resolve(new Response("<html>502 Bad Gateway</html>", { status: 502 })), true],
   ["an empty gateway timeout", () => Promise.resolve(new Response("", { status: 504 })), true],
-  ["an answer that is no JSON", () => Promise.resolve(new Response("<html>", { status: 200 })), true],
-])("K05: supabase: %s is a ConnectionFault that tells whether the call may have happened", async (_, answer, sent) => {
+  ["a response that is not JSON", () => Promise.resolve(new Response("<html>", { status: 200 })), true],
+])("K05: supabase: %s is a ConnectionFault that shows whether the call may have been executed", async (_, answer, sent) => {
   const error = await failureOf(answer);
   expect(error).toBeInstanceOf(ConnectionFault);
   expect(error).toMatchObject({ sent });
 });
 
 test.each(["headers", "body"])(
-  "K31: supabase: a gateway that hangs before its %s is given up, and the call may have happened",
+  "K31: supabase: if a gateway hangs before its %s, the call times out and may have been executed",
   async (part) => {
     const driver = supabaseDriver({
       url: "http://project.invalid",
@@ -95,7 +95,7 @@ test.each(["headers", "body"])(
   },
 );
 
-test("K12: supabase: one request a call, parameters by name, the key as apikey and bearer", async () => {
+test("K12: supabase: each call is one request with named parameters and the key as apikey and bearer token", async () => {
   const requests: Request[] = [];
   const driver = supabaseDriver({
     url: "http://project.invalid",

@@ -32,7 +32,7 @@ const increment = (key: string, addition: Addition): Mutation => ({ op: "increme
 const by = (path: readonly string[], amount: number) => ({ path, by: amount });
 const deep = Array.from({ length: 33 }, (_, i) => `m${i}`);
 
-/** A record, and what would mangle it. */
+/** A record, and an invalid change of it. */
 const MANGLERS: readonly (readonly [string, JsonValue, (key: string) => Mutation])[] = [
   ["adding through a text", { a: "text" }, (key) => increment(key, by(["a", "n"], 1))],
   ["adding through a list", { a: [1, 2] }, (key) => increment(key, by(["a", "0"], 1))],
@@ -55,7 +55,7 @@ const MANGLERS: readonly (readonly [string, JsonValue, (key: string) => Mutation
   ["a sum of -2^53", { n: -MAX }, (key) => increment(key, by(["n"], -1))],
   ["a sum of more digits than a double", { n: 0.1 }, (key) => increment(key, by(["n"], MAX))],
   ["a fraction far below the number", { n: 1e15 }, (key) => increment(key, by(["n"], 1e-300))],
-  ["a fraction just too fine", { n: 2251799813685249.5 }, (key) => increment(key, by(["n"], 0.25))],
+  ["a fraction one bit too precise", { n: 2251799813685249.5 }, (key) => increment(key, by(["n"], 0.25))],
   ["a cap of 0", { l: [1] }, (key) => append(key, ["l"], [1], 0)],
   ["a cap of -1", { l: [1] }, (key) => append(key, ["l"], [1], -1)],
   ["a cap of 1.5", { l: [1] }, (key) => append(key, ["l"], [1], 1.5)],
@@ -63,10 +63,10 @@ const MANGLERS: readonly (readonly [string, JsonValue, (key: string) => Mutation
   ["adding NaN", { n: 1 }, (key) => increment(key, by(["n"], Number.NaN))],
   ["a bound of NaN", { n: 1 }, (key) => increment(key, { path: ["n"], by: 5, max: Number.NaN })],
   ["a gauge of Infinity", { n: 1 }, (key) => increment(key, { path: ["n"], to: Infinity })],
-  ["items that are no list", { l: [1] }, (key) => append(key, ["l"], "text" as unknown as JsonValue[])],
+  ["items that are not a list", { l: [1] }, (key) => append(key, ["l"], "text" as unknown as JsonValue[])],
 ];
 
-test.each(MANGLERS)("K06: %s is refused, by the short way and by a commit, and the record stays as it was", async (name, value, mutate) => {
+test.each(MANGLERS)("K06: %s is refused in a batch and in a commit, and the record is unchanged", async (name, value, mutate) => {
   const { store } = opened;
   const key = `mangle:${name.replaceAll(/[^a-z0-9.]/gi, "-")}`;
   await store.set(key, value);
@@ -82,7 +82,7 @@ test.each(MANGLERS)("K06: %s is refused, by the short way and by a commit, and t
   expect(await store.mget([`${key}:new`, "mangle:beside"])).toEqual([null, null]);
 });
 
-test("K07: a path of 32 members is made, and caps of 1 keep the last item, of the new ones too", async () => {
+test("K07: a path of 32 members is created, and a cap of 1 keeps only the last item", async () => {
   const { store } = opened;
   const path = deep.slice(0, 32);
   const entry = await store.increment("deep:n", [by(path, 2)], { initial: { value: {} } });
@@ -93,7 +93,7 @@ test("K07: a path of 32 members is made, and caps of 1 keep the last item, of th
   expect(await store.commit([], [append("capped:l", ["l"], [9], 4)])).toMatchObject({ values: { "capped:l": { l: [6, 7, 8, 9] } } });
 });
 
-test("K06: a sum that reaches its bounds is within them, one beyond is not, by the short way and by a commit", async () => {
+test("K06: a sum equal to its bound is accepted and one beyond is refused, in a batch and in a commit", async () => {
   const { store } = opened;
   await store.set("bounds:n", { n: 5, m: 5 });
   const to = (n: number, m: number) => [{ path: ["n"], by: n, min: 0, max: 10 }, { path: ["m"], to: m, min: -1.5, max: 9.25 }];
@@ -107,7 +107,7 @@ test("K06: a sum that reaches its bounds is within them, one beyond is not, by t
   expect((await store.get("bounds:n"))?.value).toEqual({ n: 10, m: 9.25 });
 });
 
-/** `base` plus `amount` in decimals, or null where no double stands for it. */
+/** The decimal sum of `base` and `amount`, or null if no double represents it. */
 function exactly(base: number, amount: number): number | null {
   const scale = 400n;
   const scaled = (n: number): bigint => {
@@ -120,7 +120,7 @@ function exactly(base: number, amount: number): number | null {
   return scaled(near) === sum && (!Number.isInteger(near) || Number.isSafeInteger(near)) ? near : null;
 }
 
-/** The values that the record had, in an order of the calls in which each result is the one before plus its amount. */
+/** The results in an order of the calls in which each is the previous one plus its amount; null if there is none. */
 function inOrder(value: number, calls: readonly { readonly amount: number; readonly result: number | null }[]): number[] | null {
   if (calls.length === 0) return [value];
   for (const call of calls) {
@@ -132,7 +132,7 @@ function inOrder(value: number, calls: readonly { readonly amount: number; reado
 }
 
 test.each([0.1, 2.1, -0.7, 1e15 + 0.5, 1e-7, 123456.789, 5e-324, -99.99, 2251799813685248.5, 0.30000000000000004])(
-  "K06: calls that travel together on a base of %d each get exactly their own sum, or are refused as they would be alone",
+  "K06: merged calls on a base of %d each return exactly their own sum, or are refused as they would be alone",
   async (base) => {
     const { store } = opened;
     const random = seededRandom(`K06 base ${base}`);
@@ -148,7 +148,7 @@ test.each([0.1, 2.1, -0.7, 1e15 + 0.5, 1e-7, 123456.789, 5e-324, -99.99, 2251799
       const calls = amounts.map((amount, i) => ({ amount, result: seen[i] ?? null }));
       const order = inOrder(base, calls.filter(({ result }) => result !== null));
       expect(order, `seed ${random.seed}, round ${round}: ${JSON.stringify(calls)}`).not.toBeNull();
-      // What was refused was so at a moment when its sum was no double.
+      // A refused call had a sum that no double represents.
       for (const { amount } of calls.filter(({ result }) => result === null)) {
         expect([amount, order?.some((value) => exactly(value, amount) === null)]).toEqual([amount, true]);
       }
@@ -158,7 +158,7 @@ test.each([0.1, 2.1, -0.7, 1e15 + 0.5, 1e-7, 123456.789, 5e-324, -99.99, 2251799
   },
 );
 
-test("K06: sums at the border of 2^53 that travel together are exact, each of them, or refused", async () => {
+test("K06: merged sums near 2^53 are each exact or refused", async () => {
   const { store } = opened;
   const together = async (n: number, amounts: readonly number[]) => {
     await store.set("border:n", { n });
@@ -178,7 +178,7 @@ test("K06: sums at the border of 2^53 that travel together are exact, each of th
 
 const codeOfError = (error: unknown) => (error as { code: string }).code;
 
-test("K06: calls of one record that travel together get the record after their own call, with the members they set", async () => {
+test("K06: merged calls each return the record after their own call, with the members they set", async () => {
   const { store } = opened;
   await store.set("own:record", { n: 0 });
   const first = store.set("base:lane", 0);
@@ -195,7 +195,7 @@ test("K06: calls of one record that travel together get the record after their o
   ]);
 });
 
-test("K01: a key of one segment is a key like any other, for every operation", async () => {
+test("K01: a key of one segment works in every operation", async () => {
   const { store } = opened;
   const own = store.forTenant("tn_word");
   await store.mset([["word:a", 1], ["word-x:a", 2], ["wordy", 3]]);
@@ -215,7 +215,7 @@ test("K01: a key of one segment is a key like any other, for every operation", a
   expect(await store.mget(["word", "solo", "word:a"])).toEqual([null, null, expect.objectContaining({ value: 1 })]);
 });
 
-test("K21: a value's limit counts the bytes that travel and the bytes that are stored", async () => {
+test("K21: the limit of a value applies to the bytes of its JSON and to the bytes of its stored text", async () => {
   const { store } = opened;
   const fits = async (value: JsonValue) => {
     const codes = await Promise.all(
@@ -224,19 +224,19 @@ test("K21: a value's limit counts the bytes that travel and the bytes that are s
     expect(new Set(codes.map((code) => code.replace(/^no error.*/s, "stored"))).size).toBe(1);
     return codes[0]?.startsWith("no error") ?? false;
   };
-  // [""] is 4 bytes around the text.
+  // The JSON of [""] has 4 bytes without the text.
   for (const [text, bytes] of [["a", 1], ["ü", 2], ["中", 3], ["😀", 4], ["\\", 2], ["\n", 2], ["\u0001", 6]] as const) {
     const room = Math.floor((256 * KIB - 4) / bytes);
     expect([text, await fits([text.repeat(room)]), await fits([text.repeat(room + 1)])]).toEqual([text, true, false]);
   }
-  // 326 characters each as jsonb writes them, and their commas.
+  // 326 characters each as jsonb text, and their commas.
   expect(await fits(Array.from({ length: 800 }, () => 5e-324))).toBe(true);
   expect(await fits(Array.from({ length: 810 }, () => 5e-324))).toBe(false);
   expect(await fits(Array.from({ length: 131_000 }, () => 1))).toBe(true);
   expect(await fits(Array.from({ length: 131_073 }, () => 1))).toBe(false);
 });
 
-test("K21: a commit's limit of 4 MiB counts bytes, not characters", async () => {
+test("K21: the limit of 4 MiB per commit counts bytes, not characters", async () => {
   const { store } = opened;
   const sets = (count: number, text: string) =>
     Array.from({ length: count }, (_, i) => ({ op: "set", key: `bytes:many:${i}`, value: [text] }) as const);
@@ -252,7 +252,7 @@ test.each<readonly [string, string]>([
   ["whole numbers beyond 2^53", "9007199254740992 + i"],
   ["numbers beyond a double", "('1' || repeat('0', 400))::numeric + i"],
   ["numbers of 1,000 digits and more", "('1' || repeat('0', 1000))::numeric + i / 3.0"],
-])("K13: cursors over numbers of %s skip and double nothing, in both directions and under a filter", async (name, number) => {
+])("K13: cursors over %s return each record once, in both directions and with a filter", async (name, number) => {
   const { store, database } = opened;
   await withClient(database.superUrl, async (client) => {
     await client.query("delete from kv.entries where key like 'tenant:%'");
@@ -283,7 +283,7 @@ test.each<readonly [string, string]>([
   }
 });
 
-test("K26: 10,000 emoji in every indexed text field are stored, found, sorted and searched", async () => {
+test("K26: 10,000 emoji in every indexed text field can be stored, filtered, sorted and searched", async () => {
   const { store } = opened;
   const text = "😀".repeat(10_000);
   for (const at of ["a", "b"]) {
@@ -304,14 +304,14 @@ test("K26: 10,000 emoji in every indexed text field are stored, found, sorted an
   await store.mdel(["tenant:tn_emojia", "tenant:tn_emojib"]);
 });
 
-test.each(["\u0000", "l:\u0000", "l:\ud800"])("K32: the list bound %j is bad input, never an internal error", async (bound) => {
+test.each(["\u0000", "l:\u0000", "l:\ud800"])("K32: the list bound %j is refused as invalid, never an internal error", async (bound) => {
   const { store } = opened;
   for (const options of [{ start: bound }, { prefix: "l", end: bound }, { end: bound, reverse: true }]) {
     expect(await codeOf(store.list(options))).toMatch(/^(invalid_parameter|invalid_key|no error.*)$/);
   }
 });
 
-/** Calls an entry point as the application's login does, on a connection of the test's own. */
+/** Calls an entry point as the application's login, on the given connection. */
 async function callSql(client: pg.Client, name: SqlFunctionName, args: Readonly<Record<string, unknown>>): Promise<unknown> {
   const parameters = Object.entries(SQL_FUNCTIONS[name]);
   const all: Readonly<Record<string, unknown>> = { checks: [], lock_timeout_ms: 5_000, now: opened.clock.iso(), ...args };
@@ -320,29 +320,32 @@ async function callSql(client: pg.Client, name: SqlFunctionName, args: Readonly<
   return (await client.query<{ value: unknown }>(text, values)).rows[0]?.value;
 }
 
-test.each(["platform", "settings", "stats", "resolve", "global"])("K23: the reserved id %s owns nothing, whoever writes it", async (id) => {
-  const { store, database } = opened;
-  const usage = `usage:${id}:rooms:2026-03`;
-  const codes = await withClient(database.appUrl, async (client) => {
-    const attempts: readonly (readonly [SqlFunctionName, Record<string, unknown>])[] = [
-      ["kv_commit", { mutations: [{ op: "set", key: "reserved:x", value: 1, owner: id }] }],
-      ["kv_write_many", { calls: [{ op: "set", key: "reserved:x", value: 1, owner: id }] }],
-      ["kv_tenant_commit", { tenant: id, mutations: [{ op: "set", key: "reserved:x", value: 1 }] }],
-      ["kv_tenant_write_many", { calls: [{ op: "set", key: "reserved:x", value: 1, tenant: id }] }],
-      ["kv_tenant_commit", { tenant: id, mutations: [{ op: "set", key: usage, value: { n: 1 } }] }],
-    ];
-    const seen: string[] = [];
-    for (const [name, args] of attempts) {
-      seen.push(await callSql(client, name, args).then(JSON.stringify, (error: unknown) => codeOfError(error)));
-    }
-    return seen;
-  });
-  for (const code of codes) expect(code).toContain("KV004");
-  expect(await codeOf(store.set("reserved:x", 1, { tenantId: id }))).toBe("invalid_key");
-  if (id !== "global") expect(await codeOf(store.set(usage, { n: 1 }))).toBe("key_owner_mismatch");
-  const { rows } = await withClient(database.superUrl, (client) => client.query("select key from kv.entries where owner = $1", [id]));
-  expect(rows).toEqual([]);
-});
+test.each(["platform", "settings", "stats", "resolve", "global"])(
+  "K23: the reserved id %s is refused as a tenant of a row, for every writer",
+  async (id) => {
+    const { store, database } = opened;
+    const usage = `usage:${id}:rooms:2026-03`;
+    const codes = await withClient(database.appUrl, async (client) => {
+      const attempts: readonly (readonly [SqlFunctionName, Record<string, unknown>])[] = [
+        ["kv_commit", { mutations: [{ op: "set", key: "reserved:x", value: 1, owner: id }] }],
+        ["kv_write_many", { calls: [{ op: "set", key: "reserved:x", value: 1, owner: id }] }],
+        ["kv_tenant_commit", { tenant: id, mutations: [{ op: "set", key: "reserved:x", value: 1 }] }],
+        ["kv_tenant_write_many", { calls: [{ op: "set", key: "reserved:x", value: 1, tenant: id }] }],
+        ["kv_tenant_commit", { tenant: id, mutations: [{ op: "set", key: usage, value: { n: 1 } }] }],
+      ];
+      const seen: string[] = [];
+      for (const [name, args] of attempts) {
+        seen.push(await callSql(client, name, args).then(JSON.stringify, (error: unknown) => codeOfError(error)));
+      }
+      return seen;
+    });
+    for (const code of codes) expect(code).toContain("KV004");
+    expect(await codeOf(store.set("reserved:x", 1, { tenantId: id }))).toBe("invalid_key");
+    if (id !== "global") expect(await codeOf(store.set(usage, { n: 1 }))).toBe("key_owner_mismatch");
+    const { rows } = await withClient(database.superUrl, (client) => client.query("select key from kv.entries where owner = $1", [id]));
+    expect(rows).toEqual([]);
+  },
+);
 
 test("K18: expired rows are in no count, list, page, total, group or report", async () => {
   const { store, clock } = opened;

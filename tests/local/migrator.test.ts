@@ -94,8 +94,8 @@ describe("migrator", () => {
         );
         await expect(waiting).rejects.toMatchObject({
           code: "store_unavailable",
-          message: "20300102000000_second is not applied: 50 tries did not get its locks; " +
-            "end the session that holds them with pg_terminate_backend, or repeat in a quieter minute",
+          message: "20300102000000_second is not applied: 50 tries did not get its locks. " +
+            "End the session that holds them with pg_terminate_backend, or repeat at a time of less load.",
         });
         expect(lines[0]).toMatch(
           new RegExp(`^waiting for a lock on first, held by pid ${backend?.pid} \\(innkeep_owner, import, idle in transaction\\) since 20`),
@@ -165,7 +165,7 @@ describe("migrator", () => {
     expect(SCHEMA_VERSION).toBe(versions(await readMigrations()).at(-1));
     expect(() => assertSchemaVersion(SCHEMA_VERSION)).not.toThrow();
     expect(() => assertSchemaVersion("20991231000000")).toThrow(
-      expect.objectContaining({ code: "schema_mismatch", message: expect.stringContaining("deploy the newer one") }),
+      expect.objectContaining({ code: "schema_mismatch", message: expect.stringContaining("Deploy the newer program") }),
     );
     expect(() => assertSchemaVersion("20000101000000")).toThrow(expect.objectContaining({ code: "schema_mismatch" }));
     expect(() => assertSchemaVersion(null)).toThrow(expect.objectContaining({ code: "schema_mismatch" }));

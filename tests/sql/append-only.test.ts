@@ -48,25 +48,25 @@ const CHANGES = [
   "merge into kv.entries e using (select 1) s on e.key like 'audit:%' when matched then delete",
 ];
 
-/** Refused by our trigger (KV005) or because the role has no right at all (42501). */
+/** Refused by the trigger (KV005), or because the role has no privilege (42501). */
 test.each(ROLES)("A07: as %s, audit entries can be neither updated, deleted, truncated nor overwritten", async (role) => {
   for (const sql of CHANGES) expect([sql, await as(role, sql)]).toEqual([sql, expect.stringMatching(/^(KV005|42501)$/)]);
 });
 
-test.each(["postgres", "innkeep_owner"])("A07: %s, who bypasses row-level security, is stopped by the trigger", async (role) => {
+test.each(["postgres", "innkeep_owner"])("A07: %s, which bypasses row-level security, is refused by the trigger", async (role) => {
   expect(await as(role, "update kv.entries set value = '{}' where key like 'audit:%'")).toBe("KV005");
   expect(await as(role, "delete from kv.entries where key like 'audit:%'")).toBe("KV005");
   expect(await as(role, "truncate kv.entries")).toBe("KV005");
   expect(await as(role, "truncate kv.entries, kv.chains")).toBe("KV005");
 });
 
-test("A07: retention's role may delete audit entries, and still not change one", async () => {
+test("A07: the role of retention may delete audit entries, but not change one", async () => {
   expect(await as("kv_retention", "delete from kv.entries where key like 'audit:%'")).toBe("2 rows");
   expect(await as("kv_retention", "update kv.entries set value = '{}' where key like 'audit:%'")).toBe("42501");
   expect(await as("kv_retention", "truncate kv.entries")).toBe("42501");
 });
 
-test("A07: other rows of the table are free to change, and the audit entries are all still there", async () => {
+test("A07: other rows of the table can be changed, and all audit entries remain", async () => {
   await opened.store.set("note:a", 1);
   expect(await as("innkeep_owner", "update kv.entries set value = '2' where key = 'note:a'")).toBe("1 rows");
   expect((await opened.store.mget(KEYS)).map((entry) => (entry?.value as { seq: number }).seq)).toEqual([1, 1]);

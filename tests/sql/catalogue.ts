@@ -1,7 +1,7 @@
 import type pg from "pg";
 import { withClient } from "../support/client.ts";
 
-/** What a database is made of, as text: definitions, owners, rights, policies, and the rows of what is declared. */
+/** The objects of a database as text: definitions, owners, privileges, policies, and the rows of the declarations. */
 const PARTS: Readonly<Record<string, string>> = {
   schemas:
     `select nspname as name, nspowner::regrole::text as owner, nspacl::text as acl from pg_namespace where nspname in ('kv', 'kv_service', 'kv_tenant', 'public', 'extensions')`,
@@ -43,7 +43,7 @@ export async function catalogueOf(superUrl: string): Promise<Catalogue> {
   return await withClient(superUrl, catalogueSeenBy);
 }
 
-/** What it is after the owner ran a change, in a transaction that leaves it as it was: a database a case costs more. */
+/** The catalogue after a change by the owner, in a transaction that is rolled back, which is faster than a new database. */
 export async function catalogueAfter(superUrl: string, sql: string): Promise<Catalogue> {
   return await withClient(superUrl, async (client) => {
     await client.query(`begin; set local role innkeep_owner; ${sql} reset role;`);

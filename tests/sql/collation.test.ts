@@ -9,9 +9,9 @@ const LOCALES: Readonly<Record<string, string>> = {
   "ICU sv": "template template0 encoding 'UTF8' locale_provider icu icu_locale 'sv-SE' locale 'C'",
 };
 
-test("K16: databases of different locales give the same lists, pages, counts, queries and prefixes", async () => {
+test("K16: databases with different locales return the same lists, pages, counts, queries and prefixes", async () => {
   const random = seededRandom("K16");
-  // One or two dots alone are no segment.
+  // `.` and `..` are not segments.
   const segment = () => random.text(1 + random.below(6), "aAbBzZ09._~@+-").replace(/^\.\.?$/, "...");
   const keys = [...new Set(Array.from({ length: 800 }, () => `word:${segment()}:${segment()}`))];
   const prefixes = keys.slice(0, 40).map((key) => key.split(":").slice(0, 2).join(":"));

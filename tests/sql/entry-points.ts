@@ -6,7 +6,7 @@ import type { TestClock } from "../support/store.ts";
 
 export const NOW = "2026-03-01T12:00:00.000Z";
 
-/** Rows of every kind for two tenants and the platform. */
+/** Rows of every kind, of two tenants and the platform. */
 export async function storeTwoTenants(store: Store, clock: TestClock): Promise<void> {
   for (const id of ["tn_a", "tn_b"]) {
     await store.set(`tenant:${id}`, {
@@ -70,7 +70,7 @@ export const commit = (prefix: string) => ({
 });
 export const mine = (args: SqlArguments) => ({ tenant: "tn_a", ...args });
 
-/** Sensible arguments for every entry point, none left out. */
+/** Valid arguments for every entry point, none omitted. */
 export const CALLS: Readonly<Record<SqlFunctionName, readonly SqlArguments[]>> = {
   kv_get: [{ key: "note:tn_a:1" }, { key: "tenant:tn_b" }],
   kv_mget: [{ keys: ["note:tn_a:1", "plan:Pro", "none:x", "tenant:tn_a"] }],
@@ -97,7 +97,7 @@ export const CALLS: Readonly<Record<SqlFunctionName, readonly SqlArguments[]>> =
 export const NAMES = Object.keys(SQL_FUNCTIONS) as SqlFunctionName[];
 const BUILT_IN: Readonly<Record<string, string>> = { boolean: "bool", integer: "int4", "text[]": "_text" };
 
-/** Spelt out, so that the caller's own statement names nothing of the session's. */
+/** The types are qualified, so that the caller's statement refers to no object of the session. */
 function statement(name: SqlFunctionName, args: SqlArguments): pg.QueryConfig {
   const all: SqlArguments = { now: NOW, ...args };
   const parameters = Object.entries(SQL_FUNCTIONS[name]);
@@ -109,7 +109,7 @@ function statement(name: SqlFunctionName, args: SqlArguments): pg.QueryConfig {
 
 export async function resultOf(client: pg.Client, name: SqlFunctionName, args: SqlArguments): Promise<unknown> {
   const { rows } = await client.query<{ value: unknown }>(statement(name, args));
-  // A write has another version each time.
+  // Every write has another version.
   return JSON.parse(
     JSON.stringify(
       rows[0]?.value ?? null,

@@ -24,7 +24,7 @@ afterAll(async () => {
   await database.drop();
 });
 
-/** The SQLSTATE a statement fails with as a role, or "done". */
+/** The SQLSTATE of a statement that fails as a role, or "done". */
 async function asRole(role: string, sql: string): Promise<string> {
   await admin.query("begin");
   try {
@@ -96,7 +96,7 @@ test.each(CALLERS)("K29: %s gets permission denied on every table of the store, 
 });
 
 test.each(["service_role", "innkeep_app"])(
-  "K29: %s may call the entry points in public and nothing inside the inner schemas",
+  "K29: %s may execute the entry points in public and no function of the inner schemas",
   async (role) => {
     for (const { call } of await innerRoutines()) expect([call, await asRole(role, `select * from ${call}`)]).toEqual([call, "42501"]);
     for (const { call } of await routines("public")) {
@@ -108,7 +108,7 @@ test.each(["service_role", "innkeep_app"])(
   },
 );
 
-test("K29: sequences, types and the schema itself are closed to the API's roles", async () => {
+test("K29: the API's roles have no privilege on sequences, types and the schema", async () => {
   for (const role of CALLERS) {
     expect(await asRole(role, "select nextval('kv.versions')")).toBe("42501");
     for (const schema of INNER_SCHEMAS) expect(await asRole(role, `create table ${schema}.mine ()`)).toBe("42501");
@@ -124,7 +124,7 @@ test("K29: sequences, types and the schema itself are closed to the API's roles"
 });
 
 test.each([["anon", API_KEYS.anonKey, 401], ["authenticated", API_KEYS.authenticatedKey, 403]] as const)(
-  "K29: %s gets permission denied on every entry point through the PostgREST protocol, and finds no table",
+  "K29: %s gets permission denied on every entry point through the PostgREST protocol, and no table is exposed",
   async (_, key, status) => {
     const client = createClient(bridge.url, key, { auth: { persistSession: false }, realtime: { transport: class {} as never } });
     for (const [name, parameters] of Object.entries(SQL_FUNCTIONS)) {
@@ -136,7 +136,7 @@ test.each([["anon", API_KEYS.anonKey, 401], ["authenticated", API_KEYS.authentic
   },
 );
 
-test("K29: the drivers' list of functions is the database's, by name, parameter and type, and nothing else is open", async () => {
+test("K29: the drivers' functions are those of the database by name, parameter and type, and no others are executable", async () => {
   const { rows } = await admin.query<{ name: string; parameters: string }>(
     `select p.proname as name, pg_get_function_identity_arguments(p.oid) as parameters from pg_proc p
      where p.pronamespace = 'public'::regnamespace and has_function_privilege('service_role', p.oid, 'execute') and p.proname like 'kv\\_%'`,
@@ -159,7 +159,7 @@ test("K29: entry points are security definer, owned by roles without login and b
      where n.nspname in ('kv', 'kv_service', 'kv_tenant') or (n.nspname = 'public' and p.proname like 'kv\\_%')`,
   );
   const definers = rows.filter(({ definer }) => definer);
-  // First pg_catalog, last pg_temp: no type, function or table of a session's own is ever found.
+  // pg_catalog first and pg_temp last, so that no type, function or table of a session is found.
   expect(definers.filter(({ path }) => !/^pg_catalog(, kv_service|, kv_tenant)?, pg_temp$/.test(path ?? "")).map(({ name }) => name))
     .toEqual([]);
   expect(definers.filter(({ weak }) => weak).map(({ name }) => name)).toEqual([]);
@@ -168,7 +168,7 @@ test("K29: entry points are security definer, owned by roles without login and b
   const sideOf = (name: string) => name.startsWith("kv_tenant_") ? "kv_tenant" : "kv_service";
   expect(entryPoints.filter(({ name, owner, path }) => owner !== sideOf(name) || !path?.includes(sideOf(name))).map(({ name }) => name))
     .toEqual([]);
-  // A helper without a pin of its own runs under its caller's; what migrations call has no such caller.
+  // A function without a search_path runs with its caller's. Functions that migrations call need their own.
   expect(
     rows.filter(({ name, path }) =>
       /^(add|drop|fill|is_large|declared|index)/.test(name) && name !== "add_owners" && name !== "add_tallies" && path === null
@@ -177,7 +177,7 @@ test("K29: entry points are security definer, owned by roles without login and b
   ).toEqual([]);
 });
 
-test("K29: each role runs its own copy of the functions alone, and neither what migrations call", async () => {
+test("K29: each role may execute only its own copy of the functions, and none that migrations call", async () => {
   for (const [role, other] of [["kv_service", "kv_tenant"], ["kv_tenant", "kv_service"]] as const) {
     for (const { call } of await routines(other)) expect([call, await asRole(role, `select ${call}`)]).toEqual([call, "42501"]);
     const forMigrations = (await routines("kv")).filter(({ name }) =>

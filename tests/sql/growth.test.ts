@@ -52,7 +52,7 @@ const after = defineEntity({
   indexes: [["status", "nights"]],
   rollup: { groupBy: ["status"], sum: "nights" },
 });
-/** A small family that is written to, and families that are added later. */
+/** A small family with writers, and families that are added later. */
 const desk = defineEntity({ ...before, name: "desk", summary: "A desk.", key: "desk:{tenantId}:{id}", filterable: ["status"] });
 const countedDesk = defineEntity({ ...desk, rollup: { groupBy: ["status"] } });
 const voucher = defineEntity({ ...before, name: "voucher", summary: "A voucher.", key: "voucher:{tenantId}:{id}" });
@@ -76,7 +76,7 @@ let admin: pg.Client;
 let monitor: pg.Client;
 const stores: Store[] = [];
 const faults: unknown[] = [];
-/** The longest wait for a lock seen of the readers and of the writers, with what it was for. */
+/** The longest observed lock wait of readers and of writers, with its lock. */
 const waits: Record<string, { ms: number; lock: string }> = { reader: { ms: 0, lock: "none" }, writer: { ms: 0, lock: "none" } };
 const done = { reader: 0, writer: 0 };
 let running = true;
@@ -113,7 +113,7 @@ async function connected(url: string): Promise<pg.Client> {
   return client;
 }
 
-/** A caller with a connection of its own, known to the monitor by its name. */
+/** A caller with its own connection, which the monitor identifies by its application_name. */
 async function loop(role: "reader" | "writer", call: (store: Store) => Promise<unknown>, i: number): Promise<void> {
   const store = createStore(postgresDriver({ connectionString: `${database.appUrl}?application_name=${role}-${i}`, max: 1 }), {
     clock: systemClock,
@@ -184,7 +184,7 @@ function migrationOf(version: string, from: readonly AnyEntity[], to: readonly A
 
 const applied: Migration[] = [];
 
-/** Applies them as `npm run migrate` does. */
+/** Applies migrations as `npm run migrate` does. */
 async function migrateOn(migrations: readonly Migration[]): Promise<void> {
   await withClient(database.ownerUrl, async (client) => {
     expect(await migrate(client, [...await readMigrations(), ...applied, ...migrations])).toEqual(migrations);
@@ -197,7 +197,7 @@ async function pending(): Promise<string[]> {
   return rows.map(({ what }) => what);
 }
 
-/** Of the builds that are indexes: whether it is there, and valid. */
+/** Whether each pending index exists and is valid. */
 async function indexes(): Promise<Record<string, boolean>> {
   const { rows } = await admin.query<{ name: string; valid: boolean }>(
     `select c.relname as name, i.indisvalid as valid from pg_index i join pg_class c on c.oid = i.indexrelid
@@ -211,7 +211,7 @@ const RECOUNT = `select value->>'status' as status, count(*)::int as count, sum(
 const ROLLUP = `select bucket::jsonb->>0 as status, sum(count)::int as count, trim_scale(sum(total))::text as nights
   from kv.rollup_shards where rollup = 'booking' group by bucket having sum(count) <> 0 order by 1`;
 
-/** Runs the builds on a connection whose backend is ended once `when` says so; returns how the run ended. */
+/** Runs the builds on a connection whose backend is terminated when `when` is true. Returns the result of the run. */
 async function interruptedBuild(when: (steps: number) => Promise<boolean>): Promise<"ended" | "complete"> {
   const client = await connected(database.ownerUrl);
   const { rows: [backend] } = await client.query<{ pid: number }>("select pg_backend_pid() as pid");
@@ -227,14 +227,14 @@ async function interruptedBuild(when: (steps: number) => Promise<boolean>): Prom
 }
 
 describe("a family of 120,000 rows, while 8 writers and 8 readers go on", () => {
-  test("O19: a migration that adds a filter index, a search and a rollup only notes them", async () => {
+  test("O19: a migration that adds an index, a search and a rollup records them as pending", async () => {
     await migrateOn([migrationOf(VERSIONS[0], [before, desk], [after, desk])]);
     expect(await pending()).toEqual(BUILDS);
     expect(await indexes()).toEqual({});
     expect((await admin.query(ROLLUP)).rows).toEqual([]);
   });
 
-  test("O19: the store's ping names what is pending, and lists and counts are right meanwhile", async () => {
+  test("O19: the store's ping lists pending builds, and lists and counts are correct meanwhile", async () => {
     const [store] = stores;
     expect(await store?.ping()).toEqual({ migration: VERSIONS[0], pending: BUILDS, refusesWrites: null });
     const page = await store?.query({
@@ -248,7 +248,7 @@ describe("a family of 120,000 rows, while 8 writers and 8 readers go on", () => 
     expect(groups.reduce((sum, { count }) => sum + count, 0)).toBeGreaterThan(ROWS * 0.9);
   });
 
-  test("O19: a concurrent build whose backend ends leaves an invalid index, which the next run builds anew", async () => {
+  test("O19: a concurrent build whose backend is terminated leaves an invalid index, which the next run rebuilds", async () => {
     const delay = random.below(200);
     const outcome = await interruptedBuild(async () => {
       const begun = Object.values(await indexes()).includes(false);
@@ -260,7 +260,7 @@ describe("a family of 120,000 rows, while 8 writers and 8 readers go on", () => 
     expect(await pending()).toEqual(BUILDS);
   });
 
-  test("O19: a rollup whose backend ends between steps goes on from the key it reached; two runs at once are refused", async () => {
+  test("O19: a rollup whose backend is terminated between steps resumes at its last key; a second concurrent run is refused", async () => {
     const stop = 3 + random.below(20);
     let refused: unknown;
     const outcome = await interruptedBuild(async (steps) => {
@@ -288,23 +288,23 @@ describe("a family of 120,000 rows, while 8 writers and 8 readers go on", () => 
     expect(await stores[0]?.ping()).toEqual({ migration: VERSIONS[0], pending: [], refusesWrites: null });
   });
 
-  test("O19: no reader waited for a lock for over 100 ms until then", () => {
+  test("O19: no reader waited for a lock for over 100 ms up to this point", () => {
     expect(waits["reader"]?.ms, waits["reader"]?.lock).toBeLessThan(100);
   });
 
-  test("O19: a migration that adds a family gets its locks beside the writers, and moves the rows that were undeclared", async () => {
+  test("O19: a migration that adds a family gets its locks while writers run, and moves undeclared rows", async () => {
     await migrateOn([migrationOf(VERSIONS[1], [after, desk], [after, desk, voucher])]);
     const { rows } = await admin.query("select count(*)::int as n from kv.entries_voucher where owner = split_part(key, ':', 2)");
     expect(rows).toEqual([{ n: VOUCHERS }]);
   });
 
-  test("O19: what `npm run schema` writes when one family changes and another is added gets its locks beside the writers", async () => {
+  test("O19: a generated migration that changes one family and adds another gets its locks while writers run", async () => {
     await migrateOn([migrationOf(VERSIONS[2], [after, desk, voucher], [after, countedDesk, voucher, invoice])]);
     expect(await pending()).toEqual([]);
     expect(await stores[0]?.count({ entity: countedDesk })).toBeGreaterThan(0);
   });
 
-  test("K24: the rollup equals a recount then, and after the last writer", async () => {
+  test("K24: the rollup equals a recount, also after the last writer", async () => {
     await admin.query("begin isolation level repeatable read");
     const [live, counted] = [(await admin.query(ROLLUP)).rows, (await admin.query(RECOUNT)).rows];
     await admin.query("commit");
@@ -321,7 +321,7 @@ describe("a family of 120,000 rows, while 8 writers and 8 readers go on", () => 
       .toEqual((await admin.query(RECOUNT)).rows);
   });
 
-  test("K17: the new indexes serve the list, its kept page and the search", async () => {
+  test("K17: the list, its page function and the search use the new indexes", async () => {
     const order = [{ field: "nights", direction: "desc" }] as const;
     const filtered = wireSelection({ entity: after, where: [{ field: "status", in: ["paid"] }] }, null);
     expect(await plan("kv.page_sql", wirePage(after, filtered, wireOrder(after, order), { limit: 20 }))).toContain("booking_status_nights");
@@ -343,7 +343,7 @@ describe("a family of 120,000 rows, while 8 writers and 8 readers go on", () => 
   });
 });
 
-/** The plan of the statement that an expression over the query makes. */
+/** The plan of the statement that an expression over the query creates. */
 async function plan(sql: string, query: object): Promise<string> {
   const { rows: [statement] } = await admin.query<{ text: string }>(`select ${sql}($1) as text`, [JSON.stringify(query)]);
   await admin.query(`prepare checked (jsonb, timestamptz) as ${statement?.text}`);

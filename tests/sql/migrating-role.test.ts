@@ -26,7 +26,7 @@ const dumper = await run("pg_dump", ["--version"]).then(({ stdout }) => Number(/
 const reason = dumper === 0 ? "pg_dump is not installed" : dumper < postgresMajor() ? `pg_dump ${dumper} is older than the server` : null;
 if (reason) console.info(`the restore of a dump is not tested here: ${reason}`);
 
-/** Roles belong to the whole server, and these tests change them. */
+/** A separate server, because these tests change roles, which belong to the server. */
 let own: OwnCluster;
 let admin: pg.Client;
 beforeAll(async () => {
@@ -50,7 +50,7 @@ async function migrateAs(url: string, migrations: readonly Migration[] = []): Pr
 }
 
 describe("a restored database", () => {
-  test("O19: is migrated by the owner of its tables, although the database itself belongs to another role", async () => {
+  test("O19: is migrated by the owner of its tables, although the database belongs to another role", async () => {
     const database = await freshDatabase();
     await withClient(database.superUrl, (client) => client.query(`alter database ${database.name} owner to postgres`));
     expect(await migrateAs(database.ownerUrl, [ROOMS])).toEqual([ROOMS.version]);
@@ -75,7 +75,7 @@ describe("a role that row-level security applies to", () => {
   const refused = {
     code: "invalid_configuration",
     message:
-      'row-level security applies to innkeep_owner, and a migration would miss rows: run as a superuser "alter role innkeep_owner bypassrls"',
+      'Row-level security applies to innkeep_owner, so a migration would miss rows: run as a superuser "alter role innkeep_owner bypassrls".',
   };
 
   beforeAll(async () => {
@@ -91,7 +91,7 @@ describe("a role that row-level security applies to", () => {
   });
   afterAll(() => bypass(true));
 
-  test("O19: neither migrates nor builds, and is told what to do", async () => {
+  test("O19: can neither migrate nor build, and the error has the remedy", async () => {
     await withClient(own.database.ownerUrl, async (owner) => {
       expect((await owner.query(seen)).rows).toEqual([{ n: 0 }]);
       await expect(migrate(owner, [...await readMigrations(), ROOMS])).rejects.toMatchObject(refused);
@@ -99,12 +99,12 @@ describe("a role that row-level security applies to", () => {
     });
   });
 
-  test("O19: that does not own the tables is told whose login to migrate with, and not to ask for more rights", async () => {
+  test("O19: that does not own the tables gets an error that names the owner to migrate as", async () => {
     await withClient(own.database.appUrl, async (app) => {
       const { rows: [row] } = await app.query<{ name: string }>("select current_user as name");
       await expect(migrate(app, await readMigrations())).rejects.toMatchObject({
         code: "invalid_configuration",
-        message: `row-level security applies to ${row?.name}, and a migration would miss rows: migrate as the owner, innkeep_owner`,
+        message: `Row-level security applies to ${row?.name}, so a migration would miss rows: migrate as the owner, innkeep_owner.`,
       });
     });
   });
@@ -115,13 +115,13 @@ describe("a role that row-level security applies to", () => {
     "select kv.add_family('room')",
     "select kv.add_entity('plan', 'plan', 1, owner_rule => 'platform', cascades => false)",
     "select kv.drop_rollup('plan')",
-  ])("O19: %s is an error to it instead of leaving rows out", async (call) => {
+  ])("O19: %s is an error for it and does not skip rows", async (call) => {
     await withClient(own.database.ownerUrl, (owner) => expect(owner.query(call)).rejects.toMatchObject({ code: "42501" }));
   });
 });
 
 describe("a second owner on one server, as staging beside production", () => {
-  test("O19: migrates once a superuser has granted it the roles that are there, and is told the statement before", async () => {
+  test("O19: migrates after a superuser runs the grant that the error names", async () => {
     await admin.query("create role staging_owner login createrole createdb bypassrls password 'innkeep'");
     await admin.query("create database staging owner staging_owner");
     const url = urlFor(own.cluster.superUrl, "staging", "staging_owner");
@@ -138,7 +138,7 @@ describe("a second owner on one server, as staging beside production", () => {
 });
 
 describe("pg_trgm in a schema of its own", () => {
-  test("O01: is found there, and where the owner may not use that schema the statement is named that lets it", async () => {
+  test("O01: is found there, and without the privilege to use that schema the error names the grant", async () => {
     const database = await emptyDatabase("", own.cluster.superUrl);
     await withClient(
       database.superUrl,

@@ -8,7 +8,7 @@ import type { PostgresMajor } from "../support/cluster.ts";
 import { migrate, postgresMajor, urlFor } from "../support/postgres.ts";
 import { ROLE_PASSWORD } from "../support/roles.ts";
 
-/** The SQL the on-call page tells people to type. */
+/** The SQL statements of the operations page. */
 const page = read("docs/operations.md");
 const typed = [...page.matchAll(/```sql\n([\s\S]*?)```/g)].map(([, sql]) => sql ?? "");
 const containing = (words: string) => typed.find((sql) => sql.includes(words)) ?? "";
@@ -34,7 +34,7 @@ async function rolledBack<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
-test("A08: the on-call page's SQL finds no fault in whole chains, and each link that was cut", async () => {
+test("A08: the SQL of the operations page reports each broken link of an audit chain, and none in intact chains", async () => {
   const { id } = await context.tenant();
   for (const name of ["One", "Two"]) await context.TenantService.update(id, { name });
   const faults = async () => (await admin.query<{ scope: string; key: string }>(containing("kv.chains"))).rows;
@@ -51,7 +51,7 @@ test("A08: the on-call page's SQL finds no fault in whole chains, and each link 
   expect(await damage("delete from kv.entries where MINE")).toEqual([{ scope: id, key: "missing at the end" }]);
 });
 
-test("R14: the on-call page's SQL opens the bootstrap again for a platform that is locked out", async () => {
+test("R14: the SQL of the operations page reopens the bootstrap of a platform without administrators", async () => {
   const first = { userId: "lost", email: "lost@innkeep.example" };
   await context.AdminUserService.bootstrap(first);
   await admin.query(containing("admin:<user id>").replace("<user id>", "lost"));
@@ -59,7 +59,7 @@ test("R14: the on-call page's SQL opens the bootstrap again for a platform that 
   await context.AdminUserService.assertBootstrapOpen();
 });
 
-test("O02: the rest of the on-call page's SQL runs as it stands", async () => {
+test("O02: the other SQL of the operations page runs as written", async () => {
   const sizes = await admin.query<{ family: string }>(containing("pg_size_pretty"));
   expect(sizes.rows.map(({ family }) => family)).toContain("tenant");
   const state = /25006.*`(show [^`]*)`/.exec(page)?.[1] ?? "";
@@ -67,7 +67,7 @@ test("O02: the rest of the on-call page's SQL runs as it stands", async () => {
   expect(typed).toHaveLength(8);
 });
 
-test("O02: the on-call page's SQL names who waits for a lock and who holds it, and ends the holder", async () => {
+test("O02: the SQL of the operations page shows the waiter and the holder of a lock, and ends the holder", async () => {
   const holder = new pg.Client({ connectionString: context.database.superUrl });
   const ended = new Promise((resolve) => holder.on("error", resolve));
   await holder.connect();
@@ -85,7 +85,7 @@ test("O02: the on-call page's SQL names who waits for a lock and who holds it, a
 test.each([
   ["a new server", ["create role anon"]],
   ["the server of a restore", ["create role anon", "create role kv_service"]],
-])("O02: the on-call page's roles are all that %s needs to be migrated by the owner and called by the application", async (_, blocks) => {
+])("O02: with the roles of the operations page, %s can be migrated by the owner and called by the application", async (_, blocks) => {
   const cluster = await startCluster({ major: postgresMajor() as PostgresMajor });
   await withClient(cluster.superUrl, async (client) => {
     for (const block of blocks) await client.query(containing(block).replaceAll("<password>", ROLE_PASSWORD));

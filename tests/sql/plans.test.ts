@@ -59,7 +59,7 @@ afterAll(async () => {
   await database.drop();
 });
 
-/** Until the visibility map is whole: an autovacuum running meanwhile can keep pages out of the first round. */
+/** Vacuums until the visibility map is complete: a vacuum may skip pages that an autovacuum is reading. */
 async function vacuum(): Promise<void> {
   for (let round = 0; round < 30; round++) {
     await client.query("vacuum analyze kv.entries");
@@ -71,7 +71,7 @@ async function vacuum(): Promise<void> {
   }
 }
 
-/** The pg driver's statements on the one connection that reports its plans. */
+/** The statements of the pg driver, on a connection that reports its plans. */
 function explainingDriver(connection: pg.Client): SqlDriver {
   const call: SqlDriver["call"] = async (name, args) => {
     const parameters = Object.entries(SQL_FUNCTIONS[name]);
@@ -93,7 +93,7 @@ interface PlanNode {
 
 const flatten = (node: PlanNode): PlanNode[] => [node, ...(node.Plans ?? []).flatMap(flatten)];
 
-/** The scans of the table's partitions that ran, in every statement that a call ran. */
+/** The executed scans of partitions, in all statements of a call. */
 async function scansOf(call: () => Promise<unknown>): Promise<PlanNode[]> {
   notices.length = 0;
   await call();
@@ -106,7 +106,7 @@ async function scansOf(call: () => Promise<unknown>): Promise<PlanNode[]> {
   );
 }
 
-/** Rows a scan touched, those its filter threw away included. */
+/** The rows that scans read, including those that filters removed. */
 const touched = (scans: readonly PlanNode[]) =>
   scans.reduce((sum, node) => sum + (node["Actual Rows"] + (node["Rows Removed by Filter"] ?? 0)) * node["Actual Loops"], 0);
 
@@ -136,8 +136,8 @@ const active = [{ field: "status", in: ["active"] }];
 const QUERY_CALLS: readonly (readonly [string, number, () => Promise<unknown>])[] = [
   ["newest first", PAGE + 1, () => store.query({ entity: tenant, orderBy: desc("createdAt"), limit: PAGE })],
   ["by name", PAGE + 1, () => store.query({ entity: tenant, orderBy: asc("name"), limit: PAGE })],
-  ["by mrr downwards", PAGE + 1, () => store.query({ entity: tenant, orderBy: desc("mrr"), limit: PAGE })],
-  // Where half of all rows match, reading them by date and dropping the others is as good a plan.
+  ["by mrr, descending", PAGE + 1, () => store.query({ entity: tenant, orderBy: desc("mrr"), limit: PAGE })],
+  // If half of all rows match, an index on the date with a filter is as fast.
   ["one status, newest first", 5 * PAGE, () => store.query({ entity: tenant, where: active, orderBy: desc("createdAt"), limit: PAGE })],
   [
     "one status and plan, by mrr",
@@ -156,13 +156,13 @@ const QUERY_CALLS: readonly (readonly [string, number, () => Promise<unknown>])[
     () => store.query({ entity: subscription, where: active, orderBy: asc("currentPeriodEnd"), limit: PAGE }),
   ],
   ["a tenant's audit log", PAGE + 1, () => store.query({ entity: auditEntry, scope: "tn_7", orderBy: desc("seq"), limit: PAGE })],
-  ["its own audit log, bound", PAGE + 1, () => own().query({ entity: auditEntry, orderBy: desc("seq"), limit: PAGE })],
+  ["a tenant's audit log in a tenant-bound store", PAGE + 1, () => own().query({ entity: auditEntry, orderBy: desc("seq"), limit: PAGE })],
 ];
 
 test.each(RANGE_CALLS)(
   "K17: %s reads an index and at most %i rows at 200,000 keys, in a custom and in a generic plan",
   async (_, most, call) => {
-    // From the sixth run on plpgsql may plan once for all values; both must hold.
+    // From the sixth execution on, plpgsql may use a generic plan. Both plans are checked.
     for (let run = 0; run < 8; run++) {
       const scans = await scansOf(call);
       expect(scans.map((node) => node["Node Type"]).filter((type) => type === "Seq Scan")).toEqual([]);
@@ -179,7 +179,7 @@ test.each(QUERY_CALLS)("K26: the query %s reads an index and at most %i rows of 
   }
 });
 
-test("K26: a page at depth 90,000 by cursor reads no more than the first page does", async () => {
+test("K26: a page at depth 90,000 by cursor reads no more rows than the first page", async () => {
   const deep = "2021-03-12T12:00:00.000Z";
   const where = [{ field: "createdAt", from: deep }];
   const first = await store.query({ entity: tenant, where, orderBy: asc("createdAt"), limit: PAGE });
@@ -199,7 +199,7 @@ test("K24: counts and sums by status and plan read the rollup and no entry", asy
   expect(await scansOf(() => store.count({ entity: tenant, where: active }))).toEqual([]);
 });
 
-test("K15: a count reads no values: the index alone answers it", async () => {
+test("K15: a count reads no values: it is an index-only scan", async () => {
   const scans = await scansOf(() => store.count("tenant"));
   expect(touched(scans)).toBeGreaterThanOrEqual(100_000);
   expect(scans.filter((node) => node["Node Type"] === "Seq Scan")).toEqual([]);

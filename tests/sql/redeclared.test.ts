@@ -14,7 +14,7 @@ const rowsOf = (key: string) =>
     async (client) => (await client.query("select key, cascades from kv.entries where key = $1", [key])).rows,
   );
 
-/** A migration that changes what becomes of outgoing events when their tenant goes; others write before it commits. */
+/** Changes the cascade rule of outgoing events in a migration, and runs `during` before it commits. */
 async function declare(cascades: boolean, during: () => readonly Promise<unknown>[] = () => []): Promise<void> {
   const owner = new pg.Client({ connectionString: opened.database.ownerUrl });
   await owner.connect();
@@ -27,7 +27,7 @@ async function declare(cascades: boolean, during: () => readonly Promise<unknown
   await Promise.all(writes);
 }
 
-test("K28: what is written while a migration changes a family's rule follows the new rule: new rows, rows written over, commits", async () => {
+test("K28: writes during a migration that changes a family's cascade rule follow the new rule", async () => {
   const { store } = opened;
   const tenantId = "tn_race";
   await store.set("outbox:old", { n: 0 }, { tenantId });
@@ -42,7 +42,7 @@ test("K28: what is written while a migration changes a family's rule follows the
   expect((await store.list({ prefix: "outbox" })).entries.map(({ key }) => key)).toEqual([]);
 });
 
-test("K28: rows of a tenant that is gone stay as they were, and nothing is written for it any more", async () => {
+test("K28: rows of a deleted tenant are unchanged, and writes for it are refused", async () => {
   const { store } = opened;
   const tenantId = "tn_dead";
   await declare(false);

@@ -54,7 +54,7 @@ test("K24: after 10,000 random operations a full rebuild equals the live rollup 
          or i.indrelid in (select inhrelid from pg_inherits where inhparent = 'kv.entries'::regclass)`,
     );
     expect(indexes.length).toBeGreaterThan(10);
-    // Raises when an entry of the table is missing from the index, or the index is out of order.
+    // Raises an error if the index lacks an entry of the table, or is not in order.
     for (const { name } of indexes) {
       const { rows: [method] } = await client.query<{ amname: string }>(
         "select a.amname from pg_class c join pg_am a on a.oid = c.relam where c.oid = $1::regclass",
@@ -66,7 +66,7 @@ test("K24: after 10,000 random operations a full rebuild equals the live rollup 
   await opened.close();
 });
 
-test("K24: the rollup keeps no trace of a commit that was refused or rolled back", async () => {
+test("K24: a commit that is refused or rolled back does not change the rollup", async () => {
   const opened = await freshStore({ driver: "postgres" });
   const { store } = opened;
   await store.set("tenant:tn_a", tenantRecord("tn_a"));

@@ -7,7 +7,7 @@ import type { OpenStore } from "../support/store.ts";
 
 let opened: OpenStore;
 let admin: pg.Client;
-/** The position of the owner in an entry as the SQL functions return it. */
+/** The owner in an entry that the SQL functions return. */
 const NOW = "2026-03-01T12:00:00.000Z";
 
 beforeAll(async () => {
@@ -26,7 +26,7 @@ afterAll(async () => {
   await opened.close();
 });
 
-/** Runs a statement as the role of the tenant entry points, bound to a tenant (or to none) and undoes it. */
+/** Runs a statement as the role of the tenant entry points, with a tenant or none, and rolls it back. */
 async function asTenant(tenant: string | null, sql: string, role = "kv_tenant"): Promise<pg.QueryResult | string> {
   await admin.query("begin");
   try {
@@ -54,7 +54,7 @@ test("R09: row-level security is enabled and forced on every table of kv, and of
   expect(views).toEqual([]);
 });
 
-test("R07: two tenants on one backend, 10,000 alternations with errors and service calls between: not one row crosses", async () => {
+test("R07: 10,000 alternating calls of two tenants on one backend, with errors and service calls between, return no foreign row", async () => {
   const random = seededRandom("R07");
   const client = new pg.Client({ connectionString: opened.database.appUrl });
   await client.connect();
@@ -93,7 +93,7 @@ test("R07: two tenants on one backend, 10,000 alternations with errors and servi
   expect(crossings).toBe(0);
 });
 
-test("R07: a tenant set by the session itself is overruled by the call's, and is worth nothing without one", async () => {
+test("R07: a tenant set by the session has no effect, with a tenant call or without", async () => {
   const client = new pg.Client({ connectionString: opened.database.appUrl });
   await client.connect();
   await client.query("set kv.tenants = 'tn_b'");
@@ -109,7 +109,7 @@ test("R07: a tenant set by the session itself is overruled by the call's, and is
   await client.end();
 });
 
-test("R07: within one transaction nothing of a call's tenant is left for the next statement", async () => {
+test("R07: the tenant of a call does not remain for the next statement of its transaction", async () => {
   const client = new pg.Client({ connectionString: opened.database.appUrl });
   await client.connect();
   await client.query("begin");
@@ -133,7 +133,7 @@ test("R07: within one transaction nothing of a call's tenant is left for the nex
   await client.end();
 });
 
-test("K29: a session cannot slip a type, function, operator or table of its own under an entry point", async () => {
+test("K29: an entry point uses no type, function, operator or table of its session", async () => {
   const [honest, hostile] = [
     new pg.Client({ connectionString: opened.database.appUrl }),
     new pg.Client({ connectionString: opened.database.appUrl }),
@@ -147,7 +147,7 @@ test("K29: a session cannot slip a type, function, operator or table of its own 
     limit: 21,
   });
   const deletion = '[{"op":"delete","key":"note:none"}]';
-  // Parameters alone: what a call spells out itself is read in the session's own names.
+  // Only parameters, because literals in a call are resolved with the session's objects.
   const calls: readonly (readonly [name: string, ...args: unknown[]])[] = [
     ["kv_query", query, NOW],
     ["kv_tenant_query", "tn_a", query, NOW],
@@ -169,7 +169,7 @@ test("K29: a session cannot slip a type, function, operator or table of its own 
     return values;
   };
   const before = await results(honest);
-  // Raises as soon as anybody runs it: whoever does is what the attacker becomes.
+  // Raises an error when it is executed, with the role that executed it.
   await hostile.query(`create function pg_temp.steal() returns boolean language plpgsql as
     $$ begin raise exception 'ran as %', current_user using errcode = 'ZZ001'; end $$`);
   for (const type of ["text", "jsonb", "json", "bigint", "integer", "boolean", "timestamptz", "numeric"]) {
@@ -193,7 +193,7 @@ test("K29: a session cannot slip a type, function, operator or table of its own 
   await Promise.all([honest.end(), hostile.end()]);
 });
 
-test("R08: with no tenant set, the policies show 0 rows on every table and raise no error", async () => {
+test("R08: without a tenant, the policies show 0 rows of every table and raise no error", async () => {
   for (const table of ["entries", "owners", "chains"]) {
     for (const tenant of [null, ""]) {
       const sql = `select * from kv.${table} where ${table === "entries" ? "key not like 'plan:%'" : "true"}`;
@@ -212,7 +212,7 @@ test("R08: with no tenant set, the policies show 0 rows on every table and raise
   ).toBe("42501");
 });
 
-test("R08: the policy asks for the tenant once, as an initplan, and a key is still found by its index", async () => {
+test("R08: the policy evaluates the tenant once, as an InitPlan, and a key is found by its index", async () => {
   const result = await asTenant("tn_a", "explain (costs off) select * from kv.entries where key = 'note:tn_a:1'");
   const plan = typeof result === "string" ? result : result.rows.map((row: Record<string, string>) => row["QUERY PLAN"]).join("\n");
   expect(plan).toMatch(/InitPlan/);
@@ -220,7 +220,7 @@ test("R08: the policy asks for the tenant once, as an initplan, and a key is sti
   expect(plan).not.toMatch(/Seq Scan/);
 });
 
-test("R08: no partition can be read or written but through the table and its policies, by either role", async () => {
+test("R08: neither role can read or write a partition directly", async () => {
   const { rows } = await admin.query<{ name: string }>(
     "select inhrelid::regclass::text as name from pg_inherits where inhparent = 'kv.entries'::regclass",
   );
@@ -271,7 +271,7 @@ test.each([
   ["select for update", "select * from kv.entries where owner = 'tn_b' for update"],
   ["delete of counters", "delete from kv.entries where key like 'usage:tn_b:%'"],
   ["platform rows for update", "select * from kv.entries where key = 'plan:Pro' for update"],
-])("R10: as the tenant role, a %s of rows it does not own touches none", async (name, sql) => {
+])("R10: as the tenant role, a %s of foreign rows affects none", async (name, sql) => {
   const readable = name === "select" ? 1 : 0; // plan:Pro
   expect(rowsOf(await asTenant("tn_a", sql))).toBe(readable);
 });

@@ -18,7 +18,7 @@ beforeAll(async () => {
 });
 afterAll(() => opened.close());
 
-/** What every entry point returns in this session, or the error it raises. */
+/** The result or error of every entry point in this session. */
 async function everything(client: pg.Client): Promise<Record<string, unknown>> {
   const results: Record<string, unknown> = {};
   for (const name of NAMES) {
@@ -31,7 +31,7 @@ async function everything(client: pg.Client): Promise<Record<string, unknown>> {
 
 const inSession = <T>(work: (client: pg.Client) => Promise<T>) => withClient(opened.database.appUrl, work);
 
-/** A clean session's results, after the first writes have made their rows. */
+/** The results of a session with default settings, after the first writes. */
 async function cleanSession(): Promise<Record<string, unknown>> {
   await inSession(everything);
   const results = await inSession(everything);
@@ -39,7 +39,7 @@ async function cleanSession(): Promise<Record<string, unknown>> {
   return results;
 }
 
-/** Raises as soon as anybody runs it: whoever does is what the attacker becomes. */
+/** Raises an error when it is executed, with the role that executed it. */
 const STEAL = `create function pg_temp.steal() returns pg_catalog.bool language plpgsql as
   $$ begin raise exception 'ran as %', current_user using errcode = 'ZZ001'; end $$`;
 
@@ -59,7 +59,7 @@ async function plantTables(client: pg.Client): Promise<void> {
   }
 }
 
-/** Functions and operators with the very names and argument types of those that ours call. */
+/** Functions and operators with the names and argument types of those that the entry points call. */
 async function plantFunctions(client: pg.Client): Promise<void> {
   const { rows: functions } = await withClient(opened.database.superUrl, (admin) =>
     admin.query<{ name: string; args: string }>(
@@ -107,7 +107,7 @@ const PLANTS: Readonly<Record<string, (client: pg.Client) => Promise<unknown>>> 
 };
 
 test.each(Object.keys(PLANTS))(
-  "K29: %s of a session's own, on whatever search_path, run as nobody else and change no entry point's result",
+  "K29: %s of a session, on any search_path, are not executed by entry points and do not change their results",
   async (what) => {
     for (const path of ["pg_temp, public, pg_catalog", "pg_temp", "", "pg_temp, kv, kv_tenant, kv_service, pg_catalog"]) {
       for (const role of ["none", "service_role"]) {
@@ -124,7 +124,7 @@ test.each(Object.keys(PLANTS))(
   },
 );
 
-test("K29: what a session plants after it has prepared its calls is not found either", async () => {
+test("K29: objects that a session creates after preparing its calls have no effect either", async () => {
   const seen = await inSession(async (client) => {
     for (let run = 0; run < 6; run++) await everything(client);
     await client.query(STEAL);
@@ -170,7 +170,7 @@ test.each([
 const WRITES = ["kv_commit", "kv_write_many", "kv_tenant_commit", "kv_tenant_write_many"];
 
 test.each(["repeatable read", "serializable"])(
-  "K31: in a session of %s, writes are refused as KV008 and store_unavailable, reads go on",
+  "K31: in a session with isolation %s, writes are refused with KV008 as store_unavailable, and reads work",
   async (level) => {
     const setting = `default_transaction_isolation=${level.replace(" ", "\\ ")}`;
     const seen = await inSession(async (client) => {
@@ -190,7 +190,7 @@ test.each(["repeatable read", "serializable"])(
   },
 );
 
-test("K31: in a read-only session, writes are store_unavailable, reads go on", async () => {
+test("K31: in a read-only session, writes are store_unavailable, and reads work", async () => {
   const seen = await inSession(async (client) => {
     await client.query("set default_transaction_read_only = on");
     return await everything(client);
@@ -208,7 +208,7 @@ test("K31: in a read-only session, writes are store_unavailable, reads go on", a
   ]);
 });
 
-/** What a store makes of it whose sessions begin with a setting: a set, a tenant's increment, a commit, and a tenant's get. */
+/** The results of a store whose sessions have a setting: a set, a tenant's increment, a commit, and a tenant's get. */
 async function writesThrough(setting: string): Promise<string[]> {
   const url = new URL(opened.database.appUrl);
   url.searchParams.set("options", `-c ${setting}`);

@@ -16,7 +16,7 @@ afterEach(async () => {
   for (const database of databases.splice(0)) await database.drop();
 });
 
-/** A project in which an application has pg_trgm in a schema, and has applied migrations with the Supabase CLI. */
+/** A project with an application that has pg_trgm in a schema and has applied migrations with the Supabase CLI. */
 async function projectOf(schema: string, theirs: readonly string[]): Promise<TestDatabase> {
   const database = await emptyDatabase();
   databases.push(database);
@@ -42,7 +42,7 @@ function readiness({ appUrl }: TestDatabase): Promise<{ readonly status: number;
 
 describe("in a project that an application has, too", () => {
   test.each(["extensions", "public", "app_ext"])(
-    "O01: with pg_trgm in the schema %s, tenants are found by any part of their name",
+    "O01: with pg_trgm in the schema %s, a search finds tenants by any part of their name",
     async (schema) => {
       const database = await projectOf(schema, ["20200101000000", "20991231000000"]);
       expect(await migrate(database.ownerUrl)).toEqual([SCHEMA_VERSION]);
@@ -60,7 +60,7 @@ describe("in a project that an application has, too", () => {
     },
   );
 
-  test("O03: /ready asks for our migrations and for nobody else's, whichever is newer", async () => {
+  test("O03: /ready checks only Innkeep's migrations, whether an application's are older or newer", async () => {
     const database = await projectOf("extensions", ["20200101000000", "20991231000000"]);
     expect(await readiness(database)).toMatchObject({ status: 503 });
     await migrate(database.ownerUrl);

@@ -11,7 +11,7 @@ import { testClock } from "../support/store.ts";
 const ROWS = 1_000_000;
 const TENANTS = 10_000;
 const OWN = ROWS / TENANTS;
-/** Rows of one tenant that has more than the others. */
+/** The number of rows of the largest tenant. */
 const BIG = 20_000;
 const PAGE = 10;
 let database: TestDatabase;
@@ -19,7 +19,7 @@ let client: pg.Client;
 let store: Store;
 const notices: string[] = [];
 
-/** 1,000,000 rows of one undeclared family, a hundred a tenant, spread over it; and as many counters of ten other tenants. */
+/** 1,000,000 rows of one undeclared family, 100 per tenant and spread over it, and as many counters of ten other tenants. */
 const LOAD = `
   set session_replication_role = replica;
   insert into kv.entries (key, value, version, owner, cascades, created_at, updated_at)
@@ -70,7 +70,7 @@ interface PlanNode {
 
 const flatten = (node: PlanNode): PlanNode[] => [node, ...(node.Plans ?? []).flatMap(flatten)];
 
-/** Rows of entries that the call's statements touched, those thrown away included, and how they were found. */
+/** The rows of kv.entries that the statements of a call read, including those that filters removed, and the kinds of scans. */
 async function reads(call: () => Promise<unknown>): Promise<{ readonly rows: number; readonly sequential: readonly string[] }> {
   notices.length = 0;
   await call();
@@ -87,7 +87,7 @@ async function reads(call: () => Promise<unknown>): Promise<{ readonly rows: num
         (node["Actual Rows"] + (node["Rows Removed by Filter"] ?? 0) + (node["Rows Removed by Index Recheck"] ?? 0)) * node["Actual Loops"],
       0,
     ),
-    // An empty partition has no other scan.
+    // The only scan of an empty partition.
     sequential: scans.filter((node) => node["Node Type"] === "Seq Scan" && node["Actual Rows"] + (node["Rows Removed by Filter"] ?? 0) > 0)
       .map((node) => node["Relation Name"] ?? ""),
   };
@@ -101,17 +101,17 @@ const CALLS: readonly (readonly [string, number, () => Promise<unknown>])[] = [
   ["a list of 10", 2 * PAGE, () => own().list({ prefix: "room", limit: PAGE })],
   ["a list of 10 in reverse", 2 * PAGE, () => own().list({ prefix: "room", limit: PAGE, reverse: true })],
   ["a list of 10 keys", 2 * PAGE, () => own().list({ prefix: "room", limit: PAGE, keysOnly: true })],
-  ["a list of 10 of everything it has", 2 * PAGE, () => own().list({ prefix: "", limit: PAGE })],
+  ["a list of 10 without a prefix", 2 * PAGE, () => own().list({ prefix: "", limit: PAGE })],
   ["a list of 10 from a key in the middle", 2 * PAGE, () => own().list({ prefix: "room", start: "room:0500000", limit: PAGE })],
   ["a list of 10 of a tenant with 20,000", 2 * PAGE, () => big().list({ prefix: "room", limit: PAGE })],
   ["a list of its last 10", 2 * PAGE, () => big().list({ prefix: "room", limit: PAGE, reverse: true })],
-  ["a list of 10 of everything it has", 2 * PAGE, () => big().list({ prefix: "", limit: PAGE })],
-  ["a list of a tenant that has nothing", 0, () => store.forTenant("tn_nobody").list({ prefix: "room", limit: PAGE })],
+  ["a list of 10 without a prefix", 2 * PAGE, () => big().list({ prefix: "", limit: PAGE })],
+  ["a list of a tenant without rows", 0, () => store.forTenant("tn_nobody").list({ prefix: "room", limit: PAGE })],
   ["a count", OWN + PAGE, () => own().count("room")],
-  ["a count of everything it has", OWN + PAGE, () => own().count("")],
+  ["a count without a prefix", OWN + PAGE, () => own().count("")],
   ["a get", 2, () => own().get("room:0000042")],
   ["an mget of another tenant's rows", 20, () => own().mget(Array.from({ length: 10 }, (_, i) => `room:000000${i}`))],
-  ["a range deleted of which it has 1", 2, () => own().commit([], [{ op: "deletePrefix", prefix: "room:0000042" }])],
+  ["a prefix deletion of one of its rows", 2, () => own().commit([], [{ op: "deletePrefix", prefix: "room:0000042" }])],
 ];
 
 test.each(CALLS)(
@@ -125,7 +125,7 @@ test.each(CALLS)(
   },
 );
 
-test("K17: the page behind a cursor reads no more than the first one, in both directions", async () => {
+test("K17: a page after a cursor reads no more rows than the first one, in both directions", async () => {
   for (const reverse of [false, true]) {
     const cursor = await cursorOf(reverse);
     const { rows, sequential } = await reads(() => own().list({ prefix: "room", limit: 50, reverse, cursor }));
@@ -134,17 +134,17 @@ test("K17: the page behind a cursor reads no more than the first one, in both di
   }
 });
 
-test("K17: what a tenant lists and counts is its own hundred rows", async () => {
+test("K17: a tenant lists and counts only its own hundred rows", async () => {
   expect(await own().count("room")).toBe(OWN);
   const keys = (await own().list({ prefix: "room", limit: 500, keysOnly: true })).entries.map((entry) => entry.key);
   expect(keys).toEqual(Array.from({ length: OWN }, (_, i) => `room:${String(i * TENANTS + 42).padStart(7, "0")}`));
 });
 
-test("R01: the cascade of a tenant reads its rows and no other's", async () => {
+test("R01: the cascade of a tenant reads only its rows", async () => {
   for (const id of ["tn_77", "tn_78", "tn_79"]) {
     const { rows, sequential } = await reads(() => store.commit([], [{ op: "deleteOwner", tenantId: id }]));
     expect(sequential).toEqual([]);
-    // Found and deleted.
+    // Each row is found and deleted.
     expect(rows).toBeLessThanOrEqual(2 * OWN);
     expect(await store.forTenant(id).count("")).toBe(0);
   }

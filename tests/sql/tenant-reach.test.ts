@@ -27,7 +27,7 @@ const addTo = (tenant: string, key: string, more: object = {}) => ({
 const initial = { initial: { value: { stolen: true } } };
 const appendTo = { op: "append", tenant: "tn_a", key: "note:tn_b:3", add: [], path: '{"l"}', items: [1], ...initial };
 
-/** Calls that reach for another tenant: each is refused, or does and shows nothing of it. */
+/** Attempts to access another tenant. Each is refused, or neither returns nor changes its rows. */
 const REACHES: readonly (readonly [string, SqlFunctionName, SqlArguments])[] = [
   ["a tenant name with a comma", "kv_tenant_list", listOf("tn_a,tn_b")],
   ["an empty tenant", "kv_tenant_list", listOf("")],
@@ -72,7 +72,7 @@ const REACHES: readonly (readonly [string, SqlFunctionName, SqlArguments])[] = [
   ["another's range", "kv_tenant_commit", mine({ ...commit("x"), mutations: [{ op: "deletePrefix", start: "", end: "~" }] })],
 ];
 
-/** Everything there is of tenant b and of the platform, but what the reaches write as tenant b itself. */
+/** All rows of tenant b and of the platform, except those that the attempts write as tenant b. */
 async function untouched(): Promise<unknown[]> {
   const sql =
     `select key, value, owner, version from kv.entries where (owner is distinct from 'tn_a' and key not like 'note:mine:%') or owner is null
@@ -80,7 +80,7 @@ async function untouched(): Promise<unknown[]> {
   return (await withClient(opened.database.superUrl, (client) => client.query(sql))).rows;
 }
 
-test.each(REACHES)("K29: tenant a reaches nothing of tenant b with %s", async (_, name, args) => {
+test.each(REACHES)("K29: tenant a cannot read or change rows of tenant b with %s", async (_, name, args) => {
   const before = await untouched();
   const result = await inSession((client) => resultOf(client, name, args)).then(
     (value) => JSON.stringify(value),
@@ -113,7 +113,7 @@ const INJECTIONS: readonly (readonly [string, (evil: string | null) => object])[
   ["sum", (evil) => ({ ...groups, sum: evil })],
 ];
 
-test.each(INJECTIONS)("K29: text in the place of a query's %s is data or refused, never SQL", async (_, query) => {
+test.each(INJECTIONS)("K29: text as a query's %s is data or refused, never SQL", async (_, query) => {
   const before = await untouched();
   await inSession(async (client) => {
     for (const evil of EVIL) {
@@ -123,7 +123,7 @@ test.each(INJECTIONS)("K29: text in the place of a query's %s is data or refused
           (value) => JSON.stringify(value),
           (error: pg.DatabaseError) => error.code,
         );
-        // Bad input, a cast that fails, or a limit left out: no statement of the caller's making, and no row of another tenant.
+        // Invalid input, a failed cast or a missing limit: no injected statement, and no row of another tenant.
         expect([evil, own]).not.toEqual([evil, expect.stringMatching(/"tn_b"|^42(P01|501|703|883)$/)]);
       }
     }

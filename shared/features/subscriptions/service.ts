@@ -50,15 +50,15 @@ export class SubscriptionService {
       const planId = typeof patch["planId"] === "string" ? patch["planId"] : undefined;
       // The plan it has already is none to move to, and may be deactivated.
       const isMove = planId !== undefined && planId !== before?.planId;
-      const [owner, asked] = await Promise.all([this.#owner(id), isMove ? loadPlan(this.work, planId, "/planId") : null]);
+      const [tenant, asked] = await Promise.all([this.#tenant(id), isMove ? loadPlan(this.work, planId, "/planId") : null]);
       if (before) {
         const record = this.#subscriptions.patched(before, patch);
-        return { action: "subscription.updated", ...await this.#decide(owner, before, record, asked) };
+        return { action: "subscription.updated", ...await this.#decide(tenant, before, record, asked) };
       }
-      const plan = asked ?? await loadPlan(this.work, owner.plan, "/planId");
-      const initial = { id: this.work.newId("sub"), tenantId: owner.id, ...rules.started(owner, plan.interval, this.work.now()) };
+      const plan = asked ?? await loadPlan(this.work, tenant.plan, "/planId");
+      const initial = { id: this.work.newId("sub"), tenantId: tenant.id, ...rules.started(tenant, plan.interval, this.work.now()) };
       const record = this.#subscriptions.fresh({ ...initial, ...patch, planId: plan.id });
-      return { action: "subscription.created", ...await this.#decide(owner, null, record, plan) };
+      return { action: "subscription.created", ...await this.#decide(tenant, null, record, plan) };
     }, { patch: patch as JsonObject });
   }
 
@@ -72,11 +72,11 @@ export class SubscriptionService {
 
   /** Takes a cancellation back; a subscription that has ended starts a new period now. Throws `not_found`, `tenant_cancelled`. */
   async reactivate(tenantId: string, options: ChangeOptions = {}): Promise<StoredSubscription> {
-    return await this.#step(tenantId, options, "subscription.reactivated", {}, async (before, { now, owner }) => {
+    return await this.#step(tenantId, options, "subscription.reactivated", {}, async (before, { now, tenant }) => {
       // A deactivated plan takes nobody new; whoever has it can come back.
       const plan = await findPlan(this.work, before.planId, "/planId");
       if (this.#isOwn) rules.assertOwnReactivation(before, plan, this.work.platform.selfServicePlans, now);
-      return rules.resumed(before, owner, now, plan.interval);
+      return rules.resumed(before, tenant, now, plan.interval);
     });
   }
 
@@ -85,12 +85,12 @@ export class SubscriptionService {
     options: ChangeOptions,
     action: string,
     request: JsonObject,
-    step: (before: StoredSubscription, on: { readonly now: string; readonly owner: StoredTenant }) => Subscription | Promise<Subscription>,
+    step: (before: StoredSubscription, on: { readonly now: string; readonly tenant: StoredTenant }) => Subscription | Promise<Subscription>,
   ): Promise<StoredSubscription> {
     const id = shortTenantId(tenantId);
     const changed = await this.#subscriptions.change(id, options, action, async (before) => {
-      const owner = await this.#owner(id);
-      return await this.#decide(owner, before, await step(before, { now: this.work.now(), owner }), null);
+      const tenant = await this.#tenant(id);
+      return await this.#decide(tenant, before, await step(before, { now: this.work.now(), tenant }), null);
     }, request);
     if (!changed) throw errors.notFound("subscription", id);
     return changed;
@@ -101,43 +101,43 @@ export class SubscriptionService {
     return this.work.context.tenantId !== null;
   }
 
-  async #owner(tenantId: string): Promise<StoredTenant> {
-    const owner = await this.#tenants.get(tenantId);
-    if (!owner) throw errors.notFound("tenant", tenantId);
-    return owner;
+  async #tenant(tenantId: string): Promise<StoredTenant> {
+    const tenant = await this.#tenants.get(tenantId);
+    if (!tenant) throw errors.notFound("tenant", tenantId);
+    return tenant;
   }
 
   /** The subscription as it becomes; `plan` is the one it moves to or starts with, null where it keeps its own. */
   async #decide(
-    owner: StoredTenant,
+    tenant: StoredTenant,
     before: StoredSubscription | null,
     decided: Subscription,
     plan: StoredPlan | null,
   ): Promise<Decided<Subscription>> {
     const now = this.work.now();
-    const from = before?.planId ?? owner.plan;
-    if (plan && plan.id !== from) await this.#assertMove(owner, before ?? decided, from, plan);
+    const from = before?.planId ?? tenant.plan;
+    if (plan && plan.id !== from) await this.#assertMove(tenant, before ?? decided, from, plan);
     const record = rules.inStep(decided, now);
     rules.assertPeriod(record);
-    rules.assertTenantTakes(record, owner);
+    rules.assertTenantTakes(record, tenant);
     const checks = plan ? [planCheck(plan)] : [];
-    if (!plan || plan.id === owner.plan) {
-      return { record, checks: [...checks, { key: keyOf(tenantEntity, owner), version: owner.version }] };
+    if (!plan || plan.id === tenant.plan) {
+      return { record, checks: [...checks, { key: keyOf(tenantEntity, tenant), version: tenant.version }] };
     }
-    const moved = rules.onPlan(owner, plan, now);
+    const moved = rules.onPlan(tenant, plan, now);
     return {
       record,
       checks,
-      changes: [{ entity: tenantEntity, before: owner, after: { ...owner, ...moved, updatedAt: now } }],
-      mutations: await limitMutations(this.work, owner.id, plan.limits),
-      data: { tenant: { before: { plan: owner.plan, mrr: owner.mrr }, after: { plan: moved.plan, mrr: moved.mrr } } },
+      changes: [{ entity: tenantEntity, before: tenant, after: { ...tenant, ...moved, updatedAt: now } }],
+      mutations: await limitMutations(this.work, tenant.id, plan.limits),
+      data: { tenant: { before: { plan: tenant.plan, mrr: tenant.mrr }, after: { plan: moved.plan, mrr: moved.mrr } } },
     };
   }
 
-  async #assertMove(owner: StoredTenant, subscription: Subscription, from: string, plan: StoredPlan): Promise<void> {
-    rules.assertTenantMoves(owner);
+  async #assertMove(tenant: StoredTenant, subscription: Subscription, from: string, plan: StoredPlan): Promise<void> {
+    rules.assertTenantMoves(tenant);
     rules.assertLive(subscription);
-    if (plan.id !== owner.plan) rules.assertTrialUnused(owner, plan);
+    if (plan.id !== tenant.plan) rules.assertTrialUnused(tenant, plan);
     if (this.#isOwn) rules.assertSelfService(this.work.platform.selfServicePlans, await findPlan(this.work, from, "/planId"), plan);
   }
 }

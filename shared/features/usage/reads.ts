@@ -44,20 +44,20 @@ export interface Opening {
 export async function openingOf(work: UnitOfWork, place: Place): Promise<Opening | null> {
   const { tenantId, metric, period } = place;
   const keys = [keyOf(tenantEntity, { id: tenantId }), keyOf(metricEntity, metric)];
-  const [[owner, present], earlier] = await Promise.all([
+  const [[tenantEntry, present], earlier] = await Promise.all([
     work.store.mget(keys),
     metric.kind === "gauge" ? latestBefore(work, place) : null,
   ]);
-  if (!owner) return null;
+  if (!tenantEntry) return null;
   if (present?.version !== metric.version) forgetCatalogue(work);
   if (!present) throw errors.notFound("metric", metric.id);
   // It was deleted and made again since this process read the catalogue; what else was changed of it decides nothing here.
   if (new Collection(metricEntity, work.store).read(present).kind !== metric.kind) throw errors.writeConflict(present.key);
-  const limits = await planLimits(work, new Collection(tenantEntity, work.store).read(owner).plan);
+  const limits = await planLimits(work, new Collection(tenantEntity, work.store).read(tenantEntry).plan);
   const record = firstUsage(tenantId, metric.id, period, limitOf(limits, metric.id), work.now(), earlier?.current);
   return {
     record,
-    checks: [owner, present].map(({ key, version }) => ({ key, version })),
+    checks: [tenantEntry, present].map(({ key, version }) => ({ key, version })),
     carried: earlier && { key: earlier.id, version: earlier.version },
   };
 }
@@ -80,9 +80,9 @@ async function planLimits(work: UnitOfWork, planId: string) {
 export async function usageOf(work: UnitOfWork, tenantId: string, period: string) {
   const records = new Collection(usageRecord, work.store);
   const places = [...(await catalogueOf(work)).values()].map((metric) => placeOf(tenantId, metric, period));
-  const [owner, ...found] = await work.store.mget([keyOf(tenantEntity, { id: tenantId }), ...places.map(({ key }) => key)]);
-  if (!owner) throw errors.notFound("tenant", tenantId);
-  const tenant = new Collection(tenantEntity, work.store).read(owner);
+  const [tenantEntry, ...found] = await work.store.mget([keyOf(tenantEntity, { id: tenantId }), ...places.map(({ key }) => key)]);
+  if (!tenantEntry) throw errors.notFound("tenant", tenantId);
+  const tenant = new Collection(tenantEntity, work.store).read(tenantEntry);
   const missing = places.filter((_, i) => !found[i]);
   const [limits, carried] = missing.length === 0
     ? [{}, new Map<string, StoredUsage>()]

@@ -8,23 +8,23 @@ import type { SqlArguments, SqlDriver, SqlFunctionName } from "../driver.ts";
 
 export interface PostgresDriverOptions {
   readonly connectionString: string;
-  /** Connections held at most, but for the one of `ping`. */
+  /** The maximum number of connections, without that of `ping`. Default: 10. */
   readonly max?: number;
-  /** A call ends by then, wherever it is: waiting for a connection, making one, or at the server. 15 s when left out. */
+  /** The time limit of a call, including waiting for a connection and establishing it. Default: 15 s. */
   readonly timeoutMs?: number;
-  /** A connection that is not made by then fails the call it is made for; at most `timeoutMs`. */
+  /** The time limit of establishing a connection, at most `timeoutMs`. Default: 5 s. */
   readonly connectTimeoutMs?: number;
-  /** Named prepared statements: true on a direct connection, false behind a transaction pooler. */
+  /** Whether to use named prepared statements. Must be false behind a transaction pooler. Default: true. */
   readonly prepare?: boolean;
 }
 
 const IDLE_TIMEOUT_MS = 30_000;
 
-/** Calls the SQL functions over a pool of connections. `pg` is loaded with the first call: it costs cold start. */
+/** Calls the SQL functions over a connection pool. `pg` is loaded with the first call, which shortens a cold start. */
 export function postgresDriver(options: PostgresDriverOptions): SqlDriver {
   const { max = 10, timeoutMs = DEFAULT_TIMEOUT_MS, prepare = true } = options;
   const calls = new LazyPool(options, max, timeoutMs);
-  // A connection of its own: it answers while every other one is stuck.
+  // A separate connection, so that a probe does not wait for calls.
   const pings = new LazyPool(options, 1, PING_TIMEOUT_MS);
   return {
     timeoutMs,
@@ -58,7 +58,7 @@ class LazyPool {
       connectionString,
       connectionTimeoutMillis: Math.min(connectTimeoutMs, timeoutMs),
       keepAlive: true,
-      // A statement whose caller has gone ends by itself. A stock PgBouncer refuses the parameter at startup.
+      // The server cancels a statement whose caller has timed out. A stock PgBouncer refuses this startup parameter.
       ...(prepare ? { statement_timeout: timeoutMs } : {}),
     };
     const open = (closed: () => void) => new PgConnection(new pg.Client(config), closed);
@@ -68,7 +68,7 @@ class LazyPool {
 
 class PgConnection implements PooledConnection {
   constructor(private readonly client: Client, closed: () => void) {
-    // A connection that breaks fails its call, and takes no other.
+    // A broken connection rejects its own query and must not be used again.
     client.on("error", closed);
     client.on("end", closed);
   }
@@ -85,24 +85,24 @@ class PgConnection implements PooledConnection {
     socketOf(this.client).destroy();
   }
 
-  /** The one value the function returns. */
+  /** The value that the function returns. */
   async query(query: QueryConfig): Promise<unknown> {
     try {
       return (await this.client.query<{ readonly value: unknown }>(query)).rows[0]?.value;
     } catch (error) {
-      // What pg says of a connection that it found broken before it sent anything.
+      // pg's error for a connection that was broken before the query was sent.
       const sent = !(error instanceof Error && error.message.endsWith("is not queryable"));
       throw sqlErrorOf(error) ?? new ConnectionFault(sent, "the connection was lost", { cause: error });
     }
   }
 }
 
-/** `end()` waits for a silent server. pg's types leave out the socket, which pg's own pool destroys by the same path. */
+/** The socket. `end()` would wait for the server; pg's types omit the socket, which pg-pool destroys in the same way. */
 function socketOf(client: Client): { destroy(): void } {
   return (client as unknown as { readonly connection: { readonly stream: { destroy(): void } } }).connection.stream;
 }
 
-/** After an error of class 57P (shutdown, terminated) the server closes the connection. */
+/** Whether the connection can be used after the error. After 57P (shutdown, terminated) the server closes it. */
 function isReusable(error: unknown): boolean {
   return error instanceof SqlError && !error.sqlState.startsWith("57P");
 }
@@ -125,7 +125,7 @@ function statement(name: SqlFunctionName, args: SqlArguments, prepare: boolean):
 
 function sqlErrorOf(error: unknown): SqlError | null {
   if (!(error instanceof Error) || !("code" in error) || typeof error.code !== "string" || !/^[0-9A-Z]{5}$/.test(error.code)) return null;
-  // Errors of the socket (EPIPE) have five letters too; only the server's carry a severity.
+  // Codes of socket errors, such as EPIPE, may also have five letters; only the server's errors have a severity.
   if (!("severity" in error)) return null;
   const detail = "detail" in error && typeof error.detail === "string" ? error.detail : null;
   return new SqlError(error.code, error.message, detail, { cause: error });

@@ -6,22 +6,22 @@ import type { SqlArguments, SqlDriver, SqlFunctionName } from "../driver.ts";
 export interface SupabaseDriverOptions {
   /** The project's URL, e.g. `https://<ref>.supabase.co`. */
   readonly url: string;
-  /** A secret key: the functions are granted to service_role alone. */
+  /** A secret key: only service_role may execute the functions. */
   readonly serviceKey: string;
-  /** A request that has no answer by then is aborted, 15 s when left out; it may have happened. */
+  /** The time limit of a request. Default: 15 s. An aborted request may have been executed. */
   readonly timeoutMs?: number;
-  /** How a request leaves; the runtime's own when left out. */
+  /** Sends the requests. Default: the runtime's `fetch`. */
   readonly fetch?: typeof fetch;
 }
 
-/** What PostgREST or the gateway before it says when a call fails. */
+/** The error body of PostgREST or of the gateway in front of it. */
 interface Failure {
   readonly code?: string;
   readonly message?: string;
   readonly details?: string | null;
 }
 
-/** The one thing we use of a client; its own types want a generated schema. */
+/** The part of supabase-js that is used. Its own types require a generated schema. */
 interface RpcClient {
   rpc(name: string, args: SqlArguments): { abortSignal(signal: AbortSignal): PromiseLike<RpcResult> };
 }
@@ -32,7 +32,7 @@ interface RpcResult {
   readonly status: number;
 }
 
-/** The SQL functions through PostgREST and supabase-js: nothing to hold open, one round trip a call. */
+/** Calls the SQL functions through PostgREST with supabase-js: one request per call, no database connection. */
 export function supabaseDriver(options: SupabaseDriverOptions): SqlDriver {
   const { timeoutMs = DEFAULT_TIMEOUT_MS } = options;
   let client: Promise<RpcClient> | undefined;
@@ -46,19 +46,19 @@ export function supabaseDriver(options: SupabaseDriverOptions): SqlDriver {
   return {
     timeoutMs,
     call: (name, args, deadline = deadlineIn(timeoutMs)) => send(name, args, deadline, timeoutMs),
-    // `fetch` chooses the connection; over HTTP/1.1 it is none that waits for another answer.
+    // `fetch` chooses the connection. Over HTTP/1.1 it does not use one with a pending request.
     ping: (deadline = deadlineIn(PING_TIMEOUT_MS)) => send("kv_ping", {}, deadline, PING_TIMEOUT_MS),
     close: () => Promise.resolve(),
   };
 }
 
-/** Loaded on first use: supabase-js is most of a cold start, and only this driver needs it. */
+/** Creates the client. supabase-js is loaded with the first call, because it dominates a cold start. */
 async function connect(options: SupabaseDriverOptions): Promise<RpcClient> {
   const { createClient } = await import("@supabase/supabase-js");
   const client = createClient(options.url, options.serviceKey, {
     auth: { persistSession: false, autoRefreshToken: false, detectSessionInUrl: false },
-    global: { fetch: answeringFetch(options.fetch ?? fetch) },
-    // Node 20 has no WebSocket and createClient throws without one; nothing here ever opens it.
+    global: { fetch: fetchOrUnsent(options.fetch ?? fetch) },
+    // Without a WebSocket, as in Node 20, createClient throws. Realtime is not used.
     realtime: { transport: NoWebSocket as never },
   });
   return client as unknown as RpcClient;
@@ -66,13 +66,13 @@ async function connect(options: SupabaseDriverOptions): Promise<RpcClient> {
 
 class NoWebSocket {
   constructor() {
-    throw new TypeError("the store's client opens no realtime connection");
+    throw new TypeError("the store does not use realtime connections");
   }
 }
 
 const NEVER_SENT = "never_sent";
 
-/** Aborts the request at the deadline, and does not wait for whoever ignores that. What was started counts as sent. */
+/** Aborts the request at the deadline and rejects, even if `fetch` ignores the signal. A request that was started counts as sent. */
 function withinDeadline(start: (signal: AbortSignal) => PromiseLike<RpcResult>, deadline: Deadline, limitMs: number): Promise<RpcResult> {
   return new Promise((resolve, reject) => {
     const patienceMs = remainingMs(deadline);
@@ -92,8 +92,8 @@ function withinDeadline(start: (signal: AbortSignal) => PromiseLike<RpcResult>, 
   });
 }
 
-/** supabase-js flattens a failed fetch to text; a request that never left is told apart here, by its cause. */
-function answeringFetch(send: typeof fetch): typeof fetch {
+/** A `fetch` that reports unsent requests as a response: supabase-js reduces errors of `fetch` to text, without the cause. */
+function fetchOrUnsent(send: typeof fetch): typeof fetch {
   return async (input, init) => {
     try {
       return await send(input, init);
@@ -113,7 +113,7 @@ const CONNECT_CODES: ReadonlySet<unknown> = new Set([
   "UND_ERR_CONNECT_TIMEOUT",
 ]);
 
-/** Node names the step in the cause's code, Deno in the message; whatever is unclear counts as sent. */
+/** Whether the connection was not established. Node reports it in the code of the cause, Deno in the message. Otherwise: sent. */
 function neverSent(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   const cause: unknown = error.cause;
@@ -121,7 +121,7 @@ function neverSent(error: unknown): boolean {
   return /client error \(Connect\)|dns error/.test(error.message);
 }
 
-/** PostgREST's own codes that prove the statement did not run; PGRST001 is a connection lost on the way. */
+/** Codes that prove that the statement was not executed. PGRST001 does not: the connection may have been lost later. */
 const NOT_RUN: ReadonlySet<string> = new Set([NEVER_SENT, "PGRST000", "PGRST002", "PGRST003"]);
 
 function failureOf(name: SqlFunctionName, { code = "", message = "", details = null }: Failure, status: number): Error {

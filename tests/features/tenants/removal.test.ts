@@ -3,7 +3,7 @@ import { cascadePlan } from "../../../shared/core/cascade.ts";
 import { DEFAULT_METRICS } from "../../../shared/features/metrics/default-metrics.ts";
 import { registry } from "../../../shared/features/registry.ts";
 import type { JsonObject } from "../../../shared/kernel/json.ts";
-import { familyOf, keyOf, ownerOf } from "../../../shared/kv/define.ts";
+import { familyOf, keyOf, tenantIdOf } from "../../../shared/kv/define.ts";
 import type { AnyEntity } from "../../../shared/kv/define.ts";
 import type { Entry } from "../../../shared/kv/store.ts";
 import { codeOf } from "../../support/store.ts";
@@ -41,7 +41,7 @@ describe("deleting a tenant", () => {
       for (const entity of owned.filter(({ owner }) => owner !== "self")) {
         const record = exampleFor(entity, id);
         const key = entity.naturalKey ? String(record["id"]) : keyOf(entity, record as Record<string, never>);
-        expect(ownerOf(entity, record), entity.name).toBe(id);
+        expect(tenantIdOf(entity, record), entity.name).toBe(id);
         await context.store.set(key, record, { tenantId: id, cascades: entity.onTenantDelete !== "retain" });
       }
     }

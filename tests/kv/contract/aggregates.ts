@@ -11,7 +11,7 @@ import { storeTenants, tenantRecord } from "./samples.ts";
 
 const byGroup = (rows: readonly AggregateRow[]) => rows.map(({ group, count, sum }) => `${JSON.stringify(group)} ${count} ${sum}`).sort();
 
-/** Cents, so that the expected sums are exact. */
+/** In cents, so that the expected sums are exact. */
 function recount(records: Iterable<JsonObject>, groupBy: readonly string[]): string[] {
   const groups = new Map<string, { count: number; cents: number }>();
   for (const record of records) {
@@ -61,7 +61,7 @@ export const aggregateCases: Theme = (open, serverCase) => {
     expect(await store.aggregate({ entity: tenant, groupBy: ["status"] })).toEqual([]);
   });
 
-  serverCase("K24: the rollup moves with the commit: equal to a recount while writers race, and after", async () => {
+  serverCase("K24: the rollup equals a recount during and after concurrent writes", async () => {
     const { store, racers } = open();
     await storeTenants(store, Array.from({ length: 40 }, (_, i) => tenantRecord(`tn_r${i}`, { mrr: 10 })));
     const writers = await racers(8);
@@ -86,7 +86,7 @@ export const aggregateCases: Theme = (open, serverCase) => {
     expect(await store.aggregate({ entity: tenant, groupBy: [], sum: "mrr" })).toEqual([{ group: [], count: 4, sum: "2000000000000.28" }]);
   });
 
-  test("K26: an aggregate that no rollup covers is counted from the rows", async () => {
+  test("K26: an aggregate that no rollup covers is computed from the rows", async () => {
     const { store } = open();
     await store.commit([], [{ op: "deletePrefix", prefix: "tenant" }]);
     await storeTenants(
@@ -101,7 +101,7 @@ export const aggregateCases: Theme = (open, serverCase) => {
     expect(bounded).toEqual([{ group: ["active"], count: 3, sum: "0" }]);
   });
 
-  test("K26: groups keep the case of their values, and a scope narrows them", async () => {
+  test("K26: groups keep the case of their values, and a scope restricts them", async () => {
     const { store } = open();
     for (const [i, status] of ["active", "Active", "active"].entries()) {
       await store.set(`subscription:tn_s${i}`, { id: `sub_${i}`, tenantId: `tn_s${i}`, planId: "Pro", status });
@@ -114,7 +114,7 @@ export const aggregateCases: Theme = (open, serverCase) => {
     }]);
   });
 
-  test("K32: 1,500 groups come back as 1,500: no gateway's limit on rows cuts them", async () => {
+  test("K32: an aggregate returns 1,500 groups, more than PostgREST's row limit", async () => {
     const { store } = open();
     const plans = Array.from({ length: 1_500 }, (_, i) => `Plan${i}`);
     for (let at = 0; at < plans.length; at += 500) {

@@ -29,7 +29,7 @@ async function storeTenant(store: Store, id: string): Promise<void> {
 }
 
 export const cascadeCases: Theme = (open, serverCase) => {
-  test("R01: deleteOwner takes all that the tenant owns and cascades, in one commit, and counts it by entity", async () => {
+  test("R01: deleteOwner deletes the tenant's cascading rows in one commit and counts them by entity", async () => {
     const { store } = open();
     await storeTenant(store, "tn_gone");
     await storeTenant(store, "tn_gone2");
@@ -41,7 +41,7 @@ export const cascadeCases: Theme = (open, serverCase) => {
     expect(await store.count({ entity: tenant })).toBe(1);
   });
 
-  test("R01: a deleted tenant's id is never accepted again, whoever writes and however", async () => {
+  test("R01: the id of a deleted tenant is refused for every kind of write", async () => {
     const { store } = open();
     await storeTenant(store, "tn_dead");
     await store.commit([], [{ op: "deleteOwner", tenantId: "tn_dead" }]);
@@ -77,7 +77,7 @@ export const cascadeCases: Theme = (open, serverCase) => {
   });
 
   serverCase(
-    "R01: 40 writers racing the cascade leave no orphan: refused with tenant_deleted or gone with the rest, in 50 rounds",
+    "R01: 40 concurrent writers leave no row after a cascade: each is refused with tenant_deleted or deleted, in 50 rounds",
     async () => {
       const { store, racers, database } = open();
       const writers = await racers(40);
@@ -119,7 +119,7 @@ export const cascadeCases: Theme = (open, serverCase) => {
     },
   );
 
-  test("A07: an audit entry cannot be made to expire, and no sweep stumbles over one", async () => {
+  test("A07: an audit entry cannot have an expiry, and a refused one does not start a chain", async () => {
     const { store, clock } = open();
     const key = auditKey("tn_expiring", "one");
     const set = { op: "set", key, value: auditRecord(key), expiresAt: clock.iso(1_000) } as const;
@@ -130,7 +130,7 @@ export const cascadeCases: Theme = (open, serverCase) => {
     expect(await store.chainHead("tn_expiring")).toBeNull();
   });
 
-  test("A07: an audit entry can be neither changed nor deleted, by either store, nor by a prefix", async () => {
+  test("A07: an audit entry can be neither changed nor deleted, in either store, nor by deletePrefix", async () => {
     const { store } = open();
     await store.commit([], [auditSet("tn_audit", "one"), auditSet(null, "one")]);
     const keys = [auditKey("tn_audit", "one"), auditKey(null, "one")];
@@ -155,29 +155,32 @@ export const cascadeCases: Theme = (open, serverCase) => {
     expect(await store.mget(keys)).toEqual(before);
   });
 
-  serverCase("A03: the audit chain of a scope is gapless and unbroken under 8 writers, refused commits included", async () => {
-    const { store, racers } = open();
-    const writers = await racers(8);
-    await store.set("chain:n", { n: 0 });
-    await Promise.all(writers.map(async (writer, w) => {
-      for (let i = 0; i < 25; i++) {
-        const at = `2026-03-01T12:00:${String(i).padStart(2, "0")}.${String(w).padStart(3, "0")}Z`;
-        await writer.commit([], [
-          auditSet("tn_chain", `n${w}`, at),
-          auditSet(null, `chain${w}`, at),
-          { op: "increment", key: "chain:n", add: [{ path: ["n"], by: 1, max: 120 }] },
-        ]);
+  serverCase(
+    "A03: the audit chain of a scope has no gap and no wrong hash after 8 concurrent writers, some with refused commits",
+    async () => {
+      const { store, racers } = open();
+      const writers = await racers(8);
+      await store.set("chain:n", { n: 0 });
+      await Promise.all(writers.map(async (writer, w) => {
+        for (let i = 0; i < 25; i++) {
+          const at = `2026-03-01T12:00:${String(i).padStart(2, "0")}.${String(w).padStart(3, "0")}Z`;
+          await writer.commit([], [
+            auditSet("tn_chain", `n${w}`, at),
+            auditSet(null, `chain${w}`, at),
+            { op: "increment", key: "chain:n", add: [{ path: ["n"], by: 1, max: 120 }] },
+          ]);
+        }
+      }));
+      for (const scope of ["tn_chain", null]) {
+        const { entries } = await store.query({ entity: auditEntry, scope, orderBy: [{ field: "seq", direction: "asc" }], limit: 500 });
+        const chain = entries.map((entry) => entry.value as { seq: number; prevHash: string; hash: string });
+        expect(chain.map(({ seq }) => seq)).toEqual(chain.map((_, i) => i + 1));
+        chain.forEach(({ seq, prevHash, hash }, i) => {
+          expect(prevHash).toBe(chain[i - 1]?.hash ?? "0".repeat(64));
+          expect(hash).toBe(createHash("sha256").update(`${prevHash}:${seq}:${"c".repeat(64)}`).digest("hex"));
+        });
+        expect(chain.length).toBeGreaterThanOrEqual(120);
       }
-    }));
-    for (const scope of ["tn_chain", null]) {
-      const { entries } = await store.query({ entity: auditEntry, scope, orderBy: [{ field: "seq", direction: "asc" }], limit: 500 });
-      const chain = entries.map((entry) => entry.value as { seq: number; prevHash: string; hash: string });
-      expect(chain.map(({ seq }) => seq)).toEqual(chain.map((_, i) => i + 1));
-      chain.forEach(({ seq, prevHash, hash }, i) => {
-        expect(prevHash).toBe(chain[i - 1]?.hash ?? "0".repeat(64));
-        expect(hash).toBe(createHash("sha256").update(`${prevHash}:${seq}:${"c".repeat(64)}`).digest("hex"));
-      });
-      expect(chain.length).toBeGreaterThanOrEqual(120);
-    }
-  });
+    },
+  );
 };

@@ -23,7 +23,7 @@ export const commitCases: Theme = (open, serverCase) => {
     for (const version of versions) expect(version).toMatch(/^[1-9]\d*$/);
   });
 
-  serverCase("K02: a key's version strictly rises, seen from eight writers in a fight and by a reader", async () => {
+  serverCase("K02: the version of a key strictly increases for eight concurrent writers and a reader", async () => {
     const { store, racers } = open();
     const writers = await racers(8);
     let writing = true;
@@ -43,14 +43,14 @@ export const commitCases: Theme = (open, serverCase) => {
     expect(BigInt((await store.get("version:hot"))?.version ?? 0)).toBe(written.flat().reduce((a, b) => (a > b ? a : b)));
   });
 
-  test("K02: a deleted and recreated key goes on with a higher version", async () => {
+  test("K02: a key that is deleted and created again has a greater version", async () => {
     const { store } = open();
     const first = await store.set("version:again", 1);
     await store.del("version:again");
     expect(BigInt(await store.set("version:again", 2))).toBeGreaterThan(BigInt(first));
   });
 
-  test("K02: a commit answers the version of every key it wrote, the one a read then shows", async () => {
+  test("K02: a commit returns the version of every key it wrote, equal to that of a later read", async () => {
     const { store } = open();
     const versions = await versionsOf(store.commit([], [
       { op: "set", key: "answer:a", value: 1 },
@@ -63,7 +63,7 @@ export const commitCases: Theme = (open, serverCase) => {
     for (const entry of entries) expect(entry?.version).toBe(versions[entry?.key ?? ""]);
   });
 
-  test("K02: all that one commit writes has one version, whoever commits and whatever was there", async () => {
+  test("K02: all rows that one commit writes have the same version", async () => {
     const { store } = open();
     for (const own of [store, store.forTenant("tn_one")]) {
       const at = (name: string) => `one:${own.tenantId ?? "platform"}-${name}`;
@@ -81,7 +81,7 @@ export const commitCases: Theme = (open, serverCase) => {
     expect(new Set(Object.values(blind)).size).toBe(1);
   });
 
-  serverCase("K02: a key's version rises from commit to single write to deletion and back, while all of them race", async () => {
+  serverCase("K02: the version of a key strictly increases over concurrent commits, single writes and deletions", async () => {
     const { store, racers } = open();
     const [commits, others, singles, counters, deletes] = await racers(5) as [Store, Store, Store, Store, Store];
     const [a, b] = ["rise:a", "rise:b"];
@@ -118,7 +118,7 @@ export const commitCases: Theme = (open, serverCase) => {
     }
   });
 
-  test("H03: a value that asks for a receipt is stored with what its commit computed and deleted", async () => {
+  test("H03: a value with a receipt is stored with the computed records and deletion counts of its commit", async () => {
     const { store } = open();
     for (const own of [store, store.forTenant("tn_receipt")]) {
       const at = (name: string) => `receipt:${own.tenantId ?? "platform"}-${name}`;
@@ -139,7 +139,7 @@ export const commitCases: Theme = (open, serverCase) => {
     }
   });
 
-  test("K03: a check on a stale version refuses the commit whole and names the key", async () => {
+  test("K03: a check on an outdated version refuses the whole commit and returns the key", async () => {
     const { store } = open();
     const stale = await store.set("check:a", 1);
     await store.set("check:a", 2);
@@ -153,7 +153,7 @@ export const commitCases: Theme = (open, serverCase) => {
     expect(await store.get("check:b")).toBeNull();
   });
 
-  test("K03: a check on the present version lets the commit through, on another key too", async () => {
+  test("K03: a check on the current version permits the commit, also on another key", async () => {
     const { store } = open();
     const version = await store.set("check:guard", 1);
     await versionsOf(store.commit([{ key: "check:guard", version }], [{ op: "set", key: "check:other", value: 1 }]));
@@ -161,7 +161,7 @@ export const commitCases: Theme = (open, serverCase) => {
     expect((await store.get("check:other"))?.value).toBe(1);
   });
 
-  test("K03: a version on an absent key, and a check without writes, are answers too", async () => {
+  test("K03: a check of a version on an absent key, and a commit of checks only, return a result", async () => {
     const { store } = open();
     expect(await store.commit([{ key: "check:absent", version: "1" }], [])).toEqual({
       ok: false,
@@ -171,7 +171,7 @@ export const commitCases: Theme = (open, serverCase) => {
     expect(await store.commit([{ key: "check:absent", version: null }], [])).toMatchObject({ ok: true, versions: {} });
   });
 
-  test("K03: a commit of a hundred checks fails on the one that does not hold", async () => {
+  test("K03: a commit of a hundred checks is refused by the one that fails", async () => {
     const { store } = open();
     const keys = Array.from({ length: 100 }, (_, i) => `checks:${i}`);
     const versions = await versionsOf(store.commit([], keys.map((key) => ({ op: "set", key, value: 0 }))));
@@ -207,7 +207,7 @@ export const commitCases: Theme = (open, serverCase) => {
     expect((await store.get("atomic:n"))?.value).toEqual({ n: 5 });
   });
 
-  test("K05: a commit whose last mutation is bad input writes none of them", async () => {
+  test("K05: a commit whose last mutation is invalid writes none of them", async () => {
     const { store } = open();
     await store.set("atomic:text", { n: "five" });
     const code = await codeOf(store.commit([], [
@@ -218,7 +218,7 @@ export const commitCases: Theme = (open, serverCase) => {
     expect(await store.get("atomic:b")).toBeNull();
   });
 
-  test("K09: mset and mdel are one commit each and answer how many", async () => {
+  test("K09: mset and mdel are one commit each and return counts", async () => {
     const { store } = open();
     const pairs = Array.from({ length: 1_000 }, (_, i) => [`many:${i}`, { i }] as const);
     expect(await store.mset(pairs)).toBe(1_000);
@@ -238,13 +238,13 @@ export const commitCases: Theme = (open, serverCase) => {
     expect(await store.count("toomany")).toBe(0);
   });
 
-  test("K09: del tells whether a live entry was there", async () => {
+  test("K09: del returns whether a live entry existed", async () => {
     const { store } = open();
     await store.set("gone:a", 1);
     expect([await store.del("gone:a"), await store.del("gone:a")]).toEqual([true, false]);
   });
 
-  test("K03: deletes are counted by family, and deletePrefix takes what is under it and nothing else", async () => {
+  test("K03: deletions are counted by family, and deletePrefix deletes only entries under the prefix", async () => {
     const { store } = open();
     await store.mset([["room:a:1", 1], ["room:a:2", 1], ["room:ab:1", 1], ["room:a", 1], ["bed:1", 1]]);
     const result = await store.commit([], [
@@ -259,7 +259,7 @@ export const commitCases: Theme = (open, serverCase) => {
     ]);
   });
 
-  test("K03: writing the same value again is a new version with the same createdAt", async () => {
+  test("K03: writing the same value again gives a new version and keeps createdAt", async () => {
     const { store, clock } = open();
     const createdAt = clock.iso();
     const first = await store.set("same:a", { x: 1 });
@@ -269,7 +269,7 @@ export const commitCases: Theme = (open, serverCase) => {
     expect(await store.get("same:a")).toMatchObject({ createdAt, updatedAt: clock.iso() });
   });
 
-  test("K03: concurrent read-change-write with checks loses nothing", async () => {
+  test("K03: concurrent read-modify-write cycles with checks lose no update", async () => {
     const { store, racers } = open();
     await store.set("cas:n", 0);
     const addOne = async (writer: Store): Promise<void> => {

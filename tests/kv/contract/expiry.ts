@@ -9,14 +9,14 @@ import { auditKey, auditRecord, tenantRecord } from "./samples.ts";
 const add = [{ path: ["n"], by: 1 }];
 
 export const expiryCases: Theme = (open) => {
-  /** An entry that is at its last instant when `expire` has been called. */
+  /** An entry whose expiry is the current instant after `expire`. */
   const shortLived = async (key: string, value: JsonObject = { n: 7 }) => {
     const { store, clock } = open();
     const version = await store.set(key, value, { expiresAt: clock.iso(1_000) });
     return { store, clock, version, expire: () => clock.advance(1_000) };
   };
 
-  test("K18: one millisecond before its expiry an entry is there, at the instant it is gone from every read", async () => {
+  test("K18: an entry exists one millisecond before its expiry, and from that instant on no read returns it", async () => {
     const { store, clock, expire } = await shortLived("brief:read");
     await store.set("brief:stays", 1, { expiresAt: clock.iso(1_001) });
     clock.advance(999);
@@ -48,7 +48,7 @@ export const expiryCases: Theme = (open) => {
     }]);
   });
 
-  test("K18: a check takes an expired entry as absent", async () => {
+  test("K18: a check treats an expired entry as absent", async () => {
     const { store, version, expire } = await shortLived("brief:check");
     expect(await store.commit([{ key: "brief:check", version: null }], [])).toMatchObject({ ok: false });
     expire();
@@ -58,7 +58,7 @@ export const expiryCases: Theme = (open) => {
     });
   });
 
-  test("K18: creating over an expired entry starts anew: createdAt is now, the old expiry is gone", async () => {
+  test("K18: an entry written over an expired one has a new createdAt and no old expiry", async () => {
     const { store, clock, version, expire } = await shortLived("brief:anew");
     expire();
     const again = await store.set("brief:anew", { n: 1 });
@@ -81,7 +81,7 @@ export const expiryCases: Theme = (open) => {
     },
   );
 
-  test("K18: racing increments of an expired counter all start from the initial value", async () => {
+  test("K18: concurrent increments of an expired counter all start from the initial value", async () => {
     const { store, racers } = open();
     const { expire } = await shortLived("brief:raced");
     expire();
@@ -90,7 +90,7 @@ export const expiryCases: Theme = (open) => {
     expect((await store.get("brief:raced"))?.value).toEqual({ n: 16 });
   });
 
-  test("K18: append and merge take an expired entry as absent", async () => {
+  test("K18: append and merge treat an expired entry as absent", async () => {
     const { store, expire } = await shortLived("brief:append", { n: 1, items: ["old"], old: true });
     expire();
     const append = { op: "append", key: "brief:append", path: ["items"], items: ["new"], merge: { merged: true } } as const;
@@ -110,7 +110,7 @@ export const expiryCases: Theme = (open) => {
     expect(await store.commit([], [{ op: "deletePrefix", prefix: "fleeting" }])).toMatchObject({ ok: true, deleted: { fleeting: 1 } });
   });
 
-  test("K18: a page of a list is filled with live entries, and cursors step over the dead", async () => {
+  test("K18: a page of a list contains only live entries up to its limit, and cursors skip expired ones", async () => {
     const { store, clock } = open();
     const keys = Array.from({ length: 30 }, (_, i) => `patchy:${String(i).padStart(2, "0")}`);
     for (const [i, key] of keys.entries()) await store.set(key, i, i % 3 ? { expiresAt: clock.iso(10) } : {});
@@ -121,7 +121,7 @@ export const expiryCases: Theme = (open) => {
     expect(second.cursor).toBeNull();
   });
 
-  test("K18: sweep removes the bytes of what is gone, in bounded steps, and nothing alive", async () => {
+  test("K18: sweep deletes expired rows in bounded steps, and no live ones", async () => {
     const { store, clock, database } = open();
     while (await store.sweep(1_000)) { /* what earlier cases left */ }
     for (let i = 0; i < 25; i++) await store.set(`sweep:${i}`, i, { expiresAt: clock.iso(10) });
@@ -139,7 +139,7 @@ export const expiryCases: Theme = (open) => {
     expect(left).toEqual([{ key: "sweep:alive" }]);
   });
 
-  test("K18: entries that are counted or chained take no expiry, by either store: they would stay in what counts them", async () => {
+  test("K18: entries with a rollup or an audit chain cannot have an expiry, in either store", async () => {
     const { store, clock } = open();
     const expiresAt = clock.iso(1_000);
     const record = tenantRecord("tn_counted");
@@ -176,7 +176,7 @@ export const expiryCases: Theme = (open) => {
   });
 
   test.each(["tomorrow", "", "2026-13-01T00:00:00.000Z", "2026-02-30T00:00:00.000Z", "2099-01-01", "2099-01-01T00:00:00Z", "infinity"])(
-    "K19: the expiry %j is no instant and is refused",
+    "K19: the expiry %j is not an instant and is refused",
     async (expiresAt) => {
       expect(await codeOf(open().store.set("ttl:malformed", 1, { expiresAt }))).toBe("validation_failed");
       expect(await open().store.get("ttl:malformed")).toBeNull();

@@ -35,7 +35,7 @@ export const incrementCases: Theme = (open, serverCase) => {
     expect(ordered.every((version, i) => i === 0 || version > (ordered[i - 1] ?? 0))).toBe(true);
   });
 
-  test("K06: of increments that went together, no version but the last lets a check on it pass", async () => {
+  test("K06: of the versions of merged increments, only the last one passes a check", async () => {
     const { store } = open();
     for (const key of ["tally:together", "note:tn_tally:together"]) {
       const bound = key.startsWith("note") ? store.forTenant("tn_tally") : store;
@@ -65,7 +65,7 @@ export const incrementCases: Theme = (open, serverCase) => {
     expect(values.reduce((sum, value) => sum + Object.values(value.daily).reduce((a, b) => a + b, 0), 0)).toBe(600);
   });
 
-  test("K06: several paths of one record move together, missing ones are made, the rest stays", async () => {
+  test("K06: several paths of one record change together, missing ones are created, and other members are unchanged", async () => {
     const { store, clock } = open();
     await store.set("tally:paths", { current: 5, keep: ["me"] });
     const entry = await store.increment("tally:paths", [
@@ -78,7 +78,7 @@ export const incrementCases: Theme = (open, serverCase) => {
     expect(await store.get("tally:paths")).toMatchObject({ value, version: entry?.version });
   });
 
-  test("K06: an absent key takes its initial value first; without one nothing is stored", async () => {
+  test("K06: an increment of an absent key starts from its initial value; without one, nothing is stored", async () => {
     const { store } = open();
     expect(await store.increment("tally:absent", one)).toBeNull();
     expect(await store.get("tally:absent")).toBeNull();
@@ -88,7 +88,7 @@ export const incrementCases: Theme = (open, serverCase) => {
     expect((await store.increment("tally:absent", one, { initial: { value: { n: 100 } } }))?.value).toEqual({ n: 12, by: "me" });
   });
 
-  test("K06: a commit answers the records after its increments, null for an absent one", async () => {
+  test("K06: a commit returns the records after its increments, and null for an absent one", async () => {
     const { store } = open();
     const result = await store.commit([], [
       { op: "increment", key: "tally:c1", add: one, initial: { value: { n: 1 } } },
@@ -109,7 +109,7 @@ export const incrementCases: Theme = (open, serverCase) => {
     expect((await store.get("tally:gauge"))?.value).toMatchObject({ writes: 22 });
   });
 
-  test("K06: a record that another session holds is waited for, and taken neither for absent nor for its initial value", async () => {
+  test("K06: an increment waits for a record that another session holds and never treats it as absent", async () => {
     const { store, database } = open();
     await store.mset([["tally:held", { n: 5 }], ["tally:held-seats", { n: 5 }]]);
     const outcomes = await withClient(database.superUrl, async (holder) => {
@@ -132,7 +132,7 @@ export const incrementCases: Theme = (open, serverCase) => {
     expect((await store.get("tally:decimal"))?.value).toEqual({ n: 1e-7 });
   });
 
-  test("K06: a sum that leaves its bounds refuses the commit; racing for ten seats seats ten", async () => {
+  test("K06: a sum out of its bounds refuses the commit, so that of many concurrent claims of ten seats ten succeed", async () => {
     const { store } = open();
     const take = { op: "increment", key: "tally:seats", add: [{ path: ["n"], by: 1, max: 10 }], initial: { value: { n: 0 } } } as const;
     const results = await Promise.all(Array.from({ length: 64 }, () => store.commit([], [take])));
@@ -143,7 +143,7 @@ export const incrementCases: Theme = (open, serverCase) => {
     expect(back).toEqual({ ok: false, conflict: "tally:seats", reason: "bounds" });
   });
 
-  test("K06: in a batch, the increment that leaves its bounds fails alone", async () => {
+  test("K06: of 40 concurrent commits, only those whose increment is out of its bounds are refused", async () => {
     const { store } = open();
     await store.set("tally:mixed", { n: 0 });
     const commits = Array.from(
@@ -180,7 +180,7 @@ export const incrementCases: Theme = (open, serverCase) => {
     },
   );
 
-  test("K06: one bad call in a batch gets its own error, the others go through", async () => {
+  test("K06: an invalid call in a batch gets its own error, and the others succeed", async () => {
     const { store } = open();
     await store.set("tally:bad", { n: "text" });
     const outcomes = await Promise.all(
@@ -225,7 +225,7 @@ export const incrementCases: Theme = (open, serverCase) => {
     expect([...items].sort((a, b) => a - b)).toEqual(Array.from({ length: 120 }, (_, i) => i));
   });
 
-  test("K06: sets, increments and deletes of one key from many callers leave one of the possible ends", async () => {
+  test("K06: concurrent sets, increments and deletes of one key end in one of the possible states", async () => {
     const { store } = open();
     await Promise.all(
       Array.from(

@@ -12,12 +12,12 @@ import { queryCases } from "./queries.ts";
 import { raceCases } from "./races.ts";
 import { tenantCases } from "./tenants.ts";
 
-/** Registers a case. */
+/** Registers a test case. */
 export type Case = (name: string, run: () => Promise<void>) => void;
 
 /**
- * Registers the cases of one theme; `open` answers the theme's store once the tests run. Races and long random runs are
- * registered with `serverCase`: they show what the SQL and its locks do, which is the same whichever way a call arrives.
+ * Registers the cases of one theme. `open` returns the theme's store while the tests run. Races and long random runs are registered
+ * with `serverCase`, because they test the SQL and its locks, which are the same for every driver.
  */
 export type Theme = (open: () => OpenStore, serverCase: Case) => void;
 
@@ -34,7 +34,7 @@ const THEMES: Readonly<Record<string, Theme>> = {
   cascade: cascadeCases,
 };
 
-/** What every driver must do, one fresh store a theme. A case makes keys of its own. */
+/** The contract of every driver, with one new store per theme. Each case uses its own keys. */
 export function storeContract(
   name: string,
   factory: () => Promise<OpenStore>,

@@ -43,11 +43,11 @@ const BAD_KEYS = [
 ];
 
 export const keyCases: Theme = (open) => {
-  test("K01: get of a missing key answers null", async () => {
+  test("K01: get of a missing key returns null", async () => {
     expect(await open().store.get("thing:absent")).toBeNull();
   });
 
-  test.each(Object.entries(VALUES))("K01: set and get round-trip a value: %s", async (name, value) => {
+  test.each(Object.entries(VALUES))("K01: set and get preserve the value %s", async (name, value) => {
     const { store } = open();
     const version = await store.set(`thing:value:${name}`, value);
     expect(await store.get(`thing:value:${name}`)).toMatchObject({ key: `thing:value:${name}`, version });
@@ -56,7 +56,7 @@ export const keyCases: Theme = (open) => {
   });
 
   test.each(["constructor", "toString", "valueOf", "hasOwnProperty", "__proto__"])(
-    "K01: a key may be called %s, as a member that every object has",
+    "K01: a key may be %s, a member of every object",
     async (key) => {
       const { store } = open();
       await store.set(key, { n: 1 });
@@ -67,12 +67,12 @@ export const keyCases: Theme = (open) => {
     },
   );
 
-  test("K01: null is no value: a key is deleted instead", async () => {
+  test("K01: null is refused as a value", async () => {
     expect(await codeOf(open().store.set("thing:null", null))).toBe("validation_failed");
     expect(await open().store.get("thing:null")).toBeNull();
   });
 
-  test("K01: an entry tells its version, times by the caller's clock, expiry and tenant", async () => {
+  test("K01: an entry has its version, times of the caller's clock, expiry and tenant", async () => {
     const { store, clock } = open();
     const createdAt = clock.iso();
     const version = await store.set("thing:entry", { n: 1 });
@@ -98,7 +98,7 @@ export const keyCases: Theme = (open) => {
     });
   });
 
-  test("K08: mget keeps the order asked, with null for missing keys and doubles answered twice", async () => {
+  test("K08: mget keeps the order of its keys, with null for missing ones and an entry for each duplicate", async () => {
     const { store } = open();
     await store.mset([["thing:m:a", 1], ["thing:m:b", 2], ["thing:m:c", 3]]);
     const keys = ["thing:m:c", "thing:m:none", "thing:m:a", "thing:m:c", "thing:m:b"];
@@ -108,14 +108,14 @@ export const keyCases: Theme = (open) => {
     expect(await store.mget([])).toEqual([]);
   });
 
-  test("K08: mget of 2,500 keys, more than PostgREST's row limit, answers every one", async () => {
+  test("K08: mget of 2,500 keys, more than PostgREST's row limit, returns every entry", async () => {
     const { store } = open();
     const keys = Array.from({ length: 2_500 }, (_, i) => `thing:many:${i}`);
     for (let at = 0; at < keys.length; at += 1_000) await store.mset(keys.slice(at, at + 1_000).map((key) => [key, key]));
     expect((await store.mget(keys)).map((entry) => entry?.value)).toEqual(keys);
   });
 
-  test("K10: a prefix ends at a segment border: tn_1 never yields tn_12 or tnX1", async () => {
+  test("K10: a prefix ends at a segment boundary: tn_1 never includes tn_12 or tnX1", async () => {
     const { store } = open();
     const under = (tenant: string) => `usage:${tenant}:api_calls:2026-01`;
     const tenants = ["tn_1", "tn_10", "tn_12", "tnX1", "tn_1~", "tn_1.", "tn_1-a", "tn_", "TN_1"];
@@ -129,14 +129,14 @@ export const keyCases: Theme = (open) => {
     expect(await store.count("usage")).toBe(tenants.length - 1);
   });
 
-  test("K10: a family is no prefix of another family, and a key is not under itself", async () => {
+  test("K10: a family is not a prefix of another family, and a key is not under itself", async () => {
     const { store } = open();
     await store.mset([["word", 0], ["word:a", 1], ["wordkey:a", 2], ["word-x:a", 3], ["word.x:a", 4]]);
     expect(await store.getByPrefix("word")).toEqual([1]);
     expect(await store.get("word")).toMatchObject({ value: 0 });
   });
 
-  test("K16: keys come in byte order, whatever the database's locale", async () => {
+  test("K16: keys are in byte order in any locale of the database", async () => {
     const { store } = open();
     const segments = ["a", "B", "b", "A", "_", "~", "-", "+", "@", "...", "0", "10", "9", "aa", "a-", "a_", "a.b", "Z", "z"];
     await store.mset(segments.map((segment) => [`order:${segment}`, segment]));
@@ -146,7 +146,7 @@ export const keyCases: Theme = (open) => {
     expect(reversed.entries.map((entry) => entry.value)).toEqual(expected.toReversed());
   });
 
-  test("K10: a timestamp is one segment: a tenant's audit keys and the platform's share no prefix below the scope", async () => {
+  test("K10: a timestamp is one segment: no prefix below the scope contains audit keys of a tenant and of the platform", async () => {
     const { store } = open();
     const at = "2026-01-01T00:00:00.000Z";
     await store.mset([[`log:${at}:x`, "platform"], [`log:tn_1:${at}:x`, "tenant"]]);

@@ -6,12 +6,12 @@ import { codeOf } from "../../support/store.ts";
 import type { Theme } from "./index.ts";
 
 const KIB = 1024;
-/** A key of exactly so many bytes, in segments of at most 128. */
+/** A key of exactly `bytes` bytes, in segments of at most 128. */
 function keyOfBytes(bytes: number): string {
   const key = `${"k".repeat(127)}:`.repeat(Math.ceil(bytes / 128)).slice(0, bytes);
   return key.endsWith(":") ? `${key.slice(0, -1)}k` : key;
 }
-/** A string value whose JSON is exactly so many bytes. */
+/** A string whose JSON has exactly `bytes` bytes. */
 const textOfBytes = (bytes: number) => "v".repeat(bytes - 2);
 
 const UNSTORABLE: readonly (readonly [string, unknown, string])[] = [
@@ -32,7 +32,7 @@ const UNSTORABLE: readonly (readonly [string, unknown, string])[] = [
 ];
 
 export const limitCases: Theme = (open) => {
-  test("K21: a key of 512 bytes is stored, one of 513 is refused", async () => {
+  test("K21: a key of 512 bytes is stored, and one of 513 is refused", async () => {
     const { store } = open();
     await store.set(keyOfBytes(512), 1);
     expect((await store.get(keyOfBytes(512)))?.value).toBe(1);
@@ -40,7 +40,7 @@ export const limitCases: Theme = (open) => {
     expect(await codeOf(store.set(keyOfBytes(513), 1))).toBe("invalid_key");
   });
 
-  test("K21: a value of 256 KiB is stored, one byte more is refused, counted in UTF-8", async () => {
+  test("K21: a value of 256 KiB of UTF-8 is stored, and one byte more is refused", async () => {
     const { store } = open();
     await store.set("size:fits", textOfBytes(256 * KIB));
     expect((await store.get("size:fits"))?.value).toHaveLength(256 * KIB - 2);
@@ -62,7 +62,7 @@ export const limitCases: Theme = (open) => {
     expect((await store.get("grow:a"))?.value).toEqual({ text: half });
   });
 
-  test("K21: 1,000 mutations make a commit, 1,001 are refused whole", async () => {
+  test("K21: a commit of 1,000 mutations is accepted, and one of 1,001 is refused as a whole", async () => {
     const { store } = open();
     const sets = (count: number) => Array.from({ length: count }, (_, i) => ({ op: "set", key: `wide:${i}`, value: i }) as const);
     expect(await codeOf(store.commit([], sets(1_001)))).toBe("payload_too_large");
@@ -71,7 +71,7 @@ export const limitCases: Theme = (open) => {
     expect(await store.count("wide")).toBe(1_000);
   });
 
-  test("K21: a commit of more than 4 MiB is refused whole, one just below goes through", async () => {
+  test("K21: a commit of more than 4 MiB is refused as a whole, and one just below is accepted", async () => {
     const { store } = open();
     const value = textOfBytes(255 * KIB);
     const sets = (count: number) => Array.from({ length: count }, (_, i) => ({ op: "set", key: `heavy:${i}`, value }) as const);
@@ -81,7 +81,7 @@ export const limitCases: Theme = (open) => {
     expect((await store.mget(sets(16).map(({ key }) => key))).every((entry) => entry?.value === value)).toBe(true);
   });
 
-  test.each(UNSTORABLE)("K32: %s is refused with a pointer to it, wherever it is written", async (_, value, pointer) => {
+  test.each(UNSTORABLE)("K32: %s is refused with a pointer to it, in every kind of write", async (_, value, pointer) => {
     const { store } = open();
     const bad = value as JsonValue;
     const record = { value: bad as { [name: string]: JsonValue } };
@@ -129,14 +129,14 @@ export const limitCases: Theme = (open) => {
     expect(await Promise.all(calls.map(codeOf))).toEqual(["validation_failed", "validation_failed", "validation_failed"]);
   });
 
-  test("K32: undefined members are left out, as JSON.stringify does", async () => {
+  test("K32: undefined members are omitted, as by JSON.stringify", async () => {
     const { store } = open();
     await store.set("odd:undefined", { a: undefined, b: 1 } as unknown as JsonValue);
     expect((await store.get("odd:undefined"))?.value).toEqual({ b: 1 });
   });
 
   test.each(["", "abc", "-1", "1.5", "99999999999999999999", "1e3", "1; drop table kv.entries"])(
-    "K03: the version %j is no versionstamp: a conflict or bad input, never a 500",
+    "K03: the version %j is a conflict or refused as invalid, never a 500",
     async (version) => {
       const { store } = open();
       await store.set("odd:version", 1);
@@ -148,7 +148,7 @@ export const limitCases: Theme = (open) => {
     },
   );
 
-  test("K05: a commit that changes a key twice is refused, or its last plain write wins", async () => {
+  test("K05: a commit that changes a key twice is refused, except for set and delete, of which the last takes effect", async () => {
     const { store } = open();
     await store.commit([], [{ op: "set", key: "twice:a", value: 1 }, { op: "set", key: "twice:a", value: 2 }]);
     expect((await store.get("twice:a"))?.value).toBe(2);

@@ -4,7 +4,7 @@ import { seededRandom } from "../../support/random.ts";
 import { codeOf } from "../../support/store.ts";
 import type { Theme } from "./index.ts";
 
-/** Every page of a list, one after the other, each with at most `limit` entries. */
+/** All pages of a list, each with at most `limit` entries. */
 async function pages(store: Store, options: ListOptions): Promise<Entry[][]> {
   const all: Entry[][] = [];
   let cursor: string | undefined;
@@ -30,7 +30,7 @@ export const listCases: Theme = (open) => {
     await open().store.mset(LETTERS.map((letter) => [`l:${letter}`, { letter }]));
   });
 
-  test("K11: 25,000 keys are listed as 25,000, by values, by pages, by keys alone and by count", async () => {
+  test("K11: 25,000 keys are listed as 25,000 by values, by pages, with keysOnly and by count", async () => {
     const { store } = open();
     const keys = Array.from({ length: 25_000 }, (_, i) => `big:${String(i).padStart(5, "0")}`);
     for (let at = 0; at < keys.length; at += 1_000) await store.mset(keys.slice(at, at + 1_000).map((key, i) => [key, at + i]));
@@ -42,7 +42,7 @@ export const listCases: Theme = (open) => {
     expect(await store.count("big")).toBe(0);
   });
 
-  test("K12: a list answers key, value and version; keysOnly leaves the values out", async () => {
+  test("K12: a list returns key, value and version; with keysOnly, no values", async () => {
     const { store } = open();
     const [entry] = (await store.list({ prefix: "l", limit: 1 })).entries;
     expect(entry).toEqual(await store.get("l:a"));
@@ -62,14 +62,14 @@ export const listCases: Theme = (open) => {
     expect(await open().store.list({ prefix: "l:none" })).toEqual({ entries: [], cursor: null });
   });
 
-  test("K13: a cursor goes on where it stopped in another process", async () => {
+  test("K13: a cursor continues at its position in another process", async () => {
     const { store, another } = open();
     const first = await store.list({ prefix: "l", limit: 4 });
     const second = await another().list({ prefix: "l", limit: 4, cursor: first.cursor ?? "" });
     expect(keysOf(second.entries)).toEqual(["l:e", "l:f", "l:g", "l:h"]);
   });
 
-  test("K13: a forged cursor never leaves the range of its list", async () => {
+  test("K13: a forged cursor cannot leave the range of its list", async () => {
     const { store } = open();
     const { cursor } = await store.list({ prefix: "l", limit: 4 });
     const [fingerprint] = JSON.parse(atob(cursor ?? "")) as [string];
@@ -131,7 +131,7 @@ export const listCases: Theme = (open) => {
     [{ prefix: "l", start: "a", end: "zzz" }, "abcdefghij"],
     [{ prefix: "l", start: "m" }, ""],
     [{ prefix: "l", end: "k" }, ""],
-  ])("K14: start, end, reverse and limit narrow a prefix and never leave it: %j", async (options, expected) => {
+  ])("K14: start, end, reverse and limit restrict a prefix and never extend it: %j", async (options, expected) => {
     const { store } = open();
     await store.mset([["k:z", 0], ["m:a", 0], ["l", 0], ["la:a", 0]]);
     const { entries } = await store.list(options);
@@ -139,7 +139,7 @@ export const listCases: Theme = (open) => {
     expect(keysOf(await collect(store.entries(options)))).toHaveLength(options.limit ? 10 : expected.length);
   });
 
-  test("K14: reverse pages mirror forward pages", async () => {
+  test("K14: reverse pages contain the forward pages in reverse order", async () => {
     const read = (await pages(open().store, { prefix: "l", limit: 3, reverse: true })).flat();
     expect(read.map((entry) => entry.key)).toEqual(LETTERS.toReversed().map((letter) => `l:${letter}`));
   });
@@ -148,7 +148,7 @@ export const listCases: Theme = (open) => {
     expect(await codeOf(open().store.list({ prefix: "l", limit }))).toBe("invalid_parameter");
   });
 
-  test("K14: the whole store can be listed, and a list without limit answers 100 entries", async () => {
+  test("K14: the whole store can be listed, and the default limit is 100 entries", async () => {
     const { store } = open();
     await store.mset(Array.from({ length: 120 }, (_, i) => [`hundred:${i}`, i]));
     expect((await store.list({ prefix: "hundred" })).entries).toHaveLength(100);
@@ -167,7 +167,7 @@ export const listCases: Theme = (open) => {
     expect(await store.count("nobody")).toBe(0);
   });
 
-  test("K11: entries() reads as it goes and can be left early", async () => {
+  test("K11: entries() reads page by page and can be stopped early", async () => {
     const seen: string[] = [];
     for await (const entry of open().store.entries({ prefix: "l", pageSize: 3, reverse: true })) {
       seen.push(entry.key);

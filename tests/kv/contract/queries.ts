@@ -13,7 +13,7 @@ const STATUSES = ["pending", "trial", "active", "suspended", "cancelled"];
 const PLANS = ["Trial", "Basic", "Pro", "Enterprise"];
 const REGIONS = ["us-east-1", "us-west-2", "eu-west-1"];
 
-/** 300 tenants with ties and holes in every sort field. */
+/** 300 tenants with equal and missing values in every sort field. */
 function manyTenants(): JsonObject[] {
   const random = seededRandom("queries");
   return Array.from({ length: 300 }, (_, i) => {
@@ -33,7 +33,7 @@ function manyTenants(): JsonObject[] {
 
 type Field = "name" | "mrr" | "region" | "trialEndsAt" | "createdAt" | "status" | "plan";
 
-/** What the database must answer, done the slow way: nulls last, text by its lower case, then the key in the last direction. */
+/** The expected order, computed in memory: nulls last, text in lower case, then the key in the direction of the last field. */
 function sorted(records: readonly JsonObject[], order: readonly (readonly [Field, "asc" | "desc"])[]): string[] {
   const fold = (value: unknown) => (typeof value === "string" ? value.toLowerCase() : value) as string | number | undefined;
   const compare = (a: JsonObject, b: JsonObject): number => {
@@ -81,13 +81,13 @@ export const queryCases: Theme = (open) => {
     [["status", "asc"], ["mrr", "desc"]],
     [["region", "desc"], ["trialEndsAt", "asc"]],
     [["plan", "desc"], ["region", "asc"], ["name", "desc"]],
-  ])("K13: cursor pages sorted by %s %s %s hold every record once, in order, nulls last", async (...order) => {
+  ])("K13: cursor pages sorted by %s %s %s contain every record once, in order, with nulls last", async (...order) => {
     const orderBy = order.map(([field, direction]) => ({ field, direction }));
     const expected = sorted(records, order);
     for (const limit of [7, 100, 300]) expect(await all({ orderBy }, limit)).toEqual(expected);
   });
 
-  test("K14: without a sort the order is the key's", async () => {
+  test("K14: without a sort the order is that of the keys", async () => {
     expect(await all({}, 41)).toEqual(records.map((record) => record["id"]));
   });
 
@@ -114,7 +114,7 @@ export const queryCases: Theme = (open) => {
     ["a prefix with a wildcard", [{ field: "region", prefix: "us_" }], () => false],
     ["a value that looks like SQL", [{ field: "status", in: ["' or true --", "active'; drop table kv.entries; --"] }], () => false],
     ["unicode", [{ field: "owner", in: ["Ünï@example"] }], () => false],
-  ])("K26: the filter by %s answers the same as a scan, sorted and counted", async (_, where, matches) => {
+  ])("K26: the filter by %s returns the same as a scan, sorted and counted", async (_, where, matches) => {
     const expected = records.filter(matches);
     expect(await all({ where, orderBy: [{ field: "createdAt", direction: "desc" }] }, 13)).toEqual(
       sorted(expected, [["createdAt", "desc"]]),
@@ -135,16 +135,16 @@ export const queryCases: Theme = (open) => {
     ["_", /./],
     ["\\", /never/],
     ["aland", /Åland/],
-    ["nothing like it", /never/],
-  ])("T14: the search %j finds substrings without case and accents, and takes every character as itself", async (search, name) => {
-    // An underscore is in no sample field but the name: ids are not searched, subdomains have hyphens.
+    ["text that does not occur", /never/],
+  ])("T14: the search %j finds substrings regardless of case and accents, and treats every character literally", async (search, name) => {
+    // Only names contain an underscore: ids are not searched, and subdomains have hyphens.
     const expected = records.filter((record) => (search === "_" ? /_/ : name).test(String(record["name"])));
     expect((await all({ search }, 500)).toSorted()).toEqual(expected.map((record) => record["id"]));
     const { total } = await open().store.query({ entity: tenant, search, limit: 1, withTotal: true });
     expect(total).toBe(expected.length);
   });
 
-  test("K26: offset pages with a total equal slices of the whole order", async () => {
+  test("K26: pages by offset, with a total, equal slices of the whole order", async () => {
     const orderBy = [{ field: "mrr", direction: "desc" }] as const;
     const expected = sorted(records, [["mrr", "desc"]]);
     for (const offset of [0, 20, 299, 300]) {
@@ -170,7 +170,7 @@ export const queryCases: Theme = (open) => {
     expect(await Promise.all(calls.map(codeOf))).toEqual(calls.map(() => "invalid_cursor"));
   });
 
-  test("K32: a cursor forged with another type in it is refused, never a 500", async () => {
+  test("K32: a cursor with a position of another type is refused, never a 500", async () => {
     const { store } = open();
     const base: Query = { entity: tenant, limit: 5, orderBy: [{ field: "mrr", direction: "asc" }] };
     const cursor = (await store.query(base)).cursor ?? "";
@@ -206,7 +206,7 @@ export const queryCases: Theme = (open) => {
     expect(await codeOf(open().store.query({ entity: tenant, limit: 10, ...part }))).toBe("invalid_parameter");
   });
 
-  test("K26: a string or a huge number where a number is sorted is stored, sorts last and disturbs nothing", async () => {
+  test("K26: values of another type than their field are stored, sort last, and do not affect other records", async () => {
     const { store } = open();
     const admin = (userId: string, fields: JsonObject) =>
       store.set(`admin:${userId}`, { userId, role: "admin", createdAt: "2026-01-01T00:00:00.000Z", ...fields });
@@ -223,7 +223,7 @@ export const queryCases: Theme = (open) => {
     await store.mdel(["tenant:tn_odd1", "tenant:tn_odd2", "tenant:tn_odd3"]);
   });
 
-  test("K23: a platform list never holds a tenant's records of the same family, nor the other way", async () => {
+  test("K23: a list of the platform contains no tenant's records of the same family, and vice versa", async () => {
     const { store } = open();
     for (const [tenantId, nonce] of [[null, "p1"], ["tn_000", "t1"], ["tn_001", "t2"], [null, "p2"]] as const) {
       const key = auditKey(tenantId, nonce);

@@ -6,7 +6,7 @@ const ROUNDS = 50;
 
 const winners = (results: readonly CommitResult[]) => results.filter((result) => result.ok).length;
 
-/** Every racer has its own warm connection, so that all of them are at the database at once. */
+/** Every racer has its own open connection, so that all commits run concurrently. */
 export const raceCases: Theme = (open) => {
   let racers: Store[] = [];
   beforeAll(async () => {
@@ -14,7 +14,7 @@ export const raceCases: Theme = (open) => {
   });
   const two = () => racers.slice(0, 2) as [Store, Store];
 
-  test("K04: of 50 warm racers creating one key, exactly one wins, in each of 50 rounds", async () => {
+  test("K04: of 50 concurrent creations of one key, exactly one succeeds, in each of 50 rounds", async () => {
     for (let round = 0; round < ROUNDS; round++) {
       const key = `race:create:${round}`;
       const results = await Promise.all(racers.map((racer, value) => racer.commit([{ key, version: null }], [{ op: "set", key, value }])));
@@ -23,7 +23,7 @@ export const raceCases: Theme = (open) => {
     }
   });
 
-  test("K25: of 50 racing creations of one subdomain, exactly one claim is made, in each of 50 rounds", async () => {
+  test("K25: of 50 concurrent claims of one subdomain, exactly one succeeds, in each of 50 rounds", async () => {
     for (let round = 0; round < ROUNDS; round++) {
       const key = `subdomain:race-${round}`;
       const results = await Promise.all(racers.map((racer, i) => {
@@ -40,7 +40,7 @@ export const raceCases: Theme = (open) => {
     expect(await open().store.count("tenant")).toBe(ROUNDS);
   });
 
-  test("K04: crossed checks on absent keys never both win: each checks the key the other writes", async () => {
+  test("K04: of two commits that each check the absent key the other writes, at most one succeeds", async () => {
     const [left, right] = two();
     for (let round = 0; round < ROUNDS * 2; round++) {
       const [a, b] = [`cross:${round}:a`, `cross:${round}:b`];
@@ -53,7 +53,7 @@ export const raceCases: Theme = (open) => {
     }
   });
 
-  test("K04: crossed checks on versions never both win", async () => {
+  test("K04: of two commits that each check the version of the key the other writes, at most one succeeds", async () => {
     const [left, right] = two();
     for (let round = 0; round < ROUNDS; round++) {
       const [a, b] = [`crossed:${round}:a`, `crossed:${round}:b`];
@@ -66,7 +66,7 @@ export const raceCases: Theme = (open) => {
     }
   });
 
-  test("K04: a check against an unchecked writer of the same absent key sees one order of the two", async () => {
+  test("K04: a check on an absent key and an unchecked write of it take effect in one order", async () => {
     const [left, right] = two();
     for (let round = 0; round < ROUNDS; round++) {
       const [key, mark] = [`plain:${round}:key`, `plain:${round}:mark`];
@@ -75,14 +75,14 @@ export const raceCases: Theme = (open) => {
         right.set(key, "plain"),
       ]);
       const [entry, marked] = await open().store.mget([key, mark]);
-      // The plain write is last, or came first and the check refused: it is never lost.
+      // The plain write is the later one, or the check failed. It is never lost.
       expect(entry?.value, `round ${round}`).toBe("plain");
       expect(marked !== null).toBe(checked.ok);
     }
   });
 
   test.each(["race:first", "usage:tn_first:users:2026-03"])(
-    "K06: the first increments of an absent %s, raced in 50 rounds, are all kept",
+    "K06: concurrent first increments of the absent %s are all kept, in each of 50 rounds",
     async (key) => {
       for (let round = 0; round < ROUNDS; round++) {
         const counter = key.replace(/(first)/, `$1${round}`);
@@ -96,7 +96,7 @@ export const raceCases: Theme = (open) => {
     },
   );
 
-  test("K31: commits over the same keys in opposite orders never deadlock and all succeed", async () => {
+  test("K31: commits over the same keys in opposite orders do not deadlock, and all succeed", async () => {
     const keys = Array.from({ length: 12 }, (_, i) => `order:${i}`);
     for (let round = 0; round < ROUNDS; round++) {
       const results = await Promise.all(

@@ -20,14 +20,14 @@ export function tenantRecord(id: string, fields: JsonObject = {}): JsonObject {
   };
 }
 
-/** Stores tenants a thousand a commit. */
+/** Stores tenants in commits of 1,000. */
 export async function storeTenants(store: Store, records: readonly JsonObject[]): Promise<void> {
   for (let at = 0; at < records.length; at += 500) {
     await store.mset(records.slice(at, at + 500).map((record) => [`tenant:${String(record["id"])}`, record]));
   }
 }
 
-/** An audit entry as a commit hands it over: the database adds `seq`, `prevHash` and `hash`. */
+/** An audit entry as a commit passes it. The database adds `seq`, `prevHash` and `hash`. */
 export function auditRecord(key: string, fields: JsonObject = {}): JsonObject {
   return {
     id: key,

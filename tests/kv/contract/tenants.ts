@@ -27,7 +27,7 @@ export const tenantCases: Theme = (open) => {
     }]]);
   });
 
-  test("R10: a bound store reads its own rows and takes every other row as missing", async () => {
+  test("R10: a tenant-bound store reads its tenant's rows, and every other row is missing", async () => {
     const store = bound("tn_a");
     expect(store.tenantId).toBe("tn_a");
     const keys = TENANTS.flatMap((id) => [`tenant:${id}`, `subscription:${id}`, `usage:${id}:api_calls:2026-03`, `note:${id}`]);
@@ -38,7 +38,7 @@ export const tenantCases: Theme = (open) => {
     expect(await store.get("admin:u1")).toBeNull();
   });
 
-  test("R10: its lists, counts, queries and aggregates hold its own rows alone", async () => {
+  test("R10: lists, counts, queries and aggregates of a tenant-bound store contain only its tenant's rows", async () => {
     const store = bound("tn_b");
     expect((await store.list({ prefix: "tenant" })).entries.map((entry) => entry.key)).toEqual(["tenant:tn_b"]);
     expect((await store.list({ prefix: "usage", reverse: true, keysOnly: true })).entries).toHaveLength(1);
@@ -56,7 +56,7 @@ export const tenantCases: Theme = (open) => {
     expect(await store.count({ entity: auditEntry })).toBe(0);
   });
 
-  test("R10: it reads the platform's records of entities declared readableByTenants and never writes them", async () => {
+  test("R10: a tenant-bound store reads the platform's records of entities declared readableByTenants and cannot write them", async () => {
     const store = bound("tn_a");
     expect(await store.get("plan:Pro")).toMatchObject({ value: { name: "Pro" }, tenantId: null });
     expect((await store.query({ entity: plan, limit: 5 })).entries).toHaveLength(1);
@@ -98,7 +98,7 @@ export const tenantCases: Theme = (open) => {
     expect(await open().store.get("note:tn_a:x")).toBeNull();
   });
 
-  test("R10: the service-level store refuses a key whose tenant segment and tenant disagree, and an undeclared shape", async () => {
+  test("R10: the service-level store refuses a key whose tenant segment is another tenant, and an undeclared key shape", async () => {
     const { store } = open();
     const calls = [
       store.set("subscription:tn_a", {}, { tenantId: "tn_b" }),
@@ -110,7 +110,7 @@ export const tenantCases: Theme = (open) => {
     expect(await Promise.all(calls.map(codeOf))).toEqual(calls.map(() => "key_owner_mismatch"));
   });
 
-  test("R10: a write onto an invisible row is the same conflict as a taken key: no oracle for what exists", async () => {
+  test("R10: a write to an invisible row is the same conflict as a taken key, so that it does not reveal the row", async () => {
     const store = bound("tn_a");
     await open().store.set("note:taken", { of: "tn_b" }, { tenantId: "tn_b" });
     await store.set("note:mine", { of: "tn_a" });
@@ -123,7 +123,7 @@ export const tenantCases: Theme = (open) => {
     expect(await open().store.get("note:taken")).toMatchObject({ value: { of: "tn_b" }, tenantId: "tn_b" });
   });
 
-  test("R10: deleting or incrementing a row it cannot see equals doing it to a missing one", async () => {
+  test("R10: deleting or incrementing an invisible row has the result of a missing one", async () => {
     const store = bound("tn_a");
     expect([await store.del("note:tn_b"), await store.del("note:never")]).toEqual([false, false]);
     const add = (key: string) => codeOf(store.increment(key, [{ path: ["current"], by: 1 }]));
@@ -134,14 +134,14 @@ export const tenantCases: Theme = (open) => {
     expect((await open().store.get("usage:tn_b:api_calls:2026-03"))?.value).toEqual({ tenantId: "tn_b", current: 5 });
   });
 
-  test("R10: a check on an invisible row answers as for a missing one", async () => {
+  test("R10: a check on an invisible row has the result of a missing one", async () => {
     const store = bound("tn_a");
     const { version = "" } = await open().store.get("note:tn_b") ?? {};
     expect(await store.commit([{ key: "note:tn_b", version }], [])).toMatchObject({ ok: false });
     expect(await store.commit([{ key: "note:never", version: null }], [])).toMatchObject({ ok: true });
   });
 
-  test("R10: a check on a platform record it reads holds while that has the version, and is a conflict when not", async () => {
+  test("R10: a tenant-bound check on a readable platform record passes with its version and is a conflict otherwise", async () => {
     const store = bound("tn_a");
     const { version = "" } = await store.get("plan:Pro") ?? {};
     const write = (key: string): Mutation => ({ op: "set", key, value: { n: 1 } });
@@ -152,7 +152,7 @@ export const tenantCases: Theme = (open) => {
     await store.del("note:checked");
   });
 
-  test("R10: what it creates is its own, and no option moves a row to another tenant or the platform", async () => {
+  test("R10: a tenant-bound store creates rows of its tenant only, and no option moves a row to another tenant or the platform", async () => {
     const store = bound("tn_a");
     await store.set("note:owned", { n: 1 });
     expect(await open().store.get("note:owned")).toMatchObject({ tenantId: "tn_a" });
@@ -166,7 +166,7 @@ export const tenantCases: Theme = (open) => {
     expect(await open().store.count("note")).toBe((await open().store.list({ prefix: "note" })).entries.length);
   });
 
-  test("R10: sweeping, deleting a tenant and binding to another tenant are not for a bound store", async () => {
+  test("R10: a tenant-bound store cannot sweep, delete a tenant or be bound to another tenant", async () => {
     const store = bound("tn_a");
     expect(await codeOf(store.sweep(10))).toBe("forbidden");
     expect(await codeOf(store.commit([], [{ op: "deleteOwner", tenantId: "tn_b" }]))).toBe("forbidden");
@@ -174,7 +174,7 @@ export const tenantCases: Theme = (open) => {
     expect(await codeOf(() => store.forTenant("tn_b").get("note:tn_b"))).toBe("forbidden");
   });
 
-  test("R07: reads and writes of 20 tenants in one batch never cross", async () => {
+  test("R07: reads and writes of 20 tenants in one batch never return or change rows of another tenant", async () => {
     const { store } = open();
     const ids = Array.from({ length: 20 }, (_, i) => `tn_mix${i}`);
     const stores = ids.map((id) => store.forTenant(id));
@@ -192,7 +192,7 @@ export const tenantCases: Theme = (open) => {
     expect((await store.list({ prefix: "mix" })).entries.map((entry) => entry.tenantId).toSorted()).toEqual([...ids].sort());
   });
 
-  test("R07: one tenant's refused write in a batch does not touch the others", async () => {
+  test("R07: a refused write of one tenant in a batch does not affect the others", async () => {
     const { store } = open();
     const results = await Promise.all(Array.from({ length: 20 }, (_, i) => {
       const own = store.forTenant(`tn_batch${i}`);

@@ -17,7 +17,7 @@ afterAll(() => opened.close());
 
 const add = [{ path: ["n"], by: 1 }];
 
-/** Calls that share one batch, behind a write that keeps the lane busy. */
+/** Calls in one batch: a write in flight makes them wait together. */
 async function together<T>(...calls: readonly (() => Promise<T>)[]): Promise<string[]> {
   const first = opened.store.set("busy:lane", 1);
   const outcomes = await Promise.all(calls.map((call) => codeOf(call())));
@@ -37,7 +37,7 @@ async function held(sql: string): Promise<() => Promise<void>> {
   };
 }
 
-test("K06: increments that were sent as commits of their own are answered by those, whatever else is in the batch", async () => {
+test("K06: increments that leave their batch as commits return the results of those commits", async () => {
   const { store } = opened;
   await store.set("outbox:kept", { n: 0 });
   await store.set("hot:held", { n: 0 });
@@ -54,7 +54,7 @@ test("K06: increments that were sent as commits of their own are answered by tho
   ]);
 });
 
-test("K06: an increment of a record with a rollup is judged by the record, never by its initial value", async () => {
+test("K06: an increment of a record with a rollup checks its bounds against the record, not its initial value", async () => {
   const { store } = opened;
   await store.set("tenant:tn_r", { status: "active", plan: "Pro", mrr: 1 });
   const beside = () => store.increment("free:counter", add, { initial: { value: { n: 0 } } });
@@ -68,7 +68,7 @@ test("K06: an increment of a record with a rollup is judged by the record, never
   expect((await store.get("tenant:tn_r"))?.value).toMatchObject({ mrr: 3 });
 });
 
-test("K21: a record that grows too large on the way is refused, also when a later call of its batch makes it small again", async () => {
+test("K21: a call that makes a record too large is refused, also if a later call of its batch makes it small again", async () => {
   const { store } = opened;
   await store.set("big:record", { n: 0, base: "b".repeat(100_000) });
   const merge = (more: string) => () => store.increment("big:record", add, { merge: { more } });
@@ -78,7 +78,7 @@ test("K21: a record that grows too large on the way is refused, also when a late
   expect((await store.get("big:record"))?.value).toMatchObject({ n: 1, more: "" });
 });
 
-test("K31: 200 commits of a tenant whose row another session holds keep a stranger's read waiting for less than a second", async () => {
+test("K31: 200 commits that wait for one tenant's lock delay another tenant's read by less than a second", async () => {
   const store = opened.another({ connections: 10 });
   await Promise.all(Array.from({ length: 20 }, (_, i) => store.list({ prefix: `warm${i}` })));
   await store.set("held:tenant", 1, { tenantId: "tn_held" });
@@ -97,10 +97,10 @@ test("K31: 200 commits of a tenant whose row another session holds keep a strang
   expect((await Promise.all(stuck)).filter((code) => !code.startsWith("no error"))).toEqual([]);
 });
 
-test("K14: a list of keys alone reads no value that is stored apart", async () => {
+test("K14: a list with keysOnly does not read TOASTed values", async () => {
   const { store } = opened;
   for (let at = 0; at < 20; at++) await store.set(`blob:${at}`, { t: randomBytes(20_000).toString("hex") });
-  // A session's own statistics are counted when it ends.
+  // A session reports its statistics when it ends.
   const reads = async (keysOnly: boolean) => {
     const reader = opened.another({ connections: 1 });
     await reader.list({ prefix: "blob", keysOnly });
@@ -119,7 +119,7 @@ test("K14: a list of keys alone reads no value that is stored apart", async () =
   expect([after - before, (await reads(false)) > after]).toEqual([0, true]);
 });
 
-test("K02: 300 keys of 150 families, asked for at once, come in the order they were asked for", async () => {
+test("K08: mget of 300 keys of 150 families keeps the order of its keys", async () => {
   const { store } = opened;
   const keys = Array.from({ length: 300 }, (_, i) => `f${i % 150}:${i}`);
   await store.mset(keys.filter((_, i) => i % 3 > 0).map((key) => [key, { key }]));
@@ -127,7 +127,7 @@ test("K02: 300 keys of 150 families, asked for at once, come in the order they w
   expect(found.map((entry) => entry?.key ?? null).reverse()).toEqual(keys.map((key, i) => i % 3 > 0 ? key : null));
 });
 
-test("K31: of connections that were terminated together, no write is said to have perhaps happened that never left", async () => {
+test("K31: after connections are terminated together, a write that was never sent is not commit_unknown", async () => {
   const store = opened.another({ connections: 10 });
   const outcomes: string[] = [];
   const outcome = (call: Promise<unknown>) =>
@@ -155,7 +155,7 @@ test("K31: of connections that were terminated together, no write is said to hav
   expect(outcomes).toContain("ok");
 });
 
-test("R07: beside its owner's in one batch, another tenant's increment of a row says nothing of what is in it", async () => {
+test("R07: a tenant's increment of another tenant's row reveals nothing of it, also in one batch with its owner's", async () => {
   const { store } = opened;
   const [owner, other] = [store.forTenant("tn_owner"), store.forTenant("tn_stranger")];
   await owner.set("free:secret", { n: "text" });
@@ -171,7 +171,7 @@ test("R07: beside its owner's in one batch, another tenant's increment of a row 
   expect(codes.slice(1).filter((code) => /validation|number|object/.test(code))).toEqual([]);
 });
 
-test("K23: a row given to another tenant is refused where that one is deleted, and its own tenant keeps it", async () => {
+test("K23: moving a row to a deleted tenant is refused, and its tenant keeps it", async () => {
   const { store } = opened;
   await store.set("given:row", 1, { tenantId: "tn_giver" });
   await store.commit([], [{ op: "deleteOwner", tenantId: "tn_taker" }]);
@@ -181,7 +181,7 @@ test("K23: a row given to another tenant is refused where that one is deleted, a
   expect(await store.get("given:row")).toMatchObject({ value: 3, tenantId: "tn_other" });
 });
 
-test("K23: in a family whose keys name their tenant, `global` is the platform's own", async () => {
+test("K23: in a family with a tenant segment, `global` is the platform", async () => {
   const { store } = opened;
   await store.set("usage:global:rooms:2026-03", { n: 1 });
   await store.commit([], [{ op: "set", key: "usage:global:users:2026-03", value: { n: 1 } }]);
@@ -189,7 +189,7 @@ test("K23: in a family whose keys name their tenant, `global` is the platform's 
   expect(found.map((entry) => entry?.tenantId)).toEqual([null, null]);
 });
 
-/** A driver over nothing: it answers as it is told, and keeps every call's deadline. */
+/** A driver without a database that returns what `answer` returns, and enforces deadlines. */
 function driverOf(timeoutMs: number, answer: (name: SqlFunctionName, args: SqlArguments) => Promise<unknown>): SqlDriver {
   return {
     timeoutMs,
@@ -211,7 +211,7 @@ interface SentCall {
 }
 const never = () => new Promise<never>(() => undefined);
 
-test("K31: a call that waited for its batch and was busy ends by its own deadline, not by that of a younger one", async () => {
+test("K31: a call that waited in the queue and found its key locked ends by its own deadline, not that of a later call", async () => {
   let batches = 0;
   const store = createStore(
     driverOf(1_500, async (name, { calls }) => {
@@ -235,7 +235,7 @@ test("K31: a call that waited for its batch and was busy ends by its own deadlin
   await young;
 });
 
-test("K31: a call that comes long after a batch began to hang goes at once; of its key, none passes another", async () => {
+test("K31: a second after a batch begins to hang, other calls are sent at once, and calls of its keys wait for it", async () => {
   const rows: Record<string, number> = {};
   let batches = 0;
   const store = createStore(
