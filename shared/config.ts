@@ -6,26 +6,26 @@ import { InnkeepError } from "./kernel/errors.ts";
 import type { FieldError } from "./kernel/errors.ts";
 import { webUrlFault } from "./kernel/web-url.ts";
 
-/** Everything the program takes from its environment, read once at start. */
+/** The configuration of the program, read from its environment once at startup. */
 export interface Config {
   readonly database: DatabaseConfig;
   readonly jwt: JwtConfig;
-  /** Origins of browser frontends; `["*"]` lets every origin in, then without credentials. */
+  /** The allowed browser origins. `["*"]` allows every origin, without credentials. */
   readonly corsOrigins: readonly string[];
-  /** `tn.example.com` is tenant `tn` when this is `example.com`; null: no subdomain is read from the host. */
+  /** With `example.com`, the host `aurora.example.com` names the tenant with the subdomain `aurora`. Null: no host names a subdomain. */
   readonly baseDomain: string | null;
-  /** The API's own hosts, which name no tenant. */
+  /** The API's own hosts. They name no tenant. */
   readonly apiHosts: readonly string[];
-  /** What the scheduler sends; null: the jobs function refuses everyone. */
+  /** The secret of the scheduler's requests. */
   readonly jobsSecret: string | null;
   readonly logLevel: "info" | "warn" | "error";
-  /** The first super_admin, made at the first start while there is none. */
+  /** The first super_admin. Created at startup if there is no enabled one. */
   readonly bootstrapAdmin: { readonly email: string; readonly userId: string } | null;
-  /** ISO 4217 code every plan is priced in. */
+  /** ISO 4217 code of the currency of all plans. */
   readonly currency: string;
-  /** Where tenants may live; one id at least. */
+  /** The regions that a tenant can be assigned to; at least one. */
   readonly regions: readonly string[];
-  /** Which changes of plan a tenant's own users may make. */
+  /** The plan changes that a tenant's own users may make. */
   readonly selfServicePlans: SelfServicePlans;
 }
 
@@ -33,7 +33,7 @@ export type DatabaseConfig =
   | {
     readonly driver: "postgres";
     readonly connectionString: string;
-    /** Named prepared statements; off behind a transaction pooler. */
+    /** Whether to use named prepared statements. False behind a transaction pooler. */
     readonly prepare: boolean;
     readonly maxConnections: number;
     readonly timeoutMs: number;
@@ -74,7 +74,7 @@ const webAddress = z.string().check(({ value, issues }) => {
 });
 
 const list = z.string().transform((text) => text.split(",").map((part) => part.trim()).filter(Boolean));
-/** What is one segment of a key (shared/kv/key.ts). */
+/** One segment of a key, as in shared/kv/key.ts. */
 const SEGMENT = /^(?!\.\.?$)[A-Za-z0-9._~@+-]{1,128}$/;
 const regions = z.string().transform((text) => text.split(",").map((part) => part.trim())).pipe(
   z.array(z.string().regex(SEGMENT, "must be region ids of A-Z a-z 0-9 . _ ~ @ + - separated by commas, none of them empty"))
@@ -90,7 +90,7 @@ const jwks = json("a JSON Web Key Set").pipe(
 );
 const keyDictionary = json("a JSON object of named keys").pipe(z.record(z.string(), z.string(), "must be a JSON object of named keys"));
 
-/** Every variable the program reads; docs/operations.md lists the same names, asserted by a test. */
+/** Every variable that the program reads. A test compares the names with docs/operations.md. */
 export const environmentSchema = z.object({
   DATABASE_URL: postgres.optional(),
   SUPABASE_DB_URL: postgres.optional(),
@@ -121,8 +121,8 @@ export const environmentSchema = z.object({
 type Parsed = z.output<typeof environmentSchema>;
 
 /**
- * The configuration of an environment such as `Deno.env.toObject()`. Throws one `invalid_configuration`
- * that names every wrong or missing variable and never a value, which may be a secret.
+ * Reads the configuration from an environment such as `Deno.env.toObject()`. Throws one `invalid_configuration`
+ * error that names every invalid or missing variable, and never a value, which may be a secret.
  */
 export function loadConfig(env: Environment): Config {
   const { settings, faults } = settingsOf(env);
@@ -146,7 +146,7 @@ export function loadConfig(env: Environment): Config {
   };
 }
 
-/** The database of an environment, for programs that check no token. Throws as {@link loadConfig} does. */
+/** Reads only the database configuration, for programs that verify no tokens. Throws like {@link loadConfig}. */
 export function loadDatabaseConfig(env: Environment): DatabaseConfig {
   const { settings, faults } = settingsOf(env);
   const database = databaseOf(settings);
@@ -154,7 +154,7 @@ export function loadDatabaseConfig(env: Environment): DatabaseConfig {
   return database;
 }
 
-/** What the environment says, and the list that faults are added to while it is read. */
+/** The parsed variables, and the list of faults, to which `missing` adds. */
 function settingsOf(env: Environment): { readonly settings: Settings; readonly faults: readonly FieldError[] } {
   const { usable, wrong } = readVariables(env);
   const faults: FieldError[] = [...wrong];
@@ -166,7 +166,7 @@ function settingsOf(env: Environment): { readonly settings: Settings; readonly f
   return { settings, faults };
 }
 
-/** The variables that are as they should be, the others as if they were not set; for each of those what is wrong with it. */
+/** The valid variables, and the fault of each invalid one, which counts as not set. */
 function readVariables(env: Environment): { readonly usable: Parsed; readonly wrong: readonly FieldError[] } {
   const set = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined && value.trim() !== ""));
   const parsed = environmentSchema.safeParse(set);
@@ -182,12 +182,12 @@ function readVariables(env: Environment): { readonly usable: Parsed; readonly wr
 
 interface Settings {
   readonly env: Parsed;
-  /** Whether a variable is set, to whatever value: one that is set wrong is not missing as well. */
+  /** Whether a variable is set, also to an invalid value: an invalid variable is not reported as missing too. */
   readonly has: (variable: keyof Parsed) => boolean;
   readonly missing: (variable: keyof Parsed, message: string) => void;
 }
 
-/** Supabase injects both ways in; its own REST gateway is the default there because it holds no connection. */
+/** Supabase sets the variables of both drivers. Its REST gateway is the default there, because it holds no connections. */
 function databaseOf({ env, has, missing }: Settings): DatabaseConfig | null {
   const key = env.SUPABASE_SERVICE_ROLE_KEY ?? Object.values(env.SUPABASE_SECRET_KEYS ?? {})[0];
   const direct = env.DATABASE_URL ?? env.SUPABASE_DB_URL;
@@ -200,7 +200,7 @@ function databaseOf({ env, has, missing }: Settings): DatabaseConfig | null {
     return { driver: "supabase", url: env.SUPABASE_URL, key, timeoutMs: env.INNKEEP_DB_TIMEOUT_MS };
   }
   if (!has("DATABASE_URL") && !has("SUPABASE_DB_URL")) {
-    missing("DATABASE_URL", "is missing: set it, or SUPABASE_URL with SUPABASE_SERVICE_ROLE_KEY, so that there is a database");
+    missing("DATABASE_URL", "is missing: set it, or SUPABASE_URL and SUPABASE_SERVICE_ROLE_KEY, to name the database");
   }
   return direct === undefined ? null : {
     driver: "postgres",
@@ -224,12 +224,12 @@ function jwtOf({ env, has, missing }: Settings): JwtConfig {
   const address = env.INNKEEP_JWKS_URL;
   const keys = address ? { url: address } : inline ?? (auth ? { url: `${auth}/.well-known/jwks.json` } : undefined);
   if (!has("INNKEEP_JWT_ISSUER") && !has("SUPABASE_URL")) {
-    missing("INNKEEP_JWT_ISSUER", "is missing: set it, or SUPABASE_URL, so that tokens can be checked");
+    missing("INNKEEP_JWT_ISSUER", "is missing: set it, or SUPABASE_URL, so that tokens can be verified");
   }
   const wrong = (variable: "SUPABASE_JWKS" | "INNKEEP_JWKS_URL") => has(variable) && env[variable] === undefined;
   const hasKeys = keys !== undefined || has("SUPABASE_URL") || wrong("SUPABASE_JWKS") || wrong("INNKEEP_JWKS_URL");
   if (!hasKeys && !has("INNKEEP_JWT_SECRET")) {
-    missing("SUPABASE_JWKS", "is missing: set it, INNKEEP_JWKS_URL, INNKEEP_JWT_SECRET or SUPABASE_URL, so that tokens can be checked");
+    missing("SUPABASE_JWKS", "is missing: set it, INNKEEP_JWKS_URL, INNKEEP_JWT_SECRET or SUPABASE_URL, so that tokens can be verified");
   }
   return {
     issuer: issuer ?? "",
@@ -260,5 +260,5 @@ function json(what: string) {
 
 function invalid(fields: readonly FieldError[]): InnkeepError {
   const lines = fields.map(({ path, message }) => `  ${path} ${message}`);
-  return new InnkeepError("invalid_configuration", `the environment is not usable:\n${lines.join("\n")}`, fields);
+  return new InnkeepError("invalid_configuration", `The configuration is not valid. Correct these variables:\n${lines.join("\n")}`, fields);
 }

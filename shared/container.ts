@@ -12,23 +12,23 @@ export interface ContainerOptions {
   readonly store: Store;
   readonly clock: Clock;
   readonly logger: Logger;
-  /** ISO 4217 code of the platform's currency; USD when left out. */
+  /** ISO 4217 code of the platform's currency. Default: USD. */
   readonly currency?: string;
-  /** Names no tenant may take; none when left out. */
+  /** The platform's own host names, which no tenant may claim. Default: none. */
   readonly hosts?: HostRules;
   readonly regions?: readonly string[];
-  /** `none` when left out. */
+  /** Default: `none`. */
   readonly selfServicePlans?: SelfServicePlans;
 }
 
-/** The store and what holds for all callers; binds a unit of work to each. */
+/** The store and the settings that all callers share. `bind` makes the unit of work of one caller. */
 export interface Backend {
-  /** The service-level store; a tenant's context never sees it. */
+  /** The store with access to all tenants. A caller bound to a tenant never gets it. */
   readonly store: Store;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly platform: Platform;
-  /** A bound caller gets the tenant-bound store; `loaded` are entries on their way that it may see. */
+  /** A caller bound to a tenant gets that tenant's store. `loaded`: reads already started, of entries that the caller may see. */
   bind(context: Context, loaded?: readonly (readonly [key: string, entry: Promise<Entry | null>])[]): UnitOfWork;
 }
 
@@ -53,7 +53,7 @@ type Modules = Awaited<ReturnType<(typeof features)[number]["services"]>>;
 type ClassNames<M> = M extends unknown ? Extract<keyof M, `${string}Service`> : never;
 type ClassOf<M, N> = M extends unknown ? N extends keyof M ? M[N] : never : never;
 
-/** The services bound to one caller, under the names the user's guide calls them by. */
+/** The services bound to one caller, by class name. */
 export type Services =
   & {
     readonly [N in ClassNames<Modules>]: ClassOf<Modules, N> extends new (work: UnitOfWork) => infer T ? T : never;
@@ -64,14 +64,14 @@ export interface Container extends Backend {
   services(context: Context): Services;
 }
 
-/** Every feature's services, for use as a library. */
+/** A container with the services of every feature, for use as a library. */
 export async function createContainer(options: ContainerOptions): Promise<Container> {
   const backend = createBackend(options);
   const servicesOf = await loadServices();
   return { ...backend, services: (context) => servicesOf(backend.bind(context)) };
 }
 
-/** Makes a caller's services, each when it is first used. */
+/** Loads all service classes. The returned function makes a caller's services, each on first use. */
 export async function loadServices(): Promise<(work: UnitOfWork) => Services> {
   const { entityOfKey, registry } = await import("./features/registry.ts");
   const modules = await Promise.all(features.map((feature): Promise<object> => feature.services()));
@@ -82,7 +82,7 @@ export async function loadServices(): Promise<(work: UnitOfWork) => Services> {
   return (work) => {
     const services: Record<string, unknown> = { kv: plainKv(work.store, registry, entityOfKey) };
     for (const [name, Service] of classes) lazily(services, name, () => new Service(work));
-    // Its names and types are those of the modules of the list.
+    // The names and types are those of the modules in the list of features.
     return services as unknown as Services;
   };
 }
@@ -93,8 +93,8 @@ function lazily(target: Record<string, unknown>, name: string, make: () => unkno
 }
 
 /**
- * The first administrator, and before it the shipped metrics and plans: a start that dies in between is then made up by the next
- * one. Throws `bootstrap_closed`, without touching them, as soon as an enabled super_admin exists.
+ * Creates the default metrics and plans, and last the first administrator, so that the next run completes one that was
+ * interrupted. If an enabled super_admin exists, throws `bootstrap_closed` and writes nothing.
  */
 export async function bootstrapPlatform(
   { AdminUserService, MetricService, PlanService }: Services,

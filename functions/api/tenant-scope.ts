@@ -29,6 +29,9 @@ export interface HostClaim {
  * another by any source sees what it would see of a tenant that does not exist, and of a host that nobody claims.
  */
 export async function resolveTenant(caller: Caller, { host, ...sources }: TenantSources, store: Store): Promise<string | null> {
+  if (sources.header === "") {
+    throw new InnkeepError("not_found", "The X-Tenant-Id header is empty. Send the id of a tenant, or omit the header.");
+  }
   const [path, query, header] = [sources.path, sources.query, sources.header].map((id) => id === undefined ? id : shortTenantId(id));
   if (caller.kind === "user") {
     const other = [path, query, header].find((id) => id !== undefined && id !== caller.tenantId);

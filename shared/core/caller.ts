@@ -1,7 +1,7 @@
 import type { Actor } from "../kernel/context.ts";
 import type { AdminRole, Scopes, TenantRole } from "./scopes.ts";
 
-/** Who is calling, as the store knows it at this moment. */
+/** The caller of a request, with the role and scopes that the store has for it now. */
 export type Caller = Anonymous | PlatformAdmin | TenantUser;
 
 export interface Anonymous {
@@ -17,7 +17,7 @@ export interface PlatformAdmin {
   readonly scopes: Scopes;
   readonly tenantId: null;
   readonly role: AdminRole;
-  /** When the credential was issued, where it says so. */
+  /** When the credential was issued, if it says so. */
   readonly issuedAtMs: number | undefined;
 }
 

@@ -4,11 +4,11 @@ import type { AnyEntity } from "../kv/define.ts";
 export interface CascadeRule {
   readonly entity: string;
   readonly family: string;
-  /** `goes` with its tenant, is `kept` for its own retention, `depends` on the record, or is the `platform`'s. */
-  readonly rule: "goes" | "kept" | "depends" | "platform";
+  /** `depends`: the record decides between `delete` and `retain`. `platform`: its records belong to no tenant. */
+  readonly rule: "delete" | "retain" | "depends" | "platform";
 }
 
-/** What the deletion of a tenant does to each entity. */
+/** The effect of the deletion of a tenant on the records of each entity. */
 export function cascadePlan(registry: readonly AnyEntity[]): CascadeRule[] {
   return registry.map((entity) => ({ entity: entity.name, family: familyOf(entity), rule: cascadeRule(entity) }));
 }
@@ -16,5 +16,5 @@ export function cascadePlan(registry: readonly AnyEntity[]): CascadeRule[] {
 function cascadeRule(entity: AnyEntity): CascadeRule["rule"] {
   if (entity.owner === "platform") return "platform";
   if (typeof entity.onTenantDelete === "function") return "depends";
-  return entity.onTenantDelete === "retain" ? "kept" : "goes";
+  return entity.onTenantDelete ?? "delete";
 }

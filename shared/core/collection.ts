@@ -8,7 +8,7 @@ import type { AnyEntity, KeyParamsOf, RecordOf } from "../kv/define.ts";
 import { isKey } from "../kv/key.ts";
 import type { Entry, Mutation, Query, Store } from "../kv/store.ts";
 
-/** A record as it is read: checked, defaults filled in, with its versionstamp. */
+/** A record as it was read: parsed by its schema, with its versionstamp. */
 export type Stored<E> = RecordOf<E> & { readonly version: string };
 
 /** One page of records. */
@@ -18,12 +18,12 @@ export interface RecordPage<E> {
   readonly total?: number;
 }
 
-/** An expiry, where the entity declares that its records may have one. */
+/** The option `expiresAt`, if the entity declares `expires`. */
 export type ExpiryOf<E> = E extends { readonly expires?: infer X }
   ? true extends X ? { readonly expiresAt?: string } : { readonly expiresAt?: never }
   : never;
 
-/** Typed reads and mutations of one declared entity over a store: parse on the way out, check on the way in. */
+/** Typed reads and mutations of one declared entity. Its schema parses every record that is read or written. */
 export class Collection<E extends AnyEntity> {
   constructor(readonly entity: E, protected readonly store: Store) {}
 
@@ -31,14 +31,14 @@ export class Collection<E extends AnyEntity> {
     return keyOf(this.entity, params);
   }
 
-  /** By short id or full key; null when there is none or the id cannot be one. */
+  /** By short id or full key. Null if there is no such record or the id is invalid. */
   async get(id: string): Promise<Stored<E> | null> {
     const key = keyFromId(this.entity, id);
     const entry = isKey(key) && matchKey(this.entity, key) ? await this.store.get(key) : null;
     return entry && this.read(entry);
   }
 
-  /** By full keys, in the order asked, null where missing. */
+  /** By full keys, in their order; null for a missing record. */
   async getMany(keys: readonly string[]): Promise<(Stored<E> | null)[]> {
     return (await this.store.mget(keys)).map((entry) => entry && this.read(entry));
   }
@@ -52,7 +52,7 @@ export class Collection<E extends AnyEntity> {
     };
   }
 
-  /** A row that does not fit its declaration is a fault of ours: the error names key and places, never values. */
+  /** Throws `internal` for a row that does not match its declaration. The error names the key and the fields, never values. */
   read(entry: Entry): Stored<E> {
     const parsed = this.entity.schema.safeParse(entry.value);
     if (parsed.success) return { ...parsed.data, version: entry.version } as Stored<E>;
@@ -65,7 +65,7 @@ export class Collection<E extends AnyEntity> {
     return this.entity.naturalKey ? String(fields["id"]) : keyOf(this.entity, fields as unknown as KeyParamsOf<E>);
   }
 
-  /** The mutation that stores a record. Throws `validation_failed` when it is against the schema. */
+  /** The mutation that stores a record. Throws `validation_failed` if it does not match the schema. */
   set(record: RecordOf<E>, options?: ExpiryOf<E>): Extract<Mutation, { op: "set" }> {
     const { version, ...value } = record as RecordOf<E> & { readonly version?: string };
     const checked = parseInput(this.entity.schema, version === undefined ? record : value) as RecordOf<E>;
@@ -80,13 +80,13 @@ export class Collection<E extends AnyEntity> {
   }
 }
 
-/** Which schema a value came out of, so that what was checked at the edge is not checked again below it. */
+/** The schema that each value is an output of, so that a value is parsed only once. */
 const checkedBy = new WeakMap<object, z.ZodType>();
 
-/** Checks an input against a schema, once, and that the store can hold it; every problem at once, each with its JSON Pointer. */
+/** Parses an input, once, and checks that the store can hold it. Throws `validation_failed` with a JSON Pointer to every problem. */
 export function parseInput<S extends z.ZodType>(schema: S, input: unknown): z.output<S> {
   if (isChecked(schema, input)) return input as z.output<S>;
-  // First what no schema may walk into.
+  // First: a schema must not walk a value that is too deep or not JSON.
   const unstorable = findUnstorable(input);
   if (unstorable && isUnparsable(unstorable)) throw errors.validation([unstorable]);
   const parsed = schema.safeParse(input);
@@ -99,7 +99,7 @@ export function isChecked(schema: z.ZodType, value: unknown): boolean {
   return typeof value === "object" && value !== null && checkedBy.get(value) === schema;
 }
 
-/** Says that a value came out of a schema: for who has parsed it, or changed nothing that could break it. */
+/** Marks a value as an output of a schema. Call it only for a parsed value, or one changed in a way that the schema allows. */
 export function markChecked<T>(schema: z.ZodType, value: T): T {
   if (typeof value === "object" && value !== null) checkedBy.set(value, schema);
   return value;

@@ -10,8 +10,8 @@ import { pageOf, recordOf } from "./schemas.ts";
 import type { Scope } from "./scopes.ts";
 
 /**
- * What a service of these routes offers, as `EntityService` does, or `TenantEntityService` with the tenant's id before it. The
- * bodies it is given come out of the entity's own schemas.
+ * The service methods that the routes call: those of `EntityService`, or of `TenantEntityService`, whose first argument is the
+ * tenant's id. The bodies are outputs of the entity's input schemas.
  */
 interface CrudService<At extends readonly string[]> {
   list(...args: [...At, filters: Filters, sort: Sort | undefined, pagination: Pagination]): Promise<unknown>;
@@ -29,37 +29,37 @@ type ServiceAt<P extends string, O extends Operation> = Pick<
   O
 >;
 
-/** A value as a literal in a function returns it: the compiler does not keep `"monthly"` apart from other texts there. */
+/** Widens literal types, because TypeScript infers `string` for a `"monthly"` that a function returns. */
 type Widened<V> = V extends string ? string
   : V extends number ? number
   : V extends boolean ? boolean
   : V extends object ? { readonly [K in keyof V]: Widened<V[K]> }
   : V;
 type Body<B> = Widened<B> | ((n: number) => Widened<B>);
-/** What a good creation and change send. */
+/** Valid bodies of create, put and update. */
 type Samples<E, O> =
   & { readonly create?: Body<CreateInput<E>>; readonly put?: Body<PutInput<E>>; readonly update?: Body<UpdateInput<E>> }
   & { readonly [K in O & ("create" | "put" | "update")]: unknown };
 
 export interface CrudSpec<E extends AnyEntity, P extends string, O extends Operation, T> {
-  /** Of the collection: `/v1/plans`, or `/v1/tenants/:tenantId/invoices` for records below a tenant. */
+  /** The path of the collection: `/v1/plans`, or `/v1/tenants/:tenantId/invoices` for the records of a tenant. */
   readonly path: P;
-  /** The resource of the scopes: `plans` is `read:plans` and `write:plans`. */
+  /** The resource in the scopes: `plans` stands for `read:plans` and `write:plans`. */
   readonly scope: string;
   readonly service: ServiceClass<T>;
   readonly sample: Samples<E, NoInfer<O>>;
-  /** Left out: all but `put`, which makes or replaces a record whose id is its caller's. */
+  /** Default: all except `put`, which creates or replaces a record whose id the caller chooses. */
   readonly only?: readonly O[];
   /** Operations refused to a tenant's own users. */
   readonly platformOnly?: readonly NoInfer<O>[];
-  /** Errors beyond those every such route can give. */
+  /** Error codes in addition to those of every such route. */
   readonly errors?: { readonly [K in NoInfer<O>]?: readonly ErrorCode[] };
   readonly descriptions?: { readonly [K in NoInfer<O>]?: string };
-  /** Bodies with checks beyond the declaration's. */
+  /** Body schemas that replace the derived ones, to add checks. */
   readonly input?: { readonly create?: z.ZodObject; readonly update?: z.ZodObject };
 }
 
-/** The routes of an entity: list, create, get, put, change by merge patch, delete. Parameters, bodies and responses are its declaration's. */
+/** The routes of an entity. Parameters, bodies and responses are derived from its declaration. */
 export function crud<
   E extends AnyEntity,
   const P extends string,
@@ -67,7 +67,7 @@ export function crud<
   const O extends Operation = DefaultOperation,
 >(entity: E, spec: CrudSpec<E, P, O, T>): Route[] {
   const operations: readonly Operation[] = spec.only ?? DEFAULT_OPERATIONS;
-  // Which operations there are, and what they are called with, its type has checked against the service.
+  // The type of `spec` has checked the operations and their arguments against the service.
   const routes = routesOf(entity, spec as unknown as AnySpec);
   return operations.map((operation) => routes[operation]());
 }
@@ -81,7 +81,7 @@ type AnySpec = Omit<CrudSpec<AnyEntity, string, Operation, AnyService>, "sample"
 };
 type Make = () => Route;
 
-/** What is true of every entity's operation. */
+/** Descriptions that hold for every entity. */
 const DESCRIPTIONS: { readonly [O in Operation]?: string } = {
   list:
     "A record must match all filters. Pages are numbered and have totals, or are read by cursor, which stays consistent under inserts and deletes.",
@@ -96,7 +96,7 @@ function routesOf(entity: AnyEntity, spec: AnySpec): Readonly<Record<Operation, 
   const id = idParam(entity);
   const one = `${spec.path}/:${id}` as const;
   const above = spec.path.includes("/:tenantId/") ? ["tenantId"] : [];
-  /** The ids that come first in every call: the tenant's, where the path has one. */
+  /** The leading arguments of a call: the tenant's id, if the path has one, and then the named parameters. */
   const at = (params: object, ...names: string[]) => [...above, ...names].map((name) => (params as Record<string, string>)[name] ?? "");
   const of = (operation: Operation, access: "read" | "write", summary: string) => ({
     service: spec.service,

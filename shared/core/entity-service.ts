@@ -17,12 +17,12 @@ export abstract class EntityService<E extends AnyEntity> {
     this.records = new Records(entity, work);
   }
 
-  /** Filters by declared field, range, search and creation time. `sort` is like `-mrr,name`; the default is newest first. */
+  /** Filters by declared field, range, search and creation time. `sort` is a text like `-mrr,name`; the default is the entity's. */
   async list(filters: Filters = {}, sort?: Sort, pagination?: Pagination): Promise<Page<Stored<E>>> {
     return await listPage(this.records, { ...selectionOf(this.entity, filters), sort, pagination });
   }
 
-  /** By short id or full key; null when there is none. */
+  /** By short id or full key. Null if there is no such record. */
   async get(id: string): Promise<Stored<E> | null> {
     return await this.records.get(id);
   }
@@ -34,12 +34,12 @@ export abstract class EntityService<E extends AnyEntity> {
     return await this.records.create(`${this.entity.name}.created`, decide, options, input as JsonObject);
   }
 
-  /** Makes it, or replaces all of it that the caller may set. */
+  /** Creates the record, or replaces every field that the caller may set. Throws `invalid_key`, `validation_failed`, `forbidden`. */
   async put(id: string, data: PutInput<E>, options: ChangeOptions = {}): Promise<Put<E>> {
     return await this.records.replace(id, data, options);
   }
 
-  /** JSON merge patch; null when there is none. */
+  /** Applies a JSON merge patch (RFC 7396). Null if there is no such record. */
   async update(id: string, updates: UpdateInput<E>, options: ChangeOptions = {}): Promise<Stored<E> | null> {
     return await this.records.patch(id, updates, options);
   }
@@ -71,7 +71,7 @@ export abstract class EntityService<E extends AnyEntity> {
   async #putBack({ version: _, ...rest }: Stored<E>, options: ChangeOptions): Promise<boolean> {
     const record = rest as unknown as RecordOf<E>;
     try {
-      await this.records.create(`${this.entity.name}.restored`, async () => ({ record, mutations: await this.work.forgetting(options) }));
+      await this.records.create(`${this.entity.name}.restored`, async () => ({ record, mutations: await this.work.forgetCall(options) }));
       return true;
     } catch (error) {
       if (!isInnkeepError(error, "already_exists")) throw error;
@@ -83,7 +83,7 @@ export abstract class EntityService<E extends AnyEntity> {
 /** An entity whose key is `<family>:{tenantId}:{<id>}`. */
 export type TenantEntity = AnyEntity & { readonly key: `${string}:{tenantId}:{${string}}` };
 
-/** The same operations for entities below a tenant. The first argument is the tenant's id, short or as its full key. */
+/** The same operations for the records of a tenant. The first argument is the tenant's id, short or as its full key. */
 export abstract class TenantEntityService<E extends TenantEntity> {
   protected readonly records: Records<E>;
 
@@ -91,7 +91,7 @@ export abstract class TenantEntityService<E extends TenantEntity> {
     this.records = new Records<E>(entity, work);
   }
 
-  /** One tenant's, as `EntityService.list`. Throws `not_found` without the tenant. */
+  /** Lists the records of one tenant, like `EntityService.list`. Throws `not_found` if the tenant does not exist. */
   async list(tenantId: string, filters: Filters = {}, sort?: Sort, pagination?: Pagination): Promise<Page<Stored<E>>> {
     const scope = await this.tenantOf(tenantId);
     return await listPage(this.records, { ...selectionOf(this.entity, filters), sort, pagination, scope });
@@ -101,7 +101,7 @@ export abstract class TenantEntityService<E extends TenantEntity> {
     return await this.records.get(this.keyOf(tenantId, id));
   }
 
-  /** Throws `validation_failed`, `already_exists`, `not_found` without the tenant. */
+  /** Throws `validation_failed`, `already_exists`, and `not_found` if the tenant does not exist. */
   async create(tenantId: string, data: CreateInput<E>, options: ChangeOptions = {}): Promise<Stored<E>> {
     const input = this.records.checkCreate(data);
     const request = { ...input, tenantId: await this.tenantOf(tenantId) };
@@ -109,7 +109,7 @@ export abstract class TenantEntityService<E extends TenantEntity> {
     return await this.records.create(`${this.entity.name}.created`, decide, options, request as JsonObject);
   }
 
-  /** Makes it, or replaces all of it that the caller may set. Throws `not_found` without the tenant. */
+  /** Creates the record, or replaces every field that the caller may set. Throws `not_found` if the tenant does not exist. */
   async put(tenantId: string, id: string, data: PutInput<E>, options: ChangeOptions = {}): Promise<Put<E>> {
     return await this.records.replace(this.keyOf(await this.tenantOf(tenantId), id), data, options);
   }
@@ -122,17 +122,17 @@ export abstract class TenantEntityService<E extends TenantEntity> {
     return await this.records.remove(this.keyOf(tenantId, id), options, `${this.entity.name}.deleted`) !== null;
   }
 
-  /** The full key. The full key of another tenant's record becomes one that does not exist. */
+  /** The full key of a record of this tenant. Another tenant's full key results in a key without a record. */
   protected keyOf(tenantId: string, id: string): string {
     const prefix = `${familyOf(this.entity)}:${shortId(tenantId)}:`;
     return id.startsWith(prefix) ? id : `${prefix}${id}`;
   }
 
-  /** The short id of an existing tenant. For a caller of another tenant or the platform it reads the tenant. Throws `not_found`. */
+  /** The tenant's short id. Throws `not_found` if a platform caller's tenant does not exist; a bound caller's store refuses others. */
   protected async tenantOf(tenantId: string): Promise<string> {
     const id = shortId(tenantId);
-    const isOwn = this.work.context.tenantId !== null;
-    if (!isOwn && !(isSegment(id) && await this.work.read(`tenant:${id}`))) throw errors.notFound("tenant", id);
+    const isBound = this.work.context.tenantId !== null;
+    if (!isBound && !(isSegment(id) && await this.work.read(`tenant:${id}`))) throw errors.notFound("tenant", id);
     return id;
   }
 }

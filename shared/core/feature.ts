@@ -1,14 +1,14 @@
 import type { Route } from "./route.ts";
 import type { ResourceTraits } from "./scopes.ts";
 
-/** One feature: a folder, as the rest of the program sees it. */
+/** One feature: a folder of shared/features. */
 export interface Feature {
   readonly name: string;
-  /** What it is for: the description of its operations' tag. */
+  /** The description of its tag in the OpenAPI file. */
   readonly summary?: string;
-  /** Where its routes begin; of two features the longer one wins. */
+  /** The prefixes of its paths. The longest matching prefix of all features decides. */
   readonly paths: readonly string[];
-  /** The resources of its scopes: `plans` is `read:plans` and `write:plans`. */
+  /** The resources of its scopes: `plans` stands for `read:plans` and `write:plans`. */
   readonly scopes: Readonly<Record<string, ResourceTraits>>;
   /** The module that exports its entities. */
   readonly entities: () => Promise<object>;

@@ -5,14 +5,14 @@ type Property = z.core.JSONSchema._JSONSchema;
 
 const FORMATS: Readonly<Record<string, string>> = { "date-time": "instant", date: "day", email: "email", uri: "URL" };
 
-/** A JSON Schema in a few words for a table: `` `monthly` or `yearly` ``, `integer, 0 to 100`, `text[]`. */
+/** A short description of a JSON Schema for a table: `integer, 0 to 100`, `list of text; at most 100 items`. */
 export function fieldType(schema: Property): string {
   if (typeof schema === "boolean") return "any JSON";
   if (schema.$ref !== undefined) return "any JSON";
   if (schema.enum) return schema.enum.map((value) => `\`${String(value)}\``).join(", ");
   if (schema.const !== undefined) return `\`${JSON.stringify(schema.const)}\``;
   const choices = schema.anyOf ?? schema.oneOf;
-  // z.json() written out: too long to read, and it says only this.
+  // The JSON Schema of z.json() is a long union of all types.
   if (choices) return choices.length > 4 ? "any JSON" : choices.map(fieldType).join(" or ");
   switch (schema.type) {
     case "string":
@@ -48,7 +48,7 @@ function objectType(schema: JsonSchema): string {
   return `object of ${fieldType(schema.additionalProperties ?? true)}`;
 }
 
-/** The bounds that JSON numbers have anyway are no news. */
+/** Omits the bounds of safe integers, which z.int() always has. */
 function bounds(min: number | undefined, max: number | undefined, unit = ""): string {
   const low = min === undefined || min === Number.MIN_SAFE_INTEGER ? undefined : min;
   const high = max === undefined || max === Number.MAX_SAFE_INTEGER ? undefined : max;

@@ -2,22 +2,22 @@ import { z } from "zod";
 import { type AnyEntity, keyParams, type KeyParamsOf } from "../kv/define.ts";
 import type { IdPrefix } from "../kernel/ids.ts";
 
-/** Who may set a field. The bodies of create and patch, and what a tenant's own user may change, follow from it. */
+/** Who may set a field. The bodies of create, put and patch and the rights of a tenant's own users are derived from it. */
 export interface FieldTraits {
-  /** `id`: made by the service unless an import brings one. `create`: only with the record. `server`: by the program alone. */
+  /** `id`: generated, unless create sends one. `create`: only by create. `server`: only by the program. */
   readonly set: "any" | "id" | "create" | "server";
   /** Prefix of a generated id. */
   readonly prefix?: IdPrefix;
-  /** The frame writes the present instant: when the record is created, or with every change. */
+  /** The write frame sets the field to the current instant: when the record is created, or with every change. */
   readonly stamp?: "create" | "change";
-  /** A tenant's own users leave it alone; `owner`: all but its owner. */
-  readonly holder?: "platform" | "owner";
-  /** What callers send where that is not what is stored. */
+  /** `platform`: no user of a tenant may set it. `owner`: of a tenant's users, only its owner may. */
+  readonly setBy?: "platform" | "owner";
+  /** The schema of the input, if it differs from the stored form. */
   readonly input?: z.ZodType;
 }
 
-/** Who changes a record: one of a tenant's own users, by role, or the platform. */
-interface Holder {
+/** The caller of a change: a tenant's own user with a role, or the platform if `tenantId` is null. */
+interface FieldCaller {
   readonly tenantId: string | null;
   readonly role?: string | undefined;
 }
@@ -39,17 +39,17 @@ export function traitsOf(schema: z.ZodType): FieldTraits {
   return traits.get(schema) ?? { set: "any" };
 }
 
-/** An id the service makes, `<prefix>_<ms>_<12 random>`; a caller may bring its own on import. */
+/** A generated id, `<prefix>_<ms>_<12 random characters>`. Create may send one, for imports. */
 export function generated<S extends z.ZodType>(prefix: IdPrefix, schema: S): S & Marked<"id"> {
   return mark(schema, { set: "id", prefix });
 }
 
-/** Set when the record is created, never changed. */
+/** A field that create sets and nothing changes. */
 export function createOnly<S extends z.ZodType>(schema: S): S & Marked<"create"> {
   return mark(schema, { set: "create" });
 }
 
-/** Set by the program alone; in a body it is an unknown field. */
+/** A field that only the program sets. In a body it is an unknown field. */
 export function byServer<S extends z.ZodType>(schema: S): S & Marked<"server"> {
   return mark(schema, { set: "server" });
 }
@@ -64,17 +64,17 @@ export function changedInstant<S extends z.ZodType>(schema: S): S & Marked<"serv
   return mark(schema, { set: "server", stamp: "change" });
 }
 
-/** A tenant's own users may not change it. */
+/** A field that a tenant's own users may not set. */
 export function platformOnly<S extends z.ZodType>(schema: S): S {
-  return mark(schema, { holder: "platform" });
+  return mark(schema, { setBy: "platform" });
 }
 
-/** Of a tenant's own users only its owner may change it. */
+/** A field that, of a tenant's own users, only the owner may set. */
 export function ownerOnly<S extends z.ZodType>(schema: S): S {
-  return mark(schema, { holder: "owner" });
+  return mark(schema, { setBy: "owner" });
 }
 
-/** Callers send `input`; `stored` is what the record holds, which a later rule for inputs must never make unreadable. */
+/** A field with its own input schema. A stricter rule for input then leaves stored records readable. */
 export function given<S extends z.ZodType, I extends z.ZodType>(stored: S, input: I): S & WithInput<I> {
   return mark(stored, { input });
 }
@@ -89,19 +89,19 @@ type OptionalKeys<S> = {
   [K in Keys<S, "any" | "id" | "create">]: MayLack<S[K]> extends true ? K : never;
 }[Keys<S, "any" | "id" | "create">];
 
-/** What creates a record of the entity. */
+/** The body that creates a record of the entity. */
 export type CreateInput<E> =
   & { readonly [K in Exclude<Keys<ShapeOf<E>, "any" | "id" | "create">, OptionalKeys<ShapeOf<E>>>]: InputOf<ShapeOf<E>[K]> }
   & { readonly [K in OptionalKeys<ShapeOf<E>>]?: InputOf<ShapeOf<E>[K]> | undefined };
 
-/** What makes or replaces a record whose key its place names. */
+/** The body that creates or replaces a record. The path names the fields of its key. */
 export type PutInput<E> = Omit<CreateInput<E>, keyof KeyParamsOf<E>>;
 
 type Patched<T> = T extends readonly unknown[] ? T
   : T extends Readonly<Record<string, unknown>>
     ? { readonly [K in keyof T]?: Patched<T[K]> | null | undefined } | Readonly<Record<string, unknown>>
   : T;
-/** A JSON merge patch (RFC 7396) of it: null removes an optional member. */
+/** A JSON merge patch (RFC 7396) of a record. Null removes an optional member. */
 export type UpdateInput<E> = {
   readonly [K in Keys<ShapeOf<E>, "any">]?:
     | Patched<Exclude<InputOf<ShapeOf<E>[K]>, undefined>>
@@ -117,7 +117,7 @@ interface Inputs {
 
 const known = new WeakMap<AnyEntity, Inputs>();
 
-/** The schemas of the bodies that create, put and change a record, computed once. Strict: an unknown field is an error. */
+/** The schemas of the bodies of create, put and patch, computed once. An unknown field is an error. */
 export function inputsOf(entity: AnyEntity): Inputs {
   let inputs = known.get(entity);
   if (inputs) return inputs;
@@ -137,9 +137,9 @@ function fieldsOf(entity: AnyEntity): [string, z.ZodType][] {
 function createShape(entity: AnyEntity): Record<string, z.ZodType> {
   return Object.fromEntries(
     fieldsOf(entity).filter(([, schema]) => traitsOf(schema).set !== "server").map(([name, schema]) => {
-      const { set, holder, input = schema } = traitsOf(schema);
-      // The record's schema has the default too; filled in here it would look as if a tenant's own user had set it.
-      return [name, set === "id" ? input.optional() : holder && input instanceof z.ZodDefault ? withoutDefault(input).optional() : input];
+      const { set, setBy, input = schema } = traitsOf(schema);
+      // The record's schema adds the default later. Added here, it would look like a field that a tenant's user has sent.
+      return [name, set === "id" ? input.optional() : setBy && input instanceof z.ZodDefault ? withoutDefault(input).optional() : input];
     }),
   );
 }
@@ -158,7 +158,7 @@ function removableOf(schema: z.ZodType): z.ZodType {
   return schema.nullable().meta({ description: [schema.description ?? [], "Null removes it."].flat().join(" ") });
 }
 
-/** A default stands for what was left out, and in a patch what is left out stays. */
+/** The schema of a field in a patch, where an omitted field is unchanged and gets no default. */
 function withoutDefault(schema: z.ZodType): z.ZodType {
   return schema instanceof z.ZodOptional || schema instanceof z.ZodDefault ? withoutDefault(schema.unwrap() as z.ZodType) : schema;
 }
@@ -166,8 +166,8 @@ function withoutDefault(schema: z.ZodType): z.ZodType {
 const members = z.record(z.string(), z.json());
 
 /**
- * Objects merge member by member: what is sent of one is checked as input, what it is then against the record's own schema, so
- * that a member stored under an older rule stands in nobody's way.
+ * Objects merge member by member. The patch checks the members that were sent, and the record's schema checks the result. So a
+ * member that was stored under an older rule does not block a change.
  */
 function patchOf(schema: z.ZodType): z.ZodType {
   if (schema instanceof z.ZodRecord) return members;
@@ -176,27 +176,27 @@ function patchOf(schema: z.ZodType): z.ZodType {
   return z.looseObject(Object.fromEntries(shape.map(([name, member]) => [name, patchOf(withoutDefault(member)).nullable().optional()])));
 }
 
-/** The members of a body that a tenant's own user of this role may not set, as JSON Pointers. */
-export function heldFields(entity: AnyEntity, role: string | undefined, body: Readonly<Record<string, unknown>>): string[] {
+/** The members of a body that a tenant's own user with this role may not set, as JSON Pointers. */
+export function forbiddenFields(entity: AnyEntity, role: string | undefined, body: Readonly<Record<string, unknown>>): string[] {
   return fieldsOf(entity).filter(([name, schema]) => {
-    const { holder } = traitsOf(schema);
-    return body[name] !== undefined && (holder === "platform" || (holder === "owner" && role !== "owner"));
+    const { setBy } = traitsOf(schema);
+    return body[name] !== undefined && (setBy === "platform" || (setBy === "owner" && role !== "owner"));
   }).map(([name]) => `/${name}`);
 }
 
-/** What a caller of this role cannot set: a replacement leaves it. Fields that a newer version wrote are among it. */
-export function keptFields(entity: AnyEntity, caller: Holder, record: Readonly<Record<string, unknown>>): Record<string, unknown> {
+/** The members of a record that a put by this caller keeps: those it may not set, and those that a newer version wrote. */
+export function keptFields(entity: AnyEntity, caller: FieldCaller, record: Readonly<Record<string, unknown>>): Record<string, unknown> {
   const shape = entity.schema.shape as Readonly<Record<string, z.ZodType>>;
-  const held = caller.tenantId === null ? [] : heldFields(entity, caller.role, record);
+  const forbidden = caller.tenantId === null ? [] : forbiddenFields(entity, caller.role, record);
   return Object.fromEntries(
     Object.entries(record).filter(([name]) => {
       const schema = shape[name];
-      return !schema || traitsOf(schema).set !== "any" || held.includes(`/${name}`);
+      return !schema || traitsOf(schema).set !== "any" || forbidden.includes(`/${name}`);
     }),
   );
 }
 
-/** The fields the frame stamps with the present instant. */
+/** The fields that the write frame sets to the current instant. */
 export function stampsOf(entity: AnyEntity, when: "create" | "change"): string[] {
   return fieldsOf(entity).filter(([, schema]) => {
     const { stamp } = traitsOf(schema);
@@ -204,7 +204,7 @@ export function stampsOf(entity: AnyEntity, when: "create" | "change"): string[]
   }).map(([name]) => name);
 }
 
-/** The field with a generated id, and its prefix. */
+/** The field with a generated id, and its prefix. Null if the entity has none. */
 export function generatedId(entity: AnyEntity): { readonly field: string; readonly prefix: IdPrefix } | null {
   for (const [field, schema] of fieldsOf(entity)) {
     const { prefix } = traitsOf(schema);

@@ -11,13 +11,13 @@ export const idempotencyRecord = defineEntity({
     keyHash: segment,
     /** The tenant the caller is bound to, if any. */
     tenantId: segment.optional(),
-    /** SHA-256 of the canonical request: the same key with another request is refused. */
+    /** SHA-256 of the canonical request (RFC 8785). The same key with another request is refused. */
     requestHash: z.string(),
     /** The result as JSON text, so that a replay has the same member order. A long result continues in further records. */
     result: z.json(),
     /** The number of records that hold the result. */
     parts: z.int().min(1).optional(),
-    /** What only the commit knew; the database adds it. Absent when nothing changed. */
+    /** The results of increments and deletions, added by the database in the commit. Absent if nothing changed. */
     receipt: z.object({ values: z.record(z.string(), z.json()), deleted: z.record(z.string(), z.number()) }).optional(),
     createdAt: instant,
   }),

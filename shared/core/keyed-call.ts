@@ -9,26 +9,26 @@ import type { Check, Mutation, Store } from "../kv/store.ts";
 import { Collection } from "./collection.ts";
 import { idempotencyRecord } from "./idempotency-record.ts";
 
-export const IDEMPOTENCY_HOURS = 24;
+const IDEMPOTENCY_HOURS = 24;
 
-/** What a transaction came to: at its commit, or as the record of its key tells it later. */
+/** The result of a transaction, from its commit or from the record of its idempotency key. */
 export interface Outcome<R> {
   readonly result: R;
-  /** Of everything the commit wrote; null: it wrote nothing. */
+  /** The version of everything that the commit wrote. Null if it wrote nothing. */
   readonly version: string | null;
   /** The records after increments and appends, by key. */
   readonly values: Readonly<Record<string, JsonObject | null>>;
-  /** Live entries that went, by entity. */
+  /** The number of deleted live entries, by entity. */
   readonly deleted: Readonly<Record<string, number>>;
 }
 
 export const MAX_KEY_CHARS = 255;
 export const isIdempotencyKey = (text: string) => /^[\x21-\x7e]+$/.test(text) && text.length <= MAX_KEY_CHARS;
 
-/** Characters of a result in one record. Each is ASCII and takes at most two bytes, so that it fits the store's limit. */
+/** Characters of a result in one record. They are ASCII and take at most two bytes each, which fits the store's limit of a value. */
 const PART_CHARS = 120_000;
 
-/** One call with an idempotency key, and the record that says what it did. */
+/** One call with an idempotency key, and the record of its result. */
 export class KeyedCall {
   private constructor(
     private readonly records: Collection<typeof idempotencyRecord>,
@@ -36,7 +36,7 @@ export class KeyedCall {
     private readonly nowMs: number,
   ) {}
 
-  /** Throws `validation_failed` for what is no key. */
+  /** Throws `validation_failed` if the key is invalid. */
   static async of(store: Store, context: Context, { operation, key, request }: Idempotency): Promise<KeyedCall> {
     const records = new Collection(idempotencyRecord, store);
     const { tenantId, clock } = context;
@@ -50,17 +50,17 @@ export class KeyedCall {
     return new KeyedCall(records, record, clock.now());
   }
 
-  /** The mutations that make a call unknown: what it did was taken back. */
-  static async forgotten(store: Store, context: Context, key: string): Promise<Mutation[]> {
+  /** The mutations that delete the record of a call, when its change is reverted. */
+  static async forget(store: Store, context: Context, key: string): Promise<Mutation[]> {
     return [{ op: "delete", key: new Collection(idempotencyRecord, store).key(await addressOf(context, key)) }];
   }
 
-  /** That no such call was made. */
+  /** The check that the call has no record yet. */
   get check(): Check {
     return { key: this.records.key(this.record), version: null };
   }
 
-  /** What the call came to when it was made before, else null. Throws `idempotency_mismatch`. */
+  /** The recorded outcome of the call, else null. Throws `idempotency_mismatch` if the key was used with another request. */
   async seen(): Promise<Outcome<unknown> | null> {
     const { key } = this.check;
     const [first] = await this.records.getMany([key]);
@@ -71,7 +71,7 @@ export class KeyedCall {
     }
     const { parts = 1, receipt, version } = first;
     const others = parts === 1 ? [] : await this.records.getMany(Array.from({ length: parts - 1 }, (_, i) => `${key}-${i + 2}`));
-    // They expire together: its day ended between the two reads.
+    // All parts expire together, here between the two reads.
     if (others.includes(null)) return null;
     const text = [first, ...others].map((part) => String(part?.result ?? "")).join("");
     return {
@@ -82,7 +82,7 @@ export class KeyedCall {
     };
   }
 
-  /** What remembers the call; `changes`: the commit changes something beside it. */
+  /** The mutations that record the call. `changes`: whether the commit contains others too. */
   mutations(result: object, changes: boolean): Mutation[] {
     const text = asciiJson(result);
     const parts = Array.from({ length: Math.ceil(text.length / PART_CHARS) }, (_, i) => text.slice(i * PART_CHARS, (i + 1) * PART_CHARS));
@@ -95,7 +95,7 @@ export class KeyedCall {
   }
 }
 
-/** Where the record of a caller's key lies: another caller's same key is another call. */
+/** The parameters of the record's key. The caller is one of them, so two callers can use the same idempotency key. */
 async function addressOf({ actor, tenantId }: Context, key: string) {
   if (!isIdempotencyKey(key)) {
     const message = `must be 1 to ${MAX_KEY_CHARS} visible ASCII characters`;
@@ -104,7 +104,7 @@ async function addressOf({ actor, tenantId }: Context, key: string) {
   return { callerHash: await sha256Hex(JSON.stringify([actor.type, actor.id, tenantId])), keyHash: await sha256Hex(key) };
 }
 
-/** JSON that can be cut anywhere: of characters beyond ASCII, which may be two of JavaScript's, only escapes are left. */
+/** JSON in ASCII, so that cutting it anywhere splits no surrogate pair. */
 function asciiJson(value: object): string {
   return JSON.stringify(value).replaceAll(/[^\x20-\x7e]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }

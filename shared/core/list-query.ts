@@ -44,7 +44,7 @@ export function moment(bound: "from" | "to") {
 
 export const pageParams = {
   page: integer(1, LIMITS.offset).optional().meta({ description: "The number of the page. Cannot be combined with cursor.", default: 1 }),
-  limit: integer(1, 100).optional().meta({ description: "Records a page.", default: 20 }),
+  limit: integer(1, 100).optional().meta({ description: "The maximum number of records per page.", default: 20 }),
   cursor: z.string().min(1).max(4_000).optional().meta({
     description: "The `nextCursor` of the previous page. Cannot be combined with page.",
   }),
@@ -108,7 +108,7 @@ function search(entity: AnyEntity) {
   return checkedText(z.string().min(1).max(200), searchProblem).optional().meta({ description });
 }
 
-/** The parameters of an entity's list, from its declaration: filters, sort, search, page or cursor. Anything else is 400. */
+/** The query schema of an entity's list, from its declaration: filters, sort, search, page or cursor. An unknown parameter is an error. */
 export function listQuery(entity: AnyEntity) {
   const filters = Object.fromEntries(filtersOf(entity).map((filter) => [filter.name, filterOf(entity, filter)]));
   return checkPaging(z.strictObject({
@@ -119,7 +119,7 @@ export function listQuery(entity: AnyEntity) {
   }));
 }
 
-/** A checked {@link listQuery} as the arguments every service's `list` takes. */
+/** The arguments of a service's `list`, from the output of {@link listQuery}. */
 export function listArguments(query: z.output<ReturnType<typeof listQuery>>): [Filters, readonly OrderBy[] | undefined, Pagination] {
   const { sort, page, limit, cursor, ...filters } = query;
   return [filters as Filters, sort, pagination({ page, limit, cursor })];

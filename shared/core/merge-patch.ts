@@ -3,8 +3,8 @@ import canonicalize from "canonicalize";
 type Members = Readonly<Record<string, unknown>>;
 
 /**
- * JSON Merge Patch (RFC 7396): null removes a member, objects merge, anything else replaces. Pure. A member
- * called `__proto__` is data like any other: results are built by definition, never by assignment.
+ * JSON Merge Patch (RFC 7396): null removes a member, objects merge, anything else replaces. Pure. A member named
+ * `__proto__` is plain data, because Object.fromEntries defines members and does not assign them.
  */
 export function mergePatch(target: Members, patch: Members): Record<string, unknown>;
 export function mergePatch(target: unknown, patch: unknown): unknown;
@@ -23,10 +23,10 @@ export interface FieldChanges {
   readonly after: Record<string, unknown>;
 }
 
-/** They change with every write and say nothing about it. */
+/** Fields that change with every write. A diff omits them. */
 const BOOKKEEPING: ReadonlySet<string> = new Set(["version", "updatedAt", "updated"]);
 
-/** The top-level members that differ as JSON, as they were and as they are; an absent one is left out. */
+/** The top-level members that differ as JSON, before and after. A side without the member omits it. */
 export function changedFields(before: Members, after: Members): FieldChanges {
   const names = [...new Set([...Object.keys(before), ...Object.keys(after)])]
     .filter((name) => !BOOKKEEPING.has(name) && !sameJson(member(before, name), member(after, name)));
@@ -37,12 +37,12 @@ function picked(record: Members, names: readonly string[]): Record<string, unkno
   return Object.fromEntries(names.map((name) => [name, member(record, name)] as const).filter(([, value]) => value !== undefined));
 }
 
-/** Equal in the canonical form of RFC 8785: the order of members does not count. */
+/** Whether two values are equal in the canonical form of RFC 8785, which ignores the order of members. */
 function sameJson(a: unknown, b: unknown): boolean {
   return a === b || canonicalize(a) === canonicalize(b);
 }
 
-/** Own members only: `constructor` and the like are not fields of a record. */
+/** An own member. `constructor` and other inherited names are not fields of a record. */
 function member(record: Members, name: string): unknown {
   return Object.hasOwn(record, name) ? record[name] : undefined;
 }

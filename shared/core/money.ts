@@ -2,19 +2,19 @@ import { minorDigits } from "../kernel/currencies.ts";
 import type { FieldError } from "../kernel/errors.ts";
 import { MAX_MAJOR_UNITS, MAX_MINOR_UNITS } from "./values.ts";
 
-/** What a plan costs, in the currency's minor unit. */
+/** The price of a plan for one interval, in the currency's minor unit. */
 export interface Price {
   readonly price: number;
   readonly currency: string;
   readonly interval: "monthly" | "yearly";
 }
 
-/** Decimals of a monthly revenue, at most; a currency of fewer digits keeps to its own. */
+/** The maximum number of decimals of a monthly revenue. A currency with fewer decimals uses its own number. */
 const REVENUE_DECIMALS = 2;
 
 /**
- * What a plan brings in a month, in the major unit. Months and digits beyond 2 are divided away in one step and rounded half up
- * once: 0.175 KWD a year is 0.01 a month; rounded to 15 fils first, it would be 0.02.
+ * The monthly revenue of a plan, in the major unit. One division by the months and the excess decimals, rounded half up once:
+ * 0.175 KWD a year is 0.01 a month, but would be 0.02 if it were first rounded to 15 fils.
  */
 export function monthlyRevenue({ price, currency, interval }: Price): number {
   const digits = minorDigits(currency);
@@ -23,19 +23,19 @@ export function monthlyRevenue({ price, currency, interval }: Price): number {
   return dividedHalfUp(price, months * 10 ** (digits - decimals)) / 10 ** decimals;
 }
 
-/** The highest price in a currency: a month of it must fit a tenant's mrr, also where the minor unit is the major one. */
+/** The maximum price in a currency, in its minor unit. The monthly revenue must fit a tenant's `mrr`, also without decimals. */
 export function maxPrice(currency: string): number {
   return Math.min(MAX_MINOR_UNITS, MAX_MAJOR_UNITS * 10 ** minorDigits(currency));
 }
 
-/** What is wrong with a plan's price in its currency; null: nothing. The currency is one already. */
+/** The error of a plan's price, else null. The currency must be valid. */
 export function priceFault({ price, currency }: Pick<Price, "price" | "currency">): FieldError | null {
   const highest = maxPrice(currency);
   if (price <= highest) return null;
-  return { path: "/price", message: `must be at most ${highest} in ${currency}`, code: "too_big" };
+  return { path: "/price", message: `must be at most ${highest}, in the minor unit of ${currency}`, code: "too_big" };
 }
 
-/** `amount / divisor` rounded half up, exact for every safe integer: the remainder never meets a fraction. */
+/** `amount / divisor` rounded half up. Exact for every safe integer, because every step is an integer. */
 function dividedHalfUp(amount: number, divisor: number): number {
   const remainder = amount % divisor;
   const whole = (amount - remainder) / divisor;

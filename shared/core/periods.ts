@@ -2,8 +2,8 @@ import { isoTime } from "../kernel/clock.ts";
 import { errors } from "../kernel/errors.ts";
 
 /**
- * Months, days and billing intervals, all in UTC. The stored form has four digits for the year: what would lie
- * beyond them is the first or the last instant it can write.
+ * Months, days and billing intervals, all in UTC. The stored form has a year of four digits. A result outside that
+ * range becomes its first or last instant.
  */
 const FIRST_INSTANT = "0000-01-01T00:00:00.000Z";
 const LAST_INSTANT = "9999-12-31T23:59:59.999Z";
@@ -11,12 +11,12 @@ const LAST_INSTANT = "9999-12-31T23:59:59.999Z";
 export type Interval = "monthly" | "yearly";
 const MONTHS: Readonly<Record<Interval, number>> = { monthly: 1, yearly: 12 };
 
-/** The month an instant lies in, `YYYY-MM`. */
+/** The month of an instant, `YYYY-MM`. */
 export function periodOf(epochMs: number): string {
   return isoTime(epochMs).slice(0, 7);
 }
 
-/** The day an instant lies in, `YYYY-MM-DD`. */
+/** The day of an instant, `YYYY-MM-DD`. */
 export function dayOf(epochMs: number): string {
   return isoTime(epochMs).slice(0, 10);
 }
@@ -26,14 +26,14 @@ export function periodStart(period: string): string {
   return `${period}-01T00:00:00.000Z`;
 }
 
-/** First instant after a month; of 9999-12 its last one. */
+/** First instant after a month. For 9999-12, the last instant of that month. */
 export function periodEnd(period: string): string {
   return addMonths(periodStart(period), 1, 1);
 }
 
 /**
- * The same time of day one month or year on. A day the month lacks becomes its last one (31 Jan → 28 Feb).
- * `anchorDay` is the day of month billing began on: with 31 it goes on to 31 Mar, without it to 28 Mar.
+ * The same time of day, one month or year later. If that month is too short, its last day (31 Jan → 28 Feb).
+ * `anchorDay` is the day of the month on which billing began: after 28 Feb, 31 gives 31 Mar and the default gives 28 Mar.
  */
 export function addInterval(iso: string, interval: Interval, anchorDay = Number(iso.slice(8, 10))): string {
   return addMonths(iso, MONTHS[interval], anchorDay);
@@ -58,7 +58,7 @@ function digits(value: number, width: number): string {
   return String(value).padStart(width, "0");
 }
 
-/** The same time of day so many days on; negative goes back. */
+/** The same time of day, a number of days later. A negative number gives an earlier day. */
 export function addDays(iso: string, days: number): string {
   const epochMs = Date.parse(iso) + days * 86_400_000;
   return isoTime(Math.min(Math.max(epochMs, Date.parse(FIRST_INSTANT)), Date.parse(LAST_INSTANT)));
@@ -67,7 +67,7 @@ export function addDays(iso: string, days: number): string {
 const FIRST_PERIOD = "2000-01";
 const PERIODS_AHEAD = 12;
 
-/** What is wrong with a period of usage, as people are told; null: nothing. */
+/** The message for an invalid period of usage, else null. Valid: from 2000-01 to 12 months after the current month. */
 export function periodFault(period: string, nowMs: number): string | null {
   const now = periodOf(nowMs);
   const months = Number(now.slice(0, 4)) * 12 + Number(now.slice(5)) - 1 + PERIODS_AHEAD;
@@ -76,7 +76,7 @@ export function periodFault(period: string, nowMs: number): string | null {
   return isPeriod ? null : `must be a month from ${FIRST_PERIOD} to ${last}, such as ${now}`;
 }
 
-/** Throws `validation_failed`; `path` is where the period stands in the input. */
+/** Throws `validation_failed` for an invalid period of usage. `path` is its JSON Pointer in the input. */
 export function assertPeriod(period: string, nowMs: number, path = "/period"): void {
   const message = periodFault(period, nowMs);
   if (message !== null) throw errors.validation([{ path, message, code: "invalid_period" }]);

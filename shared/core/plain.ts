@@ -40,12 +40,16 @@ export function plainKv(store: Store, registry: readonly AnyEntity[], entityOfKe
     const entity = entityOf(key);
     // Only the services enforce which fields of its own record a tenant may change.
     if (store.tenantId !== null && entity.owner === "self") {
-      throw new InnkeepError("forbidden", `You cannot write your tenant's own ${entity.name} record here. Use its service.`);
+      throw new InnkeepError("forbidden", `You cannot write your own ${entity.name} record with kv. Use the ${entity.name} service.`);
     }
-    if (entity.appendOnly) throw new InnkeepError("append_only", `You cannot write ${entity.name} records. Only the audit log does.`);
+    if (entity.appendOnly) throw new InnkeepError("append_only", `You cannot write ${entity.name} records with kv. Use the audit service.`);
     const set = new Collection(entity, store).set(parseInput(entity.schema, value) as JsonObject);
     if (set.key !== key) {
-      throw errors.validation([{ path: "", message: `must be the record ${key}; it is ${set.key}`, code: "key_mismatch" }]);
+      throw errors.validation([{
+        path: "",
+        message: `must have the fields of the key ${key}; they give ${set.key}`,
+        code: "key_mismatch",
+      }]);
     }
     return set;
   };

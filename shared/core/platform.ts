@@ -1,27 +1,27 @@
 import type { AnyEntity } from "../kv/define.ts";
 import type { ScopeCatalogue } from "./scopes.ts";
 
-/** What holds for all callers: configuration, and what follows from the declarations. */
+/** What is the same for all callers: settings, and values derived from the declarations. */
 export interface Platform {
   /** ISO 4217 code. */
   readonly currency: string;
   readonly hosts: HostRules;
   readonly regions: readonly string[];
   readonly selfServicePlans: SelfServicePlans;
-  /** Every declared entity; a request loads those of its own features alone. */
+  /** Loads every declared entity. A function, because most requests need only the entities of their feature. */
   readonly registry: () => Promise<readonly AnyEntity[]>;
   readonly scopes: ScopeCatalogue;
 }
 
-/** Where a tenant's own users may move their subscription: nowhere, to a cheaper plan, or to any. */
+/** The plan changes that a tenant's own users may make: none, to a cheaper plan, or to any plan. */
 export const SELF_SERVICE_PLANS = ["none", "downgrade", "any"] as const;
 export type SelfServicePlans = (typeof SELF_SERVICE_PLANS)[number];
 
-/** What the platform keeps for itself among the names a request can come by. */
+/** The host names of the platform. */
 export interface HostRules {
-  /** `aurora.example.com` is tenant `aurora` when this is `example.com`. */
+  /** With `example.com`, the host `aurora.example.com` names the tenant with the subdomain `aurora`. */
   readonly baseDomain: string | null;
-  /** The API's own hosts: they name no tenant, and no tenant may take them. */
+  /** The API's own hosts. They name no tenant, and no tenant may claim them. */
   readonly apiHosts: readonly string[];
 }
 

@@ -4,15 +4,24 @@ import { assertMatch, type ChangeOptions } from "../kernel/version.ts";
 import { type AnyEntity, keyFromId, keyOf, type KeyParamsOf, matchKey, type RecordOf, tenantIdOf } from "../kv/define.ts";
 import { isKey } from "../kv/key.ts";
 import { Collection, isChecked, markChecked, parseInput, type Stored } from "./collection.ts";
-import { type CreateInput, generatedId, heldFields, inputsOf, keptFields, type PutInput, stampsOf, type UpdateInput } from "./fields.ts";
+import {
+  type CreateInput,
+  forbiddenFields,
+  generatedId,
+  inputsOf,
+  keptFields,
+  type PutInput,
+  stampsOf,
+  type UpdateInput,
+} from "./fields.ts";
 import { changedFields, mergePatch } from "./merge-patch.ts";
 import { redact } from "./redaction.ts";
 import type { Change, Outcome, Transaction, UnitOfWork } from "./unit-of-work.ts";
 
-/** The result of a decision: the record, and the other parts of the commit. */
+/** The result of a decision: the new record, and the other parts of the commit. */
 export interface Decided<R> extends Pick<Transaction<unknown>, "changes" | "checks" | "mutations" | "refuse"> {
   readonly record: R;
-  /** What the audit entry says beside the changed fields. */
+  /** Data of the audit entry, in addition to the changed fields. */
   readonly data?: JsonObject | undefined;
 }
 
@@ -37,21 +46,21 @@ export class Records<E extends AnyEntity> extends Collection<E> {
     return entry && this.read(entry);
   }
 
-  /** What a caller sends for a new record, checked, with its id and times. Throws `validation_failed`, `forbidden`. */
+  /** Parses the body of a create. Throws `validation_failed`, and `forbidden` for fields that the caller may not set. */
   checkCreate(data: CreateInput<E>): Record<string, unknown> {
     const input = parseInput(inputsOf(this.entity).create, data) as Record<string, unknown>;
-    this.#assertHeld(input);
+    this.#assertMaySet(input);
     return input;
   }
 
-  /** What a caller sends to change a record, checked. Throws `validation_failed`, `forbidden`. */
+  /** Parses the body of a patch. Throws `validation_failed`, and `forbidden` for fields that the caller may not set. */
   checkUpdate(updates: UpdateInput<E>): Record<string, unknown> {
     const patch = parseInput(inputsOf(this.entity).update, updates) as Record<string, unknown>;
-    this.#assertHeld(patch);
+    this.#assertMaySet(patch);
     return patch;
   }
 
-  /** A record from checked input: its id made where none was brought, its times stamped, its defaults filled in. Only within a decision. */
+  /** A new record from checked input, with its id, times and defaults. Call it only within a decision. */
   fresh(input: Readonly<Record<string, unknown>>): RecordOf<E> {
     const id = generatedId(this.entity);
     const naturalKey = this.entity.naturalKey ? keyOf(this.entity, input as unknown as KeyParamsOf<E>) : undefined;
@@ -64,7 +73,7 @@ export class Records<E extends AnyEntity> extends Collection<E> {
     }) as RecordOf<E>;
   }
 
-  /** Decides a new record and commits it with its audit entry and event. Throws `already_exists`. */
+  /** Decides on a new record and commits it with its audit entry and event. Throws `already_exists`, and what `decide` throws. */
   async create(
     action: string,
     decide: () => Decided<RecordOf<E>> | Promise<Decided<RecordOf<E>>>,
@@ -79,8 +88,8 @@ export class Records<E extends AnyEntity> extends Collection<E> {
   }
 
   /**
-   * Loads the record, decides what it becomes, and commits that with its audit entry and event; returns it unchanged when nothing
-   * differs. Null when there is none. Throws `precondition_failed`, `write_conflict`, and what the decision throws.
+   * Loads the record, decides on a change, and commits it with its audit entry and event. Returns the record as it was if nothing
+   * differs, and null if it does not exist. Throws `precondition_failed`, `write_conflict`, and what `decide` throws.
    */
   async change(
     id: string,
@@ -99,7 +108,7 @@ export class Records<E extends AnyEntity> extends Collection<E> {
     return record;
   }
 
-  /** As `change`, where the decision also makes the record when there is none; it names its action. */
+  /** Like `change`, but `decide` can also create the record. It names the action. */
   async put(
     id: string,
     options: ChangeOptions,
@@ -111,12 +120,12 @@ export class Records<E extends AnyEntity> extends Collection<E> {
     return { record, created };
   }
 
-  /** Creates the record whose key the id is, or replaces all fields that the caller may set. Throws `invalid_key` for an id of no record. */
+  /** Creates the record, or replaces every field that the caller may set. Throws `invalid_key`, `validation_failed`, `forbidden`. */
   async replace(id: string, data: PutInput<E>, options: ChangeOptions = {}): Promise<Put<E>> {
     const key = matchKey(this.entity, keyFromId(this.entity, id));
     if (!key) throw errors.invalidKey(`must be the id of one ${this.entity.name}; got ${JSON.stringify(id.slice(0, 200))}`, "id");
     const input = parseInput(inputsOf(this.entity).put, data) as Record<string, unknown>;
-    this.#assertHeld(input);
+    this.#assertMaySet(input);
     return await this.put(id, options, (before) => {
       if (!before) return { action: `${this.entity.name}.created`, record: this.fresh({ ...input, ...key }) };
       const { version: _, ...record } = before;
@@ -142,15 +151,15 @@ export class Records<E extends AnyEntity> extends Collection<E> {
       if (!before && options.ifMatch !== undefined) throw errors.preconditionFailed(null);
       const { action, ...rest } = decided;
       const record = before ? this.#changed(rest.record) : rest.record;
-      // Another caller created it meanwhile: the decision is repeated on that record.
+      // `isPut`: if another caller creates the record meanwhile, the decision is repeated on that record.
       return { commit: this.#transaction(action, before, { ...rest, record }, { record, created: before === null }, true) };
     });
-    // What did not change has the version it was read with.
+    // An unchanged record keeps the version it was read with.
     const record = result.record && (version === null ? result.record : { ...result.record, version });
     return { record: record as Stored<E> | null, created: result.created };
   }
 
-  /** Changes the record by JSON merge patch (RFC 7396); `decide` may add to what follows from the patch. */
+  /** Changes the record by JSON merge patch (RFC 7396). `decide` can add to the result and the commit. Null if there is no record. */
   async patch(
     id: string,
     updates: UpdateInput<E>,
@@ -162,13 +171,13 @@ export class Records<E extends AnyEntity> extends Collection<E> {
     return await this.change(id, options, `${this.entity.name}.updated`, decideOn, { patch: patch as JsonObject });
   }
 
-  /** The record with a checked patch applied. Throws `validation_failed` where it is against the schema. */
+  /** The record with a checked patch applied. Throws `validation_failed` if the result does not match the schema. */
   patched(before: Stored<E>, patch: Readonly<Record<string, unknown>>): RecordOf<E> {
     const { version: _, ...record } = before;
     return parseInput(this.entity.schema, mergePatch(record, patch)) as RecordOf<E>;
   }
 
-  /** Removes the record with its audit entry and event; null when there is none. */
+  /** Deletes the record and commits the audit entry and event. Returns the record, or null if there was none. */
   async remove(
     id: string,
     options: ChangeOptions,
@@ -229,7 +238,7 @@ export class Records<E extends AnyEntity> extends Collection<E> {
     };
   }
 
-  /** The decided record at the present instant; a stamp breaks no schema that held before it. */
+  /** Sets the times of the change. They cannot break the schema, so a checked record need not be parsed again. */
   #changed(decided: RecordOf<E>): RecordOf<E> {
     const record = { ...decided, ...this.#stamps("change") } as RecordOf<E>;
     return isChecked(this.entity.schema, decided) ? markChecked(this.entity.schema, record) : record;
@@ -247,11 +256,11 @@ export class Records<E extends AnyEntity> extends Collection<E> {
     return Object.fromEntries(stampsOf(this.entity, when).map((field) => [field, this.work.now()]));
   }
 
-  /** Refuses fields that this tenant's user may not set. */
-  #assertHeld(body: Readonly<Record<string, unknown>>): void {
+  /** Throws `forbidden` for fields that the caller may not set. */
+  #assertMaySet(body: Readonly<Record<string, unknown>>): void {
     const { tenantId, role } = this.work.context;
-    const held = tenantId === null ? [] : heldFields(this.entity, role, body);
-    if (held.length > 0) throw errors.notYours(held);
+    const forbidden = tenantId === null ? [] : forbiddenFields(this.entity, role, body);
+    if (forbidden.length > 0) throw errors.notYours(forbidden);
   }
 }
 

@@ -8,21 +8,21 @@ export const REDACTED = "[redacted]";
 
 type Members = Readonly<Record<string, unknown>>;
 
-/** The record as it may stand in an audit entry, a log, an export or the kv view: declared secrets replaced. */
+/** The record with its declared secrets replaced by `[redacted]`. Every audit entry and event shows records in this form. */
 export function redact(entity: AnyEntity, record: Members): Record<string, unknown> {
   const secrets: readonly string[] = entity.secrets ?? [];
   const entries = Object.entries(record).map(([name, value]) => [name, isSecret(secrets, name, value) ? REDACTED : value] as const);
   return Object.fromEntries(entries);
 }
 
-/** An absent or cleared secret hides nothing, and that it is absent may be seen. */
+/** An absent or null secret is shown as it is: that it is not set is no secret. */
 function isSecret(secrets: readonly string[], name: string, value: unknown): boolean {
   return value !== undefined && value !== null && secrets.includes(name);
 }
 
 /**
- * What an audit entry says of a change: the fields that differ, redacted. `before` null is a creation,
- * `after` null a removal. A changed secret shows as changed, on both sides redacted. Undefined: no change.
+ * The fields that differ, redacted, for an audit entry. `before` is null for a creation, `after` for a deletion. A changed
+ * secret is `[redacted]` on both sides. Undefined if nothing differs.
  */
 export function diff(entity: AnyEntity, before: Members | null, after: Members | null): FieldChanges | undefined {
   const changes = changedFields(before ?? {}, after ?? {});
@@ -31,12 +31,12 @@ export function diff(entity: AnyEntity, before: Members | null, after: Members |
 }
 
 /**
- * Both sides together with what else an entry says fit the store's 256 KiB and 64 levels, where a side lies two levels below the
- * entry; `levels` counts the side itself.
+ * Both sides and the rest of an entry fit the store's limits of 256 KiB and 64 levels. A side is two levels below the entry, and
+ * `levels` includes the side itself.
  */
 const SIDE_BOUNDS = { bytes: 60 * 1_024, levels: 56, memberBytes: 8_192 } as const;
 
-/** Long and deep values named by their size, so that what is written beside a record always fits the store, whatever the record holds. */
+/** Replaces long and deep values by their size, so that the audit entry and event of any record fit the store. */
 export function bounded(side: JsonObject): JsonObject {
   return boundedJson(side, SIDE_BOUNDS);
 }

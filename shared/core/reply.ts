@@ -1,13 +1,13 @@
 interface ReplyHeaders {
-  /** The record's version: becomes the ETag and decides 304. */
+  /** The record's version. It becomes the ETag, which decides on 304. */
   readonly version?: string;
-  /** Path of what was created, from the API's root. */
+  /** The path of the created record, from the API's root. */
   readonly location?: string;
-  /** Of a list: the cursor of the page that follows. */
+  /** The cursor of the next page of a list. */
   readonly next?: string;
 }
 
-/** What a route comes to, before it is HTTP. */
+/** The result of a route, before it becomes an HTTP response. */
 export class Reply implements ReplyHeaders {
   declare readonly version?: string;
   declare readonly location?: string;
@@ -18,7 +18,7 @@ export class Reply implements ReplyHeaders {
   }
 }
 
-/** A record that has an ETag; a counter that was never used has none. */
+/** Whether the body is a record with an ETag. Usage that was never recorded has none. */
 export function isVersioned(body: unknown): body is { readonly version: string } {
   return typeof body === "object" && body !== null && "version" in body && typeof body.version === "string";
 }

@@ -4,15 +4,15 @@ import type { AnyEntity } from "../kv/define.ts";
 export interface RetentionRule {
   readonly entity: string;
   readonly family: string;
-  /** Kept so many days after the instant in the field `after`; a record without that instant stays. */
+  /** Days after the instant in the field `after`. A record without that instant is never deleted. */
   readonly days: number;
   readonly after: string;
 }
 
-/** By entity name: other days than the declared ones, or null for no end. */
+/** Days by entity name, instead of the declared ones. Null: never delete. */
 export type RetentionOverrides = Readonly<Record<string, number | null>>;
 
-/** What retention deletes, and when: the declared rules, each as its policy changes it. */
+/** The declared retention rules with the overrides applied. An entity without a declared rule has none. */
 export function retentionPlan(registry: readonly AnyEntity[], overrides: RetentionOverrides = {}): RetentionRule[] {
   return registry.flatMap((entity) => {
     const days = Object.hasOwn(overrides, entity.name) ? overrides[entity.name] : entity.retention?.days;

@@ -1,6 +1,6 @@
 import type { z } from "zod";
 import { type ErrorCode, errors } from "../kernel/errors.ts";
-import type { ChangeOptions, IfMatch } from "../kernel/version.ts";
+import type { ChangeOptions } from "../kernel/version.ts";
 import { type AnyEntity, keyParams } from "../kv/define.ts";
 import type { Caller } from "./caller.ts";
 import type { HostRules } from "./platform.ts";
@@ -11,24 +11,24 @@ import type { UnitOfWork } from "./unit-of-work.ts";
 export type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
 type SuccessStatus = 200 | 201 | 202 | 204;
 
-/** `:name` parts of a path. */
+/** The names of the `:name` segments of a path. */
 type PathParams<P extends string> = P extends `${string}:${infer Rest}`
   ? Rest extends `${infer Name}/${infer Tail}` ? Name | PathParams<Tail> : Rest
   : never;
 
-/** A service as a route makes it: bound to one caller. */
+/** A service class. A route makes an instance that is bound to its caller. */
 export type ServiceClass<T> = new (work: UnitOfWork) => T;
 
 export interface ResponseSpec {
   readonly description: string;
-  /** Left out: there is no body. */
+  /** If omitted, the response has no body. */
   readonly schema?: z.ZodType;
 }
 export type ResponseSpecs = { readonly [S in SuccessStatus]?: ResponseSpec };
 
 type OutputOf<S extends z.ZodType | undefined> = S extends z.ZodType ? z.output<S> : undefined;
 
-/** What a route runs with: checked input, and services bound to the caller. */
+/** The arguments of a route: checked input, and a service bound to the caller. */
 export interface Call<T, P extends string, Q extends z.ZodType | undefined, I extends z.ZodType | undefined> {
   readonly params: { readonly [N in PathParams<P>]: string };
   readonly query: OutputOf<Q>;
@@ -38,7 +38,7 @@ export interface Call<T, P extends string, Q extends z.ZodType | undefined, I ex
   readonly use: <U>(other: ServiceClass<U>) => U;
   readonly caller: Caller;
   readonly hosts: HostRules;
-  /** The tenant of the request, where a source named one. */
+  /** The tenant of the request: of its path, query, header or host, else the caller's own. Null if there is none. */
   readonly tenantId: string | null;
   readonly options: ChangeOptions;
 }
@@ -48,11 +48,11 @@ export interface Sample<T, B = Readonly<Record<string, unknown>>> {
   readonly body?: B | ((n: number) => B);
   /** Query string without its `?`; `:tenantId` and the like stand for ids of records that exist. */
   readonly query?: string;
-  /** Path parameters that no creation of the API makes, such as a metric's name. */
+  /** Path parameters that are not ids of created records, such as a metric's id. */
   readonly params?: Readonly<Record<string, string>>;
-  /** Brings the tenant into a state from which the call changes something. */
+  /** Puts the tenant into a state in which the call changes something. */
   readonly prepare?: (service: T, params: Readonly<Record<string, string>>) => Promise<unknown>;
-  /** How many audit entries the call writes; left out: one. */
+  /** The number of audit entries that the call writes. Default: 1. */
   readonly auditEntries?: number;
 }
 
@@ -68,11 +68,11 @@ interface RouteText {
   readonly openWhenSuspended?: boolean;
   /** The response has an ETag although it is not a record. */
   readonly etag?: boolean;
-  /** Error codes beyond those every route of its kind can give; they document the route. */
+  /** Error codes in addition to those of every route of its kind. They are documentation only. */
   readonly errors?: readonly ErrorCode[];
   /** The name of the record in a 404. Default: the last parameter of the path. */
   readonly resource?: string;
-  /** Records whose keys the path names: they are read together with the look-up of the caller. */
+  /** Entities whose keys the path contains. Their records are read concurrently with the look-up of the caller. */
   readonly loads?: readonly AnyEntity[];
 }
 
@@ -89,11 +89,11 @@ export interface VerbSpec<
   readonly input?: I;
   /** A request without a body counts as `{}`. */
   readonly inputOptional?: boolean;
-  /** The body of the response; left out: 204 without one. */
+  /** The schema of the response body. If omitted, the response is 204. */
   readonly output?: O;
-  /** Of a route that creates: 201, with the path of what was created. */
+  /** The path of the created record. The response is then 201. */
   readonly location?: (body: OutputOf<O>) => string;
-  /** Of a route that replaces or creates: 200 beside 201. */
+  /** Whether a route with `location` can also return 200, because it replaces a record. */
   readonly replaces?: boolean;
   readonly sample?: Sample<T, I extends z.ZodType ? z.input<I> : never>;
   /** Null results in 404. */
@@ -102,7 +102,7 @@ export interface VerbSpec<
 
 type Result<B> = (B extends undefined ? boolean | void : B | null) | Reply;
 
-/** A route as the app, the OpenAPI file and the tests loop over it. */
+/** A declared route, as the app, the OpenAPI file and the tests use it. */
 export interface Route extends RouteText {
   readonly method: Method;
   /** From the API's root, parameters as `:name`; `:tenantId` is the tenant of the request. */
@@ -121,8 +121,6 @@ export interface AnyCall extends Omit<Call<unknown, string, undefined, undefined
   readonly query: unknown;
   readonly body: unknown;
 }
-
-export type { IfMatch };
 
 /**
  * Declares a route: `verb("POST /v1/tenants/:tenantId/suspend", …)`. Its input is typed by the schemas that check it, its output by
@@ -150,7 +148,7 @@ export function verb<
     body: input,
     bodyOptional: inputOptional,
     responses,
-    // The app calls it with the output of this very route's own schemas, and a service of its own class.
+    // The app calls it with the outputs of this route's schemas and an instance of its service class.
     handle: async (call) => {
       const result = await run(call as unknown as Call<T, P, Q, I>);
       if (result === null || (result === false && !output)) throw missing(path, text.resource, call.params);
@@ -163,14 +161,14 @@ export function verb<
   } as Route;
 }
 
-/** 200 with what a service returned: a record has its ETag, a page its next one. */
+/** 200 with the result of a service: a record with its ETag, a page with the cursor of the next one. */
 export function replied(body: unknown): Reply {
   if (isVersioned(body)) return new Reply(200, body, { version: body.version });
   const next = isPage(body) ? body.pagination.nextCursor : undefined;
   return new Reply(200, body, next === undefined ? {} : { next });
 }
 
-/** 201 with what was created, its ETag and where it is. */
+/** 201 with the created record, its ETag and its path. */
 export function created(body: unknown, location: string): Reply {
   return new Reply(201, body, { location, ...(isVersioned(body) ? { version: body.version } : {}) });
 }
@@ -184,7 +182,7 @@ export function pathParams(path: string): string[] {
   return [...path.matchAll(/:(\w+)/g)].map((match) => match[1] ?? "");
 }
 
-/** The parameter of a path that names a record: `planId` for `plan:{id}`, `userId` for `admin:{userId}`. */
+/** The name of the path parameter for a record's id: `planId` for `plan:{id}`, `userId` for `admin:{userId}`. */
 export function idParam(entity: AnyEntity): string {
   const last = keyParams(entity).at(-1) ?? "id";
   return last === "id" ? `${entity.name.replaceAll(/-(\w)/g, (_, letter: string) => letter.toUpperCase())}Id` : last;

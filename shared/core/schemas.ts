@@ -6,7 +6,7 @@ import type { Page } from "./paging.ts";
 
 interface Component {
   readonly id: string;
-  /** A body of this schema, asked for when the OpenAPI file is built. */
+  /** Returns an example body. Called when the OpenAPI file is built. */
   readonly example?: (() => unknown) | undefined;
 }
 
@@ -18,7 +18,7 @@ export function component<S extends z.ZodType>(id: string, schema: S, example?: 
   return schema;
 }
 
-/** A body of the schema: its component's, or the first of its own `examples`. */
+/** An example body of the schema: its component's, else the first of its own `examples`. */
 export function exampleOf(schema: z.ZodType): unknown {
   return components.get(schema)?.example?.() ?? (z.globalRegistry.get(schema)?.examples as readonly unknown[] | undefined)?.[0];
 }
@@ -29,7 +29,7 @@ const version = z.string().meta({ description: "The record's version, as in the 
 const records = new WeakMap<AnyEntity, z.ZodType>();
 const pages = new WeakMap<AnyEntity, z.ZodType>();
 
-/** A record as a response shows it: with its version, without its secrets. Closed: a client that misspells a field does not compile. */
+/** The response schema of a record: with its version, without its secrets. Closed, so that misspelling a field is a compile error. */
 export function recordOf<E extends AnyEntity>(entity: E): z.ZodType<Stored<E>> {
   let schema = records.get(entity);
   if (!schema) {
@@ -42,7 +42,7 @@ export function recordOf<E extends AnyEntity>(entity: E): z.ZodType<Stored<E>> {
   return schema as z.ZodType<Stored<E>>;
 }
 
-/** A record with fields that are computed when it is read. */
+/** The response schema of a record with computed fields. The version is null for a record that does not exist yet. */
 export function viewOf<E extends AnyEntity, S extends z.ZodRawShape>(
   entity: E,
   computed: S,
@@ -52,7 +52,7 @@ export function viewOf<E extends AnyEntity, S extends z.ZodRawShape>(
   return component(pascalCase(entity.name), shown, () => ({ ...exampleRecord(entity), ...examplesOf(computed) })) as never;
 }
 
-/** The entity's own example as an answer shows it. */
+/** The entity's example as a response shows it. */
 function exampleRecord(entity: AnyEntity): Record<string, unknown> {
   const hidden: readonly string[] = entity.secrets ?? [];
   const stored = Object.entries(entity.schema.parse(entity.example) as object).filter(([name]) => !hidden.includes(name));
@@ -114,7 +114,7 @@ export const problem = component(
     currentVersion: z.string().nullable().optional().meta({
       description: "With `precondition_failed`: the current version; null if the record does not exist.",
     }),
-    requiredScope: z.string().optional().meta({ description: "Of `insufficient_scope`." }),
+    requiredScope: z.string().optional().meta({ description: "With `insufficient_scope`: the scope that the route requires." }),
     limit: z.number().optional().meta({ description: "With `payload_too_large`: the limit, in the unit that `detail` names." }),
     from: z.string().optional().meta({ description: "With `invalid_transition`: the current state." }),
     to: z.string().optional().meta({ description: "With `invalid_transition`: the requested state." }),

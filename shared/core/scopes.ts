@@ -1,25 +1,26 @@
 /**
- * Scopes `read:<resource>` and `write:<resource>`. One catalogue, made of what the features declare, serves
- * platform roles, tenant roles and API keys.
+ * Scopes `read:<resource>` and `write:<resource>`. Platform roles and tenant roles use one catalogue, which is derived
+ * from the declarations of the features.
  */
 export type Scope = `${"read" | "write"}:${string}`;
 export type Scopes = ReadonlySet<string>;
 
-/** Stands for every scope there is or will be: who holds all of today's scopes does not hold it. */
+/** Grants every scope, also those of later versions. It is more than the sum of the present scopes. */
 const EVERYTHING = "*";
 
-/** How far a tenant's own credential can ever reach, and who on the platform's side is left out. */
+/** Who can get the scopes of a resource. */
 export interface ResourceTraits {
+  /** The most that a tenant's own users can get. */
   readonly tenants: "none" | "read" | "write";
-  /** A tenant reads it at most, except its owner, who writes it. */
+  /** Of a tenant's users, only the owner may write it. */
   readonly ownerOnly?: boolean;
-  /** Also written by platform support and by a tenant's staff. */
+  /** Platform support and a tenant's staff may write it too. */
   readonly supportWrites?: boolean;
-  /** Credentials in the clear: no part of a read-only role. */
+  /** Contains plain-text credentials. The role read_only may not read it. */
   readonly secret?: boolean;
-  /** No part of any wildcard but `*`. */
+  /** Only super_admin has its scopes. The grants `read:*` and `write:*` do not contain them. */
   readonly superAdminOnly?: boolean;
-  /** Written by super_admin alone. */
+  /** Of the platform roles, only super_admin may write it. */
   readonly superAdminWrites?: boolean;
 }
 
@@ -28,16 +29,16 @@ export type AdminRole = (typeof ADMIN_ROLES)[number];
 export const TENANT_ROLES = ["viewer", "staff", "admin", "owner"] as const;
 export type TenantRole = (typeof TENANT_ROLES)[number];
 
-/** The scopes there are, what a grant may say, and what each role holds. */
+/** All scopes, the valid grants, and the scopes of each role. */
 export interface ScopeCatalogue {
   readonly all: readonly Scope[];
-  /** One scope, or a wildcard over reads, writes or everything. */
+  /** The valid grants: every scope, `read:*`, `write:*` and `*`. */
   readonly grants: readonly string[];
-  /** The scopes that grants such as `read:*` stand for. A grant this version does not know gives nothing. */
+  /** The scopes of grants such as `read:*`. An unknown grant adds none. */
   expand(grants: readonly string[]): Scopes;
-  /** A platform role's scopes and the permissions beyond it. */
+  /** The scopes of a platform role and of the additional permissions. */
   ofAdmin(role: AdminRole, permissions?: readonly string[]): Scopes;
-  /** A tenant user's scopes; they hold in its own tenant only. */
+  /** The scopes of a tenant user, which are valid only in its own tenant. */
   ofTenant(role: TenantRole): Scopes;
 }
 
@@ -83,7 +84,7 @@ export function isTenantRole(value: unknown): value is TenantRole {
   return TENANT_ROLES.includes(value as TenantRole);
 }
 
-/** Nobody grants, or takes from another, what it does not have itself. */
+/** Whether `own` contains every scope of `asked`. A caller can grant or revoke only scopes that it has. */
 export function covers(own: Scopes, asked: Scopes): boolean {
   for (const scope of asked) if (!own.has(scope)) return false;
   return true;

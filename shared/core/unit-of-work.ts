@@ -17,19 +17,19 @@ import { outboxEvent } from "./outbox-event.ts";
 import type { Platform } from "./platform.ts";
 import { bounded, diff } from "./redaction.ts";
 
-/** A record before and after: the version read is checked in the commit, null means it must be absent. */
+/** A record before and after. The commit checks the version of `before`; null means that the record must not exist. */
 export interface Change {
   readonly entity: AnyEntity;
   readonly before: Stored<AnyEntity> | null;
   readonly after: RecordOf<AnyEntity> | null;
 }
 
-/** What the audit log says of a change; `of` is the change whose fields it shows. */
+/** The content of an audit entry. `of` is the change whose fields it shows. */
 export interface AuditNote {
   readonly action: string;
   readonly resource: string;
   readonly resourceId: string;
-  /** The chain it goes to; left out: the caller's own tenant's, else the platform's. */
+  /** The tenant of the chain. Default: the caller's own tenant, else the platform. */
   readonly tenantId?: string | undefined;
   readonly of?: Change;
   readonly changes?: { readonly before: JsonObject; readonly after: JsonObject };
@@ -47,34 +47,34 @@ export interface EventNote {
 /** One decided transaction. */
 export interface Transaction<R> {
   readonly changes?: readonly Change[];
-  /** Versions the decision rests on although it does not write them. */
+  /** Versions that the decision depends on, of entries that it does not write. */
   readonly checks?: readonly Check[];
   readonly mutations?: readonly Mutation[];
   readonly audit: readonly AuditNote[] | "none";
   readonly events?: readonly EventNote[];
-  /** A conflict on a key that reading again cannot resolve, as a typed error. */
+  /** Returns the error for a conflict that a repeated decision cannot resolve, else undefined. */
   readonly refuse?: ((conflict: string, reason: "version" | "bounds") => InnkeepError | undefined) | undefined;
-  /** What was decided, as JSON: with an idempotency key it is kept and returned again, so what shall be shown only once is no part of it. */
+  /** The result, as JSON. An idempotency key stores it and returns it again, so it must not contain what is shown only once. */
   readonly result: R;
 }
 
-/** The result of a decision: a commit, or a result without one. `isFailure`: the caller throws an error, which no key records. */
+/** A commit, or a result without one. `isFailure`: the caller reports an error, so the idempotency key does not record the result. */
 export type Decision<R> = { readonly commit: Transaction<R> } | { readonly done: R; readonly isFailure?: boolean };
 
 export type { Outcome };
-export const MAX_DECISIONS = 5;
+const MAX_DECISIONS = 5;
 
 /**
  * A caller's access to the store and its only write path. It commits record, claims, audit entry and outgoing event atomically,
  * so a change cannot skip the audit log. `audit: "none"` is the explicit exception.
  */
 export class UnitOfWork {
-  /** Entries read together with the look-up of the caller, each for its first use. */
+  /** Entries that were read with the look-up of the caller. Each serves one read. */
   readonly #loaded: Map<string, Promise<Entry | null>>;
   #idempotency: Idempotency | undefined;
   #replayed = false;
 
-  /** `turns` are those of all callers of this process. */
+  /** All callers of this process share `turns`. */
   constructor(
     readonly store: Store,
     readonly context: Context,
@@ -92,20 +92,20 @@ export class UnitOfWork {
     return await (loaded ?? this.store.get(key));
   }
 
-  /** The present instant of this caller's clock, ISO. */
+  /** The current instant of the caller's clock, `YYYY-MM-DDTHH:mm:ss.sssZ`. */
   now(): string {
     return isoTime(this.context.clock.now());
   }
 
-  /** A new id of this kind. Only within a decision. */
+  /** A new id with this prefix. Call it only within a decision, before which `transact` loads the generator. */
   newId(prefix: IdPrefix): string {
     return newId(prefix, this.context.clock.now());
   }
 
   /**
-   * Loads, decides and commits. After a lost race it repeats this on the current record, up to 5 times in all, then throws
-   * `write_conflict`. Writers that lost take turns, so that a busy record does not starve any of them. With an idempotency key,
-   * a repeated call returns the recorded outcome.
+   * Decides and commits. After a conflict it repeats both, up to 5 times in all, then throws `write_conflict`. Writers of this
+   * process that lost take turns on the record, so that none of them starves. With an idempotency key, a repeated call returns
+   * the recorded outcome.
    */
   async transact<R extends object>(
     decide: () => Promise<Decision<R>> | Decision<R>,
@@ -127,19 +127,19 @@ export class UnitOfWork {
     });
   }
 
-  /** The request's key, until its first transaction has taken it. */
+  /** The request's idempotency key, until its first transaction uses it. */
   get idempotency(): Idempotency | undefined {
     return this.#idempotency;
   }
 
-  /** Whether a transaction was not made, because its key was seen before. */
+  /** Whether a transaction returned a recorded outcome instead of committing. */
   get replayed(): boolean {
     return this.#replayed;
   }
 
-  /** For a transaction that takes back what the call did: a repeat of the call then runs again. */
-  async forgetting({ idempotencyKey = this.context.idempotency?.key }: ChangeOptions): Promise<Mutation[]> {
-    return idempotencyKey === undefined ? [] : await KeyedCall.forgotten(this.store, this.context, idempotencyKey);
+  /** The mutations that delete the call's idempotency record, for a transaction that reverts the call. A repeated call then runs again. */
+  async forgetCall({ idempotencyKey = this.context.idempotency?.key }: ChangeOptions): Promise<Mutation[]> {
+    return idempotencyKey === undefined ? [] : await KeyedCall.forget(this.store, this.context, idempotencyKey);
   }
 
   #takeIdempotency(): Idempotency | undefined {
@@ -148,7 +148,7 @@ export class UnitOfWork {
     return own;
   }
 
-  /** One decision and its commit, or the key it lost to and those it would change; `yields` to who has the turn for one of them. */
+  /** Decides and commits once, or returns the conflicting key. With `yields`, a key whose turn another writer has is a conflict too. */
   async #attempt<R extends object>(
     decide: () => Promise<Decision<R>> | Decision<R>,
     call: KeyedCall | undefined,
@@ -163,7 +163,7 @@ export class UnitOfWork {
     const checks = [...decision.commit.checks ?? [], ...changed];
     const taken = yields && checks.find(({ key }) => this.turns.isTaken(key));
     if (taken) return { lostTo: taken.key, keys };
-    // First, so that a racing send of the same call meets itself here and not at the name it claimed.
+    // First, so that a concurrent send of the same call conflicts on this key and not on a name that both claim.
     if (call) checks.unshift(call.check);
     const result = await this.#commit(decision.commit, checks, call);
     if (result.ok) return { done: outcome(decision.commit.result, result) };
@@ -180,8 +180,8 @@ export class UnitOfWork {
   }
 
   /**
-   * A result that changes nothing is remembered by its key too, so that a repeat changes nothing either. What fails is not, but
-   * it may have failed because another process has just made this very call.
+   * A result without changes is recorded under the idempotency key too, so that a repeated call changes nothing. An error is not
+   * recorded. It may occur because another process has just made the same call; then that outcome is returned.
    */
   async #decideOrSee<R extends object>(
     decide: () => Promise<Decision<R>> | Decision<R>,
@@ -203,7 +203,7 @@ export class UnitOfWork {
     return result.ok ? { done: outcome(done, NOTHING) } : { lostTo: result.conflict, keys: [] };
   }
 
-  /** That the records which change are still as they were read. */
+  /** The checks that the changed records still have the versions they were read with. */
   #checksOf({ changes = [] }: Pick<Transaction<unknown>, "changes">): Check[] {
     return changes.map(({ entity, before, after }) => (
       { key: new Collection(entity, this.store).keyOfRecord(after ?? before), version: before?.version ?? null }

@@ -12,29 +12,29 @@ export const instant = z.string().refine(isTimestamp, "must be a UTC instant YYY
 export const day = z.iso.date();
 /** Month in UTC, `YYYY-MM`. */
 export const period = z.string().regex(/^\d{4}-(0[1-9]|1[0-2])$/, "must be YYYY-MM").meta({ examples: ["2026-11"] });
-/** An id as it stands in a key: one segment. */
+/** An id that is one segment of a key. */
 export const segment = z.string().refine(isSegment, "must be 1-128 characters of A-Z a-z 0-9 . _ ~ @ + -, and not . or ..");
 export const email = z.email().max(254);
 /** ISO 4217 code of a currency in use. */
 export const currency = z.string().refine(isCurrency, CURRENCY_RULE).meta({ pattern: "^[A-Z]{3}$", examples: ["USD"] });
 export const MAX_MAJOR_UNITS = 1e12;
 export const MAX_MINOR_UNITS = MAX_MAJOR_UNITS * 100;
-/** Integer amount in the currency's minor unit, not above what {@link majorUnits} holds. */
+/** Integer amount in the currency's minor unit. */
 export const minorUnits = z.int().min(0).max(MAX_MINOR_UNITS);
 /** Non-negative decimal in the major unit with at most 2 decimals: 299 means 299.00 a month. */
 export const majorUnits = z.number().min(0).max(MAX_MAJOR_UNITS)
   .refine((amount) => Math.round(amount * 100) / 100 === amount, "must have at most 2 decimals");
-/** Decimals of what is metered. */
+/** The maximum number of decimals of a metered amount. */
 export const QUANTITY_DECIMALS = 6;
 /**
- * What is metered: a non-negative number with at most 6 decimals. Counters are summed exactly, and a sum is stored only where
- * a double holds it: one of up to 15 digits always fits, so that below 1e9 any two quantities can be added.
+ * A metered amount: a non-negative number with at most 6 decimals. Sums are exact, and a sum is stored only if a double
+ * represents it. Any sum of up to 15 digits is represented, so sums below 1e9 never fail.
  */
 export const quantity = (max: number) =>
   z.number().min(0).max(max)
     .refine((amount) => Number(amount.toFixed(QUANTITY_DECIMALS)) === amount, `must have at most ${QUANTITY_DECIMALS} decimals`)
     .meta({ description: `At most ${QUANTITY_DECIMALS} decimals.` });
-/** A web address that callers give and browsers follow: https, or http on this machine. */
+/** A URL that callers send and browsers open: https, or http on localhost. */
 export const webUrl = z.string().check(({ value, issues }) => {
   const message = webUrlFault(value);
   if (message !== null) issues.push({ code: "custom", message, input: value, params: { code: "invalid_url" } });
@@ -42,7 +42,7 @@ export const webUrl = z.string().check(({ value, issues }) => {
 export const percent = z.number().min(0).max(100);
 export const metadata = z.record(z.string().max(100), z.json());
 
-/** A text with a rule of its own, which says what is wrong with one. */
+/** A text with a custom rule. `problem` returns the message for an invalid text, else null. */
 export function checkedText(schema: z.ZodString, problem: (text: string) => string | null): z.ZodString {
   return schema.check((payload) => {
     const message = problem(payload.value);

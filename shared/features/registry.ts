@@ -5,15 +5,15 @@ import { features } from "./index.ts";
 
 const modules = await Promise.all(features.map(({ entities }): Promise<object> => entities()));
 
-/** A module's entities by name: runtimes differ in the order of its exports. */
+/** A module's entities, ordered by name, because runtimes differ in the order of exports. */
 function entitiesOf(module: object): AnyEntity[] {
   return Object.values(module).filter(isEntity).sort((a, b) => a.name < b.name ? -1 : 1);
 }
 
-/** Every declared entity: the features', and what the unit of work writes beside a change. */
+/** Every declared entity: those of the features, and those that the unit of work writes with a change. */
 export const registry: readonly AnyEntity[] = [...modules.flatMap(entitiesOf), outboxEvent, idempotencyRecord];
 
-/** The entity a key belongs to, or null when its pattern is not declared. */
+/** The entity of a key, or null if no declared entity has such keys. */
 export function entityOfKey(key: string): AnyEntity | null {
   return registry.find((entity) => matchKey(entity, key) !== null) ?? null;
 }

@@ -22,12 +22,12 @@ describe("the registry", () => {
   test("T10: the cascade and the data model agree on what goes, stays and is not touched", () => {
     const rules = Object.fromEntries(cascadePlan(registry).map(({ entity, rule }) => [entity, rule]));
     expect(rules).toMatchObject({
-      "tenant": "goes",
-      "subdomain-claim": "goes",
-      "domain-claim": "goes",
-      "subscription": "goes",
-      "usage-record": "goes",
-      "audit-entry": "kept",
+      "tenant": "delete",
+      "subdomain-claim": "delete",
+      "domain-claim": "delete",
+      "subscription": "delete",
+      "usage-record": "delete",
+      "audit-entry": "retain",
       "plan": "platform",
       "metric": "platform",
       "admin": "platform",

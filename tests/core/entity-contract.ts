@@ -88,8 +88,8 @@ function contractOf(name: string, entity: AnyEntity): void {
   test("T10: the cascade names it, as its records behave", () => {
     const rule = cascadePlan(registry).find((row) => row.entity === name);
     expect(rule?.family).toBe(familyOf(entity));
-    if (rule?.rule === "goes") expect(cascadesOf(entity, entity.example)).toBe(true);
-    if (rule?.rule === "kept") expect(cascadesOf(entity, entity.example)).toBe(false);
+    if (rule?.rule === "delete") expect(cascadesOf(entity, entity.example)).toBe(true);
+    if (rule?.rule === "retain") expect(cascadesOf(entity, entity.example)).toBe(false);
     expect(rule?.rule === "platform").toBe(entity.owner === "platform");
   });
 

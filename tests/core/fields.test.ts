@@ -5,10 +5,10 @@ import {
   changedInstant,
   createdInstant,
   createOnly,
+  forbiddenFields,
   generated,
   generatedId,
   given,
-  heldFields,
   inputsOf,
   keptFields,
   ownerOnly,
@@ -160,12 +160,12 @@ describe("what a tenant's own user may not set", () => {
     ["admin", ["/price", "/plan", "/keeper"]],
     [undefined, ["/price", "/plan", "/keeper"]],
   ])("R11: the %s of a tenant may not set %j", (role, held) => {
-    expect(heldFields(house, role, body)).toEqual(held);
+    expect(forbiddenFields(house, role, body)).toEqual(held);
   });
 
   test("R11: is held where it is sent, null as well, and not where it is left out", () => {
-    expect(heldFields(house, "admin", { street: "Oak", plan: undefined })).toEqual([]);
-    expect(heldFields(house, "admin", { keeper: null })).toEqual(["/keeper"]);
+    expect(forbiddenFields(house, "admin", { street: "Oak", plan: undefined })).toEqual([]);
+    expect(forbiddenFields(house, "admin", { keeper: null })).toEqual(["/keeper"]);
   });
 
   const stored = { ...house.example, keeper: "Ada", note: "quiet", fromTheFuture: 1 };
@@ -194,9 +194,9 @@ describe("what the program sets", () => {
 
   test("K28: a field's marks add up, in any order, and leave the schema they were made of alone", () => {
     const input = text.max(3);
-    expect(traitsOf(platformOnly(createOnly(given(text, input))))).toEqual({ set: "create", holder: "platform", input });
-    expect(traitsOf(given(createOnly(platformOnly(text)), input))).toEqual({ set: "create", holder: "platform", input });
-    expect(traitsOf(ownerOnly(text))).toEqual({ set: "any", holder: "owner" });
+    expect(traitsOf(platformOnly(createOnly(given(text, input))))).toEqual({ set: "create", setBy: "platform", input });
+    expect(traitsOf(given(createOnly(platformOnly(text)), input))).toEqual({ set: "create", setBy: "platform", input });
+    expect(traitsOf(ownerOnly(text))).toEqual({ set: "any", setBy: "owner" });
     expect(traitsOf(generated("tn", text))).toEqual({ set: "id", prefix: "tn" });
     expect(traitsOf(text)).toEqual({ set: "any" });
   });

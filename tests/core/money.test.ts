@@ -104,7 +104,7 @@ describe("currencies of other digits", () => {
     expect(priceFault({ price: highest, currency })).toBeNull();
     expect(priceFault({ price: highest + 1, currency })).toEqual({
       path: "/price",
-      message: `must be at most ${highest} in ${currency}`,
+      message: `must be at most ${highest}, in the minor unit of ${currency}`,
       code: "too_big",
     });
   });

@@ -1,10 +1,10 @@
 import { describe, expect, test } from "vitest";
-import { heldFields } from "../../shared/core/fields.ts";
+import { forbiddenFields } from "../../shared/core/fields.ts";
 import { ADMIN_ROLES, covers, isTenantRole, scopeCatalogue, TENANT_ROLES } from "../../shared/core/scopes.ts";
 import { scopes } from "../../shared/features/index.ts";
 import { subscription } from "../../shared/features/subscriptions/entity.ts";
 import { tenant } from "../../shared/features/tenants/entity.ts";
-import { heldMetadata } from "../../shared/features/tenants/rules.ts";
+import { forbiddenMetadata } from "../../shared/features/tenants/rules.ts";
 
 /** Every trait a resource can have. */
 const catalogue = scopeCatalogue({
@@ -131,7 +131,7 @@ describe("scopes", () => {
       owner: "a@b.example",
       metadata: { legalHold: false },
     };
-    expect([...heldFields(tenant, "admin", change), ...heldMetadata(change.metadata)]).toEqual([
+    expect([...forbiddenFields(tenant, "admin", change), ...forbiddenMetadata(change.metadata)]).toEqual([
       "/customDomain",
       "/plan",
       "/status",
@@ -139,16 +139,16 @@ describe("scopes", () => {
       "/mrr",
       "/metadata/legalHold",
     ]);
-    expect([...heldFields(tenant, "owner", change), ...heldMetadata(change.metadata)]).toEqual([
+    expect([...forbiddenFields(tenant, "owner", change), ...forbiddenMetadata(change.metadata)]).toEqual([
       "/customDomain",
       "/plan",
       "/status",
       "/mrr",
       "/metadata/legalHold",
     ]);
-    expect(heldMetadata(null)).toEqual(["/metadata"]);
-    expect(heldFields(tenant, "owner", { name: "x", metadata: { note: 1 }, ownerName: "Ada" })).toEqual([]);
-    expect(heldFields(subscription, "owner", { planId: "Pro", status: "active", currentPeriodEnd: "x" })).toEqual([
+    expect(forbiddenMetadata(null)).toEqual(["/metadata"]);
+    expect(forbiddenFields(tenant, "owner", { name: "x", metadata: { note: 1 }, ownerName: "Ada" })).toEqual([]);
+    expect(forbiddenFields(subscription, "owner", { planId: "Pro", status: "active", currentPeriodEnd: "x" })).toEqual([
       "/status",
       "/currentPeriodEnd",
     ]);

@@ -48,6 +48,15 @@ describe("the tenant of a request", () => {
     expectProblem(await api.send("GET", `/v1/tenants/${two.id}`, { token, headers: { "x-tenant-id": "a:b%" } }), 404, "not_found");
   });
 
+  test("H01: an empty X-Tenant-Id header is refused with what to send instead", async () => {
+    const { id } = await api.tenant();
+    for (const token of [api.admin("admin"), await api.user(id)]) {
+      const answer = await api.send("GET", `/v1/tenants/${id}`, { token, headers: { "x-tenant-id": "" } });
+      expectProblem(answer, 404, "not_found");
+      expect(answer.body.detail).toBe("The X-Tenant-Id header is empty. Send the id of a tenant, or omit the header.");
+    }
+  });
+
   test("T14: a bound credential that asks for another tenant by any source gets 404", async () => {
     const [own, other] = [
       await api.tenant({ subdomain: "cirrus" }),

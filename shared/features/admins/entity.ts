@@ -13,7 +13,7 @@ export const admin = defineEntity({
     email,
     name: given(z.string().min(1).max(200), z.string().trim().min(1).max(200)),
     role: z.enum(ADMIN_ROLES),
-    /** Scopes beyond the role's. */
+    /** Scopes in addition to the role's. */
     permissions: z.array(z.string().max(100)).max(100).default([]),
     enabled: z.boolean().default(true),
     lastLoginAt: byServer(instant.optional()),

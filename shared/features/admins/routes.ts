@@ -42,7 +42,7 @@ export const routes: readonly Route[] = [
     service: AdminUserService,
     operationId: "getMe",
     summary: "Get the caller and its permissions",
-    description: "The first call with a new token of a platform admin sets its `lastLoginAt`.",
+    description: "The first call with a new token sets `lastLoginAt` of a platform admin.",
     scope: "caller",
     openWhenSuspended: true,
     errors: ["write_conflict", "commit_unknown"],
@@ -65,6 +65,6 @@ function describe(caller: Caller): z.output<typeof me> {
     tenantId: caller.tenantId,
   };
   if (caller.kind === "admin") return { type: "admin", ...who, role: caller.role };
-  if (caller.kind === "anonymous") throw new TypeError("a route that asks for a caller has one");
+  if (caller.kind === "anonymous") throw new TypeError("A route with the scope `caller` ran without a caller.");
   return { type: "user", ...who, role: caller.role, tenant: caller.tenant };
 }

@@ -2,47 +2,47 @@ import { InnkeepError } from "../../kernel/errors.ts";
 import { covers, type ScopeCatalogue, type Scopes } from "../../core/scopes.ts";
 import type { Admin } from "./entity.ts";
 
-type Standing = Pick<Admin, "userId" | "role" | "permissions" | "enabled">;
+type AdminRights = Pick<Admin, "userId" | "role" | "permissions" | "enabled">;
 
-/** Who makes the change, with the scopes they hold. */
+/** The admin who makes a change, with its scopes. */
 export interface Administrator {
   readonly userId: string;
   readonly scopes: Scopes;
 }
 
 /**
- * Who may make, change or remove an admin: nobody edits their own role or permissions, and nobody gives
- * to another, or takes from one, rights beyond their own. `before` and `after` are null where there is none.
+ * Checks who creates, changes or removes an admin. An admin cannot change its own role or permissions, and cannot
+ * grant or revoke scopes that it does not have. `before` is null for a creation, `after` for a removal. Throws `forbidden`.
  */
 export function assertMayAdminister(
   own: Administrator,
-  before: Standing | null,
-  after: Standing | null,
+  before: AdminRights | null,
+  after: AdminRights | null,
   scopes: ScopeCatalogue,
 ): void {
-  for (const standing of [before, after]) {
-    const held = standing ? scopes.ofAdmin(standing.role, standing.permissions) : new Set<string>();
-    if (covers(own.scopes, held)) continue;
-    const lacking = [...held].filter((scope) => !own.scopes.has(scope));
+  for (const rights of [before, after]) {
+    const asked = rights ? scopes.ofAdmin(rights.role, rights.permissions) : new Set<string>();
+    if (covers(own.scopes, asked)) continue;
+    const lacking = [...asked].filter((scope) => !own.scopes.has(scope));
     throw new InnkeepError(
       "forbidden",
-      standing === before
+      rights === before
         ? `You cannot change or remove an admin who has permissions you do not have: ${lacking.join(", ")}.`
         : `You cannot grant permissions you do not have: ${lacking.join(", ")}.`,
     );
   }
   if (!before || !after || before.userId !== own.userId) return;
-  const permissions = (standing: Standing) => [...new Set(standing.permissions)].sort().join(" ");
+  const permissions = (rights: AdminRights) => [...new Set(rights.permissions)].sort().join(" ");
   if (before.role !== after.role || permissions(before) !== permissions(after)) {
     throw new InnkeepError("forbidden", "You cannot change your own role or permissions. Ask another admin.");
   }
 }
 
 /**
- * Refuses to remove (`after` null), disable or demote the last enabled super_admin: nobody could give the
- * role back. `otherEnabledSuperAdmins` counts those besides this one. Throws `last_super_admin`.
+ * Refuses to remove (`after` is null), disable or demote the last enabled super_admin, because nobody could grant
+ * the role again. `otherEnabledSuperAdmins` does not count this one. Throws `last_super_admin`.
  */
-export function assertAdminChange(before: Standing, after: Standing | null, otherEnabledSuperAdmins: number): void {
+export function assertAdminChange(before: AdminRights, after: AdminRights | null, otherEnabledSuperAdmins: number): void {
   if (!isEnabledSuperAdmin(before) || isEnabledSuperAdmin(after) || otherEnabledSuperAdmins > 0) return;
   throw new InnkeepError(
     "last_super_admin",
@@ -50,6 +50,6 @@ export function assertAdminChange(before: Standing, after: Standing | null, othe
   );
 }
 
-export function isEnabledSuperAdmin(admin: Pick<Standing, "role" | "enabled"> | null): boolean {
+export function isEnabledSuperAdmin(admin: Pick<AdminRights, "role" | "enabled"> | null): boolean {
   return admin !== null && admin.enabled && admin.role === "super_admin";
 }

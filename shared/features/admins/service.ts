@@ -35,7 +35,7 @@ export class AdminUserService extends EntityService<typeof admin> {
     );
   }
 
-  /** JSON merge patch; null when there is no such admin. Throws `last_super_admin`, `forbidden`. */
+  /** Applies a JSON merge patch. Null if there is no such admin. Throws `last_super_admin`, `forbidden`. */
   override async update(userId: string, updates: UpdateInput<typeof admin>, options: ChangeOptions = {}): Promise<StoredAdmin | null> {
     this.#assertPermissions(this.records.checkUpdate(updates));
     return await this.records.patch(userId, updates, options, async (record, before) => {
@@ -45,8 +45,8 @@ export class AdminUserService extends EntityService<typeof admin> {
   }
 
   /**
-   * An admin has signed in at `at`, an ISO instant: only a later one than is known is written, so that a token
-   * used a thousand times is one sign-in. Null when there is no such admin.
+   * Records that an admin signed in at the ISO instant `at`. Only an instant later than the recorded one is written, so
+   * that repeated use of one token counts as one sign-in. Null if there is no such admin.
    */
   async recordLogin(userId: string, at: string): Promise<StoredAdmin | null> {
     return await this.records.change(userId, {}, "admin.signed_in", (before) => (
@@ -54,7 +54,7 @@ export class AdminUserService extends EntityService<typeof admin> {
     ));
   }
 
-  /** Whether there was an admin to remove. Throws `last_super_admin`, `forbidden`. */
+  /** Returns whether the admin existed. Throws `last_super_admin`, `forbidden`. */
   async remove(userId: string, options: ChangeOptions = {}): Promise<boolean> {
     const removed = await this.records.remove(userId, options, "admin.deleted", async (before) => {
       this.#assertMay(before, null);
@@ -67,15 +67,17 @@ export class AdminUserService extends EntityService<typeof admin> {
     return await this.remove(userId, options);
   }
 
-  /** Throws `bootstrap_closed` as soon as an enabled super_admin exists. */
+  /** Throws `bootstrap_closed` if an enabled super_admin exists. */
   async assertBootstrapOpen(): Promise<void> {
-    if ((await this.#enabledSuperAdmins()).length > 0) throw new InnkeepError("bootstrap_closed", "An enabled super_admin already exists.");
+    if ((await this.#enabledSuperAdmins()).length > 0) {
+      throw new InnkeepError("bootstrap_closed", "An enabled super_admin already exists. Ask that admin to create yours.");
+    }
   }
 
   /**
-   * The first admin, once: throws `bootstrap_closed` as soon as an enabled super_admin exists. Racing
-   * calls meet on one short-lived record, so that only one of them wins; while it lives and nobody is
-   * enabled any more, `write_conflict` says when it ends.
+   * Creates the first admin. Throws `bootstrap_closed` if an enabled super_admin exists. Concurrent calls create the
+   * same short-lived lock record, so that only one succeeds. If the lock exists without such an admin, throws
+   * `write_conflict` with the time when the lock expires.
    */
   async bootstrap(data: { readonly userId: string; readonly email: string; readonly name?: string }): Promise<StoredAdmin> {
     const input = this.records.checkCreate({ name: data.email, ...data, role: "super_admin", enabled: true });
@@ -83,7 +85,7 @@ export class AdminUserService extends EntityService<typeof admin> {
     const decide = async (before: StoredAdmin | null) => {
       const now = this.work.now();
       const once = { callerHash: "bootstrap", keyHash: "first-admin", requestHash: "", result: null, createdAt: now };
-      // Read first: the admin made with a record that is seen here is seen by what follows.
+      // The lock is read before the admins: an admin committed with a lock that is seen here is visible below.
       const [earlier] = await locks.getMany([locks.key(once)]);
       await this.assertBootstrapOpen();
       if (earlier) {
@@ -102,7 +104,7 @@ export class AdminUserService extends EntityService<typeof admin> {
     return (await this.records.put(userId, {}, decide)).record;
   }
 
-  /** What the caller may not give or take is refused; the program itself may anything. */
+  /** Throws `forbidden` if the caller lacks the rights. A context without scopes is the program itself, which may do anything. */
   #assertMay(before: Admin | null, after: Admin | null): void {
     const { actor, scopes } = this.work.context;
     if (scopes) assertMayAdminister({ userId: actor.id, scopes }, before, after, this.work.platform.scopes);
@@ -117,8 +119,8 @@ export class AdminUserService extends EntityService<typeof admin> {
   }
 
   /**
-   * The rule of the last enabled super_admin, and what the decision rests on: another one, unchanged.
-   * Two admins who demote each other check each other, and the store lets only one commit.
+   * Checks the rule of the last enabled super_admin. Returns the check that another one is unchanged, so that of two
+   * admins who demote each other only one commits.
    */
   async #guard(before: StoredAdmin, after: Admin | null): Promise<Check[]> {
     if (!isEnabledSuperAdmin(before) || isEnabledSuperAdmin(after)) return [];
@@ -133,7 +135,7 @@ export class AdminUserService extends EntityService<typeof admin> {
   }
 }
 
-/** A minute after a bootstrap, ISO: until then its record keeps others out. */
+/** When the lock of a bootstrap expires: one minute after it, as an ISO instant. */
 function lockedUntil(bootstrappedAt: string): string {
   return isoTime(Date.parse(bootstrappedAt) + 60_000);
 }

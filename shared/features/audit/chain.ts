@@ -8,18 +8,18 @@ import type { QueryPage, Store } from "../../kv/store.ts";
 
 export interface ChainReport {
   readonly ok: boolean;
-  /** Entries that stand, up to the first that does not. */
+  /** The number of valid entries before the first invalid one. */
   readonly checked: number;
   readonly firstBroken?: { readonly id: string; readonly seq: number; readonly reason: string };
 }
 
-/** A part of a chain; `ok` is said of this part alone. */
+/** The report on a part of a chain. `ok` refers to this part only. */
 export interface ChainPart extends ChainReport {
-  /** Goes on after this part; absent at the end of the chain. */
+  /** The cursor of the next part. Absent at the end of the chain. */
   readonly nextCursor?: string;
 }
 
-/** Where in the chain verification stands: the last entry that stands, and the store's way on to those behind it. */
+/** The position of a verification: the last valid entry, and the store's cursor to the entries after it. */
 interface Link {
   readonly seq: number;
   readonly hash: string;
@@ -28,14 +28,14 @@ interface Link {
 
 type Head = Awaited<ReturnType<Store["chainHead"]>>;
 
-/** Entries of one part, at most: more take longer than a request may. */
+/** The maximum number of entries of one part. More would take longer than a request may. */
 export const MAX_PART = 5_000;
 const PAGE_ENTRIES = 500;
 const START: Link = { seq: 0, hash: "0".repeat(64), after: null };
 
 /**
- * Checks up to `limit` entries in the order of `seq`, each against the one before; the first of them against where the cursor says
- * the part before ended. `head` is kept beside the entries, and read before them: it shows whether any are missing at the end.
+ * Checks up to `limit` entries in the order of `seq`, each against its predecessor. The cursor contains the last entry of the
+ * previous part. `head` is stored apart from the entries and read before them: it shows whether entries are missing at the end.
  */
 export async function verifyPart(
   store: Pick<Store, "query">,
@@ -48,7 +48,9 @@ export async function verifyPart(
   let checked = 0;
   let lastId = "";
   const broken = (id: string, seq: number, reason: string): ChainPart => ({ ok: false, checked, firstBroken: { id, seq, reason } });
-  if (cursor !== undefined && (!head || link.seq > head.seq)) return broken(lastId, link.seq, "the chain's head is before this entry");
+  if (cursor !== undefined && (!head || link.seq > head.seq)) {
+    return broken(lastId, link.seq, "the recorded head of the chain is before this entry");
+  }
   if (head?.seq === link.seq && head.hash !== link.hash) return broken(lastId, link.seq, OTHER_HEAD);
   do {
     const page: QueryPage = await store.query({
@@ -73,18 +75,18 @@ export async function verifyPart(
   } while (link.after !== null && checked < limit);
   if (link.after !== null) return { ok: true, checked, nextCursor: cursorOf(scope, link) };
   if (!head || link.seq >= head.seq) return { ok: true, checked };
-  return broken(lastId, link.seq + 1, `after this entry, entries ${link.seq + 1} to ${head.seq} are missing at the end`);
+  return broken(lastId, link.seq + 1, `entries ${link.seq + 1} to ${head.seq} are missing after this entry, at the end of the chain`);
 }
 
-const OTHER_HEAD = "the hash is not the one the chain's head had";
+const OTHER_HEAD = "the hash differs from the recorded head of the chain";
 
 async function brokenBecause(key: string, entry: JsonObject, seq: number, prevHash: string): Promise<string | null> {
   const { seq: ownSeq, prevHash: ownPrev, hash, ...content } = entry;
-  if (ownSeq !== seq) return `seq is ${JSON.stringify(ownSeq ?? null)}, ${seq} was expected: an entry is missing, inserted or moved`;
-  if (ownPrev !== prevHash) return "prevHash is not the hash of the entry before";
+  if (ownSeq !== seq) return `seq is ${JSON.stringify(ownSeq ?? null)} instead of ${seq}: an entry is missing, inserted or moved`;
+  if (ownPrev !== prevHash) return "prevHash is not the hash of the previous entry";
   const contentHash = await sha256Hex(canonicalize(content) ?? "");
   if (await sha256Hex(`${prevHash}:${seq}:${contentHash}`) !== hash) return "the content does not match the hash";
-  return content["id"] === key ? null : "the id is not the key";
+  return content["id"] === key ? null : "the id differs from the key";
 }
 
 function seqOf(entry: JsonObject): number | null {
@@ -95,7 +97,7 @@ function cursorOf(scope: string | null, { seq, hash, after }: Link): string {
   return encodeCursor(fingerprintOf(["verify", scope]), [String(seq), hash, after]);
 }
 
-/** A made-up one is no way past an entry: the one behind it must be the next and hash on from it. Throws `invalid_cursor`. */
+/** Throws `invalid_cursor`. A forged cursor skips no entry: the next entry must have the next `seq` and this hash as `prevHash`. */
 function linkOf(scope: string | null, cursor: string): Link {
   const [seq, hash, after] = decodeCursor(fingerprintOf(["verify", scope]), cursor, 3);
   if (!seq || !/^[1-9]\d{0,14}$/.test(seq) || !hash || !/^[0-9a-f]{64}$/.test(hash) || !after) throw invalidCursor("is damaged");

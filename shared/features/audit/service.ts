@@ -18,7 +18,7 @@ export type StoredAuditEntry = Stored<typeof auditEntry>;
 export interface AuditFilters {
   readonly resource?: string;
   readonly resourceId?: string;
-  /** Exact, or a glob at the end: `tenant.*`. */
+  /** An action, or a prefix that ends in `*`: `tenant.*`. */
   readonly action?: string;
   readonly userId?: string;
   readonly userEmail?: string;
@@ -42,14 +42,14 @@ export class AuditService {
     this.#entries = new Collection(auditEntry, work.store);
   }
 
-  /** Newest first. With a tenant, that tenant's chain in the order of `seq`; without, every scope a platform caller sees. */
+  /** Newest first. With a tenant, its chain in the order of `seq`. Without, a platform caller gets the entries of all chains. */
   async list(tenantId?: string, pagination?: Pagination, filters: AuditFilters = {}): Promise<Page<StoredAuditEntry>> {
     const scope: Scope = this.#scope(tenantId) ?? "any";
     const field = scope === "any" ? "timestamp" : "seq";
     return await listPage(this.#entries, { where: conditions(filters), scope, pagination }, [{ field, direction: "desc" }]);
   }
 
-  /** Everything that was done to one record, newest first, over all periods and scopes. */
+  /** All entries on one record, newest first. A platform caller gets those of every chain. */
   async getByResource(resource: string, resourceId: string, pagination?: Pagination): Promise<Page<StoredAuditEntry>> {
     return await listPage(this.#entries, {
       where: conditions({ resource, resourceId }),
@@ -60,14 +60,14 @@ export class AuditService {
     ]);
   }
 
-  /** Writes an entry that records no change of ours, such as an action in another system. */
+  /** Writes an entry without changing a record, such as for an action in another system. Throws `validation_failed`. */
   async log(action: string, resource: string, resourceId: string, options: AuditLogOptions = {}): Promise<void> {
     await this.work.transact(() => ({ commit: { audit: [{ action, resource, resourceId, ...options }], result: {} } }));
   }
 
   /**
-   * Every entry as it is stored, page by page: of a tenant (a bound caller's own) in the order of its chain,
-   * else of all scopes a platform caller sees, oldest first. `seq`, `prevHash` and `hash` stay, so a whole chain can be verified elsewhere.
+   * Every entry as it is stored, read page by page. With a tenant, or for a bound caller, one chain in its order; else the entries
+   * of all chains, oldest first. They contain `seq`, `prevHash` and `hash`, so that a complete chain can be verified elsewhere.
    */
   async *export(tenantId?: string, filters: AuditFilters = {}): AsyncGenerator<AuditEntry, void, undefined> {
     const scope = this.#scope(tenantId) ?? "any";
@@ -77,7 +77,7 @@ export class AuditService {
     }
   }
 
-  /** Walks one chain to its end and names the first link that does not hold. Throws `not_found` for a tenant that never was. */
+  /** Verifies one chain to its end and names the first invalid entry. Throws `not_found` for a tenant that never existed. */
   async verify(tenantId?: string): Promise<ChainReport> {
     let checked = 0;
     let cursor: string | undefined;
@@ -90,7 +90,7 @@ export class AuditService {
     return { ok: true, checked };
   }
 
-  /** As `verify`, a bounded part of the chain: from its beginning or from a cursor. */
+  /** Verifies up to `limit` entries, from the beginning or from a cursor. Throws `not_found`, `invalid_cursor`, `invalid_parameter`. */
   async verifyPart(
     tenantId?: string,
     part: { readonly cursor?: string | undefined; readonly limit?: number | undefined } = {},
@@ -98,21 +98,21 @@ export class AuditService {
     const scope = this.#scope(tenantId);
     const { store } = this.work;
     const head = await store.chainHead(scope);
-    // A deleted tenant's chain is kept; what has neither chain nor tenant never was.
+    // A deleted tenant's chain is retained. A tenant without a chain and without a record never existed.
     if (!head && scope !== null && !await new Collection(tenant, store).get(scope)) throw errors.notFound("tenant", scope);
     return await verifyPart(store, scope, head, part);
   }
 
-  /** The tenant asked for, by short id or full key, else the caller's own; null for a platform caller without one. */
+  /** The short id of the requested tenant, else of the caller's own. Null: the platform. Throws `not_found` for another's. */
   #scope(tenantId: string | undefined): string | null {
     const own = this.work.context.tenantId;
     const asked = tenantId === undefined ? own : shortTenantId(tenantId);
-    // Its store would answer with its own entries, under another's name.
+    // The caller's store would return the caller's own entries for the other tenant.
     if (own !== null && asked !== own) throw errors.notFound("tenant", asked ?? "");
     return asked;
   }
 
-  /** Entries as stored, one page in memory: what is checked or handed out is what is there, not what a schema makes of it. */
+  /** Entries as they are stored, one page in memory. They are not parsed, because a schema could change what is exported. */
   async *#walk(
     query: Pick<Query, "scope" | "where" | "orderBy">,
   ): AsyncGenerator<{ readonly key: string; readonly value: JsonObject }, void, undefined> {

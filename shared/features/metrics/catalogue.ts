@@ -30,7 +30,7 @@ export async function catalogueOf(work: UnitOfWork): Promise<Catalogue> {
 }
 
 /** All metrics, read from the store. */
-export async function freshCatalogue(work: UnitOfWork): Promise<Catalogue> {
+async function freshCatalogue(work: UnitOfWork): Promise<Catalogue> {
   const catalogue = readAll(work);
   const entry = { readAtMs: work.context.clock.now(), catalogue };
   kept.set(work.platform, entry);

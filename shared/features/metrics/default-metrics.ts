@@ -1,7 +1,7 @@
 import type { CreateInput } from "../../core/fields.ts";
 import type { metric } from "./entity.ts";
 
-/** The metrics a new platform starts with; once stored they are the platform's to change. The shipped plans limit them. */
+/** The metrics that a new platform starts with. Platform admins can change them. The default plans limit them. */
 export const DEFAULT_METRICS = [
   { id: "users", name: "Users", unit: "users", kind: "gauge", description: "People who can sign in." },
   { id: "properties", name: "Properties", unit: "properties", kind: "gauge", description: "Managed properties." },

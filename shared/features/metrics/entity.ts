@@ -11,7 +11,7 @@ const METRIC_ID = /^[A-Za-z][A-Za-z0-9_.-]{0,63}$/;
 
 function idFault(id: string): string | null {
   if (!METRIC_ID.test(id)) return "must be 1-64 characters of A-Z a-z 0-9 _ . - and begin with a letter";
-  return LIMITS_WITHOUT_METRIC.has(id) ? `is reserved for a plan limit that is not metered; choose another id` : null;
+  return LIMITS_WITHOUT_METRIC.has(id) ? "is reserved for a plan limit that is not metered; choose another id" : null;
 }
 
 export const metric = defineEntity({

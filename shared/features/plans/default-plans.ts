@@ -5,8 +5,8 @@ const MONTHLY_USD = { currency: "USD", interval: "monthly", active: true } as co
 const GIB = 1024 ** 3;
 
 /**
- * The plans a new platform starts with; once stored they are the platform's to change. Their limits name the metrics
- * of default-metrics.ts, so those are made first.
+ * The plans that a new platform starts with. Platform admins can change them. Their limits name the metrics of
+ * default-metrics.ts, which must be created first.
  */
 export const DEFAULT_PLANS: readonly (CreateInput<typeof plan> & { readonly id: string })[] = [
   {

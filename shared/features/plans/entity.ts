@@ -6,30 +6,32 @@ import { defineEntity, type RecordOf } from "../../kv/define.ts";
 /** A plan id, or its full key `plan:<id>`. */
 export const planReference = z.string().min(1).max(160).transform((id) => id.startsWith("plan:") ? id.slice(5) : id).pipe(segment);
 
-/** Limits that no metric stands behind: custom domains are counted by their claims, at once, and never by the month. */
+/** Names of limits without a metric. Custom domains are not metered by month, because each one has a claim. */
 export const LIMITS_WITHOUT_METRIC: ReadonlySet<string> = new Set(["customDomains"]);
 
-/** What a plan allows of each metric; null, or left out, is unlimited. */
+/** The limit of each metric. */
 export const planLimits = z.record(
   segment,
-  z.int().min(0).nullable().meta({ description: "At most, in the metric's unit: bytes of `storage`, else a count; null is unlimited." }),
-).meta({ description: "Metric → limit; a metric that is left out is unlimited." });
+  z.int().min(0).nullable().meta({ description: "The maximum, in the metric's unit, such as bytes of `storage`. Null means unlimited." }),
+).meta({ description: "Limits by metric. A metric that is omitted is unlimited." });
 
 export const plan = defineEntity({
   name: "plan",
   summary: "What a tenant can subscribe to: price, limits, features.",
   key: "plan:{id}",
   schema: z.looseObject({
-    id: createOnly(given(segment, segment.optional().meta({ description: "Left out: the name." }))),
+    id: createOnly(given(segment, segment.optional().meta({ description: "Default: the name." }))),
     name: z.string().min(1).max(100),
-    displayName: given(z.string().min(1).max(200), z.string().min(1).max(200).optional().meta({ description: "Left out: the name." })),
+    displayName: given(z.string().min(1).max(200), z.string().min(1).max(200).optional().meta({ description: "Default: the name." })),
     description: z.string().max(2_000).default(""),
-    price: minorUnits.meta({ description: "For one interval, in the minor unit of `currency`: 29900 USD is 299.00 dollars." }),
+    price: minorUnits.meta({
+      description: "The price of one interval, in the minor unit of `currency`: 29900 in USD means 299.00 dollars.",
+    }),
     currency: currency.meta({ description: "ISO 4217 code." }),
     interval: z.enum(["monthly", "yearly"]),
     limits: planLimits,
     features: z.array(z.string().max(100)).max(200).default([]),
-    trialDays: z.int().min(0).max(730).meta({ description: "Length of the trial in days." }).optional(),
+    trialDays: z.int().min(0).max(730).meta({ description: "The length of the trial in days." }).optional(),
     active: z.boolean().default(true),
     metadata: metadata.optional(),
     createdAt: createdInstant(instant),

@@ -6,7 +6,7 @@ import type { Check } from "../../kv/store.ts";
 import { metric } from "../metrics/entity.ts";
 import { LIMITS_WITHOUT_METRIC } from "./entity.ts";
 
-/** A plan's limits rest on their metrics: none of them is deleted meanwhile. Throws `validation_failed` at each name that is none. */
+/** The checks that no metric of these limits is deleted before the commit. Throws `validation_failed` for names without a metric. */
 export async function metricChecks(work: UnitOfWork, names: readonly string[]): Promise<Check[]> {
   const metered = names.filter((name) => !LIMITS_WITHOUT_METRIC.has(name));
   if (metered.length === 0) return [];

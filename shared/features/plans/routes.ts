@@ -5,7 +5,7 @@ import { PlanService } from "./service.ts";
 
 const LIMITS = { users: 1, properties: 1, rooms: 1, bookings: 1, api_calls: 1, storage: 1, customDomains: 1 };
 
-/** Tenants read the plans, the platform writes them. */
+/** Tenants can read the plans. Only the platform can change them. */
 export const routes: readonly Route[] = crud(plan, {
   path: "/v1/plans",
   scope: "plans",

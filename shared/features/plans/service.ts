@@ -17,14 +17,14 @@ export type StoredPlan = Stored<typeof plan>;
 export type PlanCreate = CreateInput<typeof plan>;
 export type PlanUpdate = UpdateInput<typeof plan>;
 
-const NAME_IS_NO_ID = "must be given, since this name cannot stand for it: an id has only A-Z a-z 0-9 . _ ~ @ + -";
+const NAME_IS_NO_ID = "is required, because this name is not a valid id; an id has 1-128 characters of A-Z a-z 0-9 . _ ~ @ + -";
 
 export class PlanService extends EntityService<typeof plan> {
   constructor(work: UnitOfWork) {
     super(work, plan);
   }
 
-  /** Without an id, the plan's name becomes its id. Throws `already_exists`. */
+  /** Without an id, the plan's name becomes its id. Throws `validation_failed`, `already_exists`. */
   override async create(data: PlanCreate, options: ChangeOptions = {}): Promise<StoredPlan> {
     const input = this.records.checkCreate(data);
     this.#assertCurrency(data.currency);
@@ -45,13 +45,13 @@ export class PlanService extends EntityService<typeof plan> {
     return await this.records.patch(planId, updates, options, decide);
   }
 
-  /** Creates the plan, or replaces every field a caller may set. */
+  /** Changes the plan by merge patch, or creates it if it does not exist. */
   async upsert(data: PlanCreate): Promise<StoredPlan> {
     const { id = data.name, ...fields } = data;
     return await this.update(id, fields) ?? await this.create(data);
   }
 
-  /** Whether there was a plan to delete. Throws `plan_in_use`. */
+  /** Returns whether the plan existed. Throws `plan_in_use`. */
   override async delete(planId: string, options: ChangeOptions = {}): Promise<boolean> {
     return await this.deleteUnused(planId, options, (plan) => this.#assertUnused(plan));
   }
@@ -62,7 +62,7 @@ export class PlanService extends EntityService<typeof plan> {
       this.work.store.count({ entity: subscriptionEntity, where: [{ field: "planId", in: [id] }] }),
     ]);
     if (tenants + subscriptions === 0) return;
-    const message = `Plan ${id} is used by ${tenants} tenants and ${subscriptions} subscriptions. Deactivate it instead.`;
+    const message = `Plan ${id} is in use (tenants: ${tenants}, subscriptions: ${subscriptions}). Deactivate it instead.`;
     throw new InnkeepError("plan_in_use", message, [], { tenants, subscriptions });
   }
 
@@ -89,7 +89,7 @@ export class PlanService extends EntityService<typeof plan> {
   }
 }
 
-/** The price must fit a tenant's revenue. Throws `validation_failed`. */
+/** The record. Throws `validation_failed` if the monthly revenue of its price does not fit a tenant's `mrr`. */
 function withPrice(record: Plan): Plan {
   const fault = priceFault(record);
   if (fault) throw errors.validation([fault]);

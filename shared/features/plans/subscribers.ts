@@ -8,10 +8,17 @@ import { plan as planEntity } from "./entity.ts";
 
 export type StoredPlan = Stored<typeof planEntity>;
 
-/** A plan that a tenant already has, active or deactivated. Throws `validation_failed` at `path` if it does not exist. */
-export async function findPlan(work: UnitOfWork, planId: string, path: string): Promise<StoredPlan> {
-  const plan = await new Records(planEntity, work).get(planId);
-  if (!plan) throw errors.validation([{ path, message: `must be an existing plan, and ${planId} is not`, code: "unknown_plan" }]);
+/** A plan, active or deactivated. Null if it does not exist. */
+export async function findPlan(work: UnitOfWork, planId: string): Promise<StoredPlan | null> {
+  return await new Records(planEntity, work).get(planId);
+}
+
+/** The plan that a tenant has, active or deactivated. Throws `not_found` if it does not exist, which only an import can cause. */
+export async function currentPlan(work: UnitOfWork, planId: string): Promise<StoredPlan> {
+  const plan = await findPlan(work, planId);
+  if (!plan) {
+    throw new InnkeepError("not_found", `The tenant's current plan ${planId} was not found. A platform admin must create it again.`);
+  }
   return plan;
 }
 
@@ -20,7 +27,8 @@ export async function findPlan(work: UnitOfWork, planId: string, path: string): 
  * platform's currency (sums never mix currencies), and `plan_inactive` if it is deactivated.
  */
 export async function loadPlan(work: UnitOfWork, planId: string, path: string): Promise<StoredPlan> {
-  const plan = await findPlan(work, planId, path);
+  const plan = await findPlan(work, planId);
+  if (!plan) throw errors.validation([{ path, message: `must be an existing plan, and ${planId} is not`, code: "unknown_plan" }]);
   const { currency } = work.platform;
   if (plan.currency !== currency) {
     const message = `must be a plan in the platform's currency, ${currency}; ${plan.id} is in ${plan.currency}`;

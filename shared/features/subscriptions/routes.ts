@@ -10,7 +10,7 @@ const record = recordOf(subscription);
 const shared = { service: SubscriptionService, resource: "subscription", output: record } as const;
 const change = { ...shared, scope: "write:subscriptions", loads: [subscription, tenant] } as const;
 
-/** A tenant's subscription. A plan change also changes the tenant's plan, revenue and usage limits. */
+/** A tenant's subscription. A plan change also changes the tenant's plan, `mrr` and usage limits. */
 export const routes: readonly Route[] = [
   verb(`GET ${path}`, {
     ...shared,

@@ -6,31 +6,31 @@ import type { Plan } from "../plans/entity.ts";
 import type { Tenant, TenantStatus } from "../tenants/entity.ts";
 import type { Subscription } from "./entity.ts";
 
-/** Ended at once; one that has ended stays as it is. */
+/** The subscription cancelled at `now`. A cancelled one is unchanged. */
 export function ended(subscription: Subscription, now: string): Subscription {
   if (subscription.status === "cancelled") return subscription;
   return { ...subscription, status: "cancelled", cancelAtPeriodEnd: false, cancelledAt: now };
 }
 
-/** Days of a trial where its plan names none. */
+/** The length of a trial in days if its plan does not set `trialDays`. */
 const TRIAL_DAYS = 14;
 
-/** When a trial of the plan that begins now ends. */
+/** The end of a trial of the plan that begins at `now`. */
 export function trialEnd({ trialDays }: Pick<Plan, "trialDays">, now: string): string {
   return addDays(now, trialDays === undefined || trialDays === 0 ? TRIAL_DAYS : trialDays);
 }
 
-/** A plan that is nothing but a trial: free, for so many days. */
+/** Whether the plan is only a trial: free, with `trialDays`. */
 function isTrialPlan({ price, trialDays }: Plan): boolean {
   return price === 0 && (trialDays ?? 0) > 0;
 }
 
-/** On trial, also where a suspension stands over it. */
+/** Whether the tenant is on trial, or was when it was suspended. */
 function isOnTrial({ status, suspendedFrom }: Tenant): boolean {
   return status === "trial" || (status === "suspended" && suspendedFrom === "trial");
 }
 
-/** The state and period of a subscription that starts now, in step with its tenant's. */
+/** The status and period of a subscription that starts at `now`, according to its tenant's status. */
 export function started(tenant: Tenant, interval: Interval, now: string) {
   const isTrial = isOnTrial(tenant);
   const status: Subscription["status"] = tenant.status === "cancelled" ? "cancelled" : isTrial ? "trialing" : "active";
@@ -43,7 +43,7 @@ export function started(tenant: Tenant, interval: Interval, now: string) {
   };
 }
 
-/** A cancellation taken back: in its period as it was, trial or not; one whose period is over begins a new one now. */
+/** The subscription with its cancellation reversed. It keeps its period and trial; if the period is over, a new one begins at `now`. */
 export function resumed(subscription: Subscription, tenant: Tenant, now: string, interval: Interval): Subscription {
   const { cancelledAt: _, ...rest } = subscription;
   const kept = { ...rest, cancelAtPeriodEnd: false } as Subscription;
@@ -53,8 +53,8 @@ export function resumed(subscription: Subscription, tenant: Tenant, now: string,
 }
 
 /**
- * What becomes of a tenant's subscription when the tenant moves to a status: a pending tenant's trial is its subscription's too, a
- * trial that goes live goes live too, a cancelled tenant pays nothing more, a suspension leaves it. One that comes back is `resumed`.
+ * The subscription after its tenant changed its status. A pending tenant's trial becomes its subscription's, activation ends the
+ * trial, cancellation cancels it, and a suspension does not change it. After a reactivation, see {@link resumed}.
  */
 export function followed(subscription: Subscription, from: TenantStatus, to: Tenant, now: string): Subscription {
   const { status, trialEndsAt } = to;
@@ -65,7 +65,7 @@ export function followed(subscription: Subscription, from: TenantStatus, to: Ten
   return { ...subscription, status: "trialing", ...period };
 }
 
-/** What a tenant is on a plan it moves to. A trial plan is its one trial. */
+/** The fields of a tenant that follow from a move to the plan. A move to a trial plan starts the tenant's only trial. */
 export function onPlan(tenant: Tenant, plan: Plan, now: string) {
   return {
     plan: plan.id,
@@ -75,19 +75,19 @@ export function onPlan(tenant: Tenant, plan: Plan, now: string) {
   } as const;
 }
 
-/** A plan changes only on a live subscription. Throws `subscription_cancelled`. */
+/** A cancelled subscription cannot change its plan. Throws `subscription_cancelled`. */
 export function assertLive(subscription: Subscription): void {
   if (subscription.status !== "cancelled") return;
   throw new InnkeepError("subscription_cancelled", "The subscription is cancelled. Reactivate it before you change its plan.");
 }
 
-/** A cancelled tenant keeps the plan it had. Throws `tenant_cancelled`. */
+/** A cancelled tenant cannot change its plan. Throws `tenant_cancelled`. */
 export function assertTenantMoves(tenant: Tenant): void {
   if (tenant.status !== "cancelled") return;
   throw new InnkeepError("tenant_cancelled", `Tenant ${tenant.id} is cancelled. Reactivate the tenant before you change its plan.`);
 }
 
-/** No subscription is live under a cancelled tenant. Throws `tenant_cancelled`. */
+/** A cancelled tenant cannot have a live subscription. Throws `tenant_cancelled`. */
 export function assertTenantTakes(subscription: Subscription, tenant: Tenant): void {
   if (tenant.status !== "cancelled" || subscription.status === "cancelled") return;
   throw new InnkeepError(
@@ -96,21 +96,21 @@ export function assertTenantTakes(subscription: Subscription, tenant: Tenant): v
   );
 }
 
-/** A trial is given once. Throws `trial_used`. */
+/** A tenant has only one trial. Throws `trial_used`. */
 export function assertTrialUnused(tenant: Tenant, plan: Plan): void {
   if (!isTrialPlan(plan) || tenant.trialEndsAt === undefined) return;
   throw new InnkeepError("trial_used", `Tenant ${tenant.id} has used its trial. Choose a plan other than ${plan.id}.`);
 }
 
 /**
- * Whether a tenant's own users may move to another plan, as the platform allows it. A trial is the platform's to give: nobody who
- * pays moves to it, as to a cheaper plan, by himself. Throws `plan_change_forbidden`.
+ * Checks a plan change by a tenant's own user. A trial plan is not a cheaper plan: only the platform moves a tenant to it.
+ * `from` is null if the current plan does not exist, so that its price is unknown. Throws `plan_change_forbidden`.
  */
-export function assertSelfService(allowed: SelfServicePlans, from: Plan, to: Plan): void {
+export function assertSelfService(allowed: SelfServicePlans, from: Plan | null, to: Plan): void {
   if (allowed !== "none" && isTrialPlan(to)) {
     throw new InnkeepError("plan_change_forbidden", `You cannot move to the trial plan ${to.id} yourself. Ask the platform's support.`);
   }
-  if (allowed === "any" || (allowed === "downgrade" && monthlyRevenue(to) < monthlyRevenue(from))) return;
+  if (allowed === "any" || (allowed === "downgrade" && from && monthlyRevenue(to) < monthlyRevenue(from))) return;
   throw new InnkeepError(
     "plan_change_forbidden",
     allowed === "none"
@@ -119,25 +119,29 @@ export function assertSelfService(allowed: SelfServicePlans, from: Plan, to: Pla
   );
 }
 
-/** A tenant's own users cancel at the period's end; ending at once, and starting again what has ended, is the platform's. */
+/** A tenant's own users can cancel only at the end of the period. Throws `forbidden`. */
 export function assertOwnCancellation(isAtOnce: boolean): void {
   if (!isAtOnce) return;
   throw new InnkeepError("forbidden", "You can only cancel at the end of the period. Send cancelAtPeriodEnd as true.");
 }
 
-/** As for a move, a trial is the platform's to give: nobody starts a second one by himself. Throws `plan_change_forbidden`. */
+/**
+ * Checks a reactivation by a tenant's own user. A subscription that is cancelled needs the setting `any`, and one to a trial plan
+ * must not be over, because that would be a second trial. Throws `plan_change_forbidden`.
+ */
 export function assertOwnReactivation(subscription: Subscription, plan: Plan, allowed: SelfServicePlans, now: string): void {
   const isOver = subscription.currentPeriodEnd <= now;
   if (subscription.status !== "cancelled" || (allowed === "any" && !(isOver && isTrialPlan(plan)))) return;
   throw new InnkeepError("plan_change_forbidden", "Your subscription has ended. Ask the platform's support to start it again.");
 }
 
-/** A status set by hand is in step with the rest: what has ended says when, and nothing of it is still due. */
+/** Fits the other fields to the status: a cancelled subscription has `cancelledAt` and is not due to be cancelled, a live one has none. */
 export function inStep(after: Subscription, now: string): Subscription {
   const { cancelledAt = now, ...rest } = after;
   return after.status === "cancelled" ? { ...rest, cancelAtPeriodEnd: false, cancelledAt } : rest as Subscription;
 }
 
+/** Throws `validation_failed` if the period does not end after its start. */
 export function assertPeriod({ currentPeriodStart, currentPeriodEnd }: Subscription): void {
   if (currentPeriodEnd > currentPeriodStart) return;
   throw errors.validation([{ path: "/currentPeriodEnd", message: "must be after currentPeriodStart", code: "invalid" }]);

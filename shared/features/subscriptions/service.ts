@@ -6,7 +6,7 @@ import { errors } from "../../kernel/errors.ts";
 import type { JsonObject } from "../../kernel/json.ts";
 import type { ChangeOptions } from "../../kernel/version.ts";
 import { keyOf } from "../../kv/define.ts";
-import { findPlan, loadPlan, planCheck, type StoredPlan } from "../plans/subscribers.ts";
+import { currentPlan, findPlan, loadPlan, planCheck, type StoredPlan } from "../plans/subscribers.ts";
 import { shortTenantId, tenant as tenantEntity } from "../tenants/entity.ts";
 import { limitMutations } from "../usage/limits.ts";
 import { type Subscription, subscription } from "./entity.ts";
@@ -20,10 +20,10 @@ export interface SubscriptionPut {
   readonly created: boolean;
 }
 
-/** The body of a PUT: members left out keep their values. */
+/** The body of a PUT. Omitted members keep their values. */
 export const subscriptionInput = inputsOf(subscription).update;
 
-/** A tenant's one subscription. Its plan, the tenant's plan, mrr and usage limits always move together. */
+/** A tenant's one subscription. Its plan and the tenant's plan, `mrr` and usage limits change in one commit. */
 export class SubscriptionService {
   readonly #subscriptions: Records<typeof subscription>;
   readonly #tenants: Records<typeof tenantEntity>;
@@ -37,18 +37,18 @@ export class SubscriptionService {
     return await this.#subscriptions.get(shortTenantId(tenantId));
   }
 
-  /** Creates or changes it, keeping `id` and `createdAt`. Throws `not_found` without the tenant. */
+  /** Creates or changes the subscription. It keeps `id` and `createdAt`. Throws `not_found` if the tenant does not exist. */
   async upsert(tenantId: string, data: SubscriptionUpsert, options: ChangeOptions = {}): Promise<StoredSubscription> {
     return (await this.put(tenantId, data, options)).record;
   }
 
-  /** As `upsert`, and tells whether it was created. */
+  /** Like `upsert`, and also returns whether the subscription was created. */
   async put(tenantId: string, data: SubscriptionUpsert, options: ChangeOptions = {}): Promise<SubscriptionPut> {
     const patch = this.#subscriptions.checkUpdate(data);
     const id = shortTenantId(tenantId);
     return await this.#subscriptions.put(id, options, async (before) => {
       const planId = typeof patch["planId"] === "string" ? patch["planId"] : undefined;
-      // The plan it has already is none to move to, and may be deactivated.
+      // Sending the current plan is not a plan change, so that plan may be deactivated.
       const isMove = planId !== undefined && planId !== before?.planId;
       const [tenant, asked] = await Promise.all([this.#tenant(id), isMove ? loadPlan(this.work, planId, "/planId") : null]);
       if (before) {
@@ -62,7 +62,7 @@ export class SubscriptionService {
     }, { patch: patch as JsonObject });
   }
 
-  /** At period end (default) the status stays until then; `false` cancels at once. Throws `not_found`. */
+  /** Sets `cancelAtPeriodEnd` and keeps the status (default), or cancels at once. Throws `not_found`, `forbidden`. */
   async cancel(tenantId: string, cancelAtPeriodEnd = true, options: ChangeOptions = {}): Promise<StoredSubscription> {
     if (this.#isOwn) rules.assertOwnCancellation(!cancelAtPeriodEnd);
     return await this.#step(tenantId, options, "subscription.cancelled", { cancelAtPeriodEnd }, (before, { now }) => (
@@ -70,11 +70,11 @@ export class SubscriptionService {
     ));
   }
 
-  /** Takes a cancellation back; a subscription that has ended starts a new period now. Throws `not_found`, `tenant_cancelled`. */
+  /** Reverses a cancellation. If the period is over, a new one starts. Throws `not_found`, `tenant_cancelled`, `plan_change_forbidden`. */
   async reactivate(tenantId: string, options: ChangeOptions = {}): Promise<StoredSubscription> {
     return await this.#step(tenantId, options, "subscription.reactivated", {}, async (before, { now, tenant }) => {
-      // A deactivated plan takes nobody new; whoever has it can come back.
-      const plan = await findPlan(this.work, before.planId, "/planId");
+      // A deactivated plan takes no new subscribers, but its own subscribers can reactivate.
+      const plan = await currentPlan(this.work, before.planId);
       if (this.#isOwn) rules.assertOwnReactivation(before, plan, this.work.platform.selfServicePlans, now);
       return rules.resumed(before, tenant, now, plan.interval);
     });
@@ -96,7 +96,7 @@ export class SubscriptionService {
     return changed;
   }
 
-  /** The caller is one of the tenant's own users. */
+  /** Whether the caller is one of the tenant's own users. */
   get #isOwn(): boolean {
     return this.work.context.tenantId !== null;
   }
@@ -107,7 +107,7 @@ export class SubscriptionService {
     return tenant;
   }
 
-  /** The subscription as it becomes; `plan` is the one it moves to or starts with, null where it keeps its own. */
+  /** Checks the decided subscription and adds what changes with it. `plan` is the plan it starts with or moves to, else null. */
   async #decide(
     tenant: StoredTenant,
     before: StoredSubscription | null,
@@ -137,7 +137,7 @@ export class SubscriptionService {
   async #assertMove(tenant: StoredTenant, subscription: Subscription, from: string, plan: StoredPlan): Promise<void> {
     rules.assertTenantMoves(tenant);
     rules.assertLive(subscription);
-    if (plan.id !== tenant.plan) rules.assertTrialUnused(tenant, plan);
-    if (this.#isOwn) rules.assertSelfService(this.work.platform.selfServicePlans, await findPlan(this.work, from, "/planId"), plan);
+    if (plan.id !== owner.plan) rules.assertTrialUnused(owner, plan);
+    if (this.#isOwn) rules.assertSelfService(this.work.platform.selfServicePlans, await findPlan(this.work, from), plan);
   }
 }

@@ -3,7 +3,7 @@ import { type Decided, Records } from "../../core/records.ts";
 import { diff } from "../../core/redaction.ts";
 import type { Change, UnitOfWork } from "../../core/unit-of-work.ts";
 import type { JsonObject } from "../../kernel/json.ts";
-import { findPlan, loadPlan, planCheck, type StoredPlan } from "../plans/subscribers.ts";
+import { currentPlan, loadPlan, planCheck, type StoredPlan } from "../plans/subscribers.ts";
 import { subscription as subscriptionEntity } from "../subscriptions/entity.ts";
 import { assertLive, assertTenantMoves, assertTrialUnused, followed, onPlan, resumed, trialEnd } from "../subscriptions/rules.ts";
 import { limitMutations } from "../usage/limits.ts";
@@ -14,14 +14,14 @@ import { moveStatus, type StatusMove } from "./rules.ts";
 type StoredTenant = Stored<typeof tenant>;
 type StoredSubscription = Stored<typeof subscriptionEntity>;
 
-/** One asked change of a tenant: its record with a patch applied, and a step of its state machine. */
+/** A requested change of a tenant: its patched record, and a step of its state machine. */
 export interface TenantMove extends StatusMove {
   readonly patched: Tenant;
-  /** The patch names a revenue. */
+  /** Whether the patch sets `mrr`. */
   readonly explicitMrr: boolean;
 }
 
-/** Decides a change of a tenant: its new record, and all that moves with it in the same commit. */
+/** Decides on a change of a tenant: its new record, and everything that changes in the same commit. */
 export async function decideChange(work: UnitOfWork, before: StoredTenant, move: TenantMove): Promise<Decided<Tenant>> {
   const now = work.now();
   const moved = moveStatus(move.patched, move, now);
@@ -30,7 +30,7 @@ export async function decideChange(work: UnitOfWork, before: StoredTenant, move:
   if (isPlanChange) assertTenantMoves(before);
   const subscriptions = new Records(subscriptionEntity, work);
   const [plan, subscription] = await Promise.all([
-    isPlanChange ? loadPlan(work, moved.plan, "/plan") : needsPlan(before, moved) ? findPlan(work, moved.plan, "/plan") : null,
+    isPlanChange ? loadPlan(work, moved.plan, "/plan") : needsPlan(before, moved) ? currentPlan(work, moved.plan) : null,
     isMove ? subscriptions.get(before.id) : null,
   ]);
   const newPlan = isPlanChange ? plan : null;
@@ -39,7 +39,7 @@ export async function decideChange(work: UnitOfWork, before: StoredTenant, move:
   const trial = plan && isTrialStart(before, moved) ? { trialEndsAt: trialEnd(plan, now) } : {};
   const after: Tenant = { ...moved, ...trial, ...(newPlan ? onPlan(moved, newPlan, now) : {}), ...explicitRevenue(move) };
   const change = subscription && subscriptionChange(subscription, before, after, plan, now);
-  // What does not change here must not have changed meanwhile, nor have come: it would stay behind.
+  // An unchanged or absent subscription is checked, because a concurrent change of it would not follow this one.
   const beside = isMove && !change ? [{ key: subscriptions.key({ tenantId: before.id }), version: subscription?.version ?? null }] : [];
   return {
     record: after,
@@ -54,26 +54,26 @@ export async function decideChange(work: UnitOfWork, before: StoredTenant, move:
   };
 }
 
-/** A trial that has no end yet: that of a pending tenant. */
+/** Whether a pending tenant starts its trial, which has no end yet. */
 function isTrialStart(before: Tenant, after: Tenant): boolean {
   return before.status === "pending" && after.status === "trial" && after.trialEndsAt === undefined;
 }
 
-function isComeback(before: Tenant, after: Tenant): boolean {
+function isReactivation(before: Tenant, after: Tenant): boolean {
   return before.status === "cancelled" && after.status !== "cancelled";
 }
 
-/** Whether what follows from a step takes the plan it has, deactivated or not. */
+/** Whether the change depends on the tenant's current plan, which may be deactivated. */
 function needsPlan(before: Tenant, after: Tenant): boolean {
-  return isTrialStart(before, after) || isComeback(before, after);
+  return isTrialStart(before, after) || isReactivation(before, after);
 }
 
-/** An explicit revenue stays until a plan change without one. */
+/** An explicit `mrr` stays until a plan change that does not set one. */
 function explicitRevenue({ patched, explicitMrr }: TenantMove): Partial<Tenant> {
   return explicitMrr ? { mrr: patched.mrr, mrrSource: "explicit" } : {};
 }
 
-/** The subscription goes where its tenant goes: to its plan, and with its status. Null where nothing of it moves. */
+/** The change of the subscription that follows from its tenant's plan and status. Null if nothing changes. */
 function subscriptionChange(
   before: StoredSubscription,
   tenantBefore: Tenant,
@@ -82,7 +82,7 @@ function subscriptionChange(
   now: string,
 ): Change | null {
   const moved = { ...before, planId: tenantAfter.plan };
-  const after = isComeback(tenantBefore, tenantAfter) && plan
+  const after = isReactivation(tenantBefore, tenantAfter) && plan
     ? resumed(moved, tenantAfter, now, plan.interval)
     : tenantAfter.status === tenantBefore.status
     ? moved
@@ -91,7 +91,7 @@ function subscriptionChange(
   return differs ? { entity: subscriptionEntity, before, after: { ...after, updatedAt: now } } : null;
 }
 
-/** The subscription's side of the change, in the one audit entry of the call. */
+/** The changed fields of the subscription, for the tenant's audit entry. */
 function movedSubscription(change: Change | null): JsonObject | undefined {
   const changes = change && diff(change.entity, change.before, change.after);
   return changes ? { subscription: { ...changes } as JsonObject } : undefined;

@@ -19,7 +19,7 @@ const brandingOf = <S extends z.ZodType>(logoUrl: S) =>
 /** The stored form: a logo URL that was stored before the check for web addresses stays readable. */
 export const branding = brandingOf(z.string());
 /** The input form. */
-export const brandingInput = brandingOf(webUrl);
+const brandingInput = brandingOf(webUrl);
 
 const mrr = majorUnits.meta({
   description: "Monthly recurring revenue in the major unit of the platform's currency: 299 means 299.00 per month.",
@@ -60,7 +60,7 @@ export const tenant = defineEntity({
     suspendedAt: byServer(instant.optional()),
     unsuspendedAt: byServer(instant.optional()),
     suspensionReason: platformOnly(given(z.string().max(500).optional(), text(500).optional())),
-    /** The state `unsuspend` restores. */
+    /** The status that `unsuspend` restores. */
     suspendedFrom: byServer(z.enum(["trial", "active"]).optional()),
     cancelledAt: byServer(instant.optional()),
   }),

@@ -51,7 +51,7 @@ export function releasedClaims(before: Tenant, after: Tenant): Mutation[] {
   ].map((key) => ({ op: "delete", key }));
 }
 
-/** The public error for a lost claim. */
+/** The error of a commit that lost a claim to another tenant. Undefined for a conflict on another key. */
 export function refuseClaim(record: Tenant): (conflict: string) => InnkeepError | undefined {
   return (conflict) => {
     if (conflict === keyOf(subdomainClaim, { label: record.subdomain })) {

@@ -10,13 +10,13 @@ import { type Usage, usageOf } from "../usage/reads.ts";
 import { usageView } from "../usage/view.ts";
 import { tenant } from "./entity.ts";
 
-/** What a tenant's page shows. */
+/** The data of a tenant's overview page. */
 export interface TenantOverview {
   readonly tenant: Stored<typeof tenant>;
-  /** Null where the tenant names a plan that is not there, as an import may. */
+  /** Null if the tenant's plan does not exist, which only an import can cause. */
   readonly plan: Stored<typeof plan> | null;
   readonly subscription: Stored<typeof subscription> | null;
-  /** Every metric of the present month, as the list of usage gives them. */
+  /** Every metric of the current month, as in the list of usage. */
   readonly usage: Usage[];
 }
 
@@ -26,7 +26,7 @@ export const overview = component(
     tenant: recordOf(tenant),
     plan: recordOf(plan).nullable(),
     subscription: recordOf(subscription).nullable(),
-    usage: z.array(usageView).meta({ description: "Every metric of the present month." }),
+    usage: z.array(usageView).meta({ description: "Every metric of the current month." }),
   }),
   () => ({
     tenant: exampleOf(recordOf(tenant)),
@@ -36,7 +36,7 @@ export const overview = component(
   }),
 );
 
-/** Null when there is no such tenant. What the tenant names is read together, after it. */
+/** Null if there is no such tenant. Its plan, subscription and usage are read concurrently. */
 export async function overviewOf(work: UnitOfWork, tenantId: string): Promise<TenantOverview | null> {
   const found = await new Records(tenant, work).get(tenantId);
   if (!found) return null;

@@ -1,7 +1,7 @@
 import { errors, InnkeepError } from "../../kernel/errors.ts";
 import type { Tenant, TenantStatus } from "./entity.ts";
 
-/** The moves anybody with the right may make by naming the state. */
+/** The transitions that a PATCH of the status can make, too. */
 export const TENANT_TRANSITIONS: Readonly<Record<TenantStatus, readonly TenantStatus[]>> = {
   pending: ["trial", "active"],
   trial: ["active", "suspended", "cancelled"],
@@ -10,7 +10,7 @@ export const TENANT_TRANSITIONS: Readonly<Record<TenantStatus, readonly TenantSt
   cancelled: [],
 };
 
-/** The two moves that only their own action makes, never a status in a PATCH. */
+/** The two transitions that only an action of their own makes, never a PATCH of the status. */
 export interface ExplicitMove {
   /** `reactivate`: cancelled → active. */
   readonly reactivation?: boolean;
@@ -18,7 +18,7 @@ export interface ExplicitMove {
   readonly unsuspension?: boolean;
 }
 
-/** Whether the tenant changes state or has it already. Throws `invalid_transition` with the allowed list. */
+/** Whether the status changes, or is the same already. Throws `invalid_transition` with the allowed statuses. */
 export function nextStatus(from: TenantStatus, to: TenantStatus, move: ExplicitMove = {}): "change" | "same" {
   if (from === to) return "same";
   const allowed = [...TENANT_TRANSITIONS[from]];
@@ -28,13 +28,13 @@ export function nextStatus(from: TenantStatus, to: TenantStatus, move: ExplicitM
   return "change";
 }
 
-/** One asked step of a tenant's state machine. */
+/** A requested step of a tenant's state machine. */
 export interface StatusMove extends ExplicitMove {
   readonly to?: TenantStatus | undefined;
   readonly reason?: string | undefined;
 }
 
-/** The state machine's step with the times it leaves; a state it already has changes nothing but the reason for it. */
+/** The tenant after a step, with the times of the transition. If it has the status already, only the reason changes. */
 export function moveStatus<T extends Tenant>(tenant: T, move: StatusMove, now: string): T {
   const to = move.unsuspension ? stateBefore(tenant) : move.to ?? tenant.status;
   const reason = move.reason?.trim();
@@ -57,7 +57,7 @@ export function moveStatus<T extends Tenant>(tenant: T, move: StatusMove, now: s
   }
 }
 
-/** The state that lifting a suspension restores. Throws `invalid_transition` where there is none to lift. */
+/** The status that `unsuspend` restores; a live tenant's own. Throws `invalid_transition` for a pending or cancelled tenant. */
 function stateBefore(tenant: Tenant): TenantStatus {
   if (tenant.status === "suspended") return tenant.suspendedFrom ?? "active";
   if (tenant.status === "trial" || tenant.status === "active") return tenant.status;
@@ -72,7 +72,7 @@ function strayReason(): InnkeepError {
   return errors.validation([{ path: "/suspensionReason", message: "is allowed only for a suspended tenant", code: "not_applicable" }]);
 }
 
-/** The status of a new tenant and its reason. Throws `validation_failed` where they do not go together. */
+/** The status of a new tenant. Throws `validation_failed` for a suspension without a reason, or a reason without one. */
 export function initialStatus(
   { status, suspensionReason }: { readonly status?: TenantStatus | undefined; readonly suspensionReason?: string | undefined },
   hasTrial: boolean,
@@ -83,14 +83,17 @@ export function initialStatus(
   return initial;
 }
 
-/** Throws `legal_hold`. */
+/** Throws `legal_hold` if `metadata.legalHold` is true. */
 export function assertNoLegalHold(tenant: Tenant): void {
   if (tenant.metadata?.["legalHold"] !== true) return;
   throw new InnkeepError("legal_hold", `Tenant ${tenant.id} is under legal hold. Lift the hold before you delete it.`);
 }
 
-/** `metadata.legalHold` is the platform's: a tenant cannot lift the hold it is under. Null would drop all metadata, and the hold with it. */
-export function heldMetadata(metadata: unknown): string[] {
+/**
+ * The members of a metadata patch that a tenant's own user may not set, as JSON Pointers: `metadata.legalHold`, so that a tenant
+ * cannot lift its hold, and null, which would remove all metadata with the hold.
+ */
+export function forbiddenMetadata(metadata: unknown): string[] {
   if (metadata === null) return ["/metadata"];
   return typeof metadata === "object" && "legalHold" in metadata ? ["/metadata/legalHold"] : [];
 }

@@ -15,19 +15,19 @@ import { domainClaim, subdomainClaim } from "./claims.ts";
 import { shortTenantId, type Tenant, tenant, TENANT_STATUSES, type TenantStatus } from "./entity.ts";
 import { assertNames, refuseClaim } from "./names.ts";
 import { overviewOf, type TenantOverview } from "./overview.ts";
-import { assertNoLegalHold, heldMetadata, type StatusMove } from "./rules.ts";
+import { assertNoLegalHold, forbiddenMetadata, type StatusMove } from "./rules.ts";
 import { initialFields, setupChanges } from "./setup.ts";
 
 export type StoredTenant = Stored<typeof tenant>;
 export type TenantCreate = CreateInput<typeof tenant>;
 export type TenantUpdate = UpdateInput<typeof tenant>;
 
-/** What a deletion removed (or would), by kind of record. */
+/** The number of records that a deletion removed, or would remove, by kind. */
 export interface RemovalReport {
   readonly tenantId: string;
   readonly dryRun: boolean;
   readonly removed: Readonly<Record<string, number>>;
-  /** Kinds that outlive the tenant. */
+  /** Kinds of records that are retained. */
   readonly kept: string[];
 }
 
@@ -35,7 +35,7 @@ export interface TenantStats {
   readonly total: number;
   readonly byStatus: Record<TenantStatus, number>;
   readonly byPlan: Record<string, number>;
-  /** Active and trial tenants' monthly revenue, major unit, exact to 2 decimals. */
+  /** The monthly revenue of active and trial tenants, in the major unit, exact to 2 decimals. */
   readonly totalMrr: number;
   readonly currency: string;
 }
@@ -47,19 +47,19 @@ export class TenantService extends EntityService<typeof tenant> {
     super(work, tenant);
   }
 
-  /** Filters by field, range, search and creation time; `sort` as `-mrr,name` or `{field, direction}`; newest first when left out. */
+  /** Like `EntityService.list`. The filter `plan` takes ids and full keys. */
   override async list(filters: Filters = {}, sort?: Sort, pagination?: Pagination): Promise<Page<StoredTenant>> {
     const { plan, ...others } = filters;
     const plans = plan === undefined ? {} : { plan: [plan].flat().map((id) => String(id).replace(/^plan:(?=.)/, "")) };
     return await listPage(this.records, { ...selectionOf(tenant, { ...others, ...plans }), sort, pagination });
   }
 
-  /** The tenant with its plan, its subscription and this month's usage; null when there is no such tenant. */
+  /** The tenant with its plan, its subscription and this month's usage. Null if there is no such tenant. */
   async overview(tenantId: string): Promise<TenantOverview | null> {
     return await overviewOf(this.work, shortTenantId(tenantId));
   }
 
-  /** The tenant behind an id, a subdomain or a custom domain. */
+  /** The tenant with this id, else with this subdomain, else with this custom domain. Null if there is none. */
   async resolve(idOrSubdomainOrDomain: string): Promise<StoredTenant | null> {
     const name = shortTenantId(idOrSubdomainOrDomain);
     if (!isSegment(name)) return null;
@@ -73,7 +73,7 @@ export class TenantService extends EntityService<typeof tenant> {
     return byId ?? (claimant === null ? null : await this.get(claimant));
   }
 
-  /** Who holds a name, by its claim alone: the id of one tenant may read like the subdomain of another. */
+  /** The tenant that claims a name. Ids are not considered, because one tenant's id may equal another's subdomain. */
   async byName(name: { readonly subdomain: string } | { readonly domain: string }): Promise<StoredTenant | null> {
     const claimant = "subdomain" in name
       ? await this.#claimant(subdomainClaim, name.subdomain)
@@ -85,7 +85,10 @@ export class TenantService extends EntityService<typeof tenant> {
     return (await new Collection(claim, this.work.store).get(name))?.tenantId ?? null;
   }
 
-  /** Tenant, claims, subscription, usage records, audit entry and event in one commit. */
+  /**
+   * Creates the tenant with its claims, subscription, usage records, audit entry and event in one commit. Throws
+   * `validation_failed`, `already_exists`, `subdomain_taken`, `domain_taken`, `plan_inactive`, `tenant_deleted`.
+   */
   override async create(data: TenantCreate, options: ChangeOptions = {}): Promise<StoredTenant> {
     const input = this.records.checkCreate(data);
     const { hosts, regions } = this.work.platform;
@@ -102,16 +105,16 @@ export class TenantService extends EntityService<typeof tenant> {
     );
   }
 
-  /** JSON merge patch; null when there is no such tenant. A plan change moves mrr, subscription and limits with it. */
+  /** Applies a JSON merge patch. Null if there is no such tenant. A plan change also changes `mrr`, subscription and limits. */
   override async update(tenantId: string, updates: TenantUpdate, options: ChangeOptions = {}): Promise<StoredTenant | null> {
     const patch = this.records.checkUpdate(updates);
     if (this.work.context.tenantId !== null) {
-      const held = heldMetadata(patch["metadata"]);
-      if (held.length > 0) throw errors.notYours(held);
+      const forbidden = forbiddenMetadata(patch["metadata"]);
+      if (forbidden.length > 0) throw errors.notYours(forbidden);
     }
     const { hosts, regions } = this.work.platform;
     assertNames(patch, hosts, regions);
-    // The status moves by its machine, and a reason stands only beside a suspension.
+    // The state machine decides on the status, and on the reason that goes with it.
     const { status, suspensionReason: reason, ...fields } = patch as Partial<Tenant>;
     return await this.#change(tenantId, "tenant.updated", { to: status, reason }, options, fields);
   }
@@ -121,7 +124,7 @@ export class TenantService extends EntityService<typeof tenant> {
     return await this.#change(tenantId, "tenant.suspended", { to: "suspended", reason }, options);
   }
 
-  /** Restores the state before the suspension, trial or active. */
+  /** Restores the status before the suspension, trial or active. Throws `invalid_transition`. */
   async unsuspend(tenantId: string, options: ChangeOptions = {}): Promise<StoredTenant | null> {
     return await this.#change(tenantId, "tenant.unsuspended", { unsuspension: true }, options);
   }
@@ -130,7 +133,7 @@ export class TenantService extends EntityService<typeof tenant> {
     return await this.#change(tenantId, "tenant.cancelled", { to: "cancelled" }, options);
   }
 
-  /** The one way back from `cancelled`. */
+  /** Makes a cancelled tenant active. No other call does. */
   async reactivate(tenantId: string, options: ChangeOptions = {}): Promise<StoredTenant | null> {
     return await this.#change(tenantId, "tenant.reactivated", { to: "active", reactivation: true }, options);
   }
@@ -148,16 +151,16 @@ export class TenantService extends EntityService<typeof tenant> {
     }, { ...fields, ...move } as JsonObject);
   }
 
-  /** Whether there was a tenant to delete. */
+  /** Returns whether the tenant existed. Throws `legal_hold`. */
   override async delete(tenantId: string, options: ChangeOptions = {}): Promise<boolean> {
     return await this.remove(tenantId, options) !== null;
   }
 
-  /** The cascade in one transaction, with a report by kind; `dryRun` only reports. Null when there is no such tenant. */
+  /** Deletes the tenant and its records in one transaction; `dryRun` only counts them. Null if there is no tenant. Throws `legal_hold`. */
   async remove(tenantId: string, options: ChangeOptions & { readonly dryRun?: boolean } = {}): Promise<RemovalReport | null> {
     const { dryRun = false, idempotencyKey } = options;
     const registry = await this.work.platform.registry();
-    const kept = cascadePlan(registry).filter(({ rule }) => rule === "kept").map(({ entity }) => entity);
+    const kept = cascadePlan(registry).filter(({ rule }) => rule === "retain").map(({ entity }) => entity);
     const call = idempotencyKey === undefined
       ? undefined
       : { operation: "tenant.deleted", key: idempotencyKey, request: { tenantId, dryRun } };
@@ -183,8 +186,8 @@ export class TenantService extends EntityService<typeof tenant> {
 
   async #countOwned(tenantId: string): Promise<Record<string, number>> {
     const registry = await this.work.platform.registry();
-    const going = registry.filter((entity) => cascadePlan([entity]).some(({ rule }) => rule === "goes" || rule === "depends"));
-    const counts = await Promise.all(going.map(async (entity) => {
+    const cascading = registry.filter((entity) => cascadePlan([entity]).some(({ rule }) => rule === "delete" || rule === "depends"));
+    const counts = await Promise.all(cascading.map(async (entity) => {
       return [entity.name, await this.work.store.count({ entity, scope: tenantId })] as const;
     }));
     return Object.fromEntries(counts.filter(([, count]) => count > 0));
@@ -196,7 +199,7 @@ export class TenantService extends EntityService<typeof tenant> {
     return Object.fromEntries(TENANT_STATUSES.map((status) => [status, counts.get(status) ?? 0])) as Record<TenantStatus, number>;
   }
 
-  /** Every plan there is, and every other id a tenant still names. */
+  /** By plan id. Contains plans without tenants, and plans that no longer exist but that a tenant names. */
   async countByPlan(): Promise<Record<string, number>> {
     const [rows, plans] = await Promise.all([
       this.work.store.aggregate({ entity: tenant, groupBy: ["plan"] }),
@@ -206,7 +209,7 @@ export class TenantService extends EntityService<typeof tenant> {
     return Object.fromEntries([...none, ...rows.map(({ group, count }) => [String(group[0]), count] as const)]);
   }
 
-  /** Sum of `mrr` over active and trial tenants, summed as decimals in the database. */
+  /** The sum of `mrr` of active and trial tenants, in the major unit. The database sums decimals, so it is exact. */
   async calculateTotalMRR(): Promise<number> {
     const where = [{ field: "status", in: REVENUE_STATUSES }];
     const [row] = await this.work.store.aggregate({ entity: tenant, groupBy: [], sum: "mrr", where });

@@ -12,7 +12,7 @@ import type { Tenant } from "./entity.ts";
 import { claimChanges } from "./names.ts";
 import { initialStatus } from "./rules.ts";
 
-/** What a checked creation says of these, where it says it. */
+/** The fields of a checked body that decide the initial state. */
 type Given = Partial<Pick<Tenant, "status" | "mrr" | "suspensionReason" | "trialEndsAt">>;
 
 /** The fields of a new tenant that follow from its plan and the present instant. */
@@ -31,7 +31,7 @@ export function initialFields(input: Given, plan: StoredPlan, nowMs: number): Pa
   };
 }
 
-/** Everything a new tenant starts with beside itself, for the same commit: its claims, subscription and usage of what its plan limits. */
+/** The records that are created with a tenant: its claims, its subscription, and a usage record for each metric that its plan limits. */
 export function setupChanges(tenant: Tenant, plan: StoredPlan, work: UnitOfWork): Change[] {
   const now = work.now();
   const period = periodOf(work.context.clock.now());

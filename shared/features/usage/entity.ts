@@ -3,7 +3,7 @@ import { day, instant, period, quantity, QUANTITY_DECIMALS, segment } from "../.
 import { defineEntity } from "../../kv/define.ts";
 import type { RecordOf } from "../../kv/define.ts";
 
-/** The unit of every amount of a metric. */
+/** The unit of amounts, for descriptions. */
 export const METRIC_UNIT = "the metric's unit, such as bytes of `storage`";
 
 export const usageRecord = defineEntity({

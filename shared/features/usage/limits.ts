@@ -8,12 +8,9 @@ import type { Plan } from "../plans/entity.ts";
 import { usageRecord } from "./entity.ts";
 import { limitedMetrics, limitOf } from "./rules.ts";
 
-/**
- * Moves this period's usage limits to a plan's, without touching what is counted at the same moment. What has no record yet
- * begins with them.
- */
+/** Sets the limits of this period's usage records to a plan's, without a conflict with concurrent counts. Creates no records. */
 export async function limitMutations(work: UnitOfWork, tenantId: string, limits: Plan["limits"]): Promise<Mutation[]> {
-  // What the catalogue of this process may not know yet, the plan names.
+  // The plan may limit a metric that the cached catalogue does not have yet.
   const metrics = new Set([...(await catalogueOf(work)).keys(), ...limitedMetrics(limits)]);
   const period = periodOf(work.context.clock.now());
   return [...metrics].map((metric) => ({
@@ -24,7 +21,7 @@ export async function limitMutations(work: UnitOfWork, tenantId: string, limits:
   }));
 }
 
-/** A metric's record at the beginning of its period: a counter's is empty, a gauge's has what was there before. */
+/** The first record of a metric in a period. A counter starts at zero, a gauge at its last value, `current`. */
 export function firstUsage(tenantId: string, metric: string, period: string, limit: number | null, now: string, current = 0) {
   return {
     id: keyOf(usageRecord, { tenantId, metric, period }),

@@ -12,21 +12,21 @@ import { type UsageRecord, usageRecord } from "./entity.ts";
 import { bookingDay, type Opening, openingOf, type Place, usageOf } from "./reads.ts";
 import { checkAmount, corrected, highestPercentage, type Level, plus } from "./rules.ts";
 
-/** A record after one count of it; where an idempotency key answers for a call made before, as that call left it. */
+/** A usage record after a count. For a repeated idempotency key, the record as the first call left it. */
 export interface Counted {
   readonly value: JsonObject;
   readonly version: string;
 }
 
-/** A count to be made: what is added, and the members set beside. */
+/** A count: the additions, and the members to set with them. */
 export interface Count {
   readonly add: readonly Addition[];
   readonly merge: JsonObject;
-  /** Set where an addition has a lower bound: what says that it was met. */
+  /** The error if an addition would pass its lower bound. Only for additions that have one. */
   readonly refusal?: InnkeepError | undefined;
 }
 
-/** What a counter becomes; a limit left out stays. */
+/** A correction of a counter. An undefined limit is unchanged. */
 export interface Correction {
   readonly to: (current: number) => number;
   readonly limit: number | null | undefined;
@@ -35,15 +35,15 @@ export interface Correction {
 
 interface Found {
   readonly record: UsageRecord;
-  /** Null: there is none yet. */
+  /** Null if there is no record yet. */
   readonly version: string | null;
   readonly opening: Opening | null;
 }
 
-/** So many first writes rest on the record a gauge goes on from; after that, what is written there meanwhile counts as written later. */
+/** The attempts in which a gauge's first write checks the earlier record that it continues. After them, a write there counts as later. */
 const CARRY_CHECKS = 3;
 
-/** Everything that writes usage. Counting is not audited, it is the record itself; corrections of counters are. */
+/** Writes usage. Counts are not audited, because the usage record is the record of them. Corrections of counters are audited. */
 export class Meter {
   readonly #usage: Records<typeof usageRecord>;
 
@@ -51,7 +51,7 @@ export class Meter {
     this.#usage = new Records(usageRecord, work);
   }
 
-  /** One store call in the steady state; only a place's first use looks up its tenant and plan. */
+  /** Counts with one store call if there is a record, and neither If-Match nor an idempotency key. */
   async count(place: Place, count: Count, options: ChangeOptions, idempotency: Idempotency | undefined): Promise<Counted> {
     if (options.ifMatch === undefined && idempotency === undefined && this.work.idempotency === undefined) {
       const { add, merge } = count;
@@ -66,7 +66,7 @@ export class Meter {
     return countedBy(place, outcome);
   }
 
-  /** Read, and added with the limit as upper bound: who meets it reads again, and then it does not fit. */
+  /** Adds an amount with the limit as upper bound. If it passes the bound, the record is read again, and then it does not fit. */
   async consume(
     place: Place,
     amount: number,
@@ -86,7 +86,7 @@ export class Meter {
     return tooMuch ? { tooMuch } : countedBy(place, outcome);
   }
 
-  /** Sets a counter on the version that was read, so that the audit log says what it was. */
+  /** Sets a counter, with a check of the version that was read, so that the audit entry has the previous value. */
   async correct(place: Place, { to, limit, request }: Correction, options: ChangeOptions): Promise<Counted & { readonly before: Level }> {
     let level: Level = { current: 0, limit: null };
     const { record: { version, ...value } } = await this.#usage.put(place.key, options, async (before) => {
@@ -102,12 +102,12 @@ export class Meter {
   }
 
   /**
-   * A gauge's day holds its level, and the day's first addition has added to nothing. Who wrote last puts that right; null
-   * where nothing is wrong.
+   * Sets a gauge's amount of the day to its level. The first addition of a day misses it, because the day starts at zero.
+   * Only the last writer does this. Null if nothing was set.
    */
   async settleDay(place: Place, { current, daily }: UsageRecord, version: string): Promise<Counted | null> {
     const day = this.#day(place);
-    // A version with decimals is that of a record on its way to another: whoever made that one looks too.
+    // A version with a decimal part is an intermediate result of a batch. The batch's last call settles the day.
     if (place.metric.kind !== "gauge" || daily[day] === current || !/^\d+$/.test(version)) return null;
     const { key } = place;
     const mutation: Mutation = { op: "increment", key, add: [{ path: ["daily", day], to: current }] };
@@ -116,7 +116,7 @@ export class Meter {
     return value ? { value, version: settled.versions[key] ?? version } : null;
   }
 
-  /** Writes the tenant's `usagePercent` where it differs, and `updatedAt` stays. */
+  /** Writes the tenant's `usagePercent` if it differs. `updatedAt` is unchanged. Throws `not_found`. */
   async refreshPercent(tenantId: string): Promise<number> {
     const { result } = await this.work.transact<{ readonly percent: number }>(async () => {
       const { tenant, usage } = await usageOf(this.work, tenantId, periodOf(this.work.context.clock.now()));
@@ -130,12 +130,12 @@ export class Meter {
     return result.percent;
   }
 
-  /** As `refreshPercent`, for who has counted. */
+  /** Like `refreshPercent`, after a count in the current period. A retryable failure is ignored. */
   async refreshPercentAfter(place: Place): Promise<void> {
     if (place.period === periodOf(this.work.context.clock.now())) await afterCounting(() => this.refreshPercent(place.tenantId));
   }
 
-  /** A count with a lower bound, which says when it is met; null without a record. */
+  /** A count with a lower bound. Throws the count's refusal if it would pass the bound. Null if there is no record. */
   async #lower({ key }: Place, { add, merge, refusal }: Count): Promise<Counted | null> {
     const committed = await this.work.store.commit([], [{ op: "increment", key, add, merge }]);
     if (!committed.ok) throw committed.reason === "bounds" && refusal ? refusal : errors.writeConflict(key);
@@ -143,7 +143,7 @@ export class Meter {
     return value ? { value, version: committed.versions[key] ?? "" } : null;
   }
 
-  /** A place's record, or what it begins with. Throws `not_found` without the tenant, `precondition_failed`. */
+  /** The usage record, or its first form. Throws `precondition_failed`, and `not_found` if the tenant does not exist. */
   async #find(place: Place, options: ChangeOptions): Promise<Found> {
     const record = await this.#usage.get(place.key);
     const opening = record ? null : await this.#opening(place);
@@ -164,7 +164,7 @@ export class Meter {
     const isPinned = options.ifMatch !== undefined || behind !== 0;
     const checks: Check[] = [...opening?.checks ?? [], ...(isPinned ? [{ key, version }] : [])];
     if (opening?.carried && decisions <= CARRY_CHECKS) checks.push(opening.carried);
-    // Another that makes the record at the same instant makes the same one, and both add to it.
+    // A concurrent first writer creates the same record, and both amounts are added to it.
     const daily = metric.kind === "gauge" ? { [this.#day(place)]: record.current } : {};
     const initial = opening ? { initial: { value: { ...record, daily } as JsonObject } } : {};
     return {
@@ -182,7 +182,7 @@ export class Meter {
     return opening;
   }
 
-  /** By how much a gauge's day is below its level, as before the day's first addition: what a key keeps needs no settling later. */
+  /** A gauge's level minus its amount of the day. Added here too, so that the result that a key records needs no `settleDay`. */
   #behind(place: Place, { current, daily }: UsageRecord): number {
     return place.metric.kind === "gauge" ? plus(current, -(daily[this.#day(place)] ?? 0)) : 0;
   }
@@ -198,14 +198,14 @@ function raised(addition: Addition, by: number): Addition {
 
 function countedBy({ key }: Place, { values, version }: Pick<Outcome<object>, "values" | "version">): Counted {
   const value = values[key];
-  // Retention or the tenant's deletion took the record between the look and the count.
+  // Retention or the deletion of the tenant has deleted the record between the read and the count.
   if (!value || version === null) throw errors.writeConflict(key);
   return { value, version };
 }
 
 /**
- * What was counted stays counted, and its caller is told so: a store that fails now must not make it count again. The next
- * count, or crossing, writes it.
+ * A write that follows a committed count. A retryable failure is ignored, because an error would make the caller count again.
+ * A later count repeats the write.
  */
 async function afterCounting<T>(write: () => Promise<T>): Promise<T | null> {
   try {

@@ -27,20 +27,20 @@ export function placeOf(tenantId: string, metric: StoredMetric, period: string):
   return { tenantId, metric, period, key: keyOf(usageRecord, { tenantId, metric: metric.id, period }) };
 }
 
-/** Today within the current period; a past or coming period books on its first day. */
+/** The day to which a count is added: today in the current period, else the first day of the period. */
 export function bookingDay(period: string, nowMs: number): string {
   return periodOf(nowMs) === period ? dayOf(nowMs) : `${period}-01`;
 }
 
-/** What a place without a record begins with, and what that rests on. */
+/** The first usage record of a metric in a period, and the versions that it depends on. */
 export interface Opening {
   readonly record: UsageRecord;
   readonly checks: readonly Check[];
-  /** The earlier record a gauge goes on from. */
+  /** The check of the earlier record that a gauge continues. */
   readonly carried: Check | null;
 }
 
-/** Null without the tenant. Throws `not_found` when the metric went meanwhile. */
+/** Null if the tenant does not exist. Throws `not_found` if the metric was deleted, `write_conflict` if its kind changed. */
 export async function openingOf(work: UnitOfWork, place: Place): Promise<Opening | null> {
   const { tenantId, metric, period } = place;
   const keys = [keyOf(tenantEntity, { id: tenantId }), keyOf(metricEntity, metric)];
@@ -51,7 +51,7 @@ export async function openingOf(work: UnitOfWork, place: Place): Promise<Opening
   if (!tenantEntry) return null;
   if (present?.version !== metric.version) forgetCatalogue(work);
   if (!present) throw errors.notFound("metric", metric.id);
-  // It was deleted and made again since this process read the catalogue; what else was changed of it decides nothing here.
+  // The metric was deleted and created again since this process read the catalogue. No other change of it matters here.
   if (new Collection(metricEntity, work.store).read(present).kind !== metric.kind) throw errors.writeConflict(present.key);
   const limits = await planLimits(work, new Collection(tenantEntity, work.store).read(tenantEntry).plan);
   const record = firstUsage(tenantId, metric.id, period, limitOf(limits, metric.id), work.now(), earlier?.current);
@@ -62,7 +62,7 @@ export async function openingOf(work: UnitOfWork, place: Place): Promise<Opening
   };
 }
 
-/** The last record of the metric before the period. */
+/** The last record of the metric before the period. Null if there is none. */
 async function latestBefore(work: UnitOfWork, { tenantId, metric, key }: Place): Promise<StoredUsage | null> {
   const page = await work.store.list({ prefix: `usage:${tenantId}:${metric.id}`, end: key, reverse: true, limit: 1 });
   const [entry] = page.entries;
@@ -74,8 +74,8 @@ async function planLimits(work: UnitOfWork, planId: string) {
 }
 
 /**
- * Every metric of one period, with the tenant as it was at that instant: one read where all are recorded. Else the plan is
- * read for the limits, and for gauges that carry over the keys of the tenant's usage and then those records.
+ * Every metric of one period, with the tenant from the same read. If metrics have no record, also reads the plan for their limits
+ * and, for gauges, the keys of the tenant's usage and the last earlier records. Throws `not_found` if the tenant does not exist.
  */
 export async function usageOf(work: UnitOfWork, tenantId: string, period: string) {
   const records = new Collection(usageRecord, work.store);
@@ -96,12 +96,12 @@ export async function usageOf(work: UnitOfWork, tenantId: string, period: string
   return { tenant, usage };
 }
 
-/** The last earlier record of each gauge among the places, by metric. */
+/** The last earlier record of each gauge, by metric. */
 async function carriedInto(work: UnitOfWork, tenantId: string, places: readonly Place[]): Promise<Map<string, StoredUsage>> {
   const gauges = new Map(places.filter(({ metric }) => metric.kind === "gauge").map((place) => [place.metric.id, place]));
   const latest = new Map<string, string>();
   if (gauges.size === 0) return new Map();
-  // Keys come in the order of their periods.
+  // The keys of a metric are in the order of their periods, so the last match is the latest.
   for await (const { key } of work.store.entries({ prefix: `usage:${tenantId}`, keysOnly: true })) {
     const id = matchKey(usageRecord, key)?.["metric"] ?? "";
     if (key < (gauges.get(id)?.key ?? "")) latest.set(id, key);

@@ -15,14 +15,14 @@ const consumption = z.object({
   limit: z.number().nullable().meta({ description: `In ${METRIC_UNIT}. Null means unlimited.` }),
   remaining: z.number().nullable().meta({ description: `What remains of the limit, in ${METRIC_UNIT}. Null means unlimited.` }),
 });
-const answer = { allowed: true, current: 1200, limit: 1_000_000, remaining: 998_800 };
-const consumed = consumption.meta({ examples: [answer] });
-const check = consumption.extend({ percentage }).meta({ examples: [{ ...answer, percentage: 0 }] });
+const example = { allowed: true, current: 1200, limit: 1_000_000, remaining: 998_800 };
+const consumed = consumption.meta({ examples: [example] });
+const check = consumption.extend({ percentage }).meta({ examples: [{ ...example, percentage: 0 }] });
 const counter = { params: { metric: "api_calls" } } as const;
 const gauge = { params: { metric: "storage" } } as const;
 const one = { service: UsageService, output: usage } as const;
 
-/** Metering. Increments are not audited, because the usage record itself is the record of them. Corrections of counters are. */
+/** Metering. Increments are not audited, because the usage record is the record of them. Corrections of counters are audited. */
 export const routes: readonly Route[] = [
   verb(`GET ${path}`, {
     service: UsageService,

@@ -21,7 +21,7 @@ export interface UsageConsumption {
   readonly allowed: boolean;
   readonly current: number;
   readonly limit: number | null;
-  /** What fits now; null is unlimited. */
+  /** The amount that still fits. Null if unlimited. */
   readonly remaining: number | null;
 }
 
@@ -29,7 +29,7 @@ export interface UsageCheck extends UsageConsumption {
   readonly percentage: number;
 }
 
-/** Usage of metered things. A metric that is not in the catalogue is `not_found`, a period out of reach is refused. */
+/** Usage of metrics. An unknown metric is `not_found`; an invalid period is `invalid_parameter` in reads, else `validation_failed`. */
 export class UsageService {
   readonly #usage: Records<typeof usageRecord>;
   readonly #meter: Meter;
@@ -39,17 +39,17 @@ export class UsageService {
     this.#meter = new Meter(work);
   }
 
-  /** A counter never used reads as zero, a gauge as it was left, with the plan's limit. Null when there is no such tenant. */
+  /** Without a record in the period, a counter is zero and a gauge has its last value. Null if there is no such tenant. */
   async get(tenantId: string, metric: string, period?: string): Promise<Usage | null> {
-    return await this.#read(await this.#place(tenantId, metric, this.#asked(period)));
+    return await this.#read(await this.#place(tenantId, metric, this.#periodToRead(period)));
   }
 
-  /** Every metric of that period and of no other, ordered by id. Throws `not_found` without the tenant. */
+  /** Every metric of one period, ordered by id. Throws `not_found` if the tenant does not exist. */
   async getAll(tenantId: string, period?: string): Promise<Usage[]> {
-    return (await usageOf(this.work, shortTenantId(tenantId), this.#asked(period))).usage;
+    return (await usageOf(this.work, shortTenantId(tenantId), this.#periodToRead(period))).usage;
   }
 
-  /** Sets an absolute value. Of a counter it is a correction, and audited. `limit` is kept when left out. */
+  /** Sets an absolute value. For a counter it is a correction, which is audited. If omitted, `limit` is unchanged. */
   async record(
     tenantId: string,
     metric: string,
@@ -59,7 +59,7 @@ export class UsageService {
     options: ChangeOptions = {},
   ): Promise<Usage> {
     parseInput(usagePut, { value, limit });
-    const place = await this.#place(tenantId, metric, this.#given(period));
+    const place = await this.#place(tenantId, metric, this.#periodToWrite(period));
     const request = { value, ...limited(limit) };
     if (place.metric.kind === "counter") return await this.#correct(place, { to: () => value, limit, request }, options);
     const before = await this.#usage.get(place.key);
@@ -69,7 +69,7 @@ export class UsageService {
     return await this.#counted(place, counted, () => before);
   }
 
-  /** Adds atomically, or takes off, never below zero; with an idempotency key a call counts once, however often it is sent. */
+  /** Adds an amount atomically. Throws `usage_below_zero` if a negative one is too large. With an idempotency key it counts once. */
   async increment(
     tenantId: string,
     metric: string,
@@ -79,7 +79,7 @@ export class UsageService {
     options: ChangeOptions = {},
   ): Promise<Usage> {
     parseInput(usageIncrement, { amount, limit });
-    const place = await this.#place(tenantId, metric, this.#given(period));
+    const place = await this.#place(tenantId, metric, this.#periodToWrite(period));
     const request = { amount, ...limited(limit) };
     if (amount < 0 && place.metric.kind === "counter") {
       const to = (current: number) => rules.lowered(place.metric.id, current, amount);
@@ -93,7 +93,7 @@ export class UsageService {
     return await this.#counted(place, counted, (after) => before === undefined ? less(after, amount) : before);
   }
 
-  /** Adds only if all of it fits, atomically: of many at once exactly so many are allowed as fit. */
+  /** Adds an amount only if all of it fits, atomically. Concurrent calls never exceed the limit together. */
   async consume(
     tenantId: string,
     metric: string,
@@ -102,7 +102,7 @@ export class UsageService {
     options: ChangeOptions = {},
   ): Promise<UsageConsumption> {
     parseInput(usageConsume, { amount });
-    const place = await this.#place(tenantId, metric, this.#given(period));
+    const place = await this.#place(tenantId, metric, this.#periodToWrite(period));
     const within = (limit: number | null) => (
       { add: this.#adding(place, amount, limit === null ? {} : { max: limit }), merge: this.#merge(undefined) }
     );
@@ -118,7 +118,7 @@ export class UsageService {
     return usage !== null && rules.isOverLimit(usage.current, usage.limit);
   }
 
-  /** Whether `amount` more would still fit; counts nothing. Throws `not_found` without the tenant. */
+  /** Whether `amount` more would fit. Records nothing. Throws `not_found` if the tenant does not exist. */
   async check(tenantId: string, metric: string, amount = 1, period?: string): Promise<UsageCheck> {
     parseInput(usageConsume, { amount });
     const usage = await this.get(tenantId, metric, period);
@@ -127,7 +127,7 @@ export class UsageService {
     return { ...rules.checkAmount(current, limit, amount), current, limit, percentage };
   }
 
-  /** Writes the tenant's `usagePercent`, the highest percentage of the present period, where it differs. Throws `not_found`. */
+  /** Updates the tenant's `usagePercent`, the highest percentage of the current period, if it differs. Throws `not_found`. */
   async refreshPercent(tenantId: string): Promise<number> {
     return await this.#meter.refreshPercent(shortTenantId(tenantId));
   }
@@ -137,7 +137,7 @@ export class UsageService {
     return await this.#counted(place, counted, () => before);
   }
 
-  /** What a count came to, as callers see it. Where it crossed a threshold, or nobody knows, the tenant's percentage follows. */
+  /** The usage after a count. Refreshes the tenant's `usagePercent` if the count crossed a threshold, or if that is unknown. */
   async #counted(place: Place, counted: Counted, levelBefore: (after: UsageRecord) => Level | null): Promise<Usage> {
     const record = usageRecord.schema.parse(counted.value);
     const settled = await this.#meter.settleDay(place, record, counted.version);
@@ -171,15 +171,15 @@ export class UsageService {
     return placeOf(shortTenantId(tenantId), await metricOf(this.work, metric), period);
   }
 
-  /** A period to read. */
-  #asked(period = periodOf(this.#nowMs)): string {
+  /** A period of a read, by default the current one. Throws `invalid_parameter`. */
+  #periodToRead(period = periodOf(this.#nowMs)): string {
     const fault = periodFault(period, this.#nowMs);
     if (fault !== null) throw errors.parameter("period", fault);
     return period;
   }
 
-  /** A period to write, from a body. */
-  #given(period = periodOf(this.#nowMs)): string {
+  /** A period of a write, by default the current one. Throws `validation_failed`. */
+  #periodToWrite(period = periodOf(this.#nowMs)): string {
     assertPeriod(period, this.#nowMs);
     return period;
   }
@@ -193,7 +193,7 @@ function keyed(operation: string, { idempotencyKey: key }: ChangeOptions, reques
   return key === undefined ? undefined : { operation, key, request };
 }
 
-/** A limit left out stays, null lifts it: two requests. */
+/** Without a limit, the member is absent: such a request differs from one with null, which removes the limit. */
 function limited(limit: number | null | undefined): { readonly limit?: number | null } {
   return limit === undefined ? {} : { limit };
 }
@@ -202,7 +202,7 @@ function less({ current, limit }: UsageRecord, amount: number): Level {
   return { current: rules.plus(current, -amount), limit };
 }
 
-/** The database names the place in the record that has no exact sum; the caller gave the amount. */
+/** Runs a count. An error about an inexact sum in the record becomes one about the caller's amount. */
 async function exactly<T>(count: () => Promise<T>): Promise<T> {
   try {
     return await count();

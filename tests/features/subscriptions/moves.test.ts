@@ -217,6 +217,16 @@ describe("a tenant's own owner", () => {
     expect(await limitOf(id)).toBeNull();
   });
 
+  it("B11: moves from a plan that does not exist only where any plan is allowed, and is told about its own rights alone", async () => {
+    const { id } = await context.tenant();
+    const entry = await context.store.get(`subscription:${id}`);
+    await context.store.set(`subscription:${id}`, { ...entry?.value as object, planId: "Imported" });
+    const move = (selfServicePlans: SelfServicePlans) => () =>
+      on({ selfServicePlans }, id).SubscriptionService.upsert(id, { planId: "Basic" });
+    for (const allowed of ["none", "downgrade"] as const) await refused(id, "plan_change_forbidden", move(allowed));
+    expect(await move("any")()).toMatchObject({ planId: "Basic" });
+  });
+
   it("B11: gets no dearer plan by making the subscription it lacks", async () => {
     const { id } = await context.tenant({ plan: "Basic" });
     await context.store.del(`subscription:${id}`);

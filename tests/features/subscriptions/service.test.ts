@@ -114,13 +114,18 @@ describe("subscriptions", () => {
     expect(await context.SubscriptionService.reactivate(id)).toMatchObject({ status: "active", planId: "Fading" });
   });
 
-  it("B09: one whose plan is not there, as an import may leave it, is cancelled like any other", async () => {
+  it("B09: a subscription to a plan that does not exist can be cancelled, and is reactivated when the plan is created", async () => {
     const { id } = await context.tenant();
     const entry = await context.store.get(`subscription:${id}`);
     await context.store.set(`subscription:${id}`, { ...entry?.value as object, planId: "Imported" });
     expect(await context.SubscriptionService.cancel(id)).toMatchObject({ cancelAtPeriodEnd: true });
     expect(await context.SubscriptionService.cancel(id, false)).toMatchObject({ status: "cancelled" });
-    expect(await codeOf(context.SubscriptionService.reactivate(id))).toBe("validation_failed");
+    await expect(context.SubscriptionService.reactivate(id)).rejects.toMatchObject({
+      code: "not_found",
+      message: "The tenant's current plan Imported was not found. A platform admin must create it again.",
+    });
+    await context.PlanService.create({ name: "Imported", price: 1, currency: "USD", interval: "monthly", limits: noLimits, active: false });
+    expect(await context.SubscriptionService.reactivate(id)).toMatchObject({ status: "active", planId: "Imported" });
   });
 
   it("B07: a tenant's own owner changes its own subscription and no other", async () => {

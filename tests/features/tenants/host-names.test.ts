@@ -36,18 +36,18 @@ describe("subdomains", () => {
   test.each(["www", "api", "admin", "app", "mail", "ftp", "global", "platform", "localhost", "login", "status"])(
     "T15: %s is reserved",
     (label) => {
-      expect(subdomainProblem(label)).toBe("is reserved");
+      expect(subdomainProblem(label)).toBe("is reserved; choose another one");
     },
   );
 
   test.each(["xn--aurra-jua", "xn--80ak6aa92e", "ab--cd"])("T15: the encoded name %s, which can look like another, is refused", (label) => {
-    expect(subdomainProblem(label)).toBe("must not be punycode");
+    expect(subdomainProblem(label)).toBe("must not be punycode: no label may have -- in positions 3 and 4");
   });
 
   test.each(["127", "2130706433", "0x7f000001", "0x0", "127-0-0-1", "10-20-30-40"])(
     "T15: %s looks like an address and is refused",
     (label) => {
-      expect(subdomainProblem(label)).toBe("must not look like an address");
+      expect(subdomainProblem(label)).toBe("must not look like an IP address");
     },
   );
 
@@ -120,7 +120,7 @@ describe("custom domains", () => {
   test.each(["127.0.0.1", "aurora.1", "aurora.0x1f", "[::1]", "::1", "a::b.example", "[fe80::1].example", "[1.2.3.4]", "[v1.a].example"])(
     "T15: %s is told that it is an address",
     (hostname) => {
-      expect(domainProblem(hostname)).toBe("must be a name, not an address");
+      expect(domainProblem(hostname)).toBe("must be a host name, not an IP address");
     },
   );
 
@@ -138,7 +138,7 @@ describe("custom domains", () => {
   test.each(["xn--aurra-jua.example", "stay.xn--80ak6aa92e.example", "aurora.xn--p1ai"])(
     "T15: the encoded name %s is never a tenant",
     (hostname) => {
-      expect(domainProblem(hostname)).toBe("must not be punycode");
+      expect(domainProblem(hostname)).toBe("must not be punycode: no label may have -- in positions 3 and 4");
     },
   );
 
@@ -168,7 +168,7 @@ describe("custom domains", () => {
   test.each(["project.supabase.co", "supabase.co", "a.b.supabase.net", "x.supabase.red", "x.supabase.com", "a.localhost", "a.b.localhost"])(
     "T15: the platform's own name %s is never a tenant's",
     (hostname) => {
-      expect(domainProblem(hostname)).toBe("must not be Supabase's or of localhost");
+      expect(domainProblem(hostname)).toBe("must not be a domain of Supabase or of localhost");
     },
   );
 
@@ -195,7 +195,7 @@ describe("custom domains", () => {
 
 describe("names the platform holds itself", () => {
   const rules = { baseDomain: "innkeep.example", apiHosts: ["api.innkeep.example", "backend.acme.example"] };
-  const HELD = "is the platform's own";
+  const HELD = "is reserved for the platform; choose another one";
 
   test("T15: a subdomain that would be a host of the API is the platform's own, any other is not", () => {
     expect(heldSubdomainProblem("api", rules)).toBe(HELD);

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { type Tenant, tenant as entity, type TenantStatus } from "../../../shared/features/tenants/entity.ts";
 import {
   assertNoLegalHold,
-  heldMetadata,
+  forbiddenMetadata,
   initialStatus,
   missingReason,
   moveStatus,
@@ -188,6 +188,6 @@ describe("a legal hold", () => {
     [undefined, []],
     ["legalHold", []],
   ])("R11: a tenant's own user who sends the metadata %j may not set %j", (metadata, held) => {
-    expect(heldMetadata(metadata)).toEqual(held);
+    expect(forbiddenMetadata(metadata)).toEqual(held);
   });
 });

@@ -56,14 +56,14 @@ describe("names and regions a tenant asks for", () => {
   test.each([
     [{ id: "platform" }, [["/id", "must not be platform, which is reserved"]]],
     [{ id: "stats" }, [["/id", "must not be stats, which is reserved"]]],
-    [{ subdomain: "api" }, [["/subdomain", "is the platform's own"]]],
-    [{ customDomain: "aurora.innkeep.example" }, [["/customDomain", "is the platform's own"]]],
+    [{ subdomain: "api" }, [["/subdomain", "is reserved for the platform; choose another one"]]],
+    [{ customDomain: "aurora.innkeep.example" }, [["/customDomain", "is reserved for the platform; choose another one"]]],
     [{ region: "mars-1" }, [["/region", "must be one of us-east-1, eu-west-1"]]],
     [{ region: "" }, [["/region", "must be one of us-east-1, eu-west-1"]]],
     [{ id: "global", subdomain: "api", customDomain: "innkeep.example", region: "x" }, [
       ["/id", "must not be global, which is reserved"],
-      ["/subdomain", "is the platform's own"],
-      ["/customDomain", "is the platform's own"],
+      ["/subdomain", "is reserved for the platform; choose another one"],
+      ["/customDomain", "is reserved for the platform; choose another one"],
       ["/region", "must be one of us-east-1, eu-west-1"],
     ]],
   ])("T15: %j is refused, every problem with its place", (names, problems) => {

@@ -53,7 +53,7 @@ describe("deleting a tenant", () => {
     const neighbours = NEIGHBOURS.filter((id) => id !== "tn_1");
     const before = await Promise.all(neighbours.map(ownedBy));
     expect(await context.TenantService.delete("tn_1")).toBe(true);
-    const kept = cascadePlan(registry).filter(({ rule }) => rule === "kept").map(({ family }) => family);
+    const kept = cascadePlan(registry).filter(({ rule }) => rule === "retain").map(({ family }) => family);
     expect((await ownedBy("tn_1")).filter(({ key }) => !kept.includes(key.split(":")[0] ?? ""))).toEqual([]);
     expect((await context.auditOf("tn_1")).length).toBeGreaterThan(0);
     expect(await Promise.all(neighbours.map(ownedBy))).toEqual(before);
