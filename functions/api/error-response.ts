@@ -21,6 +21,7 @@ export function errorResponse(c: Context<AppEnv>, thrown: unknown, logger: Logge
   if (thrown instanceof ClientClosedRequest) c.set("clientClosed", true);
   const error = publicError(thrown);
   const { status, title } = ERROR_KINDS[error.code];
+  c.set("code", error.code);
   if (status >= 500) logger.error("request_failed", { requestId, code: error.code, ...describe(thrown) });
   const members = {
     ...Object.fromEntries(Object.entries(error.details).filter(([name]) => !STANDARD.has(name))),

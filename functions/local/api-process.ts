@@ -30,7 +30,7 @@ export interface ApiOptions {
 /** Runs the Edge Function under Deno, with the permissions of a deployment, and waits until it answers. */
 export async function startApi(options: ApiOptions): Promise<Running> {
   const { directory, url, stopping, log } = options;
-  const { child, ended } = startPart(process.execPath, ["run", "--quiet", "--no-prompt", ...PERMISSIONS, ENTRY], {
+  const { child, ended } = startPart(process.execPath, ["run", "--quiet", "--no-prompt", "--unstable-no-legacy-abort", ...PERMISSIONS, ENTRY], {
     cwd: PROJECT_DIR,
     stdio: ["ignore", "pipe", "pipe"],
     env: environment(options),

@@ -120,7 +120,7 @@ describe("request ids and logs", () => {
     }
   });
 
-  test("O11: every request leaves one line with caller, tenant, route pattern, status and time, and no secret", async () => {
+  test("O11: every request leaves one line with caller, tenant, route, path, status, code and time, without query, body or credential", async () => {
     const { id } = await api.tenant();
     const token = await api.user(id, "owner", "u-logged");
     const before = api.logs.length;
@@ -130,14 +130,14 @@ describe("request ids and logs", () => {
       headers: { "x-api-key": "header-secret" },
     });
     await api.send("PATCH", `/v1/tenants/${id}`, { token, json: { name: "body-secret" } });
-    await api.send("GET", "/nowhere/path-secret");
+    await api.send("GET", "/nowhere/deep?x=query-secret");
     await api.send("GET", "/health");
     const lines = api.logs.slice(before);
-    expect(lines.map(({ event, route, status, method }) => [event, method, route, status])).toEqual([
-      ["request", "PATCH", "/v1/tenants/:tenantId", 400],
-      ["request", "PATCH", "/v1/tenants/:tenantId", 200],
-      ["request", "GET", "unmatched", 404],
-      ["request", "GET", "/health", 200],
+    expect(lines.map(({ event, route, path, status, method, code }) => [event, method, route, path, status, code])).toEqual([
+      ["request", "PATCH", "/v1/tenants/:tenantId", `/v1/tenants/${id}`, 400, "invalid_parameter"],
+      ["request", "PATCH", "/v1/tenants/:tenantId", `/v1/tenants/${id}`, 200, undefined],
+      ["request", "GET", "unmatched", "/nowhere/deep", 404, "not_found"],
+      ["request", "GET", "/health", "/health", 200, undefined],
     ]);
     expect(lines.slice(2).map(({ caller }) => caller)).toEqual(["anonymous", "anonymous"]);
     expect(lines[1]).toMatchObject({ caller: "user:u-logged", tenantId: id, level: "info" });

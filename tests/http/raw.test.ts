@@ -1,4 +1,5 @@
 import fc from "fast-check";
+import pg from "pg";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { seededRandom } from "../support/random.ts";
@@ -149,8 +150,8 @@ describe("a malformed target", () => {
   });
 });
 
-describe("a client that goes away", () => {
-  test("O11: in the middle of its upload leaves one line with status 499 and a code of its own", async () => {
+describe("a client that disconnects", () => {
+  test("O11: during its upload leaves one line with status 499 and its own code", async () => {
     const token = await api.signer.sign(ADMIN_ID);
     const uploads = [
       ["PUT", "/v1/tenants/tn_gone/usage/rooms", 'Content-Length: 1000\r\n\r\n{"value":'],
@@ -171,7 +172,20 @@ describe("a client that goes away", () => {
     }
   });
 
-  test("O11: before its answer leaves one line that tells what was done, no error and no stack", async () => {
+  test("O11: during a slow request leaves one line with status 499 and the status it would have received", async () => {
+    const blocker = new pg.Client({ connectionString: api.superUrl });
+    await blocker.connect();
+    await blocker.query("begin; lock table kv.entries");
+    const requestId = newId();
+    const head = ["Host: h.example", `X-Request-Id: ${requestId}`, `Authorization: Bearer ${await api.signer.sign(ADMIN_ID)}`];
+    await api.raw(get("/v1/plans", ...head), 300);
+    await blocker.query("commit");
+    await blocker.end();
+    const line = { level: "info", path: "/v1/plans", status: 499, code: "client_closed_request", unsentStatus: 200 };
+    expect(await linesOf(requestId)).toMatchObject([line]);
+  });
+
+  test("O11: before its response leaves at most one line, no error and no stack", async () => {
     const ids = Array.from({ length: 20 }, newId);
     await Promise.all(ids.map((id) => api.raw(latin1(`GET /ready HTTP/1.1\r\nHost: h.example\r\nX-Request-Id: ${id}\r\n\r\n`), 10)));
     // One that hung up before its request was read leaves no line.
