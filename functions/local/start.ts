@@ -43,9 +43,9 @@ await runProgram(async () => {
 function summary({ info, dataDir }: Stack): string {
   const path = info.tenantId ? "/v1/tenants?limit=3" : "/v1/me";
   return `
-  API       ${info.url} (in a browser: tenants, tokens, reference)
+  API       ${info.url} (open it in a browser for tenants, tokens and the API reference)
   OpenAPI   ${info.url}/openapi.json
-  Data      ${shownPath(dataDir)} (local.json holds a token for each role)
+  Data      ${shownPath(dataDir)} (local.json contains a token for each role)
 
   Try:
   curl -s '${info.url}${path}' -H 'Authorization: Bearer ${info.tokens.superAdmin}'

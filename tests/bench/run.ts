@@ -20,24 +20,24 @@ import { line, markdown, reached } from "./report.ts";
 import type { Row } from "./report.ts";
 
 /**
- * In the order of the page. `npm run bench -- point http` runs those parts alone and leaves the page as it is; with
- * `--before=<checkout>` each part of that commit's benchmark runs before ours, and the page compares the two.
+ * In the order of the page. `npm run bench -- point http` runs only those parts and does not write the page. With
+ * `--before=<checkout>`, each part also runs in that checkout first, and the page compares the two.
  */
 const PARTS = ["point", "list", "neighbours", "growth", "http"] as const;
 type Part = typeof PARTS[number];
 const IN_BOTH: readonly Part[] = ["point", "list", "http"];
-const HELP = `npm run bench -- [${PARTS.join("] [")}]     the measurements of docs/performance.md, which all of them together write anew
+const HELP = `npm run bench -- [${PARTS.join("] [")}]     measures, and writes docs/performance.md if all parts run
 
-  --before=DIR  measure each part in this checkout of an earlier commit, too, and compare the two
-  -h, --help    this text
+  --before=DIR  also measure each part in this checkout of an earlier commit and compare the two
+  -h, --help    print this text
 
-It loads millions of rows into a PostgreSQL of its own, which is gone afterwards.`;
+It loads millions of rows into a temporary PostgreSQL.`;
 const chosen = process.argv.slice(2).filter((argument) => !argument.startsWith("-"));
 let before: string | undefined;
 await runProgram(() => {
   const values = parse(process.argv.slice(2).filter((argument) => argument.startsWith("-")), { before: { type: "string" } });
   const unknown = chosen.filter((part) => !PARTS.some((known) => known === part));
-  if (unknown.length > 0) throw new Refusal(`unknown: ${unknown.join(", ")}; parts are ${PARTS.join(", ")}`);
+  if (unknown.length > 0) throw new Refusal(`there is no part ${unknown.join(", ")}: use ${PARTS.join(", ")}`);
   if (values["help"]) console.log(HELP);
   if (values["help"]) process.exit(0);
   before = typeof values["before"] === "string" ? values["before"] : undefined;

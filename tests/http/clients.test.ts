@@ -69,7 +69,7 @@ function errorsIn(path?: string): string[] {
     .map(({ file, messageText }) => `${file?.fileName.slice(folder.length)}: ${ts.flattenDiagnosticMessageText(messageText, " ")}`);
 }
 
-test("H11: two generated clients compile strictly, and so does a program over each and the one of docs/frontend.md", () => {
+test("H11: two generated clients compile in strict mode, as do programs that use them and the one in docs/frontend.md", () => {
   expect(errorsIn()).toEqual([]);
 });
 

@@ -54,7 +54,7 @@ const MALFORMED_HOSTS = [
 ];
 
 describe("a malformed Host header", () => {
-  test.each(MALFORMED_HOSTS)("H23: %j gets a problem and one line of the log, with no stack", async (host) => {
+  test.each(MALFORMED_HOSTS)("H23: %j gets a problem and one log line without a stack", async (host) => {
     const requestId = newId();
     const answer = await api.raw(get("/v1/plans", `Host: ${host}`, `X-Request-Id: ${requestId}`));
     expect(answer).toContain("content-type: application/problem+json");
@@ -62,13 +62,13 @@ describe("a malformed Host header", () => {
     expect(await linesOf(requestId)).toMatchObject([{ level: "info", event: "request", status: 400 }]);
   });
 
-  test("H23: cannot put words into the path, as `a/health?` would", async () => {
+  test("H23: such as `a/health?` cannot change the path", async () => {
     const answer = await api.raw(get("/v1/me", "Host: a/health?x="));
     expect(statusOf(answer)).toBe(400);
     expect(statusOf(await api.raw(get("/health", "Host: a/nowhere?x=")))).toBe(400);
   });
 
-  test("H23: that is missing, empty, long, doubled or of an address never gives a 5xx", async () => {
+  test("H23: that is missing, empty, long, repeated or an IP address never returns a 5xx", async () => {
     const requests: [Buffer, number[]][] = [
       [latin1("GET /health HTTP/1.0\r\n\r\n"), [200]],
       [get("/health"), [200, 400]],
@@ -88,7 +88,7 @@ describe("a malformed Host header", () => {
 });
 
 describe("a malformed target", () => {
-  test("H23: gets a problem, or the server's own refusal", async () => {
+  test("H23: gets a problem, or the HTTP server's own 4xx", async () => {
     const targets = [
       "*",
       "//",
@@ -128,7 +128,7 @@ describe("a malformed target", () => {
     expect(api.lines().filter(({ level }) => level === "error")).toEqual([]);
   });
 
-  test("H23: no bytes whatever give a 5xx or a stack", async () => {
+  test("H23: no random bytes return a 5xx or a stack", async () => {
     const text = fc.string({ unit: fc.integer({ min: 0, max: 255 }).map((code) => String.fromCharCode(code)), maxLength: 30 });
     const line = text.map((part) => part.replaceAll(/[\r\n]/g, ""));
     const request = fc.record({

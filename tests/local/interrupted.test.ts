@@ -45,7 +45,7 @@ describe.runIf(process.platform === "linux")("npm test", () => {
     await expect.poll(() => areAlive(servers), { timeout: 10_000 }).toEqual(servers.map(() => false));
   });
 
-  test("O02: after a kill -9, the next start ends the servers and removes the folders, and only those of runs that are gone", async () => {
+  test("O02: after a kill -9, the next run ends its servers and removes its folders, but not those of running ones", async () => {
     const { program, servers } = await testRun();
     program.killGroup("SIGKILL");
     await program.ended;

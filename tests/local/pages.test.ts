@@ -56,11 +56,11 @@ describe("the pages of the local stack", () => {
     },
   );
 
-  test("a POST to the page is the API's to refuse", async () => {
+  test("O01: the API refuses a POST to the page", async () => {
     expect((await fetch(`${stack.info.url}/`, { method: "POST", body: "x" })).status).toBe(404);
   });
 
-  test("R12: tokens are for this machine's own names, and for no page of another origin", async () => {
+  test("R12: tokens are served only under this machine's own names, and not to other origins", async () => {
     for (const host of ["shop.example", "shop.example:8787", "localhost.shop.example", "127.0.0.1.shop.example", "[::ffff:1.2.3.4]"]) {
       for (const path of ["/local/tokens", "/"]) expect([host, (await asHost(host, path)).status]).toEqual([host, 404]);
     }
@@ -71,7 +71,7 @@ describe("the pages of the local stack", () => {
     expect(response.headers.get("cache-control")).toBe("no-store");
   });
 
-  test("tokens of a tenant are those of the one that is asked for", async () => {
+  test("O01: the tokens of tenant roles are for the requested tenant", async () => {
     const answer = await (await fetch(`${stack.info.url}/local/tokens?tenantId=tn_other`)).json() as {
       readonly tenant: { readonly token: string }[];
     };
