@@ -50,7 +50,7 @@ const WHY: Readonly<Record<string, string>> = {
   "HTTP GET /v1/tenants?limit=20&sort=-mrr with its total":
     "page and total take the database 0.25 ms; two cores at this rate are 1.5 ms an answer, so the HTTP process takes eight tenths of it: 20 records are checked against their schema and written as JSON.",
   "cold start of `api` to its first answer, over an empty Deno program, in ms":
-    "importing zod and building the schemas and routes with it is most of it; features do not load on first use yet.",
+    "importing zod and building the schemas and routes with it is most of it.",
 };
 
 export function reached(row: Row): boolean {
@@ -79,12 +79,12 @@ export function markdown(rows: readonly Row[], machine: readonly string[], both:
   const sections = [
     `# Performance
 
-Written by \`npm run bench\`; do not edit. Contenders run interleaved, round by round, on one server and one data set;
-the ratio is the median of the rounds' ratios of throughput. Absolute numbers vary from machine to machine, ratios hold.
+Written by \`npm run bench\`; do not edit. The compared programs run alternately, round by round, on one server and one data set.
+The ratio is the median of the throughput ratios of the rounds. Absolute numbers depend on the machine; ratios depend on it much less.
 
 ${machine.map((fact) => `- ${fact}`).join("\n")}
 
-"Habit" is today's \`kv_store\` habit done with plain SQL over a pool (tests/bench/habit.ts): without the HTTP hop it has in real life.`,
+"Habit" is the usual way to use a \`kv_store\` table, with plain SQL over a pool and without an HTTP gateway (tests/bench/habit.ts).`,
     table(
       ["operation", "callers", "Innkeep", "against", "ratio", "asked", ""],
       rows.map((row) => {

@@ -9,7 +9,7 @@ import { call, cleanUp, startStack, temporaryFolder } from "../local/stack.ts";
 import type { Stack } from "../local/stack.ts";
 import { noBrowser, useChromium } from "./chromium.ts";
 
-/** docs/example.html from another port of this machine, as a frontend's own server would send it. */
+/** Serves docs/example.html on another port, as a frontend's server would. */
 const chromium = useChromium();
 let stack: Stack;
 let server: Server;

@@ -33,14 +33,14 @@ async function read<T>(of: Stack, path: string): Promise<T> {
   return (await call(of.info, "GET", path)).body as T;
 }
 
-/** The page once it shows the tenants. */
+/** Opens the page and waits for the tenants. */
 async function openPage(options: Parameters<typeof chromium.visit>[1] = {}): Promise<Visit> {
   const visit = await chromium.visit(stack.info.url, options);
   await visit.page.locator("[data-tenant]").first().waitFor();
   return visit;
 }
 
-/** Contrast by WCAG 2.2 of the text in each element, with the background behind it. */
+/** The elements whose text has a contrast below 4.5 (WCAG 2.2) with its background. */
 function lowContrast(page: Visit["page"]): Promise<string[]> {
   return page.evaluate(() => {
     const numbers = (colour: string) => (colour.match(/[\d.]+/g) ?? []).map(Number);
@@ -71,6 +71,9 @@ describe.skipIf(noBrowser !== null)("the page of the local stack", () => {
     expect(await page.locator("[data-tenant]").count()).toBe(12);
     const { migration } = await read<{ readonly migration: string }>(stack, "/ready");
     expect(await page.locator("#store").textContent()).toContain(migration);
+    const totalMrr = data.filter(({ status }) => ["active", "trial"].includes(status)).reduce((sum, { mrr }) => sum + mrr, 0);
+    const revenue = page.locator("#figures div", { hasText: "Monthly revenue, active and trial" });
+    expect(await revenue.locator("dd").textContent()).toBe(`$${totalMrr.toLocaleString("en")}`);
     for (const { id, name, plan, status, mrr } of data) {
       const item = page.locator(`[data-tenant="${id}"]`);
       const text = await item.textContent();

@@ -12,7 +12,7 @@ beforeAll(async () => {
 });
 afterAll(cleanUp);
 
-/** The reference once it shows its operations. */
+/** Opens the reference and waits for its operations. */
 async function openReference(options: Parameters<typeof chromium.visit>[1] = {}) {
   const visit = await chromium.visit(`${stack.info.url}/docs`, options);
   await visit.page.locator(".opblock").first().waitFor();
@@ -41,7 +41,7 @@ describe.skipIf(noBrowser !== null)("the API reference of the local stack", () =
       return (await results.locator("td.response-col_status:not(.col_header)").textContent())?.trim();
     };
     expect(await tried("super_admin")).toBe("200");
-    await page.getByLabel("Calls are sent as").selectOption({ label: "tenant viewer" });
+    await page.getByLabel("Send calls with the role").selectOption({ label: "tenant viewer" });
     expect(await tried("viewer")).toBe("200");
     expect([...hosts]).toEqual([new URL(stack.info.url).host]);
     expect(complaints).toEqual([]);

@@ -5,7 +5,7 @@ const api = useApi();
 const audit = async (query: string, token = api.admin("super_admin")) => (await api.send("GET", `/v1/audit?${query}`, { token })).body;
 const verify = (query: string, token = api.admin("support")) => api.send("GET", `/v1/audit/verify?${query}`, { token });
 
-/** A tenant with so many entries in its chain, the later ones by another admin than the first. */
+/** Creates a tenant with this many entries in its chain. Another admin writes all but the first. */
 async function tenantWith(entries: number): Promise<string> {
   const { id } = await api.tenant();
   for (let i = 1; i < entries; i++) {

@@ -29,7 +29,7 @@ describe("the limits of a body", () => {
     expect([codeOf(nested(64)), codeOf(nested(65))]).toEqual([null, "too_deep"]);
     expect([codeOf('{"a":'.repeat(64) + "1" + "}".repeat(64)), codeOf('{"a":'.repeat(65))]).toEqual([null, "too_deep"]);
     const list = (count: number) => `[${Array(count).fill("1").join(",")}]`;
-    // One more is counted for the list and one for its place.
+    // The list counts as one more value, and so does its first place.
     expect([codeOf(list(MAX_VALUES - 1)), codeOf(list(MAX_VALUES))]).toEqual([null, "too_many_values"]);
     expect(codeOf(`[${Array(MAX_VALUES / 2).fill("[]").join(",")}]`)).toBe("too_many_values");
     expect(codeOf(`{${Array(MAX_VALUES).fill('"a":1').join(",")}}`)).toBe("too_many_values");

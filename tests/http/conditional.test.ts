@@ -126,7 +126,7 @@ describe("merge patch", () => {
   });
 });
 
-/** RFC 7396 §2, word for word. */
+/** The algorithm of RFC 7396 §2. */
 function merged(target: unknown, change: unknown): unknown {
   if (typeof change !== "object" || change === null || Array.isArray(change)) return change;
   const result: Record<string, unknown> = typeof target === "object" && target !== null && !Array.isArray(target) ? { ...target } : {};
@@ -137,7 +137,7 @@ function merged(target: unknown, change: unknown): unknown {
   return result;
 }
 
-/** What the store holds and JSON keeps: no -0, no unsafe integer, no name of the prototype. */
+/** JSON values that the store accepts and JSON preserves: no -0, unsafe integers or names of Object.prototype. */
 function isSafe(json: unknown): boolean {
   const text = JSON.stringify(json);
   const numbers = text.match(/-?\d+(\.\d+)?(e[+-]?\d+)?/gi) ?? [];

@@ -38,7 +38,7 @@ test("H01: while the database is stopped, requests return 503 with Retry-After; 
   expect((await api.send("PATCH", path, { token, json: { name: "Back" } })).body.name).toBe("Back");
 });
 
-/** The API over a store of its own. */
+/** The API over the given store. */
 function appOver(store: Store, log: (line: string) => void) {
   const verifier = createTokenVerifier({ issuer: ISSUER, audience: AUDIENCE, jwks: api.signer.jwks, clock: api.clock, fetch });
   const backend = createBackend({ store, clock: api.clock, logger: jsonLogger(log, api.clock.now) });
@@ -50,7 +50,7 @@ test.each([
     code: "schema_mismatch",
     detail: expect.stringContaining("npm run migrate") as string,
   }],
-  ["of a read-only database says that no write is accepted", null, 200, { refusesWrites: "the database is read-only" }],
+  ["of a read-only database says that writes are refused", null, 200, { refusesWrites: "the database is read-only" }],
 ])("O02: /ready %s", async (_, name, status, body) => {
   const { database } = await own();
   const url = new URL(name === null ? database.appUrl : database.superUrl);

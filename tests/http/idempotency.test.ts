@@ -98,7 +98,7 @@ describe("every route that changes something", () => {
   });
 });
 
-/** A store whose commits happen while their callers are told that nobody knows. */
+/** A store that commits and then throws `commit_unknown`. */
 function lostCommits(store: Store): Store {
   return new Proxy(store, {
     get(target, name) {
@@ -134,7 +134,7 @@ describe("a request with a key", () => {
     expect(await written()).toEqual(before);
     expect((await api.send("DELETE", `/v1/tenants/${b.id}?dryRun=true`, keyed("dry"))).status).toBe(200);
     expectProblem(await api.send("DELETE", `/v1/tenants/${b.id}`, keyed("dry")), 422, "idempotency_mismatch");
-    // Members in another order, and a full key for a short id, are the same request.
+    // A request with members in another order, or a full key for a short id, is the same request.
     const again = await api.send("POST", `/v1/tenants/tenant:${a.id}/suspend`, first);
     expect(again.headers.get("idempotent-replayed")).toBe("true");
   });

@@ -40,7 +40,7 @@ async function codeOf(checking: Promise<unknown>): Promise<string> {
   return await checking.then(() => "accepted", (error: { code?: string }) => String(error.code));
 }
 
-/** Answers of the key set's address that hold no key to verify with. */
+/** Responses of the key set's server without a key that can verify tokens. */
 async function unusable(): Promise<Record<string, Answer>> {
   const { jwks: { keys: [good] } } = await makeSigner(testClock());
   const p384 = await exportJWK((await generateKeyPair("ES384", { extractable: true })).publicKey);

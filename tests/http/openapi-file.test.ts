@@ -33,7 +33,7 @@ describe("the function under Deno", () => {
   let served: RunningFunction;
   beforeAll(async () => void (served = await startFunction()));
   afterAll(() => served.stop());
-  /** The answer as it came over the wire. */
+  /** The response before decompression. */
   const raw = async (encoding: string) => {
     const request = [
       `GET ${PATH} HTTP/1.0`,

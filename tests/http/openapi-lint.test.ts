@@ -13,7 +13,7 @@ const api = useApi();
 const REDOCLY = join(ROOT, "node_modules", ".bin", "redocly");
 const CONFIG = join(ROOT, "tests", "http", "support", "redocly.yaml");
 
-/** The linter's findings; it ends with another code than 0 when one of them is an error. */
+/** The linter's findings. Its exit code is not 0 if one of them is an error. */
 async function redocly(path: string): Promise<{ readonly ruleId: string; readonly message: string }[]> {
   const env = { PATH: process.env["PATH"], HOME: process.env["HOME"], REDOCLY_TELEMETRY: "off", REDOCLY_SUPPRESS_UPDATE_NOTICE: "true" };
   const { stdout } = await promisify(execFile)(REDOCLY, ["lint", path, "--config", CONFIG, "--format", "json"], { env }).catch(

@@ -42,7 +42,7 @@ const operations = () =>
   );
 const operationNamed = (id: string) => operations().find(({ operation }) => operation.operationId === id)?.operation;
 
-/** Every `$ref` of the file, wherever it stands. */
+/** Every `$ref` of the file. */
 function references(value: unknown): string[] {
   if (typeof value !== "object" || value === null) return [];
   return Object.entries(value).flatMap(([name, member]) => name === "$ref" ? [String(member)] : references(member));
@@ -56,7 +56,7 @@ function resolved<T>(value: Json): T {
   return (typeof value["$ref"] === "string" ? lookUp(value["$ref"]) : value) as T;
 }
 
-/** Every schema within a value with the way to it. */
+/** Every schema within a value, with its path. */
 function schemasIn(value: unknown, at = ""): { readonly at: string; readonly schema: Json }[] {
   if (typeof value !== "object" || value === null) return [];
   const own = "type" in value || "anyOf" in value ? [{ at, schema: value as Json }] : [];
@@ -232,7 +232,7 @@ describe("the OpenAPI file", () => {
   });
 });
 
-/** A schema of the file as one of its own, whose references still lead into the file. */
+/** A schema of the file as a separate schema, with resolvable references. */
 function rebased(schema: string): Json {
   return JSON.parse(schema.replaceAll('"#/', '"file#/')) as Json;
 }

@@ -18,7 +18,7 @@ const latin1 = (text: string) => Buffer.from(text, "latin1");
 const get = (target: string, ...headers: string[]) =>
   latin1(`GET ${target} HTTP/1.1\r\n${[...headers, "Connection: close"].join("\r\n")}\r\n\r\n`);
 const statusOf = (answer: string) => Number(/^HTTP\/1\.[01] (\d{3})/.exec(answer)?.[1] ?? 0);
-/** The problem of an answer, or null: the server itself answers some requests before they reach the program. */
+/** The problem in a response, or null: the HTTP server refuses some requests before they reach the program. */
 const problemOf = (answer: string) => {
   const text = answer.slice(answer.indexOf("\r\n\r\n") + 4).trim();
   return text.startsWith("{") ? JSON.parse(text) as { code: string; status: number; detail: string; requestId: string } : null;
@@ -27,7 +27,7 @@ const problemOf = (answer: string) => {
 let requests = 0;
 const newId = () => `raw-${requests += 1}`;
 
-/** What the log says of a request; a second line about it would come at once. */
+/** The log lines of a request. Waits briefly, so that a second line would be found. */
 async function linesOf(requestId: string): Promise<Record<string, unknown>[]> {
   const found = () => api.lines().filter((line) => line["requestId"] === requestId);
   await expect.poll(() => found().length, { timeout: 5_000 }).toBeGreaterThan(0);
@@ -188,7 +188,7 @@ describe("a client that disconnects", () => {
   test("O11: before its response leaves at most one line, no error and no stack", async () => {
     const ids = Array.from({ length: 20 }, newId);
     await Promise.all(ids.map((id) => api.raw(latin1(`GET /ready HTTP/1.1\r\nHost: h.example\r\nX-Request-Id: ${id}\r\n\r\n`), 10)));
-    // One that hung up before its request was read leaves no line.
+    // A client that disconnected before its request was read leaves no line.
     await expect.poll(() => ids.some((id) => api.output().includes(`"${id}"`)), { timeout: 5_000 }).toBe(true);
     await sleep(500);
     for (const id of ids) expect(api.lines().filter(({ requestId }) => requestId === id).length).toBeLessThanOrEqual(1);

@@ -14,7 +14,7 @@ import { AUDIENCE, ISSUER } from "./support/tokens.ts";
 
 const api = useApi();
 
-/** Calls of the database, each from when to when. */
+/** The calls of the database, with start and end. */
 let calls: { readonly from: number; readonly to: number }[] = [];
 let driver: SqlDriver;
 let app: Api;
@@ -26,7 +26,7 @@ beforeAll(() => {
     call: async (...call) => {
       const from = performance.now();
       try {
-        // So slow that what is sent together is seen to be.
+        // Slow enough that concurrent calls overlap.
         await new Promise((resolve) => setTimeout(resolve, 5));
         return await real.call(...call);
       } finally {
@@ -45,7 +45,7 @@ beforeAll(() => {
 });
 afterAll(() => driver.close());
 
-/** The most calls of which none began before the one before it had ended. */
+/** The largest number of calls of which each began after the previous one had ended. */
 function roundTrips(): number {
   let trips = 0;
   let end = -Infinity;

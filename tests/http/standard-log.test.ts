@@ -15,7 +15,7 @@ const PROGRAM = [DENO, "run", "-A", "--no-check", "--quiet", "tests/http/support
 interface Ended {
   readonly end: number | string | null;
   readonly lines: Record<string, unknown>[];
-  /** Lines that are no JSON. */
+  /** Lines that are not JSON. */
   readonly broken: string[];
 }
 
@@ -76,7 +76,7 @@ test.runIf(canMount)("O11: a log on a full disk continues when there is space, w
   await rm(folder, { recursive: true });
   expect(end).toBe(0);
   expect(lines.slice(0, 1_000)).toEqual(numbered);
-  // The line on which the disk became full may be cut, but what follows it stands on a line of its own.
+  // The line at which the disk became full may be cut, but the next one begins on a new line.
   expect(broken.length).toBeLessThanOrEqual(1);
   const written = lines.filter((line) => "lost" in line).length;
   const report = lines.find((line) => line["event"] === "log_lines_lost");

@@ -174,7 +174,7 @@ describe("the tenant of a request", () => {
     const refused = await patch(await api.user(thief.id, "admin"), { subdomain: "backend" });
     expectProblem(refused, 422, "validation_failed");
     expect(refused.body.errors[0].path).toBe("/subdomain");
-    // Claims from before the list was set name nobody either.
+    // Claims that are older than the list name no tenant either.
     const unruled = await createContainer({ store: api.container.store, clock: api.clock, logger: silentLogger });
     const { TenantService } = unruled.services(systemContext(api.clock));
     await TenantService.update(thief.id, { subdomain: "backend", customDomain: "api.acme.example" });

@@ -18,7 +18,7 @@ async function refusal(checking: Promise<unknown>): Promise<string> {
   return outcome;
 }
 
-/** A key set behind a URL: counts its reads, and can rotate or fail. */
+/** A key set with a URL. It counts its reads and can rotate or fail. */
 function keyServer(keys: unknown) {
   const state = { keys, reads: 0, down: false };
   const fetch = () => {

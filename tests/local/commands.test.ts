@@ -9,7 +9,7 @@ import { areAlive, cleanUp, DENO, finish, run, runLocal, temporaryFolder } from 
 
 afterEach(cleanUp);
 
-/** The programs of package.json that are ours, by their file. */
+/** The files of the programs in package.json. */
 const PROGRAMS = [
   "functions/local/start.ts",
   "functions/local/token.ts",

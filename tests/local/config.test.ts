@@ -52,7 +52,7 @@ describe("configuration", () => {
     ["postgres://u:p@db.example:5432/postgres", "true", false],
     ["postgres://u:p@pooler.example:6543/postgres", "false", true],
     ["postgres://u:p@db.example:5432/postgres", undefined, true],
-  ])("behind a transaction pooler statements have no name: %s, INNKEEP_DB_POOLER=%s", (url, pooler, prepare) => {
+  ])("O18: statements are unnamed behind a transaction pooler: %s, INNKEEP_DB_POOLER=%s", (url, pooler, prepare) => {
     const { database } = loadConfig({ SUPABASE_URL: SUPABASE.SUPABASE_URL, DATABASE_URL: url, INNKEEP_DB_POOLER: pooler });
     expect(database).toMatchObject({ prepare });
   });

@@ -12,7 +12,7 @@ import { cleanUp, finish, runLocal, temporaryFolder, unusedPort } from "./stack.
 
 afterEach(cleanUp);
 
-/** What a program says when it refuses: one line. */
+/** The one line that a program prints when it refuses to run. */
 async function refusal(name: string, ...args: readonly string[]): Promise<string> {
   const { code, output } = await finish(runLocal(name, args));
   expect(code, output).toBe(1);

@@ -5,7 +5,7 @@ import { afterEach, describe, expect, test } from "vitest";
 import { call, callUntil, cleanUp, DENO, finish, ready, run, stopStack, temporaryFolder, unusedPort } from "./stack.ts";
 import type { Program } from "./stack.ts";
 
-/** A disk of its own, which needs the right to mount one; nobody but the program sees it. */
+/** Mounts a disk that only the program sees. This needs the right to mount. */
 const MOUNT = "mount -t tmpfs -o size=$1,mode=755 innkeep-test $2";
 const canMount = process.platform === "linux" && spawnSync("unshare", ["-m", "bash", "-c", MOUNT, "-", "1m", "/mnt"]).status === 0;
 
@@ -13,7 +13,7 @@ afterEach(cleanUp);
 
 interface Disk {
   readonly program: Program;
-  /** The disk as the program sees it, and as this test reaches it. */
+  /** The path of the disk for the program, and for this test. */
   readonly path: string;
   readonly reached: string;
 }

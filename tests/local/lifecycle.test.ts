@@ -20,7 +20,7 @@ import {
 } from "./stack.ts";
 import type { Stack } from "./stack.ts";
 
-/** One data directory, started, killed and started again through the whole file. */
+/** One data directory for the whole file, whose stack is started and killed repeatedly. */
 let dataDir: string;
 let port: string;
 let stack: Stack;

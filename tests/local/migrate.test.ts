@@ -11,14 +11,14 @@ const BUILDER = `select pid from pg_stat_activity where datname = current_databa
 
 let database: TestDatabase;
 let admin: pg.Client;
-/** A report that has been reading for long. */
+/** A session with a long-running read. */
 let reader: pg.Client;
 
 beforeAll(async () => {
   database = await freshDatabase();
   admin = await connected(database.superUrl);
   reader = await connected(`${database.ownerUrl}?application_name=report`);
-  // As after a migration that adds an index to a family that the statistics call large.
+  // The state after a migration that adds an index to a family that is large according to the statistics.
   await admin.query("update pg_class set reltuples = 200000 where oid = 'kv.entries_plan'::regclass");
   const owner = await connected(database.ownerUrl);
   await owner.query("select kv.add_index('plan', 'price number, name text')");

@@ -8,7 +8,7 @@ import { withClient } from "../support/client.ts";
 import { emptyDatabase } from "../support/postgres.ts";
 import type { TestDatabase } from "../support/postgres.ts";
 
-/** Each of ours records itself; the store's first one makes the table for it. */
+/** Each migration of Innkeep records itself. The first one creates the table. */
 const recorded = (version: string, name: string) => `insert into kv.migrations values ('${version}', '${name}')`;
 const FIRST_STATEMENTS = [
   "create table first (id int)",
@@ -24,7 +24,7 @@ const SECOND: Migration = {
   sql: `create table second (id int); create schema if not exists kv;
     create table if not exists kv.migrations (version text primary key, name text not null); ${recorded("20300102000000", "second")};`,
 };
-/** What an application in the same project has applied with the Supabase CLI. */
+/** Adds migrations that an application in the same project has applied with the Supabase CLI. */
 const FOREIGN = ["20300101120000", "20991231000000"];
 const BROKEN: Migration = { version: "20300103000000", name: "broken", sql: "create table third (id int); select 1 / 0;" };
 
@@ -32,7 +32,7 @@ let database: TestDatabase;
 beforeAll(async () => void (database = await emptyDatabase()));
 afterAll(() => database.drop());
 
-/** Each test begins without tables and without a record of migrations. */
+/** Each test begins without tables and without recorded migrations. */
 async function withEmpty<T>(work: (client: pg.Client) => Promise<T>): Promise<T> {
   return await withClient(database.ownerUrl, async (client) => {
     await client.query("drop table if exists first, second, third; drop schema if exists supabase_migrations, kv cascade");

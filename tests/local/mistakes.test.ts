@@ -18,7 +18,7 @@ afterAll(async () => void await Promise.all([migrated.drop(), empty.drop()]));
 
 const ADMIN = ["--email", "ops@innkeep.example", "--user-id", "ops"];
 
-/** The one line that a program says of a mistake. */
+/** The one line that a program prints about an error. */
 async function lineOf(program: "migrate" | "bootstrap-admin" | "start", env: Readonly<Record<string, string>>): Promise<string> {
   const args = { migrate: [], "bootstrap-admin": ADMIN, start: ["--data", `${await temporaryFolder()}/data`] }[program];
   const { code, output } = await finish(runLocal(program, args, env));

@@ -25,7 +25,7 @@ describe("other databases than the embedded one", () => {
     const database = keep(await freshDatabase());
     const bridge = await startPostgrest({ databaseUrl: database.authenticatorUrl, poolSize: 30 });
     const tenantId = await seedStack({ databaseUrl: database.appUrl, demo: true, ownDatabase: true, say: () => undefined });
-    // The bridge stands for the whole project: its address is the tokens' issuer, too.
+    // The bridge represents the whole project, so its address is also the issuer of the tokens.
     const directory = await openDataDirectory(join(await temporaryFolder(), "data"));
     const tokens = await localTokens(directory.secrets, bridge.url, tenantId);
     const info = { url: bridge.url, databaseUrl: database.superUrl, jobsSecret: directory.secrets.jobsSecret, tokens, tenantId };

@@ -6,7 +6,7 @@ import { copyCheckout, isOpenToAll } from "./checkout.ts";
 import { areAlive, call, cleanUp, DENO, finish, partsOf, ready, run, stopStack, temporaryFolder, unusedPort } from "./stack.ts";
 import type { Place, Program, Stack } from "./stack.ts";
 
-/** Only root can be somebody else. */
+/** Only root can run programs as another user. */
 const isRoot = process.getuid?.() === 0;
 const NOBODY = { uid: 65_534, gid: 65_534 };
 
@@ -29,7 +29,7 @@ async function start(checkout: string, dataDir: string, place: Place = {}, args:
   return await ready(await program(checkout, ["--data", dataDir, ...args], place), dataDir);
 }
 
-/** Owners of everything in a folder, the data of PostgreSQL taken as one. */
+/** The owners of all files in a folder. PostgreSQL's data counts as one file. */
 async function ownersIn(folder: string): Promise<number[]> {
   const names = await readdir(folder);
   const all = await Promise.all([folder, ...names.map((name) => join(folder, name))].map((path) => lstat(path)));

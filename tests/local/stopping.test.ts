@@ -20,7 +20,7 @@ async function until<T>(program: Program, what: () => Promise<T | null> | T | nu
 const existing = (path: string) => existsSync(path) ? path : null;
 const postmasterOf = async (dataDir: string) => await pidIn(dataDir, "postgres/postmaster.pid") || null;
 
-/** The temporary data directory of a program whose TMPDIR is this folder. */
+/** The temporary data directory of a program with this TMPDIR. */
 const inside = async (folder: string) => {
   const [name] = await readdir(folder);
   return name === undefined ? null : join(folder, name);

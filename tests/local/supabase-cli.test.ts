@@ -8,11 +8,11 @@ import { emptyDatabase, freshDatabase } from "../support/postgres.ts";
 import type { TestDatabase } from "../support/postgres.ts";
 import { cleanUp, finish, run, runLocal, temporaryFolder } from "./stack.ts";
 
-/** The version that docs/operations.md names. It is no dependency: npx fetches it, where that is possible. */
+/** The version in docs/operations.md. It is not a dependency: npx fetches it, if possible. */
 const CLI = "supabase@3";
 const QUIET = { SUPABASE_ACCESS_TOKEN: "", SUPABASE_TELEMETRY_DISABLED: "1", DO_NOT_TRACK: "1", npm_config_update_notifier: "false" };
 
-/** Where npx has put the program: run from there, each call saves what npx does first. */
+/** The path of the program that npx fetched. Running it directly is faster. */
 const where = { folder: "" };
 
 async function cli(args: readonly string[], cwd = ROOT): Promise<{ readonly code: number | null; readonly output: string }> {
@@ -35,7 +35,7 @@ async function whyMissing(): Promise<string | null> {
 const reason = await whyMissing();
 if (reason) console.info(`the pages are not checked against the Supabase CLI here: ${reason}`);
 
-/** Each `npx supabase@3 …` of the pages: what is typed, and of it the words of the command and the options. */
+/** Each `npx supabase@3 …` of the pages: the whole command, its words and its options. */
 const PAGES = ["README.md", "docs/operations.md", "docs/adding-an-entity.md"];
 const typed = PAGES.flatMap((page) =>
   [...read(page).matchAll(/npx (supabase@\S+) ([^\n`|;&]+)/g)].map(([, version = "", rest = ""]) => ({ page, version, rest: rest.trim() }))
@@ -90,11 +90,11 @@ describe.skipIf(reason !== null)("the Supabase CLI and npm run migrate on one da
     return database;
   }
 
-  /** A checkout of migrations, pushed to a database. */
+  /** Pushes the migrations of a checkout to a database. */
   async function push(checkout: string, { ownerUrl }: TestDatabase): Promise<{ readonly code: number | null; readonly output: string }> {
     return await cli(["db", "push", `--remote=${ownerUrl}`, "--yes"], checkout);
   }
-  /** A temporary `supabase` folder: ours, with its real configuration, or an application's. */
+  /** Creates a temporary `supabase` folder: Innkeep's, with its real configuration, or an application's. */
   async function ours(): Promise<string> {
     const folder = await temporaryFolder();
     const isTemporary = (path: string) => /[\\/]supabase[\\/]\./.test(path);

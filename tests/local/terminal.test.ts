@@ -7,13 +7,13 @@ import type { Stack } from "./stack.ts";
 
 afterEach(cleanUp);
 
-/** `npm start`'s program as a shell runs it, with what the shell does with its output. */
+/** The shell command for `npm start` with a redirection of its output. */
 async function shell(dataDir: string, redirection: string): Promise<{ readonly command: string; readonly port: string }> {
   const port = String(await unusedPort());
   return { port, command: `'${DENO}' run -A functions/local/start.ts --data '${dataDir}' --port ${port} --seed none ${redirection}` };
 }
 
-/** A stack whose output the test cannot see. */
+/** Starts a stack whose output the test cannot read. */
 async function startUnseen(redirection: string): Promise<{ readonly dataDir: string; readonly stack: Stack; readonly start: number }> {
   const dataDir = join(await temporaryFolder(), "data");
   const { command } = await shell(dataDir, redirection);

@@ -110,7 +110,7 @@ describe("tokens", () => {
     ["admin", "local-admin", undefined],
     ["tenantOwner", "local-tenant-owner", "owner"],
     ["tenant_admin", "local-tenant-admin", "admin"],
-  ])("--role %s is %s", async (role, subject, tenantRole) => {
+  ])("O01: for --role %s have the subject %s", async (role, subject, tenantRole) => {
     const claims = decodeJwt((await token("--role", role)).output.trim());
     expect(claims.sub).toBe(subject);
     expect((claims["app_metadata"] as { readonly tenant_role?: string }).tenant_role).toBe(tenantRole);
@@ -124,7 +124,7 @@ describe("tokens", () => {
     [[], "--role is missing: use one of super_admin, admin, support, read_only, owner, tenant_admin, staff, viewer"],
     [["--role", "support", "--tenant", "tn_1"], "support is a platform role: omit --tenant, or use a tenant role"],
     [["--role", "admin", "--expires", "soon"], "--expires must be a number followed by s, m, h or d"],
-  ])("%j is refused", async (args, message) => {
+  ])("O01: are refused for %j in one line that says what to do", async (args, message) => {
     expect(await token(...args)).toMatchObject({ code: 1, output: expect.stringContaining(message) });
   });
 });
