@@ -7,21 +7,25 @@ import { features } from "../../shared/features/index.ts";
 import { InnkeepError } from "../../shared/kernel/errors.ts";
 import type { ApiDeps } from "./deps.ts";
 import { errorResponse } from "./error-response.ts";
-import { internalPath, pathOf, wellFormedUrl } from "./function-path.ts";
+import { internalPath, pathOf } from "./function-path.ts";
 import { RunningCalls } from "./idempotency.ts";
 import { corsByList } from "./middleware/cors.ts";
 import { type AppEnv, requestContext } from "./middleware/request-context.ts";
+import { wellFormedUrl } from "./middleware/well-formed-url.ts";
 import { serve } from "./pipeline.ts";
 import { systemRoutes } from "./system.ts";
 
 export interface Api {
   /** Handles a request. The first request of a feature loads it. */
   fetch(request: Request): Promise<Response>;
-  /** Everything that is served, for the OpenAPI file and the tests that walk it. */
+  /** All routes, for the OpenAPI file and the tests. */
   routes(): Promise<readonly Route[]>;
 }
 
-/** The whole API over one backend: a Hono app a feature. Nothing below an entry point reads the environment. */
+/**
+ * The API over one backend, with one Hono app for each feature. It receives its configuration as values: only the entry points
+ * read the environment.
+ */
 export function createApi(deps: ApiDeps): Api {
   const places = (features as readonly Feature[]).flatMap((feature) => (
     feature.paths.map((path) => ({ feature, pattern: patternOf(path), length: path.split("/").length }))
@@ -50,7 +54,7 @@ function appOf(routes: readonly Route[], deps: ApiDeps, running: RunningCalls): 
   app.use(
     requestContext(logger),
     corsByList(deps.config.corsOrigins),
-    wellFormedUrl,
+    wellFormedUrl(),
     methodNotAllowed({
       app,
       onMethodNotAllowed: (c, allow) => {
@@ -60,7 +64,7 @@ function appOf(routes: readonly Route[], deps: ApiDeps, running: RunningCalls): 
     }),
   );
   app.use("/openapi.json", compress());
-  // Hono runs what was registered first, so that /tenants/stats comes before /tenants/:tenantId.
+  // Hono runs the handler that was registered first: /tenants/stats must come before /tenants/:tenantId.
   for (const route of routes.toSorted(byPath)) app.on(route.method, route.path, serve(route, deps, running));
   app.notFound((c) => errorResponse(c, new InnkeepError("not_found", `No route matches ${c.req.path.slice(0, 200)}.`), logger));
   app.onError((error, c) => errorResponse(c, error, logger));
@@ -71,7 +75,7 @@ function patternOf(path: string): RegExp {
   return new RegExp(`^${path.replaceAll(/:\w+/g, "[^/]+")}(?:/|$)`);
 }
 
-/** Fixed segments before parameters. */
+/** Sorts fixed segments before parameters. */
 function byPath(a: Route, b: Route): number {
   const sortable = ({ path }: Route) => path.replaceAll(":", "\u{ffff}");
   return sortable(a) < sortable(b) ? -1 : sortable(a) > sortable(b) ? 1 : 0;

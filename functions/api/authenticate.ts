@@ -11,21 +11,23 @@ import type { TokenClaims } from "../../shared/ports.ts";
 import type { ApiDeps } from "./deps.ts";
 
 /**
- * The caller of a bearer token. What must take effect at once (a disabled admin, a suspended tenant) is read from the store;
- * `lookUp` starts what is read in the same round trip.
+ * Returns the caller of a bearer token. Reads the admin and the tenant on every request, so that disabling an admin or
+ * suspending a tenant takes effect at once. `lookUp` starts other reads that share the round trip.
  */
 export async function authenticate<T>(
   header: string | undefined,
   { backend, verifier }: ApiDeps,
   lookUp: () => T,
 ): Promise<T & { readonly caller: Caller }> {
-  if (header === undefined) throw new InnkeepError("unauthenticated", "This request needs a bearer token.");
+  if (header === undefined) {
+    throw new InnkeepError("unauthenticated", "This request needs a bearer token. Send it as `Authorization: Bearer <token>`.");
+  }
   const token = /^Bearer +([A-Za-z0-9._~+/=-]+) *$/i.exec(header)?.[1];
   if (!token) throw new InnkeepError("unauthenticated", "The Authorization header must be `Bearer <token>`.");
   const claims = await verifier.verify(token);
   const bound = tenantOf(claims);
   const { store, platform: { scopes } } = backend;
-  // One call for both: the store has few on their way at once, and what `lookUp` starts shall not wait for them.
+  // One call for both: the store limits the number of running calls, and the reads of `lookUp` must not wait.
   const [admins, tenants] = [new Collection(admin, store), new Collection(tenant, store)];
   const adminKey = isSegment(claims.subject) ? admins.key({ userId: claims.subject }) : null;
   const tenantKey = bound && tenants.key({ id: bound.tenantId });
@@ -56,7 +58,7 @@ function readWith<E extends AnyEntity>(collection: Collection<E>, entry: Entry |
   return entry ? collection.read(entry) : null;
 }
 
-/** From `app_metadata` alone; a missing role is the least one, an unknown role none. */
+/** Reads only `app_metadata`, which users cannot change. A missing role means `viewer`; a token with an unknown role has no tenant. */
 function tenantOf(claims: TokenClaims): { tenantId: string; role: TenantRole } | null {
   const { tenant_id: tenantId, tenant_role: role = "viewer" } = claims.appMetadata;
   if (typeof tenantId !== "string" || !isSegment(tenantId) || RESERVED_TENANT_IDS.has(tenantId)) return null;

@@ -6,9 +6,9 @@ import type { AppEnv } from "./middleware/request-context.ts";
 
 const ADDRESS = /^[0-9a-fA-F:.]{2,45}$/;
 
-/** What the services know of a caller; a tenant's own user is bound to its tenant, by the database too. */
+/** The context of the caller's services. A tenant's user is bound to that tenant, which the database enforces as well. */
 export function callerContext(c: HonoContext<AppEnv>, caller: Caller, clock: Clock, idempotency?: Idempotency): Context {
-  // Each proxy adds to the right whom it heard from; what stands further left the caller may have written itself.
+  // Each proxy appends the address it received the request from. The caller may have written everything to its left.
   const ipAddress = c.req.header("x-forwarded-for")?.split(",").at(-1)?.trim();
   const userAgent = c.req.header("user-agent")?.slice(0, 256);
   return Object.freeze({

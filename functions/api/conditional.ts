@@ -9,7 +9,7 @@ export function etagOf(version: string): string {
 const TAG = /(W\/)?"([\x21\x23-\x7e\x80-\xff]*)"/g;
 const TAG_LIST = /^\s*(W\/)?"[^"]*"(\s*,\s*(W\/)?"[^"]*")*\s*$/;
 
-/** Null: the header is not a list of entity tags. A weak tag never matches strongly and is left out. */
+/** Returns null if the header is not a list of entity tags. Omits weak tags, which never match in a strong comparison. */
 export function parseIfMatch(header: string | undefined): IfMatch | null | undefined {
   if (header === undefined) return undefined;
   if (header.trim() === "*") return "*";
@@ -17,7 +17,7 @@ export function parseIfMatch(header: string | undefined): IfMatch | null | undef
   return [...header.matchAll(TAG)].filter((match) => match[1] === undefined).map((match) => match[2] ?? "");
 }
 
-/** Whether `If-None-Match` names the version the answer has (weak comparison): the answer is then 304. */
+/** Whether `If-None-Match` contains the version of the response (weak comparison). The response is then 304. */
 export function noneMatches(header: string | undefined, version: string): boolean {
   if (header === undefined) return false;
   if (header.trim() === "*") return true;

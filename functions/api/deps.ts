@@ -1,7 +1,7 @@
 import type { Backend } from "../../shared/container.ts";
 import type { TokenVerifier } from "../../shared/ports.ts";
 
-/** What the API is given. */
+/** The dependencies of the API. */
 export interface ApiDeps {
   readonly backend: Backend;
   readonly verifier: TokenVerifier;

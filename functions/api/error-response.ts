@@ -8,19 +8,20 @@ import { ClientClosedRequest } from "./read-body.ts";
 
 const RETRY_AFTER_SECONDS = 2;
 const MAX_CAUSES = 5;
-/** Standard members; public details can add to a problem but never replace one of these. */
+/** The standard members of a problem. The details of an error can add members but cannot replace these. */
 const STANDARD = new Set(["type", "title", "status", "detail", "instance", "code", "requestId", "errors"]);
 
 export function problemType(code: ErrorCode): string {
   return `urn:innkeep:error:${code}`;
 }
 
-/** The only place where an error becomes HTTP: RFC 9457, with the headers its status asks for. */
+/** Turns an error into a response (RFC 9457) with the headers that its status requires. No other code maps errors to HTTP. */
 export function errorResponse(c: Context<AppEnv>, thrown: unknown, logger: Logger): Response {
   const requestId = c.get("requestId");
   if (thrown instanceof ClientClosedRequest) c.set("clientClosed", true);
   const error = publicError(thrown);
   const { status, title } = ERROR_KINDS[error.code];
+  c.set("code", error.code);
   if (status >= 500) logger.error("request_failed", { requestId, code: error.code, ...describe(thrown) });
   const members = {
     ...Object.fromEntries(Object.entries(error.details).filter(([name]) => !STANDARD.has(name))),
@@ -38,7 +39,7 @@ export function errorResponse(c: Context<AppEnv>, thrown: unknown, logger: Logge
   return c.body(JSON.stringify(members), { status, headers });
 }
 
-/** What failed inside names keys and places of the store: that is for the log alone. */
+/** Internal errors contain keys and details of the store, so only the log shows them. */
 function publicError(thrown: unknown): InnkeepError {
   if (thrown instanceof ClientClosedRequest) return new InnkeepError("bad_request", thrown.message);
   if (thrown instanceof InnkeepError && ERROR_KINDS[thrown.code].status !== 500) return thrown;
@@ -65,7 +66,7 @@ function headersOf(c: Context<AppEnv>, error: InnkeepError): [string, string][] 
   return [];
 }
 
-/** For the log alone: what failed, and what made it fail, down to the first cause. */
+/** The error and its causes, for the log. */
 function describe(thrown: unknown): Record<string, string> {
   if (!(thrown instanceof Error)) return { error: String(thrown) };
   const causes: string[] = [];

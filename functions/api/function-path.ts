@@ -1,36 +1,25 @@
-import type { Context, MiddlewareHandler } from "hono";
-import { InnkeepError } from "../../shared/kernel/errors.ts";
+import type { Context } from "hono";
 
 const GATEWAY_PREFIX = "/functions/v1/api";
-/** What the function sees of its own name on Supabase, where the gateway has taken the rest. */
+/** On Supabase the gateway removes the rest of its prefix, so the function sees only its own name. */
 const FUNCTION_PREFIX = "/api";
 
-/** The characters of a host and port (RFC 3986 §3.2); a `/` or `?` would become part of the path. */
-const HOST = /^[\w.~!$&'()*+,;=:%[\]-]*$/;
 const ORIGIN_AND_PATH = /^[a-z]+:\/\/[^/?#]*([^?#]*)/i;
 
 /**
- * The path of a request as it was sent. The runtime joins an address from the Host header and the request's target
- * without looking at either: such an address may be none, which {@link wellFormedUrl} refuses.
+ * The path of a request as it was sent. The runtime builds the URL from the Host header and the request target without
+ * checking either, so the URL may be invalid. The middleware `wellFormedUrl` refuses such a request.
  */
 export function pathOf({ url }: Request): string {
   return URL.canParse(url) ? new URL(url).pathname : ORIGIN_AND_PATH.exec(url)?.[1] || "/";
 }
 
-/** Refuses a request whose Host header or target is malformed (RFC 9112 §3.2). After it, `new URL` of the request cannot throw. */
-export const wellFormedUrl: MiddlewareHandler = async (c, next) => {
-  if (!HOST.test(c.req.header("host") ?? "") || !URL.canParse(c.req.url)) {
-    throw new InnkeepError("bad_request", "The Host header or the target of the request is malformed.");
-  }
-  await next();
-};
-
-/** The path from the API's root: the function strips its own name, so paths are the same everywhere. */
+/** The path without the gateway's prefix or the function's name, so paths are the same on every host. */
 export function internalPath(pathname: string): string {
   return strip(pathname, GATEWAY_PREFIX) ?? strip(pathname, FUNCTION_PREFIX) ?? pathname;
 }
 
-/** Turns a path of the API into one the caller can ask for. */
+/** Returns a function that adds the prefix of the request to a path, so that the caller can request it. */
 export function externalPath(c: Context): (path: string) => string {
   const { pathname } = new URL(c.req.url);
   const prefixed = strip(pathname, GATEWAY_PREFIX) ?? strip(pathname, FUNCTION_PREFIX);

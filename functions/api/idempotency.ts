@@ -5,7 +5,7 @@ import type { Context, Idempotency } from "../../shared/kernel/context.ts";
 import { errors, InnkeepError } from "../../shared/kernel/errors.ts";
 import type { JsonObject } from "../../shared/kernel/json.ts";
 
-/** The request's `Idempotency-Key`, with what makes a repeat the same request: route, path, tenant, query and body, as they were understood. */
+/** Returns the request's `Idempotency-Key` with the parsed parts that a repeat must match: route, path, tenant, query and body. */
 export function readIdempotency(c: HonoContext, route: Route, request: Readonly<Record<string, unknown>>): Idempotency | undefined {
   const key = route.method === "GET" ? undefined : c.req.header("idempotency-key");
   if (key === undefined) return undefined;
@@ -13,7 +13,7 @@ export function readIdempotency(c: HonoContext, route: Route, request: Readonly<
   return { operation: `${route.method} ${route.path}`, key, request: request as JsonObject };
 }
 
-/** The calls with a key that this process is running. Those of other processes meet in the commit, where one of them wins. */
+/** The calls with a key that run in this process. Of calls in different processes, one commit succeeds. */
 export class RunningCalls {
   readonly #running = new Set<string>();
 

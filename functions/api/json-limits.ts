@@ -1,10 +1,7 @@
 import { InnkeepError } from "../../shared/kernel/errors.ts";
 import { MAX_DEPTH } from "../../shared/kernel/json.ts";
 
-/**
- * Members and elements of one body, counted together. The largest body we take is a batch of 1,000 events with
- * up to 19 members each; checking 20,000 values against a schema costs at most some 20 ms.
- */
+/** The limit of members and elements of one body, counted together. Validating 20,000 values takes at most about 20 ms. */
 export const MAX_VALUES = 20_000;
 
 const QUOTE = 0x22;
@@ -16,13 +13,12 @@ const OPEN_OBJECT = 0x7b;
 const CLOSE_OBJECT = 0x7d;
 
 /**
- * Refuses JSON that nests too deep or holds too many values, by one pass over its bytes: before it is parsed,
- * and so before anything that is recursive or slow sees it. Whether it is JSON at all is for the parser to say.
- * Throws `validation_failed` with the limit.
+ * Refuses JSON that is nested too deeply or has too many values, in one pass over its bytes. It runs before the parser and
+ * before all other recursive or slow code. The parser reports malformed JSON. Throws `validation_failed` with the limit.
  */
 export function assertJsonLimits(bytes: Uint8Array): void {
   let depth = 0;
-  // A value follows a comma, or comes first in its list or object.
+  // A value follows each comma and each start of a list or object.
   let values = 1;
   for (let i = 0; i < bytes.length; i++) {
     switch (bytes[i]) {
@@ -51,7 +47,7 @@ export function assertJsonLimits(bytes: Uint8Array): void {
   }
 }
 
-/** The index of the closing quote, or the end. No byte of a character beyond ASCII looks like a quote or backslash. */
+/** The index of the closing quote, or the end. In UTF-8, no byte of a non-ASCII character equals a quote or backslash. */
 function endOfString(bytes: Uint8Array, start: number): number {
   let i = start;
   while (i < bytes.length && bytes[i] !== QUOTE) i += bytes[i] === BACKSLASH ? 2 : 1;

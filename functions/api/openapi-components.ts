@@ -1,4 +1,4 @@
-/** What every operation refers to: headers, parameters, the credential. */
+/** The components that operations refer to: headers, parameters and the credential. */
 
 const text = { type: "string" };
 

@@ -5,7 +5,7 @@ import { hasEtag, hasMember } from "./openapi-etag.ts";
 import { problemsOf } from "./openapi-problems.ts";
 import { type Json, parameterSchema, type Schemas } from "./openapi-schemas.ts";
 
-/** One route as an operation. */
+/** The OpenAPI operation of a route. */
 export function operationOf(route: Route, tag: string, schemas: Schemas): Json {
   const responses = Object.entries(route.responses).map(([status, spec]) => [status, success(route, Number(status), spec, schemas)]);
   return {
@@ -22,7 +22,7 @@ export function operationOf(route: Route, tag: string, schemas: Schemas): Json {
   };
 }
 
-/** Who may call it. */
+/** States who may call the route. */
 function access({ scope, platformOnly, openWhenSuspended }: Route): string {
   if (scope === "public") return "Requires no credential.";
   const needs = scope === "caller" ? "Requires a credential with any role." : `Requires the scope \`${scope}\`.`;
@@ -37,7 +37,7 @@ function requestBody(route: Route, body: z.ZodType, schemas: Schemas): Json {
   return { required: !route.bodyOptional, content: Object.fromEntries(types.map((type) => [type, content])) };
 }
 
-/** What the route's sample sends; one whose body may be left out is shown with its defaults. */
+/** The body of the route's sample. Without one, the defaults of the body. */
 function bodyExample({ sample }: Route, body: z.ZodType): unknown {
   const given = typeof sample?.body === "function" ? sample.body(1) : sample?.body;
   return given ?? body.safeParse({}).data ?? {};
@@ -63,7 +63,7 @@ function pathParameter(name: string): Json {
   return { name, in: "path", required: true, description, schema: { type: "string", minLength: 1 } };
 }
 
-/** Several values stand in one parameter, between commas. */
+/** A list of values is one parameter, separated by commas. */
 function queryParameter(name: string, schema: z.ZodType): Json {
   const { description, ...json } = parameterSchema(schema);
   return {

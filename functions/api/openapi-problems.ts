@@ -5,7 +5,7 @@ import { refTo } from "./openapi-components.ts";
 import { hasEtag } from "./openapi-etag.ts";
 import type { Json } from "./openapi-schemas.ts";
 
-/** Every error a route can give, by what it takes: credentials, a path, a body, a version. */
+/** The errors that a route can return, derived from its inputs: credential, path, body and version. */
 export function errorCodes(route: Route): ErrorCode[] {
   const codes: ErrorCode[] = ["bad_request", "invalid_parameter", ...(route.errors ?? [])];
   if (route.query && Object.hasOwn(route.query.shape, "cursor")) codes.push("invalid_cursor");
@@ -22,7 +22,7 @@ export function errorCodes(route: Route): ErrorCode[] {
   return [...new Set<ErrorCode>([...codes, "internal"])];
 }
 
-/** Status → the codes of the route that have it, in the order of the vocabulary. */
+/** Maps each status to the route's codes with that status, in the order of `ERROR_KINDS`. */
 function byStatus(route: Route): Map<number, ErrorCode[]> {
   const given = new Set(errorCodes(route));
   const grouped = new Map<number, ErrorCode[]>();

@@ -6,7 +6,7 @@ type Io = "input" | "output";
 
 const SCHEMAS = "#/components/schemas/";
 
-/** The schemas of a document under their names: those of answers as they are sent, those of bodies as they are taken. */
+/** The named schemas of a document: output schemas of responses and input schemas of bodies. */
 export class Schemas {
   readonly #of = { input: z.registry<{ id: string }>(), output: z.registry<{ id: string }>() };
   readonly #examples: Json = {};
@@ -15,7 +15,7 @@ export class Schemas {
     for (const [schema, { id }] of components) this.#of.output.add(schema, { id });
   }
 
-  /** Its name, given now where it has none. */
+  /** Returns the schema's name. A schema without one is named `fallback`. */
   name(io: Io, schema: z.ZodType, fallback: string): string {
     const names = this.#of[io];
     const id = names.get(schema)?.id ?? fallback;
@@ -25,7 +25,7 @@ export class Schemas {
     return id;
   }
 
-  /** Of the answers that were named. */
+  /** The examples of the named responses. */
   examples(): Json {
     return this.#examples;
   }
@@ -34,7 +34,7 @@ export class Schemas {
     return { JsonValue: { description: "Any JSON value." }, ...this.#convert("output"), ...this.#convert("input") };
   }
 
-  /** Without `$id`s of their own; the only cycle there is, a JSON value within itself, has its own name. */
+  /** Converts to JSON Schema without `$id`. The only recursive schema, a JSON value, becomes the component `JsonValue`. */
   #convert(io: Io): Json {
     const { schemas } = z.toJSONSchema(this.#of[io], { ...OPTIONS, uri: (id) => `${SCHEMAS}${id}`, io, override: shape(io) });
     const named = Object.entries(schemas).filter(([id]) => id !== "__shared").map((
@@ -50,7 +50,7 @@ export class Schemas {
 
 const OPTIONS = { target: "draft-2020-12", unrepresentable: "any" } as const;
 
-/** The schema of a query parameter, as a caller sends it. Zod leaves the default and the examples of what it transforms away. */
+/** The schema of a query parameter as sent. Zod omits the default and the examples of a transformed value, so they are added. */
 export function parameterSchema(schema: z.ZodType): Json {
   const { $schema: _, ...json } = z.toJSONSchema(schema, { ...OPTIONS, io: "input" });
   const inner = schema instanceof z.ZodOptional ? schema.unwrap() as z.ZodType : schema;
@@ -59,8 +59,8 @@ export function parameterSchema(schema: z.ZodType): Json {
 }
 
 /**
- * An object that is stored open, for the fields of newer versions, is closed in answers; one that holds whatever a caller likes
- * declares so with a catchall. Examples of bodies stand beside the schema.
+ * Closes the objects of responses: stored ones are open for the fields of newer versions. An object for arbitrary data declares
+ * a catchall. Removes the examples of bodies, which the operation shows beside the schema.
  */
 function shape(io: Io) {
   return ({ zodSchema, jsonSchema }: { zodSchema: z.core.$ZodTypes; jsonSchema: z.core.JSONSchema.BaseSchema }) => {
@@ -71,7 +71,7 @@ function shape(io: Io) {
   };
 }
 
-/** A record whose names are an enumeration, as the object it is. */
+/** Rewrites a record whose names are an enumeration as an object with these properties. */
 function spellOut(jsonSchema: z.core.JSONSchema.BaseSchema): void {
   const { propertyNames, additionalProperties } = jsonSchema;
   if (typeof propertyNames !== "object" || !propertyNames.enum || additionalProperties === undefined) return;
@@ -80,7 +80,7 @@ function spellOut(jsonSchema: z.core.JSONSchema.BaseSchema): void {
   delete jsonSchema.propertyNames;
 }
 
-/** The members of `components` that the document refers to, from its paths on. */
+/** The members of `components` that the document's paths refer to, directly or indirectly. */
 export function reachable(
   document: { readonly paths: Json; readonly components: Json },
   components: Readonly<Record<string, object>>,

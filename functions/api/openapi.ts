@@ -8,7 +8,7 @@ import { type Json, reachable, Schemas } from "./openapi-schemas.ts";
 
 const SYSTEM = { name: "system", description: "Health, readiness and this document. They require no credential." };
 
-/** The OpenAPI 3.1 file, from the very schemas that check requests and describe answers. */
+/** Builds the OpenAPI 3.1 document from the schemas that validate requests and describe responses. */
 export function buildOpenApi(routes: readonly Route[]): Json {
   const schemas = new Schemas();
   const paths: Record<string, Json> = {};
@@ -44,7 +44,7 @@ export function buildOpenApi(routes: readonly Route[]): Json {
   };
 }
 
-/** The feature whose paths the route is under, of several the longest. */
+/** The feature with the longest path that contains the route. */
 function tagOf({ path }: Route): string {
   const under = (features as readonly Feature[]).flatMap(({ name, paths }) => paths.map((start) => ({ name, start })))
     .filter(({ start }) => path === start || path.startsWith(`${start}/`))

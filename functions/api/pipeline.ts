@@ -68,19 +68,19 @@ export function serve(route: Route, deps: ApiDeps, running: RunningCalls) {
   };
 }
 
-/** `tenantId` → `tenant`: the entities whose full keys stand for the parameters of a route. */
+/** Maps each path parameter to its entity: `tenantId` to `tenant`. A caller may send the full key as the parameter. */
 function entitiesOf(route: Route): ReadonlyMap<string, AnyEntity> {
   return new Map([...route.loads ?? [], tenant].map((entity) => [idParam(entity), entity]));
 }
 
-/** `front` of `door:tn_1:front` where the path has `tn_1` before it. */
+/** Returns `front` for `door:tn_1:front` if the path contains `tn_1` before it. Returns other values unchanged. */
 function shortId(entity: AnyEntity | undefined, given: string, params: Params): string {
   const fields = entity && isKey(given) ? Object.entries(matchKey(entity, given) ?? {}) : [];
   const id = fields.at(-1)?.[1];
   return id !== undefined && fields.slice(0, -1).every(([field, value]) => params[field] === value) ? id : given;
 }
 
-/** Short ids of the path's parameters; a full key such as `plan:Pro` is taken for its short id. What is no id is a 404, once the caller is known. */
+/** The path's parameters as short ids: `plan:Pro` becomes `Pro`. Returns a 404 for an invalid id; it is thrown after authentication. */
 function readParams(c: Context, names: readonly string[], entities: ReadonlyMap<string, AnyEntity>): Params | InnkeepError {
   const params: Record<string, string> = {};
   for (const name of names) {
@@ -99,10 +99,10 @@ interface Loading {
   readonly entry: Promise<Entry | null>;
 }
 
-/** Starts to read the records that the path names, in one call; where the route does not say which, its tenant. */
+/** Starts to load the records named in the path, in one call. If the route has no `loads`, this is the path's tenant. */
 function load(route: Route, params: Params, store: ApiDeps["backend"]["store"]): Loading[] {
   const named = (route.loads ?? (params["tenantId"] === undefined ? [] : [tenant])).map((entity) => {
-    // A parameter of the key's own name first: `tenantId` of a record below a tenant.
+    // The parameter with the field's own name comes first, such as `tenantId` of a record below a tenant.
     const fields = Object.fromEntries(keyParams(entity).map((name) => [name, params[name] ?? params[idParam(entity)] ?? ""]));
     return { entity, key: keyOf(entity, fields) };
   });
@@ -113,14 +113,14 @@ function load(route: Route, params: Params, store: ApiDeps["backend"]["store"]):
   return named.map((one, i) => ({ ...one, entry: handled(found.then((entries) => entries[i] ?? null)) }));
 }
 
-/** A tenant's own user sees of them what the database would show it. */
+/** Hides the records that row-level security would hide from a tenant's user. */
 function visibleTo(caller: Caller, loaded: readonly Loading[]): [string, Promise<Entry | null>][] {
   if (caller.tenantId === null) return loaded.map(({ key, entry }) => [key, entry]);
   const shows = (entity: AnyEntity, { tenantId }: Entry) => tenantId === caller.tenantId || (tenantId === null && entity.readableByTenants);
   return loaded.map(({ entity, key, entry }) => [key, handled(entry.then((found) => found && shows(entity, found) ? found : null))]);
 }
 
-/** Who awaits it sees its failure; a request that is refused before that does not. */
+/** Prevents an unhandled rejection when the request is refused before the promise is awaited. */
 function handled<T>(promise: Promise<T>): Promise<T> {
   promise.catch(() => undefined);
   return promise;

@@ -6,14 +6,14 @@ export const MAX_BODY_BYTES = 1024 * 1024;
 const JSON_TYPE = /^application\/json\s*(;|$)/i;
 const MERGE_PATCH_TYPE = /^application\/merge-patch\+json\s*(;|$)/i;
 
-/** The body ended before it was whole: its sender has gone, and nobody is left to answer. */
+/** The body ended early because the client disconnected. No response can reach the client. */
 export class ClientClosedRequest extends Error {
   override readonly name = "ClientClosedRequest";
 }
 
 /**
- * The JSON body, or undefined when there is none. The cheap limits come first: 413 over 1 MiB of real bytes, 415 not
- * JSON, 422 too deep or too many values; then 400 malformed.
+ * Returns the JSON body, or undefined if there is none. Checks in this order: 413 for more than 1 MiB, 415 for another
+ * type, 422 for too many levels or values, 400 for malformed JSON.
  */
 export async function readJsonBody(c: Context): Promise<unknown> {
   const bytes = await readBytes(c.req.raw);
@@ -23,18 +23,18 @@ export async function readJsonBody(c: Context): Promise<unknown> {
     throw new InnkeepError("unsupported_media_type", "The body must be application/json.");
   }
   if (!/^(identity)?$/i.test(c.req.header("content-encoding")?.trim() ?? "")) {
-    throw new InnkeepError("unsupported_media_type", "The body must be sent as it is, without a Content-Encoding.");
+    throw new InnkeepError("unsupported_media_type", "The body must not have a Content-Encoding. Send it uncompressed.");
   }
   assertJsonLimits(bytes);
   try {
     return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
   } catch (error) {
-    // The parser's message quotes the body, which may hold a secret: it goes no further.
+    // The parser's message quotes the body, which may contain a secret, so the response omits it.
     throw new InnkeepError("invalid_json", "The body is not JSON in UTF-8.", [], {}, { cause: error });
   }
 }
 
-/** A DELETE names all it needs in its path and query; a body there is a misunderstanding, not to be ignored. */
+/** Refuses a body on DELETE. It would have no effect, so sending one is a mistake of the caller. */
 export async function assertNoBody(c: Context): Promise<void> {
   for await (const part of partsOf(c.req.raw)) {
     if (part.length === 0) continue;
@@ -64,7 +64,7 @@ async function readBytes(request: Request): Promise<Uint8Array> {
   return bytes;
 }
 
-/** The body as it arrives. Whoever stops early leaves the rest unread; throws {@link ClientClosedRequest}. */
+/** Yields the body's chunks. A caller that stops early cancels the rest. Throws {@link ClientClosedRequest}. */
 async function* partsOf(request: Request): AsyncGenerator<Uint8Array, void, undefined> {
   if (!request.body) return;
   const reader = request.body.getReader();
@@ -73,7 +73,7 @@ async function* partsOf(request: Request): AsyncGenerator<Uint8Array, void, unde
     for (;;) {
       const part = await reader.read().catch((error: unknown) => {
         isOver = true;
-        throw new ClientClosedRequest("the body ended before it was whole", { cause: error });
+        throw new ClientClosedRequest("The body ended early.", { cause: error });
       });
       isOver ||= part.done;
       if (part.done) return;

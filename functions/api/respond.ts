@@ -22,7 +22,7 @@ export function respond(c: Context, route: Route, reply: Reply, external: (path:
   return new Response(JSON.stringify(reply.body), { status: reply.status, headers });
 }
 
-/** The same list with the cursor in the place of the page number. */
+/** The path of the next page: the same query with a cursor instead of a page number. */
 function nextPage(c: Context, cursor: string): string {
   const query = new URL(c.req.url).searchParams;
   query.delete("page");

@@ -19,7 +19,7 @@ export interface Surroundings {
   readonly write: LogWriter;
 }
 
-/** The API of an environment. Null when that is wrong: then there is a line of the log for each variable, and nothing to serve. */
+/** Creates the API from environment variables. Logs one line for each invalid variable and then returns null. */
 export function apiFrom(env: Environment, surroundings: Surroundings): Api | null {
   try {
     return apiOf(loadConfig(env), surroundings);
@@ -31,7 +31,7 @@ export function apiFrom(env: Environment, surroundings: Surroundings): Api | nul
   }
 }
 
-/** The API a configuration describes. Database, keys and libraries wait for the first request, but for a configured first administrator. */
+/** Creates the API. It uses the database and the keys on the first request, or at once to create a configured first administrator. */
 function apiOf(config: Config, { clock, fetch, write }: Surroundings): Api {
   const logger = fromLevel(jsonLogger(write, () => clock.now()), config.logLevel);
   const { currency, regions, selfServicePlans } = config;
@@ -55,7 +55,7 @@ function fromLevel(logger: Logger, level: Config["logLevel"]): Logger {
   return { ...logger, ...(level === "info" ? {} : { info: silent }), ...(level === "error" ? { warn: silent } : {}) };
 }
 
-/** The first super_admin from the environment, with the shipped plans; closed as soon as there is one. */
+/** Creates the default plans and the first super_admin. Does nothing once a super_admin exists. */
 async function bootstrap(backend: Backend, admin: NonNullable<Config["bootstrapAdmin"]>): Promise<void> {
   try {
     const servicesOf = await loadServices();

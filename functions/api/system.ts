@@ -15,7 +15,7 @@ class SystemService {
   }
 }
 
-/** What a load balancer and a client generator ask; no credential. */
+/** The routes for load balancers and client generators. They require no credential. */
 export function systemRoutes(document: () => Promise<Record<string, unknown>>): readonly Route[] {
   const open = { service: SystemService, scope: "public" } as const;
   let file: Reply | undefined;
@@ -23,18 +23,18 @@ export function systemRoutes(document: () => Promise<Record<string, unknown>>): 
     verb("GET /health", {
       ...open,
       operationId: "getHealth",
-      summary: "Whether the process answers",
-      description: "Touches nothing else.",
+      summary: "Whether the process runs",
+      description: "Does not use the database.",
       output: z.object({ status: z.literal("ok") }).meta({ examples: [{ status: "ok" }] }),
       run: () => ({ status: "ok" as const }),
     }),
     verb("GET /ready", {
       ...open,
       operationId: "getReadiness",
-      summary: "Whether the store answers, with the schema this program needs",
+      summary: "Whether the database is available and has the schema that this program requires",
       description:
-        "`migration` is its newest migration, `pending` what `npm run migrate` has still to build: lists work meanwhile, by a scan. " +
-        "`refusesWrites` is the reason why writes are refused, or null.",
+        "`migration` is the newest applied migration. `pending` lists the indexes and rollups that `npm run migrate` has not built yet; " +
+        "until then, lists and counts use a scan. `refusesWrites` is the reason why writes are refused, or null.",
       errors: ["store_unavailable", "schema_mismatch"],
       output: z.object({
         status: z.literal("ready"),
@@ -48,7 +48,7 @@ export function systemRoutes(document: () => Promise<Record<string, unknown>>): 
       ...open,
       operationId: "getOpenApi",
       summary: "This API as OpenAPI 3.1",
-      description: "Its ETag is the text's digest. It is sent compressed where Accept-Encoding allows.",
+      description: "The ETag is the digest of the document. The response is compressed if Accept-Encoding allows it.",
       etag: true,
       output: z.object({ openapi: z.string() }).catchall(z.json()).meta({ examples: [{ openapi: "3.1.0" }] }),
       run: async () => file ??= await withDigest(await document()),

@@ -10,23 +10,23 @@ import { keyOf } from "../../shared/kv/define.ts";
 import { isSegment } from "../../shared/kv/key.ts";
 import type { Store } from "../../shared/kv/store.ts";
 
-/** What a request says about its tenant; undefined where it says nothing. */
+/** The parts of a request that can name its tenant. */
 export interface TenantSources {
   readonly path: string | undefined;
-  /** `?tenantId=`, on routes that have it. */
+  /** `?tenantId=`, on routes with this parameter. */
   readonly query: string | undefined;
   readonly header: string | undefined;
   readonly host: HostClaim | null;
 }
 
-/** A host that can name a tenant, and the tenant that claims it. */
+/** The tenant that has claimed the host of a request; null if no tenant has. */
 export interface HostClaim {
   readonly tenantId: string | null;
 }
 
 /**
- * The tenant of a request: path, else `X-Tenant-Id`, else the host, else the credential's own. A bound credential asked for
- * another by any source sees what it would see of a tenant that does not exist, and of a host that nobody claims.
+ * Returns the tenant of a request: from the path or query, else `X-Tenant-Id`, else the host, else the caller's own. A tenant's
+ * user who names another tenant in any of them gets the same 404 as for a tenant or host that does not exist.
  */
 export async function resolveTenant(caller: Caller, { host, ...sources }: TenantSources, store: Store): Promise<string | null> {
   if (sources.header === "") {
@@ -45,7 +45,7 @@ export async function resolveTenant(caller: Caller, { host, ...sources }: Tenant
   return distinct[0] ?? null;
 }
 
-/** A header or host names only a tenant that exists; two that exist and differ are a mistake worth naming. */
+/** Throws `not_found` if a tenant does not exist, and `tenant_mismatch` if there are several. */
 async function assertReachable(ids: readonly string[], store: Store): Promise<void> {
   const malformed = ids.find((id) => !isSegment(id));
   if (malformed !== undefined) throw errors.notFound("tenant", malformed.slice(0, 200));
@@ -55,7 +55,7 @@ async function assertReachable(ids: readonly string[], store: Store): Promise<vo
   if (ids.length > 1) throw new InnkeepError("tenant_mismatch", "The path, X-Tenant-Id and host of this request name different tenants.");
 }
 
-/** After tenancy: a suspended tenant's own users, then the route's scope. */
+/** Refuses the users of a suspended or cancelled tenant, then callers without the route's scope. */
 export function authorize(caller: Caller, route: Route): void {
   if (route.scope === "public") return;
   if (
@@ -69,7 +69,7 @@ export function authorize(caller: Caller, route: Route): void {
   if (route.platformOnly && caller.kind !== "admin") throw new InnkeepError("forbidden", "Only platform admins may do this.");
 }
 
-/** Who claims a request's host; null for a host that can name no tenant. */
+/** Returns the claim on a host, or null if the host cannot name a tenant. */
 export async function claimedBy(host: string, rules: HostRules, store: Store): Promise<HostClaim | null> {
   const name = nameOfHost(host, rules);
   if (!name) return null;

@@ -6,7 +6,7 @@ import { findForbiddenName, findUnstorable, isUnparsable } from "../../shared/ke
 import type { Route } from "../../shared/core/route.ts";
 import { assertNoBody, readJsonBody } from "./read-body.ts";
 
-/** Room for every filter of a list at its longest that anyone has needed; servers take 64 KiB of a request line at most. */
+/** Enough for a list with all of its filters. */
 const MAX_QUERY_CHARS = 32 * 1024;
 
 interface Checked {
@@ -14,10 +14,7 @@ interface Checked {
   readonly errors: readonly FieldError[];
 }
 
-/**
- * Checks query and body against the route's schemas and reports every mistake of both at once: 400
- * when a parameter is wrong, else 422.
- */
+/** Checks query and body against the route's schemas and reports all errors at once: 400 if a parameter is invalid, else 422. */
 export async function checkedInput(c: Context, route: Route): Promise<{ query: unknown; body: unknown }> {
   const url = new URL(c.req.url);
   if (url.search.length > MAX_QUERY_CHARS) {
@@ -36,7 +33,7 @@ export async function checkedInput(c: Context, route: Route): Promise<{ query: u
 
 const memberwise = new WeakMap<z.ZodObject, z.ZodObject>();
 
-/** The schema without its rules over several members, made when a route first needs it. */
+/** The schema without its rules across several members. It is built once, when first needed. */
 function withoutRules(schema: z.ZodObject): z.ZodObject {
   let plain = memberwise.get(schema);
   if (!plain) memberwise.set(schema, plain = z.object(schema.shape));
@@ -52,7 +49,7 @@ function checkQuery(search: URLSearchParams, schema: z.ZodObject | undefined): C
     if (!schema || !Object.hasOwn(schema.shape, name)) {
       found.push({ path, message: "is not a parameter of this route", code: "unknown_parameter" });
     } else if (value === "") {
-      continue; // as a form sends a field that was left empty
+      continue; // A form sends an empty field this way.
     } else if (Object.hasOwn(given, name)) {
       found.push({ path, message: "must be given only once", code: "repeated" });
       refused.add(name);
@@ -61,7 +58,7 @@ function checkQuery(search: URLSearchParams, schema: z.ZodObject | undefined): C
       refused.add(name);
     } else given[name] = value;
   }
-  // A rule over several parameters needs them all, and one that was refused is not missing.
+  // A refused parameter is not missing, so rules across several parameters must not run without it.
   const parsed = (schema && refused.size > 0 ? withoutRules(schema) : schema)?.safeParse(given);
   const issues = (parsed?.error?.issues ?? []).filter(({ path: [name] }) => !refused.has(String(name)));
   found.push(...fieldErrors(issues, ([name = ""]) => String(name)));
@@ -78,7 +75,7 @@ function checkBody(given: unknown, route: Route): Checked {
       errors: extra.slice(0, MAX_FIELD_ERRORS).map((name) => unknownField(pointerOf([name]))),
     };
   }
-  // First what no schema may walk into; all the rest is named at once.
+  // Values that no schema may walk into are refused first. All other errors are reported together.
   const unstorable = findUnstorable(value);
   if (unstorable && isUnparsable(unstorable)) return { value: undefined, errors: [unstorable] };
   const found = unstorable ?? findForbiddenName(value);
@@ -92,7 +89,7 @@ function sentence(found: readonly FieldError[]): string {
   return found.map((error) => `${error.path || "/"}: ${error.message}`).join("; ");
 }
 
-/** A name that came from outside, as it may stand in an answer. */
+/** A name sent by the caller, made safe for a response. */
 function printable(name: string): string {
   return name.slice(0, 100).replaceAll(/[^\x20-\x7e]/g, "?");
 }

@@ -12,7 +12,7 @@ export function isRoot(): boolean {
   return process.getuid?.() === 0;
 }
 
-/** Makes a directory, and as root gives it to the owner of the folder around it. Returns the first folder that was missing. */
+/** Creates a directory. As root, gives it to the owner of its parent. Returns the first directory that was missing. */
 export async function makeDirectory(path: string, mode: number): Promise<string | undefined> {
   const first = await mkdir(path, { recursive: true, mode });
   if (first === undefined || !isRoot()) return first;
@@ -23,26 +23,26 @@ export async function makeDirectory(path: string, mode: number): Promise<string 
   return first;
 }
 
-/** Gives a file that root has made to the owner of the folder it is for, who may start next. */
+/** As root, gives a file to the owner of a directory, so that this user can run the next start. */
 export async function handOver(file: string, folder: string): Promise<void> {
   const owner = isRoot() ? await ownerOf(folder) : null;
   if (owner) await chown(file, owner.uid, owner.gid);
 }
 
-/** Null when it belongs to root, or to a number without an account. */
+/** Null if the path belongs to root or to a user id without an account. */
 async function ownerOf(path: string): Promise<Account | null> {
   const { uid, gid } = await stat(path);
   return uid !== 0 && (await accounts()).some((account) => account.uid === uid) ? { uid, gid } : null;
 }
 
-/** PostgreSQL refuses to run as root: then as the owner of its folder, else as `postgres` or `nobody`. Null: as ourselves. */
+/** PostgreSQL does not run as root, so root runs it as the owner of its directory, else as `postgres` or `nobody`. Null: the current user. */
 export async function serverAccount(folder: string): Promise<Account | null> {
   if (!isRoot()) return null;
   const owner = await ownerOf(folder);
   if (owner) return owner;
   const known = await accounts();
   const account = known.find(({ name }) => name === "postgres") ?? known.find(({ name }) => name === "nobody");
-  if (!account) throw new Refusal("PostgreSQL does not run as root, and there is no user postgres or nobody: start as an ordinary user");
+  if (!account) throw new Refusal("PostgreSQL does not run as root, and there is no user postgres or nobody: run this command as another user");
   return { uid: account.uid, gid: account.gid };
 }
 
@@ -51,7 +51,7 @@ async function accounts(): Promise<(Account & { readonly name: string })[]> {
   return lines.flatMap(([name = "", , uid, gid]) => uid && gid ? [{ name, uid: Number(uid), gid: Number(gid) }] : []);
 }
 
-/** The first folder on the way to `path` that the account may not enter; null when it gets there. */
+/** Returns a directory on the way to `path` that the account may not enter, or null. */
 export async function closedFolder(path: string, account: Account | null): Promise<string | null> {
   if (!account) return null;
   for (let folder = path;; folder = dirname(folder)) {

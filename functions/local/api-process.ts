@@ -23,14 +23,14 @@ export interface ApiOptions {
   readonly url: string;
   readonly appDatabaseUrl: string;
   readonly stopping: AbortSignal;
-  /** Takes the lines that it writes. */
+  /** Receives the lines that the API writes. */
   readonly log: (line: string) => void;
 }
 
-/** Runs the Edge Function under Deno, with the permissions of a deployment, and waits until it answers. */
+/** Starts the Edge Function under Deno with the permissions of a deployment, and waits until it responds. */
 export async function startApi(options: ApiOptions): Promise<Running> {
   const { directory, url, stopping, log } = options;
-  const { child, ended } = startPart(process.execPath, ["run", "--quiet", "--no-prompt", ...PERMISSIONS, ENTRY], {
+  const { child, ended } = startPart(process.execPath, ["run", "--quiet", "--no-prompt", "--unstable-no-legacy-abort", ...PERMISSIONS, ENTRY], {
     cwd: PROJECT_DIR,
     stdio: ["ignore", "pipe", "pipe"],
     env: environment(options),
@@ -45,7 +45,7 @@ export async function startApi(options: ApiOptions): Promise<Running> {
     await sleep(25);
   }
   stopping.throwIfAborted();
-  if (over) throw new Refusal(`the API did not start (${String(over)}); its own messages are above`);
+  if (over) throw new Refusal(`the API did not start (${String(over)}): its messages above have the reason`);
   return {
     ended,
     async stop() {
@@ -66,7 +66,7 @@ async function answers(url: string): Promise<boolean> {
   }, () => false);
 }
 
-/** What Supabase would inject, and the caller's own INNKEEP_ variables; nothing else of this machine. */
+/** The variables that Supabase would inject and the user's INNKEEP_ variables, and none of the machine's others. */
 function environment({ directory, port, url, appDatabaseUrl }: ApiOptions): Record<string, string> {
   const { signingKey, jobsSecret } = directory.secrets;
   const own = Object.entries(process.env).filter(([name]) =>
@@ -86,12 +86,12 @@ function environment({ directory, port, url, appDatabaseUrl }: ApiOptions): Reco
   };
 }
 
-/** After a kill -9 of the start: ends the API that was left running. */
+/** Ends an API that was left running by a start that was killed. */
 export async function endOrphanedApi(directory: DataDirectory, port: number): Promise<void> {
   const pid = Number(await readFile(join(directory.path, PID_FILE), "utf8").catch(() => ""));
   const found = await isRunning(pid, ENTRY);
   await endProcess(pid, ENTRY, ["SIGTERM", "SIGKILL"], 3_000);
   await rm(join(directory.path, PID_FILE), { force: true });
-  // A process that ends loses its command line a moment before its sockets.
+  // A process that is ending loses its command line slightly earlier than its sockets.
   for (let waitedMs = 0; found && waitedMs < 3_000 && !await isPortFree(port); waitedMs += 25) await sleep(25);
 }

@@ -1,4 +1,4 @@
-/** The Edge Function `api` on this machine: as it is deployed, open to frontends on any local port, behind the local pages. */
+/** The Edge Function `api` of the local stack: the deployed program with the local pages, callable by frontends on any local port. */
 import process from "node:process";
 import { systemClock } from "../../shared/kernel/clock.ts";
 import { apiFrom, standardLog } from "../api/start.ts";

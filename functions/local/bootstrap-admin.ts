@@ -13,16 +13,17 @@ import { Refusal, runProgram } from "./refusal.ts";
 import { bootDatabase } from "./stack.ts";
 import { orStopped, stopSignal } from "./stop-signal.ts";
 
-const HELP = `npm run bootstrap-admin -- --email E --user-id U [--name N]     makes the first super_admin, once
+const HELP = `npm run bootstrap-admin -- --email E --user-id U [--name N]     creates the first super_admin
 
   --email E      or INNKEEP_BOOTSTRAP_ADMIN_EMAIL
-  --user-id U    or INNKEEP_BOOTSTRAP_ADMIN_USER_ID: the person's Supabase Auth id, the sub of its tokens
-  --name N       how the audit log and the lists show the person; the email when left out
-  --data DIR     data directory of the local stack (.innkeep)
-  -h, --help     this text
+  --user-id U    or INNKEEP_BOOTSTRAP_ADMIN_USER_ID: the Supabase Auth id, which is the sub of the person's tokens
+  --name N       the name shown in lists and in the audit log (default: the email)
+  --data DIR     data directory of the local stack (default: .innkeep)
+  -h, --help     print this text
 
-The database is that of DATABASE_URL, migrated before, with the API's INNKEEP_DB_ variables; without it, the local stack's.
-The four plans are made first, where they are missing. Once an enabled super_admin exists this is closed: admins then make admins.`;
+It uses the migrated database of DATABASE_URL and the API's INNKEEP_DB_ variables. Without DATABASE_URL it uses the
+database of the local stack. It also creates those of the four default plans that are missing. It refuses to run once
+an enabled super_admin exists; administrators then create further administrators.`;
 
 await runProgram(async () => {
   const values = parse(process.argv.slice(2), {
@@ -34,7 +35,7 @@ await runProgram(async () => {
   if (values["help"]) return console.log(HELP);
   const given = (option: string, variable: string): string => {
     const value = values[option] || process.env[variable];
-    if (typeof value !== "string" || value === "") throw new Refusal(`--${option} or ${variable} is needed; see --help`);
+    if (typeof value !== "string" || value === "") throw new Refusal(`--${option} or ${variable} is missing: set one of them; see --help`);
     return value;
   };
   const email = given("email", "INNKEEP_BOOTSTRAP_ADMIN_EMAIL");
@@ -47,14 +48,14 @@ await runProgram(async () => {
     const services = container.services(systemContext(systemClock, "bootstrap", "bootstrap"));
     try {
       const { admin, plans } = await bootstrapPlatform(services, { userId, email, ...name });
-      console.log(`${userId} (${email}) is ${admin.role}${plans.length > 0 ? `; plans made: ${plans.join(", ")}` : ""}`);
+      console.log(`${userId} (${email}) is ${admin.role}${plans.length > 0 ? `; plans created: ${plans.join(", ")}` : ""}`);
     } finally {
       await store.close();
     }
   });
 });
 
-/** DATABASE_URL, else the running local stack's database, else that of its data directory, started for the moment. */
+/** Uses DATABASE_URL, else the running local stack's database, else starts the database of its data directory for this call. */
 async function withDatabase(
   stopping: AbortSignal,
   dataDir: string,

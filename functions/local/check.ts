@@ -4,12 +4,12 @@ import { runProgram } from "./refusal.ts";
 import { stopSignal } from "./stop-signal.ts";
 import { CHECKS, runTools } from "./tools.ts";
 
-const HELP = `npm run check     formatting, lint and types; no database, and no file is changed
+const HELP = `npm run check     checks format, lint and types; needs no database and changes no file
 
-  -h, --help  this text
+  -h, --help  print this text
 
 It runs ${CHECKS.map(({ program, args }) => [program, ...args].join(" ")).join(", ")},
-two at a time, each to its end, and says which failed. "npx deno fmt" formats the files.`;
+two at a time. All run to the end, and the last line names those that failed. "npx deno fmt" formats the files.`;
 
 await runProgram(async () => {
   if (parse(process.argv.slice(2), {})["help"]) return console.log(HELP);

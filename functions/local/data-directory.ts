@@ -15,16 +15,16 @@ export const POSTGRES_MAJOR = 18;
 const FORMAT = 1;
 const MARKER = "innkeep.json";
 const LOCK = "start.pid";
-/** What the command line of whoever holds the lock contains. */
+/** Part of the command line of every process that can hold the lock. */
 const HOLDER = "functions/local/";
 
-/** What the directory is and how far its making got; no secret is in it. */
+/** The state of the directory. It contains no secrets. */
 const markerSchema = z.object({
   format: z.number(),
   postgres: z.number(),
-  /** The port of the last run, taken again when it is free, so that a saved connection keeps working. */
+  /** The port of the last run. It is used again if it is free, so that saved connections keep working. */
   postgresPort: z.number().optional(),
-  /** Set once seeding is done: the demo tenant, if there is one. */
+  /** Set when seeding is complete. Contains the demo tenant, if there is one. */
   seeded: z.object({ tenantId: z.string().nullable() }).optional(),
 });
 export type Marker = z.output<typeof markerSchema>;
@@ -40,10 +40,10 @@ const secretsSchema = z.object({
 export type Secrets = z.output<typeof secretsSchema>;
 
 const token = z.string().nullable();
-/** `DIR/local.json`: where everything is, for people, tests and frontends. */
+/** `DIR/local.json`: addresses and tokens for people, tests and frontends. */
 const infoSchema = z.object({
   url: z.url(),
-  /** The superuser's, for inspection. */
+  /** The URL of the superuser, for inspection. */
   databaseUrl: z.string(),
   jobsSecret: z.string(),
   /** Null without a demo tenant. */
@@ -60,11 +60,11 @@ const infoSchema = z.object({
 });
 export type LocalInfo = Readonly<z.output<typeof infoSchema>>;
 
-/** The private files, and what to do when one is damaged. */
+/** The private files, and what to do if one is damaged. */
 const FILES = {
-  "innkeep.json": { schema: markerSchema, advice: "bring it back from a copy, or move the whole directory away to begin anew" },
-  "secrets.json": { schema: secretsSchema, advice: "bring it back from a copy, or move the whole directory away to begin anew" },
-  "local.json": { schema: infoSchema, advice: "remove it; the next npm start writes it" },
+  "innkeep.json": { schema: markerSchema, advice: "restore it from a backup, or move the whole directory away to start with a new one" },
+  "secrets.json": { schema: secretsSchema, advice: "restore it from a backup, or move the whole directory away to start with a new one" },
+  "local.json": { schema: infoSchema, advice: "delete it; the next npm start writes it again" },
 } as const;
 
 export type TokenName = keyof LocalInfo["tokens"];
@@ -75,9 +75,9 @@ export interface DataDirectory {
   readonly marker: Marker;
   updateMarker(change: Partial<Marker>): Promise<void>;
   writeInfo(info: LocalInfo): Promise<void>;
-  /** A small file of the running stack, such as the id of a process. */
+  /** Writes a small file of the running stack, such as a process id. */
   writeNote(name: string, text: string): Promise<void>;
-  /** Lets another start have it; removes it when it was temporary, or when this start laid it out and made no database. */
+  /** Releases the lock. Removes the directory if it is temporary, or if this start created it but no database in it. */
   release(): Promise<void>;
 }
 
@@ -87,23 +87,23 @@ export async function temporaryDirectory(): Promise<string> {
   return path;
 }
 
-/** As root, PostgreSQL runs as another user, which has to get through to its own folder. */
+/** Root runs PostgreSQL as another user, who must be able to enter the directory. */
 function directoryMode(): number {
   return isRoot() ? 0o755 : 0o700;
 }
 
-/** Opens, or lays out, a data directory for this process alone. A foreign, older or used one is refused untouched. */
+/** Opens or creates a data directory and locks it. Refuses one that is in use, of another version or not Innkeep's, unchanged. */
 export async function openDataDirectory(path: string, options: { readonly removeAtEnd?: boolean } = {}): Promise<DataDirectory> {
   const firstMade = await makeDirectory(path, directoryMode()).catch((error: Error) => {
-    throw new Refusal(`${path} cannot be a data directory: ${error.message}; choose another with --data`);
+    throw new Refusal(`${path} cannot be used as the data directory (${error.message}): choose another with --data`);
   });
   let marker = await readMarker(path);
   if (marker && options.removeAtEnd) {
-    throw new Refusal(`--ephemeral removes its directory at the end, and ${path} holds data: choose an empty one`);
+    throw new Refusal(`--ephemeral removes its data directory at the end, and ${path} contains data: choose an empty directory`);
   }
   const found = await readSecrets(path);
   if (!found && await holdsCluster(path)) {
-    throw new Refusal(`${path} holds a database, but not its secrets.json: ${FILES["secrets.json"].advice}`);
+    throw new Refusal(`${path} contains a database, but not its secrets.json: ${FILES["secrets.json"].advice}`);
   }
   await lock(path);
   let isUsed = marker !== null;
@@ -137,7 +137,7 @@ async function removeAll(path: string): Promise<void> {
   await rm(path, { recursive: true, force: true });
 }
 
-/** Takes away what a start that came to nothing has made, and the folders it had to make for that. */
+/** Removes the files and directories that a failed start created. */
 async function undo(path: string, firstMade: string | undefined): Promise<void> {
   await removeOutside(path);
   for (const name of await readdir(path)) {
@@ -149,16 +149,16 @@ async function undo(path: string, firstMade: string | undefined): Promise<void> 
   }
 }
 
-/** For commands beside a running stack: what is in the directory, without claiming it. */
+/** Reads the directory without locking it, for commands beside a running stack. */
 export async function peekDataDirectory(
   path: string,
 ): Promise<{ readonly secrets: Secrets; readonly info: LocalInfo | null; readonly running: boolean }> {
   const secrets = await readdir(path).then(() => readSecrets(path), ignoreMissing);
-  if (!secrets) throw new Refusal(`${path} is no Innkeep data directory yet: run npm start first, or name another with --data`);
+  if (!secrets) throw new Refusal(`${path} is not an Innkeep data directory yet: run npm start first, or choose another with --data`);
   return { secrets, info: await readPrivate(path, "local.json"), running: await holderOf(path) !== null };
 }
 
-/** Null for a new directory. */
+/** Returns null for a new directory. */
 async function readMarker(path: string): Promise<Marker | null> {
   const names = await readdir(path);
   const marker = names.includes(MARKER) ? await readPrivate(path, MARKER) : null;
@@ -166,15 +166,15 @@ async function readMarker(path: string): Promise<Marker | null> {
     const foreign = names.filter((name) => name !== LOCK && !name.startsWith(`${LOCK}.`) && !name.startsWith(`${MARKER}.`));
     if (foreign.length === 0) return null;
     throw new Refusal(
-      `${path} is not empty and not an Innkeep data directory (it has ${foreign.slice(0, 3).join(", ")}); choose another with --data`,
+      `${path} is not an Innkeep data directory and not empty (it contains ${foreign.slice(0, 3).join(", ")}): choose another with --data`,
     );
   }
   const version = (await readFile(join(await clusterPath(path), "PG_VERSION"), "utf8").catch(() => String(marker.postgres))).trim();
-  if (marker.format > FORMAT) throw new Refusal(`${path} was made by a newer Innkeep: use that one, or another directory with --data`);
+  if (marker.format > FORMAT) throw new Refusal(`${path} was created by a newer version of Innkeep: use that version, or choose another directory with --data`);
   if (marker.format < FORMAT || Number(version) !== POSTGRES_MAJOR) {
     throw new Refusal(
-      `${path} holds the data of PostgreSQL ${version}, and this Innkeep runs ${POSTGRES_MAJOR}. ` +
-        `For a fresh start move it away (mv ${path} ${path}.old); to keep the data, dump it with the release that made it and load it here.`,
+      `${path} contains data of PostgreSQL ${version}, and this version of Innkeep runs ${POSTGRES_MAJOR}. ` +
+        `To start with new data, move it away (mv ${path} ${path}.old). To keep the data, dump it with the version that created it and restore it here.`,
     );
   }
   return marker;
@@ -188,7 +188,7 @@ async function writeMarker(path: string, marker: Marker): Promise<Marker> {
 async function lock(path: string): Promise<void> {
   const draft = join(path, `${LOCK}.${process.pid}`);
   try {
-    // Linked when it is whole: a start in between must never read a lock without its holder.
+    // The file is linked when complete, so that another start never reads a lock without a process id.
     await writeFile(draft, String(process.pid), { mode: 0o600 });
     await handOver(draft, path);
     await claim(path, draft);
@@ -210,16 +210,16 @@ async function claim(path: string, draft: string): Promise<void> {
       throw new Refusal(
         `${path} is in use by another start (process ${holder}${
           info ? `, ${info.url}` : ""
-        }); stop it, or use another directory with --data`,
+        }): stop it, or choose another directory with --data`,
       );
     }
-    await rm(join(path, LOCK), { force: true }); // its process was killed
+    await rm(join(path, LOCK), { force: true }); // Its process was killed.
   }
 }
 
 async function holderOf(path: string): Promise<number | null> {
   const pid = Number(await readFile(join(path, LOCK), "utf8").catch(() => ""));
-  if (pid === process.pid) return null; // a reused id
+  if (pid === process.pid) return null; // The system reused the id.
   return pid > 1 && await isRunning(pid, HOLDER) ? pid : null;
 }
 
@@ -240,11 +240,11 @@ async function makeSecrets(path: string): Promise<Secrets> {
   return secrets;
 }
 
-/** Null when it is not there. */
+/** Returns null if the file does not exist. */
 async function readPrivate<N extends keyof typeof FILES>(path: string, name: N): Promise<z.output<typeof FILES[N]["schema"]> | null> {
   const file = join(path, name);
   const text = await readFile(file, "utf8").catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "EACCES") throw new Refusal(`${file} belongs to another user: start as that user, or choose another --data`);
+    if (error.code === "EACCES") throw new Refusal(`${file} belongs to another user: run this command as that user, or choose another directory with --data`);
     return ignoreMissing(error);
   });
   if (text === null) return null;
@@ -271,7 +271,7 @@ async function writePrivate(path: string, name: keyof typeof FILES, value: unkno
   await writeWhole(path, name, `${JSON.stringify(value, null, 2)}\n`);
 }
 
-/** Whole or not at all, whenever the process is killed; only its owner may read it. */
+/** Writes a file atomically. Only its owner may read it. */
 async function writeWhole(path: string, name: string, text: string): Promise<void> {
   const draft = join(path, `${name}.${process.pid}`);
   try {

@@ -14,10 +14,10 @@ import { Refusal } from "./refusal.ts";
 
 const DATABASE = "innkeep";
 
-/** Of the API's own variables, those about its database. */
+/** The API's variables that concern its database. */
 const DATABASE_VARIABLES = ["DATABASE_URL", "INNKEEP_DB_POOLER", "INNKEEP_DB_CONNECTIONS", "INNKEEP_DB_TIMEOUT_MS"];
 
-/** The database of DATABASE_URL, as the API's configuration reads it; null when the variable is not set. */
+/** Returns the database of DATABASE_URL, configured as for the API, or null if the variable is not set. */
 export function externalDatabase(env: Environment = process.env): Extract<DatabaseConfig, { readonly driver: "postgres" }> | null {
   if (!env["DATABASE_URL"]) return null;
   try {
@@ -42,7 +42,7 @@ export async function withClient<T>(connectionString: string, work: (client: pg.
 async function connect(connectionString: string): Promise<pg.Client> {
   try {
     const client = new pg.Client({ connectionString, connectionTimeoutMillis: 10_000 });
-    // A connection that breaks between two calls must not end the process; the next call reports it.
+    // A connection that fails between two calls must not end the process. The next call reports the error.
     client.on("error", () => undefined);
     await client.connect();
     return client;
@@ -56,9 +56,9 @@ async function connect(connectionString: string): Promise<pg.Client> {
 
 export interface DatabaseUrls {
   readonly superuser: string;
-  /** Runs the migrations; as on Supabase, no superuser. */
+  /** Runs the migrations. It is not a superuser, as on Supabase. */
   readonly owner: string;
-  /** The application's login: a member of service_role and nothing else. */
+  /** The application's login: a member of service_role without other rights. */
   readonly app: string;
 }
 
@@ -71,14 +71,14 @@ export function embeddedUrls(port: number, secrets: Secrets): DatabaseUrls {
   };
 }
 
-/** The roles a Supabase project has before its first migration, and how they are made. */
+/** The roles of a new Supabase project, with their attributes. */
 const SUPABASE_ROLES = {
   anon: "nologin noinherit",
   authenticated: "nologin noinherit",
   service_role: "nologin noinherit bypassrls",
 } as const;
 
-/** Makes what is missing of the roles and the database; passwords come from the data directory. */
+/** Creates the roles and the database if they are missing. The passwords are in the data directory. */
 export async function prepareEmbedded(urls: DatabaseUrls, secrets: Secrets): Promise<void> {
   const maintenance = urls.superuser.replace(/\/[^/]*$/, "/postgres");
   await withClient(maintenance, async (client) => {
@@ -94,13 +94,13 @@ export async function prepareEmbedded(urls: DatabaseUrls, secrets: Secrets): Pro
   });
 }
 
-/** Another server's database (DATABASE_URL): it only lacks the roles when it is not Supabase's. */
+/** Prepares the database of DATABASE_URL: creates Supabase's roles if they are missing. */
 export async function prepareExternal(url: string): Promise<DatabaseUrls> {
   await withClient(url, async (client) => {
     const { rows: [server] } = await client.query<{ version: number }>(
       "select current_setting('server_version_num')::int / 10000 as version",
     );
-    if ((server?.version ?? 0) < 15) throw new Refusal(`DATABASE_URL is PostgreSQL ${server?.version}; Innkeep needs 15 or newer`);
+    if ((server?.version ?? 0) < 15) throw new Refusal(`DATABASE_URL names a PostgreSQL ${server?.version}: use version 15 or newer`);
     await createRoles(client, SUPABASE_ROLES);
     const { rowCount: member } = await client.query("select where pg_has_role(current_user, 'service_role', 'usage')");
     if (!member) await client.query("grant service_role to current_user");
@@ -117,9 +117,9 @@ async function createRoles(client: pg.Client, roles: Readonly<Record<string, str
 }
 
 export interface MigrateDatabaseOptions extends Pick<MigrateOptions, "onApplied">, Pick<BuildOptions, "onProgress" | "onBuilt"> {
-  /** Returns what would be applied and built, and changes nothing. */
+  /** Returns what would be applied and built, without changing anything. */
   readonly dryRun?: boolean;
-  /** Takes a line about a lock that is waited for. */
+  /** Receives a line for each lock that the migration waits for. */
   readonly onWait?: (line: string) => void;
 }
 
@@ -128,13 +128,13 @@ export interface MigratedDatabase {
   readonly built: readonly PendingBuild[];
 }
 
-/** Brings the database up to the program's migrations, and builds what they left pending; returns what was done. */
+/** Applies the migrations and builds the pending indexes and rollups. Returns what it applied and built. */
 export async function migrateDatabase(ownerUrl: string, options: MigrateDatabaseOptions = {}): Promise<MigratedDatabase> {
   const { dryRun = false, onWait = () => undefined } = options;
   const migrations = await readMigrations();
   return await withClient(ownerUrl, async (client) => {
     if (dryRun) return { applied: await migrate(client, migrations, { dryRun }), built: await pendingBuilds(client) };
-    // The server ends the work of a program that was killed, and with it the locks. One on Windows does not know how.
+    // If this program is killed, the server then ends its statement and releases the locks. Windows does not support the setting.
     await client.query("set client_connection_check_interval = '1s'").catch(() => undefined);
     return await withClient(ownerUrl, (observer) =>
       reportingWaits(client, observer, onWait, async () => ({

@@ -1,6 +1,6 @@
 import type { DefaultMetric } from "../../shared/features/metrics/default-metrics.ts";
 
-/** The demo's tenants. Everything about them is fixed but the dates, which end today. */
+/** The tenants of the demo. All values are fixed except the dates, which end today. */
 export interface Hotel {
   readonly name: string;
   readonly subdomain: string;
@@ -10,7 +10,7 @@ export interface Hotel {
   readonly customDomain?: string;
   readonly rooms: number;
   readonly properties: number;
-  /** A plan it had before. */
+  /** Its earlier plan. */
   readonly upgradedFrom?: "Basic" | "Pro";
   readonly ending?: "suspended" | "cancelled";
 }
@@ -110,8 +110,8 @@ export const HOTELS: readonly Hotel[] = [
 ];
 
 /**
- * What a hotel used on a day: held amounts for users, properties, rooms and storage, the day's amount for
- * bookings and api_calls. The same hotel, metric and day give the same number for ever.
+ * The usage of a hotel on a day: the current amount for users, properties, rooms and storage, the day's amount for bookings
+ * and api_calls. It is deterministic: the same hotel, metric and day give the same number.
  */
 export function usageOn(hotel: Hotel, metric: DefaultMetric, day: string): number {
   const noise = unit(`${hotel.subdomain}:${metric}:${day}`);
@@ -128,12 +128,12 @@ export function usageOn(hotel: Hotel, metric: DefaultMetric, day: string): numbe
     case "api_calls":
       return Math.round(hotel.rooms * 42 * (0.6 + 0.8 * noise));
     case "storage":
-      // About 2 MiB a room and month since October 2024.
+      // About 2 MiB per room and month since October 2024.
       return Math.round(hotel.rooms * (Date.parse(day) / 86_400_000 - 20_000) * 70_000);
   }
 }
 
-/** A number in [0, 1) from a text: FNV-1a and a final mix. */
+/** Hashes a text to a number in [0, 1), by FNV-1a and a final mix. */
 function unit(text: string): number {
   let hash = 0x811c9dc5;
   for (const character of text) hash = Math.imul(hash ^ (character.codePointAt(0) ?? 0), 0x01000193);

@@ -1,18 +1,18 @@
 import type { Handler } from "./runtime.ts";
 
-/** What the API is told to allow; it stands for every local origin. */
+/** The one origin in the API's list that represents all local origins. */
 export const STAND_IN = "http://localhost";
 const LOCAL = /^https?:\/\/(localhost|127\.0\.0\.1)(:\d{1,5})?$/;
 const ALLOWED = "access-control-allow-origin";
 
-/** Local frontends are let in beside those listed; with `*` every origin is, and nothing stands beside it. */
+/** Adds local frontends to the configured origins. `*` already allows every origin and must be the only entry. */
 export function withLocalOrigins(own: string): string {
   return own.trim() === "*" ? "*" : [own, STAND_IN].filter(Boolean).join(",");
 }
 
 /**
- * Lets a frontend on any port of this machine call the API, whose list holds whole origins: the API is asked as by
- * the one it knows, and its answer names the one that asked.
+ * Lets frontends on any local port call the API, whose list has only complete origins. Replaces a local origin with the
+ * listed one in the request, and restores the original in the response.
  */
 export function allowLocalOrigins(handle: Handler): Handler {
   return async (request) => {

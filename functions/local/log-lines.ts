@@ -4,9 +4,9 @@ const RESET = "\x1b[0m";
 const COLOURS = { dim: "\x1b[2m", red: "\x1b[31m", green: "\x1b[32m", yellow: "\x1b[33m", cyan: "\x1b[36m" } as const;
 type Colour = keyof typeof COLOURS;
 
-/** What the start itself asks while it waits for the API; nobody wants to read it. */
+/** The id of the requests that `npm start` itself sends while it waits for the API. They are not shown. */
 export const OWN_REQUEST_ID = "npm-start";
-/** How the ids begin of what the page of the local stack asks over and over; its failures are shown. */
+/** The prefix of the ids of requests that the local page repeats. Only failed ones are shown. */
 export const PAGE_REQUEST_ID = "local-page.";
 
 const line = z.looseObject({ time: z.string(), level: z.string(), event: z.string() });
@@ -15,15 +15,16 @@ const request = z.looseObject({
   event: z.literal("request"),
   requestId: z.string(),
   method: z.string(),
-  route: z.string(),
+  path: z.string(),
   status: z.number(),
   durationMs: z.number(),
-  tenantId: z.string().nullish(),
+  code: z.string().optional(),
 });
 
-/** How a line of the API's log is shown: as it is, or for a person at a terminal. Null: not at all. */
+/** Formats a line of the API's log. Null: the line is not shown. */
 export type LogFormat = (text: string) => string | null;
 
+/** The line unchanged. */
 export const asWritten: LogFormat = (text) => isOwnRequest(text) ? null : text;
 
 function isOwnRequest(text: string): boolean {
@@ -31,22 +32,31 @@ function isOwnRequest(text: string): boolean {
   return text.includes(`"requestId":"${OWN_REQUEST_ID}"`);
 }
 
-/** One short line a request: time, method, path, status, milliseconds. The log has the path's pattern and the tenant's id. */
+/** One short line per request: time, method, path, status and milliseconds; for an error also its code and the request id. */
 export function forPeople(options: { readonly colours: boolean }): LogFormat {
   const paint = (colour: Colour, text: string) => options.colours ? `${COLOURS[colour]}${text}${RESET}` : text;
   return (text) => {
     if (isOwnRequest(text)) return null;
     const parsed = line.safeParse(parseJson(text));
     if (!parsed.success) return text;
-    const asked = request.safeParse(parsed.data);
+    const served = request.safeParse(parsed.data);
     const time = paint("dim", clockTime(parsed.data.time));
-    if (!asked.success) return `${time}  ${paint(levelColour(parsed.data.level), wordsOf(parsed.data))}`;
-    const { method, route, status, durationMs, tenantId } = asked.data;
-    const path = tenantId ? route.replace(":tenantId", tenantId) : route;
-    return `${time}  ${method.padEnd(6)} ${path}  ${paint(statusColour(status), String(status))}  ${
-      paint("dim", milliseconds(durationMs))
-    }`;
+    if (!served.success) return `${time}  ${paint(levelColour(parsed.data.level), wordsOf(parsed.data))}`;
+    const { method, path, status, durationMs, code, requestId } = served.data;
+    const parts = [
+      time,
+      `${method.padEnd(6)} ${printable(path)}`,
+      paint(statusColour(status), String(status)),
+      paint("dim", milliseconds(durationMs)),
+      ...(status >= 400 ? [...(code === undefined ? [] : [code]), paint("dim", requestId)] : []),
+    ];
+    return parts.join("  ");
   };
+}
+
+/** A malformed target may hold any character; a terminal must not act on one. */
+function printable(path: string): string {
+  return path.replaceAll(/[^\x20-\x7e]/g, "?");
 }
 
 function parseJson(text: string): unknown {
@@ -76,7 +86,7 @@ function levelColour(level: string): Colour {
   return level === "error" ? "red" : level === "warn" ? "yellow" : "dim";
 }
 
-/** An event that is no request: its name and its fields. The stack is shown of a fault of the program alone. */
+/** Any other event: its name and its fields. The stack is shown only for a fault of the program. */
 function wordsOf({ time: _time, level, event, stack, ...fields }: z.output<typeof line>): string {
   const details = Object.entries(fields).map(([name, value]) => `${name}=${typeof value === "string" ? value : JSON.stringify(value)}`);
   const isFault = fields["code"] === undefined || fields["code"] === "internal";

@@ -3,17 +3,18 @@ import { externalDatabase, migrateDatabase } from "./database.ts";
 import { parse } from "./options.ts";
 import { Refusal, runProgram } from "./refusal.ts";
 
-const HELP = `npm run migrate -- [--dry-run]     brings the database of DATABASE_URL up to this program's migrations
+const HELP = `npm run migrate -- [--dry-run]     applies this program's migrations to the database of DATABASE_URL
 
-It also builds what a migration left pending beside a large family (GET /ready names it): indexes concurrently, rollups
-in steps, while readers and writers go on. Stopped in between, the next run goes on. While it waits for a lock it says
-who holds it.
+It also builds the pending indexes and rollups of large families, which GET /ready lists. Indexes are built
+concurrently and rollups in steps, so reads and writes continue. If it is stopped, the next run continues. While it
+waits for a lock, it prints who holds the lock.
 
-  --dry-run   says what would be applied and built, and changes nothing
-  -h, --help  this text
+  --dry-run   print what would be applied and built, without changing anything
+  -h, --help  print this text
 
-In a Supabase project of Innkeep's own, this and "supabase db push --remote" may be mixed: the CLI's table records what is
-applied. Where an application has its migrations in that table, none of ours are added, and this is the way to migrate.`;
+If a Supabase project contains only Innkeep, you can use this command and "supabase db push --remote" in any order:
+both record applied migrations in the CLI's table. If another application's migrations are in that table, Innkeep adds
+none of its own to it; then use only this command.`;
 
 await runProgram(async () => {
   const values = parse(process.argv.slice(2), {
@@ -23,7 +24,7 @@ await runProgram(async () => {
   if (values["help"]) return console.log(HELP);
   const database = externalDatabase();
   if (!database) {
-    throw new Refusal("DATABASE_URL is not set: it names the database to migrate (the local stack migrates its own at the start)");
+    throw new Refusal("DATABASE_URL is not set: set it to the database to migrate. npm start migrates the local stack itself");
   }
   const dryRun = values["dry-run"] === true;
   const { applied, built } = await migrateDatabase(database.connectionString, {

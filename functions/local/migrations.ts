@@ -6,7 +6,7 @@ import { Refusal } from "./refusal.ts";
 
 export const MIGRATIONS_DIR = join(PROJECT_DIR, "supabase", "migrations");
 
-/** What a migration's name may consist of. */
+/** The characters that the name of a migration may contain. */
 export const MIGRATION_NAME = { pattern: /^[a-z0-9_]+$/, words: "lower-case letters, digits and underscores" };
 
 /** The files of `supabase/migrations`, in order. */
@@ -15,7 +15,7 @@ export async function readMigrations(directory = MIGRATIONS_DIR): Promise<Migrat
   return await Promise.all(files.map(async (file) => {
     const [, version, name = ""] = /^(\d{14})_(.+)\.sql$/.exec(file) ?? [];
     if (!version || !MIGRATION_NAME.pattern.test(name)) {
-      throw new Refusal(`${file} must be named <YYYYMMDDHHmmss>_<name>.sql, the name of ${MIGRATION_NAME.words}`);
+      throw new Refusal(`${file} must be named <YYYYMMDDHHmmss>_<name>.sql; the name may contain only ${MIGRATION_NAME.words}`);
     }
     return { version, name, sql: await readFile(join(directory, file), "utf8") };
   }));

@@ -9,7 +9,7 @@ import { Refusal } from "./refusal.ts";
 export const PROJECT_DIR = fileURLToPath(new URL("../../", import.meta.url));
 export const DEFAULT_DATA_DIR = resolve(PROJECT_DIR, ".innkeep");
 
-/** A path as a person at this terminal would write it. */
+/** The path relative to the current directory if it is inside it, else unchanged. */
 export function shownPath(path: string): string {
   const near = relative(process.cwd(), path);
   return near === "" || near.startsWith("..") ? path : near;
@@ -17,24 +17,24 @@ export function shownPath(path: string): string {
 
 export interface StartOptions {
   readonly port: number;
-  /** Null: a temporary one (with `ephemeral`). */
+  /** Null: a temporary directory, with `ephemeral`. */
   readonly dataDir: string | null;
   readonly ephemeral: boolean;
   readonly seed: "demo" | "none";
 }
 
-export const START_HELP = `npm start -- [options]     the whole stack: PostgreSQL, migrations, demo data, the API under Deno
+export const START_HELP = `npm start -- [options]     starts the local stack: PostgreSQL, migrations, demo data and the API under Deno
 
-  --port N         where the API listens on 127.0.0.1 (8787)
-  --data DIR       data directory (.innkeep)
-  --ephemeral      keep nothing: a temporary data directory, or the empty DIR of --data, removed at the end
-  --seed demo|none 12 hotels with six months of usage (demo), or only plans and administrators (none)
-  -h, --help       this text
+  --port N         port of the API on 127.0.0.1 (default: 8787)
+  --data DIR       data directory (default: .innkeep)
+  --ephemeral      use a temporary data directory, or the empty one of --data, and remove it at the end
+  --seed demo|none demo (default): 12 hotels with six months of usage; none: only plans and administrators
+  -h, --help       print this text
 
-DATABASE_URL in the environment names another PostgreSQL (15 or newer) to use instead of the embedded one.
-DIR/local.json says where everything is and holds a token for each role.`;
+Set DATABASE_URL to use your own PostgreSQL (15 or newer) instead of the embedded one.
+The file local.json in the data directory contains the addresses and a token for each role.`;
 
-/** Answers null when help was asked for. */
+/** Returns null if the arguments ask for help. */
 export function parseStartOptions(args: readonly string[]): StartOptions | null {
   const values = parse(args, {
     port: { type: "string", default: "8787" },
@@ -54,16 +54,16 @@ export function parseStartOptions(args: readonly string[]): StartOptions | null 
 
 export type OptionValues = Readonly<Record<string, string | boolean | undefined>>;
 
-/** The directory that --data names; `~` is the home there too, which a shell leaves as it is in `--data=~/x`. */
+/** The directory of --data. Expands `~`, because a shell does not expand it in `--data=~/x`. */
 export function dataDirOf(given: string | boolean | undefined): string {
   if (typeof given !== "string") return DEFAULT_DATA_DIR;
-  if (given === "") throw new Refusal("--data must name a directory; left out, it is .innkeep in the project");
+  if (given === "") throw new Refusal("--data must not be empty: name a directory, or omit the option to use .innkeep in the project");
   return given === "~" || given.startsWith("~/") ? join(homedir(), given.slice(1)) : resolve(given);
 }
 
 type OptionKinds = NonNullable<ParseArgsConfig["options"]>;
 
-/** `node:util` parseArgs with our words for its errors; every program takes -h and --help. */
+/** `parseArgs` of `node:util` with one-line errors. Every program accepts -h and --help. */
 export function parse(args: readonly string[], options: OptionKinds): OptionValues {
   const known: OptionKinds = { ...options, help: { type: "boolean", short: "h", default: false } };
   try {
@@ -74,7 +74,7 @@ export function parse(args: readonly string[], options: OptionKinds): OptionValu
   }
 }
 
-/** `--port -1` as `--port=-1`: a negative number is a value, and the option's own check then speaks of it. */
+/** Turns `--port -1` into `--port=-1`, so that the check of the option reports the value. */
 function joinNegative(args: readonly string[], options: OptionKinds): string[] {
   const joined: string[] = [];
   for (const arg of args) {

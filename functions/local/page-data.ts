@@ -12,7 +12,7 @@ import type { LocalData } from "./pages.ts";
 
 const TOKEN_SECONDS = 24 * 3_600;
 
-/** What the page of the local stack cannot learn from the API: the program's version, and tokens to call it with. */
+/** Data for the local page that the API does not provide: the program's version, and tokens. */
 export function pageData(dataDir: string): LocalData {
   return async (path, query) => {
     if (path === "/local/about") return await about();
@@ -25,7 +25,7 @@ async function about() {
   return z.object({ name: z.string(), version: z.string(), description: z.string() }).parse(JSON.parse(text));
 }
 
-/** A new token a role; those of a tenant for the one that is asked for, else for the demo tenant, else none. */
+/** A new token for each role. Those of tenant roles are for the requested tenant, else for the demo tenant, if there is one. */
 async function tokens(dataDir: string, asked: string | null) {
   const { secrets, info } = await peekDataDirectory(dataDir);
   if (!info || (asked !== null && !isSegment(asked))) return null;

@@ -3,11 +3,11 @@ import { extname, join } from "node:path";
 import { PROJECT_DIR } from "./options.ts";
 import type { Handler } from "./runtime.ts";
 
-/** A directory of node_modules stays named by its place: this program is never bundled. */
+/** A path into node_modules works because this program is never bundled. */
 const REFERENCE = "node_modules/swagger-ui-dist";
 const OWN = "functions/local/pages";
 
-/** Everything a browser may load, by path. Nothing here is part of a deployment. */
+/** All files that a browser may load, by path. None of them is part of a deployment. */
 const FILES: Readonly<Record<string, string>> = {
   "/": `${OWN}/index.html`,
   "/docs": `${OWN}/docs.html`,
@@ -39,7 +39,7 @@ const TYPES: Readonly<Record<string, string>> = {
 };
 
 const OWN_ONLY = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-/** Swagger UI holds its icons as data: URLs. */
+/** Swagger UI contains its icons as data: URLs. */
 const WITH_ICONS = `${OWN_ONLY}; img-src 'self' data:`;
 
 const HEADERS: Readonly<Record<string, string>> = {
@@ -51,12 +51,12 @@ const HEADERS: Readonly<Record<string, string>> = {
   "cross-origin-opener-policy": "same-origin",
 };
 
-/** Answers the JSON of a path of the local stack; null where there is none. */
+/** Returns the JSON of a path of the local stack, or null if there is none. */
 export type LocalData = (path: string, query: URLSearchParams) => Promise<unknown>;
 
 /**
- * The page of the local stack, the API reference and the tokens they use, in front of the API. Only this machine's
- * own names are served: under another name, a foreign site whose name points here could read a token.
+ * Serves the local page, the API reference and their tokens, and passes other requests to the API. Serves them only under
+ * `127.0.0.1` and `localhost`: otherwise a foreign site whose name resolves to this machine could read a token.
  */
 export function withPages(handle: Handler, data: LocalData): Handler {
   return async (request) => {

@@ -3,7 +3,7 @@ import type { TenantRole } from "../../shared/core/scopes.ts";
 import type { LocalInfo, Secrets, TokenName } from "./data-directory.ts";
 import { signToken } from "./tokens.ts";
 
-/** Who a local token stands for. Administrators are records of the store; tenant users live in their token. */
+/** The subject of a local token. Administrators are records in the store; a tenant's users exist only in their tokens. */
 interface Person {
   readonly userId: string;
   readonly email: string;
@@ -19,9 +19,9 @@ export const LOCAL_ADMINS: Readonly<Record<AdminRole, Person>> = {
 
 export interface TokenSubject {
   readonly role: AdminRole | TenantRole;
-  /** Null for an administrator of the platform. */
+  /** Null for a platform administrator. */
   readonly tenantId: string | null;
-  /** Left out: the local person of that role. */
+  /** Default: the local person with that role. */
   readonly userId?: string;
 }
 
@@ -41,7 +41,7 @@ export async function tokenFor(secrets: Secrets, url: string, subject: TokenSubj
 
 const LOCAL_TOKEN_SECONDS = 7 * 24 * 3_600;
 
-/** The tokens of `local.json`; those of a tenant are null when there is none. */
+/** The tokens of `local.json`. Those of tenant roles are null if there is no tenant. */
 export async function localTokens(secrets: Secrets, url: string, tenantId: string | null): Promise<LocalInfo["tokens"]> {
   const platform = (role: AdminRole) => tokenFor(secrets, url, { role, tenantId: null }, LOCAL_TOKEN_SECONDS);
   const tenant = (role: TenantRole) =>

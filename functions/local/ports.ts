@@ -1,7 +1,7 @@
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
 
-/** Whether a port of 127.0.0.1 can be listened on. */
+/** Whether a process can listen on this port of 127.0.0.1. */
 export function isPortFree(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const probe = createServer();
@@ -10,7 +10,7 @@ export function isPortFree(port: number): Promise<boolean> {
   });
 }
 
-/** The preferred port when it is free, else one the system gives; never the one that another part is about to take. */
+/** Returns the preferred port if it is free, else one chosen by the system. Never returns `except`, which another part will use. */
 export async function freePort(
   options: { readonly preferred?: number | undefined; readonly except?: number | undefined } = {},
 ): Promise<number> {
@@ -27,7 +27,7 @@ export async function freePort(
   return given === except ? await freePort({ except }) : given;
 }
 
-/** The first free port after a taken one; null when there is none. */
+/** Returns the first free port after `taken`, or null. */
 export async function nextFreePort(taken: number): Promise<number | null> {
   for (let port = taken + 1; port <= 65_535; port++) if (await isPortFree(port)) return port;
   return null;

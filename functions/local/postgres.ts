@@ -14,16 +14,16 @@ import { orStopped } from "./stop-signal.ts";
 export interface PostgresOptions {
   readonly directory: DataDirectory;
   readonly port: number;
-  /** Off only for data nobody keeps: commits then do not wait for the disk. */
+  /** False only for temporary data: commits then do not wait for the disk. */
   readonly durable: boolean;
   readonly stopping: AbortSignal;
 }
 
 const SETTINGS = [
   "listen_addresses=127.0.0.1",
-  "unix_socket_directories=", // a socket's path is limited to about 100 characters
+  "unix_socket_directories=", // The path of a socket is limited to about 100 characters.
   "max_connections=100",
-  "logging_collector=on", // the log survives whoever started the server
+  "logging_collector=on", // The log must continue after the process that started the server has ended.
   "log_directory=log",
   "log_filename=postgres.log",
   "log_rotation_size=10MB",
@@ -33,23 +33,23 @@ const VOLATILE = ["fsync=off", "synchronous_commit=off", "full_page_writes=off"]
 const LOG = "log/postgres.log";
 const START_DEADLINE_MS = 60_000;
 
-/** Makes the data directory's cluster when there is none. */
+/** Creates the cluster of the data directory if there is none. */
 export async function ensureCluster(directory: DataDirectory, stopping: AbortSignal): Promise<void> {
   if (await holdsCluster(directory.path)) return;
   await makeCluster(await openServerHome(directory.path), { password: directory.secrets.superuserPassword, stopping });
 }
 
 export interface ClusterOptions {
-  /** The superuser's. */
+  /** The password of the superuser. */
   readonly password: string;
   readonly stopping: AbortSignal;
-  /** More options of initdb. */
+  /** Additional options of initdb. */
   readonly flags?: readonly string[];
-  /** The npm package of the server. */
+  /** The npm package that contains the server. */
   readonly packageName?: string;
 }
 
-/** Makes a cluster in a server's home; an attempt that is killed or stopped leaves nothing that looks like one. */
+/** Creates a cluster in a server's home. An attempt that is killed or stopped leaves no incomplete cluster. */
 export async function makeCluster(home: ServerHome, options: ClusterOptions): Promise<void> {
   const draft = join(home.path, "postgres.new");
   const passwordFile = join(home.path, "initdb.password");
@@ -79,7 +79,7 @@ export async function makeCluster(home: ServerHome, options: ClusterOptions): Pr
 async function runInitdb(program: string, args: readonly string[], home: ServerHome, stopping: AbortSignal): Promise<void> {
   const { child, ended } = startPart(program, args, {
     ...home.account ?? {},
-    cwd: home.path, // the account may not enter ours
+    cwd: home.path, // The account may not be allowed to enter the current directory.
     stdio: ["ignore", "ignore", "pipe"],
     env: { PATH: process.env["PATH"] ?? "", LC_ALL: "C" },
   }, "SIGKILL");
@@ -90,7 +90,7 @@ async function runInitdb(program: string, args: readonly string[], home: ServerH
   } finally {
     const end = (signal: NodeJS.Signals) => {
       const isOver = child.exitCode !== null || child.signalCode !== null;
-      if (child.pid && !isOver) process.kill(-child.pid, signal); // with the servers it has started
+      if (child.pid && !isOver) process.kill(-child.pid, signal); // The group includes the servers that initdb has started.
     };
     end("SIGTERM");
     const late = setTimeout(() => end("SIGKILL"), 3_000);
@@ -99,7 +99,7 @@ async function runInitdb(program: string, args: readonly string[], home: ServerH
   }
 }
 
-/** Starts the data directory's server and waits until it takes connections. */
+/** Starts the server of the data directory and waits until it accepts connections. */
 export async function startPostgres({ directory, port, durable, stopping }: PostgresOptions): Promise<Running> {
   const home = await openServerHome(directory.path);
   return await startServer(home, { port, settings: durable ? SETTINGS : [...SETTINGS, ...VOLATILE], stopping });
@@ -107,25 +107,25 @@ export async function startPostgres({ directory, port, durable, stopping }: Post
 
 export interface ServerOptions {
   readonly port: number;
-  /** As `name=value`. */
+  /** In the form `name=value`. */
   readonly settings: readonly string[];
   readonly stopping: AbortSignal;
   readonly packageName?: string;
 }
 
-/** Starts a server on the cluster in its home and waits until it takes connections. */
+/** Starts a server on the cluster in its home and waits until it accepts connections. */
 export async function startServer(home: ServerHome, options: ServerOptions): Promise<Running> {
   const deadline = Date.now() + START_DEADLINE_MS;
   for (;;) {
     const attempt = await tryStart(home, options, deadline);
     if (typeof attempt !== "string") return attempt;
-    // After a kill -9 of the postmaster its last processes need a moment to notice and leave.
+    // After a kill -9 of the postmaster, its child processes need a moment to end.
     if (!attempt.includes("shared memory") || Date.now() > deadline) throw new Refusal(`PostgreSQL did not start: ${attempt}`);
     await sleep(200, undefined, { signal: options.stopping });
   }
 }
 
-/** The running server, or why it does not run. */
+/** Returns the running server, or the reason why it did not start. */
 async function tryStart(home: ServerHome, { port, settings, stopping, packageName }: ServerOptions, deadline: number) {
   stopping.throwIfAborted();
   const data = join(home.path, "postgres");
@@ -154,14 +154,14 @@ async function sizeOf(path: string): Promise<number> {
   return await stat(path).then(({ size }) => size, () => 0);
 }
 
-/** The line of PostgreSQL's output that says what is wrong. */
+/** The error message in PostgreSQL's output. */
 function reasonIn(output: string): string | null {
   const lines = output.split("\n").filter((line) => /\b(FATAL|PANIC|ERROR|error):/.test(line));
-  if (lines.some((line) => line.includes("No space left on device"))) return "the disk is full: make room on the disk that holds its data";
+  if (lines.some((line) => line.includes("No space left on device"))) return "the disk is full: free some space on the disk of its data directory";
   return lines.at(-1)?.replace(/^.*?\b(?:FATAL|PANIC|ERROR|error):\s*/, "").trim() ?? null;
 }
 
-/** Fast shutdown: open transactions are rolled back; immediate when that takes too long. */
+/** Requests a fast shutdown, which rolls open transactions back, and an immediate one if that takes too long. */
 async function stopChild(child: ChildProcess, ended: Promise<string>): Promise<void> {
   child.kill("SIGINT");
   const late = setTimeout(() => child.kill("SIGQUIT"), 15_000);
@@ -169,13 +169,13 @@ async function stopChild(child: ChildProcess, ended: Promise<string>): Promise<v
   clearTimeout(late);
 }
 
-/** The server writes its state into the last line of its pid file. */
+/** Whether the pid file, to which the server writes its state, belongs to this process and says `ready`. */
 async function isReady(data: string, pid: number): Promise<boolean> {
   const lines = (await readFile(join(data, "postmaster.pid"), "utf8").catch(() => "")).split("\n");
   return Number(lines[0]) === pid && lines[7]?.trim() === "ready";
 }
 
-/** After a kill -9: ends the server that was left running, or clears the note of one that is gone. */
+/** After a start was killed: ends its server if it still runs, and removes its pid file. Returns whether there was one. */
 export async function endOrphanedPostgres(directory: DataDirectory): Promise<boolean> {
   const data = await clusterPath(directory.path);
   const pidFile = join(data, "postmaster.pid");
@@ -185,7 +185,7 @@ export async function endOrphanedPostgres(directory: DataDirectory): Promise<boo
     await endProcess(pid, data, ["SIGINT", "SIGQUIT"]);
     return true;
   }
-  await rm(pidFile, { force: true }); // the system may have given its number to another process
+  await rm(pidFile, { force: true }); // Another process may have the id now.
   return true;
 }
 

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { Refusal } from "./refusal.ts";
 
-/** The command line of a process, or null when there is none with this id. */
+/** The command line of a process, or null if there is no such process. */
 export async function commandLine(pid: number): Promise<string | null> {
   if (!Number.isInteger(pid) || pid <= 1) return null;
   if (process.platform === "linux") {
@@ -16,12 +16,12 @@ export async function commandLine(pid: number): Promise<string | null> {
   return await promisify(execFile)("ps", ["-o", "args=", "-p", String(pid)]).then(({ stdout }) => stdout.trim() || null, () => null);
 }
 
-/** Whether the process lives and is what we take it for: the system reuses ids. */
+/** Whether the process runs and its command line contains `mark`. The system reuses ids, so the id alone is not enough. */
 export async function isRunning(pid: number, mark: string): Promise<boolean> {
   return (await commandLine(pid))?.includes(mark) ?? false;
 }
 
-/** Signals a process we left behind and waits; the second signal follows when the first was not enough. */
+/** Ends a process of an earlier start: sends the first signal, waits, and sends the second if the process still runs. */
 export async function endProcess(
   pid: number,
   mark: string,
@@ -33,23 +33,23 @@ export async function endProcess(
     try {
       process.kill(pid, signal);
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "EPERM") continue; // it has ended in between
-      throw new Refusal(`process ${pid} of an earlier start belongs to another user: stop it as that user (kill ${pid})`);
+      if ((error as NodeJS.ErrnoException).code !== "EPERM") continue; // It has already ended.
+      throw new Refusal(`process ${pid} of an earlier start belongs to another user: end it as that user with kill ${pid}`);
     }
     const deadline = Date.now() + graceMs;
     while (Date.now() < deadline && await isRunning(pid, mark)) await sleep(25);
   }
 }
 
-/** A program that was started, and how it ends: with an exit code, a signal, or because there is no such program. */
+/** A started program. `ended` resolves with its exit code, its signal, or the error that prevented its start. */
 export interface Part {
   readonly child: ChildProcess;
   readonly ended: Promise<string>;
 }
 
 /**
- * Starts a program in a process group of its own: Ctrl-C goes to the foreground group, and the order of stopping is
- * ours. When this process exits before it, it gets `lastSignal`, so that nothing is left running.
+ * Starts a program in its own process group. Ctrl-C signals only the foreground group, so this process decides the order of
+ * stopping. If this process exits first, the program receives `lastSignal`, so that it does not keep running.
  */
 export function startPart(program: string, args: readonly string[], options: SpawnOptions, lastSignal: NodeJS.Signals): Part {
   const child = spawn(program, [...args], { ...options, detached: true });
@@ -62,9 +62,9 @@ export function startPart(program: string, args: readonly string[], options: Spa
   return { child, ended };
 }
 
-/** A part of the stack that runs now. */
+/** A running part of the stack. */
 export interface Running {
-  /** Resolves with the reason when it ends, asked to or not. */
+  /** Resolves with the reason when the part ends, whether it was stopped or not. */
   readonly ended: Promise<string>;
   stop(): Promise<void>;
 }
@@ -73,7 +73,7 @@ export interface Supervised {
   stop(): Promise<void>;
 }
 
-/** Starts a part, and again whenever it dies, until told to stop. Throws when the first start fails. */
+/** Starts a part and restarts it whenever it ends, until `stop`. Throws if the first start fails. */
 export async function supervise(name: string, start: () => Promise<Running>, say: (line: string) => void): Promise<Supervised> {
   let stopping = false;
   let current = await start();
@@ -84,11 +84,11 @@ export async function supervise(name: string, start: () => Promise<Running>, say
       if (stopping) return;
       try {
         current = await start();
-        say(`${name} runs again`);
+        say(`${name} is running again`);
         return;
       } catch (error) {
         const reason = error instanceof Error ? error.message : String(error);
-        if (reason !== said && !stopping) say(`${reason}; trying again every few seconds`);
+        if (reason !== said && !stopping) say(`${reason}; retrying every few seconds`);
         said = reason;
       }
     }
@@ -97,7 +97,7 @@ export async function supervise(name: string, start: () => Promise<Running>, say
     while (!stopping) {
       const reason = await current.ended;
       if (stopping) return;
-      say(`${name} ended (${reason}); starting it again`);
+      say(`${name} ended (${reason}); restarting it`);
       await again();
     }
   };

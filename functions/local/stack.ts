@@ -17,7 +17,7 @@ import { seedStack } from "./seed.ts";
 import { clusterPath } from "./server-home.ts";
 import { orStopped, Stopped } from "./stop-signal.ts";
 
-/** The running stack, stopped in the reverse order of its start. */
+/** The running stack. `stop` stops its parts in reverse order of their start. */
 export interface Stack {
   readonly info: LocalInfo;
   readonly dataDir: string;
@@ -26,7 +26,7 @@ export interface Stack {
 
 export interface DatabaseContext {
   readonly options: Pick<StartOptions, "ephemeral"> & Partial<Pick<StartOptions, "port">>;
-  /** `DATABASE_URL`, when another server is to be used. */
+  /** The value of `DATABASE_URL`, to use another server. */
   readonly externalUrl: string | undefined;
   readonly say: (line: string) => void;
   readonly stopping: AbortSignal;
@@ -34,11 +34,11 @@ export interface DatabaseContext {
 
 export interface StackContext extends DatabaseContext {
   readonly options: StartOptions;
-  /** Takes the lines of the API's log. */
+  /** Receives the lines of the API's log. */
   readonly log: (line: string) => void;
 }
 
-/** Boots everything. When a step fails, or a stop is asked for (null), what already runs is stopped first. */
+/** Starts all parts. If a step fails or a stop is requested, stops the parts that run. Returns null for a requested stop. */
 export async function startStack(context: StackContext): Promise<Stack | null> {
   const { options, say } = context;
   const path = options.dataDir ?? await temporaryDirectory();
@@ -54,7 +54,7 @@ export async function startStack(context: StackContext): Promise<Stack | null> {
     return { info, dataDir: path, stop };
   } catch (error) {
     const isFull = (await freeBytes(path)) < FULL_BYTES;
-    if (cleanups.length > 1) say("stopping what was started");
+    if (cleanups.length > 1) say("stopping the parts that were started");
     await stop();
     if (options.dataDir === null) await rm(path, { recursive: true, force: true });
     if (error instanceof Stopped) return null;
@@ -92,11 +92,11 @@ async function boot(directory: DataDirectory, context: StackContext, cleanups: (
 
 async function takenPortMessage(port: number): Promise<string> {
   const next = await nextFreePort(port);
-  const other = next === null ? "choose another with --port" : `run npm start -- --port ${next}`;
-  return `port ${port} is taken by another program: stop that one, or ${other}`;
+  const other = next === null ? "choose another port with --port" : `run npm start -- --port ${next}`;
+  return `port ${port} is in use by another program: stop that program, or ${other}`;
 }
 
-/** The database alone; `bootstrap-admin` uses it when nothing runs. */
+/** Starts only the database. `bootstrap-admin` uses it if the stack is not running. */
 export async function bootDatabase(
   directory: DataDirectory,
   context: DatabaseContext,
@@ -108,13 +108,13 @@ export async function bootDatabase(
     return await orStopped(stopping, prepareExternal(externalUrl));
   }
   await assertRoom(directory.path);
-  if (await endOrphanedPostgres(directory)) say("the last run was killed; PostgreSQL recovers from its log");
+  if (await endOrphanedPostgres(directory)) say("the last run was killed; PostgreSQL recovers from its write-ahead log");
   const port = await freePort({ preferred: directory.marker.postgresPort, except: apiPort });
   await directory.updateMarker({ postgresPort: port });
-  if (directory.marker.seeded === undefined) say(`making a database in ${shownPath(directory.path)}`);
+  if (directory.marker.seeded === undefined) say(`creating a database in ${shownPath(directory.path)}`);
   await ensureCluster(directory, stopping);
   const data = await clusterPath(directory.path);
-  if (dirname(data) !== directory.path) say(`PostgreSQL's user may not enter ${shownPath(directory.path)}: its data is in ${data}`);
+  if (dirname(data) !== directory.path) say(`the user of PostgreSQL may not enter ${shownPath(directory.path)}: its data is in ${data}`);
   const postgres = await supervise("PostgreSQL", () => startPostgres({ directory, port, durable: !ephemeral, stopping }), say);
   cleanups.push(() => postgres.stop());
   say(`PostgreSQL listens on 127.0.0.1:${port}`);
@@ -123,7 +123,7 @@ export async function bootDatabase(
   return urls;
 }
 
-/** Returns the demo tenant. An interrupted seed continues; a complete one is not repeated. */
+/** Seeds the database unless this is already complete. Returns the demo tenant. */
 async function seedOnce(
   directory: DataDirectory,
   urls: DatabaseUrls,

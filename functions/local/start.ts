@@ -1,9 +1,10 @@
 import process from "node:process";
+import { LineWriter } from "../../shared/kernel/line-writer.ts";
 import { externalDatabase } from "./database.ts";
 import { asWritten, forPeople } from "./log-lines.ts";
 import { parseStartOptions, shownPath, START_HELP } from "./options.ts";
-import { standardOutput } from "./output.ts";
 import { runProgram } from "./refusal.ts";
+import { standardOutput } from "./runtime.ts";
 import { startStack } from "./stack.ts";
 import type { Stack } from "./stack.ts";
 import { asked, stopSignal } from "./stop-signal.ts";
@@ -13,7 +14,7 @@ await runProgram(async () => {
   if (!options) return console.log(START_HELP);
   const startedMs = performance.now();
   const elapsed = () => `${((performance.now() - startedMs) / 1_000).toFixed(1)} s`;
-  const output = standardOutput();
+  const output = new LineWriter(standardOutput(), (count, reason) => `(up to ${count} lines were lost: ${reason})`);
   const say = (line: string) => output.line(`  ${elapsed().padStart(6)}  ${line}`);
   const format = process.stdout.isTTY ? forPeople({ colours: !process.env["NO_COLOR"] }) : asWritten;
   const log = (line: string) => {
@@ -42,9 +43,9 @@ await runProgram(async () => {
 function summary({ info, dataDir }: Stack): string {
   const path = info.tenantId ? "/v1/tenants?limit=3" : "/v1/me";
   return `
-  API       ${info.url} (in a browser: tenants, tokens, reference)
+  API       ${info.url} (open it in a browser for tenants, tokens and the API reference)
   OpenAPI   ${info.url}/openapi.json
-  Data      ${shownPath(dataDir)} (local.json holds a token for each role)
+  Data      ${shownPath(dataDir)} (local.json contains a token for each role)
 
   Try:
   curl -s '${info.url}${path}' -H 'Authorization: Bearer ${info.tokens.superAdmin}'

@@ -1,6 +1,6 @@
 import process from "node:process";
 
-/** Ends work because somebody asked for it: every `finally` on the way runs, and nothing is reported as wrong. */
+/** Thrown to end work on request. Every `finally` runs, and no error is reported. */
 export class Stopped extends Error {
   override readonly name = "Stopped";
 }
@@ -8,8 +8,8 @@ export class Stopped extends Error {
 const EXIT_CODE = 130;
 
 /**
- * Aborts with `Stopped` at the first Ctrl-C, SIGTERM or closed terminal (SIGHUP). A later one ends this process at
- * once. npm passes on what the terminal has already sent, so repeats within a second are one.
+ * Returns a signal that aborts with `Stopped` on the first SIGINT, SIGTERM or SIGHUP. A later one ends the process at once.
+ * Repeats within a second count as one, because npm forwards signals that the terminal has already sent.
  */
 export function stopSignal(): AbortSignal {
   const controller = new AbortController();
@@ -25,7 +25,7 @@ export function stopSignal(): AbortSignal {
   return controller.signal;
 }
 
-/** The result of `work`, or `Stopped` as soon as that is asked for; nobody waits for the rest of the work then. */
+/** Returns the result of `work`. Throws `Stopped` as soon as a stop is requested, without waiting for the work to end. */
 export async function orStopped<T>(stopping: AbortSignal, work: Promise<T>): Promise<T> {
   work.catch(() => undefined);
   let onAbort = (): void => undefined;
@@ -41,7 +41,7 @@ export async function orStopped<T>(stopping: AbortSignal, work: Promise<T>): Pro
   }
 }
 
-/** Resolves when a stop is asked for. */
+/** Resolves when a stop is requested. */
 export async function asked(stopping: AbortSignal): Promise<void> {
   if (!stopping.aborted) await new Promise((resolve) => stopping.addEventListener("abort", resolve, { once: true }));
 }

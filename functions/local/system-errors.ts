@@ -1,13 +1,13 @@
-/** What to do about an error of the file system that is the machine's and not the program's. */
+/** What to do about a file system error that the machine causes, not the program. */
 const ADVICE: Readonly<Record<string, string>> = {
-  EACCES: "permission denied: start as the user it belongs to, or choose a folder of your own, for the data with --data",
-  EPERM: "permission denied: start as the user it belongs to, or choose a folder of your own, for the data with --data",
-  EROFS: "the file system is read-only: choose a folder that can be written, for the data with --data",
-  ENOSPC: "the disk is full: make room there",
-  EDQUOT: "your share of the disk is used up: make room there",
+  EACCES: "permission denied: run this command as the owner of this path, or, for the data directory, choose another with --data",
+  EPERM: "permission denied: run this command as the owner of this path, or, for the data directory, choose another with --data",
+  EROFS: "the file system is read-only: make it writable, or, for the data directory, choose another with --data",
+  ENOSPC: "the disk is full: free some space",
+  EDQUOT: "your disk quota is exceeded: free some space",
 };
 
-/** One line for an error of the file system; null for any other. A write that fails does not name its path. */
+/** The message for a file system error, or null for another error. A failed write does not report its path. */
 export function systemErrorMessage(error: unknown): string | null {
   const { code, path, dest } = error as NodeJS.ErrnoException & { readonly dest?: string };
   const advice = ADVICE[code ?? ""];

@@ -9,16 +9,16 @@ import { tokenFor } from "./people.ts";
 import type { TokenSubject } from "./people.ts";
 import { Refusal, runProgram } from "./refusal.ts";
 
-const HELP = `npm run -s token -- --role R [options]     prints a JWT for the local stack, signed with its own key
+const HELP = `npm run -s token -- --role R [options]     prints a JWT for the local stack, signed with the stack's key
 
-  --role R       of the platform: super_admin, admin, support, read_only
-                 of a tenant: owner, tenant_admin, staff, viewer (admin, too, beside --tenant)
-                 the names of local.json work as well: superAdmin, readOnly, tenantOwner, tenantStaff …
-  --tenant T     the tenant's id, for a tenant role; left out, the demo tenant
-  --user U       the user id (sub); left out, the local person of that role
-  --expires N    lifetime such as 90s, 15m, 1h (the default), 7d
-  --data DIR     data directory of the stack (.innkeep)
-  -h, --help     this text`;
+  --role R       a platform role: super_admin, admin, support, read_only
+                 or a tenant role: owner, tenant_admin (admin if you set --tenant), staff, viewer
+                 or a name in local.json: superAdmin, readOnly, tenantOwner, tenantStaff …
+  --tenant T     id of the tenant, for a tenant role (default: the demo tenant)
+  --user U       user id, the sub of the token (default: the local person with the role)
+  --expires N    lifetime, for example 90s, 15m, 1h or 7d (default: 1h)
+  --data DIR     data directory of the stack (default: .innkeep)
+  -h, --help     print this text`;
 
 const UNIT_SECONDS = { s: 1, m: 60, h: 3_600, d: 86_400 } as const;
 
@@ -33,7 +33,7 @@ await runProgram(async () => {
   if (values["help"]) return console.log(HELP);
   const text = (name: string) => typeof values[name] === "string" && values[name] !== "" ? values[name] : undefined;
   const { secrets, info } = await peekDataDirectory(dataDirOf(values["data"]));
-  if (!info) throw new Refusal("the stack has not run in this data directory yet: run npm start once");
+  if (!info) throw new Refusal("the stack has not run in this data directory yet: run npm start first");
   const subject = subjectOf(text("role"), text("tenant"), info.tenantId);
   const user = text("user");
   console.log(
@@ -48,23 +48,23 @@ function subjectOf(given: string | undefined, tenant: string | undefined, demoTe
   const tenantRole = TENANT_ROLES.find((name) => name === role.replace(/^tenant_/, ""));
   if (!tenantRole) {
     const names = [...ADMIN_ROLES, "owner", "tenant_admin", "staff", "viewer"].join(", ");
-    throw new Refusal(given === undefined ? `--role is missing: name one of ${names}` : `--role ${given} is none of ${names}`);
+    throw new Refusal(given === undefined ? `--role is missing: use one of ${names}` : `--role must be one of ${names}, not ${given}`);
   }
   return tenantSubject(tenantRole, tenant ?? demoTenant);
 }
 
 function platformSubject(role: AdminRole, tenant: string | undefined): TokenSubject {
-  if (tenant) throw new Refusal(`${role} is a role of the platform and takes no --tenant`);
+  if (tenant) throw new Refusal(`${role} is a platform role: omit --tenant, or use a tenant role`);
   return { role, tenantId: null };
 }
 
 function tenantSubject(role: TenantRole, tenantId: string | null): TokenSubject {
-  if (!tenantId) throw new Refusal(`${role} is a role in a tenant, and there is no demo tenant: name one with --tenant`);
+  if (!tenantId) throw new Refusal(`${role} is a tenant role, and there is no demo tenant: name a tenant with --tenant`);
   return { role, tenantId };
 }
 
 function secondsOf(text: string): number {
   const [, count, unit] = /^([1-9]\d{0,6})([smhd])$/.exec(text) ?? [];
-  if (!count || !unit) throw new Refusal(`--expires must be a number and s, m, h or d, such as 15m; not ${text}`);
+  if (!count || !unit) throw new Refusal(`--expires must be a number followed by s, m, h or d, for example 15m, not ${text}`);
   return Number(count) * UNIT_SECONDS[unit as keyof typeof UNIT_SECONDS];
 }

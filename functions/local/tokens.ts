@@ -2,7 +2,7 @@ import { exportJWK, generateKeyPair, importJWK, SignJWT } from "jose";
 import type { JWK } from "jose";
 import { systemClock } from "../../shared/kernel/clock.ts";
 
-/** Stands for the signing key of a Supabase project: ES256, its public half served as the JWKS. */
+/** The local equivalent of a Supabase project's signing key: ES256. The public key is the JWKS. */
 export interface SigningKey {
   readonly kid: string;
   readonly privateJwk: JWK;
@@ -12,7 +12,7 @@ export interface SigningKey {
 export interface TokenRequest {
   readonly userId: string;
   readonly email: string;
-  /** Claims only a server can write: `tenant_id`, `tenant_role`. */
+  /** The claims that only a server can write: `tenant_id`, `tenant_role`. */
   readonly appMetadata: Readonly<Record<string, unknown>>;
   readonly expiresInSeconds: number;
 }
@@ -31,7 +31,7 @@ export function issuerOf(url: string): string {
   return `${url}/auth/v1`;
 }
 
-/** A token of the shape Supabase Auth issues, for the API at `url`. */
+/** Signs a token in the form that Supabase Auth issues, for the API at `url`. */
 export async function signToken(key: SigningKey, url: string, request: TokenRequest): Promise<string> {
   const nowSeconds = Math.floor(systemClock.now() / 1_000);
   return await new SignJWT({

@@ -4,13 +4,13 @@ import process from "node:process";
 import { PROJECT_DIR } from "./options.ts";
 import { Refusal } from "./refusal.ts";
 
-/** A program of the project's own `node_modules`, with its arguments. */
+/** A program of the project's `node_modules`, with its arguments. */
 export interface Tool {
   readonly program: "deno" | "tsc" | "eslint" | "vitest";
   readonly args: readonly string[];
 }
 
-/** What `npm run check` runs, the slow ones first: two run at a time. */
+/** The tools of `npm run check`. Two run at a time, so the slow ones come first. */
 export const CHECKS: readonly Tool[] = [
   { program: "eslint", args: ["."] },
   { program: "tsc", args: ["--noEmit"] },
@@ -23,8 +23,8 @@ const BIN = join(PROJECT_DIR, "node_modules", ".bin");
 const AT_ONCE = 2;
 
 /**
- * Runs each tool to its end, also after one that failed, with a line for each; a Refusal names those that failed. Of
- * several, what each says comes in one piece, above its line; a single one writes as it goes.
+ * Runs each tool to its end, even if another failed, and prints one line for each. The output of each of several tools is
+ * printed above its line; the output of a single tool is not buffered. Throws a Refusal that names the failed tools.
  */
 export async function runTools(tools: readonly Tool[], stopping: AbortSignal): Promise<void> {
   const failed: Tool[] = [];
@@ -42,13 +42,13 @@ export async function runTools(tools: readonly Tool[], stopping: AbortSignal): P
   const ended = await Promise.allSettled(Array.from({ length: AT_ONCE }, worker));
   for (const each of ended) if (each.status === "rejected") throw each.reason;
   const names = tools.filter((tool) => failed.includes(tool)).map(nameOf);
-  if (names.length > 0) throw new Refusal(`failed: ${names.join(", ")}; what each says is above its line`);
+  if (names.length > 0) throw new Refusal(`failed: ${names.join(", ")}; the output of each is above its line`);
   if (tools.length > 1) console.log(`all ${tools.length} passed in ${secondsSince(startedMs)}`);
 }
 
 /**
- * Whether it ended with exit code 0, and what it said when that was kept. Throws `Stopped` when a stop is asked for,
- * once the tool has ended.
+ * Returns whether the tool ended with exit code 0, and its output if it was kept. If a stop is requested, ends the tool and
+ * throws `Stopped`.
  */
 async function runTool(
   { program, args }: Tool,
@@ -60,7 +60,7 @@ async function runTool(
   const child = spawn(program === "deno" ? process.execPath : program, [...args], {
     cwd: PROJECT_DIR,
     stdio: keepsOutput ? ["ignore", "pipe", "pipe"] : "inherit",
-    shell: process.platform === "win32" && program !== "deno", // npm's programs are scripts there
+    shell: process.platform === "win32" && program !== "deno", // There, the programs of npm packages are scripts.
     env: { ...process.env, ...colours, PATH: `${BIN}${delimiter}${process.env["PATH"] ?? ""}` },
   });
   const parts: Buffer[] = [];

@@ -4,15 +4,15 @@ import { runProgram } from "./refusal.ts";
 import { stopSignal } from "./stop-signal.ts";
 import { CHECKS, runTools } from "./tools.ts";
 
-const HELP = `npm run verify -- [options]     npm run check, and where that passes npm test: all that CI runs
+const HELP = `npm run verify -- [options]     runs npm run check and, if it passes, npm test, as CI does
 
-  --reporter R          passed on to vitest, as are the next three; may be repeated
-  --outputFile.json F   where the reporter json writes to
-  --project P           pg18 or pg17: on that PostgreSQL alone
-  --bail N              stop after so many failures
-  -h, --help            this text
+  --reporter R          reporter of vitest; can be repeated
+  --outputFile.json F   output file of the reporter json
+  --project P           run the tests only on this PostgreSQL: pg18 or pg17
+  --bail N              stop after N failures
+  -h, --help            print this text
 
-One test file: npm test -- tests/http/lists.test.ts`;
+To run one test file: npm test -- tests/http/lists.test.ts`;
 
 await runProgram(async () => {
   const args = process.argv.slice(2);

@@ -1,22 +1,22 @@
 /**
- * Where lines go. Both return how many bytes were taken, and throw when the reader has gone or there is no room;
- * what was taken before they throw is not known.
+ * The stream that lines are written to. Both functions return how many bytes they wrote. They throw when the stream is
+ * closed or the disk is full; how many bytes were written before that is unknown.
  */
 export interface ByteSink {
   write(bytes: Uint8Array): Promise<number>;
   writeSync(bytes: Uint8Array): number;
 }
 
-/** How long a line waits for others to be written with it: what a `kill -9` can lose. */
+/** How long a line waits to be written with others. A `kill -9` can lose the lines of this time. */
 const BATCH_MS = 5;
 const BATCH_CHARS = 64 * 1024;
-/** What waits for a reader that has stopped reading; lines beyond it are lost. */
+/** The limit of what waits for a reader that has stopped reading. Lines beyond it are lost. */
 const MAX_WAITING_CHARS = 1024 * 1024;
 const NEWLINE = 0x0a;
 
 /**
- * Collects lines and writes those of a few milliseconds in one call. A reader that is slow, has gone or has no room
- * costs lines and nothing else: how many at most, and why, is told as soon as one can be written again.
+ * Collects the lines of a few milliseconds and writes them in one call. When the stream is closed, full or not read,
+ * lines are lost and the program continues. The next batch that can be written begins with `lostLine`: how many at most, and why.
  */
 export class LineWriter {
   readonly #sink: ByteSink;
@@ -25,7 +25,7 @@ export class LineWriter {
   #waitingChars = 0;
   #lost = 0;
   #reason = "";
-  /** A batch may have failed in the middle of a line: what follows begins on one of its own. */
+  /** A batch failed, perhaps in the middle of a line. The next one begins with a line break. */
   #isMidLine = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #writing: Promise<void> | null = null;
@@ -36,7 +36,7 @@ export class LineWriter {
     this.#lostLine = lostLine;
   }
 
-  /** `atOnce`: does not wait for others. */
+  /** Adds a line. With `atOnce` it is written without waiting for others. */
   line(text: string, atOnce = false): void {
     if (this.#waitingChars >= MAX_WAITING_CHARS) return this.#lose(1, "the reader is too slow");
     this.#waiting.push(text);
@@ -45,15 +45,15 @@ export class LineWriter {
     else this.#timer ??= setTimeout(() => this.#start(), BATCH_MS);
   }
 
-  /** Resolves when everything is written or lost. */
-  async flush(): Promise<void> {
-    while (this.#writing || this.#waiting.length > 0) {
-      this.#start();
-      await this.#writing;
-    }
+  /** Resolves when every line is written or lost, or after `timeoutMs`. */
+  async flush(timeoutMs = 1_000): Promise<void> {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<void>((resolve) => timer = setTimeout(resolve, timeoutMs));
+    await Promise.race([this.#writeAll(), late]);
+    clearTimeout(timer);
   }
 
-  /** Writes what waits before it returns, for the moment when the process ends. */
+  /** Writes the waiting lines synchronously, for the end of the process. */
   flushSync(): void {
     if (this.#waiting.length === 0) return;
     const batch = this.#take();
@@ -62,6 +62,13 @@ export class LineWriter {
       this.#isMidLine = false;
     } catch (error) {
       this.#fail(batch, error);
+    }
+  }
+
+  async #writeAll(): Promise<void> {
+    while (this.#writing || this.#waiting.length > 0) {
+      this.#start();
+      await this.#writing;
     }
   }
 
@@ -97,7 +104,7 @@ export class LineWriter {
     return batch;
   }
 
-  /** Nobody is left to tell it to but the next reader. */
+  /** Counts the lines of a failed batch. The next batch reports them. */
   #fail(batch: Batch, error: unknown): void {
     this.#lose(batch.lostLines(), error instanceof Error ? error.message : String(error));
     this.#isMidLine = true;
@@ -109,7 +116,7 @@ export class LineWriter {
   }
 }
 
-/** Lines on their way, after a head that tells of lines lost before. */
+/** The lines of one write, after a head that reports lines lost earlier. */
 class Batch {
   rest: Uint8Array;
   readonly #bytes: Uint8Array;
@@ -126,7 +133,7 @@ class Batch {
     this.rest = this.rest.subarray(count);
   }
 
-  /** Lines that are not known to be written; those lost before too, when nobody has been told of them. */
+  /** The lines that may not have been written, and those lost earlier when their report was not written either. */
   lostLines(): number {
     const written = this.#bytes.length - this.rest.length;
     const unwritten = this.#bytes.subarray(Math.max(written, this.#headBytes));

@@ -37,7 +37,15 @@ describe("documents", () => {
 
   test("an error code that the on-call page names is in the table", () => {
     const named = [...read("docs/operations.md").matchAll(/`([a-z]+_[a-z_]+)`/g)].map(([, code]) => code ?? "");
-    const others = new Set(["super_admin", "app_metadata", "user_metadata", ...ROLES, ...SERVER_PROGRAMS, ...SERVER_SETTINGS]);
+    const others = new Set([
+      "super_admin",
+      "app_metadata",
+      "user_metadata",
+      ...ROLES,
+      ...SERVER_PROGRAMS,
+      ...SERVER_SETTINGS,
+      ...LOG_NAMES,
+    ]);
     expect(named.filter((code) => !Object.hasOwn(ERROR_KINDS, code) && !others.has(code))).toEqual([]);
   });
 });
@@ -46,6 +54,8 @@ describe("documents", () => {
 const ROLES = ["service_role", "innkeep_owner", "innkeep_app", "kv_service", "kv_tenant", "kv_retention", "pg_read_all_stats"];
 const SERVER_PROGRAMS = ["pg_trgm", "pg_dump"];
 const SERVER_SETTINGS = ["statement_timeout", "default_transaction_isolation"];
+/** A code and an event that only the log has. */
+const LOG_NAMES = ["client_closed_request", "request_failed"];
 
 const everything = new Set(
   ["docs", "functions", "shared", "supabase", "tests"].flatMap((folder) => filesBelow(folder)).concat("README.md"),

@@ -7,18 +7,18 @@ import { afterAll, afterEach, beforeAll } from "vitest";
 const NAMES = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 const CHROMIUM = (process.env["PATH"] ?? "").split(delimiter).flatMap((folder) => NAMES.map((name) => join(folder, name))).find(existsSync);
 
-/** Why there is no browser to test in; null where there is one. */
+/** The reason why the browser tests are skipped, or null. */
 export const noBrowser = CHROMIUM === undefined ? `no ${NAMES.join(", ")} on the PATH (apt-get install chromium)` : null;
 if (noBrowser !== null) console.info(`what a browser shows is not tested here: ${noBrowser}`);
 
-/** A page that is looked at, with everything it asked for and complained of. */
+/** An open page, with its requests and error messages. */
 export interface Visit {
   readonly page: Page;
-  /** Errors and warnings of the console, uncaught errors, and what the content security policy refused. */
+  /** Errors and warnings of the console, uncaught errors, and violations of the content security policy. */
   readonly complaints: string[];
-  /** The hosts that were asked. */
+  /** The hosts that the page requested. */
   readonly hosts: ReadonlySet<string>;
-  /** Whether anything is wider than the window. */
+  /** Whether the content is wider than the window. */
   overflows(): Promise<boolean>;
 }
 
@@ -26,12 +26,12 @@ export interface Visitor {
   visit(url: string, options?: BrowserContextOptions): Promise<Visit>;
 }
 
-/** One real Chromium for a test file, with its own profile each visit. */
+/** Starts one Chromium for a test file, with a new profile for each visit. */
 export function useChromium(): Visitor {
   let browser: Browser | undefined;
   beforeAll(async () => {
     if (CHROMIUM === undefined) return;
-    // Its sandbox does not work for root.
+    // Chromium's sandbox does not work for root.
     const args = process.getuid?.() === 0 ? ["--no-sandbox"] : [];
     browser = await chromium.launch({ executablePath: CHROMIUM, args });
   });

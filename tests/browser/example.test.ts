@@ -9,7 +9,7 @@ import { call, cleanUp, startStack, temporaryFolder } from "../local/stack.ts";
 import type { Stack } from "../local/stack.ts";
 import { noBrowser, useChromium } from "./chromium.ts";
 
-/** docs/example.html from another port of this machine, as a frontend's own server would send it. */
+/** Serves docs/example.html on another port, as a frontend's server would. */
 const chromium = useChromium();
 let stack: Stack;
 let server: Server;
@@ -58,7 +58,7 @@ describe.skipIf(noBrowser !== null)("a frontend on another origin", () => {
     expect(complaints).toEqual([]);
   });
 
-  test("H01: shows each bad field's message beside its field, and any other problem with the request's id", async () => {
+  test("H01: shows the message of each invalid field beside the field, and any other problem with the request id", async () => {
     const { page } = await signIn(stack.info.tokens.superAdmin);
     const form = page.locator("#create");
     await form.getByLabel("Subdomain").fill("-no-");
@@ -72,7 +72,7 @@ describe.skipIf(noBrowser !== null)("a frontend on another origin", () => {
     await expect.poll(() => page.getByRole("alert").textContent()).toMatch(/ \(request req_\w+\)$/);
   });
 
-  test("H05: saves a change to the version it showed, and shows the newer one when somebody was faster", async () => {
+  test("H05: saves a change of the version it showed, or shows the newer version if there is one", async () => {
     const { page } = await signIn(stack.info.tokens.superAdmin);
     await page.getByRole("button", { name: "Rename Casa Coral" }).click();
     const form = page.locator("#rename");
@@ -93,7 +93,7 @@ describe.skipIf(noBrowser !== null)("a frontend on another origin", () => {
     expect(await call(stack.info, "GET", path)).toMatchObject({ body: { name: "Casa Azul" } });
   });
 
-  test("H21: creates a tenant with a header that has to be asked for in a preflight", async () => {
+  test("H21: creates a tenant with a header that requires a preflight", async () => {
     const { page, complaints } = await signIn(stack.info.tokens.superAdmin);
     const form = page.locator("#create");
     await form.getByLabel("Name", { exact: true }).fill("The Lighthouse");
@@ -110,7 +110,7 @@ describe.skipIf(noBrowser !== null)("a frontend on another origin", () => {
     expect(complaints).toEqual([]);
   });
 
-  test("offers a tenant's viewer only its own tenant, and nothing to create", async () => {
+  test("R05: shows a tenant's viewer only its own tenant and no form to create one", async () => {
     const { page, overflows } = await signIn(stack.info.tokens.tenantViewer, { viewport: { width: 360, height: 700 } });
     await page.getByText("You are viewer of Hotel Aurora").waitFor();
     await expect.poll(() => page.locator("#rows tr").count()).toBe(1);

@@ -33,14 +33,14 @@ async function read<T>(of: Stack, path: string): Promise<T> {
   return (await call(of.info, "GET", path)).body as T;
 }
 
-/** The page once it shows the tenants. */
+/** Opens the page and waits for the tenants. */
 async function openPage(options: Parameters<typeof chromium.visit>[1] = {}): Promise<Visit> {
   const visit = await chromium.visit(stack.info.url, options);
   await visit.page.locator("[data-tenant]").first().waitFor();
   return visit;
 }
 
-/** Contrast by WCAG 2.2 of the text in each element, with the background behind it. */
+/** The elements whose text has a contrast below 4.5 (WCAG 2.2) with its background. */
 function lowContrast(page: Visit["page"]): Promise<string[]> {
   return page.evaluate(() => {
     const numbers = (colour: string) => (colour.match(/[\d.]+/g) ?? []).map(Number);
@@ -64,13 +64,16 @@ function lowContrast(page: Visit["page"]): Promise<string[]> {
 }
 
 describe.skipIf(noBrowser !== null)("the page of the local stack", () => {
-  test("O01: shows what runs, and every tenant with plan, status, revenue and a bar for each metric with a limit", async () => {
+  test("O01: shows the migration, and every tenant with plan, status, revenue and a bar for each metric with a limit", async () => {
     const { page, complaints, hosts } = await openPage();
     const { data } = await read<{ readonly data: readonly Tenant[] }>(stack, "/v1/tenants?limit=100");
     expect(data).toHaveLength(12);
     expect(await page.locator("[data-tenant]").count()).toBe(12);
     const { migration } = await read<{ readonly migration: string }>(stack, "/ready");
     expect(await page.locator("#store").textContent()).toContain(migration);
+    const totalMrr = data.filter(({ status }) => ["active", "trial"].includes(status)).reduce((sum, { mrr }) => sum + mrr, 0);
+    const revenue = page.locator("#figures div", { hasText: "Monthly revenue, active and trial" });
+    expect(await revenue.locator("dd").textContent()).toBe(`$${totalMrr.toLocaleString("en")}`);
     for (const { id, name, plan, status, mrr } of data) {
       const item = page.locator(`[data-tenant="${id}"]`);
       const text = await item.textContent();
@@ -90,7 +93,7 @@ describe.skipIf(noBrowser !== null)("the page of the local stack", () => {
     expect([...hosts]).toEqual([new URL(stack.info.url).host]);
   });
 
-  test("U01: shows each amount in its metric's unit, what is counted by the month, and what is over its limit", async () => {
+  test("U01: shows the unit of each amount, which metrics are monthly, and which are over their limit", async () => {
     const metric = { id: "compute", name: "Machine time", unit: "hours", kind: "counter" };
     await call(stack.info, "POST", "/v1/metrics", metric);
     const { data: [tenant] } = await read<{ readonly data: readonly Tenant[] }>(stack, "/v1/tenants?search=Fjordview");
@@ -109,10 +112,10 @@ describe.skipIf(noBrowser !== null)("the page of the local stack", () => {
     expect(await meter("rooms").textContent()).toBe("Rooms61 of 60 · over the limit");
     expect(await meter("rooms").getAttribute("data-level")).toBe("over");
     expect(await meter("bookings").textContent()).toMatch(/^Bookings this month[\d,]+ of 1,000 · \d+ %$/);
-    expect(await meter("bookings").getAttribute("title")).toMatch(/ of 1,000 bookings; counts from 0 again on \w+ 1, \d{4}$/);
+    expect(await meter("bookings").getAttribute("title")).toMatch(/ of 1,000 bookings; resets to 0 on \w+ 1, \d{4}$/);
   });
 
-  test("O01: follows the API while it is open", async () => {
+  test("O01: refreshes while it is open", async () => {
     const { page } = await openPage();
     await page.clock.install();
     await page.reload();
@@ -128,7 +131,7 @@ describe.skipIf(noBrowser !== null)("the page of the local stack", () => {
     await page.locator(`[data-tenant="${id}"]`).waitFor({ state: "detached" });
   });
 
-  test("O01: searches and filters with the API, and says when nothing matches", async () => {
+  test("O01: searches and filters, and says when nothing matches", async () => {
     const { page } = await openPage();
     await page.getByLabel("Status").selectOption("suspended");
     await expect.poll(() => page.locator("[data-tenant] h3").allTextContents()).toEqual(["Kestrel Airport Hotel"]);
@@ -137,7 +140,7 @@ describe.skipIf(noBrowser !== null)("the page of the local stack", () => {
     await page.getByText("No tenant matches").waitFor();
   });
 
-  test("O01: copies a token of every role, and GET /v1/me takes it for that role", async () => {
+  test("O01: copies a token of every role, which GET /v1/me confirms", async () => {
     const { page } = await openPage({ permissions: ["clipboard-read", "clipboard-write"] });
     const roles = async (list: string) =>
       await page.locator(`#${list} [data-role]`).evaluateAll((all) => all.map((one) => one.getAttribute("data-role")));
@@ -156,17 +159,17 @@ describe.skipIf(noBrowser !== null)("the page of the local stack", () => {
     }
   });
 
-  test.each([320, 360, 768])("O01: is read without scrolling sideways at %i pixels", async (width) => {
+  test.each([320, 360, 768])("O01: does not scroll sideways at %i pixels", async (width) => {
     const { overflows } = await openPage({ viewport: { width, height: 700 } });
     expect(await overflows()).toBe(false);
   });
 
-  test.each(["light", "dark"] as const)("O01: has a contrast of 4.5 and more in the %s scheme", async (colorScheme) => {
+  test.each(["light", "dark"] as const)("O01: has a contrast of at least 4.5 in the %s scheme", async (colorScheme) => {
     const { page } = await openPage({ colorScheme });
     expect(await lowContrast(page)).toEqual([]);
   });
 
-  test("O01: says what the API said when it fails, with the request's id, and keeps what it showed", async () => {
+  test("O01: shows the API's error with the request id when a call fails, and keeps the earlier data", async () => {
     const { page } = await openPage();
     const problem = { detail: "the database does not answer", requestId: "req_1" };
     for (const path of ["**/ready", "**/v1/**"]) {
@@ -185,7 +188,7 @@ describe.skipIf(noBrowser !== null)("the page of the local stack", () => {
     await expect.poll(() => page.locator("#problem").textContent()).toBe("");
   });
 
-  test("O01: says that there is no tenant where there is none, and has the platform's tokens", async () => {
+  test("O01: says that there are no tenants on an empty platform, and shows the platform tokens", async () => {
     const { page, complaints } = await chromium.visit(empty.info.url);
     await page.getByText("There are no tenants yet").waitFor();
     expect(await page.locator("#platform-tokens [data-role]").count()).toBe(4);
@@ -193,7 +196,7 @@ describe.skipIf(noBrowser !== null)("the page of the local stack", () => {
     expect(complaints).toEqual([]);
   });
 
-  test("O01: its reads leave no line in the terminal; what a developer asks does", async () => {
+  test("O01: does not fill the terminal with its own requests; other requests are shown", async () => {
     await openPage();
     const requestId = `seen-${Date.now()}`;
     await fetch(`${stack.info.url}/v1/tenants`, { headers: { "x-request-id": requestId } });

@@ -12,7 +12,7 @@ beforeAll(async () => {
 });
 afterAll(cleanUp);
 
-/** The reference once it shows its operations. */
+/** Opens the reference and waits for its operations. */
 async function openReference(options: Parameters<typeof chromium.visit>[1] = {}) {
   const visit = await chromium.visit(`${stack.info.url}/docs`, options);
   await visit.page.locator(".opblock").first().waitFor();
@@ -20,7 +20,7 @@ async function openReference(options: Parameters<typeof chromium.visit>[1] = {})
 }
 
 describe.skipIf(noBrowser !== null)("the API reference of the local stack", () => {
-  test("H28: shows every operation of openapi.json, and asks no other host", async () => {
+  test("H28: shows every operation of openapi.json and calls no other host", async () => {
     const { page, complaints, hosts } = await openReference();
     const document = await (await fetch(`${stack.info.url}/openapi.json`)).json() as { readonly paths: Record<string, object> };
     const operations = Object.values(document.paths).flatMap((path) => Object.keys(path));
@@ -30,7 +30,7 @@ describe.skipIf(noBrowser !== null)("the API reference of the local stack", () =
     expect(complaints).toEqual([]);
   });
 
-  test("H28: a call that is tried there answers 200 as super_admin, and as the role that is chosen", async () => {
+  test("H28: sends a call with the chosen role, by default super_admin", async () => {
     const { page, hosts, complaints } = await openReference();
     const operation = page.locator("[id$='-getMe']");
     await operation.locator(".opblock-summary-control").click();
@@ -41,7 +41,7 @@ describe.skipIf(noBrowser !== null)("the API reference of the local stack", () =
       return (await results.locator("td.response-col_status:not(.col_header)").textContent())?.trim();
     };
     expect(await tried("super_admin")).toBe("200");
-    await page.getByLabel("Calls are sent as").selectOption({ label: "tenant viewer" });
+    await page.getByLabel("Send calls with the role").selectOption({ label: "tenant viewer" });
     expect(await tried("viewer")).toBe("200");
     expect([...hosts]).toEqual([new URL(stack.info.url).host]);
     expect(complaints).toEqual([]);

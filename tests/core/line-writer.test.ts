@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type ByteSink, LineWriter } from "../../shared/kernel/line-writer.ts";
 
-/** Takes what `take` allows of each write; `take` may throw as a pipe or disk does. */
+/** Writes as many bytes of each call as `take` returns. `take` may throw, as a closed pipe or a full disk does. */
 function sinkOf(take: (bytes: Uint8Array) => number | Promise<number> = (bytes) => bytes.length) {
   const writes: string[] = [];
   const note = (bytes: Uint8Array, count: number) => {
@@ -21,7 +21,7 @@ const failing = (message: string) => {
 };
 
 describe("the lines of a log", () => {
-  test("O11: of a few milliseconds are written in one call, in order", async () => {
+  test("O11: of a few milliseconds are written in one call and in order", async () => {
     const { sink, writes } = sinkOf();
     const writer = new LineWriter(sink, lost);
     for (let i = 0; i < 100; i++) writer.line(String(i));
@@ -32,7 +32,7 @@ describe("the lines of a log", () => {
     await expect.poll(() => writes).toHaveLength(2);
   });
 
-  test("O11: are written at once with an error among them, and when they are over 64 KiB", async () => {
+  test("O11: are written at once when one is an error, and when they exceed 64 KiB", async () => {
     const { sink, writes } = sinkOf();
     const writer = new LineWriter(sink, lost);
     writer.line("before");
@@ -45,7 +45,7 @@ describe("the lines of a log", () => {
     expect(writes).toHaveLength(2);
   });
 
-  test("O11: written in parts are written whole; those that come meanwhile wait together", async () => {
+  test("O11: are complete when the stream takes only parts of them; lines added meanwhile wait", async () => {
     const { sink, writes } = sinkOf(async (bytes) => {
       await sleep(1);
       return Math.min(7, bytes.length);
@@ -58,7 +58,7 @@ describe("the lines of a log", () => {
     expect(Math.max(...writes.map((part) => part.length))).toBeLessThanOrEqual(7);
   });
 
-  test("O11: that cannot be written are lost and counted, and told of when lines are written again", async () => {
+  test("O11: that cannot be written are counted, and the next batch that can be written reports them", async () => {
     let state: "full" | "gone" | "well" = "full";
     const { sink, writes } = sinkOf((bytes) => state === "well" ? bytes.length : failing(state));
     const writer = new LineWriter(sink, lost);
@@ -76,7 +76,7 @@ describe("the lines of a log", () => {
     expect(writes).toEqual(["\n4 lost: gone\ne\n", "f\n"]);
   });
 
-  test("O11: for a reader that reads nothing wait up to 1 MiB, and no more", async () => {
+  test("O11: wait up to 1 MiB for a reader that does not read; further lines are lost and counted", async () => {
     const waiting: (() => void)[] = [];
     const { sink, writes } = sinkOf((bytes) => new Promise((resolve) => waiting.push(() => resolve(bytes.length))));
     const writer = new LineWriter(sink, lost);
@@ -94,7 +94,7 @@ describe("the lines of a log", () => {
     await expect.poll(() => writes[2]).toBe("after\n");
   });
 
-  test("O11: that still wait when the process ends are written before it does", () => {
+  test("O11: that still wait are written before the process ends", () => {
     const { sink, writes } = sinkOf();
     const writer = new LineWriter(sink, lost);
     writer.line("one");
@@ -102,5 +102,15 @@ describe("the lines of a log", () => {
     writer.flushSync();
     writer.flushSync();
     expect(writes).toEqual(["one\ntwo\n"]);
+  });
+
+  test("O11: do not delay the end of the process by more than the flush timeout when nobody reads", async () => {
+    const { sink, writes } = sinkOf(() => new Promise(() => undefined));
+    const writer = new LineWriter(sink, lost);
+    writer.line("stuck", true);
+    const startedMs = performance.now();
+    await writer.flush(50);
+    expect(performance.now() - startedMs).toBeGreaterThanOrEqual(45);
+    expect(writes).toEqual([]);
   });
 });

@@ -5,7 +5,7 @@ const api = useApi();
 const audit = async (query: string, token = api.admin("super_admin")) => (await api.send("GET", `/v1/audit?${query}`, { token })).body;
 const verify = (query: string, token = api.admin("support")) => api.send("GET", `/v1/audit/verify?${query}`, { token });
 
-/** A tenant with so many entries in its chain, the later ones by another admin than the first. */
+/** Creates a tenant with this many entries in its chain. Another admin writes all but the first. */
 async function tenantWith(entries: number): Promise<string> {
   const { id } = await api.tenant();
   for (let i = 1; i < entries; i++) {
@@ -15,7 +15,7 @@ async function tenantWith(entries: number): Promise<string> {
   return id;
 }
 
-test("A02: the audit log is filtered by resource, action, actor and time, and its chain verifies", async () => {
+test("A02: the audit log can be filtered by resource, action, actor and time, and its chain is intact", async () => {
   const token = api.admin("super_admin");
   const made = await api.send("POST", "/v1/tenants", {
     token,
@@ -35,7 +35,7 @@ test("A02: the audit log is filtered by resource, action, actor and time, and it
   expect((await verify("")).body.ok).toBe(true);
 });
 
-test("A02: actorId and actorEmail find what one person did, in one tenant or in all, and nothing of another's", async () => {
+test("A02: actorId and actorEmail return the entries of one person, in one tenant or in all", async () => {
   const id = await tenantWith(3);
   const user = await api.user(id, "admin", "guest-1");
   await api.send("PATCH", `/v1/tenants/${id}`, { token: user, json: { name: "By its own" } });
@@ -53,7 +53,7 @@ test("A02: actorId and actorEmail find what one person did, in one tenant or in 
   }
 });
 
-test("A08: the chain of a tenant that never was is 404; a deleted tenant's is there", async () => {
+test("A08: the chain of an unknown tenant returns 404; that of a deleted tenant can be verified", async () => {
   const id = await tenantWith(2);
   for (const unknown of ["tn_none", `${id}x`, `tenant:${id.slice(0, -1)}`]) {
     const answer = await verify(`tenantId=${unknown}`);
@@ -66,7 +66,7 @@ test("A08: the chain of a tenant that never was is 404; a deleted tenant's is th
   expectProblem(await verify(`tenantId=${id}`, await api.user(other, "owner")), 404, "not_found");
 });
 
-test("A08: a long chain is verified in parts, each by the cursor of the one before, bound to its tenant", async () => {
+test("A08: a long chain is verified in pages, whose cursors are valid for one tenant", async () => {
   const [id, other] = [await tenantWith(5), await tenantWith(3)];
   const first = await verify(`tenantId=${id}&limit=2`);
   expect(first.body).toEqual({ ok: true, checked: 2, nextCursor: expect.any(String) });

@@ -9,7 +9,7 @@ const raw = (body: BodyInit, headers: Record<string, string> = { "content-type":
 const paths = (answer: { body: { errors: { path: string }[] } }) => answer.body.errors.map(({ path }) => path);
 
 describe("a bad body", () => {
-  test("H02: names every mistake at once with JSON Pointers", async () => {
+  test("H02: returns all errors at once, with JSON Pointers", async () => {
     const answer = await post({
       name: "",
       subdomain: "www",
@@ -45,13 +45,13 @@ describe("a bad body", () => {
     expect(answer.body.errors.every((error: object) => Object.keys(error).join() === "path,message,code")).toBe(true);
   });
 
-  test("H02: names mistakes of parameters and body together, with 400", async () => {
+  test("H02: returns the errors of parameters and body together, with 400", async () => {
     const answer = await api.send("POST", "/v1/tenants?dry=1", { token: api.admin("super_admin"), json: { ...good, mrr: -1 } });
     expectProblem(answer, 400, "invalid_parameter");
     expect(paths(answer)).toEqual(["dry", "/mrr"]);
   });
 
-  test("H01: is refused where the store could not hold its text, at any depth", async () => {
+  test("H01: with text that the store cannot hold is refused, at any depth", async () => {
     const cases: [unknown, string, string][] = [
       [{ ...good, name: "a\u0000b" }, "/name", "null_character"],
       [{ ...good, name: "\ud800" }, "/name", "lone_surrogate"],
@@ -79,7 +79,7 @@ describe("a bad body", () => {
     for (const value of ["1e400", "1e16", "-1", '"7"', "null", "true"]) expectProblem(await usage(value), 422, "validation_failed");
   });
 
-  test("H02: with an amount of more decimals than are metered is refused where it stands, and so is one that has no exact sum", async () => {
+  test("H02: with an amount of too many decimals, or one that has no exact sum, is refused with a pointer to it", async () => {
     const token = api.admin("super_admin");
     const { id } = await api.tenant();
     const path = `/v1/tenants/${id}/usage/rooms`;
@@ -112,7 +112,7 @@ describe("a bad body", () => {
     }
   });
 
-  test("H02: of a plan whose price no tenant's revenue can hold is refused at the price", async () => {
+  test("H02: of a plan whose price exceeds the largest revenue of a tenant is refused with a pointer to the price", async () => {
     const token = api.admin("super_admin");
     const limits = { users: 1, properties: 1, rooms: 1, bookings: 1, api_calls: 1, storage: 1, customDomains: 1 };
     const plan = (interval: string, price: number) =>
@@ -131,7 +131,7 @@ describe("a bad body", () => {
     expect((await api.send("GET", `/v1/tenants/${id}`, { token })).body.mrr).toBe(1e12);
   });
 
-  test("H02: of a plan whose name cannot be its id is refused at the id, which must then be given", async () => {
+  test("H02: of a plan whose name cannot be its id requires an id", async () => {
     const token = api.admin("super_admin");
     const plan = { price: 100, currency: "USD", interval: "monthly", limits: {} };
     for (const name of ["Two Words", "Café", "..", "a:b"]) {
@@ -143,7 +143,7 @@ describe("a bad body", () => {
     expect(made.body, made.text).toMatchObject({ id: "two-words", name: "Two Words", displayName: "Two Words" });
   });
 
-  test("H01: with names of the prototype is refused, and nothing is polluted", async () => {
+  test("H01: with names of Object.prototype is refused, without prototype pollution", async () => {
     for (
       const body of [
         '{"__proto__":{"isAdmin":true}}',
@@ -161,7 +161,7 @@ describe("a bad body", () => {
     expect(odd.body.metadata).toEqual({ constructor: 1, toString: 2, hasOwnProperty: 3 });
   });
 
-  test("H22: of 1 MiB is read and one byte more is not, whatever Content-Length says", async () => {
+  test("H22: of 1 MiB is accepted and one byte more is refused, whatever Content-Length says", async () => {
     const limit = 1024 * 1024;
     const body = (bytes: number) => `{"name":"${"x".repeat(bytes - 11)}"}`;
     expectProblem(await raw(body(limit)), 422, "validation_failed");
@@ -170,7 +170,7 @@ describe("a bad body", () => {
     expectProblem(await raw("{}", { "content-type": "application/json", "content-length": String(limit + 1) }), 413, "payload_too_large");
   });
 
-  test("H22: of deep nesting is refused without an overflow", async () => {
+  test("H22: with deep nesting is refused without a stack overflow", async () => {
     const deep = (levels: number) => `{"metadata":{"a":${"[".repeat(levels)}${"]".repeat(levels)}}}`;
     for (const levels of [70, 5_000, 200_000]) {
       const answer = await raw(deep(levels));
@@ -178,7 +178,7 @@ describe("a bad body", () => {
     }
   });
 
-  test("H23: with a flood of mistakes gets a short answer", async () => {
+  test("H23: with many errors gets a short response", async () => {
     const token = api.admin("super_admin");
     const strangers = Object.fromEntries(Array.from({ length: 20_000 }, (_, i) => [`stranger${i}`, i]));
     const admin = { userId: "u", email: "u@innkeep.example", name: "U", role: "support", permissions: Array(100_000).fill(1) };
@@ -195,7 +195,7 @@ describe("a bad body", () => {
     }
   });
 
-  test("H22: that is no UTF-8, has no type, or is missing is refused", async () => {
+  test("H22: that is not UTF-8, has no content type, or is missing is refused", async () => {
     expectProblem(await raw(new Uint8Array([0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d])), 400, "invalid_json");
     for (
       const type of [
@@ -222,14 +222,14 @@ describe("a bad body", () => {
     );
   });
 
-  test("H01: over what one value may hold is refused with 413", async () => {
+  test("H01: that exceeds the size of a value is refused with 413", async () => {
     const answer = await post({ ...good, subdomain: "too-big", metadata: { blob: "x".repeat(300_000) } });
     expectProblem(answer, 413, "payload_too_large");
   });
 });
 
 describe("a conflict", () => {
-  test("T07: an illegal move answers 409 with the allowed list, the state it has is a 200", async () => {
+  test("T07: of statuses returns 409 with the allowed ones; a change to the current status returns 200", async () => {
     const { id } = await api.tenant({ status: "pending" });
     const token = api.admin("super_admin");
     const answer = await api.send("POST", `/v1/tenants/${id}/cancel`, { token });
@@ -261,7 +261,7 @@ describe("a conflict", () => {
     expect(await see()).toBe(200);
   });
 
-  test("H01: of names, plans and ids has its own code", async () => {
+  test("H01: of names, plans or ids has its own error code", async () => {
     const token = api.admin("super_admin");
     const { subdomain } = await api.tenant({ customDomain: "taken.example" });
     expectProblem(await post({ ...good, subdomain }), 409, "subdomain_taken");
@@ -276,7 +276,7 @@ describe("a conflict", () => {
     expectProblem(await api.send("DELETE", `/v1/tenants/${held.id}`, { token }), 409, "legal_hold");
   });
 
-  test("T10: a deletion reports what goes, by a dry run first, and leaves nothing to find", async () => {
+  test("T10: a deletion reports what it removes, also as a dry run, and leaves no records", async () => {
     const { id } = await api.tenant();
     const token = api.admin("super_admin");
     const path = `/v1/tenants/${id}`;

@@ -7,7 +7,7 @@ const api = useApi();
 routeBattery(api);
 
 describe("the app", () => {
-  test("R12: declares a scope for every route, and only health, readiness and the description are public", async () => {
+  test("R12: declares a scope for every route; only health, readiness and the OpenAPI file are public", async () => {
     const open = api.routes.filter((route) => route.scope === "public").map(({ path }) => path);
     expect(open).toEqual(["/health", "/ready", "/openapi.json"]);
     expect(api.routes.filter(({ scope }) => scope === "caller").map(({ path }) => path)).toEqual(["/v1/me"]);
@@ -17,12 +17,12 @@ describe("the app", () => {
     );
   });
 
-  test("T08: leaves billing reads and /v1/me open to the users of a suspended tenant, nothing else", () => {
+  test("T08: lets the users of a suspended tenant read billing and /v1/me, and nothing else", () => {
     const open = api.routes.filter(({ openWhenSuspended }) => openWhenSuspended).map(({ operationId }) => operationId);
     expect(open).toEqual(["getSubscription", "getMe"]);
   });
 
-  test("A05: leaves metering unaudited, nothing else, and writes a deletion into both chains", () => {
+  test("A05: audits everything except metering, and records a deletion in both chains", () => {
     const counted = api.routes.flatMap((
       { operationId, sample },
     ) => (sample?.auditEntries === undefined ? [] : [[operationId, sample.auditEntries]]));

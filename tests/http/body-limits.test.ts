@@ -24,18 +24,18 @@ function codeOf(text: string): string | null {
 }
 
 describe("the limits of a body", () => {
-  test("H22: are 64 levels and 20,000 members and elements, counted over bytes", () => {
+  test("H22: are 64 levels and 20,000 members and elements", () => {
     expect([MAX_DEPTH, MAX_VALUES]).toEqual([64, 20_000]);
     expect([codeOf(nested(64)), codeOf(nested(65))]).toEqual([null, "too_deep"]);
     expect([codeOf('{"a":'.repeat(64) + "1" + "}".repeat(64)), codeOf('{"a":'.repeat(65))]).toEqual([null, "too_deep"]);
     const list = (count: number) => `[${Array(count).fill("1").join(",")}]`;
-    // One more is counted for the list and one for its place.
+    // The list counts as one more value, and so does its first place.
     expect([codeOf(list(MAX_VALUES - 1)), codeOf(list(MAX_VALUES))]).toEqual([null, "too_many_values"]);
     expect(codeOf(`[${Array(MAX_VALUES / 2).fill("[]").join(",")}]`)).toBe("too_many_values");
     expect(codeOf(`{${Array(MAX_VALUES).fill('"a":1').join(",")}}`)).toBe("too_many_values");
   });
 
-  test("H22: do not count what stands inside text, with escapes, quotes and characters beyond ASCII in it", () => {
+  test("H22: ignore the contents of strings, with escapes, quotes and non-ASCII characters", () => {
     for (const text of ["[".repeat(1_000), ",".repeat(50_000), '"[,{'.repeat(9_000), "\\".repeat(9_000), "🏨,[é".repeat(9_000), '\\"[,']) {
       expect(codeOf(JSON.stringify({ name: text, [text]: text }))).toBeNull();
     }
@@ -45,7 +45,7 @@ describe("the limits of a body", () => {
     expect(codeOf(nested(60) + nested(60))).toBeNull();
   });
 
-  test("H22: come before the parser, on every route that takes or could take a body", async () => {
+  test("H22: are checked before parsing, on every route that can receive a body", async () => {
     const { id } = await api.tenant();
     const deep = `{"a":\u0000${"[".repeat(MIB - 10)}`;
     const wide = `{"a":\u0000[${"1,".repeat(MIB / 2 - 10)}`;
@@ -59,7 +59,7 @@ describe("the limits of a body", () => {
     }
   });
 
-  test("H22: hold behind a U+0000, a lone surrogate and a forbidden name: never an overflow", async () => {
+  test("H22: apply after a U+0000, a lone surrogate and a forbidden name, without a stack overflow", async () => {
     for (const first of ['"\\u0000"', '"\\ud800"', '{"__proto__":1}', "9007199254740993"]) {
       for (const levels of [65, 20_000]) {
         const answer = await post(`{"name":${first},"metadata":{"a":${nested(levels)}}}`);
@@ -70,7 +70,7 @@ describe("the limits of a body", () => {
     expect(api.logs.filter(({ level }) => level === "error")).toEqual([]);
   });
 
-  test("H22: hold for callers of the library, whatever stands in front of the depth", () => {
+  test("H22: apply to library callers as well", () => {
     const deep = JSON.parse(nested(20_000)) as unknown;
     for (const first of ["\u0000", "\ud800", 2 ** 53, "fine"]) expect(findUnstorable([first, deep])?.code).toBe("too_deep");
     expect(findUnstorable({ a: ["\u0000"], b: [1, Infinity] })).toMatchObject({ path: "/b/1", code: "not_finite" });
@@ -98,7 +98,7 @@ describe("a hostile body of 1 MiB within the limits", () => {
     "an address without an end": `{"owner":"${"a.".repeat(MIB / 2 - 80)}@x","branding":{"logoUrl":"http://["}}`,
   };
 
-  test.each(Object.keys(bodies))("H23: %s: at most 100 errors, each at a short path, in a short answer", async (name) => {
+  test.each(Object.keys(bodies))("H23: %s: gets at most 100 errors with short paths, in a short response", async (name) => {
     const token = api.admin("super_admin");
     const { id } = await api.tenant();
     for (
@@ -116,7 +116,7 @@ describe("a hostile body of 1 MiB within the limits", () => {
     expect((await api.send("GET", `/v1/tenants/${id}`, { token })).status).toBe(200);
   });
 
-  test("H23: a query string over 32 KiB is refused before its parameters are taken apart", async () => {
+  test("H23: a query string over 32 KiB is refused before it is parsed", async () => {
     const token = api.admin("super_admin");
     for (const query of ["a=1&".repeat(9_000), `search=${"x".repeat(40_000)}`, "&".repeat(40_000)]) {
       const answer = await api.send("GET", `/v1/tenants?${query}`, { token });

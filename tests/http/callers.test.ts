@@ -6,7 +6,7 @@ const api = useApi();
 const me = (token: string) => api.send("GET", "/v1/me", { token });
 
 describe("a platform admin", () => {
-  test("R13: is who the store says, with the role's scopes and the permissions beyond it", async () => {
+  test("R13: has the role and permissions of its record in the store", async () => {
     await api.services.AdminUserService.create({
       userId: "u-perm",
       email: "p@innkeep.example",
@@ -21,7 +21,7 @@ describe("a platform admin", () => {
     expect(body.scopes).not.toContain("read:secrets");
   });
 
-  test("R13: loses everything with the very next request once disabled, demoted or removed", async () => {
+  test("R13: loses its rights with the next request once disabled, demoted or removed", async () => {
     await api.services.AdminUserService.create({ userId: "u-gone", email: "g@innkeep.example", name: "G", role: "admin" });
     const token = await api.signer.sign("u-gone");
     const change = () => api.send("POST", "/v1/plans", { token, json: {} });
@@ -36,7 +36,7 @@ describe("a platform admin", () => {
     expectProblem(await me(token), 403, "forbidden");
   });
 
-  test("R13: is signed in once by a new token, whatever it asks for afterwards, and not by one without its instant", async () => {
+  test("R13: has one login recorded for each token, and none for a token without iat", async () => {
     await api.services.AdminUserService.create({ userId: "u-login", email: "i@innkeep.example", name: "I", role: "support" });
     const lastLogin = async () => (await api.services.AdminUserService.get("u-login"))?.lastLoginAt;
     const silent = await api.signer.sign("u-login", { iat: undefined });
@@ -52,7 +52,7 @@ describe("a platform admin", () => {
     expect(data.find(({ action }) => action === "admin.signed_in")).toMatchObject({ actor: { type: "admin", id: "u-login" } });
   });
 
-  test("R13: reads a disabled admin's state and the list of admins over HTTP", async () => {
+  test("R13: can read a disabled admin and the list of admins", async () => {
     const token = api.admin("super_admin");
     const made = await api.send("POST", "/v1/admins", {
       token,
@@ -67,7 +67,7 @@ describe("a platform admin", () => {
     expectProblem(await api.send("DELETE", "/v1/admins/u-list", { token }), 404, "not_found");
   });
 
-  test("R11: edits neither its own role nor its own permissions, and the last super_admin stays", async () => {
+  test("R11: cannot change its own role or permissions, and the last super_admin cannot be removed", async () => {
     const token = api.admin("super_admin");
     for (const json of [{ role: "support" }, { enabled: false }]) {
       const answer = await api.send("PATCH", "/v1/admins/user-super_admin", { token, json });
@@ -83,7 +83,7 @@ describe("a platform admin", () => {
     expect((await api.send("PATCH", "/v1/admins/user-super_admin", { token, json: { name: "Renamed" } })).status).toBe(200);
   });
 
-  test("R11: with write:admins as a permission makes nobody greater than itself", async () => {
+  test("R11: with the permission write:admins cannot grant more than it has", async () => {
     await api.services.AdminUserService.create({
       userId: "u-deputy",
       email: "d@innkeep.example",
@@ -109,7 +109,7 @@ describe("a platform admin", () => {
 });
 
 describe("a tenant's user", () => {
-  test("R01: belongs to the tenant of app_metadata, by the role there, whatever user_metadata says", async () => {
+  test("R01: has the tenant and role of app_metadata, whatever user_metadata says", async () => {
     const [own, other] = [await api.tenant(), await api.tenant()];
     const token = await api.signer.sign("u-guest", {
       app_metadata: { tenant_id: own.id, tenant_role: "viewer" },
@@ -125,13 +125,13 @@ describe("a tenant's user", () => {
     expectProblem(await api.send("PATCH", `/v1/tenants/${own.id}`, { token, json: { name: "Mine" } }), 403, "insufficient_scope");
   });
 
-  test("R01: with a tenant in user_metadata alone is nobody's user", async () => {
+  test("R01: with a tenant only in user_metadata is refused", async () => {
     const { id } = await api.tenant();
     const claims = { user_metadata: { tenant_id: id, tenant_role: "owner", role: "super_admin" }, tenant_id: id, tenant_role: "owner" };
     expectProblem(await me(await api.signer.sign("u-self", claims)), 403, "forbidden");
   });
 
-  test("R01: with a malformed tenant, an unknown role or a tenant that is gone is nobody's user", async () => {
+  test("R01: with a malformed tenant, an unknown role or a deleted tenant is refused", async () => {
     const { id } = await api.tenant();
     for (
       const appMetadata of [{ tenant_id: `${id}:x` }, { tenant_id: 7 }, { tenant_id: "global" }, { tenant_id: "tn_none" }, {
@@ -146,14 +146,14 @@ describe("a tenant's user", () => {
     expectProblem(await me(await api.user(id, "owner")), 403, "forbidden");
   });
 
-  test("R13: that is an enabled platform admin too is the admin", async () => {
+  test("R13: who is also an enabled platform admin has the rights of the admin", async () => {
     const { id } = await api.tenant();
     const token = await api.signer.sign("user-support", { app_metadata: { tenant_id: id, tenant_role: "owner" } });
     expect((await me(token)).body).toMatchObject({ type: "admin", role: "support", tenantId: null });
   });
 });
 
-test("R01: a credential that is not a good bearer token answers 401 and says only which check failed", async () => {
+test("R01: a credential that is not a valid bearer token returns 401 with the check that failed", async () => {
   const stranger = await makeSigner(api.clock);
   const now = api.clock.now() / 1_000;
   const headers = {
@@ -177,7 +177,7 @@ test("R01: a credential that is not a good bearer token answers 401 and says onl
   }
 });
 
-test("R13: a subject that cannot be a key is nobody", async () => {
+test("R13: a subject that cannot be a key is refused", async () => {
   for (const subject of ["a:b", "admin:user-super_admin", "x".repeat(200), "../user-super_admin"]) {
     expectProblem(await me(await api.signer.sign(subject)), 403, "forbidden");
   }

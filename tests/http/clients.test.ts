@@ -26,12 +26,12 @@ const OPTIONS: ts.CompilerOptions = {
 let folder = "";
 let program: ts.Program;
 
-/** The file of a client's user: as it should be, or with one mistake. */
+/** The file of a program: the correct one, or one with a mistake. */
 function fileOf(client: string, mistake?: string): string {
   return join(folder, `${client}${mistake === undefined ? "" : ` with ${mistake}`}.ts`.replaceAll(" ", "-"));
 }
 
-/** Both clients are generated from the file that the app serves; every version of the programs is checked in one compilation. */
+/** Generates both clients from the served file, and compiles all versions of the programs at once. */
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "innkeep-clients-"));
   await symlink(join(ROOT, "node_modules"), join(folder, "node_modules"));
@@ -62,14 +62,14 @@ beforeAll(async () => {
 
 afterAll(async () => await rm(folder, { recursive: true }));
 
-/** The compiler's errors, in one file or in all that are not a program with a mistake. */
+/** The compiler's errors in one file, or in all files except the programs with a mistake. */
 function errorsIn(path?: string): string[] {
   const found = path === undefined ? ts.getPreEmitDiagnostics(program) : ts.getPreEmitDiagnostics(program, program.getSourceFile(path));
   return found.filter(({ file }) => path !== undefined || !file?.fileName.includes("-with-"))
     .map(({ file, messageText }) => `${file?.fileName.slice(folder.length)}: ${ts.flattenDiagnosticMessageText(messageText, " ")}`);
 }
 
-test("H11: two generated clients compile strictly, and so does a program over each and the one of docs/frontend.md", () => {
+test("H11: two generated clients compile in strict mode, as do programs that use them and the one in docs/frontend.md", () => {
   expect(errorsIn()).toEqual([]);
 });
 
@@ -101,7 +101,7 @@ type ProgramOf = (token: string, send: (request: Request) => Promise<Response>) 
   rename(tenantId: string, version: string): Promise<string>;
 };
 
-/** The client's request to the app, which is held against the file on its way back. */
+/** Sends the client's request to the app, which checks the response against the file. */
 async function send(request: Request): Promise<Response> {
   const { pathname, search } = new URL(request.url);
   const raw = request.body ? await request.text() : undefined;

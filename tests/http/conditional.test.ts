@@ -10,7 +10,7 @@ const patch = (id: string, json: unknown, headers: Record<string, string> = {}) 
   api.send("PATCH", `/v1/tenants/${id}`, { token: token(), json, headers });
 
 describe("conditional requests", () => {
-  test("H05: a record carries its version as ETag, and If-None-Match with it answers 304 without a body", async () => {
+  test("H05: a record has its version as ETag, and If-None-Match with it returns 304 without a body", async () => {
     const { id, version } = await api.tenant();
     for (
       const path of [
@@ -34,7 +34,7 @@ describe("conditional requests", () => {
     expect(version).toMatch(/^\d+$/);
   });
 
-  test("T03: a patch with the present version is made, one with a stale version answers 412 with the present ETag", async () => {
+  test("T03: a patch with the current version is applied; one with a stale version returns 412 with the current ETag", async () => {
     const { id, version } = await api.tenant();
     const first = await patch(id, { name: "First" }, { "if-match": `"${version}"` });
     expect(first.status).toBe(200);
@@ -49,7 +49,7 @@ describe("conditional requests", () => {
     expectProblem(await patch(id, { name: "x" }, { "if-match": version }), 400, "invalid_parameter");
   });
 
-  test("H05: a change of what is not there yet answers 412 to any If-Match, with no version", async () => {
+  test("H05: any If-Match on a missing record returns 412 without an ETag", async () => {
     const token = api.admin("super_admin");
     const { id } = await api.tenant();
     const json = { period: "2026-01" };
@@ -61,7 +61,7 @@ describe("conditional requests", () => {
     }
   });
 
-  test("T03: writers without If-Match lose nothing of one another's", async () => {
+  test("T03: concurrent patches without If-Match of different fields are all kept", async () => {
     const { id } = await api.tenant();
     const answers = await Promise.all(Array.from({ length: 4 }, (_, i) => patch(id, { settings: { [`k${i}`]: i } })));
     expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 200]);
@@ -70,7 +70,7 @@ describe("conditional requests", () => {
 });
 
 describe("merge patch", () => {
-  test("H06: null removes an optional field, and one that is needed cannot be removed", async () => {
+  test("H06: null removes an optional field; a required one cannot be removed", async () => {
     const { id } = await api.tenant({ region: "eu-west-1", branding: { logoUrl: "https://a.example/l.png", primaryColor: "#001122" } });
     const cleared = await patch(id, { region: null, branding: { logoUrl: null } });
     expect(cleared.status, cleared.text).toBe(200);
@@ -79,7 +79,7 @@ describe("merge patch", () => {
     expectProblem(await patch(id, { name: null }), 422, "validation_failed");
   });
 
-  test("H06: application/merge-patch+json is taken by PATCH alone", async () => {
+  test("H06: only PATCH accepts application/merge-patch+json", async () => {
     const { id } = await api.tenant();
     const headers = { "content-type": "application/merge-patch+json; charset=utf-8" };
     expect((await api.send("PATCH", `/v1/tenants/${id}`, { token: token(), raw: '{"name":"By patch"}', headers })).body.name).toBe(
@@ -111,7 +111,7 @@ describe("merge patch", () => {
     expect(answer.body.errors.map(({ path }: { path: string }) => path).sort()).toEqual(fields.map((field) => `/${field}`).sort());
   });
 
-  test("H06: any series of patches over HTTP leaves what RFC 7396 says", async () => {
+  test("H06: any series of patches gives the result of RFC 7396", async () => {
     const { id } = await api.tenant();
     let expected: unknown = {};
     const name = fc.stringMatching(/^[a-z~/ é]{1,6}$/);
@@ -126,7 +126,7 @@ describe("merge patch", () => {
   });
 });
 
-/** RFC 7396 §2, word for word. */
+/** The algorithm of RFC 7396 §2. */
 function merged(target: unknown, change: unknown): unknown {
   if (typeof change !== "object" || change === null || Array.isArray(change)) return change;
   const result: Record<string, unknown> = typeof target === "object" && target !== null && !Array.isArray(target) ? { ...target } : {};
@@ -137,7 +137,7 @@ function merged(target: unknown, change: unknown): unknown {
   return result;
 }
 
-/** What the store holds and JSON keeps: no -0, no unsafe integer, no name of the prototype. */
+/** JSON values that the store accepts and JSON preserves: no -0, unsafe integers or names of Object.prototype. */
 function isSafe(json: unknown): boolean {
   const text = JSON.stringify(json);
   const numbers = text.match(/-?\d+(\.\d+)?(e[+-]?\d+)?/gi) ?? [];

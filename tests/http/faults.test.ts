@@ -13,7 +13,7 @@ import { AUDIENCE, ISSUER } from "./support/tokens.ts";
 const api = useApi({ database: async () => (await own()).database });
 afterAll(async () => (await own()).cluster.remove());
 
-test("H01: with the database stopped requests answer 503 with Retry-After, and recover when it is back without a restart", async () => {
+test("H01: while the database is stopped, requests return 503 with Retry-After; they recover without a restart", async () => {
   const token = api.admin("super_admin");
   const { id } = await api.tenant();
   const path = `/v1/tenants/${id}`;
@@ -38,7 +38,7 @@ test("H01: with the database stopped requests answer 503 with Retry-After, and r
   expect((await api.send("PATCH", path, { token, json: { name: "Back" } })).body.name).toBe("Back");
 });
 
-/** The API over a store of its own. */
+/** The API over the given store. */
 function appOver(store: Store, log: (line: string) => void) {
   const verifier = createTokenVerifier({ issuer: ISSUER, audience: AUDIENCE, jwks: api.signer.jwks, clock: api.clock, fetch });
   const backend = createBackend({ store, clock: api.clock, logger: jsonLogger(log, api.clock.now) });
@@ -50,7 +50,7 @@ test.each([
     code: "schema_mismatch",
     detail: expect.stringContaining("npm run migrate") as string,
   }],
-  ["of a read-only database says that no write is accepted", null, 200, { refusesWrites: "the database is read-only" }],
+  ["of a read-only database says that writes are refused", null, 200, { refusesWrites: "the database is read-only" }],
 ])("O02: /ready %s", async (_, name, status, body) => {
   const { database } = await own();
   const url = new URL(name === null ? database.appUrl : database.superUrl);
@@ -63,7 +63,7 @@ test.each([
   await store.close();
 });
 
-test("O11: the log says why no connection could be made, and the answer does not", async () => {
+test("O11: the log has the reason for a failed connection, and the response does not", async () => {
   const url = new URL((await own()).database.appUrl);
   url.password = "wrong";
   const lines: string[] = [];
@@ -75,7 +75,7 @@ test("O11: the log says why no connection could be made, and the answer does not
   await store.close();
 });
 
-test("H23: a stored record that does not fit its declaration answers 500 without its key or its fault, which are in the log", async () => {
+test("H23: a stored record that does not match its schema returns 500; only the log has its key and the error", async () => {
   const token = api.admin("super_admin");
   const { id } = await api.tenant();
   const key = `tenant:${id}`;
@@ -91,7 +91,7 @@ test("H23: a stored record that does not fit its declaration answers 500 without
   });
 });
 
-test("H23: what nobody foresaw answers 500 with a request id, and its inside is in the log alone", async () => {
+test("H23: an unexpected error returns 500 with a request id; only the log has its details", async () => {
   const { store } = api.container;
   const lines: string[] = [];
   const logger = jsonLogger((line) => lines.push(line), api.clock.now);

@@ -64,25 +64,25 @@ const CASES: readonly (readonly [z.ZodType, unknown, string])[] = [
 ];
 
 describe("the message of a field", () => {
-  test.each(CASES)("H02: says in words of ours what is wrong with a value: case %#", (schema, value, message) => {
+  test.each(CASES)("H02: describes what is wrong with a value, without the library's text: case %#", (schema, value, message) => {
     expect(messagesOf(schema, value)).toEqual([message]);
   });
 
-  test("H02: covers every kind of issue the library has", () => {
+  test("H02: exists for every kind of issue of the library", () => {
     const seen = new Set(CASES.flatMap(([schema, value]) => schema.safeParse(value).error?.issues.map(({ code }) => code as string) ?? []));
     const kinds = ["invalid_type", "invalid_value", "too_small", "too_big", "invalid_format", "not_multiple_of", "unrecognized_keys"];
     expect([...seen].sort()).toEqual([...kinds, "invalid_union", "invalid_key", "custom"].sort());
   });
 });
 
-/** What a sentence of ours begins with. */
+/** The beginnings of Innkeep's messages. */
 const OURS = /^(must|is|has|matches|exceeds|cannot)\b/;
-/** What only the library says. */
+/** Texts that only the library uses. */
 const RAW = /Invalid|expected|Unrecognized|undefined|received|\/\^|too (big|small)/i;
 const TEXTS: readonly string[] = ["x", " ", "x".repeat(5_000), "-1", "1e9", "a,b", "true", "2026-13", "\u00fc"];
 const VALUES: readonly unknown[] = [...TEXTS, undefined, null, true, "", -1, 1.23456789, 1e300, 2 ** 53, [], [null], {}, { "": {} }];
 
-test("H02: no message of any field or parameter of any route is the library's, whatever the value", () => {
+test("H02: no field or parameter of any route has a message of the library, whatever the value", () => {
   const schemas = api.routes.flatMap(({ operationId, body, query }) => [
     ...(body instanceof z.ZodObject ? [[operationId, body, VALUES] as const] : []),
     ...(query ? [[operationId, query, TEXTS] as const] : []),

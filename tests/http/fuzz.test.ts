@@ -37,7 +37,7 @@ const value = fc.oneof(
   fc.integer(),
   fc.constantFrom(null, true, [], {}, 2 ** 53, -1e308),
 );
-/** Some members of a good body replaced, some strangers beside them. */
+/** A valid body with some members replaced and some unknown ones added. */
 const mutation = fc.record({ keep: fc.double({ min: 0, max: 1, noNaN: true }), extra: fc.dictionary(nasty, value, { maxKeys: 2 }), value });
 const request = fc.record({
   route: fc.nat(),
@@ -60,7 +60,7 @@ const request = fc.record({
   ),
 });
 
-test("H23: no request whatever gives a 5xx, a stack or SQL text, and every answer is as documented", async () => {
+test("H23: no random request returns a 5xx, a stack or SQL text, and every response matches the OpenAPI file", async () => {
   const { id } = await api.tenant();
   const owner = await api.user(id, "owner");
   const tokens: Record<string, string | undefined> = {
@@ -69,7 +69,7 @@ test("H23: no request whatever gives a 5xx, a stack or SQL text, and every answe
     owner,
     none: undefined,
   };
-  // The tenant under test and the caller's own standing are to outlast the run.
+  // The run must not delete the tenant or change the caller's rights.
   const routes = api.routes.filter(({ operationId }) =>
     operationId !== "deleteTenant" && operationId !== "deleteAdmin" && operationId !== "updateAdmin"
   );
@@ -99,7 +99,7 @@ function mutated(body: Record<string, unknown>, change: { keep: number; extra: R
   return { ...Object.fromEntries(members), ...change.extra };
 }
 
-/** What a header may hold at all; the rest never leaves a client. */
+/** The characters that a header may contain. Clients do not send others. */
 function isHeader(text: string): boolean {
   return /^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$/.test(text);
 }

@@ -47,7 +47,7 @@ async function everyMutation(check: (route: Route, key: string) => Promise<void>
 }
 
 describe("every route that changes something", () => {
-  test("H03: sent again with its key gives the first answer and does nothing; another body or caller is not that call", async () => {
+  test("H03: returns the first response to a repeat with its key; another body or caller is another request", async () => {
     await everyMutation(async (route, key) => {
       const ids = await prepare(api, route);
       const json = bodyOf(route);
@@ -66,7 +66,7 @@ describe("every route that changes something", () => {
     });
   });
 
-  test("H03: after a commit whose answer was lost, the repeat gives the answer that was lost", async () => {
+  test("H03: returns the lost response to a repeat when the first response was lost after the commit", async () => {
     const losing = await api.over(lostCommits(api.open.store));
     await everyMutation(async (route, name) => {
       const key = `lost-${name}`;
@@ -98,7 +98,7 @@ describe("every route that changes something", () => {
   });
 });
 
-/** A store whose commits happen while their callers are told that nobody knows. */
+/** A store that commits and then throws `commit_unknown`. */
 function lostCommits(store: Store): Store {
   return new Proxy(store, {
     get(target, name) {
@@ -116,7 +116,7 @@ function lostCommits(store: Store): Store {
 }
 
 describe("a request with a key", () => {
-  test("H03: on another path, query, tenant or route is refused with 422, and nothing is done", async () => {
+  test("H03: that was used with another path, query, tenant or route is refused with 422", async () => {
     const [a, b] = [await api.tenant(), await api.tenant()];
     const first = { ...keyed("one-request"), json: { reason: "unpaid" } };
     expect((await api.send("POST", `/v1/tenants/${a.id}/suspend`, first)).status).toBe(200);
@@ -134,12 +134,12 @@ describe("a request with a key", () => {
     expect(await written()).toEqual(before);
     expect((await api.send("DELETE", `/v1/tenants/${b.id}?dryRun=true`, keyed("dry"))).status).toBe(200);
     expectProblem(await api.send("DELETE", `/v1/tenants/${b.id}`, keyed("dry")), 422, "idempotency_mismatch");
-    // Members in another order, and a full key for a short id, are the same request.
+    // A request with members in another order, or a full key for a short id, is the same request.
     const again = await api.send("POST", `/v1/tenants/tenant:${a.id}/suspend`, first);
     expect(again.headers.get("idempotent-replayed")).toBe("true");
   });
 
-  test("H03: replays the first answer although the record has moved on, and whatever If-Match says", async () => {
+  test("H03: returns the first response although the record has changed, whatever If-Match says", async () => {
     const { id, version } = await api.tenant();
     const sent = { token: root, headers: { "idempotency-key": "moved", "if-match": `"${version}"` }, json: { name: "First" } };
     const first = await api.send("PATCH", `/v1/tenants/${id}`, sent);
@@ -149,7 +149,7 @@ describe("a request with a key", () => {
     expect((await api.send("GET", `/v1/tenants/${id}`, { token: root })).headers.get("etag")).not.toBe(first.headers.get("etag"));
   });
 
-  test("H03: that changed nothing is kept, so that its repeat changes nothing either", async () => {
+  test("H03: that changed nothing is kept, so its repeat changes nothing either", async () => {
     const { id } = await api.tenant({ name: "Same" });
     const sent = { ...keyed("no-change"), json: { name: "Same" } };
     const first = await api.send("PATCH", `/v1/tenants/${id}`, sent);
@@ -158,7 +158,7 @@ describe("a request with a key", () => {
     expect((await api.services.TenantService.get(id))?.name).toBe("Other");
   });
 
-  test("H03: that failed is not kept: nothing was written, and the repeat runs", async () => {
+  test("H03: that failed is not kept, and its repeat runs again", async () => {
     const { id } = await api.tenant();
     await api.services.TenantService.cancel(id);
     const send = () => api.send("POST", `/v1/tenants/${id}/suspend`, { ...keyed("failed"), json: { reason: "unpaid" } });
@@ -173,7 +173,7 @@ describe("a request with a key", () => {
     expect((await remove()).status).toBe(204);
   });
 
-  test("H03: is remembered 24 hours", async () => {
+  test("H03: is kept for 24 hours", async () => {
     const { id } = await api.tenant();
     const path = `/v1/tenants/${id}/usage/api_calls/increment`;
     const send = async () =>
@@ -186,7 +186,7 @@ describe("a request with a key", () => {
     root = await api.signer.sign("user-super_admin");
   });
 
-  test("H03: is not answered to who lost the right meanwhile", async () => {
+  test("H03: is refused when the caller has lost the right since", async () => {
     await api.services.AdminUserService.create({ userId: "leaving", email: "leaving@innkeep.example", name: "Lea", role: "admin" });
     const leaving = { ...keyed("mine", await api.signer.sign("leaving")), json: { name: "Theirs" } };
     const { id } = await api.tenant();
@@ -202,7 +202,7 @@ describe("a request with a key", () => {
     expectProblem(await api.send("PATCH", `/v1/tenants/${id}`, owner), 403, "tenant_suspended");
   });
 
-  test("H03: of a tenant's own user is the tenant's row and goes with it; a platform caller's stays", async () => {
+  test("H03: of a tenant's user is deleted with the tenant; one of a platform admin is kept", async () => {
     const { id } = await api.tenant();
     const sent = { ...keyed("bound", await api.user(id, "owner")), json: { name: "Bound" } };
     expectReplay(await api.send("PATCH", `/v1/tenants/${id}`, sent), await api.send("PATCH", `/v1/tenants/${id}`, sent));
@@ -214,7 +214,7 @@ describe("a request with a key", () => {
     expectReplay(first, await api.send("DELETE", `/v1/tenants/${id}`, keyed("the-end")));
   });
 
-  test("H03: is ignored by a request that only reads", async () => {
+  test("H03: is ignored if the request only reads", async () => {
     const { id } = await api.tenant();
     const before = await api.open.store.count("idem");
     for (const path of [`/v1/tenants/${id}`, "/v1/plans", "/v1/me"]) {
@@ -228,7 +228,7 @@ describe("a request with a key", () => {
 });
 
 describe("several requests with one key at once", () => {
-  test("H03: while the first runs, another gets 409 with Retry-After, and the first answer afterwards", async () => {
+  test("H03: get 409 with Retry-After while the first runs, and its response afterwards", async () => {
     const { id } = await api.tenant();
     const send = () => api.send("PATCH", `/v1/tenants/${id}`, { ...keyed("in-flight"), json: { name: "Flying" } });
     const first = await withClient(api.open.database.superUrl, async (client) => {
@@ -246,7 +246,7 @@ describe("several requests with one key at once", () => {
     expectReplay(first, await send());
   });
 
-  test("H03: 16 by 4 processes have one effect and one answer", async () => {
+  test("H03: 16 sent to 4 processes have one effect and one response", async () => {
     const processes = await Promise.all((await api.open.racers(4)).map((store) => api.over(store)));
     const tenants = () => api.open.store.count("tenant");
     for (let round = 0; round < 5; round++) {
@@ -271,7 +271,7 @@ describe("several requests with one key at once", () => {
     }
   });
 
-  test("H04: 200 creations sent at once to 4 processes with one key make one tenant, and all that are done have its answer", async () => {
+  test("H04: 200 creations with one key, sent to 4 processes at once, create one tenant; all 201 responses are identical", async () => {
     const processes = await Promise.all((await api.open.racers(4)).map((store) => api.over(store)));
     const before = await api.open.store.count("tenant");
     const sent = { ...keyed("one-tenant"), json: bodyOf(routeOf("createTenant")) };

@@ -40,7 +40,7 @@ async function codeOf(checking: Promise<unknown>): Promise<string> {
   return await checking.then(() => "accepted", (error: { code?: string }) => String(error.code));
 }
 
-/** Answers of the key set's address that hold no key to verify with. */
+/** Responses of the key set's server without a key that can verify tokens. */
 async function unusable(): Promise<Record<string, Answer>> {
   const { jwks: { keys: [good] } } = await makeSigner(testClock());
   const p384 = await exportJWK((await generateKeyPair("ES384", { extractable: true })).publicKey);
@@ -90,7 +90,7 @@ async function unusable(): Promise<Record<string, Answer>> {
 }
 
 describe("the key set behind an address", () => {
-  test("R01: an answer without a usable key never takes the place of good keys, and nobody is let in by it", async () => {
+  test("R01: a response without a usable key does not replace valid keys and authenticates nobody", async () => {
     for (const [name, bad] of Object.entries(await unusable())) {
       const clock = testClock();
       const signer = await makeSigner(clock);
@@ -110,7 +110,7 @@ describe("the key set behind an address", () => {
     }
   });
 
-  test("R01: keys that cannot be used do not spoil the good ones beside them", async () => {
+  test("R01: unusable keys do not affect the usable ones in the same set", async () => {
     const clock = testClock();
     const [ec, rsa] = [await makeSigner(clock, "ES256", "k1"), await makeSigner(clock, "RS256", "k2")];
     const bad = { kty: "EC", crv: "P-256", x: "AAAA", y: "AAAA", kid: "k1", alg: "ES256" };
@@ -120,7 +120,7 @@ describe("the key set behind an address", () => {
     expect((await check.verify(await rsa.sign("u2"))).subject).toBe("u2");
   });
 
-  test("R01: a key that says nothing of its use is good, and so is one that says it verifies", async () => {
+  test("R01: a key without `use` whose `key_ops` contain verify is accepted", async () => {
     const clock = testClock();
     const signer = await makeSigner(clock, "RS256");
     const [key] = signer.jwks.keys;
@@ -128,7 +128,7 @@ describe("the key set behind an address", () => {
     expect((await verifierAt(clock).verify(await signer.sign("u1"))).subject).toBe("u1");
   });
 
-  test("R01: a slow address costs its deadline and no more, and callers share the wait", async () => {
+  test("R01: a slow server delays callers by at most the timeout, and they share one request", async () => {
     const clock = testClock();
     const signer = await makeSigner(clock);
     const check = verifierAt(clock, { keysTimeoutMs: 300 });

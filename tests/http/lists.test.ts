@@ -20,7 +20,7 @@ beforeAll(async () => {
 });
 
 describe("the list of tenants", () => {
-  test("T04: takes filters, any-of filters, ranges of time and sorts by several fields", async () => {
+  test("T04: accepts filters, any-of filters, time ranges and sorting by several fields", async () => {
     expect(names(await list(""))).toEqual(["100% Hotel", "Borealis", "aurora", "Café Inn", "Zürich Palace"]);
     expect(names(await list("?sort=name"))).toEqual(["100% Hotel", "aurora", "Borealis", "Café Inn", "Zürich Palace"]);
     expect(names(await list("?sort=-mrr,name&status=active,trial&limit=2"))).toEqual(["Borealis", "Zürich Palace"]);
@@ -35,7 +35,7 @@ describe("the list of tenants", () => {
     expect(names(await list("?createdTo=2026-02-28"))).toHaveLength(0);
   });
 
-  test("T04: takes ranges of numbers and times, of revenue, of use and of the end of a trial", async () => {
+  test("T04: accepts ranges of revenue, usage and the end of a trial", async () => {
     expect(names(await list("?mrrFrom=100&mrrTo=900&sort=name"))).toEqual(["aurora", "Café Inn"]);
     expect(names(await list("?mrrFrom=900&sort=name"))).toEqual(["Borealis", "Zürich Palace"]);
     expect(names(await list("?mrr=0,100.00&sort=name"))).toEqual(["100% Hotel", "Café Inn"]);
@@ -49,14 +49,14 @@ describe("the list of tenants", () => {
     }
   });
 
-  test("T05: searches without regard to case and accents, and % stands for itself", async () => {
+  test("T05: searches without regard to case and accents; % has no special meaning", async () => {
     expect(names(await list("?search=CAFE"))).toEqual(["Café Inn"]);
     expect(names(await list("?search=zurich"))).toEqual(["Zürich Palace"]);
     expect(names(await list("?search=0%25%20h"))).toEqual(["100% Hotel"]);
     expect(names(await list("?search=_____"))).toEqual([]);
   });
 
-  test("T05: refuses a search that would find everything, or reach from one field into the next", async () => {
+  test("T05: refuses a search that would match everything or match across fields", async () => {
     for (const search of ["%CC%81", "%CC%88%CC%81", "a%0Ab", "%0A", "a%0D", "%09", "%C2%85"]) {
       for (const path of ["/v1/tenants", "/v1/plans", "/v1/admins"]) {
         const answer = await api.send("GET", `${path}?search=${search}`, { token: api.admin("super_admin") });
@@ -67,7 +67,7 @@ describe("the list of tenants", () => {
     expect(names(await list("?search=e%CC%81"))).toContain("Café Inn");
   });
 
-  test("H08: has the page form with totals, and a Link to the next page", async () => {
+  test("H08: returns pages with totals and a Link to the next page", async () => {
     const first = await list("?limit=2&page=1&sort=name");
     expect(first.body.pagination).toMatchObject({ page: 1, limit: 2, total: 5, totalPages: 3, hasNext: true, hasPrev: false });
     expect((await list("?limit=2&page=3&sort=name")).body.pagination).toEqual({
@@ -83,7 +83,7 @@ describe("the list of tenants", () => {
     expect(beyond.headers.has("link")).toBe(false);
   });
 
-  test("H07: is walked by cursor or by Link to the same end, stable while rows come", async () => {
+  test("H07: gives the same rows by cursor and by Link, also while rows are added", async () => {
     const seen: string[] = [];
     let path: string | null = "/v1/tenants?limit=2&sort=name";
     for (let i = 0; path !== null; i++) {
@@ -115,7 +115,7 @@ describe("the list of tenants", () => {
     expectProblem(await list(`?page=1&cursor=${nextCursor}`), 400, "invalid_parameter");
   });
 
-  test("H02: names every bad parameter at once with 400", async () => {
+  test("H02: returns all invalid parameters at once, with 400", async () => {
     const answer = await list("?limit=101&page=0&sort=secret&status=activ&colour=red&createdFrom=yesterday&search=%00&plan=,");
     expectProblem(answer, 400, "invalid_parameter");
     expect(new Set(answer.body.errors.map(({ path }: { path: string }) => path))).toEqual(
@@ -123,7 +123,7 @@ describe("the list of tenants", () => {
     );
   });
 
-  test("H07: refuses limits and pages that are no plain numbers in range", async () => {
+  test("H07: refuses limits and pages that are not plain numbers in range", async () => {
     for (
       const bad of [
         "limit=0",
@@ -145,7 +145,7 @@ describe("the list of tenants", () => {
     }
   });
 
-  test("H07: the first request without page or cursor has both ways on, and either leads through the whole list", async () => {
+  test("H07: a request without page or cursor can be continued by either, to the end of the list", async () => {
     const first = (await list("?sort=name&limit=4")).body;
     expect(Object.keys(first.pagination).sort()).toEqual(["hasNext", "hasPrev", "limit", "nextCursor", "page", "total", "totalPages"]);
     const second = await list("?sort=name&limit=4&page=2");
@@ -157,7 +157,7 @@ describe("the list of tenants", () => {
     expect([...names({ body: first }), ...names(second)]).toEqual(names({ body: all }));
   });
 
-  test("H07: the Link of a page goes on by cursor, with the same filters, whatever page it is", async () => {
+  test("H07: the Link of any page has a cursor and the same filters", async () => {
     const answer = await list("?status=active&sort=-name&limit=1&page=1&createdTo=2027-01-01");
     const next = new URL(/^<([^>]+)>; rel="next"$/.exec(answer.headers.get("link") ?? "")?.[1] ?? "", "http://localhost");
     expect(Object.fromEntries(next.searchParams)).toEqual({
@@ -177,7 +177,7 @@ describe("the list of tenants", () => {
     expect(names(await list("?region=&status=&mrrFrom=&sort=&search=&limit=100"))).toEqual(names(await list("?limit=100")));
   });
 
-  test("H20: every number and time that filters has a From and a To in the description of the API, and text has none", async () => {
+  test("H20: in the OpenAPI file, every number and time filter has From and To parameters, and text filters have none", async () => {
     const { parameters } = (await api.send("GET", "/openapi.json")).body.paths["/v1/tenants"].get;
     const offered = parameters.map(({ name }: { name: string }) => name);
     const ranges = ["mrr", "usagePercent", "trialEndsAt", "created"].flatMap((field) => [`${field}From`, `${field}To`]);
@@ -189,7 +189,7 @@ describe("the list of tenants", () => {
     }
   });
 
-  test("H07: is sorted by its sortable fields alone, and a refusal names them", async () => {
+  test("H07: can be sorted only by its sortable fields, which a refusal lists", async () => {
     for (const sort of ["metadata", "name,secret", "-", "ownerName", "NAME", "name:asc", "--name", " name"]) {
       const answer = await list(`?sort=${encodeURIComponent(sort)}`);
       expectProblem(answer, 400, "invalid_parameter");
@@ -208,7 +208,7 @@ describe("the list of tenants", () => {
   });
 });
 
-test("H20: every list takes every parameter that the description of the API says it takes", async () => {
+test("H20: every list accepts every parameter in the OpenAPI file", async () => {
   const token = api.admin("super_admin");
   const typed: Readonly<Record<string, string>> = { boolean: "true", number: "1", integer: "1", "date-time": "2026-03-01T12:00:00.000Z" };
   for (const path of ["/v1/tenants", "/v1/plans", "/v1/admins", "/v1/audit"]) {
@@ -226,7 +226,7 @@ test("H20: every list takes every parameter that the description of the API says
   }
 });
 
-test("T04: plans and admins are listed by the time they were made", async () => {
+test("T04: plans and admins can be sorted by the time of their creation", async () => {
   const token = api.admin("super_admin");
   api.clock.advance(60_000);
   const limits = { users: 1, properties: 1, rooms: 1, bookings: 1, api_calls: 1, storage: 1, customDomains: 1 };

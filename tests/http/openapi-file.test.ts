@@ -9,7 +9,7 @@ const PATH = "/openapi.json";
 const get = (headers: Record<string, string> = {}) => api.send("GET", PATH, { headers });
 
 describe("/openapi.json", () => {
-  test("H11: has the digest of its text as its ETag, may be kept by anyone, and is asked again by it", async () => {
+  test("H11: has its digest as ETag, can be cached by anyone, and is revalidated by If-None-Match", async () => {
     const { status, headers, text } = await get();
     const etag = headers.get("etag") ?? "";
     expect([status, etag]).toEqual([200, `"${createHash("sha256").update(text).digest("hex")}"`]);
@@ -23,7 +23,7 @@ describe("/openapi.json", () => {
     expect((await api.send("HEAD", PATH)).headers.get("etag")).toBe(etag);
   });
 
-  test("H11: is the same text at every reading", async () => {
+  test("H11: is the same text on every request", async () => {
     const texts = await Promise.all([get(), get(), get()]);
     expect(new Set(texts.map(({ text }) => text)).size).toBe(1);
   });
@@ -33,7 +33,7 @@ describe("the function under Deno", () => {
   let served: RunningFunction;
   beforeAll(async () => void (served = await startFunction()));
   afterAll(() => served.stop());
-  /** The answer as it came over the wire. */
+  /** The response before decompression. */
   const raw = async (encoding: string) => {
     const request = [
       `GET ${PATH} HTTP/1.0`,
@@ -48,7 +48,7 @@ describe("the function under Deno", () => {
     return { head: answer.subarray(0, end).toString(), body: answer.subarray(end + 4) };
   };
 
-  test("H11: sends the OpenAPI file compressed where Accept-Encoding allows, and plain where it does not", async () => {
+  test("H11: compresses the OpenAPI file only if Accept-Encoding allows it", async () => {
     const plain = await raw("");
     expect(plain.head).toMatch(/^HTTP\/1\.\d 200/);
     expect(plain.head).not.toMatch(/^content-encoding:/im);
@@ -63,7 +63,7 @@ describe("the function under Deno", () => {
     expect((await raw("gzip;q=0, identity")).head).not.toMatch(/^content-encoding:/im);
   });
 
-  test("H11: answers 304 to the ETag of a compressed answer", async () => {
+  test("H11: returns 304 for the ETag of a compressed response", async () => {
     const url = `${served.url}${PATH}`;
     const first = await fetch(url, { headers: { "accept-encoding": "gzip" } });
     await first.arrayBuffer();

@@ -42,7 +42,7 @@ const operations = () =>
   );
 const operationNamed = (id: string) => operations().find(({ operation }) => operation.operationId === id)?.operation;
 
-/** Every `$ref` of the file, wherever it stands. */
+/** Every `$ref` of the file. */
 function references(value: unknown): string[] {
   if (typeof value !== "object" || value === null) return [];
   return Object.entries(value).flatMap(([name, member]) => name === "$ref" ? [String(member)] : references(member));
@@ -56,7 +56,7 @@ function resolved<T>(value: Json): T {
   return (typeof value["$ref"] === "string" ? lookUp(value["$ref"]) : value) as T;
 }
 
-/** Every schema within a value with the way to it. */
+/** Every schema within a value, with its path. */
 function schemasIn(value: unknown, at = ""): { readonly at: string; readonly schema: Json }[] {
   if (typeof value !== "object" || value === null) return [];
   const own = "type" in value || "anyOf" in value ? [{ at, schema: value as Json }] : [];
@@ -70,12 +70,12 @@ function validators() {
 }
 
 describe("the OpenAPI file", () => {
-  test("H11: documents every route that is served and no other", () => {
+  test("H11: documents all routes and no others", () => {
     const served = api.routes.map(({ method, path }) => `${method.toLowerCase()} ${path.replaceAll(/:(\w+)/g, "{$1}")}`);
     expect(operations().map(({ method, path }) => `${method} ${path}`).sort()).toEqual(served.sort());
   });
 
-  test("H11: is OpenAPI 3.1 by structure: versions, unique operation ids, declared path parameters, references that lead somewhere", () => {
+  test("H11: is valid OpenAPI 3.1: version, unique operation ids, declared path parameters, resolvable references", () => {
     const { openapi, info, tags } = file();
     expect(openapi).toBe("3.1.0");
     expect(info).toMatchObject({ title: expect.any(String), version: expect.any(String) });
@@ -116,7 +116,7 @@ describe("the OpenAPI file", () => {
     }
   });
 
-  test("H11: has an example of every body, and each is what its schema says", () => {
+  test("H11: has an example of every body, and each matches its schema", () => {
     const ajv = validators();
     const compiled = new Map<string, ReturnType<typeof ajv.compile>>();
     for (const { operation } of operations()) {
@@ -139,14 +139,14 @@ describe("the OpenAPI file", () => {
     }
   });
 
-  test("H11: closes every object, so that a misspelt field is an error; only what callers fill as they like is open", () => {
+  test("H11: closes every object except those for arbitrary data, so that a misspelt field is an error", () => {
     const open = schemasIn(file().components.schemas).filter(({ schema }) =>
       schema["properties"] && schema["additionalProperties"] !== false
     );
     expect(open.map(({ at }) => at).filter((at) => !at.includes("/branding"))).toEqual(["/GetOpenApiResponse"]);
   });
 
-  test("H11: says of every number what it counts, and of every amount its unit", () => {
+  test("H11: describes every number, and the unit of every amount", () => {
     const numbers = schemasIn(file().components.schemas).filter(({ at, schema: { type, anyOf } }) =>
       !/\/(anyOf|allOf)\/\d+$/.test(at) &&
       (type === "integer" || type === "number" || /"type":"(integer|number)"/.test(JSON.stringify(anyOf ?? [])))
@@ -169,7 +169,7 @@ describe("the OpenAPI file", () => {
     }
   });
 
-  test("H20: gives a list's filters, ranges and orders with their values and defaults", () => {
+  test("H20: lists the filters, ranges and sort orders of a list, with values and defaults", () => {
     const parameters = (operationNamed("listTenants")?.parameters ?? []).map(resolved<Parameter>);
     const named = (name: string) => parameters.find((one) => one.name === name);
     const statuses = ["pending", "trial", "active", "suspended", "cancelled"];
@@ -183,7 +183,7 @@ describe("the OpenAPI file", () => {
     }
   });
 
-  test("H01: gives each status of an operation its own codes, and a problem the members of that status", () => {
+  test("H01: has the codes of each status of an operation, and the members of its problem", () => {
     for (const { operation } of operations()) {
       for (const [status, response] of Object.entries(operation.responses).filter(([status]) => status >= "400")) {
         const { content = {} } = resolved<Body>(response);
@@ -198,7 +198,7 @@ describe("the OpenAPI file", () => {
     expect(JSON.stringify(suspend)).toContain('"enum":["write_conflict","invalid_transition",');
   });
 
-  test("H11: names the security, the scope, the credentials' errors and the conditional headers of each route", () => {
+  test("H11: has the security, the scope, the authentication errors and the conditional headers of each route", () => {
     for (const { method, path, operation } of operations()) {
       const route = api.routes.find((one) => one.operationId === operation.operationId);
       const isPublic = route?.scope === "public";
@@ -217,7 +217,7 @@ describe("the OpenAPI file", () => {
     expect(references(tenant?.parameters)).toContain("#/components/parameters/IfNoneMatch");
   });
 
-  test("H01: every answer of the tests is held to the codes of its operation and status, and to its fields", async () => {
+  test("H01: the tests compare every response with the codes and fields of its operation and status", async () => {
     const refused = await api.send("GET", "/v1/tenants");
     const check = (changed: Json) => api.contract.check("GET", "/v1/tenants", { ...refused, body: { ...refused.body, ...changed } });
     expect(() => check({})).not.toThrow();
@@ -226,13 +226,13 @@ describe("the OpenAPI file", () => {
     expect(() => api.contract.check("GET", "/v1/tenants", { ...refused, status: 410 })).toThrow("not documented");
   });
 
-  test("H01: lists every error code there is in its problem schema", () => {
+  test("H01: lists every error code in its problem schema", () => {
     const problem = file().components.schemas["Problem"] as { properties: { code: { enum: string[] } } };
     expect(problem.properties.code.enum).toEqual(Object.keys(ERROR_KINDS));
   });
 });
 
-/** A schema of the file as one of its own, whose references still lead into the file. */
+/** A schema of the file as a separate schema, with resolvable references. */
 function rebased(schema: string): Json {
   return JSON.parse(schema.replaceAll('"#/', '"file#/')) as Json;
 }

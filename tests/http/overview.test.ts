@@ -4,7 +4,7 @@ import { expectProblem, useApi } from "./support/api.ts";
 const api = useApi();
 const get = (path: string, token: string) => api.send("GET", path, { token });
 
-test("T02: a tenant's page is one call: the tenant, its plan, its subscription and its usage, each as its own route gives it", async () => {
+test("T02: one call returns a tenant with its plan, subscription and usage, each as on its own route", async () => {
   const { id } = await api.tenant({ plan: "Basic" });
   const admin = api.admin("admin");
   await api.send("POST", `/v1/tenants/${id}/usage/bookings/increment`, { token: admin, json: { amount: 40 } });
@@ -24,7 +24,7 @@ test("T02: a tenant's page is one call: the tenant, its plan, its subscription a
   }
 });
 
-test("T02: it shows the present month, also where nothing was counted in it yet, and what the tenant lacks as null", async () => {
+test("T02: the overview is of the current month, also without usage, and has null for what the tenant lacks", async () => {
   const { id } = await api.tenant();
   api.clock.set("2026-05-01T00:00:00.000Z");
   const token = await api.signer.sign("user-support");
@@ -42,7 +42,7 @@ test("T02: it shows the present month, also where nothing was counted in it yet,
   });
 });
 
-test("R03: it is nobody else's, and of a tenant that is not there it is a 404", async () => {
+test("R03: the overview of another tenant, or of one that does not exist, returns 404", async () => {
   const [own, other] = [await api.tenant(), await api.tenant()];
   const token = await api.user(own.id, "owner");
   const foreign = await get(`/v1/tenants/${other.id}/overview`, token);

@@ -5,7 +5,7 @@ const api = useApi();
 const get = (path: string) => api.send("GET", path, { token: api.admin("super_admin") });
 
 describe("an empty parameter", () => {
-  test("H13: counts as absent, on every list and route that has parameters", async () => {
+  test("H13: counts as absent, on every route with parameters", async () => {
     const { id } = await api.tenant();
     const pairs = [
       ["/v1/tenants?status=&plan=&search=&sort=&limit=&page=&cursor=&mrrFrom=&createdFrom=", "/v1/tenants"],
@@ -20,11 +20,11 @@ describe("an empty parameter", () => {
     }
   });
 
-  test("H13: is missing where one is needed", async () => {
+  test("H13: is reported as missing if the parameter is required", async () => {
     expectProblem(await get("/v1/tenants/resolve?id="), 400, "invalid_parameter");
   });
 
-  test("H13: that no route knows is refused like one with a value", async () => {
+  test("H13: with an unknown name is refused like one with a value", async () => {
     for (const query of ["colour=", "colour", "Status=", "status%00="]) {
       const answer = await get(`/v1/tenants?${query}`);
       expectProblem(answer, 400, "invalid_parameter");
@@ -35,7 +35,7 @@ describe("an empty parameter", () => {
 });
 
 describe("a DELETE with a body", () => {
-  test("H22: is refused, and nothing is deleted; one with an empty body is not", async () => {
+  test("H22: is refused and deletes nothing; an empty body is accepted", async () => {
     const token = api.admin("super_admin");
     for (const [raw, headers] of [["{}", { "content-type": "application/json" }], ["x", {}], [" ", {}]] as const) {
       const { id } = await api.tenant();
@@ -49,7 +49,7 @@ describe("a DELETE with a body", () => {
 });
 
 describe("`.` and `..`", () => {
-  test("H23: in a path are what the address makes of them, and never a 5xx", async () => {
+  test("H23: in a path are resolved as in any URL and never return a 5xx", async () => {
     for (const path of ["/v1/plans/..", "/v1/plans/%2e%2e", "/v1/plans/.", "/v1/plans/%2E", "/v1/tenants/../../..", "/v1/admins/.%2e"]) {
       const { status } = await get(path);
       expect(status === 200 || status === 404, `${path} → ${status}`).toBe(true);
@@ -58,8 +58,8 @@ describe("`.` and `..`", () => {
   });
 });
 
-describe("what is no full key", () => {
-  test("H23: in the place of an id is a record that is not there, and asks nobody less for a credential", async () => {
+describe("a malformed full key", () => {
+  test("H23: in the place of an id returns 404, and 401 without a credential", async () => {
     const routes = [["/v1/tenants", "tenant"], ["/v1/plans", "plan"], ["/v1/metrics", "metric"], ["/v1/admins", "admin"]] as const;
     for (const [path, family] of routes) {
       for (

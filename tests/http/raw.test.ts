@@ -1,4 +1,5 @@
 import fc from "fast-check";
+import pg from "pg";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { seededRandom } from "../support/random.ts";
@@ -17,7 +18,7 @@ const latin1 = (text: string) => Buffer.from(text, "latin1");
 const get = (target: string, ...headers: string[]) =>
   latin1(`GET ${target} HTTP/1.1\r\n${[...headers, "Connection: close"].join("\r\n")}\r\n\r\n`);
 const statusOf = (answer: string) => Number(/^HTTP\/1\.[01] (\d{3})/.exec(answer)?.[1] ?? 0);
-/** The problem of an answer, or null: the server itself answers some requests before they reach the program. */
+/** The problem in a response, or null: the HTTP server refuses some requests before they reach the program. */
 const problemOf = (answer: string) => {
   const text = answer.slice(answer.indexOf("\r\n\r\n") + 4).trim();
   return text.startsWith("{") ? JSON.parse(text) as { code: string; status: number; detail: string; requestId: string } : null;
@@ -26,7 +27,7 @@ const problemOf = (answer: string) => {
 let requests = 0;
 const newId = () => `raw-${requests += 1}`;
 
-/** What the log says of a request; a second line about it would come at once. */
+/** The log lines of a request. Waits briefly, so that a second line would be found. */
 async function linesOf(requestId: string): Promise<Record<string, unknown>[]> {
   const found = () => api.lines().filter((line) => line["requestId"] === requestId);
   await expect.poll(() => found().length, { timeout: 5_000 }).toBeGreaterThan(0);
@@ -53,7 +54,7 @@ const MALFORMED_HOSTS = [
 ];
 
 describe("a malformed Host header", () => {
-  test.each(MALFORMED_HOSTS)("H23: %j gets a problem and one line of the log, with no stack", async (host) => {
+  test.each(MALFORMED_HOSTS)("H23: %j gets a problem and one log line without a stack", async (host) => {
     const requestId = newId();
     const answer = await api.raw(get("/v1/plans", `Host: ${host}`, `X-Request-Id: ${requestId}`));
     expect(answer).toContain("content-type: application/problem+json");
@@ -61,13 +62,13 @@ describe("a malformed Host header", () => {
     expect(await linesOf(requestId)).toMatchObject([{ level: "info", event: "request", status: 400 }]);
   });
 
-  test("H23: cannot put words into the path, as `a/health?` would", async () => {
+  test("H23: such as `a/health?` cannot change the path", async () => {
     const answer = await api.raw(get("/v1/me", "Host: a/health?x="));
     expect(statusOf(answer)).toBe(400);
     expect(statusOf(await api.raw(get("/health", "Host: a/nowhere?x=")))).toBe(400);
   });
 
-  test("H23: that is missing, empty, long, doubled or of an address never gives a 5xx", async () => {
+  test("H23: that is missing, empty, long, repeated or an IP address never returns a 5xx", async () => {
     const requests: [Buffer, number[]][] = [
       [latin1("GET /health HTTP/1.0\r\n\r\n"), [200]],
       [get("/health"), [200, 400]],
@@ -87,7 +88,7 @@ describe("a malformed Host header", () => {
 });
 
 describe("a malformed target", () => {
-  test("H23: gets a problem, or the server's own refusal", async () => {
+  test("H23: gets a problem, or the HTTP server's own 4xx", async () => {
     const targets = [
       "*",
       "//",
@@ -127,7 +128,7 @@ describe("a malformed target", () => {
     expect(api.lines().filter(({ level }) => level === "error")).toEqual([]);
   });
 
-  test("H23: no bytes whatever give a 5xx or a stack", async () => {
+  test("H23: no random bytes return a 5xx or a stack", async () => {
     const text = fc.string({ unit: fc.integer({ min: 0, max: 255 }).map((code) => String.fromCharCode(code)), maxLength: 30 });
     const line = text.map((part) => part.replaceAll(/[\r\n]/g, ""));
     const request = fc.record({
@@ -149,8 +150,8 @@ describe("a malformed target", () => {
   });
 });
 
-describe("a client that goes away", () => {
-  test("O11: in the middle of its upload leaves one line with status 499 and a code of its own", async () => {
+describe("a client that disconnects", () => {
+  test("O11: during its upload leaves one line with status 499 and its own code", async () => {
     const token = await api.signer.sign(ADMIN_ID);
     const uploads = [
       ["PUT", "/v1/tenants/tn_gone/usage/rooms", 'Content-Length: 1000\r\n\r\n{"value":'],
@@ -171,10 +172,23 @@ describe("a client that goes away", () => {
     }
   });
 
-  test("O11: before its answer leaves one line that tells what was done, no error and no stack", async () => {
+  test("O11: during a slow request leaves one line with status 499 and the status it would have received", async () => {
+    const blocker = new pg.Client({ connectionString: api.superUrl });
+    await blocker.connect();
+    await blocker.query("begin; lock table kv.entries");
+    const requestId = newId();
+    const head = ["Host: h.example", `X-Request-Id: ${requestId}`, `Authorization: Bearer ${await api.signer.sign(ADMIN_ID)}`];
+    await api.raw(get("/v1/plans", ...head), 300);
+    await blocker.query("commit");
+    await blocker.end();
+    const line = { level: "info", path: "/v1/plans", status: 499, code: "client_closed_request", unsentStatus: 200 };
+    expect(await linesOf(requestId)).toMatchObject([line]);
+  });
+
+  test("O11: before its response leaves at most one line, no error and no stack", async () => {
     const ids = Array.from({ length: 20 }, newId);
     await Promise.all(ids.map((id) => api.raw(latin1(`GET /ready HTTP/1.1\r\nHost: h.example\r\nX-Request-Id: ${id}\r\n\r\n`), 10)));
-    // One that hung up before its request was read leaves no line.
+    // A client that disconnected before its request was read leaves no line.
     await expect.poll(() => ids.some((id) => api.output().includes(`"${id}"`)), { timeout: 5_000 }).toBe(true);
     await sleep(500);
     for (const id of ids) expect(api.lines().filter(({ requestId }) => requestId === id).length).toBeLessThanOrEqual(1);

@@ -14,7 +14,7 @@ import { AUDIENCE, ISSUER } from "./support/tokens.ts";
 
 const api = useApi();
 
-/** Calls of the database, each from when to when. */
+/** The calls of the database, with start and end. */
 let calls: { readonly from: number; readonly to: number }[] = [];
 let driver: SqlDriver;
 let app: Api;
@@ -26,7 +26,7 @@ beforeAll(() => {
     call: async (...call) => {
       const from = performance.now();
       try {
-        // So slow that what is sent together is seen to be.
+        // Slow enough that concurrent calls overlap.
         await new Promise((resolve) => setTimeout(resolve, 5));
         return await real.call(...call);
       } finally {
@@ -45,7 +45,7 @@ beforeAll(() => {
 });
 afterAll(() => driver.close());
 
-/** The most calls of which none began before the one before it had ended. */
+/** The largest number of calls of which each began after the previous one had ended. */
 function roundTrips(): number {
   let trips = 0;
   let end = -Infinity;
@@ -70,7 +70,7 @@ async function measured(method: string, path: string, token: string, json?: unkn
   return roundTrips();
 }
 
-test("O11: a call costs the round trips that docs/performance.md says: a read one beside the look-up of the caller, a change two", async () => {
+test("O11: every route takes the number of round trips in docs/performance.md", async () => {
   const rows: [string, number][] = [];
   const wrong: string[] = [];
   for (const route of api.routes.filter(({ scope }) => scope !== "public")) {
@@ -92,7 +92,7 @@ test("O11: a call costs the round trips that docs/performance.md says: a read on
   expect(read("docs/performance.md")).toContain(roundTripsSection());
 });
 
-test("O11: a tenant's own user reads a record in one round trip, its own look-up and its tenant's included", async () => {
+test("O11: a tenant's user reads a record in one round trip, including the lookup of the user and the tenant", async () => {
   const { id } = await api.tenant();
   const token = await api.user(id, "owner");
   for (const path of [`/v1/tenants/${id}`, `/v1/tenants/${id}/subscription`]) {

@@ -15,7 +15,7 @@ const PROGRAM = [DENO, "run", "-A", "--no-check", "--quiet", "tests/http/support
 interface Ended {
   readonly end: number | string | null;
   readonly lines: Record<string, unknown>[];
-  /** Lines that are no JSON. */
+  /** Lines that are not JSON. */
   readonly broken: string[];
 }
 
@@ -36,9 +36,9 @@ async function run(command: readonly string[]): Promise<Ended> {
 
 const numbered = Array.from({ length: 1_000 }, (_, n) => ({ n }));
 
-describe("the log of a process that ends", () => {
+describe("the log of a process that ends by", () => {
   test.each([["return", 0], ["exit", 3], ["SIGTERM", 143], ["SIGINT", 130], ["SIGHUP", 129]])(
-    "O11: by %s, with code %i, has every line, in order",
+    "O11: %s, with code %i, has every line, in order",
     async (mode, code) => {
       const { end, lines, broken } = await run([...PROGRAM, mode]);
       expect([end, broken]).toEqual([code, []]);
@@ -47,7 +47,7 @@ describe("the log of a process that ends", () => {
   );
 
   test.each([["throw", "uncaught_error"], ["reject", "unhandled_rejection"]])(
-    "O11: by an error that nobody catches (%s) has every line and the error",
+    "O11: an uncaught error (%s) has every line and the error",
     async (mode, event) => {
       const { end, lines } = await run([...PROGRAM, mode]);
       expect(end).toBe(1);
@@ -58,7 +58,7 @@ describe("the log of a process that ends", () => {
     },
   );
 
-  test("O11: by kill -9 lacks at most what was written in its last milliseconds", async () => {
+  test("O11: kill -9 lacks at most the lines of its last milliseconds", async () => {
     const { end, lines } = await run([...PROGRAM, "SIGKILL"]);
     expect(end).toBe("SIGKILL");
     expect(lines.slice(0, 1_000)).toEqual(numbered);
@@ -69,14 +69,14 @@ describe("the log of a process that ends", () => {
 const MOUNT = "mount -t tmpfs -o size=$1,mode=755 innkeep-test $2";
 const canMount = process.platform === "linux" && spawnSync("unshare", ["-m", "bash", "-c", MOUNT, "-", "1m", "/mnt"]).status === 0;
 
-test.runIf(canMount)("O11: a log on a disk that was full goes on with the number of lines that were lost", async () => {
+test.runIf(canMount)("O11: a log on a full disk continues when there is space, with the number of lost lines", async () => {
   const folder = await mkdtemp(join(tmpdir(), "innkeep-log-"));
   const script = `${MOUNT} && '${PROGRAM.join("' '")}' disk $2/filling > $2/log; cat $2/log`;
   const { end, lines, broken } = await run(["unshare", "-m", "bash", "-c", script, "-", "128k", folder]);
   await rm(folder, { recursive: true });
   expect(end).toBe(0);
   expect(lines.slice(0, 1_000)).toEqual(numbered);
-  // The line on which the disk became full may be cut, but what follows it stands on a line of its own.
+  // The line at which the disk became full may be cut, but the next one begins on a new line.
   expect(broken.length).toBeLessThanOrEqual(1);
   const written = lines.filter((line) => "lost" in line).length;
   const report = lines.find((line) => line["event"] === "log_lines_lost");
@@ -91,7 +91,7 @@ describe("requests", () => {
   const health = (api: RunningFunction, count: number) =>
     Promise.all(Array.from({ length: count }, async () => (await fetch(`${api.url}/health`)).text()));
 
-  test("O11: are answered when the reader of the log has gone", async () => {
+  test("O11: are served when the output is closed", async () => {
     const api = await startFunction();
     api.child.stdout?.destroy();
     for (let i = 0; i < 5; i++) expect(await health(api, 50)).toEqual(Array(50).fill('{"status":"ok"}'));
@@ -99,7 +99,7 @@ describe("requests", () => {
     await api.stop();
   });
 
-  test.runIf(process.platform === "linux")("O11: are answered when there is no room for the log", async () => {
+  test.runIf(process.platform === "linux")("O11: are served when the disk of the log is full", async () => {
     const full = openSync("/dev/full", "w");
     const api = await startFunction(full);
     closeSync(full);
@@ -107,7 +107,7 @@ describe("requests", () => {
     await api.stop();
   });
 
-  test("O11: are answered while nobody reads the log, and then every line of theirs is there", async () => {
+  test("O11: are served while nobody reads the log, and no line is lost below the limit", async () => {
     const api = await startFunction("unread");
     for (let i = 0; i < 40; i++) await health(api, 100);
     const parts: string[] = [];
@@ -118,7 +118,7 @@ describe("requests", () => {
     await api.stop();
   });
 
-  test("O11: leave no line behind when the function is told to end while it works", async () => {
+  test("O11: have all their lines in the log when the function receives SIGTERM", async () => {
     const api = await startFunction();
     const before = api.lines().length;
     await health(api, 200);
@@ -129,7 +129,7 @@ describe("requests", () => {
   });
 });
 
-test("O11: on Supabase each line is one call of the console, which makes it one event", () => {
+test("O11: on Supabase each line is one console.log call and so one event", () => {
   const events: string[] = [];
   const write = standardLog({ EdgeRuntime: {} }, testClock(), (line) => events.push(line));
   write("one", "info");

@@ -7,7 +7,7 @@ import { expectProblem, useApi } from "./support/api.ts";
 const api = useApi({ baseDomain: "innkeep.example", apiHosts: ["backend.innkeep.example", "api.acme.example"] });
 
 describe("the tenant of a request", () => {
-  test("T13: is that of the path, of X-Tenant-Id, of the subdomain, of the custom domain or of the credential", async () => {
+  test("T13: is named by the path, X-Tenant-Id, the subdomain, the custom domain or the credential", async () => {
     const hotel = await api.tenant({ subdomain: "aurora", customDomain: "stay.aurora.example" });
     const token = api.admin("admin");
     const audit = (path: string, headers: Record<string, string> = {}) => api.send("GET", path, { token, headers });
@@ -57,7 +57,7 @@ describe("the tenant of a request", () => {
     }
   });
 
-  test("T14: a bound credential that asks for another tenant by any source gets 404", async () => {
+  test("T14: a tenant's user who names another tenant by any source gets 404", async () => {
     const [own, other] = [
       await api.tenant({ subdomain: "cirrus" }),
       await api.tenant({ subdomain: "stratus", customDomain: "stay.stratus.example" }),
@@ -78,7 +78,7 @@ describe("the tenant of a request", () => {
     expect((await api.send("GET", "/v1/tenants", { token })).body.data.map(({ id }: { id: string }) => id)).toEqual([own.id]);
   });
 
-  test("R03: a refusal repeats what the request said of a tenant, and names no other", async () => {
+  test("R03: a refusal names a tenant only as the request did", async () => {
     const [own, other] = [await api.tenant({ subdomain: "altus" }), await api.tenant({ subdomain: "fibratus" })];
     const token = await api.user(own.id, "owner");
     const asked: readonly [string, Record<string, string>, readonly string[]][] = [
@@ -103,7 +103,7 @@ describe("the tenant of a request", () => {
     expect(twice.text).not.toContain(other.id);
   });
 
-  test("R03: a host that nobody claims looks to a bound credential like another tenant's, body for body", async () => {
+  test("R03: an unclaimed host and another tenant's host give a tenant's user identical responses", async () => {
     const own = await api.tenant({ subdomain: "undulatus", customDomain: "stay.undulatus.example" });
     const other = await api.tenant({ subdomain: "lacunosus", customDomain: "stay.lacunosus.example" });
     const token = await api.user(own.id, "viewer");
@@ -128,7 +128,7 @@ describe("the tenant of a request", () => {
     }
   });
 
-  test("R03: another tenant's record answers like one that never was, body for body", async () => {
+  test("R03: another tenant's record and a missing record give identical responses", async () => {
     const [own, other] = [await api.tenant(), await api.tenant()];
     const token = await api.user(own.id, "owner");
     const never = other.id.replace(/.{12}$/, "000000000000");
@@ -156,7 +156,7 @@ describe("the tenant of a request", () => {
     }
   });
 
-  test("T15: a custom domain that no request could come by is refused where it is set", async () => {
+  test("T15: a custom domain that no request can use is refused", async () => {
     const token = api.admin("admin");
     const { id } = await api.tenant();
     for (const customDomain of ["x.supabase.co", "a.localhost"]) {
@@ -169,7 +169,7 @@ describe("the tenant of a request", () => {
     }
   });
 
-  test("R03: the API's own hosts name no tenant, whoever holds the name, and no tenant can take them", async () => {
+  test("R03: the API's own hosts name no tenant, and no tenant can claim them", async () => {
     const [thief, other] = [await api.tenant(), await api.tenant()];
     const token = api.admin("admin");
     const patch = (sender: string, json: unknown) => api.send("PATCH", `/v1/tenants/${thief.id}`, { token: sender, json });
@@ -183,7 +183,7 @@ describe("the tenant of a request", () => {
     const refused = await patch(await api.user(thief.id, "admin"), { subdomain: "backend" });
     expectProblem(refused, 422, "validation_failed");
     expect(refused.body.errors[0].path).toBe("/subdomain");
-    // Claims from before the list was set name nobody either.
+    // Claims that are older than the list name no tenant either.
     const unruled = await createContainer({ store: api.container.store, clock: api.clock, logger: silentLogger });
     const { TenantService } = unruled.services(systemContext(api.clock));
     await TenantService.update(thief.id, { subdomain: "backend", customDomain: "api.acme.example" });
@@ -194,7 +194,7 @@ describe("the tenant of a request", () => {
     }
   });
 
-  test("T02: a tenant is found by host, subdomain and id, each by its own name alone", async () => {
+  test("T02: a tenant is resolved by its host, its subdomain or its id", async () => {
     const hotel = await api.tenant({ id: "cumulus", subdomain: "nimbus", customDomain: "stay.nimbus.example" });
     await api.tenant({ id: "nimbus", subdomain: "cumulus" });
     const token = api.admin("read_only");
@@ -209,7 +209,7 @@ describe("the tenant of a request", () => {
     }
   });
 
-  test("H02: a parameter that is refused for its text is one mistake, not a missing one as well", async () => {
+  test("H02: a parameter with invalid text is one error and is not reported as missing", async () => {
     const token = api.admin("read_only");
     for (const name of ["host", "subdomain", "id"]) {
       const answer = await api.send("GET", `/v1/tenants/resolve?${name}=%00`, { token });
@@ -220,7 +220,7 @@ describe("the tenant of a request", () => {
 });
 
 describe("what a tenant's own users may change", () => {
-  test("R11: its admin neither state, plan, revenue nor owner; its owner the owner and the subscription", async () => {
+  test("R11: excludes status, plan, revenue and owner for its admin; its owner may change the owner and the subscription", async () => {
     const { id } = await api.tenant();
     const admin = await api.user(id, "admin");
     const owner = await api.user(id, "owner");
@@ -247,7 +247,7 @@ describe("what a tenant's own users may change", () => {
     expect(paid.body?.paymentMethod, paid.text).toBe("card");
   });
 
-  test("U01: none of a tenant's own users moves its meter", async () => {
+  test("U01: excludes its usage", async () => {
     const { id } = await api.tenant();
     const path = `/v1/tenants/${id}/usage/rooms`;
     for (const role of ["viewer", "staff", "admin", "owner"] as const) {

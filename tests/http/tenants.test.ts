@@ -14,7 +14,7 @@ test("T01: a tenant is created with its id, location, times and ETag", async () 
   expect(answer.headers.get("etag")).toBe(`"${answer.body.version}"`);
 });
 
-test("U04: nothing is taken off below zero, and no more at once than the schema in the OpenAPI file says", async () => {
+test("U04: usage cannot fall below zero, and one call cannot subtract more than the schema allows", async () => {
   const { id } = await api.tenant();
   const path = `/v1/tenants/${id}/usage/bookings/increment`;
   const token = api.admin("admin");
@@ -36,7 +36,7 @@ test("U04: nothing is taken off below zero, and no more at once than the schema 
   });
 });
 
-test("A01: the address in the audit log is the nearest proxy's word, whatever the caller wrote before it", async () => {
+test("A01: the address in the audit log is the one the nearest proxy added, whatever the caller sent", async () => {
   const { id } = await api.tenant();
   const token = api.admin("admin");
   const addressAfter = async (forwarded: string, name: string) => {
@@ -49,7 +49,7 @@ test("A01: the address in the audit log is the nearest proxy's word, whatever th
   expect(await addressAfter("203.0.113.7, not an address", "Renamed at last")).toBeUndefined();
 });
 
-test("T07: a tenant's life over HTTP: created, moved to another plan, metered, cancelled and brought back", async () => {
+test("T07: a tenant is created, moved to another plan, metered, cancelled and reactivated over HTTP", async () => {
   const token = api.admin("admin");
   const created = await api.send("POST", "/v1/tenants", {
     token,
@@ -77,7 +77,7 @@ test("T07: a tenant's life over HTTP: created, moved to another plan, metered, c
   expect((await api.send("POST", `${path}/reactivate`, { token })).body.status).toBe("active");
 });
 
-test("T01: a full key is taken wherever an id is", async () => {
+test("T01: a full key is accepted wherever an id is", async () => {
   const { id } = await api.tenant();
   const token = api.admin("admin");
   for (
@@ -93,7 +93,7 @@ test("T01: a full key is taken wherever an id is", async () => {
   }
 });
 
-test("K23: no tenant can have an id that a path of the API shadows", async () => {
+test("K23: no tenant can have an id that is also a path of the API", async () => {
   const shadowing = api.routes.map(({ path }) => /^\/v1\/tenants\/([^:/]+)/.exec(path)?.[1]).filter((word) => word !== undefined);
   expect(shadowing).toContain("stats");
   for (const id of shadowing) {
@@ -106,7 +106,7 @@ test("K23: no tenant can have an id that a path of the API shadows", async () =>
   }
 });
 
-test("U12: consume answers whether it was taken, over HTTP and to the platform alone", async () => {
+test("U12: consume returns whether the amount was allowed, and only platform callers may use it", async () => {
   const { id } = await api.tenant({ plan: "Trial" });
   const path = `/v1/tenants/${id}/usage/rooms/consume`;
   const token = api.admin("admin");
@@ -118,7 +118,7 @@ test("U12: consume answers whether it was taken, over HTTP and to the platform a
   expectProblem(await api.send("POST", path, { token, json: { amount: 1, period: "2031-01" } }), 422, "validation_failed");
 });
 
-test("U01: a metric that does not exist answers 404, a bad period 400 or 422", async () => {
+test("U01: an unknown metric returns 404, an invalid period 400 or 422", async () => {
   const { id } = await api.tenant();
   const token = api.admin("admin");
   const path = `/v1/tenants/${id}/usage`;

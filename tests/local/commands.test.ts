@@ -9,7 +9,7 @@ import { areAlive, cleanUp, DENO, finish, run, runLocal, temporaryFolder } from 
 
 afterEach(cleanUp);
 
-/** The programs of package.json that are ours, by their file. */
+/** The files of the programs in package.json. */
 const PROGRAMS = [
   "functions/local/start.ts",
   "functions/local/token.ts",
@@ -24,7 +24,7 @@ const PROGRAMS = [
 const program = async (file: string, ...args: readonly string[]) => await finish(run(DENO, ["run", "-A", file, ...args]));
 
 describe("every program", () => {
-  test.each(PROGRAMS)("O01: %s explains itself at --help and -h, and does nothing", async (file) => {
+  test.each(PROGRAMS)("O01: %s prints its help with --help and -h, and does nothing else", async (file) => {
     for (const option of ["--help", "-h"]) {
       const { code, output } = await program(file, option);
       expect({ code, output }).toMatchObject({ code: 0, output: expect.stringMatching(/^npm (start|run )/) });
@@ -32,7 +32,7 @@ describe("every program", () => {
     }
   });
 
-  test.each(PROGRAMS)("O01: %s refuses an option it does not know, in one line", async (file) => {
+  test.each(PROGRAMS)("O01: %s refuses an unknown option in one line", async (file) => {
     expect(await program(file, "--prot", "9000")).toEqual({ code: 1, output: "innkeep: Unknown option '--prot'; see --help\n" });
   });
 });
@@ -46,16 +46,16 @@ describe("npm run check and npm run verify", () => {
     ]);
   const ran = async (tools: string) => await finish(start(tools));
 
-  test("O01: every tool runs to its end, also after one that failed, and the last line names those that failed", async () => {
+  test("O01: run every tool to its end, also after a failure, and name the failed ones in the last line", async () => {
     const { code, output } = await ran(`[{ program: "deno", args: ["eval", "Deno.exit(3)"] },
       { program: "tsc", args: ["--version"] }, { program: "deno", args: ["fmt", "--no-such-option"] }]`);
     expect(code).toBe(1);
     expect(output).toMatch(/^deno eval FAILED in \d+\.\d s$/m);
     expect(output).toMatch(/^Version \d[^\n]*\ntsc passed in \d+\.\d s$/m);
-    expect(output).toContain("innkeep: failed: deno eval, deno fmt; what each says is above its line\n");
+    expect(output).toContain("innkeep: failed: deno eval, deno fmt; the output of each is above its line\n");
   });
 
-  test("O01: two tools run at a time, and what each says stays in one piece above its line", async () => {
+  test("O01: run two tools at a time, and print the output of each above its line", async () => {
     const talker = (name: string) =>
       `{ program: "deno", args: ["eval", "for (let i = 0; i < 5; i++) { console.log('${name}', i); await new Promise((go) => setTimeout(go, 100)); }"] }`;
     const { code, output } = await ran(`[${talker("one")}, ${talker("two")}]`);
@@ -66,7 +66,7 @@ describe("npm run check and npm run verify", () => {
     expect(all).toBeLessThan((each ?? 0) * 2);
   });
 
-  test("O01: a program that is missing is one line that says how it comes there", async () => {
+  test("O01: report a missing program in one line that says how to install it", async () => {
     const { code, output } = await ran(`[{ program: "no-such-tool", args: [] }]`);
     expect({ code, output }).toEqual({
       code: 1,
@@ -75,7 +75,7 @@ describe("npm run check and npm run verify", () => {
   });
 
   test.each([1, 3])(
-    "O01: told to stop, of %i tools those that run are stopped, no other begins, and nothing is reported as wrong",
+    "O01: stop the running ones of %i tools on SIGTERM, start no other, and report no error",
     async (count) => {
       const begun = join(await temporaryFolder(), "begun");
       const tool = {
@@ -96,7 +96,7 @@ describe("npm run check and npm run verify", () => {
     [["run", "-s", "check", "--", "--help"], "npm run check"],
     [["run", "-s", "verify", "--", "--help"], "npm run verify"],
     [["test", "-s", "--", "--help"], "vitest/"],
-  ])("O01: npm %j explains, and runs no check and no test", async (args, beginning) => {
+  ])("O01: npm %j prints its help and runs no check or test", async (args, beginning) => {
     const { code, output } = await finish(run("npm", args));
     expect({ code, output }).toMatchObject({ code: 0, output: expect.stringContaining(beginning) });
     expect(output).not.toMatch(/(passed|FAILED) in | RUN /);
@@ -104,7 +104,7 @@ describe("npm run check and npm run verify", () => {
 });
 
 describe("a refusal", () => {
-  test.each(["-1", "0", "65536", "80.5"])("O01: of --port %s is one line that says what a port is", async (port) => {
+  test.each(["-1", "0", "65536", "80.5"])("O01: of --port %s is one line with the allowed values", async (port) => {
     const { code, output } = await finish(runLocal("start", ["--port", port]));
     expect({ code, output }).toEqual({ code: 1, output: `innkeep: --port must be a number from 1 to 65535, not ${port}\n` });
   });
@@ -115,18 +115,18 @@ describe("a refusal", () => {
   });
 
   test.each(["Doors", "front door", "../doors", ""])(
-    "O19: of npm run schema -- --name %j names the rule, and nothing is written",
+    "O19: of npm run schema -- --name %j names the allowed characters, and nothing is written",
     async (name) => {
       const before = await readdir(MIGRATIONS_DIR);
       const { code, output } = await finish(runLocal("schema", [`--name=${name}`]));
       const rule = "lower-case letters, digits and underscores";
-      expect({ code, output }).toEqual({ code: 1, output: `innkeep: --name must be of ${rule}, not ${JSON.stringify(name)}\n` });
+      expect({ code, output }).toEqual({ code: 1, output: `innkeep: --name must consist of ${rule}, not ${JSON.stringify(name)}\n` });
       expect(await readdir(MIGRATIONS_DIR)).toEqual(before);
       expect((await finish(runLocal("schema", ["--help"]))).output).toContain(rule);
     },
   );
 
-  test.runIf(process.platform === "linux")("O01: of the file system is one line that says what to do", async () => {
+  test.runIf(process.platform === "linux")("O01: for a file system error is one line that says what to do", async () => {
     const said = async (work: string) => {
       const script = `import { runProgram } from "./functions/local/refusal.ts"; import { mkdir, writeFile } from "node:fs/promises";
         await runProgram(() => ${work});`;
@@ -136,12 +136,12 @@ describe("a refusal", () => {
       code: 1,
       output: expect.stringMatching(/^innkeep: \/sys\/doors: [^\n]+\n$/),
     });
-    expect(await said('writeFile("/dev/full", "x")')).toEqual({ code: 1, output: "innkeep: the disk is full: make room there\n" });
+    expect(await said('writeFile("/dev/full", "x")')).toEqual({ code: 1, output: "innkeep: the disk is full: free some space\n" });
   });
 
-  test("O01: of the file system names the path that it is about", () => {
+  test("O01: for a file system error names the path", () => {
     const message = (code: string, path?: string) => systemErrorMessage(Object.assign(new Error("x"), { code }, path && { path }));
-    expect(message("ENOSPC", "/data/a")).toBe("/data/a: the disk is full: make room there");
+    expect(message("ENOSPC", "/data/a")).toBe("/data/a: the disk is full: free some space");
     expect(message("EROFS", "/data/a")).toContain("/data/a: the file system is read-only");
     expect(message("EACCES")).toBeNull();
     expect(message("ENOENT", "/data/a")).toBeNull();

@@ -22,7 +22,7 @@ function refusalOf(env: Environment): InnkeepError {
 }
 
 describe("configuration", () => {
-  test("what Supabase injects is enough, and its gateway is the default way to the database", () => {
+  test("O01: the variables that Supabase injects suffice, and its gateway is the default connection", () => {
     const config = loadConfig(SUPABASE);
     expect(config.database).toEqual({ driver: "supabase", url: SUPABASE.SUPABASE_URL, key: "service-role-key", timeoutMs: 15_000 });
     expect(config.jwt).toEqual({
@@ -32,14 +32,14 @@ describe("configuration", () => {
     });
   });
 
-  test("the newer dictionary of secret keys serves as well", () => {
+  test("O01: the newer dictionary of secret keys works as well", () => {
     const { SUPABASE_URL } = SUPABASE;
     const config = loadConfig({ SUPABASE_URL, SUPABASE_SECRET_KEYS: '{"default":"sb_secret_1"}' });
     expect(config.database).toMatchObject({ driver: "supabase", key: "sb_secret_1" });
     expect(loadConfig({ ...SUPABASE, INNKEEP_DB_TIMEOUT_MS: "700" }).database).toMatchObject({ driver: "supabase", timeoutMs: 700 });
   });
 
-  test("a database URL of one's own, or the driver's name, chooses a direct connection", () => {
+  test("O01: DATABASE_URL or INNKEEP_DRIVER selects a direct connection", () => {
     const own = loadConfig({ ...SUPABASE, DATABASE_URL: "postgres://u:p@127.0.0.1/innkeep" });
     expect(own.database).toMatchObject({ driver: "postgres", connectionString: "postgres://u:p@127.0.0.1/innkeep", prepare: true });
     const named = loadConfig({ ...SUPABASE, INNKEEP_DRIVER: "postgres" });
@@ -52,23 +52,23 @@ describe("configuration", () => {
     ["postgres://u:p@db.example:5432/postgres", "true", false],
     ["postgres://u:p@pooler.example:6543/postgres", "false", true],
     ["postgres://u:p@db.example:5432/postgres", undefined, true],
-  ])("behind a transaction pooler statements have no name: %s, INNKEEP_DB_POOLER=%s", (url, pooler, prepare) => {
+  ])("O18: statements are unnamed behind a transaction pooler: %s, INNKEEP_DB_POOLER=%s", (url, pooler, prepare) => {
     const { database } = loadConfig({ SUPABASE_URL: SUPABASE.SUPABASE_URL, DATABASE_URL: url, INNKEEP_DB_POOLER: pooler });
     expect(database).toMatchObject({ prepare });
   });
 
-  test("inline keys win over their address, and an empty set does not count", () => {
+  test("R01: inline keys take precedence over the project's URL; an empty set is ignored", () => {
     const key = { kty: "EC", kid: "k1" };
     expect(loadConfig({ ...SUPABASE, SUPABASE_JWKS: JSON.stringify({ keys: [key] }) }).jwt.jwks).toEqual({ keys: [key] });
     expect(loadConfig({ ...SUPABASE, SUPABASE_JWKS: '{"keys":[]}' }).jwt.jwks).toHaveProperty("url");
   });
 
-  test("HS256 is off until its secret is set", () => {
+  test("R01: HS256 is disabled unless its secret is set", () => {
     expect(loadConfig(SUPABASE).jwt).not.toHaveProperty("legacySecret");
     expect(loadConfig({ ...SUPABASE, INNKEEP_JWT_SECRET: "0123456789abcdef" }).jwt).toHaveProperty("legacySecret");
   });
 
-  test("keys at an address of one's own win over the project's and over inline ones", () => {
+  test("R01: INNKEEP_JWKS_URL takes precedence over the project's keys and inline keys", () => {
     const address = "https://auth.example.com/keys.json";
     const inline = JSON.stringify({ keys: [{ kty: "EC" }] });
     expect(loadConfig({ ...SUPABASE, INNKEEP_JWKS_URL: address, SUPABASE_JWKS: inline }).jwt.jwks).toEqual({ url: address });
@@ -79,7 +79,7 @@ describe("configuration", () => {
     }
   });
 
-  test("the platform's currency is an ISO 4217 code in use, USD unless it is named", () => {
+  test("B01: the currency is a current ISO 4217 code, by default USD", () => {
     expect(loadConfig(SUPABASE).currency).toBe("USD");
     expect(loadConfig({ ...SUPABASE, INNKEEP_CURRENCY: "KWD" }).currency).toBe("KWD");
     for (const wrong of ["usd", "EURO", "DEM", "XTS", "$"]) {
@@ -89,7 +89,7 @@ describe("configuration", () => {
     }
   });
 
-  test("the platform's regions are a list of ids, each named once", () => {
+  test("O01: the regions are a list of unique ids", () => {
     expect(loadConfig(SUPABASE).regions).toEqual(["us-east-1", "us-west-2", "eu-west-1", "ap-southeast-1", "ap-northeast-1"]);
     expect(loadConfig({ ...SUPABASE, INNKEEP_REGIONS: " eu-central-2 , on.premise_1" }).regions).toEqual(["eu-central-2", "on.premise_1"]);
     const messages = (text: string) =>
@@ -100,7 +100,7 @@ describe("configuration", () => {
     expect(messages("eu-1,eu-2, eu-1")).toEqual(["INNKEEP_REGIONS must name each region once"]);
   });
 
-  test("a tenant's own users change no plan unless the platform says which", () => {
+  test("R11: tenants' users cannot change plans unless the configuration allows it", () => {
     expect(loadConfig(SUPABASE).selfServicePlans).toBe("none");
     for (const rule of ["none", "downgrade", "any"]) {
       expect(loadConfig({ ...SUPABASE, INNKEEP_SELF_SERVICE_PLANS: rule }).selfServicePlans).toBe(rule);
@@ -109,7 +109,7 @@ describe("configuration", () => {
     expect(fields).toMatchObject([{ path: "INNKEEP_SELF_SERVICE_PLANS", message: "must be none, downgrade or any" }]);
   });
 
-  test("R12: browser frontends are every origin or those listed, never both", () => {
+  test("R12: the CORS origins are either `*` or a list", () => {
     expect(loadConfig({ ...SUPABASE, INNKEEP_CORS_ORIGINS: "*" }).corsOrigins).toEqual(["*"]);
     expect(loadConfig({ ...SUPABASE, INNKEEP_CORS_ORIGINS: "https://a.example, https://b.example" }).corsOrigins).toHaveLength(2);
     for (const mixed of ["*,https://a.example", "https://a.example,*", "*,*"]) {
@@ -119,7 +119,7 @@ describe("configuration", () => {
     }
   });
 
-  test("the API's own hosts are a list of names, lower case", () => {
+  test("O01: the API's hosts are a list of names in lower case", () => {
     expect(loadConfig(SUPABASE).apiHosts).toEqual([]);
     const hosts = loadConfig({ ...SUPABASE, INNKEEP_API_HOSTS: "API.acme.example, backend.innkeep.example" }).apiHosts;
     expect(hosts).toEqual(["api.acme.example", "backend.innkeep.example"]);
@@ -128,7 +128,7 @@ describe("configuration", () => {
     ]);
   });
 
-  test("every mistake is reported at once, by the variable's name", () => {
+  test("O01: all invalid variables are reported at once, by name", () => {
     const { fields, code } = refusalOf({
       DATABASE_URL: "mysql://x",
       SUPABASE_JWKS: "{",
@@ -157,7 +157,7 @@ describe("configuration", () => {
     ]);
   });
 
-  test("a wrong variable hides no missing one, and is not missing itself", () => {
+  test("O01: an invalid variable does not hide a missing one, and is not reported as missing", () => {
     const paths = (env: Environment) => refusalOf(env).fields.map(({ path }) => path);
     expect(paths({ INNKEEP_DRIVER: "mysql" })).toEqual(["INNKEEP_DRIVER", "DATABASE_URL", "INNKEEP_JWT_ISSUER", "SUPABASE_JWKS"]);
     expect(paths({ SUPABASE_URL: "abc.supabase.co", INNKEEP_DRIVER: "supabase" })).toEqual(["SUPABASE_URL", "SUPABASE_SERVICE_ROLE_KEY"]);
@@ -173,7 +173,7 @@ describe("configuration", () => {
     ]);
   });
 
-  test("however much is wrong with a variable, it is named once, in words of ours", () => {
+  test("O01: a variable with several errors is reported once, without a library's text", () => {
     const { fields } = refusalOf({
       ...SUPABASE,
       INNKEEP_DB_CONNECTIONS: "-0.5",
@@ -189,7 +189,7 @@ describe("configuration", () => {
     ]);
   });
 
-  test("the API prints one line for each wrong variable and no stack, and ends", async () => {
+  test("O01: the API logs one line for each invalid variable, without a stack, and ends", async () => {
     const { code, output } = await finish(run(DENO, ["run", "-A", "functions/api/index.ts"], { INNKEEP_DRIVER: "mysql" }));
     expect(code).toBe(1);
     const lines = output.trim().split("\n").map((line) => JSON.parse(line) as Record<string, unknown>);
@@ -199,7 +199,7 @@ describe("configuration", () => {
     expect(lines[0]).toMatchObject({ level: "error", message: "must be postgres or supabase" });
   });
 
-  test("what is missing is named, and an empty value is a missing one", () => {
+  test("O01: missing variables are named, and an empty value counts as missing", () => {
     const paths = (env: Environment) => refusalOf(env).fields.map(({ path }) => path);
     expect(paths({})).toEqual(["DATABASE_URL", "INNKEEP_JWT_ISSUER", "SUPABASE_JWKS"]);
     expect(paths({ SUPABASE_URL: "", DATABASE_URL: " " })).toEqual(["DATABASE_URL", "INNKEEP_JWT_ISSUER", "SUPABASE_JWKS"]);
@@ -207,7 +207,7 @@ describe("configuration", () => {
     expect(paths({ ...SUPABASE, INNKEEP_BOOTSTRAP_ADMIN_EMAIL: "a@b.example" })).toEqual(["INNKEEP_BOOTSTRAP_ADMIN_USER_ID"]);
   });
 
-  test("R12: no error about the environment repeats a value", () => {
+  test("R12: no error about the environment contains a value", () => {
     const secret = "hunter2-hunter2";
     const env = Object.fromEntries(Object.keys(environmentSchema.shape).map((name) => [name, `${secret} {"`]));
     const error = refusalOf(env);
@@ -215,7 +215,7 @@ describe("configuration", () => {
     expect(JSON.stringify([error.message, error.fields, error.stack])).not.toContain("hunter2");
   });
 
-  test("docs/operations.md explains every variable, and no other", () => {
+  test("O01: docs/operations.md documents every variable and no others", () => {
     const explained = read("docs/operations.md").split("\n").flatMap((line) => /^\| `([A-Z_]+)`/.exec(line)?.[1] ?? []);
     expect([...explained].sort()).toEqual(Object.keys(environmentSchema.shape).sort());
   });

@@ -12,7 +12,7 @@ import { cleanUp, finish, runLocal, temporaryFolder, unusedPort } from "./stack.
 
 afterEach(cleanUp);
 
-/** What a program says when it refuses: one line. */
+/** The one line that a program prints when it refuses to run. */
 async function refusal(name: string, ...args: readonly string[]): Promise<string> {
   const { code, output } = await finish(runLocal(name, args));
   expect(code, output).toBe(1);
@@ -30,12 +30,12 @@ async function laidOut(): Promise<string> {
 }
 
 describe("a data directory", () => {
-  test("O01: whose secrets.json is gone while the database is there is refused untouched", async () => {
+  test("O01: with a database but without secrets.json is refused unchanged", async () => {
     const folder = await laidOut();
     await mkdir(join(folder, "postgres"));
     await writeFile(join(folder, "postgres", "PG_VERSION"), "18\n");
     await rm(join(folder, "secrets.json"));
-    expect(await refusal("start", "--data", folder)).toContain(`${folder} holds a database, but not its secrets.json: bring it back`);
+    expect(await refusal("start", "--data", folder)).toContain(`${folder} contains a database, but not its secrets.json: restore it`);
     expect((await readdir(folder)).sort()).toEqual(["innkeep.json", "postgres"]);
   });
 
@@ -53,35 +53,37 @@ describe("a data directory", () => {
     expect(await readFile(join(folder, name), "utf8")).toBe(text);
   });
 
-  test("O01: is not left half made by a start that is refused, nor are the folders around it", async () => {
+  test("O01: that a refused start created is removed, with the parent directories it created", async () => {
     const folder = await temporaryFolder();
     const other = createServer();
     await new Promise<void>((resolve) => other.listen(0, "127.0.0.1", resolve));
     const { port } = other.address() as AddressInfo;
     const line = await refusal("start", "--data", join(folder, "new", "data"), "--port", String(port));
-    expect(line).toMatch(new RegExp(`port ${port} is taken by another program: stop that one, or run npm start -- --port \\d+$`));
+    expect(line).toMatch(new RegExp(`port ${port} is in use by another program: stop that program, or run npm start -- --port \\d+$`));
     expect(await readdir(folder)).toEqual([]);
     await new Promise((resolve) => other.close(resolve));
   });
 
-  test("O01: is named by --data; ~ is the home there, and an empty name is refused", async () => {
+  test("O01: is named by --data, where ~ is the home directory and an empty name is refused", async () => {
     expect(dataDirOf("~/hotels")).toBe(join(homedir(), "hotels"));
     expect(dataDirOf("~")).toBe(homedir());
     expect(dataDirOf("/srv/~/x")).toBe("/srv/~/x");
     for (const program of ["start", "token", "bootstrap-admin"]) {
       const args = program === "bootstrap-admin" ? ["--email", "a@b.example", "--user-id", "a"] : [];
-      expect(await refusal(program, ...args, "--data=")).toContain("--data must name a directory");
+      expect(await refusal(program, ...args, "--data=")).toContain("--data must not be empty: name a directory");
     }
   });
 
-  test("O01: that is missing is not made by npm run token", async () => {
+  test("O01: that is missing is not created by npm run token", async () => {
     const folder = join(await temporaryFolder(), "data");
-    expect(await refusal("token", "--role", "admin", "--data", folder)).toContain("is no Innkeep data directory yet: run npm start first");
+    expect(await refusal("token", "--role", "admin", "--data", folder)).toContain(
+      "is not an Innkeep data directory yet: run npm start first",
+    );
     expect(existsSync(folder)).toBe(false);
   });
 });
 
-test("O01: PostgreSQL never takes the port that the API is about to take", async () => {
+test("O01: PostgreSQL never uses the port of the API", async () => {
   const port = await unusedPort();
   expect(await freePort({ preferred: port })).toBe(port);
   expect(await freePort({ preferred: port, except: port })).not.toBe(port);

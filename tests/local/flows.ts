@@ -4,13 +4,13 @@ import type { LocalInfo } from "../../functions/local/data-directory.ts";
 import { periodEnd, periodOf } from "../../shared/core/periods.ts";
 import { call, finish, run } from "./stack.ts";
 
-/** One command of the README's tour, with what its `# →` lines say its output contains. */
+/** One command of the README's tour, with the texts of its `# →` lines, which its output must contain. */
 interface TourStep {
   readonly script: string;
   readonly expected: readonly string[];
 }
 
-/** The blocks marked `sh tour`, cut after each group of `# →` lines. */
+/** The blocks marked `sh tour`, split after each group of `# →` lines. */
 function tourSteps(): TourStep[] {
   const blocks = [...read("README.md").matchAll(/^```sh tour\n([\s\S]*?)^```$/gm)].map(([, text]) => text ?? "");
   return blocks.flatMap((block) => {
@@ -28,7 +28,7 @@ function tourSteps(): TourStep[] {
 
 const BREAK = "-----8<-----";
 
-/** Runs the tour in one shell, as a reader would; only the API's address and the data directory differ. */
+/** Runs the tour in one shell, as a reader would, with another address and data directory. */
 export async function expectTourToHold(apiUrl: string, dataDir: string): Promise<void> {
   const steps = tourSteps();
   expect(steps.length).toBeGreaterThan(15);
@@ -42,7 +42,7 @@ export async function expectTourToHold(apiUrl: string, dataDir: string): Promise
   }
 }
 
-/** 64 callers increment one counter through HTTP; every call counts exactly once. */
+/** Lets 64 callers increment one counter through HTTP. Every call must count exactly once. */
 export async function expectExactCount(info: LocalInfo, callsEach = 40): Promise<void> {
   const path = `/v1/tenants/${String(info.tenantId)}/usage/bookings`;
   const period = periodEnd(periodOf(Date.now())).slice(0, 7);

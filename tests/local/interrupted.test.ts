@@ -7,7 +7,7 @@ import { removeLeftOvers } from "../support/interrupted.ts";
 import { areAlive, cleanUp, pidIn, run, temporaryFolder } from "./stack.ts";
 import type { Program } from "./stack.ts";
 
-/** A run whose test file has a server of its own beside the one that all files share. */
+/** A test file that starts its own server beside the shared one. */
 const FILE = "tests/kv/restart.test.ts";
 
 let folder: string;
@@ -16,9 +16,9 @@ afterEach(cleanUp);
 
 const left = async () => (await readdir(folder)).filter((name) => name.startsWith("innkeep-"));
 
-/** A test run in the middle of its work: itself, and the servers it has started. */
+/** Starts a test run and waits for its servers. */
 async function testRun(): Promise<{ readonly program: Program; readonly servers: number[] }> {
-  // Else it would take itself for a worker of the run that this test is part of.
+  // With these variables it would behave as a worker of the current test run.
   const own = Object.fromEntries(Object.keys(process.env).filter((name) => name.startsWith("VITEST")).map((name) => [name, ""]));
   const vitest = join(ROOT, "node_modules", "vitest", "vitest.mjs");
   const program = run(process.execPath, [vitest, "run", "--project", "pg18", FILE], { ...own, TMPDIR: folder, INNKEEP_PG: "18" });
@@ -45,7 +45,7 @@ describe.runIf(process.platform === "linux")("npm test", () => {
     await expect.poll(() => areAlive(servers), { timeout: 10_000 }).toEqual(servers.map(() => false));
   });
 
-  test("O02: after a kill -9, the next start ends the servers and removes the folders, and only those of runs that are gone", async () => {
+  test("O02: after a kill -9, the next run ends its servers and removes its folders, but not those of running ones", async () => {
     const { program, servers } = await testRun();
     program.killGroup("SIGKILL");
     await program.ended;

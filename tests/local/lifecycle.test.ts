@@ -20,7 +20,7 @@ import {
 } from "./stack.ts";
 import type { Stack } from "./stack.ts";
 
-/** One data directory, started, killed and started again through the whole file. */
+/** One data directory for the whole file, whose stack is started and killed repeatedly. */
 let dataDir: string;
 let port: string;
 let stack: Stack;
@@ -36,14 +36,14 @@ beforeAll(async () => {
 afterAll(cleanUp);
 
 describe("the local stack", () => {
-  test("O01: npm start on an empty folder answers with a seeded platform, and prints how to call it", async () => {
+  test("O01: npm start in an empty folder seeds the platform and prints how to call it", async () => {
     expect(stack.output()).toContain(`${stack.info.url}/openapi.json`);
     expect(stack.output()).toContain(`-H 'Authorization: Bearer ${stack.info.tokens.superAdmin}'`);
     expect(await call(stack.info, "GET", "/ready")).toMatchObject({ status: 200 });
     expect(await hotels()).toMatchObject({ total: 12 });
   });
 
-  test("R12: what is secret in the data directory is readable by its owner alone", async () => {
+  test("R12: only the owner can read the secret files in the data directory", async () => {
     const files = (await readdir(dataDir)).filter((name) => name.endsWith(".json"));
     expect(files.sort()).toEqual(["innkeep.json", "local.json", "secrets.json"]);
     const modes = await Promise.all(files.map(async (name) => (await stat(join(dataDir, name))).mode & 0o777));
@@ -51,7 +51,7 @@ describe("the local stack", () => {
     expect((await stat(join(dataDir, "postgres"))).mode & 0o777).toBe(0o700);
   });
 
-  test("a second start on the same directory is refused and disturbs nothing", async () => {
+  test("O01: a second start on the same directory is refused and does not affect the first", async () => {
     const { code, output } = await finish(runLocal("start", ["--data", dataDir, "--port", String(await unusedPort())]));
     expect(code).toBe(1);
     expect(output).toContain("is in use by another start");
@@ -59,7 +59,7 @@ describe("the local stack", () => {
     expect(await call(stack.info, "GET", "/ready")).toMatchObject({ status: 200 });
   });
 
-  test("Ctrl-C stops everything and leaves no process", async () => {
+  test("O01: Ctrl-C stops everything and leaves no process", async () => {
     const parts = await partsOf(dataDir);
     expect(await areAlive(parts)).toEqual([true, true]);
     stack.killGroup("SIGINT");
@@ -69,30 +69,30 @@ describe("the local stack", () => {
     expect((await readdir(dataDir)).filter((name) => name.endsWith(".pid"))).toEqual([]);
   });
 
-  test("the next start has everything, makes nothing anew, and old tokens still hold", async () => {
+  test("O01: the next start keeps the data and creates nothing again, and old tokens remain valid", async () => {
     const { tokens, tenantId, databaseUrl } = stack.info;
     stack = await again();
     expect(stack.output()).toContain("migrations are up to date");
-    expect(stack.output()).not.toContain("making a database");
+    expect(stack.output()).not.toContain("creating a database");
     expect(stack.info).toMatchObject({ tenantId, databaseUrl });
     stack = { ...stack, info: { ...stack.info, tokens } };
     expect(await hotels()).toMatchObject({ total: 12 });
   });
 
-  test("a killed API is started again, and so is a killed PostgreSQL; nothing acknowledged is lost", async () => {
+  test("O01: a killed API and a killed PostgreSQL are restarted, and no acknowledged change is lost", async () => {
     const create = (subdomain: string) =>
       call(stack.info, "POST", "/v1/tenants", { name: subdomain, subdomain, plan: "Basic", owner: "o@x.example", ownerName: "O" });
     expect(await create("before-api-kill")).toMatchObject({ status: 201 });
     process.kill(await pidIn(dataDir, "api.pid"), "SIGKILL");
-    await stack.waitFor("the API runs again");
+    await stack.waitFor("the API is running again");
     expect(await callUntil(stack.info, "GET", "/v1/tenants/resolve?subdomain=before-api-kill")).toMatchObject({ status: 200 });
     expect(await create("before-postgres-kill")).toMatchObject({ status: 201 });
     process.kill(await pidIn(dataDir, "postgres/postmaster.pid"), "SIGKILL");
-    await stack.waitFor("PostgreSQL runs again");
+    await stack.waitFor("PostgreSQL is running again");
     expect(await callUntil(stack.info, "GET", "/v1/tenants/resolve?subdomain=before-postgres-kill")).toMatchObject({ status: 200 });
   });
 
-  test("after a kill -9 of the start itself the next one ends what was left and loses nothing", async () => {
+  test("O01: after a kill -9 of npm start, the next start ends the remaining processes and loses nothing", async () => {
     const parts = await partsOf(dataDir);
     stack.kill("SIGKILL");
     await stack.ended;
@@ -103,7 +103,7 @@ describe("the local stack", () => {
     expect(await hotels()).toMatchObject({ total: 14 });
   });
 
-  test("after a kill -9 of all parts at once the next start recovers and loses nothing", async () => {
+  test("O01: after a kill -9 of all processes at once, the next start recovers and loses nothing", async () => {
     const parts = await partsOf(dataDir);
     for (const pid of [stack.pid, ...parts]) process.kill(pid, "SIGKILL");
     await stack.ended;
@@ -113,12 +113,12 @@ describe("the local stack", () => {
     await stopStack(stack);
   });
 
-  test("R14: bootstrap makes the first super_admin of an empty platform, and is closed from then on", async () => {
+  test("R14: bootstrap-admin creates the first super_admin of an empty platform, and is refused from then on", async () => {
     const folder = join(await temporaryFolder(), "data");
     const first = await finish(runLocal("bootstrap-admin", ["--data", folder, "--email", "first@innkeep.example", "--user-id", "first"]));
     expect(first).toMatchObject({
       code: 0,
-      output: expect.stringContaining("first (first@innkeep.example) is super_admin; plans made: Trial, Basic, Pro, Enterprise"),
+      output: expect.stringContaining("first (first@innkeep.example) is super_admin; plans created: Trial, Basic, Pro, Enterprise"),
     });
     const second = await finish(runLocal("bootstrap-admin", ["--data", folder], {
       INNKEEP_BOOTSTRAP_ADMIN_EMAIL: "second@innkeep.example",
@@ -127,7 +127,7 @@ describe("the local stack", () => {
     expect(second).toMatchObject({ code: 1, output: expect.stringContaining("An enabled super_admin already exists.") });
   });
 
-  test("an ephemeral stack leaves neither a process nor its directory", async () => {
+  test("O01: an ephemeral stack leaves neither a process nor its directory", async () => {
     const folder = join(await temporaryFolder(), "data");
     const ephemeral = await startStack(folder, ["--ephemeral", "--seed", "none"]);
     const parts = await partsOf(folder);

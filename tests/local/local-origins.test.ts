@@ -10,6 +10,6 @@ test.each([
   ["https://a.example, https://b.example", ["https://a.example", "https://b.example", "http://localhost"]],
   ["*", ["*"]],
   [" * ", ["*"]],
-])("npm start lets local frontends in beside %j, and the API takes the list", (own, origins) => {
+])("H21: npm start adds local frontends to the origins %j, and the API accepts the list", (own, origins) => {
   expect(loadConfig({ ...DATABASE, INNKEEP_CORS_ORIGINS: withLocalOrigins(own) }).corsOrigins).toEqual(origins);
 });

@@ -11,14 +11,14 @@ const BUILDER = `select pid from pg_stat_activity where datname = current_databa
 
 let database: TestDatabase;
 let admin: pg.Client;
-/** A report that has been reading for long. */
+/** A session with a long-running read. */
 let reader: pg.Client;
 
 beforeAll(async () => {
   database = await freshDatabase();
   admin = await connected(database.superUrl);
   reader = await connected(`${database.ownerUrl}?application_name=report`);
-  // As after a migration that adds an index to a family that the statistics call large.
+  // The state after a migration that adds an index to a family that is large according to the statistics.
   await admin.query("update pg_class set reltuples = 200000 where oid = 'kv.entries_plan'::regclass");
   const owner = await connected(database.ownerUrl);
   await owner.query("select kv.add_index('plan', 'price number, name text')");
@@ -54,12 +54,12 @@ async function index(): Promise<{ readonly oid: number; readonly valid: boolean 
   return found;
 }
 
-describe("npm run migrate, while somebody has been reading for long", () => {
-  test("O19: a dry run lists what is pending", async () => {
+describe("npm run migrate, during a long-running read", () => {
+  test("O19: lists what is pending in a dry run", async () => {
     expect(await finish(migrate("--dry-run"))).toEqual({ code: 0, output: "would build index plan_price_name\n" });
   });
 
-  test("O19: says whom it waits for, tells a second run who builds and since when, and killed it ends in the database too", async () => {
+  test("O19: prints which session it waits for, tells a second run who builds since when, and ends in the database when killed", async () => {
     await reader.query("begin isolation level repeatable read; select 1");
     const run = migrate();
     await run.waitFor(`held open by pid ${await pidOf(reader)} (innkeep_owner, report, idle in transaction) since 20`);
@@ -77,7 +77,7 @@ describe("npm run migrate, while somebody has been reading for long", () => {
     expect(await index()).toMatchObject({ valid: false });
   });
 
-  test("O19: repeated, it waits in one build for as long as it takes, and completes it", async () => {
+  test("O19: waits in one build as long as necessary when repeated, and completes it", async () => {
     const run = migrate();
     await run.waitFor("waiting for a transaction that began earlier, held open");
     const building = await index();
@@ -91,7 +91,7 @@ describe("npm run migrate, while somebody has been reading for long", () => {
     expect(await index()).toEqual({ ...building, valid: true });
   });
 
-  test("O19: says so while another migration is in its way", async () => {
+  test("O19: prints that it waits for another migration", async () => {
     const empty = await emptyDatabase();
     const other = await connected(empty.ownerUrl);
     await other.query("begin; select pg_advisory_xact_lock(hashtextextended('innkeep migrations', 0))");

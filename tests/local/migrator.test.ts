@@ -8,7 +8,7 @@ import { withClient } from "../support/client.ts";
 import { emptyDatabase } from "../support/postgres.ts";
 import type { TestDatabase } from "../support/postgres.ts";
 
-/** Each of ours records itself; the store's first one makes the table for it. */
+/** Each migration of Innkeep records itself. The first one creates the table. */
 const recorded = (version: string, name: string) => `insert into kv.migrations values ('${version}', '${name}')`;
 const FIRST_STATEMENTS = [
   "create table first (id int)",
@@ -24,7 +24,7 @@ const SECOND: Migration = {
   sql: `create table second (id int); create schema if not exists kv;
     create table if not exists kv.migrations (version text primary key, name text not null); ${recorded("20300102000000", "second")};`,
 };
-/** What an application in the same project has applied with the Supabase CLI. */
+/** Adds migrations that an application in the same project has applied with the Supabase CLI. */
 const FOREIGN = ["20300101120000", "20991231000000"];
 const BROKEN: Migration = { version: "20300103000000", name: "broken", sql: "create table third (id int); select 1 / 0;" };
 
@@ -32,7 +32,7 @@ let database: TestDatabase;
 beforeAll(async () => void (database = await emptyDatabase()));
 afterAll(() => database.drop());
 
-/** Each test begins without tables and without a record of migrations. */
+/** Each test begins without tables and without recorded migrations. */
 async function withEmpty<T>(work: (client: pg.Client) => Promise<T>): Promise<T> {
   return await withClient(database.ownerUrl, async (client) => {
     await client.query("drop table if exists first, second, third; drop schema if exists supabase_migrations, kv cascade");
@@ -50,7 +50,7 @@ async function tables(client: pg.Client): Promise<string[]> {
 }
 
 describe("migrator", () => {
-  test("O19: files are applied in the order of their versions, once, and recorded as the Supabase CLI records them", () =>
+  test("O19: files are applied once, in the order of their versions, and recorded in the format of the Supabase CLI", () =>
     withEmpty(async (client) => {
       expect(versions(await migrate(client, [SECOND, FIRST]))).toEqual([FIRST.version, SECOND.version]);
       expect(await migrate(client, [FIRST, SECOND])).toEqual([]);
@@ -58,28 +58,28 @@ describe("migrator", () => {
       expect(rows).toEqual([FIRST, SECOND].map(({ version, name, sql }) => ({ version, name, statements: [sql] })));
     }));
 
-  test("O19: a dry run says what would be applied and changes nothing", () =>
+  test("O19: a dry run returns what would be applied and changes nothing", () =>
     withEmpty(async (client) => {
       expect(versions(await migrate(client, [FIRST, SECOND], { dryRun: true }))).toEqual([FIRST.version, SECOND.version]);
       expect(await tables(client)).toEqual([]);
       expect((await client.query("select to_regnamespace('supabase_migrations') as found")).rows).toEqual([{ found: null }]);
     }));
 
-  test("O19: a file that fails leaves nothing of itself behind, and those before it stay", () =>
+  test("O19: a file that fails is rolled back, and the files before it stay applied", () =>
     withEmpty(async (client) => {
       await expect(migrate(client, [FIRST, BROKEN])).rejects.toThrow(/division by zero/);
       expect(await tables(client)).toEqual(["first"]);
       expect(versions(await migrate(client, [FIRST, BROKEN], { dryRun: true }))).toEqual([BROKEN.version]);
     }));
 
-  test("O19: a file is reported as applied when it is, and one that fails is not", () =>
+  test("O19: a file is reported as applied after its commit, and one that fails is not", () =>
     withEmpty(async (client) => {
       const reported: Migration[] = [];
       await expect(migrate(client, [FIRST, BROKEN], { onApplied: (migration) => reported.push(migration) })).rejects.toThrow();
       expect(reported).toEqual([FIRST]);
     }));
 
-  test("O19: a file that waits for a lock says who holds it, and after its last try in one sentence that it is not applied", () =>
+  test("O19: a file that waits for a lock reports who holds it and, after its last try, that it is not applied", () =>
     withEmpty(async (client) => {
       await migrate(client, [FIRST]);
       const changing = { ...SECOND, sql: `alter table first add column name text; ${SECOND.sql}` };
@@ -104,7 +104,7 @@ describe("migrator", () => {
       expect(versions(await migrate(client, [FIRST, changing]))).toEqual([SECOND.version]);
     }));
 
-  test("O19: a database with a newer migration than the program knows is refused untouched", () =>
+  test("O19: a database with a migration newer than the program is refused unchanged", () =>
     withEmpty(async (client) => {
       await migrate(client, [FIRST, SECOND]);
       await expect(migrate(client, [FIRST])).rejects.toMatchObject({
@@ -113,7 +113,7 @@ describe("migrator", () => {
       });
     }));
 
-  test("O19: a landed file that was edited is refused, white space aside", () =>
+  test("O19: an applied file that was edited is refused, except for white space", () =>
     withEmpty(async (client) => {
       await migrate(client, [FIRST]);
       expect(await migrate(client, [{ ...FIRST, sql: `\n${FIRST.sql.replaceAll("\n", "\n\n")}` }])).toEqual([]);
@@ -123,14 +123,14 @@ describe("migrator", () => {
       });
     }));
 
-  test("O19: what the Supabase CLI applied, split into statements, counts as the same file", () =>
+  test("O19: a file that the Supabase CLI applied, split into statements, counts as the same file", () =>
     withEmpty(async (client) => {
       await migrate(client, [FIRST]);
       await client.query("update supabase_migrations.schema_migrations set statements = $1", [FIRST_STATEMENTS]);
       expect(versions(await migrate(client, [FIRST, SECOND]))).toEqual([SECOND.version]);
     }));
 
-  test("O19: a file dated before one that is applied is refused, and so are two of one version", () =>
+  test("O19: a file dated before an applied one is refused, and so are two files with one version", () =>
     withEmpty(async (client) => {
       await migrate(client, [SECOND]);
       await expect(migrate(client, [FIRST, SECOND])).rejects.toMatchObject({
@@ -140,7 +140,7 @@ describe("migrator", () => {
       await expect(migrate(client, [SECOND, { ...FIRST, version: SECOND.version }])).rejects.toMatchObject({ code: "schema_mismatch" });
     }));
 
-  test("O19: an application's migrations in the same project are left alone, older and newer ones, and its table gets none of ours", () =>
+  test("O19: an application's migrations in the same project are ignored, and no row is added to its table", () =>
     withEmpty(async (client) => {
       await migrate(client, [FIRST]);
       const cli = "supabase_migrations.schema_migrations";
@@ -153,7 +153,7 @@ describe("migrator", () => {
       await expect(migrate(client, [FIRST])).rejects.toMatchObject({ code: "schema_mismatch" });
     }));
 
-  test("O19: eight starts at once apply each file once", () =>
+  test("O19: eight concurrent runs apply each file once", () =>
     withEmpty(async () => {
       const applied = await Promise.all(
         Array.from({ length: 8 }, () => withClient(database.ownerUrl, (client) => migrate(client, [FIRST, SECOND]))),
@@ -161,7 +161,7 @@ describe("migrator", () => {
       expect(versions(applied.flat()).sort()).toEqual([FIRST.version, SECOND.version]);
     }));
 
-  test("O19: the program knows its newest migration, and is not ready on a newer or older database", async () => {
+  test("O19: the program is not ready on a database with a newer or older migration", async () => {
     expect(SCHEMA_VERSION).toBe(versions(await readMigrations()).at(-1));
     expect(() => assertSchemaVersion(SCHEMA_VERSION)).not.toThrow();
     expect(() => assertSchemaVersion("20991231000000")).toThrow(
@@ -171,7 +171,7 @@ describe("migrator", () => {
     expect(() => assertSchemaVersion(null)).toThrow(expect.objectContaining({ code: "schema_mismatch" }));
   });
 
-  test("O19: the project's own migrations bring an empty database up, and a second run changes nothing", async () => {
+  test("O19: the project's migrations set up an empty database, and a second run changes nothing", async () => {
     const empty = await emptyDatabase();
     const migrations = await readMigrations();
     await withClient(empty.ownerUrl, async (client) => {

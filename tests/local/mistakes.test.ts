@@ -18,7 +18,7 @@ afterAll(async () => void await Promise.all([migrated.drop(), empty.drop()]));
 
 const ADMIN = ["--email", "ops@innkeep.example", "--user-id", "ops"];
 
-/** The one line that a program says of a mistake. */
+/** The one line that a program prints about an error. */
 async function lineOf(program: "migrate" | "bootstrap-admin" | "start", env: Readonly<Record<string, string>>): Promise<string> {
   const args = { migrate: [], "bootstrap-admin": ADMIN, start: ["--data", `${await temporaryFolder()}/data`] }[program];
   const { code, output } = await finish(runLocal(program, args, env));
@@ -27,8 +27,8 @@ async function lineOf(program: "migrate" | "bootstrap-admin" | "start", env: Rea
   return said[0] ?? "";
 }
 
-describe("a mistake is one line that says what to do", () => {
-  test.each(["migrate", "bootstrap-admin", "start"] as const)("O19: %s with a DATABASE_URL that is none", async (program) => {
+describe("an error is one line that says what to do", () => {
+  test.each(["migrate", "bootstrap-admin", "start"] as const)("O19: %s with an invalid DATABASE_URL", async (program) => {
     for (const url of ["innkeep", "mysql://root:secret-word@127.0.0.1/innkeep"]) {
       expect(await lineOf(program, { DATABASE_URL: url })).toBe(
         "innkeep: DATABASE_URL must be a URL beginning with postgres:// or postgresql://",
@@ -41,7 +41,7 @@ describe("a mistake is one line that says what to do", () => {
     expect(await lineOf(program, { DATABASE_URL: url })).toContain('database "innkeep_nowhere" does not exist');
   });
 
-  test("O19: migrate by a login that may make nothing, and bootstrap-admin by one that may call nothing", async () => {
+  test("O19: migrate and bootstrap-admin with a login without rights", async () => {
     const name = `innkeep_plain_${empty.name.slice(-6)}`;
     await withClient(empty.superUrl, (client) => client.query(`create role ${name} login bypassrls password 'innkeep'`));
     const plain = (url: string) => url.replace("innkeep_owner", name);
@@ -57,7 +57,7 @@ describe("a mistake is one line that says what to do", () => {
   test("O19: migrate on a server without Supabase's roles", async () => {
     const cluster = await startCluster();
     expect(await lineOf("migrate", { DATABASE_URL: cluster.superUrl })).toMatch(
-      /role "\w+" does not exist \(SQLSTATE 42704\): docs\/operations.md has the statements that make the roles/,
+      /role "\w+" does not exist \(SQLSTATE 42704\): create the roles first; docs\/operations.md has the statements/,
     );
     await cluster.remove();
   });
@@ -68,7 +68,7 @@ describe("a mistake is one line that says what to do", () => {
 });
 
 describe("bootstrap-admin", () => {
-  test("R14: reads DATABASE_URL as the API does: port 6543 and INNKEEP_DB_POOLER are a transaction pooler", () => {
+  test("R14: reads DATABASE_URL as the API does: port 6543 or INNKEEP_DB_POOLER means a transaction pooler", () => {
     const url = (port: number) => `postgres://innkeep_app@db.example.com:${port}/innkeep`;
     expect(externalDatabase({ DATABASE_URL: url(6543) })).toMatchObject({ connectionString: url(6543), prepare: false });
     expect(externalDatabase({ DATABASE_URL: url(5432) })).toMatchObject({ prepare: true, timeoutMs: 15_000 });
@@ -83,7 +83,7 @@ describe("bootstrap-admin", () => {
   if (reason) console.info(`bootstrap-admin through PgBouncer is not tested here: ${reason}`);
 
   test.skipIf(reason !== null)(
-    "R14: makes the first administrator through a stock pooler, and within its minute says when to come again",
+    "R14: creates the first administrator through a stock pooler, and within a minute says when to try again",
     async () => {
       const pooler = await startPgBouncer(PGBOUNCER ?? "", inject("postgres").superUrl);
       const env = { DATABASE_URL: pooler.urlOf(migrated.appUrl), INNKEEP_DB_POOLER: "true" };

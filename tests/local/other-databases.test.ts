@@ -21,11 +21,11 @@ function keep(database: TestDatabase): TestDatabase {
 }
 
 describe("other databases than the embedded one", () => {
-  test("O02: the function under Deno passes the README's flow over the supabase driver (through the test bridge)", async () => {
+  test("O02: the function under Deno passes the README's tour with the supabase driver (through the test bridge)", async () => {
     const database = keep(await freshDatabase());
     const bridge = await startPostgrest({ databaseUrl: database.authenticatorUrl, poolSize: 30 });
     const tenantId = await seedStack({ databaseUrl: database.appUrl, demo: true, ownDatabase: true, say: () => undefined });
-    // The bridge stands for the whole project: its address is the tokens' issuer, too.
+    // The bridge represents the whole project, so its address is also the issuer of the tokens.
     const directory = await openDataDirectory(join(await temporaryFolder(), "data"));
     const tokens = await localTokens(directory.secrets, bridge.url, tenantId);
     const info = { url: bridge.url, databaseUrl: database.superUrl, jobsSecret: directory.secrets.jobsSecret, tokens, tenantId };
@@ -46,7 +46,7 @@ describe("other databases than the embedded one", () => {
     await bridge.close();
   });
 
-  test("O01: npm start uses the empty PostgreSQL of DATABASE_URL: roles, migrations, demo", async () => {
+  test("O01: npm start creates roles, schema and demo in the empty PostgreSQL of DATABASE_URL", async () => {
     const database = keep(await emptyDatabase());
     const env = { DATABASE_URL: database.ownerUrl };
     const folder = join(await temporaryFolder(), "data");
@@ -57,12 +57,12 @@ describe("other databases than the embedded one", () => {
     const { tenantId, jobsSecret } = stack.info;
     await stopStack(stack);
     const second = await startStack(folder, [], env);
-    expect(second.output()).toContain("the database holds data, so nothing is seeded");
+    expect(second.output()).toContain("the database contains data and was not seeded");
     expect(second.info).toMatchObject({ tenantId, jobsSecret });
     await stopStack(second);
   });
 
-  test("O19, R14: an operator migrates a database, dry first, and bootstraps its first administrator", async () => {
+  test("O19, R14: an operator migrates a database after a dry run and creates its first administrator", async () => {
     const database = keep(await emptyDatabase());
     const env = { DATABASE_URL: database.ownerUrl };
     const migrate = async (...args: readonly string[]) => await finish(runLocal("migrate", args, env));

@@ -17,7 +17,7 @@ interface Answer {
   readonly text: string;
 }
 
-/** What the stack answers to a name that fetch would not send. */
+/** The stack's response to a Host header that fetch would not send. */
 function asHost(host: string, path: string): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const sent = request(`${stack.info.url}${path}`, { headers: { host } }, (response) => {
@@ -36,7 +36,7 @@ describe("the pages of the local stack", () => {
     ["/local/index.js", "text/javascript; charset=utf-8"],
     ["/local/index.css", "text/css; charset=utf-8"],
     ["/docs/swagger-ui-bundle.js", "text/javascript; charset=utf-8"],
-  ])("H23: %s is sent with its type and a policy that allows no inline script and no other host", async (path, type) => {
+  ])("H23: %s is sent with its type and a policy without inline scripts and other hosts", async (path, type) => {
     const response = await fetch(`${stack.info.url}${path}`);
     expect([response.status, response.headers.get("content-type")]).toEqual([200, type]);
     const policy = response.headers.get("content-security-policy") ?? "";
@@ -48,7 +48,7 @@ describe("the pages of the local stack", () => {
   });
 
   test.each(["/local/", "/local/../start.ts", "/local/%2e%2e/start.ts", "/docs/package.json", "/docs/", "/package.json", "/local.json"])(
-    "%s is nothing but what the API says of a path that does not exist",
+    "O01: %s returns the API's 404",
     async (path) => {
       const { status, text } = await asHost("127.0.0.1", path);
       expect(status).toBe(404);
@@ -56,11 +56,11 @@ describe("the pages of the local stack", () => {
     },
   );
 
-  test("a POST to the page is the API's to refuse", async () => {
+  test("O01: the API refuses a POST to the page", async () => {
     expect((await fetch(`${stack.info.url}/`, { method: "POST", body: "x" })).status).toBe(404);
   });
 
-  test("R12: tokens are for this machine's own names, and for no page of another origin", async () => {
+  test("R12: tokens are served only under this machine's own names, and not to other origins", async () => {
     for (const host of ["shop.example", "shop.example:8787", "localhost.shop.example", "127.0.0.1.shop.example", "[::ffff:1.2.3.4]"]) {
       for (const path of ["/local/tokens", "/"]) expect([host, (await asHost(host, path)).status]).toEqual([host, 404]);
     }
@@ -71,7 +71,7 @@ describe("the pages of the local stack", () => {
     expect(response.headers.get("cache-control")).toBe("no-store");
   });
 
-  test("tokens of a tenant are those of the one that is asked for", async () => {
+  test("O01: the tokens of tenant roles are for the requested tenant", async () => {
     const answer = await (await fetch(`${stack.info.url}/local/tokens?tenantId=tn_other`)).json() as {
       readonly tenant: { readonly token: string }[];
     };

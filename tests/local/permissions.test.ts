@@ -6,7 +6,7 @@ import { copyCheckout, isOpenToAll } from "./checkout.ts";
 import { areAlive, call, cleanUp, DENO, finish, partsOf, ready, run, stopStack, temporaryFolder, unusedPort } from "./stack.ts";
 import type { Place, Program, Stack } from "./stack.ts";
 
-/** Only root can be somebody else. */
+/** Only root can run programs as another user. */
 const isRoot = process.getuid?.() === 0;
 const NOBODY = { uid: 65_534, gid: 65_534 };
 
@@ -29,7 +29,7 @@ async function start(checkout: string, dataDir: string, place: Place = {}, args:
   return await ready(await program(checkout, ["--data", dataDir, ...args], place), dataDir);
 }
 
-/** Owners of everything in a folder, the data of PostgreSQL taken as one. */
+/** The owners of all files in a folder. PostgreSQL's data counts as one file. */
 async function ownersIn(folder: string): Promise<number[]> {
   const names = await readdir(folder);
   const all = await Promise.all([folder, ...names.map((name) => join(folder, name))].map((path) => lstat(path)));
@@ -37,7 +37,7 @@ async function ownersIn(folder: string): Promise<number[]> {
 }
 
 describe.runIf(isRoot)("npm start as root", () => {
-  test("O01: works in a home that nobody else may enter, says where the data is, and finds it again", async () => {
+  test("O01: works in a home that no other user may enter, prints where the data is, and finds it again", async () => {
     const home = await temporaryFolder();
     await chmod(home, 0o700);
     const checkout = join(home, "innkeep");
@@ -54,7 +54,7 @@ describe.runIf(isRoot)("npm start as root", () => {
       await first.ended;
       const second = await start(checkout, dataDir);
       expect(await areAlive(parts)).toEqual([false, false]);
-      expect(second.output()).not.toContain("making a database");
+      expect(second.output()).not.toContain("creating a database");
       expect(await call(second.info, "GET", "/v1/tenants/stats")).toMatchObject({ body: { total: 12 } });
       await stopStack(second);
     } finally {
@@ -62,10 +62,12 @@ describe.runIf(isRoot)("npm start as root", () => {
     }
     const { code, output } = await finish(await program(checkout, ["--data", dataDir]));
     expect(code).toBe(1);
-    expect(output).toContain(`innkeep: ${dataDir}/postgres leads to ${outside}/postgres, which is gone: bring that folder back, or remove`);
+    expect(output).toContain(
+      `innkeep: ${dataDir}/postgres links to ${outside}/postgres, which does not exist: restore that directory, or remove`,
+    );
   });
 
-  test("O01: leaves nothing outside that home when it was only for the moment", async () => {
+  test("O01: leaves nothing outside that home after an ephemeral start", async () => {
     const home = await temporaryFolder();
     await chmod(home, 0o700);
     const dataDir = join(home, "data");
@@ -78,7 +80,7 @@ describe.runIf(isRoot)("npm start as root", () => {
 });
 
 describe.runIf(isRoot && await isOpenToAll())("npm start as one user after another", () => {
-  test("O01: a user goes on after root, and root after the user; every file stays the user's", async () => {
+  test("O01: works for the user after root and for root after the user; all files belong to the user", async () => {
     const checkout = join(await temporaryFolder(), "innkeep");
     await copyCheckout(checkout);
     await chown(checkout, NOBODY.uid, NOBODY.gid);
@@ -92,17 +94,17 @@ describe.runIf(isRoot && await isOpenToAll())("npm start as one user after anoth
     }
   });
 
-  test("O01: root's own directory is refused to a user in one line", async () => {
+  test("O01: refuses root's directory to a user in one line", async () => {
     const folder = await temporaryFolder();
     await stopStack(await start(ROOT, join(folder, "data"), {}, ["--seed", "none"]));
     const { code, output } = await finish(await program(ROOT, ["--data", join(folder, "data")], NOBODY));
     expect(code).toBe(1);
     expect(output).toBe(
-      `Innkeep is starting\ninnkeep: ${folder}/data/innkeep.json belongs to another user: start as that user, or choose another --data\n`,
+      `Innkeep is starting\ninnkeep: ${folder}/data/innkeep.json belongs to another user: run this command as that user, or choose another directory with --data\n`,
     );
   });
 
-  test("O01: a checkout that cannot be written runs with --data elsewhere", async () => {
+  test("O01: works in a read-only checkout with --data elsewhere", async () => {
     const checkout = join(await temporaryFolder(), "innkeep");
     await copyCheckout(checkout);
     const folder = await temporaryFolder();
@@ -112,19 +114,19 @@ describe.runIf(isRoot && await isOpenToAll())("npm start as one user after anoth
     await stopStack(stack);
     const { code, output } = await finish(await program(checkout, [], NOBODY));
     expect(code).toBe(1);
-    expect(output).toContain(`innkeep: ${checkout}/.innkeep cannot be a data directory: `);
+    expect(output).toContain(`innkeep: ${checkout}/.innkeep cannot be used as the data directory (`);
     expect(output.trim().split("\n")).toHaveLength(2);
   });
 
   test.each([["docs", "docs/data-model.md"], ["schema", "supabase/schemas/95_declared.sql"]])(
-    "O19: npm run %s says in one line which file it may not write",
+    "O19: npm run %s names the file that it may not write in one line",
     async (name, file) => {
       const { code, output } = await finish(await script(name, ROOT, [], NOBODY));
       expect({ code, output }).toEqual({
         code: 1,
         output: `innkeep: ${
           join(ROOT, file)
-        }: permission denied: start as the user it belongs to, or choose a folder of your own, for the data with --data\n`,
+        }: permission denied: run this command as the owner of this path, or, for the data directory, choose another with --data\n`,
       });
     },
   );

@@ -12,21 +12,21 @@ async function refusal(...args: readonly string[]): Promise<string> {
   return output;
 }
 
-describe("npm start refuses clearly", () => {
-  test("an option it does not know, and values it cannot use", async () => {
+describe("npm start refuses", () => {
+  test("O01: an unknown option and invalid values", async () => {
     expect(await refusal("--prot", "9000")).toContain("innkeep: Unknown option '--prot'");
     expect(await refusal("--port", "eighty")).toContain("--port must be a number from 1 to 65535, not eighty");
     expect(await refusal("--seed", "everything")).toContain("--seed must be demo or none");
   });
 
-  test("a directory that is not its own, and touches nothing in it", async () => {
+  test("O01: a directory that is not its own, without changing it", async () => {
     const folder = await temporaryFolder();
     await writeFile(join(folder, "thesis.txt"), "years of work");
-    expect(await refusal("--data", folder)).toContain(`${folder} is not empty and not an Innkeep data directory (it has thesis.txt)`);
+    expect(await refusal("--data", folder)).toContain(`${folder} is not an Innkeep data directory and not empty (it contains thesis.txt)`);
     expect(await readdir(folder)).toEqual(["thesis.txt"]);
   });
 
-  test("O01: all but one of six starts at once on one directory", async () => {
+  test("O01: all but one of six concurrent starts on one directory", async () => {
     const code = `import { openDataDirectory } from "./functions/local/data-directory.ts";
       openDataDirectory(Deno.args[0]).then(() => { console.log("has it"); setInterval(() => {}, 1000); }, (error) => console.log(error.message));`;
     for (let round = 0; round < 2; round++) {
@@ -40,31 +40,31 @@ describe("npm start refuses clearly", () => {
     }
   });
 
-  test("the data of another PostgreSQL, and says what to do", async () => {
+  test("O01: the data of another PostgreSQL version, and says what to do", async () => {
     const folder = await temporaryFolder();
     await writeFile(join(folder, "innkeep.json"), JSON.stringify({ format: 1, postgres: 17 }));
     await mkdir(join(folder, "postgres"));
     await writeFile(join(folder, "postgres", "PG_VERSION"), "17\n");
     const message = await refusal("--data", folder);
-    expect(message).toContain("holds the data of PostgreSQL 17, and this Innkeep runs 18");
+    expect(message).toContain("contains data of PostgreSQL 17, and this version of Innkeep runs 18");
     expect(message).toContain(`mv ${folder} ${folder}.old`);
     expect((await readdir(folder)).sort()).toEqual(["innkeep.json", "postgres"]);
   });
 
-  test("a directory that a newer Innkeep made", async () => {
+  test("O01: a directory that a newer version of Innkeep created", async () => {
     const folder = await temporaryFolder();
     await writeFile(join(folder, "innkeep.json"), JSON.stringify({ format: 2, postgres: 18 }));
-    expect(await refusal("--data", folder)).toContain("was made by a newer Innkeep");
+    expect(await refusal("--data", folder)).toContain("was created by a newer version of Innkeep");
   });
 
-  test("to remove a directory that holds data at the end", async () => {
+  test("O01: --ephemeral for a directory that contains data", async () => {
     const folder = await temporaryFolder();
     await writeFile(join(folder, "innkeep.json"), JSON.stringify({ format: 1, postgres: 18 }));
-    expect(await refusal("--data", folder, "--ephemeral")).toContain("--ephemeral removes its directory at the end");
+    expect(await refusal("--data", folder, "--ephemeral")).toContain("--ephemeral removes its data directory at the end");
     expect(await readFile(join(folder, "innkeep.json"), "utf8")).toContain("18");
   });
 
-  test("a database that does not answer", async () => {
+  test("O01: a database that does not respond, without its password in the message", async () => {
     const folder = await temporaryFolder();
     const { code, output } = await finish(
       runLocal("start", ["--data", folder], { DATABASE_URL: "postgres://nobody:secret-word@127.0.0.1:1/none" }),

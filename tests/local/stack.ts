@@ -10,15 +10,15 @@ import { commandLine } from "../../functions/local/processes.ts";
 import { ROOT } from "../architecture/sources.ts";
 import { exitWhenInterrupted, temporaryPrefix } from "../support/interrupted.ts";
 
-/** A started program: its output so far, and how it ended. */
+/** A started program. */
 export interface Program {
   readonly pid: number;
   output(): string;
   readonly ended: Promise<number | null>;
-  /** Waits for a text in the output; fails with the whole output when the program ends or time runs out. */
+  /** Waits for a text in the output. Fails with the whole output if the program ends or the time is up. */
   waitFor(text: string, timeoutMs?: number): Promise<void>;
   kill(signal: NodeJS.Signals): void;
-  /** To the program and everything it started in its group, as the terminal's Ctrl-C. */
+  /** Signals the program and all processes in its group, as Ctrl-C in a terminal does. */
   killGroup(signal: NodeJS.Signals): void;
 }
 
@@ -29,15 +29,15 @@ export interface Stack extends Program {
 export const DENO = join(ROOT, "node_modules", ".bin", "deno");
 const started: Program[] = [];
 const folders: string[] = [];
-/** They have process groups of their own: nobody else ends them when the run is interrupted. */
+/** The started programs. They have their own process groups, so an interrupted test run must end them. */
 process.on("exit", () => started.forEach((program) => program.kill("SIGTERM")));
 
-/** A script of functions/local as npm runs it, without npm in between. */
+/** Runs a script of functions/local with the command of package.json, without npm. */
 export function runLocal(name: string, args: readonly string[] = [], env: Readonly<Record<string, string>> = {}): Program {
   return run(DENO, ["run", "-A", `functions/local/${name}.ts`, ...args], env);
 }
 
-/** Where a program runs, and for root as whom. */
+/** The directory of a program and, for root, the user it runs as. */
 export interface Place {
   readonly cwd?: string;
   readonly uid?: number;
@@ -62,7 +62,7 @@ export function run(command: string, args: readonly string[], env: Readonly<Reco
 function watch(child: ChildProcess): Program {
   const parts: string[] = [];
   for (const stream of [child.stdout, child.stderr]) stream?.on("data", (data: Buffer) => parts.push(String(data)));
-  // `exit`, not `close`: a program that was killed leaves children that hold its output open.
+  // `exit`, not `close`: the children of a killed program keep its output open.
   const ended = new Promise<number | null>((resolve) => child.once("exit", resolve));
   const output = () => parts.join("");
   const signal = (pid: number, name: NodeJS.Signals) => {
@@ -86,7 +86,7 @@ function watch(child: ChildProcess): Program {
   };
 }
 
-/** Runs a script to its end. */
+/** Waits for the end of a program. */
 export async function finish(program: Program): Promise<{ readonly code: number | null; readonly output: string }> {
   const code = await program.ended;
   await sleep(50); // what is left in the pipes
@@ -119,7 +119,7 @@ export async function temporaryFolder(): Promise<string> {
   return folder;
 }
 
-/** Ends what a failed test left running and removes the folders. */
+/** Ends the programs that a failed test left running and removes the folders. */
 export async function cleanUp(): Promise<void> {
   for (const program of started.splice(0)) {
     program.kill("SIGTERM");
@@ -133,7 +133,7 @@ export async function cleanUp(): Promise<void> {
   }
 }
 
-/** The processes of a stack: the API's, and PostgreSQL's postmaster. */
+/** The process ids of the API and of PostgreSQL's postmaster. */
 export async function partsOf(dataDir: string): Promise<number[]> {
   const pids = await Promise.all(["api.pid", "postgres/postmaster.pid"].map((file) => pidIn(dataDir, file)));
   return pids.filter((pid) => pid > 0);
@@ -143,7 +143,7 @@ export async function pidIn(dataDir: string, file: string): Promise<number> {
   return Number((await readFile(join(dataDir, file), "utf8").catch(() => "")).split("\n")[0]);
 }
 
-/** Which of these processes live; one that ended and waits to be collected does not. */
+/** Whether each of the processes runs. A zombie does not. */
 export async function areAlive(pids: readonly number[]): Promise<boolean[]> {
   return await Promise.all(pids.map(async (pid) => await commandLine(pid) !== null));
 }
@@ -156,7 +156,7 @@ export async function unusedPort(): Promise<number> {
   return port;
 }
 
-/** A call as an administrator; the body parsed. */
+/** Calls the API as an administrator and parses the body. */
 export async function call(
   info: LocalInfo,
   method: string,
@@ -172,7 +172,7 @@ export async function call(
   return { status: response.status, body: text === "" ? null : JSON.parse(text) as unknown };
 }
 
-/** Asks again while the API is away or says 503, as a client is told to. */
+/** Repeats a call while the API is unreachable or returns 503. */
 export async function callUntil(
   info: LocalInfo,
   method: string,

@@ -20,14 +20,14 @@ async function until<T>(program: Program, what: () => Promise<T | null> | T | nu
 const existing = (path: string) => existsSync(path) ? path : null;
 const postmasterOf = async (dataDir: string) => await pidIn(dataDir, "postgres/postmaster.pid") || null;
 
-/** The temporary data directory of a program whose TMPDIR is this folder. */
+/** The temporary data directory of a program with this TMPDIR. */
 const inside = async (folder: string) => {
   const [name] = await readdir(folder);
   return name === undefined ? null : join(folder, name);
 };
 
 describe("Ctrl-C", () => {
-  test("O01: ends npm run schema with its PostgreSQL, and its temporary directory is gone", async () => {
+  test("O01: ends npm run schema with its PostgreSQL, and its temporary directory is removed", async () => {
     const folder = await temporaryFolder();
     const program = runLocal("schema", [], { TMPDIR: folder });
     const dataDir = await until(program, () => inside(folder));
@@ -39,7 +39,7 @@ describe("Ctrl-C", () => {
     expect(program.output()).toBe("");
   });
 
-  test("O01: ends npm run schema while its database is being made", async () => {
+  test("O01: ends npm run schema while it creates its database", async () => {
     const folder = await temporaryFolder();
     const program = runLocal("schema", [], { TMPDIR: folder });
     const dataDir = await until(program, () => inside(folder));
@@ -60,19 +60,19 @@ describe("Ctrl-C", () => {
     expect((await readdir(dataDir)).filter((name) => name.endsWith(".pid"))).toEqual([]);
   });
 
-  test("O01: in the first second of a first start is no failure, and leaves nothing behind", async () => {
+  test("O01: in the first second of a first start is not an error and leaves nothing behind", async () => {
     const dataDir = join(await temporaryFolder(), "data");
     const program = runLocal("start", ["--data", dataDir, "--port", String(await unusedPort())]);
     await until(program, () => existing(join(dataDir, "postgres.new", "base")));
     program.killGroup("SIGINT");
     expect(await program.ended).toBe(0);
     expect(program.output()).toMatch(
-      /^Innkeep is starting\n.*making a database in .*\n(.*stopping what was started\n)?Innkeep has stopped\n$/,
+      /^Innkeep is starting\n.*creating a database in .*\n(.*stopping the parts that were started\n)?Innkeep has stopped\n$/,
     );
     expect(existsSync(dataDir)).toBe(false);
   });
 
-  test("O01: a second one a moment later ends the start at once, and leaves no process", async () => {
+  test("O01: pressed again a moment later ends the start at once and leaves no process", async () => {
     const dataDir = join(await temporaryFolder(), "data");
     const stack = await startStack(dataDir, ["--seed", "none"]);
     const parts = await partsOf(dataDir);

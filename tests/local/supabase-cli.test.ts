@@ -8,11 +8,11 @@ import { emptyDatabase, freshDatabase } from "../support/postgres.ts";
 import type { TestDatabase } from "../support/postgres.ts";
 import { cleanUp, finish, run, runLocal, temporaryFolder } from "./stack.ts";
 
-/** The version that docs/operations.md names. It is no dependency: npx fetches it, where that is possible. */
+/** The version in docs/operations.md. It is not a dependency: npx fetches it, if possible. */
 const CLI = "supabase@3";
 const QUIET = { SUPABASE_ACCESS_TOKEN: "", SUPABASE_TELEMETRY_DISABLED: "1", DO_NOT_TRACK: "1", npm_config_update_notifier: "false" };
 
-/** Where npx has put the program: run from there, each call saves what npx does first. */
+/** The path of the program that npx fetched. Running it directly is faster. */
 const where = { folder: "" };
 
 async function cli(args: readonly string[], cwd = ROOT): Promise<{ readonly code: number | null; readonly output: string }> {
@@ -35,7 +35,7 @@ async function whyMissing(): Promise<string | null> {
 const reason = await whyMissing();
 if (reason) console.info(`the pages are not checked against the Supabase CLI here: ${reason}`);
 
-/** Each `npx supabase@3 …` of the pages: what is typed, and of it the words of the command and the options. */
+/** Each `npx supabase@3 …` of the pages: the whole command, its words and its options. */
 const PAGES = ["README.md", "docs/operations.md", "docs/adding-an-entity.md"];
 const typed = PAGES.flatMap((page) =>
   [...read(page).matchAll(/npx (supabase@\S+) ([^\n`|;&]+)/g)].map(([, version = "", rest = ""]) => ({ page, version, rest: rest.trim() }))
@@ -45,18 +45,18 @@ const commandOf = (rest: string) => COMMANDS.find((command) => rest === command 
 const optionsOf = (rest: string) => [...rest.matchAll(/(?<=^| )--?[a-z][\w-]*/g)].map(([option]) => option);
 
 describe("docs/operations.md", () => {
-  test("O01: names one version of the Supabase CLI, and each of the commands a deployment needs", () => {
+  test("O01: names one version of the Supabase CLI and every command of a deployment", () => {
     expect(typed.filter(({ version }) => version !== CLI)).toEqual([]);
     expect(typed.filter(({ rest }) => commandOf(rest) === undefined)).toEqual([]);
     expect(new Set(typed.map(({ rest }) => commandOf(rest)))).toEqual(new Set(COMMANDS));
   });
 
-  test("O01: what pushes, lists or repairs migrations names its target: without it the local stack is meant", () => {
+  test("O01: names the target of every command that pushes, lists or repairs migrations", () => {
     const onDatabase = typed.filter(({ rest }) => /^(db|migration) /.test(rest));
     expect(onDatabase.filter(({ rest }) => !/ --remote\b/.test(rest))).toEqual([]);
   });
 
-  test("O01: sets no secret that the platform refuses: names beginning with SUPABASE_ are its own", () => {
+  test("O01: sets no secret whose name begins with SUPABASE_, which the platform refuses", () => {
     const names = typed.flatMap(({ rest }) => [...rest.matchAll(/(?<= )([A-Z_]+)=/g)].map(([, name]) => name ?? ""));
     expect(names).not.toEqual([]);
     expect(names.filter((name) => name.startsWith("SUPABASE_"))).toEqual([]);
@@ -65,7 +65,7 @@ describe("docs/operations.md", () => {
   describe.skipIf(reason !== null)("against the CLI itself", () => {
     afterEach(cleanUp);
 
-    test.each(COMMANDS)("O01: supabase %s exists, with every option that the pages use", async (command) => {
+    test.each(COMMANDS)("O01: supabase %s exists with every option in the documentation", async (command) => {
       const { code, output } = await cli([...command.split(" "), "--help"]);
       expect(code).toBe(0);
       expect(output).toContain(`supabase ${command} [flags]`);
@@ -74,7 +74,7 @@ describe("docs/operations.md", () => {
       expect(used.filter((option) => !known.has(option))).toEqual([]);
     });
 
-    test("O01: db push means the local stack unless --remote names a target, which the page says", async () => {
+    test("O01: db push uses the local stack without --remote, as documented", async () => {
       expect((await cli(["db", "push", "--help"])).output).toMatch(/Local by default\. Pass --remote for the linked project/);
       expect(read("docs/operations.md")).toContain("Without `--remote`, `db push` means the local stack");
     });
@@ -90,11 +90,11 @@ describe.skipIf(reason !== null)("the Supabase CLI and npm run migrate on one da
     return database;
   }
 
-  /** A checkout of migrations, pushed to a database. */
+  /** Pushes the migrations of a checkout to a database. */
   async function push(checkout: string, { ownerUrl }: TestDatabase): Promise<{ readonly code: number | null; readonly output: string }> {
     return await cli(["db", "push", `--remote=${ownerUrl}`, "--yes"], checkout);
   }
-  /** A temporary `supabase` folder: ours, with its real configuration, or an application's. */
+  /** Creates a temporary `supabase` folder: Innkeep's, with its real configuration, or an application's. */
   async function ours(): Promise<string> {
     const folder = await temporaryFolder();
     const isTemporary = (path: string) => /[\\/]supabase[\\/]\./.test(path);
@@ -111,7 +111,7 @@ describe.skipIf(reason !== null)("the Supabase CLI and npm run migrate on one da
   }
   const migrate = async ({ ownerUrl }: TestDatabase) => await finish(runLocal("migrate", [], { DATABASE_URL: ownerUrl }));
 
-  test("O19: what one has applied the other takes as applied, in both orders", async () => {
+  test("O19: each recognizes the migrations that the other applied", async () => {
     const pushed = keep(await emptyDatabase());
     expect(await push(await ours(), pushed)).toMatchObject({
       code: 0,
@@ -122,7 +122,7 @@ describe.skipIf(reason !== null)("the Supabase CLI and npm run migrate on one da
     expect(await push(await ours(), migrated)).toMatchObject({ code: 0, output: expect.stringContaining("up to date") });
   });
 
-  test("O19: an application that deploys with the CLI goes on doing so after npm run migrate", async () => {
+  test("O19: let an application continue to deploy with the CLI after npm run migrate", async () => {
     const database = keep(await emptyDatabase());
     expect(await push(await theirs("20200101000000"), database)).toMatchObject({ code: 0 });
     expect(await migrate(database)).toMatchObject({ code: 0, output: expect.stringContaining(`applied ${SCHEMA_VERSION}`) });
@@ -131,7 +131,7 @@ describe.skipIf(reason !== null)("the Supabase CLI and npm run migrate on one da
     expect(await migrate(database)).toEqual({ code: 0, output: "nothing to apply\n" });
   });
 
-  test("O19: an application that comes later deploys once our entry is taken out of the CLI's table, as the page says", async () => {
+  test("O19: let a later application deploy after the documented repair of the CLI's table", async () => {
     const database = keep(await freshDatabase());
     const application = await theirs("20200101000000");
     expect(await push(application, database)).toMatchObject({

@@ -7,13 +7,13 @@ import type { Stack } from "./stack.ts";
 
 afterEach(cleanUp);
 
-/** `npm start`'s program as a shell runs it, with what the shell does with its output. */
+/** The shell command for `npm start` with a redirection of its output. */
 async function shell(dataDir: string, redirection: string): Promise<{ readonly command: string; readonly port: string }> {
   const port = String(await unusedPort());
   return { port, command: `'${DENO}' run -A functions/local/start.ts --data '${dataDir}' --port ${port} --seed none ${redirection}` };
 }
 
-/** A stack whose output the test cannot see. */
+/** Starts a stack whose output the test cannot read. */
 async function startUnseen(redirection: string): Promise<{ readonly dataDir: string; readonly stack: Stack; readonly start: number }> {
   const dataDir = join(await temporaryFolder(), "data");
   const { command } = await shell(dataDir, redirection);
@@ -34,7 +34,7 @@ describe("the output of npm start", () => {
     ["into a pipe that was closed", "2>&1 | head -n 1"],
     ["on a full disk", "> /dev/full 2>&1"],
     ["into a pipe that nobody reads", "2>&1 | sleep 600"],
-  ])("O01: %s costs no request, and a stop still stops everything", async (_, redirection) => {
+  ])("O01: does not affect requests or the stop when it goes %s", async (_, redirection) => {
     const { dataDir, stack, start } = await startUnseen(redirection);
     const parts = await partsOf(dataDir);
     // A line is about 250 bytes, and a pipe holds 64 KiB.
@@ -56,7 +56,7 @@ describe.runIf(hasScript)("npm start in a terminal", () => {
     return { dataDir, stack: await ready(run("script", ["-qefc", command, "/dev/null"]), dataDir) };
   }
 
-  test("O01: is stopped with all its parts when the terminal is closed", async () => {
+  test("O01: stops all processes when the terminal is closed", async () => {
     const { dataDir, stack } = await inTerminal();
     const all = [await pidIn(dataDir, "start.pid"), ...await partsOf(dataDir)];
     expect(await areAlive(all)).toEqual([true, true, true]);
@@ -66,7 +66,7 @@ describe.runIf(hasScript)("npm start in a terminal", () => {
     expect(existsSync(join(dataDir, "postgres", "postmaster.pid"))).toBe(false);
   });
 
-  test("O01: shows address and token last, and then a short line a request", async () => {
+  test("O01: prints the address and a token, and then one short line per request", async () => {
     const { stack } = await inTerminal();
     await sleep(500);
     const lines = stack.output().trimEnd().split(/\r?\n/);
@@ -77,10 +77,12 @@ describe.runIf(hasScript)("npm start in a terminal", () => {
     expect(stack.output()).not.toContain('{"time"');
     await call(stack.info, "GET", `/v1/tenants/${String(stack.info.tenantId)}?fields=id`);
     await call(stack.info, "GET", "/v1/doors");
-    await expect.poll(() => stack.output()).toMatch(/unmatched {2}404/);
+    await expect.poll(() => stack.output()).toMatch(/\/v1\/doors {2}404 {2}[\d.]+ ms {2}not_found {2}req_\w+/);
     const shown = stack.output().trimEnd().split(/\r?\n/).slice(-2);
     expect(shown[0]).toMatch(
-      new RegExp(`^\\d\\d:\\d\\d:\\d\\d {2}GET {4}/v1/tenants/${String(stack.info.tenantId)} {2}\\d{3} {2}[\\d.]+ ms$`),
+      new RegExp(
+        `^\\d\\d:\\d\\d:\\d\\d {2}GET {4}/v1/tenants/${String(stack.info.tenantId)} {2}400 {2}[\\d.]+ ms {2}invalid_parameter {2}req_\\w+$`,
+      ),
     );
     stack.kill("SIGTERM");
     await stack.ended;

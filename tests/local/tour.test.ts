@@ -17,16 +17,16 @@ beforeAll(async () => {
 afterAll(cleanUp);
 
 describe("the README", () => {
-  test("every command of the tour gives what its arrow says", () => expectTourToHold(stack.info.url, dataDir));
+  test("O01: has a tour whose commands print the documented output", () => expectTourToHold(stack.info.url, dataDir));
 
-  test("the curl that the start prints works as pasted", async () => {
+  test("O01: matches npm start, whose printed curl command works as pasted", async () => {
     const [command = ""] = /^ {2}curl .*$/m.exec(stack.output()) ?? [];
     const { output } = await finish(run("bash", ["-c", command]));
     expect(JSON.parse(output)).toMatchObject({ pagination: { limit: 3, total: 12 } });
   });
 });
 
-test("U06: every number of the seed is one the program keeps: a hotel's usagePercent is the highest of its usage", async () => {
+test("U06: the seeded usagePercent of a hotel is the highest percentage of its usage", async () => {
   const { data: tenants } = await read<{ readonly data: readonly { id: string; subdomain: string; usagePercent?: number }[] }>(
     "/v1/tenants?limit=100",
   );
@@ -75,7 +75,7 @@ describe("tokens", () => {
     return await finish(runLocal("token", ["--data", dataDir, ...args]));
   }
 
-  test("of every role in local.json the API knows what it is", async () => {
+  test("O01: in local.json have the role that the API reports for them", async () => {
     const roles = Object.entries(stack.info.tokens).map(async ([name, value]) => {
       const response = await fetch(`${stack.info.url}/v1/me`, { headers: { authorization: `Bearer ${value}` } });
       return [name, response.status];
@@ -91,7 +91,7 @@ describe("tokens", () => {
     });
   });
 
-  test("are printed for a role, a tenant, a user and a lifetime", async () => {
+  test("O01: are printed for a role, a tenant, a user and a lifetime", async () => {
     const { code, output } = await token("--role", "staff", "--tenant", "tn_elsewhere", "--user", "u-7", "--expires", "15m");
     expect(code).toBe(0);
     const claims = decodeJwt(output.trim());
@@ -110,20 +110,23 @@ describe("tokens", () => {
     ["admin", "local-admin", undefined],
     ["tenantOwner", "local-tenant-owner", "owner"],
     ["tenant_admin", "local-tenant-admin", "admin"],
-  ])("--role %s is %s", async (role, subject, tenantRole) => {
+  ])("O01: for --role %s have the subject %s", async (role, subject, tenantRole) => {
     const claims = decodeJwt((await token("--role", role)).output.trim());
     expect(claims.sub).toBe(subject);
     expect((claims["app_metadata"] as { readonly tenant_role?: string }).tenant_role).toBe(tenantRole);
   });
 
   test.each([
-    [["--role", "emperor"], "--role emperor is none of super_admin, admin, support, read_only, owner, tenant_admin, staff, viewer"],
-    [[], "--role is missing: name one of super_admin, admin, support, read_only, owner, tenant_admin, staff, viewer"],
-    [["--role", "support", "--tenant", "tn_1"], "support is a role of the platform and takes no --tenant"],
-    [["--role", "admin", "--expires", "soon"], "--expires must be a number and s, m, h or d"],
-  ])("%j is refused", async (args, message) => {
+    [
+      ["--role", "emperor"],
+      "--role must be one of super_admin, admin, support, read_only, owner, tenant_admin, staff, viewer, not emperor",
+    ],
+    [[], "--role is missing: use one of super_admin, admin, support, read_only, owner, tenant_admin, staff, viewer"],
+    [["--role", "support", "--tenant", "tn_1"], "support is a platform role: omit --tenant, or use a tenant role"],
+    [["--role", "admin", "--expires", "soon"], "--expires must be a number followed by s, m, h or d"],
+  ])("O01: are refused for %j in one line that says what to do", async (args, message) => {
     expect(await token(...args)).toMatchObject({ code: 1, output: expect.stringContaining(message) });
   });
 });
 
-test("O01: 64 callers at once through the API under Deno add up exactly", () => expectExactCount(stack.info));
+test("O01: 64 concurrent callers of the API under Deno increment a counter exactly", () => expectExactCount(stack.info));

@@ -3,7 +3,7 @@ import { cors } from "hono/cors";
 
 const PREFLIGHT_SECONDS = 7_200; // Chrome's own upper bound.
 
-/** CORS by allow-list (Fetch Standard §3.2). A listed origin may send credentials; with `*` any origin may read, without them. */
+/** CORS with a list of origins (Fetch Standard §3.2). A listed origin may send credentials. With `*`, any origin may call without them. */
 export function corsByList(origins: readonly string[]): MiddlewareHandler {
   const any = origins.includes("*");
   return cors({

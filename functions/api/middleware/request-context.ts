@@ -3,23 +3,31 @@ import { newRequestId } from "../../../shared/kernel/ids.ts";
 import type { Logger } from "../../../shared/kernel/logger.ts";
 import { since } from "../elapsed.ts";
 
-/** What middleware leaves for those after it. */
+/** The values that the steps of a request set for the steps after them. */
 export interface AppEnv {
   Variables: {
     requestId: string;
-    /** The route's pattern, never the path: it is what a log can be grouped by. */
+    /** The pattern of the route, by which a log can be grouped. */
     route: string;
     caller: string;
     tenantId: string | null;
-    /** Milliseconds spent on finding out who calls, and in the services and their store. */
+    /** Milliseconds spent on authentication, and in the services and the store. */
     authMs: number;
     storeMs: number;
-    /** The client went away in the middle of its request; what it is answered reaches nobody. */
+    /** The code of the error that the response reports. */
+    code: string;
+    /** The client disconnected while it sent its request. */
     clientClosed: boolean;
   };
 }
 
+const MAX_PATH_CHARS = 500;
 const REQUEST_ID = /^[A-Za-z0-9._~-]{1,128}$/;
+
+/** No RFC defines it: nginx logs a client that disconnected before its response with this status. */
+const CLIENT_CLOSED = 499;
+/** Clients give up on slow requests. Others are not checked: reading a request's signal took Deno about 10 µs. */
+const SLOW_MS = 100;
 
 const SECURITY_HEADERS: readonly (readonly [string, string])[] = [
   ["x-content-type-options", "nosniff"],
@@ -30,7 +38,7 @@ const SECURITY_HEADERS: readonly (readonly [string, string])[] = [
   ["cross-origin-resource-policy", "cross-origin"],
 ];
 
-/** Request id, security headers, Server-Timing, and one log line a request: no body, no query, no secret. */
+/** Sets the request id, the security headers and Server-Timing, and logs one line per request, without body, query or secrets. */
 export function requestContext(logger: Logger): MiddlewareHandler<AppEnv> {
   return async (c, next) => {
     const startedAt = performance.now();
@@ -44,15 +52,24 @@ export function requestContext(logger: Logger): MiddlewareHandler<AppEnv> {
     headers.set("server-timing", `auth;dur=${c.get("authMs") ?? 0}, store;dur=${c.get("storeMs") ?? 0}, total;dur=${durationMs}`);
     for (const [name, value] of SECURITY_HEADERS) if (!headers.has(name)) headers.set(name, value);
     if (!headers.has("cache-control")) headers.set("cache-control", "no-store");
+    const isClosed = c.get("clientClosed") || durationMs > SLOW_MS && await hasDisconnected(c.req.raw);
     logger.info("request", {
       requestId,
       method: c.req.method,
       route: c.get("route") ?? "unmatched",
+      path: c.req.path.slice(0, MAX_PATH_CHARS),
       status: c.res.status,
       durationMs,
       caller: c.get("caller") ?? "anonymous",
       tenantId: c.get("tenantId") ?? null,
-      ...(c.get("clientClosed") ? { status: 499, code: "client_closed_request" } : {}),
+      code: c.get("code"),
+      ...(isClosed ? { status: CLIENT_CLOSED, code: "client_closed_request", unsentStatus: c.res.status } : {}),
     });
   };
+}
+
+/** Whether the client has closed the connection. Deno reports it in the next turn of the event loop. */
+async function hasDisconnected({ signal }: Request): Promise<boolean> {
+  if (!signal.aborted) await new Promise((resolve) => setTimeout(resolve, 0));
+  return signal.aborted;
 }

@@ -1,4 +1,4 @@
-/** Calls of the page, all to its own origin. */
+/** The calls of the page, all to its own origin. */
 
 /** @typedef {{ id: string, name: string, subdomain: string, status: string, plan: string, mrr: number, usagePercent: number }} Tenant */
 /** @typedef {{ metric: string, current: number, limit: number | null, percentage: number, unit: string, kind: string, resetsAt: string | null }} Usage */
@@ -9,7 +9,7 @@
 /** @typedef {{ role: string, person: string, token: string }} Token */
 /** @typedef {{ url: string, expiresAt: string, platform: Token[], tenantId: string | null, tenant: Token[] }} Tokens */
 
-/** An answer that says no: what is wrong, for people, and the id that finds it in the log. */
+/** A failed call: a message for people, and the request id, which is in the log as well. */
 export class CallError extends Error {
   /**
    * @param {string} message
@@ -21,7 +21,8 @@ export class CallError extends Error {
   }
 }
 
-/** What comes back is trusted to be what openapi.json says of the path.
+/**
+ * Calls the API. Returns the response body, which is assumed to match openapi.json.
  * @template T
  * @param {string} path
  * @param {string} [token]
@@ -31,10 +32,10 @@ export async function get(path, token) {
   const headers = new Headers({ "x-request-id": `local-page.${crypto.randomUUID()}` });
   if (token) headers.set("authorization", `Bearer ${token}`);
   const response = await fetch(path, { headers }).catch((/** @type {unknown} */ error) => {
-    throw new CallError(`The API does not answer (${error instanceof Error ? error.message : String(error)}). Is npm start running?`, null);
+    throw new CallError(`The API does not respond (${error instanceof Error ? error.message : String(error)}). Check that npm start is running.`, null);
   });
   const body = await response.json().catch(() => null);
   if (response.ok && body !== null) return body;
   const { detail, requestId } = body ?? {};
-  throw new CallError(detail ?? `${path} answered ${response.status}.`, requestId ?? null);
+  throw new CallError(detail ?? `${path} returned ${response.status}.`, requestId ?? null);
 }

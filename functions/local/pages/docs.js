@@ -1,4 +1,4 @@
-/** The API reference: Swagger UI over openapi.json, with a token of the chosen role at hand. */
+/** The API reference: Swagger UI for openapi.json, with a token of the chosen role. */
 import { byId, element, showProblem, words } from "./elements.js";
 import { fetchTokens } from "./tokens.js";
 
@@ -8,7 +8,7 @@ import { fetchTokens } from "./tokens.js";
 /** The name of the scheme in openapi.json. */
 const SCHEME = "bearer";
 
-/** There is one server, and Swagger UI warns of every dialect but its own, although it reads this one. */
+/** Hides the choice of servers, because there is one, and the warning about the JSON Schema dialect, which Swagger UI supports. */
 const nothing = () => () => null;
 const withoutServers = () => ({ wrapComponents: { ServersContainer: nothing, JsonSchemaDialect: nothing } });
 
@@ -28,7 +28,7 @@ const reference = swagger({
   displayRequestDuration: true,
   filter: true,
   tryItOutEnabled: true,
-  // Its own validator is a service on another host.
+  // The default validator is a service on another host.
   validatorUrl: null,
   onComplete: () => void authorize(),
 });

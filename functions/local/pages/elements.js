@@ -1,5 +1,5 @@
 /**
- * An element with its attributes and content; text is never read as HTML.
+ * Creates an element with attributes and content. Text is never interpreted as HTML.
  * @template {keyof HTMLElementTagNameMap} Name
  * @param {Name} name
  * @param {Record<string, string | undefined>} [attributes]
@@ -14,7 +14,7 @@ export function element(name, attributes = {}, ...content) {
 }
 
 /**
- * The element of the page with this id.
+ * Returns the page's element with this id.
  * @template {HTMLElement} T
  * @param {string} id
  * @param {new () => T} kind
@@ -27,7 +27,7 @@ export function byId(id, kind) {
 }
 
 /**
- * Says what failed in a place of the page; null clears it.
+ * Shows an error in an element of the page. Null clears it.
  * @param {HTMLElement} place
  * @param {unknown} error
  */
@@ -37,12 +37,12 @@ export function showProblem(place, error) {
   const message = element("p", {}, error instanceof Error ? error.message : String(error));
   const id = requestId === null ? [] : [element("p", { class: "quiet" }, `Request ${requestId}`)];
   const shown = element("div", { class: "problem" }, message, ...id);
-  // The id differs each time; only another message is worth an announcement.
+  // The request id differs each time. Only a new message is announced by a screen reader.
   if (place.querySelector("p")?.textContent !== message.textContent) place.replaceChildren(shown);
 }
 
 /**
- * A name of the API as words: `api_calls` is "api calls".
+ * Turns a name of the API into words: `api_calls` into "api calls".
  * @param {string} name
  */
 export function words(name) {

@@ -1,4 +1,4 @@
-/** The page of the local stack: reads everything from the API, as read_only. */
+/** The local page. It reads all data from the API with a token of the role read_only. */
 import { get } from "./api.js";
 import { byId, element, showProblem, words } from "./elements.js";
 import { figures, tenantItem } from "./tenants.js";
@@ -19,9 +19,9 @@ let token = "";
 /** @type {string | null} */
 let demoTenant = null;
 let pages = 1;
-/** What is on the page, so that an unchanged answer leaves a selection and a screen reader alone. */
+/** The data on the page. Unchanged data is not drawn again, which keeps a selection and does not disturb screen readers. */
 let drawn = "";
-/** Only the newest load may draw: a slow one of an earlier filter comes too late. */
+/** The number of the newest load. Only that load may draw, not a slow one with an earlier filter. */
 let newest = 0;
 
 async function start() {
@@ -50,7 +50,7 @@ async function load() {
   }
   list.setAttribute("aria-busy", "false");
   if (tenants.status === "fulfilled") return draw(...tenants.value);
-  // What was read before stays, beside the reason why it is not fresh.
+  // The earlier data stays on the page, with the error above it.
   showProblem(place, tenants.reason);
   if (drawn === "") list.replaceChildren();
 }
@@ -58,9 +58,9 @@ async function load() {
 async function readStore() {
   /** @type {import("./api.js").Ready} */
   const { migration, pending, refusesWrites } = await get("/ready");
-  const parts = [`Store ready, migration ${migration ?? "unknown"}`];
-  if (pending.length > 0) parts.push(`still to build: ${pending.join(", ")}`);
-  if (refusesWrites !== null) parts.push(`only reading works: ${refusesWrites}`);
+  const parts = [`Database ready, migration ${migration ?? "unknown"}`];
+  if (pending.length > 0) parts.push(`not built yet: ${pending.join(", ")} (run npm run migrate)`);
+  if (refusesWrites !== null) parts.push(`writes are refused: ${refusesWrites}`);
   sayStore(parts.length > 1 ? "limited" : "ready", parts.join("; "));
 }
 
@@ -97,7 +97,7 @@ async function readPages() {
   return { tenants, usage, names, hasNext };
 }
 
-/** The catalogue's names; a metric beyond its first hundred is called by its id. */
+/** The names of the first hundred metrics. Any others are shown with their ids. */
 async function metricNames() {
   /** @type {{ data: import("./api.js").Metric[] }} */
   const { data } = await get("/v1/metrics?limit=100", token);
@@ -154,7 +154,7 @@ function showEmpty(total, shown) {
     '{"name": "The Lighthouse", "subdomain": "lighthouse", "plan": "Basic", "owner": "owner@lighthouse.example", "ownerName": "Lou Keeper"}';
   const command = `curl ${location.origin}/v1/tenants -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" -d '${body}'`;
   empty.replaceChildren(
-    element("p", {}, "There are no tenants yet. Make one with the token of super admin below in $TOKEN, and it appears here:"),
+    element("p", {}, "There are no tenants yet. Create one: set TOKEN to the super admin token below, then run"),
     element("pre", {}, command),
   );
 }

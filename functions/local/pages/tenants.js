@@ -4,7 +4,7 @@ const HIGH_PERCENT = 80;
 const exact = new Intl.NumberFormat("en");
 const digits = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
 const days = new Intl.DateTimeFormat("en", { dateStyle: "long", timeZone: "UTC" });
-/** SI prefixes fit whatever is counted; bytes have binary ones, in which limits of plans are round. */
+/** Counts are shown with SI prefixes, bytes with binary ones, because the limits of plans are multiples of 1,024. */
 const COUNTED = { step: 1_000, from: 10_000, units: ["", " k", " M", " G", " T", " P"] };
 const BYTES = { step: 1_024, from: 1_024, units: [" bytes", " KiB", " MiB", " GiB", " TiB", " PiB"] };
 
@@ -27,7 +27,7 @@ function short(amount, { step, from, units }) {
 }
 
 /**
- * One tenant: name, plan, status, revenue, and a bar for each metric the API sent.
+ * One tenant: name, plan, status, revenue, and a bar for each of its metrics.
  * @param {import("./api.js").Tenant} tenant
  * @param {{ usage: import("./api.js").Usage[], names: Map<string, string>, currency: string }} facts
  */
@@ -64,16 +64,16 @@ function fact(kind, label, value) {
 }
 
 /**
- * What is used of the limit: to the last one, with when a counter begins again, and short.
+ * The usage and its limit, as an exact text with the date on which a counter is reset, and as a short text.
  * @param {import("./api.js").Usage} usage
  * @param {string} label
  */
 function amounts({ current, limit, percentage, unit, resetsAt }, label) {
   const [used, most] = [exact.format(current), limit === null ? null : exact.format(limit)];
-  const again = resetsAt === null ? "" : `; counts from 0 again on ${days.format(new Date(resetsAt))}`;
+  const again = resetsAt === null ? "" : `; resets to 0 on ${days.format(new Date(resetsAt))}`;
   const full = (most === null ? `${used} ${unit}, no limit` : `${used} of ${most} ${unit}`) + again;
   const scale = unit === "bytes" ? BYTES : COUNTED;
-  // "Rooms 140 of 500 rooms" says it twice.
+  // Not "Rooms 140 of 500 rooms".
   const named = scale === BYTES || label.toLowerCase().includes(unit.toLowerCase()) ? "" : ` ${unit}`;
   if (limit === null) return { full, shown: `${short(current, scale)}${named}, no limit`, level: "none" };
   const isOver = current > limit;
@@ -111,11 +111,11 @@ function meter(usage, label, tenantName) {
 }
 
 /**
- * The figures over all tenants, whatever statuses and plans there are.
+ * The number of tenants, in total and by status, and the revenue of the active and trial ones.
  * @param {import("./api.js").Stats} stats
  */
 export function figures({ total, totalMrr, currency, byStatus }) {
-  const all = [["Tenants", exact.format(total)], ["Monthly revenue", money(totalMrr, currency)]];
+  const all = [["Tenants", exact.format(total)], ["Monthly revenue, active and trial", money(totalMrr, currency)]];
   const counts = Object.entries(byStatus).map(([status, count]) => [words(status), exact.format(count)]);
   return [...all, ...counts].map(([label = "", value = ""]) => element("div", {}, element("dt", {}, label), element("dd", {}, value)));
 }

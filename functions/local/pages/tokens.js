@@ -16,12 +16,12 @@ export function showTokens({ platform, tenant, expiresAt }) {
   const expiry = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "short" }).format(new Date(expiresAt));
   byId("expiry", HTMLElement).textContent = `valid until ${expiry}`;
   byId("platform-tokens", HTMLElement).replaceChildren(...platform.map(tokenItem));
-  const none = element("li", { class: "none" }, "There is no tenant yet, so there is no token of one.");
+  const none = element("li", { class: "none" }, "There are no tokens, because there is no tenant yet.");
   byId("tenant-tokens", HTMLElement).replaceChildren(...(tenant.length > 0 ? tenant.map(tokenItem) : [none]));
 }
 
 /**
- * Lets the tenant of the tenant tokens be chosen among those the page shows.
+ * Adds the tenants that the page shows to the choice of the tenant tokens.
  * @param {readonly import("./api.js").Tenant[]} tenants
  * @param {string | null} chosen
  */
@@ -68,8 +68,8 @@ async function copyField(field, role) {
     await navigator.clipboard.writeText(field.value);
     said.textContent = `Copied the token of ${role}.`;
   } catch (error) {
-    // A browser may refuse the clipboard; the text can still be taken by hand.
+    // A browser may deny access to the clipboard. The user can then copy the selected text.
     field.select();
-    said.textContent = `The browser did not copy (${error instanceof Error ? error.message : String(error)}): the token is selected.`;
+    said.textContent = `The browser did not copy the token (${error instanceof Error ? error.message : String(error)}). It is selected: copy it yourself.`;
   }
 }

@@ -137,7 +137,7 @@ export class SubscriptionService {
   async #assertMove(tenant: StoredTenant, subscription: Subscription, from: string, plan: StoredPlan): Promise<void> {
     rules.assertTenantMoves(tenant);
     rules.assertLive(subscription);
-    if (plan.id !== owner.plan) rules.assertTrialUnused(owner, plan);
+    if (plan.id !== tenant.plan) rules.assertTrialUnused(tenant, plan);
     if (this.#isOwn) rules.assertSelfService(this.work.platform.selfServicePlans, await findPlan(this.work, from), plan);
   }
 }

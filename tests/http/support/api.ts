@@ -16,7 +16,7 @@ import { AUDIENCE, ISSUER, makeSigner, type Signer } from "./tokens.ts";
 
 export interface Sent {
   readonly token?: string | undefined;
-  /** Sent as JSON; `raw` is sent as it is. */
+  /** Sent as JSON. `raw` is sent unchanged. */
   readonly json?: unknown;
   readonly raw?: BodyInit;
   readonly headers?: Record<string, string>;
@@ -25,7 +25,7 @@ export interface Sent {
 export interface Answer {
   readonly status: number;
   readonly headers: Headers;
-  // deno-lint-ignore no-explicit-any -- a test reads what it expects to be there, and fails when it is not
+  // deno-lint-ignore no-explicit-any -- a test fails when a member that it reads is missing
   readonly body: any;
   readonly text: string;
 }
@@ -39,9 +39,9 @@ export interface TestApi {
   readonly signer: Signer;
   readonly open: OpenStore;
   readonly logs: Record<string, unknown>[];
-  /** Sends a request to the app in process and holds the answer against the OpenAPI file. */
+  /** Sends a request to the app in this process and checks the response against the OpenAPI file. */
   send(method: string, path: string, sent?: Sent): Promise<Answer>;
-  /** The same app over another store: another process. */
+  /** The same app over another store, which represents another process. */
   over(store: Store): Promise<TestApi["send"]>;
   admin(role: AdminRole): string;
   user(tenantId: string, role?: TenantRole, subject?: string): Promise<string>;
@@ -53,11 +53,11 @@ export interface ApiOptions {
   readonly corsOrigins?: readonly string[];
   readonly baseDomain?: string | null;
   readonly apiHosts?: readonly string[];
-  /** Where the database is, when it is not one of the run's own server. */
+  /** Another database than one on the server of the test run. */
   readonly database?: () => Promise<TestDatabase>;
 }
 
-/** One app on a database of the test file's own, closed after it. */
+/** One app on a new database for the test file, closed after the file. */
 export function useApi(options: ApiOptions = {}): TestApi {
   const holder: { api?: TestApi } = {};
   beforeAll(async () => {
@@ -157,7 +157,7 @@ async function request(app: Api, method: string, path: string, { token, json, ra
   return { status: response.status, headers: response.headers, text, body: isJson && text !== "" ? JSON.parse(text) : undefined };
 }
 
-/** A problem of this status and code, with all its standard members. */
+/** Expects a problem with this status and code and all standard members. */
 export function expectProblem(answer: Answer, status: number, code: string): void {
   expect({ status: answer.status, code: answer.body?.code }, answer.text).toEqual({ status, code });
   expect(answer.headers.get("content-type")).toBe("application/problem+json");

@@ -8,10 +8,10 @@ import { bodyOf, pathOf, prepare } from "./samples.ts";
 export const isGuarded = (route: Route) => route.scope !== "public";
 export const isMutation = (route: Route) => route.method !== "GET";
 const takesBody = (route: Route) => isMutation(route) && route.method !== "DELETE";
-/** Of one record that is there: a creation has no version to rest on. */
+/** Whether the route changes one existing record. A creation has no version to compare. */
 const changesOne = (route: Route) => isMutation(route) && route.path.includes(":") && !(route.method === "POST" && route.responses[201]);
 
-/** Calls `check` for each route, naming the one that fails. */
+/** Calls `check` for each route and names the route in a failure. */
 export async function eachRoute(routes: readonly Route[], check: (route: Route) => Promise<void>): Promise<void> {
   expect(routes.length).toBeGreaterThan(0);
   for (const route of routes) {
@@ -23,7 +23,7 @@ export async function eachRoute(routes: readonly Route[], check: (route: Route) 
   }
 }
 
-/** What must hold for every route, by its declaration and its own sample; `of` picks the routes of one feature. */
+/** The tests that apply to every route, by its declaration and its sample. `of` selects the routes of one feature. */
 export function routeBattery(api: TestApi, of: (route: Route) => boolean = () => true): void {
   const everyRoute = (keep: (route: Route) => boolean, check: (route: Route) => Promise<void>) =>
     eachRoute(api.routes.filter(of).filter(keep), check);

@@ -1,7 +1,7 @@
-/** Programs of a client's user over generated clients, and mistakes that must keep them from compiling. */
+/** Programs that use generated clients, and mistakes that must prevent them from compiling. */
 export interface ClientProgram {
   readonly text: string;
-  /** Name of the mistake → what is replaced by what. */
+  /** Maps the name of a mistake to a text of the program and its replacement. */
   readonly mistakes: Readonly<Record<string, readonly [string, string]>>;
 }
 

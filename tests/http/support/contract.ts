@@ -7,11 +7,11 @@ type Json = Record<string, unknown>;
 
 export interface Contract {
   readonly document: Json;
-  /** Fails when the file does not document this answer: its status, media type, body and headers. */
+  /** Fails if the file does not document the status, media type, body or headers of this response. */
   check(method: string, path: string, answer: Answer): void;
 }
 
-/** Holds answers against an OpenAPI file. */
+/** Checks responses against an OpenAPI file. */
 export function contractOf(document: Json): Contract {
   const ajv = new Ajv2020({ strict: false, allErrors: true });
   formats.default(ajv);
@@ -50,7 +50,7 @@ interface Operation {
   matches(method: string, path: string): boolean;
 }
 
-/** Literal paths before those with parameters, as a router takes them. */
+/** Sorts literal paths before those with parameters, as a router does. */
 function operationsOf(document: Json): Operation[] {
   const paths = Object.entries(at(document, "paths")).sort(([a], [b]) => Number(a.includes("{")) - Number(b.includes("{")));
   return paths.flatMap(([path, methods]) => {
@@ -72,7 +72,7 @@ function checkCommonHeaders({ headers }: Answer, where: string): void {
   }
 }
 
-/** Where the file says what the problem may be: its status and codes for this operation. A method that a path lacks is no operation. */
+/** Finds the problem's status and codes of this operation in the file. An unsupported method is not an operation. */
 function problemSchema(operation: Operation | undefined, { status }: Answer, where: string): string {
   if (!operation || status === 405) return "#/components/schemas/Problem";
   const reference = operation.responses[status]?.["$ref"];

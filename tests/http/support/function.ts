@@ -8,33 +8,35 @@ import { exitWhenInterrupted } from "../../support/interrupted.ts";
 import { freshDatabase } from "../../support/postgres.ts";
 import { makeSigner, type Signer } from "./tokens.ts";
 
-/** The first administrator, whom the function makes at its start. */
+/** The first administrator, which the function creates when it starts. */
 export const ADMIN_ID = "user-root";
 const DENO = join(ROOT, "node_modules", ".bin", "deno");
 
-/** The Edge Function as a process of its own. */
+/** The Edge Function in its own process. */
 export interface RunningFunction {
   readonly url: string;
   readonly port: number;
   readonly signer: Signer;
   readonly child: ChildProcess;
-  /** Everything it has written so far. */
+  /** Its database, as the superuser. */
+  readonly superUrl: string;
+  /** Its output so far. */
   output(): string;
-  /** The lines of its log so far; a line that is no JSON fails. */
+  /** The lines of its log so far. Throws when a line is not JSON. */
   lines(): Record<string, unknown>[];
-  /** Sends bytes as they are over a connection of their own and reads until it is closed, by us after `hangUpMs`. */
+  /** Sends bytes over a new connection and reads until it is closed, which the client does after `hangUpMs`. */
   raw(bytes: string | Buffer, hangUpMs?: number): Promise<string>;
   readonly ended: Promise<number | string>;
   stop(): Promise<void>;
 }
 
-/** The function under Deno on a database of its own. `stdout`: a file, or a pipe that nobody reads. */
+/** Starts the function under Deno on its own database. `stdout`: a file descriptor, or a pipe that is read or not read. */
 export async function startFunction(stdout: number | "read" | "unread" = "read"): Promise<RunningFunction> {
   const database = await freshDatabase();
   const signer = await makeSigner({ now: Date.now });
   const port = await freePort();
   exitWhenInterrupted();
-  const child = spawn(DENO, ["run", "-A", "--no-check", "--quiet", "functions/api/index.ts"], {
+  const child = spawn(DENO, ["run", "-A", "--no-check", "--quiet", "--unstable-no-legacy-abort", "functions/api/index.ts"], {
     cwd: ROOT,
     stdio: ["ignore", typeof stdout === "number" ? stdout : "pipe", "pipe"],
     env: {
@@ -66,6 +68,7 @@ export async function startFunction(stdout: number | "read" | "unread" = "read")
     port,
     signer,
     child,
+    superUrl: database.superUrl,
     output,
     lines: () => output().split("\n").filter(Boolean).map((line) => JSON.parse(line) as Record<string, unknown>),
     raw: (bytes, hangUpMs = 10_000) => exchange(port, bytes, hangUpMs),
@@ -78,7 +81,7 @@ export async function startFunction(stdout: number | "read" | "unread" = "read")
   };
 }
 
-/** Until it knows its first administrator. */
+/** Waits until the first administrator exists. */
 async function isReady(url: string, token: string, output: () => string): Promise<void> {
   for (const deadline = Date.now() + 20_000;;) {
     const response = await fetch(`${url}/v1/me`, { headers: { authorization: `Bearer ${token}` } }).catch(() => null);
@@ -95,7 +98,7 @@ function exchange(port: number, bytes: string | Buffer, hangUpMs: number): Promi
     const socket = connect(port, "127.0.0.1", () => socket.write(bytes));
     const hangUp = setTimeout(() => socket.destroy(), hangUpMs);
     socket.on("data", (data) => parts.push(data.toString("latin1")));
-    // A reset is a closed connection like any other: what came before it is the answer.
+    // A reset is a closed connection like any other: the bytes before it are the response.
     socket.on("error", () => socket.destroy());
     socket.on("close", () => {
       clearTimeout(hangUp);

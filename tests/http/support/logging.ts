@@ -1,4 +1,4 @@
-/** A program that logs as the function does, and then ends in one of many ways. Run by Deno. */
+/** A Deno program that logs as the function does and then ends in one of several ways. */
 import { rmSync, writeFileSync } from "node:fs";
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";

@@ -2,7 +2,7 @@ import { type OwnCluster, ownCluster } from "../../support/own-cluster.ts";
 
 let starting: Promise<OwnCluster> | undefined;
 
-/** One server of the test file's own, which it may stop. */
+/** A server for this test file alone, which may stop it. */
 export function own(): Promise<OwnCluster> {
   return starting ??= ownCluster();
 }

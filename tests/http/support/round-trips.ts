@@ -1,4 +1,4 @@
-/** What a good call of each route costs, and why it is more than a look-up, a load and a commit where it is. */
+/** The round trips of a valid call of each route, with a reason where they are more than a lookup, a load and a commit. */
 export const ROUND_TRIPS: readonly (readonly [route: string, trips: number, because?: string])[] = [
   ["GET /v1/tenants", 2],
   ["POST /v1/tenants", 3],
@@ -16,7 +16,7 @@ export const ROUND_TRIPS: readonly (readonly [route: string, trips: number, beca
   ["POST /v1/plans", 3],
   ["GET /v1/plans/:planId", 1],
   ["PATCH /v1/plans/:planId", 2],
-  ["DELETE /v1/plans/:planId", 4, "counts the plan's users again after the deletion, for one who came in between"],
+  ["DELETE /v1/plans/:planId", 4, "counts the plan's users again after the deletion, because one may have been added meanwhile"],
   ["GET /v1/tenants/:tenantId/subscription", 1],
   ["PUT /v1/tenants/:tenantId/subscription", 2],
   ["POST /v1/tenants/:tenantId/subscription/cancel", 2],
@@ -25,8 +25,8 @@ export const ROUND_TRIPS: readonly (readonly [route: string, trips: number, beca
   ["POST /v1/metrics", 3],
   ["GET /v1/metrics/:metricId", 1],
   ["PATCH /v1/metrics/:metricId", 2],
-  ["DELETE /v1/metrics/:metricId", 4, "looks for users of the metric again after the deletion, for one who came in between"],
-  ["GET /v1/tenants/:tenantId/usage", 3, "reads where a gauge was left that is not written yet in this period"],
+  ["DELETE /v1/metrics/:metricId", 4, "looks for users of the metric again after the deletion, because one may have been added meanwhile"],
+  ["GET /v1/tenants/:tenantId/usage", 3, "reads the last value of a gauge that was not written in this period"],
   ["GET /v1/tenants/:tenantId/usage/:metric", 2],
   ["PUT /v1/tenants/:tenantId/usage/:metric", 3],
   ["POST /v1/tenants/:tenantId/usage/:metric/increment", 2],
@@ -47,10 +47,11 @@ export function roundTripsSection(): string {
   const rows = ROUND_TRIPS.map(([route, trips, because = ""]) => `| \`${route}\` | ${trips} | ${because} |`);
   return `## Round trips
 
-What a call sends to the database one after the other, the look-up of the caller included; what is sent together counts once. A record that the
-path names is read with the look-up, so a read of it is one round trip and a change two. A list is two, a creation two or three.
+The number of database calls that a request waits for, one after the other, including the lookup of the caller. Concurrent calls count once. The
+record named in the path is read together with the caller, so reading it takes one round trip and most changes take two. A list takes two, a
+creation two or three.
 
-| route | round trips | more, because it |
+| route | round trips | reason for more |
 | --- | --- | --- |
 ${rows.join("\n")}`;
 }

@@ -5,7 +5,7 @@ import type { TestApi } from "./api.ts";
 
 let calls = 0;
 
-/** What a good call of the route sends; a route with a body and no sample of it fails. */
+/** The body of a valid call. Throws if a route with a body has no sample. */
 export function bodyOf(route: Route): Record<string, unknown> | undefined {
   calls += 1;
   const { body } = route.sample ?? {};
@@ -13,14 +13,14 @@ export function bodyOf(route: Route): Record<string, unknown> | undefined {
   return typeof body === "function" ? body(calls) : body;
 }
 
-/** A route's path with ids of records that exist; of those it is not given there are none. */
+/** Fills a route's path with the given ids, and with ids that do not exist for the others. */
 export function pathOf(route: Route, ids: Readonly<Record<string, string>>): string {
   const { params, query } = route.sample ?? {};
   const values: Readonly<Record<string, string>> = { ...params, ...ids };
   return `${route.path}${query ? `?${query}` : ""}`.replaceAll(/:(\w+)/g, (_, name: string) => values[name] ?? "missing");
 }
 
-/** A tenant and the records the path names, made for this call by the API's own routes, in the state the sample asks for. */
+/** Creates a tenant and the records named in the path through the API, in the state that the sample requires. */
 export async function prepare(api: TestApi, route: Route): Promise<Record<string, string>> {
   const { id: tenantId } = await api.tenant();
   const ids: Record<string, string> = { tenantId, ...route.sample?.params };
@@ -32,7 +32,7 @@ export async function prepare(api: TestApi, route: Route): Promise<Record<string
   return ids;
 }
 
-/** Makes a record of a collection: by its POST, else by a PUT that creates. */
+/** Creates a record of a collection by its POST, else by a PUT that creates. */
 async function make(
   api: TestApi,
   collection: string,

@@ -6,11 +6,11 @@ export const AUDIENCE = "authenticated";
 
 export interface Signer {
   readonly jwks: JSONWebKeySet;
-  /** A Supabase Auth access token; `claims` override what it would have, undefined leaves a claim out. */
+  /** Signs a Supabase Auth access token. `claims` replace its claims; undefined removes one. */
   sign(subject: string, claims?: Readonly<Record<string, unknown>>): Promise<string>;
 }
 
-/** A signing key made here and now; nothing is stored. */
+/** Creates a signing key in memory. */
 export async function makeSigner(clock: Clock, alg: "ES256" | "RS256" = "ES256", kid = "test-key"): Promise<Signer> {
   const { publicKey, privateKey } = await generateKeyPair(alg, { extractable: true });
   const jwks = { keys: [{ ...await exportJWK(publicKey), kid, alg, use: "sig" }] };
@@ -24,7 +24,7 @@ export async function makeSigner(clock: Clock, alg: "ES256" | "RS256" = "ES256",
   };
 }
 
-/** What a token looks like that says it needs no signature. */
+/** An unsigned token, with `alg: none`. */
 export function unsigned(payload: JWTPayload, header: Record<string, unknown> = { alg: "none", typ: "JWT" }): string {
   const encode = (part: unknown) => Buffer.from(JSON.stringify(part)).toString("base64url");
   return `${encode(header)}.${encode(payload)}.`;
