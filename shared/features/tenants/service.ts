@@ -130,7 +130,7 @@ export class TenantService extends EntityService<typeof tenant> {
     return await this.#change(tenantId, "tenant.cancelled", { to: "cancelled" }, options);
   }
 
-  /** The one way back from `cancelled`. */
+  /** The one way back from `cancelled`. Throws `invalid_transition` for a pending, trial or suspended tenant. */
   async reactivate(tenantId: string, options: ChangeOptions = {}): Promise<StoredTenant | null> {
     return await this.#change(tenantId, "tenant.reactivated", { to: "active", reactivation: true }, options);
   }
