@@ -61,6 +61,32 @@ describe("conditional requests", () => {
     }
   });
 
+  test("H05: usage has another ETag when its metric's unit is renamed, and a change based on the old unit answers 412", async () => {
+    const { id } = await api.tenant();
+    const metric = { id: "laundry", name: "Laundry", unit: "kg", kind: "gauge" };
+    expect((await api.send("POST", "/v1/metrics", { token: token(), json: metric })).status).toBe(201);
+    const path = `/v1/tenants/${id}/usage/laundry`;
+    const put = (value: number, etag: string) => api.send("PUT", path, { token: token(), json: { value }, headers: { "if-match": etag } });
+    const get = (etag: string) => api.send("GET", path, { token: token(), headers: { "if-none-match": etag } });
+    const first = await api.send("PUT", path, { token: token(), json: { value: 5 } });
+    const before = first.headers.get("etag") ?? "";
+    expect((await get(before)).status).toBe(304);
+    api.clock.advance(1);
+    await api.send("PATCH", "/v1/metrics/laundry", { token: token(), json: { unit: "tonnes" } });
+    const renamed = await get(before);
+    const etag = renamed.headers.get("etag") ?? "";
+    expect([renamed.status, renamed.body.unit, etag === before]).toEqual([200, "tonnes", false]);
+    expect(etag).toBe(`"${renamed.body.version}"`);
+    expect((await get(etag)).status).toBe(304);
+    const stale = await put(6, before);
+    expectProblem(stale, 412, "precondition_failed");
+    expect(stale.headers.get("etag")).toBe(etag);
+    const changed = await put(6, etag);
+    expect([changed.status, changed.body.current]).toEqual([200, 6]);
+    expectProblem(await put(7, etag), 412, "precondition_failed");
+    expect((await put(7, "*")).status).toBe(200);
+  });
+
   test("T03: writers without If-Match lose nothing of one another's", async () => {
     const { id } = await api.tenant();
     const answers = await Promise.all(Array.from({ length: 4 }, (_, i) => patch(id, { settings: { [`k${i}`]: i } })));

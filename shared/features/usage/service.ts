@@ -65,7 +65,8 @@ export class UsageService {
     const before = await this.#usage.get(place.key);
     const add = [{ path: ["current"], to: value }, { path: ["daily", this.#day(place)], to: value }];
     const idempotency = keyed("usage.record", options, { key: place.key, ...request });
-    const counted = await this.#meter.count(place, { add, merge: this.#merge(limit) }, options, idempotency);
+    const count = { add, merge: this.#merge(limit) };
+    const counted = await matching(place, options, (own) => this.#meter.count(place, count, own, idempotency));
     return await this.#counted(place, counted, () => before);
   }
 
@@ -89,7 +90,7 @@ export class UsageService {
     const refusal = amount < 0 ? rules.belowZero(place.metric.id, amount) : undefined;
     const count = { add: this.#adding(place, amount, refusal ? { min: 0 } : {}), merge: this.#merge(limit), refusal };
     const idempotency = keyed("usage.increment", options, { key: place.key, ...request });
-    const counted = await exactly(() => this.#meter.count(place, count, options, idempotency));
+    const counted = await exactly(() => matching(place, options, (own) => this.#meter.count(place, count, own, idempotency)));
     return await this.#counted(place, counted, (after) => before === undefined ? less(after, amount) : before);
   }
 
@@ -107,7 +108,7 @@ export class UsageService {
       { add: this.#adding(place, amount, limit === null ? {} : { max: limit }), merge: this.#merge(undefined) }
     );
     const idempotency = keyed("usage.consume", options, { key: place.key, amount });
-    const consumed = await exactly(() => this.#meter.consume(place, amount, within, options, idempotency));
+    const consumed = await exactly(() => matching(place, options, (own) => this.#meter.consume(place, amount, within, own, idempotency)));
     const level = consumed.tooMuch ?? await this.#counted(place, consumed, (after) => less(after, amount));
     const { current, limit } = level;
     return { allowed: !consumed.tooMuch, current, limit, remaining: rules.checkAmount(current, limit, 0).remaining };
@@ -133,7 +134,7 @@ export class UsageService {
   }
 
   async #correct(place: Place, correction: Parameters<Meter["correct"]>[1], options: ChangeOptions): Promise<Usage> {
-    const { before, ...counted } = await this.#meter.correct(place, correction, options);
+    const { before, ...counted } = await matching(place, options, (own) => this.#meter.correct(place, correction, own));
     return await this.#counted(place, counted, () => before);
   }
 
@@ -191,6 +192,20 @@ export class UsageService {
 
 function keyed(operation: string, { idempotencyKey: key }: ChangeOptions, request: JsonObject): Idempotency | undefined {
   return key === undefined ? undefined : { operation, key, request };
+}
+
+/** Makes a write with the records' own versions in `ifMatch`, where callers name those of the views; a 412 names the view's. */
+async function matching<T>({ metric }: Place, options: ChangeOptions, write: (own: ChangeOptions) => Promise<T>): Promise<T> {
+  const { ifMatch } = options;
+  const suffix = rules.versionSuffix(metric);
+  if (ifMatch === undefined || ifMatch === "*" || suffix === "") return await write(options);
+  const own = ifMatch.filter((version) => version.endsWith(suffix)).map((version) => version.slice(0, -suffix.length));
+  try {
+    return await write({ ...options, ifMatch: own });
+  } catch (error) {
+    const version = isInnkeepError(error, "precondition_failed") ? error.details["currentVersion"] : null;
+    throw typeof version === "string" ? errors.preconditionFailed(version + suffix) : error;
+  }
 }
 
 /** A limit left out stays, null lifts it: two requests. */
