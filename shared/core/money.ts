@@ -35,6 +35,13 @@ export function priceFault({ price, currency }: Pick<Price, "price" | "currency"
   return { path: "/price", message: `must be at most ${highest} in ${currency}`, code: "too_big" };
 }
 
+/** What is wrong with a monthly revenue in the platform's currency, in the major unit; null: nothing. */
+export function revenueProblem(amount: number, currency: string): string | null {
+  const decimals = Math.min(minorDigits(currency), REVENUE_DECIMALS);
+  if (Math.round(amount * 10 ** decimals) / 10 ** decimals === amount) return null;
+  return decimals === 0 ? `must be a whole number in ${currency}` : `must have at most ${decimals} decimals in ${currency}`;
+}
+
 /** `amount / divisor` rounded half up, exact for every safe integer: the remainder never meets a fraction. */
 function dividedHalfUp(amount: number, divisor: number): number {
   const remainder = amount % divisor;

@@ -13,7 +13,7 @@ import { loadPlan, planCheck } from "../plans/subscribers.ts";
 import { decideChange, type TenantMove } from "./change.ts";
 import { domainClaim, subdomainClaim } from "./claims.ts";
 import { shortTenantId, type Tenant, tenant, TENANT_STATUSES, type TenantStatus } from "./entity.ts";
-import { assertNames, refuseClaim } from "./names.ts";
+import { assertAllowed, refuseClaim } from "./names.ts";
 import { overviewOf, type TenantOverview } from "./overview.ts";
 import { assertNoLegalHold, heldMetadata, type StatusMove } from "./rules.ts";
 import { initialFields, setupChanges } from "./setup.ts";
@@ -88,8 +88,7 @@ export class TenantService extends EntityService<typeof tenant> {
   /** Tenant, claims, subscription, usage records, audit entry and event in one commit. */
   override async create(data: TenantCreate, options: ChangeOptions = {}): Promise<StoredTenant> {
     const input = this.records.checkCreate(data);
-    const { hosts, regions } = this.work.platform;
-    assertNames(input, hosts, regions);
+    assertAllowed(input, this.work.platform);
     return await this.records.create(
       "tenant.created",
       async () => {
@@ -109,8 +108,7 @@ export class TenantService extends EntityService<typeof tenant> {
       const held = heldMetadata(patch["metadata"]);
       if (held.length > 0) throw errors.notYours(held);
     }
-    const { hosts, regions } = this.work.platform;
-    assertNames(patch, hosts, regions);
+    assertAllowed(patch, this.work.platform);
     // The status moves by its machine, and a reason stands only beside a suspension.
     const { status, suspensionReason: reason, ...fields } = patch as Partial<Tenant>;
     return await this.#change(tenantId, "tenant.updated", { to: status, reason }, options, fields);
