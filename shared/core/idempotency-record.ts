@@ -17,6 +17,8 @@ export const idempotencyRecord = defineEntity({
     result: z.json(),
     /** The number of records that hold the result. */
     parts: z.int().min(1).optional(),
+    /** The tenant whose data the result is, where a platform caller made the call: all but this record are that tenant's. */
+    resultOf: segment.optional(),
     /** What only the commit knew; the database adds it. Absent when nothing changed. */
     receipt: z.object({ values: z.record(z.string(), z.json()), deleted: z.record(z.string(), z.number()) }).optional(),
     createdAt: instant,

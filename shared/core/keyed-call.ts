@@ -60,20 +60,26 @@ export class KeyedCall {
     return { key: this.records.key(this.record), version: null };
   }
 
-  /** What the call came to when it was made before, else null. Throws `idempotency_mismatch`. */
+  /** What the call came to when it was made before, else null. Throws `idempotency_mismatch`, and `not_found` when its tenant is deleted. */
   async seen(): Promise<Outcome<unknown> | null> {
     const { key } = this.check;
-    const [first] = await this.records.getMany([key]);
+    const partKey = (n: number) => n === 1 ? key : `${key}-${n}`;
+    const [first, second] = await this.records.getMany([key, partKey(2)]);
     if (!first) return null;
     if (first.requestHash !== this.record.requestHash) {
       const message = "This idempotency key was used with another request. Use a new key for a new request.";
       throw new InnkeepError("idempotency_mismatch", message);
     }
-    const { parts = 1, receipt, version } = first;
-    const others = parts === 1 ? [] : await this.records.getMany(Array.from({ length: parts - 1 }, (_, i) => `${key}-${i + 2}`));
-    // They expire together: its day ended between the two reads.
-    if (others.includes(null)) return null;
-    const text = [first, ...others].map((part) => String(part?.result ?? "")).join("");
+    const { parts = 1, resultOf, version } = first;
+    const further = parts <= 2 ? [] : await this.records.getMany(Array.from({ length: parts - 2 }, (_, i) => partKey(i + 3)));
+    const all = [first, ...(parts === 1 ? [] : [second ?? null]), ...further];
+    if (all.includes(null)) {
+      // They expire together, so its day ended between two reads; else the tenant went, and its data with it.
+      if (resultOf === undefined || !(await this.records.getMany([key]))[0]) return null;
+      throw errors.notFound("tenant", resultOf);
+    }
+    const text = all.map((part) => String(part?.result ?? "")).join("");
+    const receipt = all.find((part) => part?.receipt)?.receipt;
     return {
       result: JSON.parse(text) as unknown,
       version: receipt ? version : null,
@@ -82,15 +88,21 @@ export class KeyedCall {
     };
   }
 
-  /** What remembers the call; `changes`: the commit changes something beside it. */
-  mutations(result: object, changes: boolean): Mutation[] {
+  /**
+   * What remembers the call; `changes`: the commit changes something beside it. Of a tenant's data, a platform caller's record
+   * keeps nothing: the parts after it are the tenant's, and go with it.
+   */
+  mutations(result: object, resultOf: string | null, changes: boolean): Mutation[] {
     const text = asciiJson(result);
     const parts = Array.from({ length: Math.ceil(text.length / PART_CHARS) }, (_, i) => text.slice(i * PART_CHARS, (i + 1) * PART_CHARS));
+    const ofTenant = resultOf !== null && this.record.tenantId === undefined ? { tenantId: resultOf } : null;
+    if (ofTenant) parts.unshift("");
     const expiresAt = isoTime(this.nowMs + IDEMPOTENCY_HOURS * 3_600_000);
     return parts.map((part, i) => {
-      const own = i === 0 ? { parts: parts.length } : { keyHash: `${this.record.keyHash}-${i + 1}` };
+      const head = { parts: parts.length, ...(ofTenant ? { resultOf: ofTenant.tenantId } : {}) };
+      const own = i === 0 ? head : { keyHash: `${this.record.keyHash}-${i + 1}`, ...ofTenant };
       const mutation = this.records.set({ ...this.record, ...own, result: part }, { expiresAt });
-      return changes && i === 0 ? { ...mutation, receipt: true } : mutation;
+      return changes && i === (ofTenant ? 1 : 0) ? { ...mutation, receipt: true } : mutation;
     });
   }
 }

@@ -58,8 +58,14 @@ export interface Transaction<R> {
   readonly result: R;
 }
 
-/** The result of a decision: a commit, or a result without one. `isFailure`: the caller throws an error, which no key records. */
-export type Decision<R> = { readonly commit: Transaction<R> } | { readonly done: R; readonly isFailure?: boolean };
+/**
+ * The result of a decision: a commit, or a result without one. `resultOf`: the tenant whose data the result is, null for the
+ * platform; what an idempotency key keeps of it goes with that tenant. `isFailure`: the caller throws an error, which no key records.
+ */
+export type Decision<R> =
+  | { readonly commit: Transaction<R>; readonly resultOf: string | null }
+  | { readonly done: R; readonly resultOf: string | null; readonly isFailure?: false }
+  | { readonly done: R; readonly isFailure: true };
 
 export type { Outcome };
 export const MAX_DECISIONS = 5;
@@ -165,7 +171,7 @@ export class UnitOfWork {
     if (taken) return { lostTo: taken.key, keys };
     // First, so that a racing send of the same call meets itself here and not at the name it claimed.
     if (call) checks.unshift(call.check);
-    const result = await this.#commit(decision.commit, checks, call);
+    const result = await this.#commit(decision.commit, checks, call?.mutations(decision.commit.result, decision.resultOf, true));
     if (result.ok) return { done: outcome(decision.commit.result, result) };
     const refused = decision.commit.refuse?.(result.conflict, result.reason);
     if (refused) throw refused;
@@ -186,7 +192,7 @@ export class UnitOfWork {
   async #decideOrSee<R extends object>(
     decide: () => Promise<Decision<R>> | Decision<R>,
     call: KeyedCall | undefined,
-  ): Promise<{ readonly commit: Transaction<R> } | Attempt<R>> {
+  ): Promise<Extract<Decision<R>, { readonly commit: unknown }> | Attempt<R>> {
     let decision: Decision<R>;
     try {
       decision = await decide();
@@ -196,10 +202,10 @@ export class UnitOfWork {
       throw error;
     }
     if ("commit" in decision) return decision;
-    const { done, isFailure } = decision;
+    const { done } = decision;
     if (!call) return { done: outcome(done, NOTHING) };
-    if (isFailure) return await this.#seen<R>(call) ?? { done: outcome(done, NOTHING) };
-    const result = await this.store.commit([call.check], call.mutations(done, false));
+    if (decision.isFailure) return await this.#seen<R>(call) ?? { done: outcome(done, NOTHING) };
+    const result = await this.store.commit([call.check], call.mutations(done, decision.resultOf, false));
     return result.ok ? { done: outcome(done, NOTHING) } : { lostTo: result.conflict, keys: [] };
   }
 
@@ -210,7 +216,7 @@ export class UnitOfWork {
     ));
   }
 
-  async #commit(transaction: Transaction<object>, checks: readonly Check[], call: KeyedCall | undefined): Promise<CommitResult> {
+  async #commit(transaction: Transaction<object>, checks: readonly Check[], kept: readonly Mutation[] = []): Promise<CommitResult> {
     const { changes = [], audit, events = [] } = transaction;
     const collection = (entity: AnyEntity) => new Collection(entity, this.store);
     const mutations: Mutation[] = [...transaction.mutations ?? []];
@@ -219,7 +225,7 @@ export class UnitOfWork {
     }
     for (const note of audit === "none" ? [] : audit) mutations.push(await this.#auditMutation(note));
     for (const event of events) mutations.push(this.#eventMutation(event));
-    mutations.push(...call?.mutations(transaction.result, true) ?? []);
+    mutations.push(...kept);
     return await this.store.commit(checks, mutations);
   }
 

@@ -147,6 +147,31 @@ describe("a call with an idempotency key", () => {
     expect(await remove(context.store)).toBe(true);
   });
 
+  it("T10: keeps nothing of a deleted tenant, and its repeat says that the tenant is gone", async () => {
+    const { TenantService, SubscriptionService, UsageService } = context;
+    const secret = "Hotel of the Deleted Guests";
+    const made = await TenantService.create({ ...hotel("deleted-guests"), name: secret }, { idempotencyKey: "gone-1" });
+    const calls: (() => Promise<unknown>)[] = [
+      () => TenantService.create({ ...hotel("deleted-guests"), name: secret }, { idempotencyKey: "gone-1" }),
+      () => TenantService.update(made.id, { metadata: { long: secret.repeat(8_000) } }, { idempotencyKey: "gone-2" }),
+      () => TenantService.update(made.id, { name: secret }, { idempotencyKey: "gone-3" }),
+      () => SubscriptionService.upsert(made.id, { planId: "Basic" }, { idempotencyKey: "gone-4" }),
+      () => UsageService.increment(made.id, "rooms", 5, undefined, undefined, { idempotencyKey: "gone-5" }),
+      () => UsageService.consume(made.id, "rooms", 1e6, undefined, { idempotencyKey: "gone-6" }),
+      () => TenantService.remove(made.id, { dryRun: true, idempotencyKey: "gone-7" }),
+    ];
+    for (const call of calls) expect(await call()).toEqual(await call());
+    const remove = () => TenantService.remove(made.id, { idempotencyKey: "gone-8" });
+    const report = await remove();
+    expect(report?.removed["idempotency-record"]).toBeGreaterThanOrEqual(calls.length);
+    const kept = await context.dump("idem");
+    expect(kept.filter(({ tenantId }) => tenantId === made.id)).toEqual([]);
+    expect(JSON.stringify(kept)).not.toMatch(/Deleted Guests|deleted-guests/);
+    for (const call of calls) expect(await codeOf(call())).toBe("not_found");
+    expect(await context.TenantService.list({ search: secret })).toMatchObject({ data: [] });
+    expect(await remove()).toEqual(report);
+  });
+
   it("H03: runs again when its day ends while the parts of its long answer are read", async () => {
     const { id } = await context.tenant();
     const update = (store: Store) =>

@@ -62,7 +62,7 @@ export class AuditService {
 
   /** Writes an entry that records no change of ours, such as an action in another system. */
   async log(action: string, resource: string, resourceId: string, options: AuditLogOptions = {}): Promise<void> {
-    await this.work.transact(() => ({ commit: { audit: [{ action, resource, resourceId, ...options }], result: {} } }));
+    await this.work.transact(() => ({ commit: { audit: [{ action, resource, resourceId, ...options }], result: {} }, resultOf: null }));
   }
 
   /**

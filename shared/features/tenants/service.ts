@@ -164,7 +164,10 @@ export class TenantService extends EntityService<typeof tenant> {
       if (!before) return { done: { report: null }, isFailure: true };
       assertMatch(before.version, options);
       assertNoLegalHold(before);
-      if (dryRun) return { done: { report: { tenantId: before.id, dryRun, removed: await this.#countOwned(before.id), kept } } };
+      if (dryRun) {
+        const report = { tenantId: before.id, dryRun, removed: await this.#countOwned(before.id), kept };
+        return { done: { report }, resultOf: before.id };
+      }
       const note = { action: "tenant.deleted", resource: "tenant", resourceId: before.id, of: { entity: tenant, before, after: null } };
       return {
         commit: {
@@ -174,6 +177,8 @@ export class TenantService extends EntityService<typeof tenant> {
           events: [{ type: "tenant.deleted", subject: before.id, tenantId: before.id, data: { tenantId: before.id, name: before.name } }],
           result: { report: { tenantId: before.id, dryRun, removed: {}, kept } },
         },
+        // Counts alone, which outlive the tenant: a repeat says what was removed.
+        resultOf: null,
       };
     }, call);
     return result.report && (dryRun ? result.report : { ...result.report, removed: deleted });

@@ -61,7 +61,7 @@ export class Meter {
     let decisions = 0;
     const outcome = await this.work.transact(async () => {
       decisions += 1;
-      return { commit: this.#commit(place, count, await this.#find(place, options), decisions, options) };
+      return { commit: this.#commit(place, count, await this.#find(place, options), decisions, options), resultOf: place.tenantId };
     }, idempotency);
     return countedBy(place, outcome);
   }
@@ -79,8 +79,8 @@ export class Meter {
       decisions += 1;
       const found = await this.#find(place, options);
       const { current, limit } = found.record;
-      if (!checkAmount(current, limit, amount).allowed) return { done: { tooMuch: { current, limit } } };
-      return { commit: this.#commit(place, countWithin(limit), found, decisions, options) };
+      if (!checkAmount(current, limit, amount).allowed) return { done: { tooMuch: { current, limit } }, resultOf: place.tenantId };
+      return { commit: this.#commit(place, countWithin(limit), found, decisions, options), resultOf: place.tenantId };
     }, idempotency);
     const { tooMuch } = outcome.result;
     return tooMuch ? { tooMuch } : countedBy(place, outcome);
@@ -121,11 +121,11 @@ export class Meter {
     const { result } = await this.work.transact<{ readonly percent: number }>(async () => {
       const { tenant, usage } = await usageOf(this.work, tenantId, periodOf(this.work.context.clock.now()));
       const percent = highestPercentage(usage);
-      if (tenant.usagePercent === percent) return { done: { percent } };
+      if (tenant.usagePercent === percent) return { done: { percent }, resultOf: tenantId };
       const key = keyOf(tenantEntity, tenant);
       const mutation: Mutation = { op: "increment", key, add: [{ path: ["usagePercent"], to: percent }] };
       const checks = [{ key, version: tenant.version }];
-      return { commit: { checks, mutations: [mutation], audit: "none", result: { percent } } };
+      return { commit: { checks, mutations: [mutation], audit: "none", result: { percent } }, resultOf: tenantId };
     });
     return result.percent;
   }
