@@ -50,11 +50,6 @@ export class KeyedCall {
     return new KeyedCall(records, record, clock.now());
   }
 
-  /** The mutations that make a call unknown: what it did was taken back. */
-  static async forgotten(store: Store, context: Context, key: string): Promise<Mutation[]> {
-    return [{ op: "delete", key: new Collection(idempotencyRecord, store).key(await addressOf(context, key)) }];
-  }
-
   /** That no such call was made. */
   get check(): Check {
     return { key: this.records.key(this.record), version: null };

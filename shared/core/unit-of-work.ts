@@ -7,7 +7,6 @@ import { type IdPrefix, loadIds, newId, newNonce } from "../kernel/ids.ts";
 import type { JsonObject, JsonValue } from "../kernel/json.ts";
 import { sha256Hex } from "../kernel/sha256.ts";
 import type { Turns } from "../kernel/turns.ts";
-import type { ChangeOptions } from "../kernel/version.ts";
 import type { AnyEntity, RecordOf } from "../kv/define.ts";
 import type { Check, CommitResult, Entry, Mutation, Store } from "../kv/store.ts";
 import { auditEntry, auditEntryDraft } from "./audit-entry.ts";
@@ -141,11 +140,6 @@ export class UnitOfWork {
   /** Whether a transaction was not made, because its key was seen before. */
   get replayed(): boolean {
     return this.#replayed;
-  }
-
-  /** For a transaction that takes back what the call did: a repeat of the call then runs again. */
-  async forgetting({ idempotencyKey = this.context.idempotency?.key }: ChangeOptions): Promise<Mutation[]> {
-    return idempotencyKey === undefined ? [] : await KeyedCall.forgotten(this.store, this.context, idempotencyKey);
   }
 
   #takeIdempotency(): Idempotency | undefined {
