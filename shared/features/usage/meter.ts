@@ -169,7 +169,14 @@ export class Meter {
     const initial = opening ? { initial: { value: { ...record, daily } as JsonObject } } : {};
     return {
       checks,
-      mutations: [{ op: "increment", key, add: behind === 0 ? add : add.map((one) => raised(one, behind)), merge, ...initial }],
+      mutations: [{
+        op: "increment",
+        key,
+        add: behind === 0 ? add : add.map((one) => raised(one, behind)),
+        merge,
+        receipt: true,
+        ...initial,
+      }],
       audit: "none",
       refuse: (_, reason) => reason === "bounds" ? refusal : undefined,
       result: {},
