@@ -1,5 +1,5 @@
 import canonicalize from "canonicalize";
-import { isoTime } from "../kernel/clock.ts";
+import { type Clock, isoTime } from "../kernel/clock.ts";
 import type { Context, Idempotency } from "../kernel/context.ts";
 import { errors, InnkeepError } from "../kernel/errors.ts";
 import type { JsonObject } from "../kernel/json.ts";
@@ -33,7 +33,7 @@ export class KeyedCall {
   private constructor(
     private readonly records: Collection<typeof idempotencyRecord>,
     private readonly record: RecordOf<typeof idempotencyRecord>,
-    private readonly nowMs: number,
+    private readonly clock: Clock,
   ) {}
 
   /** Throws `validation_failed` for what is no key. */
@@ -47,7 +47,7 @@ export class KeyedCall {
       result: null,
       createdAt: isoTime(clock.now()),
     };
-    return new KeyedCall(records, record, clock.now());
+    return new KeyedCall(records, record, clock);
   }
 
   /** That no such call was made. */
@@ -92,7 +92,8 @@ export class KeyedCall {
     const parts = Array.from({ length: Math.ceil(text.length / PART_CHARS) }, (_, i) => text.slice(i * PART_CHARS, (i + 1) * PART_CHARS));
     const ofTenant = resultOf !== null && this.record.tenantId === undefined ? { tenantId: resultOf } : null;
     if (ofTenant) parts.unshift("");
-    const expiresAt = isoTime(this.nowMs + IDEMPOTENCY_HOURS * 3_600_000);
+    // From the instant of the commit: a clock that jumped since the call began must not let the record expire before it.
+    const expiresAt = isoTime(this.clock.now() + IDEMPOTENCY_HOURS * 3_600_000);
     return parts.map((part, i) => {
       const head = { parts: parts.length, ...(ofTenant ? { resultOf: ofTenant.tenantId } : {}) };
       const own = i === 0 ? head : { keyHash: `${this.record.keyHash}-${i + 1}`, ...ofTenant };

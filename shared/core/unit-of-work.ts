@@ -165,7 +165,7 @@ export class UnitOfWork {
     if (taken) return { lostTo: taken.key, keys };
     // First, so that a racing send of the same call meets itself here and not at the name it claimed.
     if (call) checks.unshift(call.check);
-    const result = await this.#commit(decision.commit, checks, call?.mutations(decision.commit.result, decision.resultOf, true));
+    const result = await this.#commit(decision.commit, checks, () => call?.mutations(decision.commit.result, decision.resultOf, true));
     if (result.ok) return { done: outcome(decision.commit.result, result) };
     const refused = decision.commit.refuse?.(result.conflict, result.reason);
     if (refused) throw refused;
@@ -210,7 +210,11 @@ export class UnitOfWork {
     ));
   }
 
-  async #commit(transaction: Transaction<object>, checks: readonly Check[], kept: readonly Mutation[] = []): Promise<CommitResult> {
+  async #commit(
+    transaction: Transaction<object>,
+    checks: readonly Check[],
+    kept: () => readonly Mutation[] | undefined,
+  ): Promise<CommitResult> {
     const { changes = [], audit, events = [] } = transaction;
     const collection = (entity: AnyEntity) => new Collection(entity, this.store);
     const mutations: Mutation[] = [...transaction.mutations ?? []];
@@ -219,7 +223,7 @@ export class UnitOfWork {
     }
     for (const note of audit === "none" ? [] : audit) mutations.push(await this.#auditMutation(note));
     for (const event of events) mutations.push(this.#eventMutation(event));
-    mutations.push(...kept);
+    mutations.push(...kept() ?? []);
     return await this.store.commit(checks, mutations);
   }
 

@@ -203,6 +203,21 @@ describe("a call with an idempotency key", () => {
     expect(again?.version).not.toBe(first?.version);
   });
 
+  it("H03: is made although the clock jumps by a day while it runs", async () => {
+    const { id } = await context.tenant();
+    const jumping = around(context.store, {
+      get: async (key) => {
+        const found = await context.store.get(key);
+        context.clock.advance(25 * 3_600_000);
+        return found;
+      },
+    });
+    const update = (store: Store) => context.over(store).TenantService.update(id, { name: "Jumped" }, { idempotencyKey: "jump" });
+    const first = await update(jumping);
+    expect(first?.name).toBe("Jumped");
+    expect(await update(context.store)).toEqual(first);
+  });
+
   it("H03: leaves nothing once its day is over and the sweep has run", async () => {
     await context.tenant();
     await context.TenantService.create({ ...hotel("swept"), metadata: { long: "x".repeat(200_000) } }, { idempotencyKey: "swept" });
