@@ -1,3 +1,4 @@
+import type { Logger } from "../kernel/logger.ts";
 import type { AnyEntity } from "../kv/define.ts";
 import type { ScopeCatalogue } from "./scopes.ts";
 
@@ -11,6 +12,8 @@ export interface Platform {
   /** Every declared entity; a request loads those of its own features alone. */
   readonly registry: () => Promise<readonly AnyEntity[]>;
   readonly scopes: ScopeCatalogue;
+  /** For what a call goes on without. */
+  readonly logger: Logger;
 }
 
 /** Where a tenant's own users may move their subscription: nowhere, to a cheaper plan, or to any. */

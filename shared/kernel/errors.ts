@@ -282,10 +282,8 @@ export const errors = {
     new InnkeepError("invalid_key", `${path}: ${message}`, [{ path, message, code: "invalid_key" }]),
   writeConflict: (key: string) =>
     new InnkeepError("write_conflict", `Other writes changed ${key} during this one. Read it again and repeat the change.`),
-  preconditionFailed: (currentVersion: string | null) =>
-    new InnkeepError("precondition_failed", "The record has another version. Read it again and repeat the change.", [], {
-      currentVersion,
-    }),
+  preconditionFailed: (currentVersion: string | null, message = "The record has another version. Read it again and repeat the change.") =>
+    new InnkeepError("precondition_failed", message, [], { currentVersion }),
   tooLarge: (what: string, actual: number, limit: number, unit = "bytes") =>
     new InnkeepError("payload_too_large", `${what} is ${actual} ${unit}. At most ${limit} are allowed.`, [], { limit }),
   transition: (from: string, to: string, allowed: readonly string[]) =>

@@ -87,6 +87,27 @@ describe("conditional requests", () => {
     expect((await put(7, "*")).status).toBe(200);
   });
 
+  test("H05: a put with If-None-Match: * only creates, and answers 412 with the present ETag where there is a record", async () => {
+    const { id } = await api.tenant({ plan: "Basic" });
+    const subscription = await api.send("GET", `/v1/tenants/${id}/subscription`, { token: token() });
+    const put = (path: string, json: object, header: string) =>
+      api.send("PUT", `/v1/tenants/${id}/${path}`, { token: token(), json, headers: { "if-none-match": header } });
+    for (const header of ["*", `"0", W/${subscription.headers.get("etag")}`]) {
+      const refused = await put("subscription", { planId: "Pro" }, header);
+      expectProblem(refused, 412, "precondition_failed");
+      expect(refused.headers.get("etag")).toBe(subscription.headers.get("etag"));
+    }
+    expect((await api.send("GET", `/v1/tenants/${id}/subscription`, { token: token() })).text).toBe(subscription.text);
+    expectProblem(await put("subscription", { planId: "Pro" }, "42"), 400, "invalid_parameter");
+    expect((await put("subscription", { planId: "Pro" }, '"0"')).status).toBe(200);
+    for (const metric of ["rooms", "api_calls"]) {
+      const place = { value: 3, period: "2026-01" };
+      const made = await Promise.all([1, 2, 3, 4].map((value) => put(`usage/${metric}`, { ...place, value }, "*")));
+      expect(made.map(({ status }) => status).toSorted(), metric).toEqual([200, 412, 412, 412]);
+      expectProblem(await put(`usage/${metric}`, place, "*"), 412, "precondition_failed");
+    }
+  });
+
   test("T03: writers without If-Match lose nothing of one another's", async () => {
     const { id } = await api.tenant();
     const answers = await Promise.all(Array.from({ length: 4 }, (_, i) => patch(id, { settings: { [`k${i}`]: i } })));

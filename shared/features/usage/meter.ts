@@ -53,7 +53,7 @@ export class Meter {
 
   /** One store call in the steady state; only a place's first use looks up its tenant and plan. */
   async count(place: Place, count: Count, options: ChangeOptions, idempotency: Idempotency | undefined): Promise<Counted> {
-    if (options.ifMatch === undefined && idempotency === undefined && this.work.idempotency === undefined) {
+    if (!isConditional(options) && idempotency === undefined && this.work.idempotency === undefined) {
       const { add, merge } = count;
       const counted = count.refusal ? await this.#lower(place, count) : await this.work.store.increment(place.key, add, { merge });
       if (counted) return counted;
@@ -111,7 +111,7 @@ export class Meter {
     if (place.metric.kind !== "gauge" || daily[day] === current || !/^\d+$/.test(version)) return null;
     const { key } = place;
     const mutation: Mutation = { op: "increment", key, add: [{ path: ["daily", day], to: current }] };
-    const settled = await afterCounting(() => this.work.store.commit([{ key, version }], [mutation]));
+    const settled = await this.#afterCounting(place, () => this.work.store.commit([{ key, version }], [mutation]));
     const value = settled?.ok && settled.values[key];
     return value ? { value, version: settled.versions[key] ?? version } : null;
   }
@@ -132,7 +132,24 @@ export class Meter {
 
   /** As `refreshPercent`, for who has counted. */
   async refreshPercentAfter(place: Place): Promise<void> {
-    if (place.period === periodOf(this.work.context.clock.now())) await afterCounting(() => this.refreshPercent(place.tenantId));
+    if (place.period === periodOf(this.work.context.clock.now())) {
+      await this.#afterCounting(place, () => this.refreshPercent(place.tenantId));
+    }
+  }
+
+  /**
+   * What was counted stays counted, and its caller is told so: a store that fails now must not make it count again. The next
+   * count, or crossing, writes it.
+   */
+  async #afterCounting<T>({ tenantId, metric }: Place, write: () => Promise<T>): Promise<T | null> {
+    try {
+      return await write();
+    } catch (error) {
+      if (!isInnkeepError(error) || !error.retryable) throw error;
+      const { context: { requestId }, platform: { logger } } = this.work;
+      logger.warn("usage_not_settled", { requestId, tenantId, metric: metric.id, code: error.code });
+      return null;
+    }
   }
 
   /** A count with a lower bound, which says when it is met; null without a record. */
@@ -161,7 +178,7 @@ export class Meter {
   ): Transaction<Readonly<Record<never, never>>> {
     const { key, metric } = place;
     const behind = opening ? 0 : this.#behind(place, record);
-    const isPinned = options.ifMatch !== undefined || behind !== 0;
+    const isPinned = isConditional(options) || behind !== 0;
     const checks: Check[] = [...opening?.checks ?? [], ...(isPinned ? [{ key, version }] : [])];
     if (opening?.carried && decisions <= CARRY_CHECKS) checks.push(opening.carried);
     // Another that makes the record at the same instant makes the same one, and both add to it.
@@ -199,6 +216,10 @@ export class Meter {
   }
 }
 
+function isConditional({ ifMatch, ifNoneMatch }: ChangeOptions): boolean {
+  return ifMatch !== undefined || ifNoneMatch !== undefined;
+}
+
 function raised(addition: Addition, by: number): Addition {
   return addition.path[0] === "daily" && addition.by !== undefined ? { ...addition, by: plus(addition.by, by) } : addition;
 }
@@ -208,17 +229,4 @@ function countedBy({ key }: Place, { values, version }: Pick<Outcome<object>, "v
   // Retention or the tenant's deletion took the record between the look and the count.
   if (!value || version === null) throw errors.writeConflict(key);
   return { value, version };
-}
-
-/**
- * What was counted stays counted, and its caller is told so: a store that fails now must not make it count again. The next
- * count, or crossing, writes it.
- */
-async function afterCounting<T>(write: () => Promise<T>): Promise<T | null> {
-  try {
-    return await write();
-  } catch (error) {
-    if (isInnkeepError(error) && error.retryable) return null;
-    throw error;
-  }
 }

@@ -3,9 +3,9 @@ import { assertPeriod, periodFault, periodOf } from "../../core/periods.ts";
 import { Records } from "../../core/records.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import type { Idempotency } from "../../kernel/context.ts";
-import { errors, isInnkeepError } from "../../kernel/errors.ts";
+import { errors, InnkeepError, isInnkeepError } from "../../kernel/errors.ts";
 import type { JsonObject } from "../../kernel/json.ts";
-import type { ChangeOptions } from "../../kernel/version.ts";
+import type { ChangeOptions, IfMatch } from "../../kernel/version.ts";
 import type { Addition } from "../../kv/store.ts";
 import { metricOf } from "../metrics/catalogue.ts";
 import { shortTenantId } from "../tenants/entity.ts";
@@ -194,17 +194,21 @@ function keyed(operation: string, { idempotencyKey: key }: ChangeOptions, reques
   return key === undefined ? undefined : { operation, key, request };
 }
 
-/** Makes a write with the records' own versions in `ifMatch`, where callers name those of the views; a 412 names the view's. */
+/** Makes a write with the records' own versions in its conditions, where callers name those of the views; a 412 names the view's. */
 async function matching<T>({ metric }: Place, options: ChangeOptions, write: (own: ChangeOptions) => Promise<T>): Promise<T> {
-  const { ifMatch } = options;
   const suffix = rules.versionSuffix(metric);
-  if (ifMatch === undefined || ifMatch === "*" || suffix === "") return await write(options);
-  const own = ifMatch.filter((version) => version.endsWith(suffix)).map((version) => version.slice(0, -suffix.length));
+  if (suffix === "") return await write(options);
+  const own = (match: IfMatch | undefined) => (
+    match === undefined || match === "*"
+      ? match
+      : match.filter((version) => version.endsWith(suffix)).map((version) => version.slice(0, -suffix.length))
+  );
   try {
-    return await write({ ...options, ifMatch: own });
+    return await write({ ...options, ifMatch: own(options.ifMatch), ifNoneMatch: own(options.ifNoneMatch) });
   } catch (error) {
     const version = isInnkeepError(error, "precondition_failed") ? error.details["currentVersion"] : null;
-    throw typeof version === "string" ? errors.preconditionFailed(version + suffix) : error;
+    if (!(error instanceof InnkeepError) || typeof version !== "string") throw error;
+    throw new InnkeepError(error.code, error.message, [], { currentVersion: version + suffix });
   }
 }
 
