@@ -35,7 +35,7 @@ export interface Backend {
 export function createBackend(options: ContainerOptions): Backend {
   const { store, clock, logger, currency = "USD", hosts = NO_HOST_RULES, regions = DEFAULT_REGIONS, selfServicePlans = "none" } = options;
   const registry = async () => (await import("./features/registry.ts")).registry;
-  const platform: Platform = { currency, hosts, regions, selfServicePlans, registry, scopes };
+  const platform: Platform = { currency, hosts, regions, selfServicePlans, registry, scopes, logger };
   const turns = new Turns();
   return {
     store,

@@ -37,6 +37,13 @@ export const PARAMETERS = {
     schema: text,
     example: '"42"',
   },
+  CreateOnly: {
+    name: "If-None-Match",
+    in: "header",
+    description: "With `*`, the request only creates: if the record exists, the response is 412. Entity tags name versions not to replace.",
+    schema: text,
+    example: "*",
+  },
   IdempotencyKey: {
     name: "Idempotency-Key",
     in: "header",

@@ -51,6 +51,7 @@ function parametersOf(route: Route): Json[] {
     ...pathParams(route.path).map(pathParameter),
     ...Object.entries(route.query?.shape ?? {}).map(([name, schema]) => queryParameter(name, schema as z.ZodType)),
     ...conditional,
+    ...(route.method === "PUT" ? [refTo("parameters", "CreateOnly")] : []),
     ...(route.method === "GET" ? [] : [refTo("parameters", "IdempotencyKey")]),
     ...(route.scope === "public" ? [] : [refTo("parameters", "TenantId")]),
     refTo("parameters", "RequestId"),

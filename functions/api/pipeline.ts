@@ -10,7 +10,7 @@ import type { Entry } from "../../shared/kv/store.ts";
 import type { ApiDeps } from "./deps.ts";
 import { authenticate } from "./authenticate.ts";
 import { callerContext } from "./caller-context.ts";
-import { parseIfMatch } from "./conditional.ts";
+import { readConditions } from "./conditional.ts";
 import { externalPath } from "./function-path.ts";
 import { since } from "./elapsed.ts";
 import { readIdempotency, type RunningCalls } from "./idempotency.ts";
@@ -44,7 +44,7 @@ export function serve(route: Route, deps: ApiDeps, running: RunningCalls) {
     authorize(caller, route);
     c.set("authMs", since(authStartedAt));
     const input = await checkedInput(c, route);
-    const ifMatch = readIfMatch(c, route);
+    const options = readConditions(c, route.method);
     const context = callerContext(c, caller, backend.clock, readIdempotency(c, route, { params, tenantId, ...input }));
     const work = backend.bind(context, visibleTo(caller, loaded));
     const storeStartedAt = performance.now();
@@ -57,7 +57,7 @@ export function serve(route: Route, deps: ApiDeps, running: RunningCalls) {
         caller,
         hosts: backend.platform.hosts,
         tenantId,
-        options: { ifMatch },
+        options,
       };
       const response = respond(c, route, await running.run(context, () => route.handle(call)), externalPath(c));
       if (work.replayed) response.headers.set("idempotent-replayed", "true");
@@ -129,10 +129,4 @@ function handled<T>(promise: Promise<T>): Promise<T> {
 async function sourcesOf(c: Context, route: Route, params: Params, host: ReturnType<typeof claimedBy>): Promise<TenantSources> {
   const query = route.query && Object.hasOwn(route.query.shape, "tenantId") ? c.req.query("tenantId") || undefined : undefined;
   return { path: params["tenantId"], query, header: c.req.header("x-tenant-id"), host: await host };
-}
-
-function readIfMatch(c: Context, route: Route) {
-  const ifMatch = route.method === "GET" ? undefined : parseIfMatch(c.req.header("if-match"));
-  if (ifMatch === null) throw errors.parameter("If-Match", 'must be `*` or entity tags such as "42"');
-  return ifMatch;
 }

@@ -1,4 +1,4 @@
-import { errors, isInnkeepError } from "../kernel/errors.ts";
+import { errors } from "../kernel/errors.ts";
 import type { JsonObject } from "../kernel/json.ts";
 import type { ChangeOptions } from "../kernel/version.ts";
 import { type AnyEntity, familyOf, type RecordOf } from "../kv/define.ts";
@@ -7,6 +7,7 @@ import type { CreateInput, PutInput, UpdateInput } from "./fields.ts";
 import { type Filters, listPage, type Page, type Pagination, selectionOf, type Sort } from "./paging.ts";
 import { type Put, Records } from "./records.ts";
 import { isSegment } from "../kv/key.ts";
+import type { CountCheck } from "../kv/store.ts";
 import type { UnitOfWork } from "./unit-of-work.ts";
 
 /** The operations of an entity. A service with further rules extends it and overrides operations. */
@@ -50,33 +51,20 @@ export abstract class EntityService<E extends AnyEntity> {
   }
 
   /**
-   * Deletes a record that nothing uses. A commit that starts to use a record checks its version, so it fails after the deletion.
-   * If one committed between the check for uses and the deletion, the record is restored, unless it was created again.
+   * Deletes a record that nothing uses. The commit counts the records that `usedBy` selects while it holds the lock of the key.
+   * A commit that starts to use the record checks its version, so it is either counted or fails after the deletion.
    */
-  protected async deleteUnused(id: string, options: ChangeOptions, assertUnused: (record: Stored<E>) => Promise<void>): Promise<boolean> {
+  protected async deleteUnused(
+    id: string,
+    options: ChangeOptions,
+    usedBy: (record: Stored<E>) => readonly Pick<CountCheck, "entity" | "where">[],
+    assertUnused: (record: Stored<E>) => Promise<void>,
+  ): Promise<boolean> {
     const deleted = await this.records.remove(id, options, `${this.entity.name}.deleted`, async (before) => {
       await assertUnused(before);
-      return {};
+      return { checks: usedBy(before).map((users) => ({ ...users, key: this.records.keyOfRecord(before), atMost: 0 })) };
     });
-    if (!deleted) return false;
-    try {
-      await assertUnused(deleted);
-    } catch (error) {
-      if (await this.#putBack(deleted, options)) throw error;
-    }
-    return true;
-  }
-
-  /** Returns false if a record with this id was created again meanwhile. */
-  async #putBack({ version: _, ...rest }: Stored<E>, options: ChangeOptions): Promise<boolean> {
-    const record = rest as unknown as RecordOf<E>;
-    try {
-      await this.records.create(`${this.entity.name}.restored`, async () => ({ record, mutations: await this.work.forgetCall(options) }));
-      return true;
-    } catch (error) {
-      if (!isInnkeepError(error, "already_exists")) throw error;
-      return false;
-    }
+    return deleted !== null;
   }
 }
 

@@ -17,6 +17,8 @@ export const idempotencyRecord = defineEntity({
     result: z.json(),
     /** The number of records that hold the result. */
     parts: z.int().min(1).optional(),
+    /** The tenant that the result belongs to, if a platform caller made the call. All parts but this one are deleted with it. */
+    resultOf: segment.optional(),
     /** The results of increments and deletions, added by the database in the commit. Absent if nothing changed. */
     receipt: z.object({ values: z.record(z.string(), z.json()), deleted: z.record(z.string(), z.number()) }).optional(),
     createdAt: instant,

@@ -1,5 +1,5 @@
 import canonicalize from "canonicalize";
-import { isoTime } from "../kernel/clock.ts";
+import { type Clock, isoTime } from "../kernel/clock.ts";
 import type { Context, Idempotency } from "../kernel/context.ts";
 import { errors, InnkeepError } from "../kernel/errors.ts";
 import type { JsonObject } from "../kernel/json.ts";
@@ -33,7 +33,7 @@ export class KeyedCall {
   private constructor(
     private readonly records: Collection<typeof idempotencyRecord>,
     private readonly record: RecordOf<typeof idempotencyRecord>,
-    private readonly nowMs: number,
+    private readonly clock: Clock,
   ) {}
 
   /** Throws `validation_failed` if the key is invalid. */
@@ -47,12 +47,7 @@ export class KeyedCall {
       result: null,
       createdAt: isoTime(clock.now()),
     };
-    return new KeyedCall(records, record, clock.now());
-  }
-
-  /** The mutations that delete the record of a call, when its change is reverted. */
-  static async forget(store: Store, context: Context, key: string): Promise<Mutation[]> {
-    return [{ op: "delete", key: new Collection(idempotencyRecord, store).key(await addressOf(context, key)) }];
+    return new KeyedCall(records, record, clock);
   }
 
   /** The check that the call has no record yet. */
@@ -60,20 +55,29 @@ export class KeyedCall {
     return { key: this.records.key(this.record), version: null };
   }
 
-  /** The recorded outcome of the call, else null. Throws `idempotency_mismatch` if the key was used with another request. */
+  /**
+   * The recorded outcome of the call, else null. Throws `idempotency_mismatch` if the key was used with another request, and
+   * `not_found` if the tenant of the outcome was deleted meanwhile.
+   */
   async seen(): Promise<Outcome<unknown> | null> {
     const { key } = this.check;
-    const [first] = await this.records.getMany([key]);
+    const partKey = (n: number) => n === 1 ? key : `${key}-${n}`;
+    const [first, second] = await this.records.getMany([key, partKey(2)]);
     if (!first) return null;
     if (first.requestHash !== this.record.requestHash) {
       const message = "This idempotency key was used with another request. Use a new key for a new request.";
       throw new InnkeepError("idempotency_mismatch", message);
     }
-    const { parts = 1, receipt, version } = first;
-    const others = parts === 1 ? [] : await this.records.getMany(Array.from({ length: parts - 1 }, (_, i) => `${key}-${i + 2}`));
-    // All parts expire together, here between the two reads.
-    if (others.includes(null)) return null;
-    const text = [first, ...others].map((part) => String(part?.result ?? "")).join("");
+    const { parts = 1, resultOf, version } = first;
+    const further = parts <= 2 ? [] : await this.records.getMany(Array.from({ length: parts - 2 }, (_, i) => partKey(i + 3)));
+    const all = [first, ...(parts === 1 ? [] : [second ?? null]), ...further];
+    if (all.includes(null)) {
+      // All parts expire together, here between the two reads. Otherwise the tenant was deleted, and the parts with it.
+      if (resultOf === undefined || !(await this.records.getMany([key]))[0]) return null;
+      throw errors.notFound("tenant", resultOf);
+    }
+    const text = all.map((part) => String(part?.result ?? "")).join("");
+    const receipt = all.find((part) => part?.receipt)?.receipt;
     return {
       result: JSON.parse(text) as unknown,
       version: receipt ? version : null,
@@ -82,15 +86,22 @@ export class KeyedCall {
     };
   }
 
-  /** The mutations that record the call. `changes`: whether the commit contains others too. */
-  mutations(result: object, changes: boolean): Mutation[] {
+  /**
+   * The mutations that record the call. `changes`: whether the commit contains others too. If a platform caller's result belongs
+   * to a tenant, it is kept in parts that are deleted with the tenant.
+   */
+  mutations(result: object, resultOf: string | null, changes: boolean): Mutation[] {
     const text = asciiJson(result);
     const parts = Array.from({ length: Math.ceil(text.length / PART_CHARS) }, (_, i) => text.slice(i * PART_CHARS, (i + 1) * PART_CHARS));
-    const expiresAt = isoTime(this.nowMs + IDEMPOTENCY_HOURS * 3_600_000);
+    const ofTenant = resultOf !== null && this.record.tenantId === undefined ? { tenantId: resultOf } : null;
+    if (ofTenant) parts.unshift("");
+    // The clock is read here, because it may have jumped since the call began.
+    const expiresAt = isoTime(this.clock.now() + IDEMPOTENCY_HOURS * 3_600_000);
     return parts.map((part, i) => {
-      const own = i === 0 ? { parts: parts.length } : { keyHash: `${this.record.keyHash}-${i + 1}` };
+      const head = { parts: parts.length, ...(ofTenant ? { resultOf: ofTenant.tenantId } : {}) };
+      const own = i === 0 ? head : { keyHash: `${this.record.keyHash}-${i + 1}`, ...ofTenant };
       const mutation = this.records.set({ ...this.record, ...own, result: part }, { expiresAt });
-      return changes && i === 0 ? { ...mutation, receipt: true } : mutation;
+      return changes && i === (ofTenant ? 1 : 0) ? { ...mutation, receipt: true } : mutation;
     });
   }
 }

@@ -35,6 +35,13 @@ export function priceFault({ price, currency }: Pick<Price, "price" | "currency"
   return { path: "/price", message: `must be at most ${highest}, in the minor unit of ${currency}`, code: "too_big" };
 }
 
+/** Why a monthly revenue, in the major unit of the platform's currency, is invalid; null if it is valid. */
+export function revenueProblem(amount: number, currency: string): string | null {
+  const decimals = Math.min(minorDigits(currency), REVENUE_DECIMALS);
+  if (Math.round(amount * 10 ** decimals) / 10 ** decimals === amount) return null;
+  return decimals === 0 ? `must be a whole number in ${currency}` : `must have at most ${decimals} decimals in ${currency}`;
+}
+
 /** `amount / divisor` rounded half up. Exact for every safe integer, because every step is an integer. */
 function dividedHalfUp(amount: number, divisor: number): number {
   const remainder = amount % divisor;

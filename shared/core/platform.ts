@@ -1,3 +1,4 @@
+import type { Logger } from "../kernel/logger.ts";
 import type { AnyEntity } from "../kv/define.ts";
 import type { ScopeCatalogue } from "./scopes.ts";
 
@@ -11,6 +12,8 @@ export interface Platform {
   /** Loads every declared entity. A function, because most requests need only the entities of their feature. */
   readonly registry: () => Promise<readonly AnyEntity[]>;
   readonly scopes: ScopeCatalogue;
+  /** For what a call goes on without. */
+  readonly logger: Logger;
 }
 
 /** The plan changes that a tenant's own users may make: none, to a cheaper plan, or to any plan. */

@@ -82,7 +82,7 @@ export class Records<E extends AnyEntity> extends Collection<E> {
   ): Promise<Stored<E>> {
     const { result, version } = await this.#transact<{ readonly record: RecordOf<E> }>(options, action, request, async () => {
       const decided = await decide();
-      return { commit: this.#transaction(action, null, decided, { record: decided.record }) };
+      return { commit: this.#transaction(action, null, decided, { record: decided.record }), resultOf: this.#tenantIdOf(decided.record) };
     });
     return { ...result.record, version } as Stored<E>;
   }
@@ -147,12 +147,13 @@ export class Records<E extends AnyEntity> extends Collection<E> {
       if (before) assertMatch(before.version, options);
       const decided = await decide(before);
       if (!decided) return { done: { record: null, created: false }, isFailure: true };
-      if (before && !differs(before, decided)) return { done: { record: before, created: false } };
+      if (before && !differs(before, decided)) return { done: { record: before, created: false }, resultOf: this.#tenantIdOf(before) };
       if (!before && options.ifMatch !== undefined) throw errors.preconditionFailed(null);
       const { action, ...rest } = decided;
       const record = before ? this.#changed(rest.record) : rest.record;
       // `isPut`: if another caller creates the record meanwhile, the decision is repeated on that record.
-      return { commit: this.#transaction(action, before, { ...rest, record }, { record, created: before === null }, true) };
+      const commit = this.#transaction(action, before, { ...rest, record }, { record, created: before === null }, true);
+      return { commit, resultOf: this.#tenantIdOf(record) };
     });
     // An unchanged record keeps the version it was read with.
     const record = result.record && (version === null ? result.record : { ...result.record, version });
@@ -188,7 +189,8 @@ export class Records<E extends AnyEntity> extends Collection<E> {
       const before = await this.get(id);
       if (!before) return { done: { found: null }, isFailure: true };
       assertMatch(before.version, options);
-      return { commit: this.#transaction(action, before, { ...await decide(before), record: null }, { found: before }) };
+      const commit = this.#transaction(action, before, { ...await decide(before), record: null }, { found: before });
+      return { commit, resultOf: this.#tenantIdOf(before) };
     });
     return result.found;
   }
@@ -221,7 +223,7 @@ export class Records<E extends AnyEntity> extends Collection<E> {
     const record = after ?? before as RecordOf<E>;
     const change: Change = { entity: this.entity, before, after };
     const resourceId = this.subjectOf(record);
-    const tenantId = tenantIdOf(this.entity, record) ?? undefined;
+    const tenantId = this.#tenantIdOf(record) ?? undefined;
     const { version: _, ...shown } = redact(this.entity, record);
     const exists = before === null && !isPut && `The ${this.entity.name} ${resourceId} already exists. Choose another id.`;
     return {
@@ -236,6 +238,11 @@ export class Records<E extends AnyEntity> extends Collection<E> {
       },
       result,
     };
+  }
+
+  /** The tenant that owns the record; null for the platform. */
+  #tenantIdOf(record: RecordOf<E>): string | null {
+    return tenantIdOf(this.entity, record);
   }
 
   /** Sets the times of the change. They cannot break the schema, so a checked record need not be parsed again. */

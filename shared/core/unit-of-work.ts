@@ -7,7 +7,6 @@ import { type IdPrefix, loadIds, newId, newNonce } from "../kernel/ids.ts";
 import type { JsonObject, JsonValue } from "../kernel/json.ts";
 import { sha256Hex } from "../kernel/sha256.ts";
 import type { Turns } from "../kernel/turns.ts";
-import type { ChangeOptions } from "../kernel/version.ts";
 import type { AnyEntity, RecordOf } from "../kv/define.ts";
 import type { Check, CommitResult, Entry, Mutation, Store } from "../kv/store.ts";
 import { auditEntry, auditEntryDraft } from "./audit-entry.ts";
@@ -58,8 +57,14 @@ export interface Transaction<R> {
   readonly result: R;
 }
 
-/** A commit, or a result without one. `isFailure`: the caller reports an error, so the idempotency key does not record the result. */
-export type Decision<R> = { readonly commit: Transaction<R> } | { readonly done: R; readonly isFailure?: boolean };
+/**
+ * A commit, or a result without one. `resultOf`: the tenant that the result belongs to (null: the platform), with which the recorded
+ * result is deleted. `isFailure`: the caller reports an error, so the idempotency key does not record the result.
+ */
+export type Decision<R> =
+  | { readonly commit: Transaction<R>; readonly resultOf: string | null }
+  | { readonly done: R; readonly resultOf: string | null; readonly isFailure?: false }
+  | { readonly done: R; readonly isFailure: true };
 
 export type { Outcome };
 const MAX_DECISIONS = 5;
@@ -137,11 +142,6 @@ export class UnitOfWork {
     return this.#replayed;
   }
 
-  /** The mutations that delete the call's idempotency record, for a transaction that reverts the call. A repeated call then runs again. */
-  async forgetCall({ idempotencyKey = this.context.idempotency?.key }: ChangeOptions): Promise<Mutation[]> {
-    return idempotencyKey === undefined ? [] : await KeyedCall.forget(this.store, this.context, idempotencyKey);
-  }
-
   #takeIdempotency(): Idempotency | undefined {
     const own = this.#idempotency;
     this.#idempotency = undefined;
@@ -165,7 +165,7 @@ export class UnitOfWork {
     if (taken) return { lostTo: taken.key, keys };
     // First, so that a concurrent send of the same call conflicts on this key and not on a name that both claim.
     if (call) checks.unshift(call.check);
-    const result = await this.#commit(decision.commit, checks, call);
+    const result = await this.#commit(decision.commit, checks, () => call?.mutations(decision.commit.result, decision.resultOf, true));
     if (result.ok) return { done: outcome(decision.commit.result, result) };
     const refused = decision.commit.refuse?.(result.conflict, result.reason);
     if (refused) throw refused;
@@ -186,7 +186,7 @@ export class UnitOfWork {
   async #decideOrSee<R extends object>(
     decide: () => Promise<Decision<R>> | Decision<R>,
     call: KeyedCall | undefined,
-  ): Promise<{ readonly commit: Transaction<R> } | Attempt<R>> {
+  ): Promise<Extract<Decision<R>, { readonly commit: unknown }> | Attempt<R>> {
     let decision: Decision<R>;
     try {
       decision = await decide();
@@ -196,10 +196,10 @@ export class UnitOfWork {
       throw error;
     }
     if ("commit" in decision) return decision;
-    const { done, isFailure } = decision;
+    const { done } = decision;
     if (!call) return { done: outcome(done, NOTHING) };
-    if (isFailure) return await this.#seen<R>(call) ?? { done: outcome(done, NOTHING) };
-    const result = await this.store.commit([call.check], call.mutations(done, false));
+    if (decision.isFailure) return await this.#seen<R>(call) ?? { done: outcome(done, NOTHING) };
+    const result = await this.store.commit([call.check], call.mutations(done, decision.resultOf, false));
     return result.ok ? { done: outcome(done, NOTHING) } : { lostTo: result.conflict, keys: [] };
   }
 
@@ -210,7 +210,11 @@ export class UnitOfWork {
     ));
   }
 
-  async #commit(transaction: Transaction<object>, checks: readonly Check[], call: KeyedCall | undefined): Promise<CommitResult> {
+  async #commit(
+    transaction: Transaction<object>,
+    checks: readonly Check[],
+    kept: () => readonly Mutation[] | undefined,
+  ): Promise<CommitResult> {
     const { changes = [], audit, events = [] } = transaction;
     const collection = (entity: AnyEntity) => new Collection(entity, this.store);
     const mutations: Mutation[] = [...transaction.mutations ?? []];
@@ -219,7 +223,7 @@ export class UnitOfWork {
     }
     for (const note of audit === "none" ? [] : audit) mutations.push(await this.#auditMutation(note));
     for (const event of events) mutations.push(this.#eventMutation(event));
-    mutations.push(...call?.mutations(transaction.result, true) ?? []);
+    mutations.push(...kept() ?? []);
     return await this.store.commit(checks, mutations);
   }
 

@@ -286,10 +286,8 @@ export const errors = {
     const record = [...key.includes(":") ? key.split(":", 1) : [], "record"].join(" ");
     return new InnkeepError("write_conflict", `Other writes changed the ${record} during yours. Read it again and repeat your change.`);
   },
-  preconditionFailed: (currentVersion: string | null) =>
-    new InnkeepError("precondition_failed", "The record has another version. Read it again and repeat the change.", [], {
-      currentVersion,
-    }),
+  preconditionFailed: (currentVersion: string | null, message = "The record has another version. Read it again and repeat the change.") =>
+    new InnkeepError("precondition_failed", message, [], { currentVersion }),
   tooLarge: (what: string, actual: number, limit: number, unit = "bytes") =>
     new InnkeepError("payload_too_large", `${what} is ${actual} ${unit}. At most ${limit} are allowed.`, [], { limit }),
   transition: (from: string, to: string, allowed: readonly string[]) =>

@@ -4,8 +4,10 @@ import type { JsonValue } from "../kernel/json.ts";
 import { isoTime } from "../kernel/clock.ts";
 import { assertKey, isTimestamp, prefixRange, RESERVED_TENANT_IDS, splitKey } from "./key.ts";
 import { pathLiteral } from "./path.ts";
+import { wireSelection } from "./query-plan.ts";
+import type { WireQuery } from "./query-plan.ts";
 import { LIMITS } from "./store.ts";
-import type { Addition, Check, Mutation, WriteOptions } from "./store.ts";
+import type { Addition, Check, Mutation, VersionCheck, WriteOptions } from "./store.ts";
 
 /** A validated mutation, as the SQL functions expect it. */
 export type WireMutation = {
@@ -26,6 +28,9 @@ export interface WireAddition {
   readonly whole?: boolean;
 }
 
+/** A validated check, as the SQL functions expect it. */
+export type WireCheck = VersionCheck | { readonly key: string; readonly query: WireQuery; readonly atMost: number };
+
 /** Decimals are of intermediate versions of merged increments, which match no row. */
 const VERSION = /^\d{1,18}(\.\d{3})?$/;
 
@@ -38,13 +43,9 @@ export function encodeCommit(
   mutations: readonly Mutation[],
   tenantId: string | null,
   nowMs: number,
-): { checks: Check[]; mutations: WireMutation[]; bytes: number } {
+): { checks: WireCheck[]; mutations: WireMutation[]; bytes: number } {
   const count = mutations.length + checks.length;
   if (count > LIMITS.mutationsPerCommit) throw errors.tooLarge("A commit", count, LIMITS.mutationsPerCommit, "mutations and checks");
-  for (const check of checks) {
-    assertKey(check.key);
-    if (check.version !== null && !VERSION.test(check.version)) throw invalid("/checks/version", "must be a version");
-  }
   if (mutations.filter(({ op }) => op === "deleteOwner").length > 1) {
     throw invalid("/mutations", "must not delete two tenants in one commit");
   }
@@ -66,7 +67,19 @@ export function encodeCommit(
     }
   }
   if (bytes > LIMITS.commitBytes) throw errors.tooLarge("A commit", bytes, LIMITS.commitBytes);
-  return { checks: [...checks], mutations: wire, bytes };
+  return { checks: checks.map((check) => encodeCheck(check, tenantId)), mutations: wire, bytes };
+}
+
+function encodeCheck(check: Check, tenantId: string | null): WireCheck {
+  assertKey(check.key);
+  if ("version" in check) {
+    if (check.version !== null && !VERSION.test(check.version)) throw invalid("/checks/version", "must be a version");
+    return check;
+  }
+  // Row-level security would hide records from the count.
+  if (tenantId !== null) throw new InnkeepError("forbidden", "A tenant-bound store cannot check a count.");
+  const { key, entity, where, atMost } = check;
+  return { key, query: wireSelection({ entity, where }, null), atMost };
 }
 
 function isPlain(wire: WireMutation | undefined): boolean {

@@ -61,6 +61,7 @@ function scopeOf(entity: AnyEntity, scope: Scope | undefined, tenantId: string |
 
 function wireCondition(entity: AnyEntity, condition: Condition): WireCondition {
   const { field, ...rest } = condition;
+  if ("has" in condition) return { field: objectField(entity, field), type: "text", ...rest };
   const type = declaredType(entity, field);
   for (const value of valuesOf(condition)) assertType(field, type, value);
   if ("in" in condition && condition.in.length === 0) throw errors.parameter(field, "must have a value");
@@ -71,7 +72,13 @@ function wireCondition(entity: AnyEntity, condition: Condition): WireCondition {
 function valuesOf(condition: Condition): readonly unknown[] {
   if ("in" in condition) return condition.in;
   if ("prefix" in condition) return [condition.prefix];
+  if ("has" in condition) return [condition.has];
   return [condition.from, condition.to].filter((bound) => bound !== undefined);
+}
+
+function objectField(entity: AnyEntity, field: string): string {
+  if (!Object.hasOwn(entity.schema.shape, field)) throw errors.parameter(field, `is not a field of ${entity.name}`, "unknown_field");
+  return field;
 }
 
 /** The type of a filter or sort field. Throws `invalid_parameter` if the entity does not declare it. */

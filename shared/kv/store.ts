@@ -106,7 +106,9 @@ export type Condition =
   | { readonly field: string; readonly in: readonly (string | number | boolean)[] }
   | { readonly field: string; readonly from?: string | number; readonly to?: string | number }
   /** Text beginning with `prefix`, for dotted names such as audit actions. */
-  | { readonly field: string; readonly prefix: string };
+  | { readonly field: string; readonly prefix: string }
+  /** An object with this member, in any field; no index serves it. */
+  | { readonly field: string; readonly has: string };
 
 export interface Query {
   readonly entity: AnyEntity;
@@ -156,10 +158,23 @@ export interface AggregateRow {
  * The key must have this version; null means that it must be absent or expired. The check holds until the commit. Exception: a
  * tenant-bound check of a platform record is protected against commits, but not against a plain `set` or `increment` of it.
  */
-export interface Check {
+export interface VersionCheck {
   readonly key: string;
   readonly version: string | null;
 }
+
+/**
+ * At most so many records of the entity may match before the commit. They are counted under the lock of the key, which need not
+ * exist: no commit that checks or writes the same key comes between the count and the end of this one. Service level only.
+ */
+export interface CountCheck {
+  readonly key: string;
+  readonly entity: AnyEntity;
+  readonly where?: readonly Condition[];
+  readonly atMost: number;
+}
+
+export type Check = VersionCheck | CountCheck;
 
 export interface WriteOptions {
   /** The ISO instant at which the entry expires. It must be in the future (`invalid_ttl`). */
@@ -188,10 +203,14 @@ export interface IncrementOptions {
 }
 
 export type Mutation =
-  /** The value, an object, gets a member `receipt` with `values` and `deleted` of the commit's result. */
+  /**
+   * The value, an object, gets a member `receipt` with `values` of the commit's result, where an increment asks for it, and
+   * `deleted`. The limit of a value's size does not count it.
+   */
   | ({ readonly op: "set"; readonly key: string; readonly value: JsonValue; readonly receipt?: boolean } & WriteOptions)
   | { readonly op: "delete"; readonly key: string }
-  | ({ readonly op: "increment"; readonly key: string; readonly add: readonly Addition[] } & IncrementOptions)
+  /** `receipt`: receipts of the commit show the record. */
+  | ({ readonly op: "increment"; readonly key: string; readonly add: readonly Addition[]; readonly receipt?: boolean } & IncrementOptions)
   /** Appends to the array at `path`, which is created if missing, and keeps the last `cap` items. */
   | ({
     readonly op: "append";

@@ -51,6 +51,8 @@ begin
         -- A case expression, so that the planner does not estimate the recheck as a second condition.
         v_sql := v_sql || format(' and case when %s->''in'' ? (%s) then true end', v_path, v_member);
       end if;
+    elsif v_condition ? 'has' then
+      v_sql := v_sql || format(' and e.value->%L ? (%s)', v_condition->>'field', v_path || '->>''has''');
     elsif v_condition ? 'prefix' then
       -- A half-open byte range, rechecked on the value, instead of a pattern.
       v_sql := v_sql || format(' and %1$s >= %2$s and %1$s < (%2$s || chr(1114111)) and case when left(%3$s, length(%4$s)) = %4$s then true end',

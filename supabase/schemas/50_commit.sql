@@ -403,12 +403,12 @@ begin
   return v_linked;
 end $$;
 
--- Adds {values: records after increments and appends, deleted: counts} to the writes that ask for a receipt.
+-- Adds {values: records after the increments that ask for it, deleted: counts} to the writes that ask for a receipt.
 create function kv.with_receipts(p_writes kv.write[], p_deleted jsonb) returns kv.write[]
 language plpgsql immutable as $$
 declare
   v_receipt jsonb := jsonb_build_object('receipt', jsonb_build_object('deleted', p_deleted, 'values',
-    (select coalesce(jsonb_object_agg(w.key, w.value), '{}') from unnest(p_writes) w where w.mutation is not null)));
+    (select coalesce(jsonb_object_agg(w.key, w.value), '{}') from unnest(p_writes) w where w.mutation->'receipt' = 'true')));
 begin
   for i in 1 .. cardinality(p_writes) loop
     if p_writes[i].receipt then
@@ -431,6 +431,7 @@ declare
   v_versions jsonb;
   v_write kv.write;
   v_conflict text;
+  v_check jsonb;
   v_mutation jsonb;
   -- The kinds of mutations in the commit, so that steps without work are skipped.
   v_checked boolean := jsonb_array_length(p_checks) > 0;
@@ -474,10 +475,16 @@ begin
     -- A platform row that the tenant may read but not lock.
     left join lateral (select x.version from kv.entries x where x.key = c->>'key' and x.owner is null and (x.expires_at is null or x.expires_at > p_now))
       readable on p_tenant is not null and e.key is null
-    where coalesce(e.version, readable.version)::numeric is distinct from (c->>'version')::numeric order by o limit 1;
+    where c ? 'version' and coalesce(e.version, readable.version)::numeric is distinct from (c->>'version')::numeric order by o limit 1;
     if found then
       return json_build_object('ok', false, 'conflict', v_conflict, 'reason', 'version');
     end if;
+    -- Counted by a new snapshot, under the lock of the check's key.
+    for v_check in select c from jsonb_array_elements(p_checks) c where c ? 'atMost' loop
+      if total(v_check->'query', p_now) > (v_check->>'atMost')::bigint then
+        return json_build_object('ok', false, 'conflict', v_check->>'key', 'reason', 'version');
+      end if;
+    end loop;
   end if;
 
   if v_computed is not null then

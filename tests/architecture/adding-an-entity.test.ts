@@ -197,7 +197,10 @@ describe("what is derived", () => {
     expect(await api.open.store.get(`door:${tenantId}:attic`)).toBeNull();
     const ofDoors = <R extends { readonly family: string }>(rows: readonly R[]) => rows.filter(({ family }) => family === "door");
     expect(ofDoors(retentionPlan(registry))).toEqual([{ entity: "door-override", family: "door", days: 90, after: "updatedAt" }]);
-    expect(ofDoors(cascadePlan(registry)).map(({ entity, rule }) => `${entity} ${rule}`)).toEqual(["door platform", "door-override delete"]);
+    expect(ofDoors(cascadePlan(registry)).map(({ entity, rule }) => `${entity} ${rule}`)).toEqual([
+      "door platform",
+      "door-override delete",
+    ]);
     expect(dataModelDocument(registry)).toContain("## door-override\n");
   });
 });

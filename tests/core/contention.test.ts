@@ -92,6 +92,7 @@ it("K31: behind a turn that hangs all others are made one after the other, none 
           audit: "none",
           result: { n },
         },
+        resultOf: null,
       };
     }))));
   expect(codes.filter((code) => !code.startsWith("no error"))).toEqual([]);

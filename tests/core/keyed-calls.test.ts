@@ -123,28 +123,64 @@ describe("a call with an idempotency key", () => {
     }
   });
 
-  it("H03: is forgotten when what it did is taken back", async () => {
+  it("H03: of a refused deletion is not kept, and its repeat deletes once nothing uses the record", async () => {
     const { id } = await context.PlanService.create({ name: "Fragile", price: 100, currency: "USD", interval: "monthly", limits: {} });
-    const { id: tenantId } = await context.tenant();
-    const row = await context.store.get(`tenant:${tenantId}`);
-    let subscribed = false;
-    const racing = around(context.store, {
-      commit: async (...given) => {
-        const result = await context.store.commit(...given);
-        // Somebody subscribed before the deletion and was not counted yet.
-        if (!subscribed) await context.store.set(`tenant:${tenantId}`, { ...row?.value as object, plan: id });
-        subscribed = true;
-        return result;
-      },
-    });
-    const remove = (store: Store) => context.over(store).PlanService.delete(id, { idempotencyKey: "fragile" });
-    expect(await codeOf(remove(racing))).toBe("plan_in_use");
+    const { id: tenantId } = await context.tenant({ plan: id });
+    const remove = () => context.PlanService.delete(id, { idempotencyKey: "fragile" });
+    expect(await codeOf(remove())).toBe("plan_in_use");
     expect((await context.PlanService.get(id))?.name).toBe("Fragile");
-    expect(await codeOf(remove(context.store))).toBe("plan_in_use");
-    await context.store.set(`tenant:${tenantId}`, row?.value ?? {});
-    expect(await remove(context.store)).toBe(true);
+    await context.TenantService.update(tenantId, { plan: "Pro" });
+    expect(await remove()).toBe(true);
     expect(await context.PlanService.get(id)).toBeNull();
-    expect(await remove(context.store)).toBe(true);
+    expect(await remove()).toBe(true);
+  });
+
+  it("H03: is kept and answered again beside usage records as large as a record can be", async () => {
+    const { id } = await context.tenant();
+    const padded = async (metric: string, bytes: number) => {
+      const usage = await context.UsageService.record(id, metric, 3);
+      const entry = await context.store.get(usage.id);
+      await context.store.set(usage.id, { ...entry?.value as object, written: "x".repeat(bytes) });
+    };
+    // A version of the program to come may have written members that this one does not know.
+    for (const metric of ["users", "rooms", "storage"]) await padded(metric, 261_000);
+    const count = () => context.UsageService.increment(id, "users", 2, undefined, undefined, { idempotencyKey: "large-1" });
+    const first = await count();
+    expect(first).toMatchObject({ current: 5 });
+    expect(await count()).toEqual(first);
+    const metadata = { long: '"\\'.repeat(50_000) };
+    const change = () => context.TenantService.update(id, { plan: "Basic", metadata }, { idempotencyKey: "large-2" });
+    const changed = await change();
+    expect(changed).toMatchObject({ plan: "Basic", metadata });
+    expect(await change()).toEqual(changed);
+    const sizes = (await context.dump("idem")).map(({ value }) => JSON.stringify(value).length);
+    // Beside the record it shows, a receipt has the record of the key itself.
+    expect(Math.max(...sizes)).toBeLessThan(262_144 + 1_024);
+  });
+
+  it("T10: keeps nothing of a deleted tenant, and its repeat says that the tenant is gone", async () => {
+    const { TenantService, SubscriptionService, UsageService } = context;
+    const secret = "Hotel of the Deleted Guests";
+    const made = await TenantService.create({ ...hotel("deleted-guests"), name: secret }, { idempotencyKey: "gone-1" });
+    const calls: (() => Promise<unknown>)[] = [
+      () => TenantService.create({ ...hotel("deleted-guests"), name: secret }, { idempotencyKey: "gone-1" }),
+      () => TenantService.update(made.id, { metadata: { long: secret.repeat(8_000) } }, { idempotencyKey: "gone-2" }),
+      () => TenantService.update(made.id, { name: secret }, { idempotencyKey: "gone-3" }),
+      () => SubscriptionService.upsert(made.id, { planId: "Basic" }, { idempotencyKey: "gone-4" }),
+      () => UsageService.increment(made.id, "rooms", 5, undefined, undefined, { idempotencyKey: "gone-5" }),
+      () => UsageService.consume(made.id, "rooms", 1e6, undefined, { idempotencyKey: "gone-6" }),
+      () => TenantService.remove(made.id, { dryRun: true, idempotencyKey: "gone-7" }),
+    ];
+    for (const call of calls) expect(await call()).toEqual(await call());
+    const remove = () => TenantService.remove(made.id, { idempotencyKey: "gone-8" });
+    const report = await remove();
+    expect(report?.removed["idempotency-record"]).toBeGreaterThanOrEqual(calls.length);
+    const kept = await context.dump("idem");
+    expect(kept.filter(({ tenantId }) => tenantId === made.id)).toEqual([]);
+    expect(JSON.stringify(kept)).not.toMatch(/Deleted Guests|deleted-guests/);
+    for (const call of calls) expect(await codeOf(call())).toBe("not_found");
+    expect(await context.TenantService.list({ search: secret })).toMatchObject({ data: [] });
+    expect(await remove()).toEqual(report);
   });
 
   it("H03: runs again when its day ends while the parts of its long answer are read", async () => {
@@ -165,6 +201,21 @@ describe("a call with an idempotency key", () => {
     expect(looks).toBeGreaterThan(1);
     expect(again?.metadata).toEqual(first?.metadata);
     expect(again?.version).not.toBe(first?.version);
+  });
+
+  it("H03: is made although the clock jumps by a day while it runs", async () => {
+    const { id } = await context.tenant();
+    const jumping = around(context.store, {
+      get: async (key) => {
+        const found = await context.store.get(key);
+        context.clock.advance(25 * 3_600_000);
+        return found;
+      },
+    });
+    const update = (store: Store) => context.over(store).TenantService.update(id, { name: "Jumped" }, { idempotencyKey: "jump" });
+    const first = await update(jumping);
+    expect(first?.name).toBe("Jumped");
+    expect(await update(context.store)).toEqual(first);
   });
 
   it("H03: leaves nothing once its day is over and the sweep has run", async () => {

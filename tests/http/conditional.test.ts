@@ -61,6 +61,53 @@ describe("conditional requests", () => {
     }
   });
 
+  test("H05: usage has another ETag when its metric's unit is renamed, and a change based on the old unit answers 412", async () => {
+    const { id } = await api.tenant();
+    const metric = { id: "laundry", name: "Laundry", unit: "kg", kind: "gauge" };
+    expect((await api.send("POST", "/v1/metrics", { token: token(), json: metric })).status).toBe(201);
+    const path = `/v1/tenants/${id}/usage/laundry`;
+    const put = (value: number, etag: string) => api.send("PUT", path, { token: token(), json: { value }, headers: { "if-match": etag } });
+    const get = (etag: string) => api.send("GET", path, { token: token(), headers: { "if-none-match": etag } });
+    const first = await api.send("PUT", path, { token: token(), json: { value: 5 } });
+    const before = first.headers.get("etag") ?? "";
+    expect((await get(before)).status).toBe(304);
+    api.clock.advance(1);
+    await api.send("PATCH", "/v1/metrics/laundry", { token: token(), json: { unit: "tonnes" } });
+    const renamed = await get(before);
+    const etag = renamed.headers.get("etag") ?? "";
+    expect([renamed.status, renamed.body.unit, etag === before]).toEqual([200, "tonnes", false]);
+    expect(etag).toBe(`"${renamed.body.version}"`);
+    expect((await get(etag)).status).toBe(304);
+    const stale = await put(6, before);
+    expectProblem(stale, 412, "precondition_failed");
+    expect(stale.headers.get("etag")).toBe(etag);
+    const changed = await put(6, etag);
+    expect([changed.status, changed.body.current]).toEqual([200, 6]);
+    expectProblem(await put(7, etag), 412, "precondition_failed");
+    expect((await put(7, "*")).status).toBe(200);
+  });
+
+  test("H05: a put with If-None-Match: * only creates, and answers 412 with the present ETag where there is a record", async () => {
+    const { id } = await api.tenant({ plan: "Basic" });
+    const subscription = await api.send("GET", `/v1/tenants/${id}/subscription`, { token: token() });
+    const put = (path: string, json: object, header: string) =>
+      api.send("PUT", `/v1/tenants/${id}/${path}`, { token: token(), json, headers: { "if-none-match": header } });
+    for (const header of ["*", `"0", W/${subscription.headers.get("etag")}`]) {
+      const refused = await put("subscription", { planId: "Pro" }, header);
+      expectProblem(refused, 412, "precondition_failed");
+      expect(refused.headers.get("etag")).toBe(subscription.headers.get("etag"));
+    }
+    expect((await api.send("GET", `/v1/tenants/${id}/subscription`, { token: token() })).text).toBe(subscription.text);
+    expectProblem(await put("subscription", { planId: "Pro" }, "42"), 400, "invalid_parameter");
+    expect((await put("subscription", { planId: "Pro" }, '"0"')).status).toBe(200);
+    for (const metric of ["rooms", "api_calls"]) {
+      const place = { value: 3, period: "2026-01" };
+      const made = await Promise.all([1, 2, 3, 4].map((value) => put(`usage/${metric}`, { ...place, value }, "*")));
+      expect(made.map(({ status }) => status).toSorted(), metric).toEqual([200, 412, 412, 412]);
+      expectProblem(await put(`usage/${metric}`, place, "*"), 412, "precondition_failed");
+    }
+  });
+
   test("T03: concurrent patches without If-Match of different fields are all kept", async () => {
     const { id } = await api.tenant();
     const answers = await Promise.all(Array.from({ length: 4 }, (_, i) => patch(id, { settings: { [`k${i}`]: i } })));

@@ -202,7 +202,7 @@ describe("a request with a key", () => {
     expectProblem(await api.send("PATCH", `/v1/tenants/${id}`, owner), 403, "tenant_suspended");
   });
 
-  test("H03: of a tenant's user is deleted with the tenant; one of a platform admin is kept", async () => {
+  test("H03: of a tenant's user is deleted with the tenant; one of a platform admin's deletion is kept", async () => {
     const { id } = await api.tenant();
     const sent = { ...keyed("bound", await api.user(id, "owner")), json: { name: "Bound" } };
     expectReplay(await api.send("PATCH", `/v1/tenants/${id}`, sent), await api.send("PATCH", `/v1/tenants/${id}`, sent));
@@ -212,6 +212,20 @@ describe("a request with a key", () => {
     expect(first.body.removed).toMatchObject({ tenant: 1, "idempotency-record": 1 });
     expect(await owned()).toEqual([]);
     expectReplay(first, await api.send("DELETE", `/v1/tenants/${id}`, keyed("the-end")));
+  });
+
+  test("H03: of a tenant deleted meanwhile returns 404 and creates nothing; a repeated deletion returns its report", async () => {
+    const sent = { ...keyed("made-then-deleted"), json: bodyOf(routeOf("createTenant")) };
+    const made = await api.send("POST", "/v1/tenants", sent);
+    const path = `/v1/tenants/${made.body.id}`;
+    const counted = () => api.send("POST", `${path}/usage/rooms/increment`, { ...keyed("counted-then-deleted"), json: { amount: 2 } });
+    expectReplay(await counted(), await counted());
+    const deleted = await api.send("DELETE", path, keyed("delete-it"));
+    const before = await api.open.store.count("tenant");
+    expectProblem(await api.send("POST", "/v1/tenants", sent), 404, "not_found");
+    expectProblem(await counted(), 404, "not_found");
+    expect(await api.open.store.count("tenant")).toBe(before);
+    expectReplay(deleted, await api.send("DELETE", path, keyed("delete-it")));
   });
 
   test("H03: is ignored if the request only reads", async () => {

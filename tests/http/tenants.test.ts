@@ -14,6 +14,13 @@ test("T01: a tenant is created with its id, location, times and ETag", async () 
   expect(answer.headers.get("etag")).toBe(`"${answer.body.version}"`);
 });
 
+test("T07: reactivating a suspended tenant is refused with what to do instead", async () => {
+  const { id } = await api.tenant({ status: "suspended", suspensionReason: "unpaid" });
+  const answer = await api.send("POST", `/v1/tenants/${id}/reactivate`, { token: api.admin("admin") });
+  expectProblem(answer, 409, "invalid_transition");
+  expect(answer.body).toMatchObject({ detail: expect.stringContaining("Unsuspend it instead."), allowed: ["active", "cancelled"] });
+});
+
 test("U04: usage cannot fall below zero, and one call cannot subtract more than the schema allows", async () => {
   const { id } = await api.tenant();
   const path = `/v1/tenants/${id}/usage/bookings/increment`;

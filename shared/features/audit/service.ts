@@ -62,7 +62,7 @@ export class AuditService {
 
   /** Writes an entry without changing a record, such as for an action in another system. Throws `validation_failed`. */
   async log(action: string, resource: string, resourceId: string, options: AuditLogOptions = {}): Promise<void> {
-    await this.work.transact(() => ({ commit: { audit: [{ action, resource, resourceId, ...options }], result: {} } }));
+    await this.work.transact(() => ({ commit: { audit: [{ action, resource, resourceId, ...options }], result: {} }, resultOf: null }));
   }
 
   /**

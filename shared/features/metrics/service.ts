@@ -1,17 +1,23 @@
-import { Collection } from "../../core/collection.ts";
 import { EntityService } from "../../core/entity-service.ts";
 import type { CreateInput, UpdateInput } from "../../core/fields.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { errors, InnkeepError, isInnkeepError } from "../../kernel/errors.ts";
+import type { JsonObject } from "../../kernel/json.ts";
 import type { ChangeOptions } from "../../kernel/version.ts";
 import { plan as planEntity } from "../plans/entity.ts";
 import { usageRecord } from "../usage/entity.ts";
 import { forgetCatalogue, MAX_METRICS, type StoredMetric } from "./catalogue.ts";
 import { DEFAULT_METRICS } from "./default-metrics.ts";
-import { metric } from "./entity.ts";
+import { type Metric, metric } from "./entity.ts";
 
 export type MetricCreate = CreateInput<typeof metric>;
 export type MetricUpdate = UpdateInput<typeof metric>;
+
+/** Plans that a refusal names. */
+const MAX_NAMED = 20;
+
+/** The key that orders creations, so that racing ones keep to the limit. No id of a metric begins with `~`. */
+const CREATIONS = "metric:~creations";
 
 /** The metric catalogue. Other processes use a change within 10 seconds. */
 export class MetricService extends EntityService<typeof metric> {
@@ -21,12 +27,15 @@ export class MetricService extends EntityService<typeof metric> {
 
   /** Throws `validation_failed`, `already_exists`. */
   override async create(data: MetricCreate, options: ChangeOptions = {}): Promise<StoredMetric> {
-    this.records.checkCreate(data);
-    if (await this.work.store.count({ entity: metric }) >= MAX_METRICS && !await this.get(data.id)) {
-      const message = `exceeds the limit of ${MAX_METRICS} metrics; delete one that is not used`;
-      throw errors.validation([{ path: "/id", message, code: "too_many" }]);
-    }
-    return await this.#forgetting(super.create(data, options));
+    const input = this.records.checkCreate(data);
+    const decide = async () => {
+      if (await this.work.store.count({ entity: metric }) >= MAX_METRICS && !await this.get(data.id)) {
+        const message = `exceeds the limit of ${MAX_METRICS} metrics; delete one that is not used`;
+        throw errors.validation([{ path: "/id", message, code: "too_many" }]);
+      }
+      return { record: this.records.fresh(input), checks: [{ key: CREATIONS, entity: metric, atMost: MAX_METRICS - 1 }] };
+    };
+    return await this.#forgetting(this.records.create("metric.created", decide, options, input as JsonObject));
   }
 
   override async update(metricId: string, updates: MetricUpdate, options: ChangeOptions = {}): Promise<StoredMetric | null> {
@@ -35,7 +44,7 @@ export class MetricService extends EntityService<typeof metric> {
 
   /** Returns whether the metric existed. Throws `metric_in_use` if a plan limits it or usage of it is recorded. */
   override async delete(metricId: string, options: ChangeOptions = {}): Promise<boolean> {
-    return await this.#forgetting(this.deleteUnused(metricId, options, ({ id }) => this.#assertUnused(id)));
+    return await this.#forgetting(this.deleteUnused(metricId, options, usersOf, ({ id }) => this.#assertUnused(id)));
   }
 
   /** Creates the default metrics that are missing, and returns their ids. Safe to call concurrently. */
@@ -72,18 +81,23 @@ export class MetricService extends EntityService<typeof metric> {
   }
 
   async #plansNaming(id: string): Promise<string[]> {
-    const plans = new Collection(planEntity, this.work.store);
-    const naming: string[] = [];
-    for await (const entry of this.work.store.entries({ prefix: "plan" })) {
-      const plan = plans.read(entry);
-      if (Object.hasOwn(plan.limits, id)) naming.push(plan.id);
-    }
-    return naming;
+    const page = await this.work.store.query({ entity: planEntity, where: [{ field: "limits", has: id }], limit: MAX_NAMED });
+    return page.entries.map(({ key }) => key.slice(key.indexOf(":") + 1));
   }
 
-  /** Without a match this reads all usage keys. That is rare, so usage has no index for it, which every count would maintain. */
   async #isMetered(id: string): Promise<boolean> {
     const page = await this.work.store.query({ entity: usageRecord, where: [{ field: "metric", in: [id] }], limit: 1 });
     return page.entries.length > 0;
   }
+}
+
+/**
+ * The plans that limit the metric, and its usage. Without a match this reads all usage keys. That is rare, so usage has no index
+ * for it, which every count would maintain.
+ */
+function usersOf({ id }: Metric) {
+  return [
+    { entity: planEntity, where: [{ field: "limits", has: id }] },
+    { entity: usageRecord, where: [{ field: "metric", in: [id] }] },
+  ];
 }

@@ -53,14 +53,12 @@ export class PlanService extends EntityService<typeof plan> {
 
   /** Returns whether the plan existed. Throws `plan_in_use`. */
   override async delete(planId: string, options: ChangeOptions = {}): Promise<boolean> {
-    return await this.deleteUnused(planId, options, (plan) => this.#assertUnused(plan));
+    return await this.deleteUnused(planId, options, usersOf, (plan) => this.#assertUnused(plan));
   }
 
-  async #assertUnused({ id }: Plan): Promise<void> {
-    const [tenants, subscriptions] = await Promise.all([
-      this.work.store.count({ entity: tenantEntity, where: [{ field: "plan", in: [id] }] }),
-      this.work.store.count({ entity: subscriptionEntity, where: [{ field: "planId", in: [id] }] }),
-    ]);
+  async #assertUnused(plan: Plan): Promise<void> {
+    const { id } = plan;
+    const [tenants = 0, subscriptions = 0] = await Promise.all(usersOf(plan).map((users) => this.work.store.count(users)));
     if (tenants + subscriptions === 0) return;
     const message = `Plan ${id} is in use (tenants: ${tenants}, subscriptions: ${subscriptions}). Deactivate it instead.`;
     throw new InnkeepError("plan_in_use", message, [], { tenants, subscriptions });
@@ -87,6 +85,14 @@ export class PlanService extends EntityService<typeof plan> {
     }
     return made;
   }
+}
+
+/** Selects the tenants and the subscriptions that have the plan. */
+function usersOf({ id }: Plan) {
+  return [
+    { entity: tenantEntity, where: [{ field: "plan", in: [id] }] },
+    { entity: subscriptionEntity, where: [{ field: "planId", in: [id] }] },
+  ];
 }
 
 /** The record. Throws `validation_failed` if the monthly revenue of its price does not fit a tenant's `mrr`. */

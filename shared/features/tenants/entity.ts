@@ -22,7 +22,8 @@ export const branding = brandingOf(z.string());
 const brandingInput = brandingOf(webUrl);
 
 const mrr = majorUnits.meta({
-  description: "Monthly recurring revenue in the major unit of the platform's currency: 299 means 299.00 per month.",
+  description: "Monthly recurring revenue in the major unit of the platform's currency: 299 means 299.00 per month. " +
+    "At most 2 decimals; in a currency without a minor unit, such as JPY, none.",
 });
 
 export const tenant = defineEntity({

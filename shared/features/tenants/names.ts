@@ -1,4 +1,5 @@
-import type { HostRules } from "../../core/platform.ts";
+import { revenueProblem } from "../../core/money.ts";
+import type { Platform } from "../../core/platform.ts";
 import type { Change } from "../../core/unit-of-work.ts";
 import { errors, type FieldError, InnkeepError } from "../../kernel/errors.ts";
 import { keyOf } from "../../kv/define.ts";
@@ -8,15 +9,21 @@ import { domainClaim, subdomainClaim } from "./claims.ts";
 import type { Tenant } from "./entity.ts";
 import { heldDomainProblem, heldSubdomainProblem } from "./host-names.ts";
 
-interface Names {
+interface Given {
   readonly id?: string | undefined;
   readonly subdomain?: string | undefined;
   readonly customDomain?: string | null | undefined;
   readonly region?: string | null | undefined;
+  readonly mrr?: number | undefined;
 }
 
-/** Refuses reserved ids, subdomains and domains, and unknown regions. Throws `validation_failed` with a pointer to each. */
-export function assertNames({ id, subdomain, customDomain, region }: Names, hosts: HostRules, regions: readonly string[]): void {
+type Rules = Pick<Platform, "hosts" | "regions" | "currency">;
+
+/**
+ * Refuses what this platform does not allow: reserved ids, subdomains and domains, unknown regions, and revenue with more decimals
+ * than its currency has. Throws `validation_failed` with a pointer to each.
+ */
+export function assertAllowed({ id, subdomain, customDomain, region, mrr }: Given, { hosts, regions, currency }: Rules): void {
   const problems: FieldError[] = [];
   const add = (path: string, message: string | null) => {
     if (message !== null) problems.push({ path, message, code: "invalid" });
@@ -25,6 +32,7 @@ export function assertNames({ id, subdomain, customDomain, region }: Names, host
   if (subdomain !== undefined) add("/subdomain", heldSubdomainProblem(subdomain, hosts));
   if (typeof customDomain === "string") add("/customDomain", heldDomainProblem(customDomain, hosts));
   if (typeof region === "string" && !regions.includes(region)) add("/region", `must be one of ${regions.join(", ")}`);
+  if (mrr !== undefined) add("/mrr", revenueProblem(mrr, currency));
   if (problems.length > 0) throw errors.validation(problems);
 }
 

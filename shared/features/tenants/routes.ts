@@ -150,6 +150,7 @@ export const routes: readonly Route[] = [
     ...step,
     operationId: "reactivateTenant",
     summary: "Reactivate a cancelled tenant",
+    description: "A suspended tenant is refused with `invalid_transition`: unsuspend it instead.",
     sample: { prepare: (service, { tenantId = "" }) => service.cancel(tenantId) },
     run: async ({ service, params, options }) => await service.reactivate(params.tenantId, options),
   }),

@@ -36,6 +36,7 @@ export interface StatusMove extends ExplicitMove {
 
 /** The tenant after a step, with the times of the transition. If it has the status already, only the reason changes. */
 export function moveStatus<T extends Tenant>(tenant: T, move: StatusMove, now: string): T {
+  if (move.reactivation) assertReactivable(tenant.status);
   const to = move.unsuspension ? stateBefore(tenant) : move.to ?? tenant.status;
   const reason = move.reason?.trim();
   const step = nextStatus(tenant.status, to, move);
@@ -61,7 +62,18 @@ export function moveStatus<T extends Tenant>(tenant: T, move: StatusMove, now: s
 function stateBefore(tenant: Tenant): TenantStatus {
   if (tenant.status === "suspended") return tenant.suspendedFrom ?? "active";
   if (tenant.status === "trial" || tenant.status === "active") return tenant.status;
-  throw errors.transition(tenant.status, "active", [...TENANT_TRANSITIONS[tenant.status]]);
+  throw refusedAction(tenant.status, "unsuspend only a suspended tenant");
+}
+
+/** Reactivation is the way back from `cancelled` alone; a tenant that is active already stays so. Throws `invalid_transition`. */
+function assertReactivable(from: TenantStatus): void {
+  if (from === "cancelled" || from === "active") return;
+  throw refusedAction(from, "reactivate only a cancelled tenant", from === "suspended" ? " Unsuspend it instead." : "");
+}
+
+function refusedAction(from: TenantStatus, rule: string, advice = ""): InnkeepError {
+  const details = { from, to: "active", allowed: [...TENANT_TRANSITIONS[from]] };
+  return new InnkeepError("invalid_transition", `You can ${rule}, and this one is ${from}.${advice}`, [], details);
 }
 
 export function missingReason(): InnkeepError {

@@ -13,7 +13,7 @@ import { loadPlan, planCheck } from "../plans/subscribers.ts";
 import { decideChange, type TenantMove } from "./change.ts";
 import { domainClaim, subdomainClaim } from "./claims.ts";
 import { shortTenantId, type Tenant, tenant, TENANT_STATUSES, type TenantStatus } from "./entity.ts";
-import { assertNames, refuseClaim } from "./names.ts";
+import { assertAllowed, refuseClaim } from "./names.ts";
 import { overviewOf, type TenantOverview } from "./overview.ts";
 import { assertNoLegalHold, forbiddenMetadata, type StatusMove } from "./rules.ts";
 import { initialFields, setupChanges } from "./setup.ts";
@@ -91,8 +91,7 @@ export class TenantService extends EntityService<typeof tenant> {
    */
   override async create(data: TenantCreate, options: ChangeOptions = {}): Promise<StoredTenant> {
     const input = this.records.checkCreate(data);
-    const { hosts, regions } = this.work.platform;
-    assertNames(input, hosts, regions);
+    assertAllowed(input, this.work.platform);
     return await this.records.create(
       "tenant.created",
       async () => {
@@ -112,8 +111,7 @@ export class TenantService extends EntityService<typeof tenant> {
       const forbidden = forbiddenMetadata(patch["metadata"]);
       if (forbidden.length > 0) throw errors.notYours(forbidden);
     }
-    const { hosts, regions } = this.work.platform;
-    assertNames(patch, hosts, regions);
+    assertAllowed(patch, this.work.platform);
     // The state machine decides on the status, and on the reason that goes with it.
     const { status, suspensionReason: reason, ...fields } = patch as Partial<Tenant>;
     return await this.#change(tenantId, "tenant.updated", { to: status, reason }, options, fields);
@@ -133,7 +131,7 @@ export class TenantService extends EntityService<typeof tenant> {
     return await this.#change(tenantId, "tenant.cancelled", { to: "cancelled" }, options);
   }
 
-  /** Makes a cancelled tenant active. No other call does. */
+  /** Makes a cancelled tenant active. Throws `invalid_transition` for a pending, trial or suspended one. */
   async reactivate(tenantId: string, options: ChangeOptions = {}): Promise<StoredTenant | null> {
     return await this.#change(tenantId, "tenant.reactivated", { to: "active", reactivation: true }, options);
   }
@@ -169,7 +167,10 @@ export class TenantService extends EntityService<typeof tenant> {
       if (!before) return { done: { report: null }, isFailure: true };
       assertMatch(before.version, options);
       assertNoLegalHold(before);
-      if (dryRun) return { done: { report: { tenantId: before.id, dryRun, removed: await this.#countOwned(before.id), kept } } };
+      if (dryRun) {
+        const report = { tenantId: before.id, dryRun, removed: await this.#countOwned(before.id), kept };
+        return { done: { report }, resultOf: before.id };
+      }
       const note = { action: "tenant.deleted", resource: "tenant", resourceId: before.id, of: { entity: tenant, before, after: null } };
       return {
         commit: {
@@ -179,6 +180,8 @@ export class TenantService extends EntityService<typeof tenant> {
           events: [{ type: "tenant.deleted", subject: before.id, tenantId: before.id, data: { tenantId: before.id, name: before.name } }],
           result: { report: { tenantId: before.id, dryRun, removed: {}, kept } },
         },
+        // Counts alone, which outlive the tenant: a repeat says what was removed.
+        resultOf: null,
       };
     }, call);
     return result.report && (dryRun ? result.report : { ...result.report, removed: deleted });

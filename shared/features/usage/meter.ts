@@ -53,7 +53,7 @@ export class Meter {
 
   /** Counts with one store call if there is a record, and neither If-Match nor an idempotency key. */
   async count(place: Place, count: Count, options: ChangeOptions, idempotency: Idempotency | undefined): Promise<Counted> {
-    if (options.ifMatch === undefined && idempotency === undefined && this.work.idempotency === undefined) {
+    if (!isConditional(options) && idempotency === undefined && this.work.idempotency === undefined) {
       const { add, merge } = count;
       const counted = count.refusal ? await this.#lower(place, count) : await this.work.store.increment(place.key, add, { merge });
       if (counted) return counted;
@@ -61,7 +61,7 @@ export class Meter {
     let decisions = 0;
     const outcome = await this.work.transact(async () => {
       decisions += 1;
-      return { commit: this.#commit(place, count, await this.#find(place, options), decisions, options) };
+      return { commit: this.#commit(place, count, await this.#find(place, options), decisions, options), resultOf: place.tenantId };
     }, idempotency);
     return countedBy(place, outcome);
   }
@@ -79,8 +79,8 @@ export class Meter {
       decisions += 1;
       const found = await this.#find(place, options);
       const { current, limit } = found.record;
-      if (!checkAmount(current, limit, amount).allowed) return { done: { tooMuch: { current, limit } } };
-      return { commit: this.#commit(place, countWithin(limit), found, decisions, options) };
+      if (!checkAmount(current, limit, amount).allowed) return { done: { tooMuch: { current, limit } }, resultOf: place.tenantId };
+      return { commit: this.#commit(place, countWithin(limit), found, decisions, options), resultOf: place.tenantId };
     }, idempotency);
     const { tooMuch } = outcome.result;
     return tooMuch ? { tooMuch } : countedBy(place, outcome);
@@ -111,7 +111,7 @@ export class Meter {
     if (place.metric.kind !== "gauge" || daily[day] === current || !/^\d+$/.test(version)) return null;
     const { key } = place;
     const mutation: Mutation = { op: "increment", key, add: [{ path: ["daily", day], to: current }] };
-    const settled = await afterCounting(() => this.work.store.commit([{ key, version }], [mutation]));
+    const settled = await this.#afterCounting(place, () => this.work.store.commit([{ key, version }], [mutation]));
     const value = settled?.ok && settled.values[key];
     return value ? { value, version: settled.versions[key] ?? version } : null;
   }
@@ -121,18 +121,35 @@ export class Meter {
     const { result } = await this.work.transact<{ readonly percent: number }>(async () => {
       const { tenant, usage } = await usageOf(this.work, tenantId, periodOf(this.work.context.clock.now()));
       const percent = highestPercentage(usage);
-      if (tenant.usagePercent === percent) return { done: { percent } };
+      if (tenant.usagePercent === percent) return { done: { percent }, resultOf: tenantId };
       const key = keyOf(tenantEntity, tenant);
       const mutation: Mutation = { op: "increment", key, add: [{ path: ["usagePercent"], to: percent }] };
       const checks = [{ key, version: tenant.version }];
-      return { commit: { checks, mutations: [mutation], audit: "none", result: { percent } } };
+      return { commit: { checks, mutations: [mutation], audit: "none", result: { percent } }, resultOf: tenantId };
     });
     return result.percent;
   }
 
   /** Like `refreshPercent`, after a count in the current period. A retryable failure is ignored. */
   async refreshPercentAfter(place: Place): Promise<void> {
-    if (place.period === periodOf(this.work.context.clock.now())) await afterCounting(() => this.refreshPercent(place.tenantId));
+    if (place.period === periodOf(this.work.context.clock.now())) {
+      await this.#afterCounting(place, () => this.refreshPercent(place.tenantId));
+    }
+  }
+
+  /**
+   * A write that follows a committed count. A retryable failure is logged and not reported, because an error would make the caller
+   * count again. A later count repeats the write.
+   */
+  async #afterCounting<T>({ tenantId, metric }: Place, write: () => Promise<T>): Promise<T | null> {
+    try {
+      return await write();
+    } catch (error) {
+      if (!isInnkeepError(error) || !error.retryable) throw error;
+      const { context: { requestId }, platform: { logger } } = this.work;
+      logger.warn("usage_not_settled", { requestId, tenantId, metric: metric.id, code: error.code });
+      return null;
+    }
   }
 
   /** A count with a lower bound. Throws the count's refusal if it would pass the bound. Null if there is no record. */
@@ -161,7 +178,7 @@ export class Meter {
   ): Transaction<Readonly<Record<never, never>>> {
     const { key, metric } = place;
     const behind = opening ? 0 : this.#behind(place, record);
-    const isPinned = options.ifMatch !== undefined || behind !== 0;
+    const isPinned = isConditional(options) || behind !== 0;
     const checks: Check[] = [...opening?.checks ?? [], ...(isPinned ? [{ key, version }] : [])];
     if (opening?.carried && decisions <= CARRY_CHECKS) checks.push(opening.carried);
     // A concurrent first writer creates the same record, and both amounts are added to it.
@@ -169,7 +186,14 @@ export class Meter {
     const initial = opening ? { initial: { value: { ...record, daily } as JsonObject } } : {};
     return {
       checks,
-      mutations: [{ op: "increment", key, add: behind === 0 ? add : add.map((one) => raised(one, behind)), merge, ...initial }],
+      mutations: [{
+        op: "increment",
+        key,
+        add: behind === 0 ? add : add.map((one) => raised(one, behind)),
+        merge,
+        receipt: true,
+        ...initial,
+      }],
       audit: "none",
       refuse: (_, reason) => reason === "bounds" ? refusal : undefined,
       result: {},
@@ -192,6 +216,10 @@ export class Meter {
   }
 }
 
+function isConditional({ ifMatch, ifNoneMatch }: ChangeOptions): boolean {
+  return ifMatch !== undefined || ifNoneMatch !== undefined;
+}
+
 function raised(addition: Addition, by: number): Addition {
   return addition.path[0] === "daily" && addition.by !== undefined ? { ...addition, by: plus(addition.by, by) } : addition;
 }
@@ -201,17 +229,4 @@ function countedBy({ key }: Place, { values, version }: Pick<Outcome<object>, "v
   // Retention or the deletion of the tenant has deleted the record between the read and the count.
   if (!value || version === null) throw errors.writeConflict(key);
   return { value, version };
-}
-
-/**
- * A write that follows a committed count. A retryable failure is ignored, because an error would make the caller count again.
- * A later count repeats the write.
- */
-async function afterCounting<T>(write: () => Promise<T>): Promise<T | null> {
-  try {
-    return await write();
-  } catch (error) {
-    if (isInnkeepError(error) && error.retryable) return null;
-    throw error;
-  }
 }

@@ -18,9 +18,19 @@ export type Usage = UsageRecord & Pick<Metric, "unit" | "kind"> & {
   readonly version: string | null;
 };
 
-export function viewOf(record: UsageRecord, { unit, kind }: Pick<Metric, "unit" | "kind">, version: string | null): Usage {
+/** The metric of a usage record, as it was read. */
+export type SeenMetric = Pick<Metric, "unit" | "kind" | "createdAt" | "updatedAt"> & { readonly version: string };
+
+export function viewOf(record: UsageRecord, metric: SeenMetric, recordVersion: string | null): Usage {
+  const { unit, kind } = metric;
   const resetsAt = kind === "counter" ? periodEnd(record.period) : null;
+  const version = recordVersion === null ? null : recordVersion + versionSuffix(metric);
   return { ...record, unit, kind, percentage: usagePercentage(record.current, record.limit), resetsAt, version };
+}
+
+/** `unit` is the metric's: a representation that shows another one must have another ETag (RFC 9110 §8.8.1). */
+export function versionSuffix({ createdAt, updatedAt, version }: SeenMetric): string {
+  return updatedAt === undefined || updatedAt === createdAt ? "" : `-${version}`;
 }
 
 export function limitOf(limits: Plan["limits"], metric: string): number | null {

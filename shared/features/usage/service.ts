@@ -3,9 +3,9 @@ import { assertPeriod, periodFault, periodOf } from "../../core/periods.ts";
 import { Records } from "../../core/records.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import type { Idempotency } from "../../kernel/context.ts";
-import { errors, isInnkeepError } from "../../kernel/errors.ts";
+import { errors, InnkeepError, isInnkeepError } from "../../kernel/errors.ts";
 import type { JsonObject } from "../../kernel/json.ts";
-import type { ChangeOptions } from "../../kernel/version.ts";
+import type { ChangeOptions, IfMatch } from "../../kernel/version.ts";
 import type { Addition } from "../../kv/store.ts";
 import { metricOf } from "../metrics/catalogue.ts";
 import { shortTenantId } from "../tenants/entity.ts";
@@ -65,7 +65,8 @@ export class UsageService {
     const before = await this.#usage.get(place.key);
     const add = [{ path: ["current"], to: value }, { path: ["daily", this.#day(place)], to: value }];
     const idempotency = keyed("usage.record", options, { key: place.key, ...request });
-    const counted = await this.#meter.count(place, { add, merge: this.#merge(limit) }, options, idempotency);
+    const count = { add, merge: this.#merge(limit) };
+    const counted = await matching(place, options, (own) => this.#meter.count(place, count, own, idempotency));
     return await this.#counted(place, counted, () => before);
   }
 
@@ -89,7 +90,7 @@ export class UsageService {
     const refusal = amount < 0 ? rules.belowZero(place.metric.id, amount) : undefined;
     const count = { add: this.#adding(place, amount, refusal ? { min: 0 } : {}), merge: this.#merge(limit), refusal };
     const idempotency = keyed("usage.increment", options, { key: place.key, ...request });
-    const counted = await exactly(() => this.#meter.count(place, count, options, idempotency));
+    const counted = await exactly(() => matching(place, options, (own) => this.#meter.count(place, count, own, idempotency)));
     return await this.#counted(place, counted, (after) => before === undefined ? less(after, amount) : before);
   }
 
@@ -107,7 +108,7 @@ export class UsageService {
       { add: this.#adding(place, amount, limit === null ? {} : { max: limit }), merge: this.#merge(undefined) }
     );
     const idempotency = keyed("usage.consume", options, { key: place.key, amount });
-    const consumed = await exactly(() => this.#meter.consume(place, amount, within, options, idempotency));
+    const consumed = await exactly(() => matching(place, options, (own) => this.#meter.consume(place, amount, within, own, idempotency)));
     const level = consumed.tooMuch ?? await this.#counted(place, consumed, (after) => less(after, amount));
     const { current, limit } = level;
     return { allowed: !consumed.tooMuch, current, limit, remaining: rules.checkAmount(current, limit, 0).remaining };
@@ -133,7 +134,7 @@ export class UsageService {
   }
 
   async #correct(place: Place, correction: Parameters<Meter["correct"]>[1], options: ChangeOptions): Promise<Usage> {
-    const { before, ...counted } = await this.#meter.correct(place, correction, options);
+    const { before, ...counted } = await matching(place, options, (own) => this.#meter.correct(place, correction, own));
     return await this.#counted(place, counted, () => before);
   }
 
@@ -191,6 +192,24 @@ export class UsageService {
 
 function keyed(operation: string, { idempotencyKey: key }: ChangeOptions, request: JsonObject): Idempotency | undefined {
   return key === undefined ? undefined : { operation, key, request };
+}
+
+/** Callers know the versions of views. `write` gets the versions of the records, and a 412 reports the version of the view. */
+async function matching<T>({ metric }: Place, options: ChangeOptions, write: (own: ChangeOptions) => Promise<T>): Promise<T> {
+  const suffix = rules.versionSuffix(metric);
+  if (suffix === "") return await write(options);
+  const own = (match: IfMatch | undefined) => (
+    match === undefined || match === "*"
+      ? match
+      : match.filter((version) => version.endsWith(suffix)).map((version) => version.slice(0, -suffix.length))
+  );
+  try {
+    return await write({ ...options, ifMatch: own(options.ifMatch), ifNoneMatch: own(options.ifNoneMatch) });
+  } catch (error) {
+    const version = isInnkeepError(error, "precondition_failed") ? error.details["currentVersion"] : null;
+    if (!(error instanceof InnkeepError) || typeof version !== "string") throw error;
+    throw new InnkeepError(error.code, error.message, [], { currentVersion: version + suffix });
+  }
 }
 
 /** Without a limit, the member is absent: such a request differs from one with null, which removes the limit. */

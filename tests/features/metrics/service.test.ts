@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { MAX_METRICS } from "../../../shared/features/metrics/catalogue.ts";
 import { DEFAULT_METRICS } from "../../../shared/features/metrics/default-metrics.ts";
 import { DEFAULT_PLANS } from "../../../shared/features/plans/default-plans.ts";
 import { limitedMetrics } from "../../../shared/features/usage/rules.ts";
@@ -105,6 +106,30 @@ describe("the metric catalogue", () => {
   });
 });
 
+describe("the limit of 100 metrics", () => {
+  it("U05: holds under racing creations, in 50 rounds", async () => {
+    const services = (await context.racers(6)).map((store) => context.over(store).MetricService);
+    const { MetricService } = context;
+    const free = 3;
+    for (let n = await context.store.count("metric"); n < MAX_METRICS - free; n++) {
+      await MetricService.create({ ...guests, id: `fill_${n}` });
+    }
+    for (let round = 0; round < 50; round++) {
+      const ids = services.map((_, i) => `last_${round}_${i}`);
+      const codes = await Promise.all(services.map((service, i) => codeOf(service.create({ ...guests, id: ids[i] ?? "" }))));
+      const made = ids.filter((_, i) => codes[i]?.startsWith("no error"));
+      expect(made.length, `round ${round}: ${codes.join()}`).toBe(free);
+      expect(codes.filter((code) => code === "validation_failed")).toHaveLength(services.length - free);
+      expect(await context.store.count("metric")).toBe(MAX_METRICS);
+      expect(await codeOf(MetricService.create({ ...guests, id: made[0] ?? "" }))).toBe("already_exists");
+      for (const id of made) await MetricService.delete(id);
+    }
+    for (const { id } of (await MetricService.list({ search: "guests" }, undefined, { limit: 100 })).data) {
+      if (id.startsWith("fill_")) await MetricService.delete(id);
+    }
+  });
+});
+
 describe("deleting a metric", () => {
   it("U05: is refused while a plan names it or usage is recorded, and then it is unknown", async () => {
     const { id } = await context.tenant();
@@ -128,7 +153,7 @@ describe("deleting a metric", () => {
   it("U05: beside its first use in other processes never leaves usage or a limit without its metric", async () => {
     const stores = await context.racers(6);
     const { id } = await context.tenant();
-    for (let round = 0; round < 12; round++) {
+    for (let round = 0; round < 50; round++) {
       const name = `race_${round}`;
       await context.MetricService.create({ ...guests, id: name });
       const callers = stores.map((store) => context.over(store));

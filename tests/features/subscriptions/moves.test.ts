@@ -302,6 +302,19 @@ describe("currencies are never mixed", () => {
     expect(await codeOf(yen.PlanService.create(dear))).toBe("validation_failed");
     expect(await codeOf(yen.PlanService.update("Yen", { price: 1e13 }))).toBe("validation_failed");
   });
+
+  it("B01: an explicit revenue has no more decimals than the platform's currency", async () => {
+    const yen = on({ currency: "JPY" });
+    const refusal = { code: "validation_failed", fields: [{ path: "/mrr", message: "must be a whole number in JPY", code: "invalid" }] };
+    const inn = { name: "Inn", subdomain: "yen-revenue", owner: "o@h.example", ownerName: "O", plan: "Yen" };
+    await expect(yen.TenantService.create({ ...inn, mrr: 1.25 })).rejects.toMatchObject(refusal);
+    const { id } = await yen.TenantService.create({ ...inn, mrr: 1_250 });
+    await expect(yen.TenantService.update(id, { mrr: 1.25 })).rejects.toMatchObject(refusal);
+    expect(await tenantOf(id)).toMatchObject({ mrr: 1_250, mrrSource: "explicit" });
+    expect(await context.TenantService.update(id, { mrr: 1.25 })).toMatchObject({ mrr: 1.25 });
+    // What was stored under another currency stays readable and may be changed elsewhere.
+    expect(await yen.TenantService.update(id, { name: "Inn of yen" })).toMatchObject({ name: "Inn of yen", mrr: 1.25 });
+  });
 });
 
 describe("an explicit revenue", () => {

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { NO_HOST_RULES } from "../../../shared/core/platform.ts";
 import { type Tenant, tenant as entity } from "../../../shared/features/tenants/entity.ts";
 import { nameOfHost, type TenantName } from "../../../shared/features/tenants/host-names.ts";
-import { assertNames, claimChanges, refuseClaim, releasedClaims } from "../../../shared/features/tenants/names.ts";
+import { assertAllowed, claimChanges, refuseClaim, releasedClaims } from "../../../shared/features/tenants/names.ts";
 import { InnkeepError } from "../../../shared/kernel/errors.ts";
 
 const hosts = { baseDomain: "innkeep.example", apiHosts: ["api.innkeep.example", "backend.acme.example"] };
@@ -50,7 +50,7 @@ describe("names and regions a tenant asks for", () => {
     [{ customDomain: null, region: null }],
     [{ region: "us-east-1" }],
   ])("T15: %j stand in nobody's way", (names) => {
-    expect(() => assertNames(names, hosts, regions)).not.toThrow();
+    expect(() => assertAllowed(names, { hosts, regions, currency: "USD" })).not.toThrow();
   });
 
   test.each([
@@ -67,7 +67,7 @@ describe("names and regions a tenant asks for", () => {
       ["/region", "must be one of us-east-1, eu-west-1"],
     ]],
   ])("T15: %j is refused, every problem with its place", (names, problems) => {
-    expect(() => assertNames(names, hosts, regions)).toThrowError(expect.objectContaining({
+    expect(() => assertAllowed(names, { hosts, regions, currency: "USD" })).toThrowError(expect.objectContaining({
       code: "validation_failed",
       fields: problems.map(([path, message]) => ({ path, message, code: "invalid" })),
     }));

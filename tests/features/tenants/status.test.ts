@@ -126,6 +126,27 @@ describe("the state machine of a tenant", () => {
     expect(back).not.toHaveProperty("cancelledAt");
   });
 
+  it.each(["pending", "trial", "suspended"] as const)(
+    "T07: a tenant that is %s cannot be reactivated, and stays as it is",
+    async (status) => {
+      const before = await tenantThatIs(status);
+      await expect(context.TenantService.reactivate(before.id)).rejects.toMatchObject({
+        code: "invalid_transition",
+        message: `You can reactivate only a cancelled tenant, and this one is ${status}.` +
+          (status === "suspended" ? " Unsuspend it instead." : ""),
+        details: { from: status, to: "active", allowed: [...ALLOWED[status]] },
+      });
+      expect(await context.TenantService.get(before.id)).toEqual(before);
+      expect(await context.auditOf(before.id)).toHaveLength(1);
+    },
+  );
+
+  it("T07: reactivating an active tenant changes nothing and writes nothing", async () => {
+    const before = await tenantThatIs("active");
+    expect(await context.TenantService.reactivate(before.id)).toEqual(before);
+    expect(await context.auditOf(before.id)).toHaveLength(1);
+  });
+
   it("T07: a trial that becomes active takes its subscription along, in one commit and one audit entry", async () => {
     const { id } = await tenantThatIs("trial");
     const before = await subscriptionOf(id);

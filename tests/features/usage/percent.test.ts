@@ -1,6 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { highestPercentage, thresholdsReached } from "../../../shared/features/usage/rules.ts";
-import { openTestContext } from "../../support/test-context.ts";
+import { ADMIN, openTestContext } from "../../support/test-context.ts";
+import { createContainer } from "../../../shared/container.ts";
+import { InnkeepError } from "../../../shared/kernel/errors.ts";
+import { jsonLogger } from "../../../shared/kernel/logger.ts";
+import type { Store } from "../../../shared/kv/store.ts";
 import { seededRandom } from "../../support/random.ts";
 
 let context: Awaited<ReturnType<typeof openTestContext>>;
@@ -26,6 +30,24 @@ describe("a tenant's usagePercent", () => {
     expect(await percentOf(id)).toBe(95);
     await context.UsageService.increment(id, "rooms", -9);
     expect(await percentOf(id)).toBe(50);
+  });
+
+  it("U06: that the store fails to write is logged with tenant, metric and code, and the count stands", async () => {
+    const { id } = await context.tenant({ plan: "Trial" });
+    const lines: Record<string, unknown>[] = [];
+    const failing = new Proxy(context.store, {
+      get: (real, name: keyof Store) => {
+        if (name === "commit") return () => Promise.reject(new InnkeepError("store_unavailable", "The store is away."));
+        return typeof real[name] === "function" ? real[name].bind(real) : real[name];
+      },
+    });
+    const logger = jsonLogger((line) => lines.push(JSON.parse(line) as Record<string, unknown>), context.clock.now);
+    const container = await createContainer({ store: failing, clock: context.clock, logger });
+    const { UsageService } = container.services({ actor: ADMIN, tenantId: null, requestId: "req_settle", clock: context.clock });
+    expect(await UsageService.increment(id, "bookings", 90)).toMatchObject({ current: 90 });
+    expect(await percentOf(id)).toBeUndefined();
+    const line = { level: "warn", event: "usage_not_settled", requestId: "req_settle", tenantId: id, metric: "bookings" };
+    expect(lines).toEqual([{ ...line, code: "store_unavailable", time: context.clock.iso() }]);
   });
 
   it("U06: is not written by what crosses nothing, nor by another month, and never moves updatedAt or the audit log", async () => {

@@ -108,6 +108,8 @@ describe("a corrected counter", () => {
 
 describe("usage as callers see it", () => {
   const record = usageRecord.schema.parse({ ...usageRecord.example, current: 30, limit: 40 });
+  const at = "2026-01-01T00:00:00.000Z";
+  const metric = { unit: "bytes", kind: "gauge", createdAt: at, updatedAt: at, version: "3" } as const;
 
   test.each(
     [
@@ -115,7 +117,7 @@ describe("usage as callers see it", () => {
       ["gauge", null],
     ] as const,
   )("U06: of a %s, which resets at %s, has the unit, the percentage and the version", (kind, resetsAt) => {
-    expect(viewOf(record, { unit: "bytes", kind }, "7")).toEqual({
+    expect(viewOf(record, { ...metric, kind }, "7")).toEqual({
       ...record,
       unit: "bytes",
       kind,
@@ -123,7 +125,13 @@ describe("usage as callers see it", () => {
       resetsAt,
       version: "7",
     });
-    expect(viewOf(record, { unit: "bytes", kind }, null).version).toBeNull();
+    expect(viewOf(record, { ...metric, kind }, null).version).toBeNull();
+  });
+
+  test("H05: has another version once its metric was changed, since the unit is the metric's", () => {
+    const renamed = { ...metric, unit: "GiB", updatedAt: "2026-01-02T00:00:00.000Z", version: "9" };
+    expect(viewOf(record, renamed, "7")).toMatchObject({ unit: "GiB", version: "7-9" });
+    expect(viewOf(record, renamed, null).version).toBeNull();
   });
 
   test.each([[[], 0], [[0], 0], [[20, 95, 40], 95], [[100, 3], 100]])(

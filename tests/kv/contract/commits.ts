@@ -1,4 +1,6 @@
 import { expect, test } from "vitest";
+import { plan as planEntity } from "../../../shared/features/plans/entity.ts";
+import type { JsonObject } from "../../../shared/kernel/json.ts";
 import type { CommitResult, Store } from "../../../shared/kv/store.ts";
 import { codeOf } from "../../support/store.ts";
 import type { Theme } from "./index.ts";
@@ -118,7 +120,7 @@ export const commitCases: Theme = (open, serverCase) => {
     }
   });
 
-  test("H03: a value with a receipt is stored with the computed records and deletion counts of its commit", async () => {
+  test("H03: a value with a receipt is stored with the records of increments that ask for it, and the deletion counts", async () => {
     const { store } = open();
     for (const own of [store, store.forTenant("tn_receipt")]) {
       const at = (name: string) => `receipt:${own.tenantId ?? "platform"}-${name}`;
@@ -126,17 +128,41 @@ export const commitCases: Theme = (open, serverCase) => {
       const result = await own.commit([{ key: at("call"), version: null }], [
         { op: "set", key: at("call"), value: { said: "yes" }, receipt: true },
         { op: "set", key: at("plain"), value: { said: "no" } },
-        { op: "increment", key: at("counter"), add: [{ path: ["n"], by: 2.5 }], initial: { value: { n: 1 } } },
+        { op: "increment", key: at("counter"), add: [{ path: ["n"], by: 2.5 }], initial: { value: { n: 1 } }, receipt: true },
+        { op: "increment", key: at("other"), add: [{ path: ["n"], by: 1 }], initial: { value: {} } },
         { op: "delete", key: at("gone") },
         { op: "delete", key: at("never") },
       ]);
       if (!result.ok) throw new Error(`conflict on ${result.conflict}`);
       const { values, deleted, versions } = result;
-      expect({ values, deleted }).toEqual({ values: { [at("counter")]: { n: 3.5 } }, deleted: { receipt: 1 } });
+      expect({ values, deleted }).toEqual({ values: { [at("counter")]: { n: 3.5 }, [at("other")]: { n: 1 } }, deleted: { receipt: 1 } });
       const [call, plain] = await own.mget([at("call"), at("plain")]);
-      expect(call).toMatchObject({ value: { said: "yes", receipt: { values, deleted } }, version: versions[at("call")] });
+      const receipt = { values: { [at("counter")]: { n: 3.5 } }, deleted };
+      expect(call).toMatchObject({ value: { said: "yes" }, version: versions[at("call")] });
+      expect(call?.value).toHaveProperty("receipt", receipt);
       expect(plain?.value).toEqual({ said: "no" });
     }
+  });
+
+  test("K03: a count check refuses the commit while more records match, and is for the service level only", async () => {
+    const { store } = open();
+    const plan = (id: string, limits: JsonObject) => store.set(`plan:${id}`, { ...planEntity.example, id, limits } as JsonObject);
+    const check = (has: string, atMost: number) => ({
+      key: "plan:~checked",
+      entity: planEntity,
+      where: [{ field: "limits", has }],
+      atMost,
+    });
+    const mark = { op: "set", key: "check:count", value: 1 } as const;
+    await plan("one", { rooms: 1, users: 1 });
+    await plan("two", { rooms: null });
+    expect(await store.commit([check("rooms", 1)], [mark])).toEqual({ ok: false, conflict: "plan:~checked", reason: "version" });
+    expect(await store.get("check:count")).toBeNull();
+    expect((await store.commit([check("rooms", 2), check("users", 1), check("beds", 0)], [mark])).ok).toBe(true);
+    expect(await store.count({ entity: planEntity, where: [{ field: "limits", has: "users" }] })).toBe(1);
+    expect((await store.query({ entity: planEntity, where: [{ field: "limits", has: "rooms" }], limit: 5 })).entries).toHaveLength(2);
+    expect(await codeOf(store.count({ entity: planEntity, where: [{ field: "nothing", has: "x" }] }))).toBe("invalid_parameter");
+    expect(await codeOf(store.forTenant("tn_check").commit([check("rooms", 2)], []))).toBe("forbidden");
   });
 
   test("K03: a check on an outdated version refuses the whole commit and returns the key", async () => {
