@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { environmentVariables, loadConfig } from "../../shared/config.ts";
 import type { Environment } from "../../shared/config.ts";
+import { admin } from "../../shared/features/admins/entity.ts";
 import { InnkeepError } from "../../shared/kernel/errors.ts";
 import { read } from "../architecture/sources.ts";
 import { DENO, finish, run } from "./stack.ts";
@@ -187,6 +188,25 @@ describe("configuration", () => {
       "INNKEEP_CORS_ORIGINS must be `*` or origins such as https://app.example.com",
       "INNKEEP_LOG_LEVEL must be info, warn or error",
     ]);
+  });
+
+  test("an email address that the first administrator cannot have is refused at the start", () => {
+    const accepts = (email: string) => {
+      try {
+        return loadConfig({ ...SUPABASE, INNKEEP_BOOTSTRAP_ADMIN_EMAIL: email, INNKEEP_BOOTSTRAP_ADMIN_USER_ID: "u1" }).bootstrapAdmin
+          ?.email === email;
+      } catch (error) {
+        if (error instanceof InnkeepError) return false;
+        throw error;
+      }
+    };
+    const taken = ["ada@innkeep.example", "ada.l+ops@mail.innkeep.example", "o'hara_1@a-b.example", "A@B.CO"];
+    const refused = ["ada", "ada@", "@b.example", "a@b", "a..b@c.example", ".a@b.example", "a.@b.example", "a'@b.example", "a b@c.example"];
+    for (const email of [...taken, ...refused]) {
+      expect(accepts(email), email).toBe(taken.includes(email));
+      // What is taken here the administrator's own schema takes too.
+      if (taken.includes(email)) expect(admin.schema.shape.email.safeParse(email).success, email).toBe(true);
+    }
   });
 
   test("the API prints one line for each wrong variable and no stack, and ends", async () => {
