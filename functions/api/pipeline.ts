@@ -112,11 +112,7 @@ function load(route: Route, params: Params, store: ApiDeps["backend"]["store"]):
     const fields = Object.fromEntries(keyParams(entity).map((name) => [name, params[name] ?? params[idParam(entity)] ?? ""]));
     return { entity, key: keyOf(entity, fields) };
   });
-  const [first] = named;
-  if (!first) return [];
-  if (named.length === 1) return [{ ...first, entry: handled(store.get(first.key)) }];
-  const found = store.mget(named.map(({ key }) => key));
-  return named.map((one, i) => ({ ...one, entry: handled(found.then((entries) => entries[i] ?? null)) }));
+  return named.map((one) => ({ ...one, entry: handled(store.get(one.key)) }));
 }
 
 /** A tenant's own user sees of them what the database would show it. */

@@ -13,6 +13,8 @@ export interface BatcherOptions<Call, Result> {
    * long as its deadline; at most as many as `lanes`. Never, when left out.
    */
   readonly slowAfterMs?: number;
+  /** Sends at the end of the turn instead of at once: what one caller asks for in one turn goes together. */
+  readonly gathers?: boolean;
   /** Calls in one batch at most. */
   readonly maxCalls: number;
   /** Made for each batch: whether a call may join those before it; what may not waits for the next. */
@@ -54,6 +56,7 @@ export class Batcher<Call, Result> {
   #queue: Waiting<Call, Result>[] = [];
   readonly #inFlight = new Set<Batch<Call, Result>>();
   #lanesTaken = 0;
+  #isPumpDue = false;
   /** Set while calls wait behind full lanes. */
   #slowTimer: ReturnType<typeof setTimeout> | undefined;
   /** Set for the oldest call when calls come in after a rest, and not touched again before it fires or all calls are done. */
@@ -66,11 +69,19 @@ export class Batcher<Call, Result> {
     return new Promise((resolve, reject) => {
       this.#queue.push({ call, deadline, resolve, reject });
       this.#timer ??= setTimeout(this.#expire, remainingMs(deadline));
-      this.#pump();
+      if (this.options.gathers) this.#pumpSoon();
+      else this.#pump();
     });
   }
 
+  #pumpSoon(): void {
+    if (this.#isPumpDue) return;
+    this.#isPumpDue = true;
+    queueMicrotask(() => this.#pump());
+  }
+
   #pump(): void {
+    this.#isPumpDue = false;
     const { lanes, slowAfterMs } = this.options;
     while (this.#queue.length > 0 && this.#lanesTaken < lanes) {
       const batch: Batch<Call, Result> = { members: this.#take(), expired: 0, since: performance.now() };
