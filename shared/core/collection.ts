@@ -52,10 +52,13 @@ export class Collection<E extends AnyEntity> {
     };
   }
 
-  /** A row that does not fit its declaration is a fault of ours: the error names key and places, never values. */
+  /** The caller's own record, whose nested values are frozen. A row that does not fit its declaration is a fault of ours: the error names key and places, never values. */
   read(entry: Entry): Stored<E> {
-    const parsed = this.entity.schema.safeParse(entry.value);
-    if (parsed.success) return { ...parsed.data, version: entry.version } as Stored<E>;
+    const { entity: { schema }, store: { parsed: known } } = this;
+    const found = known.find(entry, schema);
+    if (found) return found as Stored<E>;
+    const parsed = schema.safeParse(entry.value);
+    if (parsed.success) return known.keep(entry, schema, { ...parsed.data, version: entry.version } as Stored<E>);
     const places = parsed.error.issues.map((issue: z.core.$ZodIssue) => pointerOf(issue.path) || "/").join(", ");
     throw new InnkeepError("internal", `The stored ${this.entity.name} ${entry.key} does not match its declaration at ${places}.`);
   }
