@@ -1,10 +1,8 @@
 import type { JSONWebKeySet } from "jose";
-import { z } from "zod";
 import { DEFAULT_REGIONS, SELF_SERVICE_PLANS, type SelfServicePlans } from "./core/platform.ts";
-import { CURRENCY_RULE, isCurrency } from "./kernel/currencies.ts";
+import * as read from "./environment-values.ts";
 import { InnkeepError } from "./kernel/errors.ts";
 import type { FieldError } from "./kernel/errors.ts";
-import { webUrlFault } from "./kernel/web-url.ts";
 
 /** The configuration of the program, read from its environment once at startup. */
 export interface Config {
@@ -50,75 +48,40 @@ export interface JwtConfig {
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-const url = (...protocols: string[]) =>
-  z.string().refine(
-    (text) => URL.canParse(text) && protocols.includes(new URL(text).protocol),
-    `must be a URL beginning with ${protocols.join("// or ")}//`,
-  );
-const web = url("https:", "http:");
-const postgres = url("postgres:", "postgresql:");
-const secret = z.string().min(16, "must be at least 16 characters");
-const count = (min: number, max: number) => {
-  const rule = `must be a whole number from ${min} to ${max}`;
-  return z.coerce.number(rule).int(rule).min(min, rule).max(max, rule);
-};
-const origin = z.string().refine(
-  (text) => text === "*" || (URL.canParse(text) && new URL(text).origin === text),
-  "must be `*` or origins such as https://app.example.com",
-);
-
-const origins = (list: readonly string[]) => list.length < 2 || !list.includes("*");
-const webAddress = z.string().check(({ value, issues }) => {
-  const message = webUrlFault(value);
-  if (message !== null) issues.push({ code: "custom", message, input: value });
-});
-
-const list = z.string().transform((text) => text.split(",").map((part) => part.trim()).filter(Boolean));
-/** One segment of a key, as in shared/kv/key.ts. */
-const SEGMENT = /^(?!\.\.?$)[A-Za-z0-9._~@+-]{1,128}$/;
-const regions = z.string().transform((text) => text.split(",").map((part) => part.trim())).pipe(
-  z.array(z.string().regex(SEGMENT, "must be region ids of A-Z a-z 0-9 . _ ~ @ + - separated by commas, none of them empty"))
-    .refine((ids) => new Set(ids).size === ids.length, "must name each region once"),
-);
-const hostname = z.string().toLowerCase().regex(/^[a-z0-9-]+(\.[a-z0-9-]+)*$/, "must be a host name such as example.com");
-
-const jwks = json("a JSON Web Key Set").pipe(
-  z.looseObject(
-    { keys: z.array(z.looseObject({ kty: z.string("must have keys with a kty") }), "must have an array of keys") },
-    'must be a JSON Web Key Set: {"keys": [...]}',
-  ),
-);
-const keyDictionary = json("a JSON object of named keys").pipe(z.record(z.string(), z.string(), "must be a JSON object of named keys"));
+const DEFAULT_TIMEOUT_MS = 15_000;
 
 /** Every variable that the program reads. A test compares the names with docs/operations.md. */
-export const environmentSchema = z.object({
-  DATABASE_URL: postgres.optional(),
-  SUPABASE_DB_URL: postgres.optional(),
-  SUPABASE_URL: web.optional(),
-  SUPABASE_SERVICE_ROLE_KEY: z.string().optional(),
-  SUPABASE_SECRET_KEYS: keyDictionary.optional(),
-  SUPABASE_JWKS: jwks.optional(),
-  INNKEEP_DRIVER: z.enum(["postgres", "supabase"], "must be postgres or supabase").optional(),
-  INNKEEP_DB_POOLER: z.stringbool({ error: "must be true or false" }).optional(),
-  INNKEEP_DB_CONNECTIONS: count(1, 200).default(10),
-  INNKEEP_DB_TIMEOUT_MS: count(100, 120_000).default(15_000),
-  INNKEEP_JWT_ISSUER: z.string().optional(),
-  INNKEEP_JWT_AUDIENCE: z.string().default("authenticated"),
-  INNKEEP_JWT_SECRET: secret.optional(),
-  INNKEEP_JWKS_URL: webAddress.optional(),
-  INNKEEP_CORS_ORIGINS: list.pipe(z.array(origin).refine(origins, "must be `*` alone or a list of origins, not both")).default([]),
-  INNKEEP_BASE_DOMAIN: hostname.optional(),
-  INNKEEP_API_HOSTS: list.pipe(z.array(hostname)).default([]),
-  INNKEEP_CURRENCY: z.string().refine(isCurrency, CURRENCY_RULE).default("USD"),
-  INNKEEP_REGIONS: regions.default([...DEFAULT_REGIONS]),
-  INNKEEP_SELF_SERVICE_PLANS: z.enum(SELF_SERVICE_PLANS, "must be none, downgrade or any").default("none"),
-  INNKEEP_LOG_LEVEL: z.enum(["info", "warn", "error"], "must be info, warn or error").default("info"),
-  INNKEEP_BOOTSTRAP_ADMIN_EMAIL: z.email("must be an email address").optional(),
-  INNKEEP_BOOTSTRAP_ADMIN_USER_ID: z.string().regex(SEGMENT, "must be a Supabase Auth user id").optional(),
-  JOBS_SECRET: secret.optional(),
-});
+const READERS = {
+  DATABASE_URL: read.url("postgres:", "postgresql:"),
+  SUPABASE_DB_URL: read.url("postgres:", "postgresql:"),
+  SUPABASE_URL: read.url("https:", "http:"),
+  SUPABASE_SERVICE_ROLE_KEY: read.anyText,
+  SUPABASE_SECRET_KEYS: read.keyDictionary,
+  SUPABASE_JWKS: read.keySet,
+  INNKEEP_DRIVER: read.oneOf("postgres", "supabase"),
+  INNKEEP_DB_POOLER: read.boolean,
+  INNKEEP_DB_CONNECTIONS: read.count(1, 200),
+  INNKEEP_DB_TIMEOUT_MS: read.count(100, 120_000),
+  INNKEEP_JWT_ISSUER: read.anyText,
+  INNKEEP_JWT_AUDIENCE: read.anyText,
+  INNKEEP_JWT_SECRET: read.secret,
+  INNKEEP_JWKS_URL: read.webAddress,
+  INNKEEP_CORS_ORIGINS: read.origins,
+  INNKEEP_BASE_DOMAIN: read.hostName,
+  INNKEEP_API_HOSTS: read.hostNames,
+  INNKEEP_CURRENCY: read.currency,
+  INNKEEP_REGIONS: read.regions,
+  INNKEEP_SELF_SERVICE_PLANS: read.oneOf(...SELF_SERVICE_PLANS),
+  INNKEEP_LOG_LEVEL: read.oneOf("info", "warn", "error"),
+  INNKEEP_BOOTSTRAP_ADMIN_EMAIL: read.email,
+  INNKEEP_BOOTSTRAP_ADMIN_USER_ID: read.userId,
+  JOBS_SECRET: read.secret,
+} as const satisfies Record<string, read.Reader<unknown>>;
 
-type Parsed = z.output<typeof environmentSchema>;
+type Variable = keyof typeof READERS;
+type Values = { -readonly [V in Variable]?: ReturnType<(typeof READERS)[V]> };
+
+export const environmentVariables = Object.keys(READERS) as readonly Variable[];
 
 /**
  * Reads the configuration from an environment such as `Deno.env.toObject()`. Throws one `invalid_configuration`
@@ -135,14 +98,14 @@ export function loadConfig(env: Environment): Config {
     database,
     jwt,
     bootstrapAdmin,
-    corsOrigins: usable.INNKEEP_CORS_ORIGINS,
+    corsOrigins: usable.INNKEEP_CORS_ORIGINS ?? [],
     baseDomain: usable.INNKEEP_BASE_DOMAIN ?? null,
-    apiHosts: usable.INNKEEP_API_HOSTS,
+    apiHosts: usable.INNKEEP_API_HOSTS ?? [],
     jobsSecret: usable.JOBS_SECRET ?? null,
-    logLevel: usable.INNKEEP_LOG_LEVEL,
-    currency: usable.INNKEEP_CURRENCY,
-    regions: usable.INNKEEP_REGIONS,
-    selfServicePlans: usable.INNKEEP_SELF_SERVICE_PLANS,
+    logLevel: usable.INNKEEP_LOG_LEVEL ?? "info",
+    currency: usable.INNKEEP_CURRENCY ?? "USD",
+    regions: usable.INNKEEP_REGIONS ?? DEFAULT_REGIONS,
+    selfServicePlans: usable.INNKEEP_SELF_SERVICE_PLANS ?? "none",
   };
 }
 
@@ -167,24 +130,29 @@ function settingsOf(env: Environment): { readonly settings: Settings; readonly f
 }
 
 /** The valid variables, and the fault of each invalid one, which counts as not set. */
-function readVariables(env: Environment): { readonly usable: Parsed; readonly wrong: readonly FieldError[] } {
-  const set = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined && value.trim() !== ""));
-  const parsed = environmentSchema.safeParse(set);
-  if (parsed.success) return { usable: parsed.data, wrong: [] };
-  const wrong = new Map<string, FieldError>();
-  for (const { path: [variable], message, code } of parsed.error.issues) {
-    const path = String(variable);
-    if (!wrong.has(path)) wrong.set(path, { path, message, code });
+function readVariables(env: Environment): { readonly usable: Values; readonly wrong: readonly FieldError[] } {
+  const usable: Values = {};
+  const wrong: FieldError[] = [];
+  const readOne = <V extends Variable>(variable: V, text: string) => {
+    try {
+      usable[variable] = READERS[variable](text) as Values[V];
+    } catch (error) {
+      if (!(error instanceof read.WrongValue)) throw error;
+      wrong.push({ path: variable, message: error.message, code: "invalid_value" });
+    }
+  };
+  for (const variable of environmentVariables) {
+    const text = env[variable];
+    if (text !== undefined && text.trim() !== "") readOne(variable, text);
   }
-  const rest = Object.fromEntries(Object.entries(set).filter(([name]) => !wrong.has(name)));
-  return { usable: environmentSchema.parse(rest), wrong: [...wrong.values()] };
+  return { usable, wrong };
 }
 
 interface Settings {
-  readonly env: Parsed;
+  readonly env: Values;
   /** Whether a variable is set, also to an invalid value: an invalid variable is not reported as missing too. */
-  readonly has: (variable: keyof Parsed) => boolean;
-  readonly missing: (variable: keyof Parsed, message: string) => void;
+  readonly has: (variable: Variable) => boolean;
+  readonly missing: (variable: Variable, message: string) => void;
 }
 
 /** Supabase sets the variables of both drivers. Its REST gateway is the default there, because it holds no connections. */
@@ -197,7 +165,7 @@ function databaseOf({ env, has, missing }: Settings): DatabaseConfig | null {
     if (!has("SUPABASE_URL")) missing("SUPABASE_URL", "is needed by the supabase driver");
     if (!hasKey) missing("SUPABASE_SERVICE_ROLE_KEY", "or SUPABASE_SECRET_KEYS is needed by the supabase driver");
     if (!env.SUPABASE_URL || !key) return null;
-    return { driver: "supabase", url: env.SUPABASE_URL, key, timeoutMs: env.INNKEEP_DB_TIMEOUT_MS };
+    return { driver: "supabase", url: env.SUPABASE_URL, key, timeoutMs: env.INNKEEP_DB_TIMEOUT_MS ?? DEFAULT_TIMEOUT_MS };
   }
   if (!has("DATABASE_URL") && !has("SUPABASE_DB_URL")) {
     missing("DATABASE_URL", "is missing: set it, or SUPABASE_URL and SUPABASE_SERVICE_ROLE_KEY, to name the database");
@@ -206,8 +174,8 @@ function databaseOf({ env, has, missing }: Settings): DatabaseConfig | null {
     driver: "postgres",
     connectionString: direct,
     prepare: !(env.INNKEEP_DB_POOLER ?? looksPooled(direct)),
-    maxConnections: env.INNKEEP_DB_CONNECTIONS,
-    timeoutMs: env.INNKEEP_DB_TIMEOUT_MS,
+    maxConnections: env.INNKEEP_DB_CONNECTIONS ?? 10,
+    timeoutMs: env.INNKEEP_DB_TIMEOUT_MS ?? DEFAULT_TIMEOUT_MS,
   };
 }
 
@@ -220,7 +188,7 @@ function looksPooled(connectionString: string): boolean {
 function jwtOf({ env, has, missing }: Settings): JwtConfig {
   const auth = env.SUPABASE_URL ? `${env.SUPABASE_URL.replace(/\/+$/, "")}/auth/v1` : undefined;
   const issuer = env.INNKEEP_JWT_ISSUER ?? auth;
-  const inline = env.SUPABASE_JWKS?.keys.length ? (env.SUPABASE_JWKS as JSONWebKeySet) : undefined;
+  const inline = env.SUPABASE_JWKS?.keys.length ? env.SUPABASE_JWKS : undefined;
   const address = env.INNKEEP_JWKS_URL;
   const keys = address ? { url: address } : inline ?? (auth ? { url: `${auth}/.well-known/jwks.json` } : undefined);
   if (!has("INNKEEP_JWT_ISSUER") && !has("SUPABASE_URL")) {
@@ -233,7 +201,7 @@ function jwtOf({ env, has, missing }: Settings): JwtConfig {
   }
   return {
     issuer: issuer ?? "",
-    audience: env.INNKEEP_JWT_AUDIENCE,
+    audience: env.INNKEEP_JWT_AUDIENCE ?? "authenticated",
     ...(keys ? { jwks: keys } : {}),
     ...(env.INNKEEP_JWT_SECRET ? { legacySecret: env.INNKEEP_JWT_SECRET } : {}),
   };
@@ -245,17 +213,6 @@ function bootstrapOf({ env, has, missing }: Settings): Config["bootstrapAdmin"] 
   if (hasEmail && !hasUserId) missing("INNKEEP_BOOTSTRAP_ADMIN_USER_ID", "is needed with INNKEEP_BOOTSTRAP_ADMIN_EMAIL");
   if (hasUserId && !hasEmail) missing("INNKEEP_BOOTSTRAP_ADMIN_EMAIL", "is needed with INNKEEP_BOOTSTRAP_ADMIN_USER_ID");
   return email && userId ? { email, userId } : null;
-}
-
-function json(what: string) {
-  return z.string().transform((text, context): unknown => {
-    try {
-      return JSON.parse(text);
-    } catch {
-      context.addIssue({ code: "custom", message: `must be ${what}` });
-      return z.NEVER;
-    }
-  });
 }
 
 function invalid(fields: readonly FieldError[]): InnkeepError {

@@ -1,19 +1,12 @@
-import { Hono } from "hono";
-import { compress } from "hono/compress";
-import { methodNotAllowed } from "hono/method-not-allowed";
+import type { Handler, Hono } from "hono";
 import type { Feature } from "../../shared/core/feature.ts";
 import type { Route } from "../../shared/core/route.ts";
 import { features } from "../../shared/features/index.ts";
-import { InnkeepError } from "../../shared/kernel/errors.ts";
 import type { ApiDeps } from "./deps.ts";
-import { errorResponse } from "./error-response.ts";
 import { internalPath, pathOf } from "./function-path.ts";
-import { RunningCalls } from "./idempotency.ts";
-import { corsByList } from "./middleware/cors.ts";
-import { type AppEnv, requestContext } from "./middleware/request-context.ts";
-import { wellFormedUrl } from "./middleware/well-formed-url.ts";
-import { serve } from "./pipeline.ts";
-import { systemRoutes } from "./system.ts";
+import { answerHealthCheck, isHealthCheck } from "./health.ts";
+import type { AppEnv } from "./middleware/request-context.ts";
+import { shellOf, type ShellOptions } from "./shell.ts";
 
 export interface Api {
   /** Handles a request. The first request of a feature loads it. */
@@ -22,52 +15,58 @@ export interface Api {
   routes(): Promise<readonly Route[]>;
 }
 
+/** A source of routes: a feature, or the system routes. */
+type Source = Pick<Feature, "routes">;
+
 /**
- * The API over one backend, with one Hono app for each feature. It receives its configuration as values: only the entry points
- * read the environment.
+ * The API over one backend, with one Hono app for each feature. The first request that is not a health check calls `load`. Only the
+ * entry points read the environment.
  */
-export function createApi(deps: ApiDeps): Api {
+export function createApi(options: ShellOptions, load: () => ApiDeps | Promise<ApiDeps>): Api {
   const places = (features as readonly Feature[]).flatMap((feature) => (
     feature.paths.map((path) => ({ feature, pattern: patternOf(path), length: path.split("/").length }))
   )).sort((a, b) => b.length - a.length);
-  const apps = new Map<Feature, Promise<Hono<AppEnv>>>();
-  const own = systemRoutes(async () => (await import("./openapi.ts")).buildOpenApi(await routes()));
-  const running = new RunningCalls();
-  const system = appOf(own, deps, running);
-  const routes = async () => [...own, ...(await Promise.all(features.map(async (feature) => (await feature.routes()).routes))).flat()];
+  const system: Source = {
+    async routes() {
+      const { systemRoutes } = await import("./system.ts");
+      return { routes: systemRoutes(async () => (await import("./openapi.ts")).buildOpenApi(await routes())) };
+    },
+  };
+  const modules = new Map<Source, Promise<readonly Route[]>>();
+  const routesOf = (source: Source) => kept(modules, source, async () => (await source.routes()).routes);
+  const routes = async () => (await Promise.all([system, ...features].map(routesOf))).flat();
+  let handlers: Promise<(route: Route) => Handler<AppEnv>> | undefined;
+  const handlerOf = () =>
+    handlers ??= Promise.all([import("./pipeline.ts"), load()]).then(([{ handlersOver }, deps]) => handlersOver(deps));
+  const apps = new Map<Source, Promise<Hono<AppEnv>>>();
+  const appOf = (source: Source) =>
+    kept(apps, source, async () => {
+      const app = shellOf(options);
+      if (source === system) app.use("/openapi.json", (await import("hono/compress")).compress());
+      return withRoutes(app, await routesOf(source), await handlerOf());
+    });
+  const health = shellOf(options);
+  health.get("/health", answerHealthCheck);
   return {
     routes,
     async fetch(request) {
       const path = internalPath(pathOf(request));
-      const feature = places.find(({ pattern }) => pattern.test(path))?.feature;
-      if (!feature) return await system.fetch(request);
-      let app = apps.get(feature);
-      if (!app) apps.set(feature, app = feature.routes().then((module) => appOf(module.routes, deps, running)));
-      return await (await app).fetch(request);
+      if (isHealthCheck(request, path)) return await health.fetch(request);
+      const app = await appOf(places.find(({ pattern }) => pattern.test(path))?.feature ?? system);
+      return await app.fetch(request);
     },
   };
 }
 
-function appOf(routes: readonly Route[], deps: ApiDeps, running: RunningCalls): Hono<AppEnv> {
-  const { logger } = deps.backend;
-  const app = new Hono<AppEnv>({ getPath: (request) => internalPath(pathOf(request)) });
-  app.use(
-    requestContext(logger),
-    corsByList(deps.config.corsOrigins),
-    wellFormedUrl(),
-    methodNotAllowed({
-      app,
-      onMethodNotAllowed: (c, allow) => {
-        const message = `This path does not support ${c.req.method}. Use one of ${allow.join(", ")}.`;
-        return errorResponse(c, new InnkeepError("method_not_allowed", message, [], { allow }), logger);
-      },
-    }),
-  );
-  app.use("/openapi.json", compress());
+function kept<K, V>(map: Map<K, V>, key: K, make: () => V): V {
+  let value = map.get(key);
+  if (value === undefined) map.set(key, value = make());
+  return value;
+}
+
+function withRoutes(app: Hono<AppEnv>, routes: readonly Route[], handlerOf: (route: Route) => Handler<AppEnv>): Hono<AppEnv> {
   // Hono runs the handler that was registered first: /tenants/stats must come before /tenants/:tenantId.
-  for (const route of routes.toSorted(byPath)) app.on(route.method, route.path, serve(route, deps, running));
-  app.notFound((c) => errorResponse(c, new InnkeepError("not_found", `No route matches ${c.req.path.slice(0, 200)}.`), logger));
-  app.onError((error, c) => errorResponse(c, error, logger));
+  for (const route of routes.toSorted(byPath)) app.on(route.method, route.path, handlerOf(route));
   return app;
 }
 

@@ -27,15 +27,15 @@ export async function authenticate<T>(
   const claims = await verifier.verify(token);
   const bound = tenantOf(claims);
   const { store, platform: { scopes } } = backend;
-  // One call for both: the store limits the number of running calls, and the reads of `lookUp` must not wait.
+  // Started in one turn, these reads and those of `lookUp` are one database call, shared with other requests.
   const [admins, tenants] = [new Collection(admin, store), new Collection(tenant, store)];
   const adminKey = isSegment(claims.subject) ? admins.key({ userId: claims.subject }) : null;
   const tenantKey = bound && tenants.key({ id: bound.tenantId });
-  const found = store.mget([adminKey, tenantKey].filter((key) => key !== null));
+  const found = Promise.all([adminKey, tenantKey].map((key) => key === null ? null : store.get(key)));
   const started = lookUp();
-  const entries = new Map((await found).flatMap((entry) => entry ? [[entry.key, entry]] : []));
-  const person = readWith(admins, entries.get(adminKey ?? ""));
-  const own = readWith(tenants, entries.get(tenantKey ?? ""));
+  const [adminEntry, tenantEntry] = await found;
+  const person = readWith(admins, adminEntry);
+  const own = readWith(tenants, tenantEntry);
   if (person?.enabled) {
     const { userId, email, role, permissions } = person;
     const actor = { type: "admin" as const, id: userId, email };
@@ -54,7 +54,7 @@ export async function authenticate<T>(
   throw new InnkeepError("forbidden", "This account is neither an enabled platform admin nor a user of an existing tenant.");
 }
 
-function readWith<E extends AnyEntity>(collection: Collection<E>, entry: Entry | undefined): Stored<E> | null {
+function readWith<E extends AnyEntity>(collection: Collection<E>, entry: Entry | null | undefined): Stored<E> | null {
   return entry ? collection.read(entry) : null;
 }
 

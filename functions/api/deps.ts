@@ -1,9 +1,8 @@
 import type { Backend } from "../../shared/container.ts";
 import type { TokenVerifier } from "../../shared/ports.ts";
 
-/** The dependencies of the API. */
+/** The dependencies of the routes. */
 export interface ApiDeps {
   readonly backend: Backend;
   readonly verifier: TokenVerifier;
-  readonly config: { readonly corsOrigins: readonly string[] };
 }

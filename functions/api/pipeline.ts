@@ -1,4 +1,4 @@
-import type { Context } from "hono";
+import type { Context, Handler } from "hono";
 import type { Caller } from "../../shared/core/caller.ts";
 import { ANONYMOUS } from "../../shared/core/caller.ts";
 import { idParam, pathParams, type Route, type ServiceClass } from "../../shared/core/route.ts";
@@ -13,7 +13,7 @@ import { callerContext } from "./caller-context.ts";
 import { readConditions } from "./conditional.ts";
 import { externalPath } from "./function-path.ts";
 import { since } from "./elapsed.ts";
-import { readIdempotency, type RunningCalls } from "./idempotency.ts";
+import { readIdempotency, RunningCalls } from "./idempotency.ts";
 import type { AppEnv } from "./middleware/request-context.ts";
 import { respond } from "./respond.ts";
 import { authorize, claimedBy, resolveTenant, type TenantSources } from "./tenant-scope.ts";
@@ -21,12 +21,18 @@ import { checkedInput } from "./validate.ts";
 
 type Params = Readonly<Record<string, string>>;
 
+/** The handler of each route, over one backend. */
+export function handlersOver(deps: ApiDeps): (route: Route) => Handler<AppEnv> {
+  const running = new RunningCalls();
+  return (route) => handlerOf(route, deps, running);
+}
+
 /** The steps of a request: authentication, tenant, scope, validation, service, response. */
-export function serve(route: Route, deps: ApiDeps, running: RunningCalls) {
+function handlerOf(route: Route, deps: ApiDeps, running: RunningCalls): Handler<AppEnv> {
   const { backend } = deps;
   const names = pathParams(route.path);
   const entities = entitiesOf(route);
-  return async (c: Context<AppEnv>): Promise<Response> => {
+  return async (c) => {
     c.set("route", route.path);
     const authStartedAt = performance.now();
     const params = readParams(c, names, entities);
@@ -106,11 +112,7 @@ function load(route: Route, params: Params, store: ApiDeps["backend"]["store"]):
     const fields = Object.fromEntries(keyParams(entity).map((name) => [name, params[name] ?? params[idParam(entity)] ?? ""]));
     return { entity, key: keyOf(entity, fields) };
   });
-  const [first] = named;
-  if (!first) return [];
-  if (named.length === 1) return [{ ...first, entry: handled(store.get(first.key)) }];
-  const found = store.mget(named.map(({ key }) => key));
-  return named.map((one, i) => ({ ...one, entry: handled(found.then((entries) => entries[i] ?? null)) }));
+  return named.map((one) => ({ ...one, entry: handled(store.get(one.key)) }));
 }
 
 /** Hides the records that row-level security would hide from a tenant's user. */

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { assertSchemaVersion } from "../../shared/adapters/migrator.ts";
 import { Reply } from "../../shared/core/reply.ts";
 import { type Route, verb } from "../../shared/core/route.ts";
+import { HEALTHY } from "./health.ts";
 import { sha256Hex } from "../../shared/kernel/sha256.ts";
 import type { UnitOfWork } from "../../shared/core/unit-of-work.ts";
 
@@ -26,7 +27,7 @@ export function systemRoutes(document: () => Promise<Record<string, unknown>>): 
       summary: "Whether the process runs",
       description: "Does not use the database.",
       output: z.object({ status: z.literal("ok") }).meta({ examples: [{ status: "ok" }] }),
-      run: () => ({ status: "ok" as const }),
+      run: () => HEALTHY,
     }),
     verb("GET /ready", {
       ...open,

@@ -52,10 +52,16 @@ export class Collection<E extends AnyEntity> {
     };
   }
 
-  /** Throws `internal` for a row that does not match its declaration. The error names the key and the fields, never values. */
+  /**
+   * A copy of the record, whose nested values are frozen. Throws `internal` for a row that does not match its declaration. The error
+   * names the key and the fields, never values.
+   */
   read(entry: Entry): Stored<E> {
-    const parsed = this.entity.schema.safeParse(entry.value);
-    if (parsed.success) return { ...parsed.data, version: entry.version } as Stored<E>;
+    const { entity: { schema }, store: { parsed: known } } = this;
+    const found = known.find(entry, schema);
+    if (found) return found as Stored<E>;
+    const parsed = schema.safeParse(entry.value);
+    if (parsed.success) return known.keep(entry, schema, { ...parsed.data, version: entry.version } as Stored<E>);
     const places = parsed.error.issues.map((issue: z.core.$ZodIssue) => pointerOf(issue.path) || "/").join(", ");
     throw new InnkeepError("internal", `The stored ${this.entity.name} ${entry.key} does not match its declaration at ${places}.`);
   }

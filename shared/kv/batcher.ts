@@ -9,6 +9,8 @@ export interface BatcherOptions<Call, Result> {
    * `lanes` batches are excluded. If omitted, none are.
    */
   readonly slowAfterMs?: number;
+  /** If true, a batch is sent at the end of the event loop turn, so that the calls of one turn share it. */
+  readonly gathers?: boolean;
   /** The maximum number of calls in a batch. */
   readonly maxCalls: number;
   /** Creates the test of one batch: whether a call may join the calls before it. If not, the call waits for a later batch. */
@@ -54,6 +56,7 @@ export class Batcher<Call, Result> {
   #queue: Waiting<Call, Result>[] = [];
   readonly #inFlight = new Set<Batch<Call, Result>>();
   #lanesTaken = 0;
+  #isPumpDue = false;
   /** Set while calls wait for a lane. */
   #slowTimer: ReturnType<typeof setTimeout> | undefined;
   /** Set for the deadline of the first call; set again only when it fires. Cleared when no calls are left. */
@@ -66,11 +69,19 @@ export class Batcher<Call, Result> {
     return new Promise((resolve, reject) => {
       this.#queue.push({ call, deadline, resolve, reject });
       this.#timer ??= setTimeout(this.#expire, remainingMs(deadline));
-      this.#pump();
+      if (this.options.gathers) this.#pumpSoon();
+      else this.#pump();
     });
   }
 
+  #pumpSoon(): void {
+    if (this.#isPumpDue) return;
+    this.#isPumpDue = true;
+    queueMicrotask(() => this.#pump());
+  }
+
   #pump(): void {
+    this.#isPumpDue = false;
     const { lanes, slowAfterMs } = this.options;
     while (this.#queue.length > 0 && this.#lanesTaken < lanes) {
       const batch: Batch<Call, Result> = { members: this.#take(), expired: 0, since: performance.now() };

@@ -71,6 +71,7 @@ export class Batches {
       new Batcher<ReadCall, Entry | null>({
         ...limits(false),
         lanes: 2,
+        gathers: true,
         slowAfterMs: SLOW_AFTER_MS,
         send: (calls, by) => this.#read(calls, by),
       });
@@ -129,8 +130,10 @@ export class Batches {
 
   async #read(calls: readonly ReadCall[], deadline: Deadline): Promise<Outcome<Entry | null>[]> {
     const now = isoTime(this.clock.now());
-    const keys = calls.map(({ key }) => key);
     const tenants = calls.flatMap(({ tenantId }) => tenantId ?? []);
+    const asked = calls.map(({ key }) => key);
+    // Requests of one caller all ask for its record; a tenant's keys belong to their positions.
+    const keys = tenants.length > 0 ? asked : [...new Set(asked)];
     try {
       const found = await withSecondTry(async () => {
         if (tenants.length > 0) return await this.driver.call("kv_tenant_mget", { tenants, keys, now }, deadline);
@@ -138,7 +141,7 @@ export class Batches {
         const entry = await this.driver.call("kv_get", { key: keys[0], now }, deadline);
         return entry && [entry];
       }, deadline);
-      return inOrder(keys, found).map((value) => ({ ok: true, value }));
+      return inOrder(asked, found).map((value) => ({ ok: true, value }));
     } catch (error) {
       throw storeError(error, false);
     }

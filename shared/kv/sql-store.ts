@@ -12,6 +12,7 @@ import type { SqlArguments, SqlDriver } from "./driver.ts";
 import { conflictOf, storeError, withRetries, withSecondTry } from "./faults.ts";
 import { assertKey, isKey, prefixRange } from "./key.ts";
 import { assertTenantId, encodeCommit } from "./mutation.ts";
+import { ParsedRecords } from "./parsed-records.ts";
 import { assertLimit, assertPage, assertPosition, declaredType, wireOrder, wirePage, wireRollup, wireSelection } from "./query-plan.ts";
 import { inOrder, toEntry } from "./row.ts";
 import type { WireEntry } from "./row.ts";
@@ -37,7 +38,7 @@ import type {
 
 /** The store on the SQL functions, for any driver. */
 export function createStore(driver: SqlDriver, options: { readonly clock: Clock }): Store {
-  return new SqlStore(driver, options.clock, new Batches(driver, options.clock), null);
+  return new SqlStore(driver, options.clock, new Batches(driver, options.clock), new ParsedRecords(), null);
 }
 
 class SqlStore implements Store {
@@ -45,6 +46,7 @@ class SqlStore implements Store {
     private readonly driver: SqlDriver,
     private readonly clock: Clock,
     private readonly batches: Batches,
+    readonly parsed: ParsedRecords,
     readonly tenantId: string | null,
   ) {}
 
@@ -53,7 +55,7 @@ class SqlStore implements Store {
     if (this.tenantId !== null && this.tenantId !== tenantId) {
       throw new InnkeepError("forbidden", "A tenant-bound store cannot be bound again.");
     }
-    return new SqlStore(this.driver, this.clock, this.batches, tenantId);
+    return new SqlStore(this.driver, this.clock, this.batches, this.parsed, tenantId);
   }
 
   async get(key: string): Promise<Entry | null> {

@@ -1,5 +1,6 @@
 import type { JsonObject, JsonValue } from "../kernel/json.ts";
 import type { AnyEntity } from "./define.ts";
+import type { ParsedRecords } from "./parsed-records.ts";
 
 /** The result of `ping`. */
 export interface StoreState {
@@ -19,6 +20,8 @@ export interface StoreState {
 export interface Store {
   /** The tenant that this store is bound to; null for the service-level store, which has access to all entries. */
   readonly tenantId: string | null;
+  /** Shared by all stores of one database. */
+  readonly parsed: ParsedRecords;
 
   get(key: string): Promise<Entry | null>;
   /** Entries in the order of the keys; null if missing. */

@@ -29,7 +29,8 @@ const TABLE: readonly (readonly [from: string, imports: readonly string[], packa
   [LIST, ["shared/core"], []],
   [REGISTRY, [...BASE, LIST], []],
   ["shared/adapters", ["shared/kernel", "shared/ports.ts"], ["jose"]],
-  ["shared/config.ts", ["shared/kernel", "shared/core"], ["jose", "zod"]],
+  ["shared/config.ts", ["shared/kernel", "shared/core", "shared/environment-values.ts"], ["jose"]],
+  ["shared/environment-values.ts", ["shared/kernel"], ["jose"]],
   ["shared/container.ts", [...BASE, LIST, REGISTRY], []],
   ["functions/api", ["shared", ENTITY, RULES, LIST, "functions/api/middleware"], ["hono", "zod"]],
   ["functions/api/middleware", ["shared/kernel", "functions/api/elapsed.ts"], ["hono"]],
@@ -124,6 +125,14 @@ describe("imports", () => {
     );
     expect(early.length).toBeGreaterThan(0);
     expect(early.filter((specifier) => ON_FIRST_USE.test(specifier))).toEqual([]);
+  });
+
+  test("H25: the API answers a health check before zod, the database's libraries or any feature are loaded", () => {
+    const graph = graphOf("value");
+    const reached = new Set(["functions/api/index.ts"]);
+    for (const path of reached) for (const target of graph.get(path) ?? []) reached.add(target);
+    expect([...reached].filter((target) => !target.endsWith(".ts"))).toEqual(["hono"]);
+    expect([...reached].filter((target) => target.startsWith("shared/features/"))).toEqual([LIST]);
   });
 
   test.each(["value", "type"] as const)("no file reaches itself by %s imports", (kind) => {

@@ -8,7 +8,6 @@ import { importsOf, placeOf, type Source, sourcesOf, walk } from "./sources.ts";
  */
 const AT_LOAD: Readonly<Record<string, readonly string[]>> = {
   "functions/api/system.ts": ["systemRoutes"],
-  "shared/config.ts": ["count", "json", "url"], // kinds of environment variable
   "shared/core/crud.ts": ["crud", "routesOf"], // when a feature's routes load
   "shared/core/fields.ts": ["createShape", "patchOf", "removableOf", "updateShape"], // for inputsOf, which keeps them
   "shared/core/list-query.ts": [
@@ -32,7 +31,6 @@ const AT_LOAD: Readonly<Record<string, readonly string[]>> = {
 
 /** They keep what they have built for a thing that lives as long as the program, so that whoever calls them builds it once. */
 const KEPT: Readonly<Record<string, readonly string[]>> = {
-  "functions/api/app.ts": ["createApi"], // the system's own routes, by API: there is one a program
   "functions/api/validate.ts": ["withoutRules"], // by a route's schema
   "shared/core/fields.ts": ["inputsOf"], // by entity
   "shared/core/schemas.ts": ["pageOf", "recordOf"], // by entity

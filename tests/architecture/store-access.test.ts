@@ -7,9 +7,9 @@ const sources = sourcesOf("shared", "functions");
 /** Files of transport that reach past the caller's own services, each for a reason. */
 const SERVICE_LEVEL: Readonly<Record<string, string>> = {
   "functions/api/authenticate.ts": "reads the caller's admin record or tenant before there is a caller",
+  "functions/api/load-deps.ts": "makes the store, and the first administrator, when nobody could be the caller",
   "functions/api/pipeline.ts":
     "starts to read what path and host name while the caller is looked up, and shows of it what the caller may see",
-  "functions/api/start.ts": "makes the first administrator, when nobody could be the caller",
   "functions/api/system.ts": "readiness asks the store itself how it is",
   "functions/api/tenant-scope.ts": "finds the tenant of a host through the claims, which no tenant may list",
 };

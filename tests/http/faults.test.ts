@@ -42,7 +42,7 @@ test("H01: while the database is stopped, requests return 503 with Retry-After; 
 function appOver(store: Store, log: (line: string) => void) {
   const verifier = createTokenVerifier({ issuer: ISSUER, audience: AUDIENCE, jwks: api.signer.jwks, clock: api.clock, fetch });
   const backend = createBackend({ store, clock: api.clock, logger: jsonLogger(log, api.clock.now) });
-  return createApi({ backend, verifier, config: { corsOrigins: [] } });
+  return createApi({ logger: backend.logger, corsOrigins: [] }, () => ({ backend, verifier }));
 }
 
 test.each([
@@ -102,7 +102,7 @@ test("H23: an unexpected error returns 500 with a request id; only the log has i
     },
   };
   const verifier = createTokenVerifier({ issuer: ISSUER, audience: AUDIENCE, jwks: api.signer.jwks, clock: api.clock, fetch });
-  const app = createApi({ backend, verifier, config: { corsOrigins: [] } });
+  const app = createApi({ logger: backend.logger, corsOrigins: [] }, () => ({ backend, verifier }));
   const response = await app.fetch(
     new Request("http://localhost/v1/plans", { headers: { authorization: `Bearer ${api.admin("admin")}` } }),
   );

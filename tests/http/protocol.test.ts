@@ -120,6 +120,16 @@ describe("request ids and logs", () => {
     }
   });
 
+  test("O03: a health check has the headers of other responses, and refuses parameters as they do", async () => {
+    const [plain, asked] = [await api.send("GET", "/health"), await api.send("GET", "/health?")];
+    expect([asked.status, asked.text]).toEqual([plain.status, plain.text]);
+    const names = (headers: Headers) => [...headers.keys()].sort();
+    expect(names(plain.headers)).toEqual(names(asked.headers));
+    expect(plain.headers.get("content-type")).toBe(asked.headers.get("content-type"));
+    expect(plain.headers.get("cache-control")).toBe("no-store");
+    expectProblem(await api.send("GET", "/health?deep=true"), 400, "invalid_parameter");
+  });
+
   test("O11: every request leaves one line with caller, tenant, route, path, status, code and time, without query, body or credential", async () => {
     const { id } = await api.tenant();
     const token = await api.user(id, "owner", "u-logged");

@@ -37,11 +37,8 @@ beforeAll(() => {
   const verifier = createTokenVerifier({ issuer: ISSUER, audience: AUDIENCE, jwks: api.signer.jwks, clock: api.clock, fetch });
   const store = createStore(driver, { clock: api.clock });
   const hosts = { baseDomain: "innkeep.example", apiHosts: [] };
-  app = createApi({
-    backend: createBackend({ store, clock: api.clock, logger: silentLogger, hosts }),
-    verifier,
-    config: { corsOrigins: [] },
-  });
+  const backend = createBackend({ store, clock: api.clock, logger: silentLogger, hosts });
+  app = createApi({ logger: silentLogger, corsOrigins: [] }, () => ({ backend, verifier }));
 });
 afterAll(() => driver.close());
 

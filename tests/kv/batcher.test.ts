@@ -19,7 +19,12 @@ const settled = async () => void await vi.advanceTimersByTimeAsync(0);
 
 /** A batcher with a timeout of one second. The tests control when its batches return. */
 function batcher(
-  options: { readonly lanes?: number; readonly slowAfterMs?: number; readonly joins?: () => (call: string) => boolean } = {},
+  options: {
+    readonly lanes?: number;
+    readonly slowAfterMs?: number;
+    readonly joins?: () => (call: string) => boolean;
+    readonly gathers?: boolean;
+  } = {},
 ) {
   const sent: Sent[] = [];
   const outcomes: string[] = [];
@@ -48,6 +53,19 @@ function batcher(
     );
   return { run, sent, outcomes };
 }
+
+test("reads that are asked for in one turn go together, and those of the next turn do not wait for them", async () => {
+  const { run, sent, outcomes } = batcher({ lanes: 2, gathers: true });
+  run("a");
+  run("b");
+  expect(sent).toEqual([]);
+  await settled();
+  run("c");
+  await settled();
+  expect(sent.map(({ calls }) => calls)).toEqual([["a", "b"], ["c"]]);
+  for (const batch of sent) await batch.returns();
+  expect(outcomes).toEqual(["a: ok", "b: ok", "c: ok"]);
+});
 
 describe("a batch that hangs", () => {
   test("K31: frees its lane, so that waiting calls are sent long before its deadline", async () => {

@@ -85,7 +85,7 @@ async function openApi(
   const container = await containerOver(open.store);
   const signer = await makeSigner(clock);
   const verifier = createTokenVerifier({ issuer: ISSUER, audience: AUDIENCE, jwks: signer.jwks, clock, fetch });
-  const appOver = (backend: Container) => createApi({ backend, verifier, config: { corsOrigins } });
+  const appOver = (backend: Container) => createApi({ logger, corsOrigins }, () => ({ backend, verifier }));
   const app = appOver(container);
   const routes = await app.routes();
   const services = container.services(systemContext(clock));

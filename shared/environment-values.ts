@@ -1,0 +1,132 @@
+import type { JSONWebKeySet } from "jose";
+import { CURRENCY_RULE, isCurrency } from "./kernel/currencies.ts";
+import { webUrlFault } from "./kernel/web-url.ts";
+
+/**
+ * Reads the text of environment variables. Plain functions instead of schemas: the configuration is checked before the first
+ * response, and zod is loaded by the first request that needs it.
+ */
+export type Reader<T> = (text: string) => T;
+
+/** Why a value is invalid. Does not contain the value, which may be a secret. */
+export class WrongValue extends Error {
+  override readonly name = "WrongValue";
+}
+
+/** One segment of a key, as in shared/kv/key.ts. */
+const SEGMENT = /^(?!\.\.?$)[A-Za-z0-9._~@+-]{1,128}$/;
+const HOST_NAME = /^[a-z0-9-]+(\.[a-z0-9-]+)*$/;
+/** A subset of the addresses that the schema of an admin accepts. */
+const EMAIL = /^[\w+'-]+(\.[\w+'-]+)*(?<!')@([a-z0-9][a-z0-9-]*\.)+[a-z]{2,}$/i;
+const BOOLEANS: ReadonlyMap<string, boolean> = new Map([
+  ...["true", "1", "yes", "on", "y", "enabled"].map((word) => [word, true] as const),
+  ...["false", "0", "no", "off", "n", "disabled"].map((word) => [word, false] as const),
+]);
+
+/** A reader that returns the text if the rule holds. */
+export function textWhere(rule: (text: string) => boolean, message: string): Reader<string> {
+  return (text) => {
+    if (!rule(text)) throw new WrongValue(message);
+    return text;
+  };
+}
+
+export const anyText: Reader<string> = (text) => text;
+export const secret = textWhere((text) => text.length >= 16, "must be at least 16 characters");
+export const email = textWhere((text) => EMAIL.test(text), "must be an email address");
+export const userId = textWhere((text) => SEGMENT.test(text), "must be a Supabase Auth user id");
+export const currency = textWhere(isCurrency, CURRENCY_RULE);
+
+export function url(...protocols: string[]): Reader<string> {
+  const isOne = (text: string) => URL.canParse(text) && protocols.includes(new URL(text).protocol);
+  return textWhere(isOne, `must be a URL beginning with ${protocols.join("// or ")}//`);
+}
+
+export function webAddress(text: string): string {
+  const fault = webUrlFault(text);
+  if (fault !== null) throw new WrongValue(fault);
+  return text;
+}
+
+export function oneOf<const T extends string>(...words: readonly T[]): Reader<T> {
+  const message = `must be ${words.slice(0, -1).join(", ")} or ${words.at(-1)}`;
+  return (text) => {
+    const word = words.find((each) => each === text);
+    if (word === undefined) throw new WrongValue(message);
+    return word;
+  };
+}
+
+export function boolean(text: string): boolean {
+  const value = BOOLEANS.get(text.toLowerCase());
+  if (value === undefined) throw new WrongValue("must be true or false");
+  return value;
+}
+
+export function count(min: number, max: number): Reader<number> {
+  return (text) => {
+    const value = /^\s*\d+\s*$/.test(text) ? Number(text) : Number.NaN;
+    if (!(value >= min && value <= max)) throw new WrongValue(`must be a whole number from ${min} to ${max}`);
+    return value;
+  };
+}
+
+export function hostName(text: string): string {
+  const name = text.toLowerCase();
+  if (!HOST_NAME.test(name)) throw new WrongValue("must be a host name such as example.com");
+  return name;
+}
+
+export function hostNames(text: string): string[] {
+  return parts(text).filter(Boolean).map(hostName);
+}
+
+export function origins(text: string): string[] {
+  const given = parts(text).filter(Boolean);
+  const isOrigin = (each: string) => each === "*" || (URL.canParse(each) && new URL(each).origin === each);
+  if (!given.every(isOrigin)) throw new WrongValue("must be `*` or origins such as https://app.example.com");
+  if (given.length > 1 && given.includes("*")) throw new WrongValue("must be `*` alone or a list of origins, not both");
+  return given;
+}
+
+export function regions(text: string): string[] {
+  const ids = parts(text);
+  if (!ids.every((id) => SEGMENT.test(id))) {
+    throw new WrongValue("must be region ids of A-Z a-z 0-9 . _ ~ @ + - separated by commas, none of them empty");
+  }
+  if (new Set(ids).size !== ids.length) throw new WrongValue("must name each region once");
+  return ids;
+}
+
+export function keySet(text: string): JSONWebKeySet {
+  const set = json(text, "a JSON Web Key Set");
+  if (!isObject(set)) throw new WrongValue('must be a JSON Web Key Set: {"keys": [...]}');
+  const { keys } = set;
+  if (!Array.isArray(keys)) throw new WrongValue("must have an array of keys");
+  if (!keys.every((key) => isObject(key) && typeof key["kty"] === "string")) throw new WrongValue("must have keys with a kty");
+  return set as unknown as JSONWebKeySet;
+}
+
+export function keyDictionary(text: string): Readonly<Record<string, string>> {
+  const what = "a JSON object of named keys";
+  const keys = json(text, what);
+  if (!isObject(keys) || !Object.values(keys).every((key) => typeof key === "string")) throw new WrongValue(`must be ${what}`);
+  return keys as Record<string, string>;
+}
+
+function json(text: string, what: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    // The parser's message quotes the text.
+    throw new WrongValue(`must be ${what}`);
+  }
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function parts(text: string): string[] {
+  return text.split(",").map((part) => part.trim());
+}
