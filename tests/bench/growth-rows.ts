@@ -42,7 +42,7 @@ export async function growthRows(cluster: Cluster, report: (row: Row) => void): 
     ratio: Math.max(...waits),
     target: 50,
     atMost: true,
-    note: `the migration itself took ${ms(median(took))} (median of ${ROUNDS}): a family, an entity, five indexes and a rollup; ` +
+    note: `the migration took ${ms(median(took))} (median of ${ROUNDS}): a family, an entity, five indexes and a rollup; ` +
       `sampled every two milliseconds, a reader waited for a lock for at most ${ms(Math.max(...locked))}`,
   });
 }

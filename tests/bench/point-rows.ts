@@ -11,7 +11,7 @@ const value = (i: number) => ({ id: tenantId(i), name: `Hotel ${i}`, note: "x".r
 
 /** Keys of the family `subdomain`, which has no indexed fields. The rows belong to the platform. */
 const plainKey = (i: number) => `subdomain:b${i % 20_000}`;
-const PLAIN_KEYS = "keys `subdomain:…`, a declared family without fields whose rows the service writes with no owner";
+const PLAIN_KEYS = "keys `subdomain:…`, a declared family without indexed fields; the rows belong to the platform";
 
 /** Single-key reads and writes by one and by many callers, and operations on 100 keys. */
 export async function pointRows(store: Store, habit: Habit, appUrl: string, report: (row: Row) => void): Promise<void> {
@@ -119,8 +119,8 @@ async function timeInDatabase(appUrl: string, report: (row: Row) => void): Promi
       ratio: ours / raw,
       target,
       atMost: true,
-      note: "`kv_write_many` with one set against an upsert into the habit's table, both of a row that is there, called from a function: " +
-        "the JSON's parsing is in both, the commit and the wire in none",
+      note: "`kv_write_many` with one set against an upsert into the habit's table, both of an existing row and called in a function: " +
+        "both include parsing the JSON, and neither the commit nor the network",
     });
   }
 }

@@ -74,7 +74,7 @@ function contractOf(name: string, entity: AnyEntity): void {
     for (const secret of entity.secrets ?? []) expect(visible).not.toContain(secret);
   });
 
-  test("the declared family has the key's shape, and the owner rule gives the row the record's tenant", () => {
+  test("its key family has the shape of its key and gives the row the tenant of the record", () => {
     const key = keyFrom(entity, exampleParams(entity));
     const row = declared.entities.find(({ family, colons }) => family === familyOf(entity) && colons === key.split(":").length - 1);
     const tenantId = tenantIdOf(entity, entity.example);
