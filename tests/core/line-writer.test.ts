@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type ByteSink, LineWriter } from "../../shared/kernel/line-writer.ts";
 
-/** Takes what `take` allows of each write; `take` may throw as a pipe or disk does. */
+/** A sink that accepts as many bytes of each write as `take` returns. `take` can throw, like a pipe or a disk. */
 function sinkOf(take: (bytes: Uint8Array) => number | Promise<number> = (bytes) => bytes.length) {
   const writes: string[] = [];
   const note = (bytes: Uint8Array, count: number) => {
@@ -21,7 +21,7 @@ const failing = (message: string) => {
 };
 
 describe("the lines of a log", () => {
-  test("O11: of a few milliseconds are written in one call, in order", async () => {
+  test("O11: that arrive within a few milliseconds are written in one call, in order", async () => {
     const { sink, writes } = sinkOf();
     const writer = new LineWriter(sink, lost);
     for (let i = 0; i < 100; i++) writer.line(String(i));
@@ -32,7 +32,7 @@ describe("the lines of a log", () => {
     await expect.poll(() => writes).toHaveLength(2);
   });
 
-  test("O11: are written at once with an error among them, and when they are over 64 KiB", async () => {
+  test("O11: are written at once if one of them is an error, or if they exceed 64 KiB", async () => {
     const { sink, writes } = sinkOf();
     const writer = new LineWriter(sink, lost);
     writer.line("before");
@@ -45,7 +45,7 @@ describe("the lines of a log", () => {
     expect(writes).toHaveLength(2);
   });
 
-  test("O11: written in parts are written whole; those that come meanwhile wait together", async () => {
+  test("O11: are completed after a partial write, and the lines that arrive meanwhile follow together", async () => {
     const { sink, writes } = sinkOf(async (bytes) => {
       await sleep(1);
       return Math.min(7, bytes.length);
@@ -58,7 +58,7 @@ describe("the lines of a log", () => {
     expect(Math.max(...writes.map((part) => part.length))).toBeLessThanOrEqual(7);
   });
 
-  test("O11: that cannot be written are lost and counted, and told of when lines are written again", async () => {
+  test("O11: that cannot be written are dropped and counted, and the count is written when writing works again", async () => {
     let state: "full" | "gone" | "well" = "full";
     const { sink, writes } = sinkOf((bytes) => state === "well" ? bytes.length : failing(state));
     const writer = new LineWriter(sink, lost);
@@ -76,7 +76,7 @@ describe("the lines of a log", () => {
     expect(writes).toEqual(["\n4 lost: gone\ne\n", "f\n"]);
   });
 
-  test("O11: for a reader that reads nothing wait up to 1 MiB, and no more", async () => {
+  test("O11: are buffered up to 1 MiB, and no more, while the reader of the log does not read", async () => {
     const waiting: (() => void)[] = [];
     const { sink, writes } = sinkOf((bytes) => new Promise((resolve) => waiting.push(() => resolve(bytes.length))));
     const writer = new LineWriter(sink, lost);
@@ -94,7 +94,7 @@ describe("the lines of a log", () => {
     await expect.poll(() => writes[2]).toBe("after\n");
   });
 
-  test("O11: that still wait when the process ends are written before it does", () => {
+  test("O11: that are still buffered are written before the process ends", () => {
     const { sink, writes } = sinkOf();
     const writer = new LineWriter(sink, lost);
     writer.line("one");

@@ -137,7 +137,10 @@ describe("a bad body", () => {
     for (const name of ["Two Words", "Café", "..", "a:b"]) {
       const answer = await api.send("POST", "/v1/plans", { token, json: { ...plan, name } });
       expectProblem(answer, 422, "validation_failed");
-      expect(answer.body.errors).toMatchObject([{ path: "/id", message: expect.stringContaining("is required, because this name is not a valid id") }]);
+      expect(answer.body.errors).toMatchObject([{
+        path: "/id",
+        message: expect.stringContaining("is required, because this name is not a valid id"),
+      }]);
     }
     const made = await api.send("POST", "/v1/plans", { token, json: { ...plan, id: "two-words", name: "Two Words" } });
     expect(made.body, made.text).toMatchObject({ id: "two-words", name: "Two Words", displayName: "Two Words" });

@@ -28,7 +28,7 @@ describe("a tenant's usagePercent", () => {
     expect(await percentOf(id)).toBe(50);
   });
 
-  it("U06: is not written by what crosses nothing, nor by another month, and never moves updatedAt or the audit log", async () => {
+  it("U06: is not written by a count that crosses no threshold or is of another month, and never changes updatedAt or the audit log", async () => {
     const created = await context.tenant({ plan: "Trial" });
     const { id } = created;
     for (let i = 0; i < 7; i++) await context.UsageService.increment(id, "bookings", 10);
@@ -50,7 +50,7 @@ describe("a tenant's usagePercent", () => {
     expect(await percentOf(id)).toBe(10);
   });
 
-  it("U06: has crossed what usage has crossed, after 8 processes went up and down at once, and is exact once asked for", async () => {
+  it("U06: has crossed the same thresholds as usage after 8 concurrent processes, and is exact after a refresh", async () => {
     const random = seededRandom("U06 crossings");
     const stores = await context.racers(8);
     const { id } = await context.tenant();
