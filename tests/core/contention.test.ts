@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { errors } from "../../shared/kernel/errors.ts";
 import { Turns } from "../../shared/kernel/turns.ts";
 import { UnitOfWork } from "../../shared/core/unit-of-work.ts";
 import { codeOf } from "../support/store.ts";
@@ -117,4 +118,12 @@ it("K31: writers of a busy record take turns in the order of their requests, and
   await stuck;
   await expect(turns.run(["record"], () => Promise.reject(new Error("fails")))).rejects.toThrow("fails");
   expect(turns.isTaken("record")).toBe(false);
+});
+
+it.each([
+  ["usage:tn_1:rooms:2026-03", "usage"],
+  ["tenant:tn_1", "tenant"],
+  ["the record", "same"],
+])("K31: a conflict on %s names the %s record and not its key", (key, name) => {
+  expect(errors.writeConflict(key).message).toBe(`Another write changed the ${name} record. Read it and retry.`);
 });
