@@ -45,11 +45,7 @@ export function plainKv(store: Store, registry: readonly AnyEntity[], entityOfKe
     if (entity.appendOnly) throw new InnkeepError("append_only", `You cannot write ${entity.name} records with kv. Use the audit service.`);
     const set = new Collection(entity, store).set(parseInput(entity.schema, value) as JsonObject);
     if (set.key !== key) {
-      throw errors.validation([{
-        path: "",
-        message: `must have the fields of the key ${key}; they give ${set.key}`,
-        code: "key_mismatch",
-      }]);
+      throw errors.validation([{ path: "", message: `must be the record of ${key}, not of ${set.key}`, code: "key_mismatch" }]);
     }
     return set;
   };
@@ -57,10 +53,10 @@ export function plainKv(store: Store, registry: readonly AnyEntity[], entityOfKe
     for (const key of keys) entityOf(key);
     return keys;
   };
-  const face: PlainKv = {
-    get: async (key) => (await face.mget([key]))[0] ?? null,
-    set: (key, value) => face.mset([key], [value]),
-    del: (key) => face.mdel([key]),
+  const kv: PlainKv = {
+    get: async (key) => (await kv.mget([key]))[0] ?? null,
+    set: (key, value) => kv.mset([key], [value]),
+    del: (key) => kv.mdel([key]),
     mget: async (keys) => (await store.mget(declared(keys))).map((entry) => entry?.value ?? null),
     mset: async (keys, values) => {
       if (keys.length !== values.length) {
@@ -76,5 +72,5 @@ export function plainKv(store: Store, registry: readonly AnyEntity[], entityOfKe
       return await store.getByPrefix(prefix);
     },
   };
-  return face;
+  return kv;
 }

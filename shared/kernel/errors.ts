@@ -281,11 +281,9 @@ export const errors = {
     new InnkeepError("invalid_parameter", `${name}: ${message}`, [{ path: name, message, code }]),
   invalidKey: (message: string, path = "key") =>
     new InnkeepError("invalid_key", `${path}: ${message}`, [{ path, message, code: "invalid_key" }]),
-  /** The text names the family of the key (`tenant`, `usage`), because a store key means nothing to the user. */
-  writeConflict: (key: string) => {
-    const record = [...key.includes(":") ? key.split(":", 1) : [], "record"].join(" ");
-    return new InnkeepError("write_conflict", `Other writes changed the ${record} during yours. Read it again and repeat your change.`);
-  },
+  // Names the family of the key, such as `usage`: a whole key means nothing to the user.
+  writeConflict: (key: string) =>
+    new InnkeepError("write_conflict", `Another write changed the ${/^[\w-]+(?=:)/.exec(key)?.[0] ?? "same"} record. Read it and retry.`),
   preconditionFailed: (currentVersion: string | null, message = "The record has another version. Read it again and repeat the change.") =>
     new InnkeepError("precondition_failed", message, [], { currentVersion }),
   tooLarge: (what: string, actual: number, limit: number, unit = "bytes") =>

@@ -11,7 +11,7 @@ import { read } from "./sources.ts";
 const copy = await followPage();
 afterAll(() => copy.remove());
 
-/** Modules of the copy, typed as the same modules of this program. */
+/** A module of the copy, typed as the same module of this program. */
 const load = <M>(path: string): Promise<M> => import(/* @vite-ignore */ join(copy.root, path)) as Promise<M>;
 const { registry } = await load<typeof import("../../shared/features/registry.ts")>("shared/features/registry.ts");
 const { cascadePlan } = await load<typeof import("../../shared/core/cascade.ts")>("shared/core/cascade.ts");
@@ -31,7 +31,7 @@ const declared = (name: string) => {
 const [door, override] = [declared("door"), declared("door-override")];
 const api = useApi();
 
-/** The services of the page, as far as these tests use them: their types are checked in the copy. */
+/** The services of the page, as far as these tests use them. The copy checks their full types. */
 interface Doors {
   create(data: object): Promise<{ readonly id: string; readonly version: string }>;
   update(id: string, updates: object): Promise<{ readonly name: string } | null>;
@@ -45,7 +45,7 @@ const services = () =>
   api.container.services(systemContext(api.clock)) as unknown as { DoorService: Doors; DoorOverrideService: Overrides };
 
 describe("docs/adding-an-entity.md, followed in a copy of the program", () => {
-  test("K28: takes at most 150 lines by hand, the figure it gives, and one entry in the list of features", () => {
+  test("K28: needs at most 150 hand-written lines, as many as it states, and one entry in the list of features", () => {
     const stat = [
       ...[...newFiles].map(([path, text]) => `${path} | ${lineCount(text)} +, new`),
       ...[...copy.added].map(([path, lines]) => `${path} | ${lines} +`),
@@ -62,7 +62,7 @@ describe("docs/adding-an-entity.md, followed in a copy of the program", () => {
     expect(figures.map(Number)).toEqual([byHand, inFiles]);
   });
 
-  test("K26: shows the migration that `npm run schema` writes, which makes the database what is declared", async () => {
+  test("K26: shows the migration that `npm run schema` writes, after which the database matches the declarations", async () => {
     const database = await emptyDatabase();
     const before = (await readMigrations()).filter(({ version }) => version !== migrationVersion);
     const summaries = new Map(registry.map(({ name, summary }) => [name, summary]));
@@ -101,7 +101,7 @@ describe("its routes", () => {
 
   routeBattery(api, ({ path }) => path.includes("/door"));
 
-  test("K28: make, show, list, replace and delete a tenant's record at its place", async () => {
+  test("K28: create, return, list, replace and delete a tenant's record", async () => {
     const [{ id: own }, { id: other }] = [await api.tenant(), await api.tenant()];
     const token = await api.user(own, "admin");
     const path = `/v1/tenants/${own}/door-overrides`;
@@ -124,7 +124,7 @@ describe("its routes", () => {
     expect((await api.send("GET", `${path}/front`, { token })).status).toBe(404);
   });
 
-  test("H06: take neither what the path says nor what the program sets", async () => {
+  test("H06: refuse fields that the path names and fields that the program sets", async () => {
     const { id: tenantId } = await api.tenant();
     const token = api.admin("super_admin");
     const path = `/v1/tenants/${tenantId}/door-overrides`;
@@ -142,7 +142,7 @@ describe("its routes", () => {
 });
 
 describe("its services", () => {
-  test("A05: write each change with its audit entry and its event", async () => {
+  test("A05: commit each change with its audit entry and its event", async () => {
     const { DoorService } = services();
     await DoorService.create({ id: "oak", name: "Oak door", kind: "room" });
     await DoorService.update("oak", { name: "Old oak door" });
@@ -178,7 +178,7 @@ describe("its services", () => {
     await expect(store.set("door:tn_a:front:left", {})).rejects.toMatchObject({ code: "key_owner_mismatch" });
   });
 
-  test("T14: show a tenant's own users the platform's doors and their own overrides", async () => {
+  test("T14: give a tenant's own users the platform's doors and their own overrides", async () => {
     const [{ id: own }, { id: other }] = [await api.tenant(), await api.tenant()];
     for (const tenantId of [own, other]) await services().DoorOverrideService.put(tenantId, "side", { state: "open" });
     const bound = api.open.store.forTenant(own);
@@ -189,7 +189,7 @@ describe("its services", () => {
 });
 
 describe("what is derived", () => {
-  test("T10: the cascade takes a tenant's overrides and reports them; retention and the documents name them", async () => {
+  test("T10: the cascade deletes and reports a tenant's overrides, and retention and the documents contain them", async () => {
     const { id: tenantId } = await api.tenant();
     await services().DoorOverrideService.put(tenantId, "attic", { state: "open" });
     const removed = await api.send("DELETE", `/v1/tenants/${tenantId}`, { token: api.admin("super_admin") });

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import ts from "typescript";
 import { sourcesOf, walk } from "./sources.ts";
 
-/** Rows of the capability catalogue that this state of the project claims; each has a test named after it. */
+/** The rows of the capability catalogue that this version claims. Each has a test named after it. */
 const CLAIMED = [
   ...rows("K", [1, 6], [8, 19], [21, 26], [28, 29], [31, 32], [34, 34]),
   ...rows("T", [1, 8], [10, 10], [13, 15], [21, 21]),
@@ -20,7 +20,7 @@ function rows(letter: string, ...ranges: readonly (readonly [number, number])[])
   return ranges.flatMap(([from, to]) => Array.from({ length: to - from + 1 }, (_, i) => letter + String(from + i).padStart(2, "0")));
 }
 
-/** Test names begin with their rows: `K06: …`, `K03, K04: …`. */
+/** The rows that test names begin with: `K06: …`, `K03, K04: …`. */
 function namedRows(): ReadonlySet<string> {
   const found = new Set<string>();
   for (const source of sourcesOf("tests")) {

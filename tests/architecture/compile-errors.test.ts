@@ -40,7 +40,7 @@ const open = { service: GateService, operationId: "openGate", summary: "Open", s
 const body = z.strictObject({ wide: z.boolean() });
 `;
 
-/** A line each, which must compile. */
+/** Lines that must compile. */
 const SOUND: readonly string[] = [
   `defineEntity({ ...sound, filterable: ["name"], sortable: ["name"], searchable: ["name"], secrets: ["secretWord"], indexes: [["@tenantId", "name"]], expires: true });`,
   `gates.create({ kind: "k", name: "A" }); gates.create({ id: "ff_1", kind: "k", name: "A", note: "n" });`,
@@ -49,7 +49,7 @@ const SOUND: readonly string[] = [
   `verb("POST /v1/gates/:gateId/open", { ...open, input: body, sample: { body: { wide: true } }, run: ({ params, body }) => params.gateId !== String(body.wide) });`,
 ];
 
-/** A line each, which must not. */
+/** Lines that must not compile. */
 const CASES: readonly (readonly [what: string, line: string])[] = [
   ["a key parameter that the schema lacks", `defineEntity({ ...sound, key: "door:{tenantId}:{doorId}" });`],
   ["an optional key parameter that the schema lacks", `defineEntity({ ...sound, key: "door:{hotelId?}:{id}" });`],
@@ -110,7 +110,7 @@ const copy = await followPage();
 afterAll(() => copy.remove());
 const declarations = join(copy.root, "tests/architecture/declarations.virtual.ts");
 
-/** One compilation, of the cases and of what the page has its reader write, by the project's own options: it is the costly part. */
+/** One compilation of the cases and of the page's code, with the project's options, because compiling takes the time. */
 const program = compile([declarations, ...[...newFiles.keys(), "shared/features/index.ts"].map((path) => join(copy.root, path))]);
 
 function compile(paths: readonly string[]): ts.Program {
@@ -139,7 +139,7 @@ test("K28: a mistake in a declaration, a sample, a body or a route is a compile 
   expect(CASES.filter((_, i) => !failing.has(SOUND.length + i)).map(([what]) => what)).toEqual([]);
 });
 
-test(`K28: what ${PAGE} has its reader write compiles`, () => {
+test(`K28: the code that ${PAGE} shows compiles`, () => {
   const paths = program.getRootFileNames().filter((path) => path !== declarations);
   expect(paths).toHaveLength(newFiles.size + 1);
   const found = paths.flatMap(diagnosticsIn).map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, "\n"));

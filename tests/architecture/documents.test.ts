@@ -16,7 +16,7 @@ describe("documents", () => {
     expect(read(path)).toBe(text);
   });
 
-  test("every link between the pages leads somewhere", () => {
+  test("every link between the pages has a target", () => {
     const pages = ["README.md", ...filesBelow("docs").filter((path) => path.endsWith(".md"))];
     const broken = pages.flatMap((page) => {
       const folder = page.includes("/") ? page.slice(0, page.lastIndexOf("/") + 1) : "";
@@ -27,7 +27,7 @@ describe("documents", () => {
     expect(broken).toEqual([]);
   });
 
-  test("the files and folders that prose names exist", () => {
+  test("every file and folder that the pages name exists", () => {
     const pages = ["README.md", "docs/architecture.md", "docs/adding-an-entity.md", "docs/operations.md", "docs/frontend.md"];
     const named = pages.flatMap((page) =>
       [...read(page).matchAll(/`((?:shared|functions|supabase|tests|docs)\/[\w./-]+)`/g)].map(([, path]) => `${page}: ${path}`)
@@ -35,7 +35,7 @@ describe("documents", () => {
     expect(named.filter((mention) => !exists(mention.replace(/^.*: /, "").replace(/\/$/, "")))).toEqual([]);
   });
 
-  test("an error code that the on-call page names is in the table", () => {
+  test("every error code that the on-call page names exists", () => {
     const named = [...read("docs/operations.md").matchAll(/`([a-z]+_[a-z_]+)`/g)].map(([, code]) => code ?? "");
     const others = new Set([
       "super_admin",

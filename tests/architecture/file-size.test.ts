@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { placeOf, sourcesOf, walk } from "./sources.ts";
 import type { Source } from "./sources.ts";
 
-/** Over the limit for a reason; a line here is a promise that splitting would make it worse. */
+/** Files and functions over the limit, each with the reason why splitting it would make it worse. */
 const LARGE_FILES: Readonly<Record<string, string>> = {
   "shared/kv/define.ts": "the types that make a mistake in a declaration a compile error stand beside what they check",
 };
@@ -18,7 +18,7 @@ function limitOf(path: string): number {
   return /^shared\/features\/[^/]+\/routes\.ts$/.test(path) ? 250 : 300;
 }
 
-/** Functions of the program, longest first; a closure factory is measured without the functions it holds. */
+/** The functions of the program, longest first. A function is measured without the named functions inside it. */
 function functionsOf(source: Source): { readonly name: string; readonly place: string; readonly lines: number }[] {
   const found: { readonly name: string; readonly place: string; readonly lines: number }[] = [];
   walk(source.ast, (node) => {
@@ -33,7 +33,7 @@ function linesOf(source: Source, node: ts.Node): number {
   return lineAt(node.getEnd()) - lineAt(node.getStart()) + 1;
 }
 
-/** Lines of the named functions declared directly inside: they are measured by themselves. */
+/** The lines of the named functions declared directly inside, which are measured separately. */
 function innerLines(source: Source, outer: ts.Node): number {
   let lines = 0;
   const visit = (node: ts.Node): void => {
@@ -65,7 +65,7 @@ describe("sizes", () => {
     expect(long.map(({ name, place, lines }) => `${place} ${name}: ${lines} lines`)).toEqual([]);
   });
 
-  test("an exception that is no longer needed is struck off", () => {
+  test("every listed exception is still needed", () => {
     const byPath = new Map(sources.map((source) => [source.path, source]));
     const stale = Object.keys(LARGE_FILES).filter((path) => (byPath.get(path)?.lines ?? 0) <= limitOf(path));
     const longNames = new Set(sources.flatMap(functionsOf).filter(({ lines }) => lines > 50).map(({ name }) => name));

@@ -4,9 +4,8 @@ import { placeOf, sourcesOf, walk } from "./sources.ts";
 import type { Source } from "./sources.ts";
 
 /**
- * Time, randomness, environment, console and network come in as values. These are their homes: the one
- * place that reads each, and the entry files that hand it in. Everything under functions/local is the
- * machine's own side and may ask it.
+ * Time, randomness, environment, console and network are passed as values. Only these files use them: the one that reads
+ * each, and the entry files that pass it on. The files of functions/local may use them all.
  */
 const HOMES: Readonly<Record<string, readonly string[]>> = {
   "Date.now": ["shared/kernel/clock.ts"],
@@ -33,7 +32,7 @@ function inputOf(node: ts.Node): string | null {
   if (ts.isPropertyAccessExpression(node) && ["Date.now", "Math.random"].includes(node.getText())) return node.getText();
   if (ts.isNewExpression(node) && node.expression.getText() === "Date" && (node.arguments?.length ?? 0) === 0) return "new Date()";
   if (ts.isCallExpression(node) && node.expression.getText() === "Date") return "new Date()";
-  // A call of the global, not of a value named fetch that came in.
+  // A call of the global fetch, not of a parameter with that name.
   if (ts.isPropertyAccessExpression(node) && node.getText() === "globalThis.fetch") return "fetch";
   if (!ts.isIdentifier(node) || !["console", "process", "Deno"].includes(node.text)) return null;
   const parent = node.parent;
@@ -43,14 +42,14 @@ function inputOf(node: ts.Node): string | null {
 }
 
 describe("hidden inputs", () => {
-  test("time, randomness, environment and console are read only in their homes", () => {
+  test("time, randomness, environment and console are used only in the listed files", () => {
     const wrong = sources.flatMap((source) =>
       hiddenInputsOf(source).filter(({ input }) => !HOMES[input]?.includes(source.path)).map(({ input, place }) => `${place} uses ${input}`)
     );
     expect(wrong).toEqual([]);
   });
 
-  test("a home that no longer uses its input is struck off", () => {
+  test("every listed file still uses its input", () => {
     const used = new Set(sources.flatMap((source) => hiddenInputsOf(source).map(({ input }) => `${input} ${source.path}`)));
     const stale = Object.entries(HOMES).flatMap(([input, paths]) => paths.map((path) => `${input} ${path}`)).filter((home) =>
       !used.has(home) && !home.startsWith("fetch")

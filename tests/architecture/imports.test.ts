@@ -11,8 +11,8 @@ const REGISTRY = "shared/features/registry.ts";
 const BASE = ["shared/kernel", "shared/kv", "shared/core"];
 
 /**
- * Who may import whom; docs/architecture.md shows the same table. A row is for the files it matches best, `*` being one name. In the
- * second column such a path means the files of that row, in any feature, and `./` the file's own folder.
+ * The allowed imports; docs/architecture.md shows the same table. A file belongs to the row with the longest match; `*` stands for one
+ * name. In the second column, a path with `*` means the files of that row in any feature, and `./` the file's own folder.
  */
 const TABLE: readonly (readonly [from: string, imports: readonly string[], packages: readonly string[]])[] = [
   ["shared/kernel", [], ["nanoid", "zod"]],
@@ -37,13 +37,13 @@ const TABLE: readonly (readonly [from: string, imports: readonly string[], packa
   ["functions/local", ["shared", ENTITY, RULES, LIST, REGISTRY, "functions/api/start.ts"], ["jose", "node:*", "pg", "zod"]],
 ];
 
-/** Imports against the table, each for a reason. */
+/** Imports that the table does not allow, each with a reason. */
 const EXCEPTIONS: Readonly<Record<string, string>> = {
   "shared/features/tenants/entity.ts imports ./claims.ts": "a claim is an entity too, in a file of its own",
   "shared/features/tenants/entity.ts imports ./host-names.ts": "a host name's rule is the schema of a field",
 };
 
-/** What the list of features imports on first use. */
+/** The imports of the list of features, on first use. */
 const ON_FIRST_USE = /^\.\/[a-z-]+\/(entity|service|routes|jobs)\.ts$/;
 
 const sources = sourcesOf("shared", "functions");
@@ -63,12 +63,12 @@ function isAllowed(source: Source, target: string): boolean {
   const ofTarget = rowOf(target)?.[0] ?? "";
   return (from === ofTarget && !from.includes("*")) || allowed.some((item) => {
     if (item.startsWith("./")) return target === `${dirname(source.path)}/${item.slice(2)}`;
-    // A folder's own files; those of a feature are named by their role.
+    // Files of one folder may import each other, except in a feature, where the rows name the roles.
     return item.includes("*") ? ofTarget === item : matches(target, item) && !(item === "shared" && target.startsWith("shared/features/"));
   });
 }
 
-/** A graph of what files import when they load: `value`, or with the types they name. */
+/** The graph of imports: `value` for those at run time, `type` with the imports of types. */
 function graphOf(kind: "value" | "type"): ReadonlyMap<string, readonly string[]> {
   return new Map(sources.map((source) => {
     const kept = source.ast.statements.filter((statement): statement is ts.ImportDeclaration | ts.ExportDeclaration =>
@@ -90,7 +90,7 @@ function isTypeOnly(statement: ts.ImportDeclaration | ts.ExportDeclaration): boo
     namedBindings.elements.every((one) => one.isTypeOnly);
 }
 
-/** Each way from a file back to itself, once. */
+/** Every import cycle, once. */
 function cyclesOf(graph: ReadonlyMap<string, readonly string[]>): string[] {
   const found: string[] = [];
   const done = new Set<string>();
@@ -116,7 +116,7 @@ describe("imports", () => {
       )
         .map(({ specifier }) => `${source.path} imports ${specifier}`)
     );
-    expect(wrong.sort(), "an exception that is no longer needed is struck off").toEqual(Object.keys(EXCEPTIONS).sort());
+    expect(wrong.sort(), "every listed exception is still needed").toEqual(Object.keys(EXCEPTIONS).sort());
   });
 
   test("the list of features loads entities, services and routes on first use only", () => {
@@ -135,7 +135,7 @@ describe("imports", () => {
     expect([...reached].filter((target) => target.startsWith("shared/features/"))).toEqual([LIST]);
   });
 
-  test.each(["value", "type"] as const)("no file reaches itself by %s imports", (kind) => {
+  test.each(["value", "type"] as const)("no file imports itself through other files, by %s imports", (kind) => {
     expect(cyclesOf(graphOf(kind))).toEqual([]);
   });
 

@@ -7,12 +7,12 @@ export const PAGE = "docs/adding-an-entity.md";
 const LIST = "shared/features/index.ts";
 const VERSION = "shared/adapters/migrator.ts";
 
-/** The page's blocks in one language. */
+/** The code blocks of the page in one language. */
 function blocks(language: string): string[] {
   return [...read(PAGE).matchAll(new RegExp(`^\`\`\`${language}\\n([\\s\\S]*?)^\`\`\`$`, "gm"))].map(([, text = ""]) => text);
 }
 
-/** Its TypeScript by the file that a block's first line names. */
+/** The TypeScript of the page, by the file that the first line of a block names. */
 const named = new Map(
   blocks("ts").flatMap((text) => {
     const [first = "", path = ""] = /^\/\/ (shared\/[\w./-]+)\n/.exec(text) ?? [];
@@ -20,7 +20,7 @@ const named = new Map(
   }),
 );
 
-/** The files the page has its reader write, and what it has added to those there are. */
+/** The files that the page shows, and its additions to existing files. */
 export const newFiles: ReadonlyMap<string, string> = new Map([...named].filter(([path]) => path !== LIST));
 const entry = named.get(LIST) ?? "";
 export const migration = blocks("sql")[0] ?? "";
@@ -28,12 +28,12 @@ export const migrationVersion = /values \('(\d{14})', 'doors'\);\n$/.exec(migrat
 
 export interface ProgramCopy {
   readonly root: string;
-  /** Lines added to each file that there was. */
+  /** The number of lines added to each existing file. */
   readonly added: ReadonlyMap<string, number>;
   remove(): Promise<void>;
 }
 
-/** A copy of the program in which somebody has followed the page. */
+/** A copy of the program with the changes of the page. */
 export async function followPage(): Promise<ProgramCopy> {
   const root = await mkdtemp(join(tmpdir(), "innkeep-adding-an-entity-"));
   for (const folder of ["shared", "functions", "supabase", "docs", "tests/core", "tests/http/support", "tests/support"]) {
@@ -62,7 +62,7 @@ async function write(root: string, path: string, text: string): Promise<void> {
   await writeFile(join(root, path), text);
 }
 
-/** Changes a file of the copy; returns how many of its lines are new. */
+/** Changes a file of the copy. Returns the number of new lines. */
 async function edit(root: string, path: string, change: (text: string) => string): Promise<number> {
   const before = await readFile(join(root, path), "utf8");
   const after = change(before);

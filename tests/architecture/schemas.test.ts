@@ -3,8 +3,8 @@ import { describe, expect, test } from "vitest";
 import { importsOf, placeOf, type Source, sourcesOf, walk } from "./sources.ts";
 
 /**
- * To build a schema costs many times what it costs to use it, so no request builds one. These functions build schemas; they are called
- * when a module loads, or by one another.
+ * Building a schema costs many times as much as parsing with it, so no request builds one. These functions build schemas. They run
+ * when a module loads, or are called by one another.
  */
 const AT_LOAD: Readonly<Record<string, readonly string[]>> = {
   "functions/api/system.ts": ["systemRoutes"],
@@ -29,14 +29,14 @@ const AT_LOAD: Readonly<Record<string, readonly string[]>> = {
   "shared/features/usage/entity.ts": ["amountOf"],
 };
 
-/** They keep what they have built for a thing that lives as long as the program, so that whoever calls them builds it once. */
+/** Functions that cache the schema they build, for an object that lives as long as the program. */
 const KEPT: Readonly<Record<string, readonly string[]>> = {
   "functions/api/validate.ts": ["withoutRules"], // by a route's schema
   "shared/core/fields.ts": ["inputsOf"], // by entity
   "shared/core/schemas.ts": ["pageOf", "recordOf"], // by entity
 };
 
-/** What of `z` makes no schema. */
+/** Members of `z` that build no schema. */
 const NO_SCHEMA = new Set([
   "config",
   "core",
@@ -49,7 +49,7 @@ const NO_SCHEMA = new Set([
   "treeifyError",
 ]);
 
-/** Methods that make a schema out of another. */
+/** Methods that build a schema from another one. */
 const DERIVING = new Set([
   ..."array brand catchall default exclude extend extract keyof loose nonoptional nullable nullish omit optional partial passthrough pick"
     .split(" "),
@@ -121,7 +121,7 @@ describe("schemas", () => {
     expect(building.filter(({ path, name }) => !listed(path).includes(name)).map(({ place, name }) => `${place} ${name}`)).toEqual([]);
   });
 
-  test("a function that builds none any more is struck off", () => {
+  test("every listed function still builds a schema", () => {
     const used = new Set(building.map(({ path, name }) => `${path} ${name}`));
     const listed = [AT_LOAD, KEPT].flatMap((list) =>
       Object.entries(list).flatMap(([path, names]) => names.map((name) => `${path} ${name}`))

@@ -4,7 +4,7 @@ import { sourcesOf, walk } from "./sources.ts";
 
 const sources = sourcesOf("shared", "functions");
 
-/** Files of transport that reach past the caller's own services, each for a reason. */
+/** Files of functions/ that use the store outside of the caller's services, each with a reason. */
 const SERVICE_LEVEL: Readonly<Record<string, string>> = {
   "functions/api/authenticate.ts": "reads the caller's admin record or tenant before there is a caller",
   "functions/api/load-deps.ts": "makes the store, and the first administrator, when nobody could be the caller",
@@ -14,13 +14,13 @@ const SERVICE_LEVEL: Readonly<Record<string, string>> = {
   "functions/api/tenant-scope.ts": "finds the tenant of a host through the claims, which no tenant may list",
 };
 
-/** Where services are made, each for a caller: the library's, and a route's own. */
+/** The places that make services for a caller: the library's container, and the routes. */
 const MAKERS = ["functions/api/pipeline.ts", "shared/container.ts"];
 
 /** The whole list of writes that leave no audit entry: metering, where the counting itself is the record. */
 const UNAUDITED = ["shared/features/usage/meter.ts"];
 
-/** What writes to the store by itself. */
+/** The files that write to the store directly. */
 const WRITERS: Readonly<Record<string, string>> = {
   "shared/core/plain.ts": "the plain view of the store for use as a library, which no route has",
   "shared/core/unit-of-work.ts": "the one write path",
@@ -39,7 +39,7 @@ function filesWith(folder: string, isMeant: (node: ts.Node) => boolean): string[
 }
 
 describe("the store", () => {
-  test("a request reaches past its caller's services only in the files of a short list", () => {
+  test("only the listed files use the store outside of a caller's services", () => {
     const reaching = filesWith("functions/api/", (node) =>
       (ts.isIdentifier(node) && node.text === "store") ||
       (ts.isCallExpression(node) && node.expression.getText() === "systemContext"));
@@ -51,12 +51,12 @@ describe("the store", () => {
     expect(making).toEqual(["shared/container.ts"]);
   });
 
-  test("services are made by the container and for a route, out of a unit of work", () => {
+  test("only the container and the routes make services, from a unit of work", () => {
     const making = filesWith("", (node) => ts.isNewExpression(node) && /service$/i.test(node.expression.getText()));
     expect(making).toEqual(MAKERS);
   });
 
-  test("a feature writes through the unit of work; the store's own writes are the unit's and metering's", () => {
+  test("features write through the unit of work, and only it and metering write to the store", () => {
     const writes = /\bstore\s*\.\s*(commit|set|mset|del|mdel|increment)\(/;
     const writing = sources.filter(({ path, text }) => /^shared\/(core|features)\//.test(path) && writes.test(text)).map(({ path }) =>
       path
@@ -64,7 +64,7 @@ describe("the store", () => {
     expect(writing.sort()).toEqual(Object.keys(WRITERS));
   });
 
-  test("what goes unaudited is on the list", () => {
+  test("every unaudited write is on the list", () => {
     const unaudited = sources.filter(({ text }) => /^(?!\s*\*|\s*\/\/).*audit: "none"[ ,}]/m.test(text)).map(({ path }) => path);
     expect(unaudited).toEqual(UNAUDITED);
   });

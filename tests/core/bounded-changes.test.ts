@@ -18,7 +18,7 @@ const box = defineEntity({
   example: { id: "box_1" },
 });
 
-/** The bytes of the JSON that PostgreSQL makes of a value: numbers such as 5e-324 in full. */
+/** The bytes of a value as jsonb text, in which PostgreSQL writes numbers such as 5e-324 in full. */
 function bytesOf(value: unknown): number {
   const text = JSON.stringify(value, (_, item: unknown) => {
     if (typeof item !== "number" || !String(item).includes("e-")) return item;
@@ -65,7 +65,7 @@ const record = fc.oneof(
   many,
 ).map((members): JsonObject => ({ ...members as JsonObject, id: "box_1" })).filter(isStorable);
 
-describe("what an audit entry says of a change", () => {
+describe("the changes of an audit entry", () => {
   test("A04: whatever the record before and after, both sides fit an entry", () => {
     fc.assert(
       fc.property(record, record, (before, after) => {
@@ -88,7 +88,7 @@ describe("what an audit entry says of a change", () => {
     });
   });
 
-  test("A04: a long value is named by its bytes, and the others stay", () => {
+  test("A04: a long value is replaced by its size, and the others are unchanged", () => {
     const side = { id: "box_1", notes: "ü".repeat(6_171), count: 3, settings: { locale: "de", css: "\u0001".repeat(2_000) } };
     expect(bounded(side)).toEqual({
       id: "box_1",
@@ -108,7 +108,7 @@ describe("what an audit entry says of a change", () => {
     expect(bounded({ list: Array<number>(26).fill(5e-324) })).toEqual({ list: "[omitted: 8503 bytes]" });
   });
 
-  test("A04: a value nested too deep is named by its bytes where it begins, and its neighbours stay", () => {
+  test("A04: a value that is nested too deep is replaced by its size, and its siblings are unchanged", () => {
     const nested = (levels: number): JsonValue => levels === 0 ? "leaf" : { a: nested(levels - 1) };
     const fine = { id: "box_1", metadata: { tree: nested(54), note: "kept" } };
     expect(bounded(fine)).toEqual(fine);
@@ -120,7 +120,7 @@ describe("what an audit entry says of a change", () => {
     });
   });
 
-  test("A04: when many values are long, each is cut shorter before any goes", () => {
+  test("A04: if many values are long, each is shortened before any is omitted", () => {
     const side = Object.fromEntries(Array.from({ length: 20 }, (_, i) => [`text${i}`, "x".repeat(i === 0 ? 100 : 4_000)]));
     const cut = bounded(side);
     expect(Object.keys(cut)).toEqual(Object.keys(side));
@@ -145,7 +145,7 @@ describe("what an audit entry says of a change", () => {
     expect(cut).toEqual({ first: 1, last: 3, "[omitted]": "[omitted: 1 members, 70005 bytes]" });
   });
 
-  test("A04: the cost grows with the size alone, however deep it lies", () => {
+  test("A04: the cost grows with the size of a value, not with its depth", () => {
     const chain = (levels: number): JsonValue => {
       let value: JsonValue = "x".repeat(200_000);
       for (let i = 1; i < levels; i++) value = { a: value };

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { errors } from "../../shared/kernel/errors.ts";
 import { Turns } from "../../shared/kernel/turns.ts";
 import { UnitOfWork } from "../../shared/core/unit-of-work.ts";
 import { codeOf } from "../support/store.ts";
@@ -8,13 +9,13 @@ let context: Awaited<ReturnType<typeof openTestContext>>;
 beforeAll(async () => void (context = await openTestContext()));
 afterAll(() => context.close());
 
-/** The services of one process, as a caller sees them. */
+/** The services of one process, for a caller. */
 function as(caller: Partial<ReturnType<typeof userOf>>) {
   return context.container.services({ actor: ADMIN, tenantId: null, requestId: "req_test", clock: context.clock, ...caller });
 }
 
 it.each(["suspend", "cancel", "delete"] as const)(
-  "T08: a tenant's 16 writers, changing it without a pause, do not keep the platform from its %s",
+  "T08: 16 writers of a tenant that change it without a pause do not prevent its %s by the platform",
   async (step) => {
     const { id } = await context.tenant();
     const platform = as({}).TenantService;
@@ -42,7 +43,7 @@ it.each(["suspend", "cancel", "delete"] as const)(
   },
 );
 
-it("H05: of 64 changes of one record at once, none is refused for the others' sake, and none is lost", async () => {
+it("H05: 64 concurrent changes of one record all succeed, and none is lost", async () => {
   const { id } = await context.tenant();
   const platform = as({}).TenantService;
   const codes = await Promise.all(
@@ -52,7 +53,7 @@ it("H05: of 64 changes of one record at once, none is refused for the others' sa
   expect(Object.keys((await platform.get(id))?.metadata ?? {})).toHaveLength(64);
 });
 
-it("H05: changes of a tenant by its record and by its subscription, 64 at once, are all made", async () => {
+it("H05: 64 concurrent changes of a tenant, by its record and by its subscription, all succeed", async () => {
   const services = as({});
   const plans = (await context.dump("plan")).map(({ value }) => (value as { id: string }).id);
   const plan = (i: number) => plans[i % plans.length] ?? "";
@@ -68,7 +69,7 @@ it("H05: changes of a tenant by its record and by its subscription, 64 at once, 
   }
 });
 
-it("K31: behind a turn that hangs all others are made one after the other, none refused", async () => {
+it("K31: while one writer of a record hangs, the others write one after the other and none is refused", async () => {
   const turns = new Turns(100);
   const { store } = context;
   await store.set("turn:one", { n: 0 });
@@ -101,7 +102,7 @@ it("K31: behind a turn that hangs all others are made one after the other, none 
   await hung;
 });
 
-it("K31: turns come in the order they were asked for, and one that never ends is waited for only so long", async () => {
+it("K31: writers of a busy record take turns in the order of their requests, and a turn that never ends is passed on", async () => {
   const turns = new Turns(50);
   const order: string[] = [];
   const turn = (name: string, ms: number) =>
@@ -118,4 +119,12 @@ it("K31: turns come in the order they were asked for, and one that never ends is
   await stuck;
   await expect(turns.run(["record"], () => Promise.reject(new Error("fails")))).rejects.toThrow("fails");
   expect(turns.isTaken("record")).toBe(false);
+});
+
+it.each([
+  ["usage:tn_1:rooms:2026-03", "usage"],
+  ["tenant:tn_1", "tenant"],
+  ["the record", "same"],
+])("K31: a conflict on %s names the %s record and not its key", (key, name) => {
+  expect(errors.writeConflict(key).message).toBe(`Another write changed the ${name} record. Read it and retry.`);
 });

@@ -19,7 +19,7 @@ describe("the registry", () => {
     expect(new Set(registry.map(({ name }) => name)).size).toBe(registry.length);
   });
 
-  test("T10: the cascade and the data model agree on what goes, stays and is not touched", () => {
+  test("T10: the cascade and the data model agree on what is deleted, retained and not affected", () => {
     const rules = Object.fromEntries(cascadePlan(registry).map(({ entity, rule }) => [entity, rule]));
     expect(rules).toMatchObject({
       "tenant": "delete",
@@ -59,18 +59,18 @@ describe("a declaration", () => {
     const key = "vault:{tenantId}";
     // @ts-expect-error -- the schema has no tenantId
     expect(defineEntity({ ...vault, key }).key).toBe(key);
-    // @ts-expect-error -- nor a status
+    // @ts-expect-error -- the schema has no status
     expect(defineEntity({ ...vault, sortable: ["status"] }).sortable).toEqual(["status"]);
   });
 
-  test("A04: a secret leaves a record redacted, whatever it holds, and an absent one stays absent", () => {
+  test("A04: a secret is redacted whatever its value, and an absent one stays absent", () => {
     expect(redact(vault, vault.example)).toEqual({ id: "v_1", label: "safe", secret: REDACTED });
     expect(redact(vault, { id: "v_1", secret: { nested: "hunter2" } })).toEqual({ id: "v_1", secret: REDACTED });
     expect(redact(vault, { id: "v_1", secret: null })).toEqual({ id: "v_1", secret: null });
     expect(redact(vault, { id: "v_1" })).toEqual({ id: "v_1" });
   });
 
-  test("A04: a diff shows that a secret changed and neither what it was nor what it is", () => {
+  test("A04: a diff shows that a secret changed, and neither of its values", () => {
     const after = { ...vault.example, secret: "correct horse" };
     expect(diff(vault, vault.example, after)).toEqual({ before: { secret: REDACTED }, after: { secret: REDACTED } });
     expect(diff(vault, vault.example, null)).toEqual({ before: { id: "v_1", label: "safe", secret: REDACTED }, after: {} });

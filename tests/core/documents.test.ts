@@ -63,6 +63,6 @@ test.each([
   [z.record(z.string(), z.number()), "object of number"],
   [z.json(), "any JSON"],
   [z.unknown(), "any JSON"],
-])("field type %# reads in a few words", (schema, words) => {
+])("field type %# has a short description", (schema, words) => {
   expect(fieldType(z.toJSONSchema(schema, { io: "input" }))).toBe(words);
 });

@@ -25,13 +25,13 @@ function propertiesOf(entity: AnyEntity): Readonly<Record<string, z.core.JSONSch
   return schema.properties ?? {};
 }
 
-/** What must hold for every declared entity. */
+/** The contract of every declared entity. */
 export function entityContract(entities: readonly AnyEntity[] = registry): void {
   describe.each(entities.map((entity) => [entity.name, entity] as const))("%s", contractOf);
 }
 
 function contractOf(name: string, entity: AnyEntity): void {
-  test("K28: its example is valid, storable, and kept by a parse", () => {
+  test("K28: its example is valid, storable, and unchanged by a parse", () => {
     const parsed = entity.schema.parse(entity.example);
     expect(parsed).toMatchObject(entity.example);
     expect(findUnstorable(entity.example)).toBeNull();
@@ -43,7 +43,7 @@ function contractOf(name: string, entity: AnyEntity): void {
     for (const field of required) {
       const { [field]: _gone, ...rest } = entity.example;
       expect(entity.schema.safeParse(rest).success, `without ${field}`).toBe(false);
-      // z.json() takes anything but a function.
+      // z.json() accepts every value except a function.
       expect(entity.schema.safeParse({ ...entity.example, [field]: () => 1 }).success, `${field} as a function`).toBe(false);
     }
   });
@@ -63,7 +63,7 @@ function contractOf(name: string, entity: AnyEntity): void {
     }
   });
 
-  test("its searchable and secret fields are in its schema, and what is searched is text", () => {
+  test("its searchable and secret fields are in its schema, and the searchable ones are texts", () => {
     const properties = propertiesOf(entity);
     for (const field of entity.searchable ?? []) expect(properties[field], field).toMatchObject({ type: "string" });
     for (const field of entity.secrets ?? []) expect(Object.keys(properties)).toContain(field);
@@ -85,7 +85,7 @@ function contractOf(name: string, entity: AnyEntity): void {
     expect(fillfactor < 80, "room for updates in place").toBe(entity.frequentUpdates === true);
   });
 
-  test("T10: the cascade names it, as its records behave", () => {
+  test("T10: the cascade plan contains it, as its records behave", () => {
     const rule = cascadePlan(registry).find((row) => row.entity === name);
     expect(rule?.family).toBe(familyOf(entity));
     if (rule?.rule === "delete") expect(cascadesOf(entity, entity.example)).toBe(true);
@@ -93,7 +93,7 @@ function contractOf(name: string, entity: AnyEntity): void {
     expect(rule?.rule === "platform").toBe(entity.owner === "platform");
   });
 
-  test("retention finds it by an instant of its own, or it has none", () => {
+  test("its retention refers to an instant of the record, if it has one", () => {
     const rule = retentionPlan(registry).find((row) => row.entity === name);
     expect(rule === undefined).toBe(entity.retention === undefined);
     if (!rule) return;

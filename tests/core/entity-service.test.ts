@@ -12,7 +12,7 @@ import { ADMIN, openTestContext, type TestContext, userOf } from "../support/tes
 
 const times = { createdAt: createdInstant(instant), updatedAt: changedInstant(instant.optional()) };
 
-/** One connection of a tenant to a provider: its caller names it, and its id is its key. */
+/** A tenant's connection to a provider. The caller chooses its id, which is its full key. */
 const link = defineEntity({
   name: "link",
   summary: "Declared for this test.",
@@ -38,7 +38,7 @@ const link = defineEntity({
   },
 });
 
-/** Not below a tenant in its path: the platform names the tenant in the body, a tenant's own user need not. */
+/** Its path contains no tenant: the platform sends the tenant in the body, a tenant's own user may omit it. */
 const hook = defineEntity({
   name: "hook",
   summary: "Declared for this test.",
@@ -78,8 +78,8 @@ beforeAll(async () => {
 });
 afterAll(() => context.close());
 
-describe("a record below a tenant", () => {
-  test("A05: is made by a put, with its full key as id, its times, one audit entry and one event", async () => {
+describe("a record of a tenant", () => {
+  test("A05: is created by a put, with its full key as id, its times, one audit entry and one event", async () => {
     const { record, created } = await links().put(own, "mews", { url: "https://mews.example" });
     expect(created).toBe(true);
     expect(record).toMatchObject({ id: `link:${own}:mews`, tenantId: own, provider: "mews", limit: 1, createdAt: context.clock.iso() });
@@ -108,11 +108,11 @@ describe("a record below a tenant", () => {
     expect((await links().put(own, "opera", { url: "b" })).record.limit).toBe(1);
   });
 
-  test("R11: a put of a tenant's own user sets nothing that is the platform's", async () => {
+  test("R11: a put by a tenant's own user changes no field that only the platform may set", async () => {
     await expect(links(userOf(own)).put(own, "cloudbeds", { url: "c", limit: 9 })).rejects.toMatchObject({ code: "forbidden" });
   });
 
-  test("K03: is found by short id and by full key, of the tenant and never of another", async () => {
+  test("T02: is found by short id and by full key, of its tenant and never of another", async () => {
     await links().put(own, "apaleo", { url: "own" });
     await links().put(other, "apaleo", { url: "other" });
     expect((await links().get(own, "apaleo"))?.url).toBe("own");
@@ -124,7 +124,7 @@ describe("a record below a tenant", () => {
     expect((await links().list(other)).data.map(({ url }) => url)).toEqual(["other"]);
   });
 
-  test("K23: a put makes the record that its id names, and none of another tenant or of no tenant", async () => {
+  test("K23: a put creates the record of its id, and never one of another tenant or of no tenant", async () => {
     const before = (await context.store.getByPrefix("link")).length;
     for (const id of [`link:${other}:protel`, `link:tn_none:protel`, "a:b", "a b", "", context.clock.iso()]) {
       await expect(links().put(own, id, { url: "x" }), id).rejects.toMatchObject({ code: "invalid_key" });
@@ -142,7 +142,7 @@ describe("a record below a tenant", () => {
 });
 
 describe("a record that names its tenant in its body", () => {
-  test("T14: is its own tenant's where a tenant's user makes it, and of no other", async () => {
+  test("T14: belongs to the tenant of the user who creates it, and to no other", async () => {
     const hooks = new HookService(workOf(userOf(own)));
     expect((await hooks.create({ url: "a" })).tenantId).toBe(own);
     expect((await hooks.create({ url: "b", tenantId: own })).tenantId).toBe(own);
@@ -150,7 +150,7 @@ describe("a record that names its tenant in its body", () => {
     expect((await hooks.list()).data.map(({ tenantId }) => tenantId)).toEqual([own, own]);
   });
 
-  test("may be the platform's where the platform makes it", async () => {
+  test("may belong to the platform if the platform creates it", async () => {
     const hooks = new HookService(workOf());
     expect((await hooks.create({ url: "p" })).tenantId).toBeUndefined();
     expect((await hooks.create({ url: "t", tenantId: other })).tenantId).toBe(other);

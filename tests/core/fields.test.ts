@@ -22,7 +22,7 @@ import { defineEntity } from "../../shared/kv/define.ts";
 const text = z.string();
 const yard = z.object({ name: text, trees: z.number().default(3), owner: z.object({ email: text }).optional() });
 
-/** A record with every kind of field there is. */
+/** An entity with every kind of field. */
 const house = defineEntity({
   name: "house",
   summary: "Declared for this test.",
@@ -63,7 +63,7 @@ const house = defineEntity({
 const least = { tenantId: "tn_1", street: "Elm", kind: "villa", size: 1, yard: { name: "North" } };
 const { tenantId: _, ...replaced } = least;
 
-/** Where a body is refused. */
+/** The fields at which a body is refused. */
 function places(schema: z.ZodType, body: unknown): string[] {
   const { error } = schema.safeParse(body);
   return (error?.issues ?? []).flatMap((issue) => issue.code === "unrecognized_keys" ? issue.keys : [issue.path.join("/")]).sort();
@@ -72,12 +72,12 @@ function places(schema: z.ZodType, body: unknown): string[] {
 describe("the body that creates a record", () => {
   const { create } = inputsOf(house);
 
-  test("K28: needs what the caller alone knows, and gets the defaults that are not a matter of rights", () => {
+  test("K28: requires the fields without a default, and gets the defaults of fields that every caller may set", () => {
     expect(create.parse(least)).toEqual({ ...least, floors: 2, yard: { name: "North", trees: 3 } });
     for (const field of Object.keys(least)) expect(places(create, { ...least, [field]: undefined })).toEqual([field]);
   });
 
-  test("K28: may bring an id, and what is the platform's or the owner's to set", () => {
+  test("K28: may contain an id, and fields that only the platform or the owner may set", () => {
     const whole = { ...least, id: "ff_1", floors: 1, price: 5, plan: "Pro", keeper: "Ada", note: "quiet", colour: "red", tags: { a: 1 } };
     expect(create.parse(whole)).toEqual({ ...whole, yard: { name: "North", trees: 3 } });
   });
@@ -87,28 +87,28 @@ describe("the body that creates a record", () => {
     ["the time of creation", { createdAt: "2026-01-01T00:00:00.000Z" }, ["createdAt"]],
     ["the time of change", { updatedAt: "2026-01-01T00:00:00.000Z" }, ["updatedAt"]],
     ["an unknown field", { garage: 1 }, ["garage"]],
-    ["what is against the rule for inputs", { size: 6, plan: "Trial" }, ["plan", "size"]],
-    ["null for what may be left out", { note: null }, ["note"]],
+    ["a value that breaks the input rule", { size: 6, plan: "Trial" }, ["plan", "size"]],
+    ["null for an optional field", { note: null }, ["note"]],
   ])("K28: is refused with %s", (_what, more, where) => {
     expect(places(create, { ...least, ...more })).toEqual(where);
   });
 });
 
 describe("the body that replaces a record", () => {
-  test("K28: is that which creates it, without what its place in the path names", () => {
+  test("K28: is the body of create without the fields that the path names", () => {
     const { put } = inputsOf(house);
     expect(put.parse(replaced)).toEqual({ ...replaced, floors: 2, yard: { name: "North", trees: 3 } });
     expect(places(put, { ...least, id: "ff_1", hash: "x" })).toEqual(["hash", "id", "tenantId"]);
   });
 
-  test("K28: is that very body, where none of the record's key is the caller's to send", () => {
+  test("K28: is the same as that of create if the caller sends no field of the key", () => {
     const half = { ...house, schema: house.schema.extend({ id: byServer(text) }) };
     expect(places(inputsOf(half).put, least)).toEqual(["tenantId"]);
     const keyed = { ...house, schema: house.schema.extend({ id: byServer(text), tenantId: byServer(text) }) };
     expect(inputsOf(keyed).put).toBe(inputsOf(keyed).create);
   });
 
-  test("K28: is made once, as the others are", () => {
+  test("K28: has a schema that is computed once, like the others", () => {
     expect(inputsOf(house)).toBe(inputsOf(house));
     expect(inputsOf(house).put).not.toBe(inputsOf(house).create);
   });
@@ -120,7 +120,7 @@ describe("the body that changes a record", () => {
   test.each<[string, Record<string, unknown>]>([
     ["nothing", {}],
     ["one field, and no default in place of the others", { street: "Oak" }],
-    ["null for what may be left out", { note: null, colour: null, keeper: null, tags: null }],
+    ["null for an optional field", { note: null, colour: null, keeper: null, tags: null }],
     ["a part of an object, without the defaults of its other members", { yard: { name: "South" } }],
     ["a part of an object in an object", { yard: { owner: { email: "a" } } }],
     ["null for a member of an object", { yard: { trees: null, owner: null } }],
@@ -137,14 +137,14 @@ describe("the body that changes a record", () => {
     ["what the server sets", { hash: "x", createdAt: "2026-01-01T00:00:00.000Z" }, ["createdAt", "hash"]],
     ["an unknown field", { garage: 1 }, ["garage"]],
     ["null for what a record must have", { street: null, floors: null, yard: null }, ["floors", "street", "yard"]],
-    ["what is against the rule for inputs", { size: 6 }, ["size"]],
+    ["a value that breaks the input rule", { size: 6 }, ["size"]],
     ["a member of the wrong kind", { yard: { name: 1, owner: { email: 2 } } }, ["yard/name", "yard/owner/email"]],
     ["a text that is too long", { note: "0123456789" }, ["note"]],
   ])("H06: is refused with %s", (_what, body, where) => {
     expect(places(update, body)).toEqual(where);
   });
 
-  test("H06: says of a field that null removes it, after what the field is", () => {
+  test("H06: describes, after each optional field, that null removes it", () => {
     const { properties } = z.toJSONSchema(update, { io: "input" });
     expect(properties?.["note"]).toMatchObject({ description: "For the guest. Null removes it." });
     expect(properties?.["colour"]).toMatchObject({ description: "Null removes it." });
@@ -163,7 +163,7 @@ describe("what a tenant's own user may not set", () => {
     expect(forbiddenFields(house, role, body)).toEqual(held);
   });
 
-  test("R11: is held where it is sent, null as well, and not where it is left out", () => {
+  test("R11: is refused if it is sent, also as null, and not if it is omitted", () => {
     expect(forbiddenFields(house, "admin", { street: "Oak", plan: undefined })).toEqual([]);
     expect(forbiddenFields(house, "admin", { keeper: null })).toEqual(["/keeper"]);
   });
@@ -176,7 +176,7 @@ describe("what a tenant's own user may not set", () => {
     ["a tenant's owner", { tenantId: "tn_1", role: "owner" }, { ...own, price: 0, plan: "Basic" }],
     ["a tenant's admin", { tenantId: "tn_1", role: "admin" }, { ...own, price: 0, plan: "Basic", keeper: "Ada" }],
     ["a tenant's key", { tenantId: "tn_1" }, { ...own, price: 0, plan: "Basic", keeper: "Ada" }],
-  ])("R11: a replacement by %s leaves it as it is, with the fields of a newer version", (_who, caller, kept) => {
+  ])("R11: is kept in a replacement by %s, like the fields of a newer version", (_who, caller, kept) => {
     expect(keptFields(house, caller, stored)).toEqual(kept);
   });
 });
@@ -187,12 +187,12 @@ describe("what the program sets", () => {
     expect(stampsOf(house, "change")).toEqual(["updatedAt"]);
   });
 
-  test("T01: an id of its prefix, where a field is declared as one", () => {
+  test("T01: an id with the declared prefix", () => {
     expect(generatedId(house)).toEqual({ field: "id", prefix: "ff" });
     expect(generatedId({ ...house, schema: house.schema.extend({ id: text }) })).toBeNull();
   });
 
-  test("K28: a field's marks add up, in any order, and leave the schema they were made of alone", () => {
+  test("K28: the marks of a field combine in any order and do not change the marked schema", () => {
     const input = text.max(3);
     expect(traitsOf(platformOnly(createOnly(given(text, input))))).toEqual({ set: "create", setBy: "platform", input });
     expect(traitsOf(given(createOnly(platformOnly(text)), input))).toEqual({ set: "create", setBy: "platform", input });

@@ -19,7 +19,7 @@ beforeAll(async () => {
 afterAll(() => context.close());
 
 describe("a caller bound to one tenant", () => {
-  it("T14: finds its own tenant, and another's by no name", async () => {
+  it("T14: finds its own tenant, and no other one by any name", async () => {
     expect((await bound.TenantService.get(own.id))?.id).toBe(own.id);
     for (const name of [own.id, "own-house", "stay.own.example"]) expect((await bound.TenantService.resolve(name))?.id, name).toBe(own.id);
     for (const name of [other.id, `tenant:${other.id}`, "other-house", "stay.other.example"]) {
@@ -30,7 +30,7 @@ describe("a caller bound to one tenant", () => {
     expect((await bound.TenantService.list({ search: "other" })).pagination.total).toBe(0);
   });
 
-  it("T14: reads and changes of another tenant answer what they answer for one that is not there", async () => {
+  it("T14: gets the same result for another tenant as for one that does not exist", async () => {
     const calls = (id: string): [string, () => Promise<unknown>][] => [
       ["update", () => bound.TenantService.update(id, { name: "Mine now" })],
       ["suspend", () => bound.TenantService.suspend(id, "x")],
@@ -57,7 +57,7 @@ describe("a caller bound to one tenant", () => {
     expect(await context.dump()).toEqual(before);
   });
 
-  it("T14: cannot make a tenant, a plan or an entry in another's chain", async () => {
+  it("T14: cannot create a tenant, a plan or an entry in another's chain", async () => {
     const before = await context.dump();
     expect(await codeOf(bound.TenantService.create(hotel("stolen")))).not.toMatch(/^no error/);
     const limits = { users: 1, properties: 1, rooms: 1, bookings: 1, api_calls: 1, storage: 1, customDomains: 1 };
@@ -70,7 +70,7 @@ describe("a caller bound to one tenant", () => {
     expect(await context.dump()).toEqual(before);
   });
 
-  it("T14: reads the plans, changes its own tenant, and its entries and events are its own", async () => {
+  it("T14: reads the plans and changes its own tenant, and its audit entries and events belong to that tenant", async () => {
     expect((await bound.PlanService.list()).pagination.total).toBe(4);
     expect((await bound.TenantService.update(own.id, { name: "Own hand" }))?.name).toBe("Own hand");
     expect((await context.auditOf(own.id)).at(-1)).toMatchObject({
@@ -82,7 +82,7 @@ describe("a caller bound to one tenant", () => {
     expect(events).toMatchObject([{ tenantId: own.id, value: { tenantId: own.id, subject: own.id } }]);
   });
 
-  it("T14: is refused a name another tenant holds, as anybody is, and may take a free one", async () => {
+  it("T14: is refused a name that another tenant holds, like any caller, and can claim a free one", async () => {
     expect(await codeOf(bound.TenantService.update(own.id, { subdomain: "other-house" }))).toBe("subdomain_taken");
     expect(await codeOf(bound.TenantService.update(own.id, { customDomain: "stay.other.example" }))).toBe("forbidden");
     expect((await bound.TenantService.update(own.id, { subdomain: "own-home" }))?.subdomain).toBe("own-home");
@@ -90,8 +90,8 @@ describe("a caller bound to one tenant", () => {
   });
 });
 
-describe("the plain kv face", () => {
-  it("K28: refuses keys of no declared entity and values against theirs, and stores nothing", async () => {
+describe("the plain kv interface", () => {
+  it("K28: refuses keys of no declared entity and values that do not match theirs, and stores nothing", async () => {
     const { kv } = context;
     const before = await context.dump();
     for (const key of ["unknown:1", "tenant", "tenant:a:b", "usage:tn_1:rooms", "plan", "kv:x"]) {
@@ -120,7 +120,7 @@ describe("the plain kv face", () => {
     expect(await context.kv.get("plan:A")).toBeNull();
   });
 
-  it("K28: the seven calls keep order, answer null for the missing, and page nothing away", async () => {
+  it("K28: the seven calls keep the order of keys, return null for missing ones, and list every entry", async () => {
     const { kv } = context;
     await kv.set("plan:Z1", plain("Z1"));
     await kv.mset(["plan:Z2", "plan:Z3"], [plain("Z2"), plain("Z3")]);
@@ -145,7 +145,7 @@ describe("the plain kv face", () => {
     expect(await kv.mget(["plan:Z1", "plan:Z2", "plan:Z3"])).toEqual([null, null, null]);
   });
 
-  it("K28: a tenant's caller has its own keys alone", async () => {
+  it("K28: a tenant's caller reaches only its own keys", async () => {
     const key = `subscription:${other.id}`;
     expect(await bound.kv.get(key)).toBeNull();
     expect(await codeOf(() => bound.kv.set(key, { ...(example("subscription")), tenantId: other.id }))).not.toMatch(/^no error/);
@@ -154,7 +154,7 @@ describe("the plain kv face", () => {
     expect(await bound.kv.getByPrefix("subscription:")).toHaveLength(1);
   });
 
-  it("K28: a stored row that no longer fits its declaration is a fault that names its key and place, no value", async () => {
+  it("K28: a stored row that does not match its declaration is an error that names its key and field, and no value", async () => {
     const { id } = await context.tenant();
     const entry = await context.store.get(`tenant:${id}`);
     await context.store.set(`tenant:${id}`, { ...(entry?.value as object), owner: "s3cret-value" });

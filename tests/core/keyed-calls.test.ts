@@ -14,7 +14,7 @@ beforeAll(async () => {
 
 afterAll(() => context.close());
 
-/** The store with what a test does around some of its methods. */
+/** The store with some methods replaced. */
 function around(store: Store, methods: { readonly [N in keyof Store]?: Store[N] }): Store {
   return new Proxy(store, {
     get(target, name) {
@@ -25,7 +25,7 @@ function around(store: Store, methods: { readonly [N in keyof Store]?: Store[N] 
 }
 
 describe("a call with an idempotency key", () => {
-  it("H03: is answered again after the connection broke right behind its commit", async () => {
+  it("H03: returns its result again after the connection broke just after the commit", async () => {
     const proxy = await startTcpProxy(context.database.appUrl);
     const direct = createStore(postgresDriver({ connectionString: proxy.url, max: 1 }), { clock: context.clock });
     const losing = around(direct, {
@@ -74,7 +74,7 @@ describe("a call with an idempotency key", () => {
     expect(await callsOf(() => TenantService.update(id, { name: "Two" }, { idempotencyKey: "cost" }))).toBe("mget");
   });
 
-  it("H03: has its whole answer again, also one as long as a record can be, in any script", async () => {
+  it("H03: returns its whole result again, also one as long as a record can be, in any script", async () => {
     const metadata = { latin: "x".repeat(120_000), accents: 'é\u0001"\\'.repeat(5_000), houses: "🏨".repeat(10_000) };
     const first = await context.TenantService.create({ ...hotel("long"), metadata }, { idempotencyKey: "long" });
     await context.TenantService.update(first.id, { metadata: { latin: null, accents: null, houses: null } });
@@ -82,7 +82,7 @@ describe("a call with an idempotency key", () => {
     expect(JSON.stringify(again)).toBe(JSON.stringify(first));
   });
 
-  it("H03: that another process made between the look for it and the decision is answered as made, not refused", async () => {
+  it("H03: returns the result of another process that made the same call during its decision", async () => {
     const { id, version } = await context.tenant();
     const late = (call: (services: typeof context) => Promise<unknown>) => {
       let looks = 0;
@@ -103,7 +103,7 @@ describe("a call with an idempotency key", () => {
     expect(report).toMatchObject({ tenantId: id, dryRun: false, removed: { tenant: 1, subscription: 1 } });
   });
 
-  it("H03: is refused when its key comes with another request", async () => {
+  it("H03: is refused if its key was used with another request", async () => {
     const { AdminUserService, UsageService } = context;
     const { id } = await context.tenant();
     const admin = (userId: string) => ({ userId, email: `${userId}@innkeep.example`, name: "Ada", role: "admin" as const });
@@ -113,7 +113,7 @@ describe("a call with an idempotency key", () => {
         () => AdminUserService.create(admin("adm-one"), { idempotencyKey: "same-1" }),
         () => AdminUserService.create(admin("adm-two"), { idempotencyKey: "same-1" }),
       ],
-      // A limit left out stays, null takes it away.
+      // An omitted limit is unchanged; null removes it.
       [() => count(), () => count(null)],
     ];
     for (const [first, other] of calls) {
@@ -183,7 +183,7 @@ describe("a call with an idempotency key", () => {
     expect(await remove()).toEqual(report);
   });
 
-  it("H03: runs again when its day ends while the parts of its long answer are read", async () => {
+  it("H03: runs again if its 24 hours end while the parts of its long result are read", async () => {
     const { id } = await context.tenant();
     const update = (store: Store) =>
       context.over(store).TenantService.update(id, { metadata: { long: "x".repeat(200_000) } }, { idempotencyKey: "ending" });

@@ -8,7 +8,7 @@ import { isSegment, isTimestamp, prefixRange, RESERVED_TENANT_IDS } from "../../
 import { seededRandom } from "../support/random.ts";
 import { exampleParams, keyFrom, paramsOf } from "./example.ts";
 
-/** What a hostile caller sends as an id: anything, and things that look like a way out of the scope. */
+/** Ids of a hostile caller: random texts, and texts that try to leave the scope. */
 const hostile = fc.oneof(
   { weight: 3, arbitrary: fc.string({ unit: fc.constantFrom(..."abXY09._~@+-"), minLength: 1, maxLength: 20 }) },
   fc.string({ unit: "binary", maxLength: 140 }),
@@ -54,7 +54,7 @@ describe("keys of every entity", () => {
       const key = built(entity, params);
       expect(key !== null).toBe(values.every((value) => isSegment(value) || isTimestamp(value)));
       if (key === null) return;
-      // A timestamp where an id belongs, or the other way round, makes no key of this entity.
+      // A timestamp in the position of an id, or an id in that of a timestamp, gives no key of this entity.
       const shaped = Object.entries(params).every(([name, value]) => isTimestamp(value) === (name === "timestamp"));
       expect(matchKey(entity, key)).toEqual(shaped ? params : null);
       const { start, end } = prefixRange([familyOf(entity), ...values.slice(0, -1)].join(":"));
@@ -90,7 +90,7 @@ describe("key spaces", () => {
     expect([...RESERVED_TENANT_IDS]).toEqual(expect.arrayContaining(["global", "platform"]));
   });
 
-  test("K23: a literal segment that stands where another key has its tenant is reserved", () => {
+  test("K23: a literal segment in the position of another key's tenant id is reserved", () => {
     for (const [, entity] of everyEntity) {
       const [, second = ""] = entity.key.split(":");
       if (!second.startsWith("{")) expect(RESERVED_TENANT_IDS.has(second), entity.key).toBe(true);

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type ByteSink, LineWriter } from "../../shared/kernel/line-writer.ts";
 
-/** Writes as many bytes of each call as `take` returns. `take` may throw, as a closed pipe or a full disk does. */
+/** A sink that accepts as many bytes of each write as `take` returns. `take` can throw, like a pipe or a disk. */
 function sinkOf(take: (bytes: Uint8Array) => number | Promise<number> = (bytes) => bytes.length) {
   const writes: string[] = [];
   const note = (bytes: Uint8Array, count: number) => {
@@ -21,7 +21,7 @@ const failing = (message: string) => {
 };
 
 describe("the lines of a log", () => {
-  test("O11: of a few milliseconds are written in one call and in order", async () => {
+  test("O11: that arrive within a few milliseconds are written in one call, in order", async () => {
     const { sink, writes } = sinkOf();
     const writer = new LineWriter(sink, lost);
     for (let i = 0; i < 100; i++) writer.line(String(i));
@@ -32,7 +32,7 @@ describe("the lines of a log", () => {
     await expect.poll(() => writes).toHaveLength(2);
   });
 
-  test("O11: are written at once when one is an error, and when they exceed 64 KiB", async () => {
+  test("O11: are written at once if one of them is an error, or if they exceed 64 KiB", async () => {
     const { sink, writes } = sinkOf();
     const writer = new LineWriter(sink, lost);
     writer.line("before");
@@ -45,7 +45,7 @@ describe("the lines of a log", () => {
     expect(writes).toHaveLength(2);
   });
 
-  test("O11: are complete when the stream takes only parts of them; lines added meanwhile wait", async () => {
+  test("O11: are completed after a partial write, and the lines that arrive meanwhile follow together", async () => {
     const { sink, writes } = sinkOf(async (bytes) => {
       await sleep(1);
       return Math.min(7, bytes.length);
@@ -58,7 +58,7 @@ describe("the lines of a log", () => {
     expect(Math.max(...writes.map((part) => part.length))).toBeLessThanOrEqual(7);
   });
 
-  test("O11: that cannot be written are counted, and the next batch that can be written reports them", async () => {
+  test("O11: that cannot be written are dropped and counted, and the count is written when writing works again", async () => {
     let state: "full" | "gone" | "well" = "full";
     const { sink, writes } = sinkOf((bytes) => state === "well" ? bytes.length : failing(state));
     const writer = new LineWriter(sink, lost);
@@ -76,7 +76,7 @@ describe("the lines of a log", () => {
     expect(writes).toEqual(["\n4 lost: gone\ne\n", "f\n"]);
   });
 
-  test("O11: wait up to 1 MiB for a reader that does not read; further lines are lost and counted", async () => {
+  test("O11: are buffered up to 1 MiB, and no more, while the reader of the log does not read", async () => {
     const waiting: (() => void)[] = [];
     const { sink, writes } = sinkOf((bytes) => new Promise((resolve) => waiting.push(() => resolve(bytes.length))));
     const writer = new LineWriter(sink, lost);
@@ -94,7 +94,7 @@ describe("the lines of a log", () => {
     await expect.poll(() => writes[2]).toBe("after\n");
   });
 
-  test("O11: that still wait are written before the process ends", () => {
+  test("O11: that are still buffered are written before the process ends", () => {
     const { sink, writes } = sinkOf();
     const writer = new LineWriter(sink, lost);
     writer.line("one");

@@ -14,7 +14,7 @@ function entityNamed(name: string): AnyEntity {
 }
 
 const state = z.enum(["open", "shut"]);
-/** A declaration with every kind of field there is. */
+/** A declaration with every kind of field. */
 const door = defineEntity({
   name: "door",
   summary: "Declared for this test.",
@@ -57,7 +57,7 @@ function refusal(path: string, code = "invalid"): unknown {
 }
 
 describe("filters", () => {
-  test("T04: every filter of every entity is one the store takes", () => {
+  test("T04: every filter of every entity is accepted by the store", () => {
     const values = { text: "x", time: "2026-01-01T00:00:00.000Z", number: 1.5, boolean: true } as const;
     for (const entity of registry) {
       for (const filter of filtersOf(entity)) {
@@ -69,22 +69,22 @@ describe("filters", () => {
   });
 });
 
-describe("what a declaration offers to filter by", () => {
+describe("the filters of a declaration", () => {
   const offered = (filterable: readonly Field[] | undefined, sortable?: readonly Field[]) =>
     filtersOf({ ...door, ...(filterable ? { filterable } : {}), ...(sortable ? { sortable } : {}) });
 
-  test.each(["state", "wish", "rest", "start", "end"] as const)("T04: of the enumeration %s its values", (field) => {
+  test.each(["state", "wish", "rest", "start", "end"] as const)("T04: contain the values of the enumeration %s", (field) => {
     expect(offered([field])).toEqual([{ name: field, field, type: "text", values: VALUES }]);
   });
 
-  test("T04: of text and of yes or no, what it is equal to", () => {
+  test("T04: compare texts and booleans for equality", () => {
     expect(offered(["note", "locked"])).toStrictEqual([
       { name: "note", field: "note", type: "text" },
       { name: "locked", field: "locked", type: "boolean" },
     ]);
   });
 
-  test.each([["height", "number"], ["oiledAt", "time"]] as const)("T04: of %s, a %s, also from where and to where", (field, type) => {
+  test.each([["height", "number"], ["oiledAt", "time"]] as const)("T04: have a lower and an upper end for %s, a %s", (field, type) => {
     expect(offered([field])).toStrictEqual([
       { name: field, field, type },
       { name: `${field}From`, field, type, bound: "from" },
@@ -99,7 +99,7 @@ describe("what a declaration offers to filter by", () => {
       [["triggeredAt", "timestamp"], "timestamp"],
       [["triggeredAt"], "triggeredAt"],
     ] as const,
-  )("T04: of a list that sorts by %j, when a record came to be is its %s", (sortable, field) => {
+  )("T04: with the sortable fields %j, filter the time of creation by %s", (sortable, field) => {
     const bounds = [
       { name: "createdFrom", field, type: "time", bound: "from" },
       { name: "createdTo", field, type: "time", bound: "to" },
@@ -109,17 +109,17 @@ describe("what a declaration offers to filter by", () => {
     expect(parseSort({ ...door, sortable })).toEqual([{ field, direction: "desc" }]);
   });
 
-  test("T04: no parameter twice, though a field is called as the time of creation is", () => {
+  test("T04: contain no parameter twice, even if a field is named like the time of creation", () => {
     expect(offered(["created"]).map(({ name }) => name)).toEqual(["created", "createdFrom", "createdTo"]);
   });
 
-  test("T04: nothing where nothing is declared, and what it offers is read once", () => {
+  test("T04: are empty if nothing is declared, and are computed once", () => {
     expect(offered(undefined)).toEqual([]);
     expect(offered(["note"], ["note"])).toHaveLength(1);
     expect(filtersOf(tenant)).toBe(filtersOf(tenant));
   });
 
-  test("T04: without a time of creation a list is sorted by its first time, the latest first", () => {
+  test("T04: do not change the default order: without a time of creation, the first time field, latest first", () => {
     expect(parseSort({ ...door, sortable: ["height", "oiledAt"] })).toEqual([{ field: "oiledAt", direction: "desc" }]);
     expect(parseSort({ ...door, sortable: ["height"] })).toEqual([]);
   });
@@ -130,11 +130,11 @@ describe("a text to search for", () => {
     expect(searchProblem(text)).toBeNull();
   });
 
-  test.each(["a\nb", "\n", "\t", "a\u0000", "\u0085"])("T05: has no control characters, as %j has", (text) => {
+  test.each(["a\nb", "\n", "\t", "a\u0000", "\u0085"])("T05: must not contain control characters, such as %j", (text) => {
     expect(searchProblem(text)).toBe("must have no line breaks or other control characters");
   });
 
-  test.each(["\u0300", "\u036f", "\u0301\u0308"])("T05: is more than the accents %j", (text) => {
+  test.each(["\u0300", "\u036f", "\u0301\u0308"])("T05: must contain more than the accents %j", (text) => {
     expect(searchProblem(text)).toBe("must contain more than accents");
   });
 });
@@ -152,7 +152,7 @@ describe("sorting", () => {
   });
 
   test.each(["colour", "-colour", "", "-", "name,", "--name", "ownerName", "constructor"])(
-    "T04: %j is no sort of tenants and is refused",
+    "T04: tenants cannot be sorted by %j",
     (sort) => {
       expect(() => parseSort(tenant, sort)).toThrowError(refusal("sort", "unknown_field"));
     },
@@ -162,11 +162,11 @@ describe("sorting", () => {
     ["colour", "must not contain colour, by which this list cannot be sorted", "unknown_field"],
     ["name,", "must not contain an empty name, by which this list cannot be sorted", "unknown_field"],
     ["name,-name", "must not contain a field twice", "duplicate_field"],
-  ])("H01: who sorts by %j is told that it %s", (sort, message, code) => {
+  ])("H01: a sort by %j is refused, because it %s", (sort, message, code) => {
     expect(() => parseSort(tenant, sort)).toThrowError(expect.objectContaining({ fields: [{ path: "sort", message, code }] }));
   });
 
-  test("T04: the default and every declared sort of every entity is one the store takes", () => {
+  test("T04: the default and every declared sort of every entity is accepted by the store", () => {
     for (const entity of registry) {
       const sorts = [undefined, ...entity.sortable ?? []];
       for (const sort of sorts) expect(() => wireOrder(entity, parseSort(entity, sort)), `${entity.name} ${sort}`).not.toThrow();

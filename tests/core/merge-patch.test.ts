@@ -22,7 +22,7 @@ const RFC_EXAMPLES = [
   ["{}", '{"a":{"bb":{"ccc":null}}}', '{"a":{"bb":{}}}'],
 ] as const;
 
-/** Objects as JSON.parse makes them, `__proto__` and `constructor` as members included. */
+/** Objects as JSON.parse returns them, also with the members `__proto__` and `constructor`. */
 const json = fc.json({ maxDepth: 4 }).map((text) => JSON.parse(text) as unknown);
 const name = fc.oneof(fc.constantFrom("a", "b", "c", "__proto__", "constructor", "toString"), fc.string({ maxLength: 3 }));
 const members = fc.array(fc.tuple(name, fc.oneof(json, fc.array(fc.tuple(name, json), { maxLength: 4 }).map(Object.fromEntries))), {
@@ -99,7 +99,7 @@ describe("changed fields", () => {
     expect(changedFields({ a: undefined, b: 1 }, { a: 1, b: undefined })).toStrictEqual({ before: { b: 1 }, after: { a: 1 } });
   });
 
-  test("A04: a member that is the very same value is not written out to be compared", () => {
+  test("A04: a member with the identical value is not serialized for the comparison", () => {
     const value = {
       toJSON: () => {
         throw new Error("was written out");

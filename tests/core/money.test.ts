@@ -119,7 +119,7 @@ describe("currencies of other digits", () => {
   });
 
   test.each(["ANG", "BGN", "CUC", "DEM", "HRK", "SLL", "ZWL", "XAU", "XDR", "XTS", "XUA", "ABC", "usd", "__proto__", "constructor", ""])(
-    "B01: %j is no currency in use",
+    "B01: %j is not a currency in use",
     (code) => {
       expect(isCurrency(code)).toBe(false);
       const { error } = plan.schema.shape.currency.safeParse(code);

@@ -38,7 +38,7 @@ afterAll(() => opened.close());
 const ids = async (request: ListRequest) => (await listPage(lamps, request)).data.map(({ id }) => id);
 
 describe("a page of a list", () => {
-  test("T04: has 20 records at first, the newest in front, and says how many there are", async () => {
+  test("T04: has 20 records by default, newest first, and the total", async () => {
     const { data, pagination } = await listPage(lamps, {});
     expect(data.map(({ id }) => id)).toEqual(Array.from({ length: 20 }, (_, i) => `l${String(24 - i).padStart(2, "0")}`));
     expect(pagination).toEqual({
@@ -52,7 +52,7 @@ describe("a page of a list", () => {
     });
   });
 
-  test("T04: by its number begins where the one before ended, and the last one says so", async () => {
+  test("T04: with a number begins where the previous one ended, and the last one has no next", async () => {
     const pagination = { page: 3, limit: 10 };
     expect(await ids({ pagination })).toEqual(["l04", "l03", "l02", "l01", "l00"]);
     const last = await listPage(lamps, { pagination });
@@ -60,7 +60,7 @@ describe("a page of a list", () => {
     expect((await listPage(lamps, { pagination: { page: 4, limit: 10 } })).data).toEqual([]);
   });
 
-  test("T04: after a cursor goes on from it, and knows no numbers", async () => {
+  test("T04: with a cursor continues after it, without numbers and totals", async () => {
     const first = await listPage(lamps, { pagination: { limit: 12 } });
     const cursor = first.pagination.nextCursor ?? "";
     const second = await listPage(lamps, { pagination: { limit: 12, cursor } });
@@ -71,12 +71,12 @@ describe("a page of a list", () => {
     expect(walked).toEqual(Array.from({ length: 25 }, (_, i) => `l${String(24 - i).padStart(2, "0")}`));
   });
 
-  test("T04: of nothing has no pages, and an empty cursor is none", async () => {
+  test("T04: of an empty list reports no pages, and an empty cursor counts as absent", async () => {
     const none = await listPage(lamps, { where: [{ field: "room", in: ["attic"] }], pagination: { cursor: "" } });
     expect(none).toStrictEqual({ data: [], pagination: { page: 1, limit: 20, total: 0, totalPages: 0, hasPrev: false, hasNext: false } });
   });
 
-  test("T04: has what a filter, a search and a scope leave", async () => {
+  test("T04: contains only the records that match filter, search and scope", async () => {
     const halls = ["l20", "l15", "l10", "l05", "l00"];
     expect(await ids({ where: [{ field: "room", in: ["hall"] }] })).toEqual(halls);
     expect(await ids({ search: "HAL" })).toEqual(halls);
@@ -85,7 +85,7 @@ describe("a page of a list", () => {
     expect(await ids({ search: "hall", scope: "tn_2" })).toEqual([]);
   });
 
-  test("T04: is sorted as asked: by a text, one field or several, and without one as the list is", async () => {
+  test("T04: is sorted by the given text, field or fields, and by default in the order of the list", async () => {
     const limit = { pagination: { limit: 2 } };
     expect(await ids({ sort: "createdAt", ...limit })).toEqual(["l00", "l01"]);
     expect(await ids({ sort: "-room,createdAt", ...limit })).toEqual(["l00", "l05"]);
@@ -100,7 +100,7 @@ describe("a page of a list", () => {
     }
   });
 
-  test.each([1, 100])("T04: has %i records at least or at most", async (limit) => {
+  test.each([1, 100])("T04: can have a limit of %i", async (limit) => {
     expect((await listPage(lamps, { pagination: { limit } })).data).toHaveLength(Math.min(limit, 25));
   });
 
@@ -112,7 +112,7 @@ describe("a page of a list", () => {
     [{ page: 0 }, "page", "must be 1 or more"],
     [{ page: 1.5 }, "page", "must be 1 or more"],
     [{ page: 1, cursor: "c" }, "page", "cannot be combined with cursor"],
-  ])("T04: asked for by %j is refused at %s: it %s", async (pagination, path, message) => {
+  ])("T04: with %j is refused at %s: it %s", async (pagination, path, message) => {
     await expect(listPage(lamps, { pagination })).rejects.toMatchObject({
       code: "invalid_parameter",
       fields: [{ path, message, code: "invalid" }],

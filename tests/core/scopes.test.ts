@@ -44,7 +44,7 @@ const TRAITS: readonly (readonly [string, string])[] = [
   ["write:tickets", "yyyn nnnn"],
 ];
 
-/** The scopes there are. */
+/** All scopes. */
 const TABLE: readonly (readonly [string, string])[] = [
   ["read:tenants", "yyyy yyyy"],
   ["write:tenants", "yynn nnyy"],
@@ -94,7 +94,7 @@ describe("scopes", () => {
     expect([...expand(["read:notes", "write:kv"])].sort()).toEqual(["read:notes", "write:kv"]);
   });
 
-  test("R13: everything is more than all the scopes there are today, and only a super_admin or a grant of * has it", () => {
+  test("R13: the grant * is more than all present scopes, and only a super_admin or a grant of * has it", () => {
     const { all, expand, ofAdmin } = catalogue;
     const holders = [ofAdmin("super_admin"), expand(["*"]), ofAdmin("read_only", ["*"])];
     for (const scopes of holders) expect([...scopes].sort()).toEqual(["*", ...all].sort());
@@ -112,7 +112,7 @@ describe("scopes", () => {
     [[], ["read:notes"], false],
     [["read:notes"], ["read:notes", "write:notes"], false],
     [["read:notes"], ["write:notes", "read:notes"], false],
-  ])("R11: who holds %j may pass on %j: %s", (own, asked, may) => {
+  ])("R11: a caller with %j may grant %j: %s", (own, asked, may) => {
     expect(covers(new Set(own), new Set(asked))).toBe(may);
   });
 
@@ -121,7 +121,7 @@ describe("scopes", () => {
     for (const other of ["super_admin", "Owner", "", "toString", null, undefined, 1, ["owner"]]) expect(isTenantRole(other)).toBe(false);
   });
 
-  test("R11: a tenant's admin changes neither state nor money nor owner, its owner no state and no money, and nobody a legal hold", () => {
+  test("R11: a tenant's admin changes neither status, revenue nor owner, its owner neither status nor revenue, and neither a legal hold", () => {
     const change = {
       name: "x",
       status: "active",

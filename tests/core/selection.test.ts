@@ -30,7 +30,7 @@ describe("filters of a list", () => {
     expect(selectionOf(tenant, filters)).toEqual({ where, search: undefined });
   });
 
-  test("T04: take yes and no, and no is a value", () => {
+  test("T04: take true and false, and false is a value", () => {
     expect(selectionOf(admin, { enabled: false }).where).toEqual([{ field: "enabled", in: [false] }]);
   });
 
@@ -51,11 +51,11 @@ describe("filters of a list", () => {
     );
   });
 
-  test("T04: leave out what has no value, known or not", () => {
+  test("T04: ignore a filter without a value, declared or not", () => {
     expect(selectionOf(tenant, { colour: undefined })).toEqual({ where: [], search: undefined });
   });
 
-  test.each(["aurora", ""])("T05: hand on the text %j to search for", (search) => {
+  test.each(["aurora", ""])("T05: pass on the search text %j", (search) => {
     expect(selectionOf(tenant, { search, status: "active" })).toEqual({ where: [{ field: "status", in: ["active"] }], search });
   });
 });

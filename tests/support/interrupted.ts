@@ -4,9 +4,9 @@ import { join } from "node:path";
 import process from "node:process";
 import { endProcess } from "../../functions/local/processes.ts";
 
-/** What a test run makes in the folder for temporary files: whose it is, by process id, is in the name. */
+/** The folders of a test run for temporary files. Their names contain the process id. */
 const OURS = /^innkeep-(?:pg\d+|local-test)-(\d+)-\w+$/;
-/** Where in such a folder a server's data may be. */
+/** The places of a server's data in such a folder. */
 const SERVERS = ["postgres", "data/postgres"];
 
 export function temporaryPrefix(kind: string): string {
@@ -16,8 +16,8 @@ export function temporaryPrefix(kind: string): string {
 let exits = false;
 
 /**
- * From here on this process runs its exit handlers, which end what it started, also when it is interrupted (Ctrl-C, a
- * closed terminal, SIGTERM), and when it is a worker of a test runner that is gone.
+ * Makes this process run its exit handlers, which end what it started, also when it is interrupted (Ctrl-C, a closed
+ * terminal, SIGTERM), or when it is a worker whose test runner has ended.
  */
 export function exitWhenInterrupted(): void {
   if (exits) return;
@@ -28,7 +28,7 @@ export function exitWhenInterrupted(): void {
   if (process.send) process.once("disconnect", () => exit(1));
 }
 
-/** A worker of vitest's cannot exit: its `process.exit` throws. */
+/** In a vitest worker, `process.exit` throws, so a signal ends it. */
 function exit(code: number): void {
   if (!process.send) process.exit(code);
   try {
@@ -45,7 +45,7 @@ export function removeAtOnce(folder: string, data: string): void {
   remove(folder);
 }
 
-/** Again while a server that is ending still writes into it: `maxRetries` does not look for new files. */
+/** Repeats the removal while a stopping server still writes files, because `maxRetries` does not find new ones. */
 function remove(folder: string): void {
   for (let tries = 1;; tries++) {
     try {
@@ -57,7 +57,7 @@ function remove(folder: string): void {
   }
 }
 
-/** After a kill -9: ends the servers and removes the folders of test runs whose process is gone; answers the folders. */
+/** Ends the servers and removes the folders of test runs whose process no longer exists, as after kill -9. Returns the folders. */
 export async function removeLeftOvers(within = tmpdir()): Promise<string[]> {
   const folders = readdirSync(within).filter((name) => {
     const owner = Number(OURS.exec(name)?.[1]);
@@ -77,11 +77,11 @@ function postmasterIn(data: string): number {
   try {
     return Number(readFileSync(join(data, "postmaster.pid"), "utf8").split("\n")[0]);
   } catch {
-    return 0; // there is none, or none any more
+    return 0; // there is no server, or it has ended
   }
 }
 
-/** Whether there is such a process; one of another user counts. */
+/** Whether the process exists, also as another user's. */
 function signalIfAlive(pid: number, signal: NodeJS.Signals | 0): boolean {
   try {
     return process.kill(pid, signal);

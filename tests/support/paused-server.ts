@@ -1,8 +1,8 @@
 import { readFile } from "node:fs/promises";
 
 /**
- * Stops a server with SIGSTOP, all its processes: it keeps its sockets and answers nothing, as a machine
- * that hangs does. Answers what sets it going again. Reads /proc, so only on Linux.
+ * Stops all processes of a server with SIGSTOP. It keeps its sockets and sends nothing, like a machine that hangs.
+ * Returns a function that resumes them. Reads /proc, so it works only on Linux.
  */
 export async function pauseServer(postmaster: number): Promise<() => void> {
   const paused = [postmaster];
@@ -10,7 +10,7 @@ export async function pauseServer(postmaster: number): Promise<() => void> {
     for (const pid of paused.splice(0).reverse()) signal(pid, "SIGCONT");
   };
   try {
-    // The postmaster first: from then on it starts no others.
+    // The postmaster first, so that it starts no other process.
     signal(postmaster, "SIGSTOP");
     const children = (await readFile(`/proc/${postmaster}/task/${postmaster}/children`, "utf8")).trim().split(" ").filter(Boolean);
     for (const pid of children.map(Number)) {
@@ -24,7 +24,7 @@ export async function pauseServer(postmaster: number): Promise<() => void> {
   }
 }
 
-/** A backend may have ended since it was listed. */
+/** Sends a signal to a process, which may have ended since it was listed. */
 function signal(pid: number, name: "SIGSTOP" | "SIGCONT"): void {
   try {
     process.kill(pid, name);

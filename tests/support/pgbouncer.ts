@@ -14,13 +14,13 @@ export interface PgBouncer {
   close(): Promise<void>;
 }
 
-/** Where the package puts it, which is not in every PATH. */
+/** The path of the binary, which is not in every PATH. */
 export const PGBOUNCER = ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer", "/usr/local/bin/pgbouncer", "/opt/homebrew/bin/pgbouncer"]
   .find((path) => existsSync(path));
 
 /**
- * PgBouncer as it comes, in transaction mode with one server connection a database: whatever a session
- * keeps between two calls is another caller's. It refuses to run as root.
+ * PgBouncer in transaction mode with one server connection per database, so that the session state of one call is
+ * visible to the next caller. It refuses to run as root.
  */
 export async function startPgBouncer(binary: string, serverUrl: string): Promise<PgBouncer> {
   const { hostname, port } = new URL(serverUrl);

@@ -8,12 +8,12 @@ import { migrate as applyMigrations } from "../../shared/adapters/migrator.ts";
 import { withClient } from "./client.ts";
 import { ROLE_PASSWORD } from "./roles.ts";
 
-/** A database of one test file's own; every URL names it. */
+/** A database of one test file. Every URL contains its name. */
 export interface TestDatabase {
   readonly name: string;
   /** The application's login: a member of service_role and nothing else. */
   readonly appUrl: string;
-  /** The owner that ran the migrations; no superuser. */
+  /** The owner, which ran the migrations. Not a superuser. */
   readonly ownerUrl: string;
   readonly superUrl: string;
   /** PostgREST's login. */
@@ -24,7 +24,7 @@ export interface TestDatabase {
 export const MIGRATIONS_DIR = fileURLToPath(new URL("../../supabase/migrations", import.meta.url));
 export const SCHEMAS_DIR = fileURLToPath(new URL("../../supabase/schemas", import.meta.url));
 
-/** The major version of the server this run is on. */
+/** The major version of the server of this run. */
 export function postgresMajor(): number {
   return inject("postgres").major;
 }
@@ -43,7 +43,7 @@ export async function freshDatabase(): Promise<TestDatabase> {
  */
 export async function emptyDatabase(options = "", superUrl = inject("postgres").superUrl): Promise<TestDatabase> {
   return await withClient(superUrl, async (client) => {
-    // Roles belong to the whole server: with the template built first, two test files never create them at once.
+    // Roles belong to the whole server. Building the template first prevents that two test files create them concurrently.
     await ensureTemplate(client, superUrl);
     return await createProject(client, superUrl, options);
   });
@@ -55,7 +55,7 @@ async function createProject(client: pg.Client, superUrl: string, options: strin
   return database;
 }
 
-/** Supabase hands whatever its `postgres` makes in `public` to the API roles: what must be closed has to be closed by us. */
+/** Like Supabase, grants everything that `postgres` creates in `public` to the API roles. Migrations must revoke it. */
 const SUPABASE_DEFAULTS =
   ["tables", "functions", "sequences"].map((kind) =>
     `alter default privileges for role innkeep_owner in schema public grant all on ${kind} to anon, authenticated, service_role;`
@@ -110,7 +110,7 @@ export async function sqlFiles(dir: string): Promise<{ readonly name: string; re
   return await Promise.all(names.map(async (name) => ({ name, sql: await readFile(join(dir, name), "utf8") })));
 }
 
-/** Applies the migrations that are not recorded yet, as `npm run migrate` does; answers their versions. */
+/** Applies the migrations that are not recorded yet, like `npm run migrate`. Returns their versions. */
 export async function migrate(ownerUrl: string): Promise<string[]> {
   const migrations = (await sqlFiles(MIGRATIONS_DIR)).map(({ name, sql }) => {
     const [, version = "", title = ""] = /^(\d+)_(.+)\.sql$/.exec(name) ?? [];

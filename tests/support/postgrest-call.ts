@@ -125,7 +125,7 @@ export function errorAnswer(error: unknown, authenticated: boolean): RpcAnswer {
   return problem(statusOf(code, error.message, authenticated), code, error.message, error.detail ?? null, error.hint ?? null);
 }
 
-/** Longest prefix of the SQLSTATE wins; what is not listed is 400. */
+/** The longest matching prefix of the SQLSTATE decides. Default: 400. */
 const STATUS_OF_STATE: Readonly<Record<string, number>> = {
   "08": 503,
   "09": 500,

@@ -20,7 +20,7 @@ import pg from "pg";
 import { callFunction, errorAnswer, problem } from "./postgrest-call.ts";
 import type { ApiRole, RpcAnswer } from "./postgrest-call.ts";
 
-/** What stands in for a project's keys; the gateway turns each into a role. */
+/** The keys of the project. The gateway maps each to a role. */
 export const API_KEYS = {
   serviceKey: "test-service-role-key",
   authenticatedKey: "test-authenticated-key",
@@ -44,7 +44,7 @@ export interface BridgeOptions {
   readonly databaseUrl: string;
   readonly poolSize?: number;
   readonly acquireTimeoutMs?: number;
-  /** Called after a transaction committed; true cuts the connection instead of answering. */
+  /** Called after a commit. If it returns true, the connection is closed without a response. */
   readonly loseAnswer?: (functionName: string) => boolean;
 }
 
@@ -54,7 +54,7 @@ export async function startPostgrest(options: BridgeOptions): Promise<PostgrestB
     max: options.poolSize ?? 10,
     connectionTimeoutMillis: options.acquireTimeoutMs ?? 10_000,
   });
-  // An idle connection that dies is dropped by the pool; the next request opens another one.
+  // The pool drops a broken idle connection; the next request opens another one.
   pool.on("error", () => undefined);
   pool.on("connect", (client) => client.on("error", () => undefined));
   const server = createServer((request, response) => {

@@ -1,4 +1,4 @@
-/** Random choices that can be repeated: the seed is printed, SEED= sets it. */
+/** Repeatable random choices. The seed is printed, and SEED= sets it. */
 export interface Random {
   readonly seed: number;
   /** An integer, 0 ≤ n < bound. */

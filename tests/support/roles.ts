@@ -1,6 +1,6 @@
 import { withClient } from "./client.ts";
 
-/** Password of every login role here; the servers are local and thrown away. */
+/** The password of every login role. The servers are local and temporary. */
 export const ROLE_PASSWORD = "innkeep";
 
 /**

@@ -1,7 +1,7 @@
 import { BaseSequencer } from "vitest/node";
 import type { TestSpecification } from "vitest/node";
 
-/** Files that take longest, most of them waiting: begun last, one of them alone would prolong the run. */
+/** The files that take longest, mostly waiting. If one of them started last, it would prolong the run. */
 const LONG = [
   "kv/supabase",
   "kv/postgres",
@@ -11,7 +11,7 @@ const LONG = [
   "sql/plans",
 ];
 
-/** Long files first, of both projects; a run that has nothing left but a long file leaves cores idle. */
+/** Runs the long files of both projects first, so that no core is idle at the end. */
 export class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
     const rank = ({ moduleId }: TestSpecification) => {

@@ -13,11 +13,11 @@ import type { BridgeOptions } from "./postgrest.ts";
 
 export type DriverName = "postgres" | "supabase";
 
-/** A clock that stands still until it is told otherwise. */
+/** A clock that stands still until a test sets or advances it. */
 export interface TestClock extends Clock {
   set(iso: string): void;
   advance(ms: number): void;
-  /** The present instant, `offsetMs` later. */
+  /** The current instant of the clock plus `offsetMs`. */
   iso(offsetMs?: number): string;
 }
 
@@ -37,9 +37,9 @@ export interface OpenStore {
   readonly clock: TestClock;
   readonly database: TestDatabase;
   readonly driver: DriverName;
-  /** Another store on the same database, with connections of its own: another process. */
+  /** Another store on the same database with its own connections, like another process. */
   another(options?: { readonly connections?: number }): Store;
-  /** So many other stores of one connection each, opened and warm: cold pools serialise racers. */
+  /** Other stores with one open connection each. Opening connections first makes the races real. */
   racers(count: number): Promise<Store[]>;
   close(): Promise<void>;
 }
@@ -50,7 +50,7 @@ export interface FreshStoreOptions {
   readonly database?: TestDatabase;
   readonly bridge?: Partial<BridgeOptions>;
   readonly timeoutMs?: number;
-  /** The postgres driver goes through this transaction pooler, with unnamed statements. */
+  /** If set, the postgres driver uses this transaction pooler, with unnamed statements. */
   readonly pooler?: { readonly urlOf: (databaseUrl: string) => string };
 }
 
@@ -92,7 +92,7 @@ export async function freshStore(options: FreshStoreOptions): Promise<OpenStore>
   };
 }
 
-/** The code of the InnkeepError a call fails with, or what happened instead. */
+/** The code of the InnkeepError that a call fails with, or a text that says what happened instead. */
 export async function codeOf(call: Promise<unknown> | (() => unknown)): Promise<ErrorCode | string> {
   try {
     const value = await (typeof call === "function" ? call() : call);

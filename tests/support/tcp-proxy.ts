@@ -1,13 +1,13 @@
 import { connect, createServer } from "node:net";
 import type { AddressInfo, Socket } from "node:net";
 
-/** A wire between a client and a server that can be cut where a test wants it. */
+/** A proxy between a client and a server that a test can interrupt. */
 export interface TcpProxy {
   /** The given URL with the proxy's address in it. */
   readonly url: string;
-  /** The next request goes to the server, its answer never comes back: the connection is cut instead. */
+  /** Forwards the next request, then closes the connection instead of returning the response. */
   loseNextAnswer(): void;
-  /** The connection of the next request carries nothing any more, that request included; it stays open. Resolves when that came. */
+  /** Keeps the connection of the next request open but forwards nothing on it, from that request on. Resolves when it arrived. */
   silenceNextRequest(): Promise<void>;
   close(): Promise<void>;
 }

@@ -11,14 +11,14 @@ import type { OpenStore } from "./store.ts";
 
 export const ADMIN: Actor = { type: "admin", id: "admin-1", email: "ada@innkeep.example" };
 
-/** The services on a database of their own, the shipped metrics and plans seeded, called by a platform admin. */
+/** The services of a platform admin on a new database, with the default metrics and plans. */
 export interface TestContext extends OpenStore {
   readonly container: Container;
-  /** The services as another caller sees them. */
+  /** The services for another caller. */
   as(caller?: Partial<Context>): Services;
-  /** The same over another store, such as another process. */
+  /** The services over another store, such as that of another process. */
   over(store: Store, caller?: Partial<Context>): Services;
-  /** A tenant with a subdomain of its own. */
+  /** Creates a tenant with a unique subdomain. */
   tenant(data?: Partial<TenantCreate>): Promise<StoredTenant>;
   /** Every entry of the store, or of one family. */
   dump(family?: string): Promise<Entry[]>;

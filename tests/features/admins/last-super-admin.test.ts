@@ -43,7 +43,7 @@ describe("admin changes", () => {
       ["enabling a disabled super_admin", disabled, superAdmin],
       ["promoting an admin", admin, superAdmin],
     ] as const,
-  )("R11: the last enabled super_admin does not stand in the way of %s", (_what, before, after) => {
+  )("R11: the rule of the last enabled super_admin does not prevent %s", (_what, before, after) => {
     expect(refused(before, after, 0)).toBe(false);
   });
 });

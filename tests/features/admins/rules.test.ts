@@ -57,7 +57,7 @@ describe("who may administer whom", () => {
     expect(() => assertMayAdminister(own, before, after, catalogue)).toThrowError(forbidden);
   });
 
-  test("R11: whoever is refused is told which of the two rules it was", () => {
+  test("R11: a refusal states which of the two rules was broken", () => {
     expect(() => assertMayAdminister(ops, null, root, catalogue)).toThrowError(
       "You cannot grant permissions you do not have: *, write:admins.",
     );

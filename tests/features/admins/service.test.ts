@@ -19,7 +19,7 @@ async function admin(role: AdminRole, enabled = true): Promise<string> {
   return userId;
 }
 
-/** Straight through the store: no rule stands in the way of a clean start. */
+/** Deletes through the store, because the services refuse to remove the last super_admin. */
 async function removeAll(): Promise<void> {
   await context.store.mdel((await context.dump("admin")).map(({ key }) => key));
   await context.store.mdel((await context.dump("idem")).map(({ key }) => key));
@@ -71,7 +71,7 @@ describe("admins", () => {
     expect(await codeOf(context.AdminUserService.update(userId, { userId: "other" } as object))).toBe("validation_failed");
   });
 
-  it("H03: are made once with a key, which is not the key of another one", async () => {
+  it("H03: are created once per idempotency key, which cannot be used for another admin", async () => {
     await admin("super_admin");
     const one = { userId: "one", email: "one@innkeep.example", name: "One", role: "support" } as const;
     const send = (given: Parameters<typeof context.AdminUserService.create>[0]) =>
@@ -82,7 +82,7 @@ describe("admins", () => {
     expect(await context.AdminUserService.get("two")).toBeNull();
   });
 
-  it("R13: the last login is the latest sign-in, one audit entry each, however often and in whatever order it is told", async () => {
+  it("R13: the last login is the latest sign-in, with one audit entry each, whatever the number and order of the calls", async () => {
     const userId = await admin("support");
     const stores = await context.racers(8);
     const before = (await context.auditOf(null)).length;
@@ -105,7 +105,7 @@ describe("admins", () => {
     expect(await codeOf(context.AdminUserService.recordLogin(userId, "yesterday"))).toBe("validation_failed");
   });
 
-  it("R11: the last enabled super_admin is neither removed, disabled nor demoted, and anybody else is", async () => {
+  it("R11: the last enabled super_admin cannot be removed, disabled or demoted, and every other admin can", async () => {
     const last = await admin("super_admin");
     await admin("super_admin", false);
     const refused = [
@@ -124,7 +124,7 @@ describe("admins", () => {
     expect(await context.AdminUserService.update(last, { role: "admin" })).toMatchObject({ role: "admin" });
   });
 
-  it("R11: super_admins who remove, disable and demote one another at once leave exactly one, in each of 50 rounds", async () => {
+  it("R11: super_admins who concurrently remove, disable and demote one another leave exactly one, in each of 50 rounds", async () => {
     const stores = await context.racers(6);
     for (let round = 0; round < 50; round++) {
       await removeAll();
@@ -146,12 +146,12 @@ describe("admins", () => {
     }
   });
 
-  it("R11: someone promoted while a lesser admin changes or removes them is beyond that admin's reach", async () => {
+  it("R11: an admin who is promoted during a change or removal by a lesser admin is not changed or removed", async () => {
     await admin("super_admin");
     const deputy = { actor: { type: "admin" as const, id: "deputy" }, scopes: scopes.ofAdmin("admin", ["write:admins"]) };
     for (const act of ["update", "remove"] as const) {
       const userId = await admin("support");
-      // The promotion lands between the deputy's decision and its commit.
+      // The promotion commits between the deputy's decision and its commit.
       let promoted = false;
       const store: Store = new Proxy(context.store, {
         get: (target, name) => {
@@ -177,7 +177,7 @@ describe("admins", () => {
     expect(await codeOf(context.as(deputy).AdminUserService.create(peer))).toBe("forbidden");
   });
 
-  it("R11: a tenant's caller neither sees nor makes an admin", async () => {
+  it("R11: a tenant's caller neither sees nor creates an admin", async () => {
     const userId = await admin("super_admin");
     const { id } = await context.tenant();
     const { AdminUserService } = context.as(userOf(id));
@@ -198,7 +198,7 @@ describe("admins", () => {
 describe("the bootstrap of the first admin", () => {
   const system = () => context.over(context.store, systemContext(context.clock));
 
-  it("R14: makes an enabled super_admin once, is audited, and is closed afterwards", async () => {
+  it("R14: creates an enabled super_admin once, is audited, and is closed afterwards", async () => {
     const before = (await context.auditOf(null)).length;
     expect(await system().AdminUserService.bootstrap({ userId: "first", email: "first@innkeep.example" }))
       .toMatchObject({ userId: "first", role: "super_admin", enabled: true });
@@ -210,7 +210,7 @@ describe("the bootstrap of the first admin", () => {
     expect(entries).toMatchObject([{ resource: "admin", resourceId: "first", actor: { type: "system" } }]);
   });
 
-  it("R14: a disabled super_admin or an enabled admin does not close it; an admin that is there is raised", async () => {
+  it("R14: is not closed by a disabled super_admin or an enabled admin, and promotes an existing admin", async () => {
     const disabled = await admin("super_admin", false);
     await admin("admin");
     expect(await system().AdminUserService.bootstrap({ userId: disabled, email: "raised@innkeep.example" })).toMatchObject({
@@ -220,7 +220,7 @@ describe("the bootstrap of the first admin", () => {
     expect(await enabledSuperAdmins()).toBe(1);
   });
 
-  it("R14: comes after the plans, makes up for a start that died in between, and closed brings no deleted plan back", async () => {
+  it("R14: comes after the plans, completes an interrupted start, and restores no deleted plan once it is closed", async () => {
     const clean = await openTestContext();
     const { store, clock } = clean;
     const first = { userId: "first", email: "first@innkeep.example" };
@@ -238,7 +238,7 @@ describe("the bootstrap of the first admin", () => {
     await clean.close();
   });
 
-  it("R14: within a minute of a bootstrap whose admin was lost, the next one is told when to come again, and then works", async () => {
+  it("R14: within a minute of a bootstrap whose admin was lost, the next one is refused with the time to retry, and then succeeds", async () => {
     const first = { userId: "lost", email: "lost@innkeep.example" };
     await system().AdminUserService.bootstrap(first);
     await context.store.del("admin:lost");

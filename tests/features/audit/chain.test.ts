@@ -12,7 +12,7 @@ afterAll(() => context.close());
 
 const sha256 = (text: string) => createHash("sha256").update(text, "utf8").digest("hex");
 
-/** As the database's own superuser, with triggers off: what no guard can stop, verification must find. */
+/** Runs SQL as a superuser without triggers. No guard can prevent such changes, so verification must find them. */
 async function tamper(sql: string, values: unknown[]): Promise<void> {
   const changed = await withClient(context.database.superUrl, async (client) => {
     await client.query("set session_replication_role = replica");
@@ -33,7 +33,7 @@ async function chainOf(length: number): Promise<{ id: string; keys: string[] }> 
   return { id, keys: (await context.auditOf(id)).map((entry) => String(entry["id"])) };
 }
 
-/** A chain's parts of at most `limit` entries, to the end or the first break. */
+/** The reports on a chain in parts of at most `limit` entries, to its end or its first invalid entry. */
 async function partsOf(id: string, limit: number): Promise<ChainPart[]> {
   const parts: ChainPart[] = [];
   let cursor: string | undefined;
@@ -46,7 +46,7 @@ async function partsOf(id: string, limit: number): Promise<ChainPart[]> {
 }
 
 describe("the hash chain", () => {
-  it("A08: is what data-model.md says, recomputed here with another implementation", async () => {
+  it("A08: has the hashes that a second implementation computes", async () => {
     const { id } = await chainOf(4);
     let prevHash = "0".repeat(64);
     for (const [i, entry] of (await context.auditOf(id)).entries()) {
@@ -59,7 +59,7 @@ describe("the hash chain", () => {
     expect(await context.AuditService.verify(id)).toEqual({ ok: true, checked: 4 });
   });
 
-  it("A08: writers at once in 8 processes leave a gapless chain in each scope", async () => {
+  it("A08: concurrent writers in 8 processes leave a gapless chain in each scope", async () => {
     const stores = await context.racers(8);
     const tenants = await Promise.all(Array.from({ length: 3 }, () => context.tenant()));
     const before = (await context.auditOf(null)).length;
@@ -83,7 +83,7 @@ describe("the hash chain", () => {
     expect(await context.AuditService.verify(id)).toMatchObject({ ok: false, checked: 2, firstBroken: { id: keys[2], seq: 3 } });
   });
 
-  it("A08: an edited entry with a hash made to fit is found at the next one", async () => {
+  it("A08: an edited entry with a recomputed hash is found at the next one", async () => {
     const { id, keys } = await chainOf(6);
     const entry = (await context.auditOf(id))[2];
     const { seq, prevHash, hash: _, ...content } = { ...entry, userId: "somebody-else" } as Record<string, unknown>;
@@ -98,7 +98,7 @@ describe("the hash chain", () => {
     expect(await context.AuditService.verify(id)).toMatchObject({ ok: false, checked: 3, firstBroken: { id: keys[4] } });
   });
 
-  it("A08: entries cut off at the end are found, though what is left holds together", async () => {
+  it("A08: entries removed at the end are found, although the rest of the chain is valid", async () => {
     const { id, keys } = await chainOf(6);
     await tamper("delete from kv.entries where key = any($1)", [keys.slice(4)]);
     expect(await context.AuditService.verify(id)).toMatchObject({ ok: false, checked: 4, firstBroken: { id: keys[3], seq: 5 } });
@@ -130,7 +130,7 @@ describe("the hash chain", () => {
     expect(await context.AuditService.verify(id)).toMatchObject({ ok: false, checked: 2, firstBroken: { id: keys[3] } });
   });
 
-  it("A08: a damaged seq or hash is a finding, never a fault", async () => {
+  it("A08: a damaged seq or hash is reported as broken, never as an internal error", async () => {
     for (
       const damage of [`value - 'seq'`, `jsonb_set(value, '{seq}', '"3"')`, `jsonb_set(value, '{hash}', 'null')`, `value - 'prevHash'`]
     ) {
@@ -140,7 +140,7 @@ describe("the hash chain", () => {
     }
   });
 
-  it("A08: one tenant's broken chain says nothing of another's; a tenant's caller verifies its own", async () => {
+  it("A08: one tenant's broken chain does not affect another's, and a tenant's caller verifies its own", async () => {
     const [a, b] = [await chainOf(3), await chainOf(3)];
     await tamper(`update kv.entries set value = jsonb_set(value, '{action}', '"x.y"') where key = $1`, [a.keys[0]]);
     expect((await context.AuditService.verify(a.id)).ok).toBe(false);
@@ -166,14 +166,14 @@ describe("the hash chain", () => {
     for (const limit of [0, 5_001, 1.5]) expect(await codeOf(context.AuditService.verifyPart(id, { limit }))).toBe("invalid_parameter");
   });
 
-  it("A08: a part goes on where the one before ended, also over entries that came meanwhile", async () => {
+  it("A08: a part continues where the previous one ended, including entries written meanwhile", async () => {
     const { id } = await chainOf(5);
     const { nextCursor: cursor } = await context.AuditService.verifyPart(id, { limit: 3 });
     await context.AuditService.log("room.opened", "room", "late", { tenantId: id });
     expect(await context.AuditService.verifyPart(id, { cursor })).toEqual({ ok: true, checked: 3 });
   });
 
-  it("A08: a break between two parts, behind the cursor or at the end is found by the part that comes to it", async () => {
+  it("A08: a break between two parts, after the cursor or at the end is found by the part that reaches it", async () => {
     for (const [gone, broken] of [[2, { checked: 0, seq: 4 }], [4, { checked: 1, seq: 6 }], [5, { checked: 2, seq: 6 }]] as const) {
       const { id, keys } = await chainOf(6);
       const { nextCursor: cursor } = await context.AuditService.verifyPart(id, { limit: 3 - (gone === 2 ? 1 : 0) });
@@ -187,7 +187,7 @@ describe("the hash chain", () => {
     expect(await context.AuditService.verifyPart(id, { cursor })).toMatchObject({ ok: false, checked: 0, firstBroken: { seq: 3 } });
   });
 
-  it("A08: an entry without its number is found behind a cursor too", async () => {
+  it("A08: an entry without its seq is found after a cursor too", async () => {
     const { id, keys } = await chainOf(4);
     const { nextCursor: cursor } = await context.AuditService.verifyPart(id, { limit: 2 });
     await tamper(
@@ -198,7 +198,7 @@ describe("the hash chain", () => {
     expect(await context.AuditService.verifyPart(id, { cursor })).toMatchObject({ ok: false, checked: 2 });
   });
 
-  it("A08: a made-up cursor makes no chain good: it is refused, or the entry behind it does not hash on from it", async () => {
+  it("A08: a forged cursor cannot hide an entry: it is refused, or the next entry does not match it", async () => {
     const [one, two] = [await chainOf(6), await chainOf(6)];
     const { nextCursor = "" } = await context.AuditService.verifyPart(one.id, { limit: 3 });
     const { nextCursor: last = "" } = await context.AuditService.verifyPart(one.id, { limit: 5 });
@@ -234,7 +234,7 @@ describe("the hash chain", () => {
     expect(await codeOf(context.AuditService.verifyPart(undefined, { cursor: nextCursor }))).toBe("invalid_cursor");
   });
 
-  it("A08: of a tenant that never was there is none; of a deleted one there is", async () => {
+  it("A08: exists for a deleted tenant, and not for one that never existed", async () => {
     const { id } = await chainOf(3);
     await context.TenantService.delete(id);
     expect(await context.AuditService.verify(id)).toEqual({ ok: true, checked: 4 });

@@ -18,7 +18,7 @@ async function all(entries: AsyncIterable<AuditEntry>): Promise<AuditEntry[]> {
 
 const sha256 = (text: string) => createHash("sha256").update(text, "utf8").digest("hex");
 
-/** A chain checked from its exported lines alone, as somebody without the program would. */
+/** Verifies a chain from its exported lines alone, without the program. */
 function holds(entries: readonly AuditEntry[]): boolean {
   let prev = "0".repeat(64);
   return entries.every(({ seq, prevHash, hash, ...content }, i) => {
@@ -60,7 +60,7 @@ describe("the export of the audit log", () => {
     expect(await actions({ userId: "nobody" })).toEqual([]);
   });
 
-  it("A10: without a tenant holds every scope in the order of time for the platform", async () => {
+  it("A10: without a tenant contains every chain in the order of time, for a platform caller", async () => {
     const { id } = await context.tenant();
     context.clock.advance(1_000);
     await context.AuditService.log("platform.ticked", "platform", "clock");
@@ -73,7 +73,7 @@ describe("the export of the audit log", () => {
     expect(new Set(entries.map((entry) => entry.id))).toEqual(new Set((await context.dump("audit")).map(({ key }) => key)));
   });
 
-  it("A10: holds one page at a time: the next is read when the last entry of this one was taken", async () => {
+  it("A10: keeps one page in memory: the next one is read after the last entry of this one", async () => {
     const { id } = await context.tenant();
     for (let i = 0; i < 25; i++) {
       await Promise.all(Array.from({ length: 20 }, () => context.AuditService.log("room.opened", "room", "r", { tenantId: id })));

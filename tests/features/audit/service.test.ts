@@ -38,7 +38,7 @@ describe("the audit log", () => {
     expect(await codeOf(AuditService.log("a.b", "", "r-1"))).toBe("validation_failed");
   });
 
-  it("A01: the platform's own entries stand in the platform's chain", async () => {
+  it("A01: the platform's own entries are in the platform's chain", async () => {
     await context.AuditService.log("platform.checked", "platform", "settings");
     const entry = (await context.auditOf(null)).at(-1);
     expect(entry).toMatchObject({ action: "platform.checked" });
@@ -79,7 +79,7 @@ describe("the audit log", () => {
     expect(await codeOf(context.AuditService.list(id, {}, { action: "%" }))).not.toBe("internal");
   });
 
-  it("A02: a platform caller without a tenant sees every scope, a tenant's caller its own alone", async () => {
+  it("A02: a platform caller without a tenant sees every chain, a tenant's caller only its own", async () => {
     const [a, b] = [await context.tenant(), await context.tenant()];
     const all = await context.AuditService.list(undefined, { limit: 100 });
     expect(all.data.map(({ tenantId }) => tenantId)).toEqual(expect.arrayContaining([a.id, b.id, undefined]));
@@ -154,7 +154,7 @@ describe("the audit log", () => {
     expect(await context.dump("audit")).toEqual(before);
   });
 
-  it("A05: changes of the platform stand in its chain, one entry each", async () => {
+  it("A05: changes of the platform are in its chain, one entry each", async () => {
     const count = async () => (await context.auditOf(null)).length;
     const start = await count();
     const limits = { users: 1, properties: 1, rooms: 1, bookings: 1, api_calls: 1, storage: 1, customDomains: 1 };

@@ -17,7 +17,7 @@ const plan = (
 ) => ({ name, price: 1, currency: "USD", interval: "monthly", limits } as const);
 
 describe("the metric catalogue", () => {
-  it("U05: ships with the metrics that the shipped plans limit, seeded once; what the platform changed stays", async () => {
+  it("U05: is seeded once with the metrics that the default plans limit, and keeps the platform's changes", async () => {
     expect((await context.MetricService.list()).data.map(({ id }) => id).sort()).toEqual(DEFAULT_METRICS.map(({ id }) => id).sort());
     for (const { limits } of DEFAULT_PLANS) expect(limitedMetrics(limits).sort()).toEqual(DEFAULT_METRICS.map(({ id }) => id).sort());
     await context.MetricService.update("rooms", { name: "Keys" });
@@ -39,7 +39,7 @@ describe("the metric catalogue", () => {
     expect(await context.UsageService.consume(later.id, "nights", 9)).toMatchObject({ allowed: false, limit: 8 });
   });
 
-  it("U05: another process counts by a metric made a moment ago, and by a renamed one within 10 seconds", async () => {
+  it("U05: another process uses a new metric at once, and a renamed one within 10 seconds", async () => {
     const { id } = await context.tenant();
     const [other] = await context.racers(1);
     const { UsageService } = context.over(other ?? context.store);
@@ -51,7 +51,7 @@ describe("the metric catalogue", () => {
     expect((await UsageService.increment(id, "towels", 1)).unit).toBe("towels");
   });
 
-  it("U05: first uses and reads in another process go on while a metric is renamed, and say so where it became one of another kind", async () => {
+  it("U05: first uses and reads in another process succeed while a metric is renamed, and are refused if its kind changed", async () => {
     const { id } = await context.tenant();
     const [other] = await context.racers(1);
     const { UsageService } = context.over(other ?? context.store);
@@ -70,7 +70,7 @@ describe("the metric catalogue", () => {
     expect((await UsageService.increment(id, "pool", 1)).kind).toBe("counter");
   });
 
-  it("U05: an id that is no name, or the name of a limit that is not metered, is refused, and the kind never changes", async () => {
+  it("U05: an invalid id, or the name of a limit that is not metered, is refused, and the kind never changes", async () => {
     for (const id of ["1st", "__proto__", "a b", "x".repeat(65), "customDomains", "a:b", ""]) {
       await expect(context.MetricService.create({ ...guests, id }), id).rejects.toMatchObject({
         code: "validation_failed",
@@ -81,7 +81,7 @@ describe("the metric catalogue", () => {
     expect(await codeOf(context.MetricService.create({ ...guests, id: "rooms" }))).toBe("already_exists");
   });
 
-  it("B03: a plan's limits name metrics; each that is none is refused at its place", async () => {
+  it("B03: a plan's limits must name metrics, and each unknown name is refused with a pointer", async () => {
     await expect(context.PlanService.create(plan("Odd", { rooms: 1, customDomains: 2, beds: 3, "to~wels": null }))).rejects.toMatchObject({
       code: "validation_failed",
       fields: [{ path: "/limits/beds", code: "unknown_metric" }, { path: "/limits/to~0wels", code: "unknown_metric" }],
@@ -95,7 +95,7 @@ describe("the metric catalogue", () => {
     });
   });
 
-  it("T14: a tenant's own users read it and write nothing of it", async () => {
+  it("T14: a tenant's own users can read it and not change it", async () => {
     const { id } = await context.tenant();
     const bound = context.as(userOf(id));
     expect((await bound.MetricService.get("rooms"))?.kind).toBe("gauge");
@@ -131,7 +131,7 @@ describe("the limit of 100 metrics", () => {
 });
 
 describe("deleting a metric", () => {
-  it("U05: is refused while a plan names it or usage is recorded, and then it is unknown", async () => {
+  it("U05: is refused while a plan limits it or usage of it is recorded, and makes it unknown", async () => {
     const { id } = await context.tenant();
     await context.MetricService.create(guests);
     await context.PlanService.create(plan("Guesthouse", { guests: null }));
@@ -150,7 +150,7 @@ describe("deleting a metric", () => {
     expect(await codeOf(context.MetricService.delete("guests"))).toBe("metric_in_use");
   });
 
-  it("U05: beside its first use in other processes never leaves usage or a limit without its metric", async () => {
+  it("U05: concurrent with its first use in other processes, never leaves usage or a limit without its metric", async () => {
     const stores = await context.racers(6);
     const { id } = await context.tenant();
     for (let round = 0; round < 50; round++) {

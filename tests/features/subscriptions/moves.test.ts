@@ -17,14 +17,14 @@ afterAll(() => context.close());
 const DAY = 86_400_000;
 const limits = { users: 1, properties: 1, rooms: 1, bookings: 1, api_calls: 1, storage: 1, customDomains: 1 };
 
-/** The services of a platform set up otherwise, for its admin or for a tenant's owner. */
+/** The services of a platform with other settings, for its admin or for a tenant's owner. */
 function on(platform: { selfServicePlans?: SelfServicePlans; currency?: string }, ownerOf?: string): Services {
   const backend = createBackend({ store: context.store, clock: context.clock, logger: silentLogger, ...platform });
   const caller = ownerOf === undefined ? { actor: ADMIN, tenantId: null } : { ...userOf(ownerOf), role: "owner" };
   return servicesOf(backend.bind({ actor: ADMIN, tenantId: null, requestId: "req_test", clock: context.clock, ...caller }));
 }
 
-/** The store of another process, in which something happens between a decision and its first commit. */
+/** The services of another process, in which `happens` runs between a decision and its first commit. */
 function meanwhile(happens: () => Promise<unknown>): Services {
   let happened: Promise<unknown> | undefined;
   return context.over(
@@ -52,7 +52,7 @@ const subscriptionOf = async (id: string) => {
 };
 const limitOf = async (id: string) => (await context.UsageService.get(id, "rooms"))?.limit;
 
-/** Nothing of the tenant, its subscription or its limits has moved by a refused call. */
+/** Expects that the call is refused, and changes nothing of the tenant, its subscription, its limits and its audit chain. */
 async function refused(id: string, code: string, call: () => Promise<unknown>): Promise<void> {
   const before = [await tenantOf(id), await context.SubscriptionService.get(id), await limitOf(id), (await context.auditOf(id)).length];
   expect(await codeOf(call)).toBe(code);
@@ -61,7 +61,7 @@ async function refused(id: string, code: string, call: () => Promise<unknown>): 
 }
 
 describe("a plan changes only on a live subscription", () => {
-  it("B07: not on a cancelled one, by the subscription or by the tenant, by whom and with whatever status", async () => {
+  it("B07: a cancelled one keeps its plan, through the subscription or the tenant, whoever calls and with any status", async () => {
     const { id } = await context.tenant();
     await context.SubscriptionService.cancel(id, false);
     const owner = on({ selfServicePlans: "any" }, id).SubscriptionService;
@@ -76,7 +76,7 @@ describe("a plan changes only on a live subscription", () => {
     expect(await context.SubscriptionService.upsert(id, { planId: "Basic" })).toMatchObject({ planId: "Basic", status: "active" });
   });
 
-  it("B07: not of a cancelled tenant, with a subscription or without one", async () => {
+  it("B07: a cancelled tenant keeps its plan, with a subscription or without one", async () => {
     const [cancelled, bare] = [await context.tenant(), await context.tenant({ status: "cancelled" })];
     await context.TenantService.cancel(cancelled.id);
     await context.store.del(`subscription:${bare.id}`);
@@ -88,13 +88,13 @@ describe("a plan changes only on a live subscription", () => {
     }
   });
 
-  it("B07: nor by making a subscription that has ended already", async () => {
+  it("B07: creating a subscription as cancelled does not change the plan either", async () => {
     const { id } = await context.tenant();
     await context.store.del(`subscription:${id}`);
     await refused(id, "subscription_cancelled", () => context.SubscriptionService.upsert(id, { planId: "Basic", status: "cancelled" }));
   });
 
-  it("B07: the plan it has already may be said again on a cancelled one, and when it is deactivated", async () => {
+  it("B07: the current plan can be sent again for a cancelled one, and if the plan is deactivated", async () => {
     await context.PlanService.create({ name: "Leaving", price: 1, currency: "USD", interval: "monthly", limits });
     const { id } = await context.tenant({ plan: "Leaving", mrr: 77 });
     await context.PlanService.update("Leaving", { active: false });
@@ -123,7 +123,7 @@ describe("no subscription is live under a cancelled tenant", () => {
     expect(await context.SubscriptionService.upsert(id, {})).toMatchObject({ status: "cancelled", cancelledAt: context.clock.iso() });
   });
 
-  it("B07: a reactivation of the tenant brings it back, whoever ended it, and begins the period that is over anew", async () => {
+  it("B07: a reactivation of the tenant reactivates it, whoever cancelled it, and starts a new period if its period is over", async () => {
     const { id } = await context.tenant();
     await context.SubscriptionService.cancel(id, false);
     await context.TenantService.cancel(id);
@@ -143,14 +143,14 @@ describe("no subscription is live under a cancelled tenant", () => {
     expect(await codeOf(late)).toBe("tenant_cancelled");
   });
 
-  it("B07: one made while its tenant moves to another plan is on that plan", async () => {
+  it("B07: one created while its tenant moves to another plan is on that plan", async () => {
     const { id } = await context.tenant();
     await context.store.del(`subscription:${id}`);
     await meanwhile(() => context.SubscriptionService.upsert(id, {})).TenantService.update(id, { plan: "Basic" });
     expect([(await tenantOf(id)).plan, (await subscriptionOf(id)).planId, await limitOf(id)]).toEqual(["Basic", "Basic", 60]);
   });
 
-  it("B07: a plan change and a cancellation at once end in an order that may be, never in both", async () => {
+  it("B07: a concurrent plan change and cancellation end as if one came after the other", async () => {
     for (let round = 0; round < 10; round++) {
       const { id } = await context.tenant();
       const [change, end] = [context.SubscriptionService.upsert(id, { planId: "Basic" }), context.SubscriptionService.cancel(id, false)];
@@ -184,7 +184,7 @@ describe("a trial", () => {
     expect((await context.TenantService.update(moved.id, { plan: "Trial" }))?.plan).toBe("Trial");
   });
 
-  it("B10: of a pending tenant ends when its plan says, or when the call says, and its subscription's period with it", async () => {
+  it("B10: of a pending tenant ends as its plan or the call sets, and so does its subscription's period", async () => {
     const [one, two] = [await context.tenant({ status: "pending" }), await context.tenant({ status: "pending" })];
     context.clock.advance(DAY);
     await context.TenantService.update(one.id, { status: "trial" });
@@ -195,7 +195,7 @@ describe("a trial", () => {
     }
   });
 
-  it("B10: goes on when its subscription is cancelled and taken back", async () => {
+  it("B10: continues if its subscription is cancelled and reactivated", async () => {
     const { id } = await context.tenant({ status: "trial" });
     await context.SubscriptionService.cancel(id, false);
     expect(await context.SubscriptionService.reactivate(id)).toMatchObject({ status: "trialing" });
@@ -203,7 +203,7 @@ describe("a trial", () => {
 });
 
 describe("a tenant's own owner", () => {
-  it("B11: moves to no plan, to a cheaper one or to any, as the platform is set up", async () => {
+  it("R11: can move to no plan, to a cheaper one or to any one, as the platform is configured", async () => {
     const { id } = await context.tenant();
     const move = (selfServicePlans: SelfServicePlans, planId: string) => () =>
       on({ selfServicePlans }, id).SubscriptionService.upsert(id, { planId });
@@ -217,7 +217,7 @@ describe("a tenant's own owner", () => {
     expect(await limitOf(id)).toBeNull();
   });
 
-  it("B11: moves from a plan that does not exist only where any plan is allowed, and is told about its own rights alone", async () => {
+  it("R11: can move from a plan that does not exist only if any plan is allowed", async () => {
     const { id } = await context.tenant();
     const entry = await context.store.get(`subscription:${id}`);
     await context.store.set(`subscription:${id}`, { ...entry?.value as object, planId: "Imported" });
@@ -227,7 +227,7 @@ describe("a tenant's own owner", () => {
     expect(await move("any")()).toMatchObject({ planId: "Basic" });
   });
 
-  it("B11: gets no dearer plan by making the subscription it lacks", async () => {
+  it("R11: cannot get a more expensive plan by creating a missing subscription", async () => {
     const { id } = await context.tenant({ plan: "Basic" });
     await context.store.del(`subscription:${id}`);
     const owner = on({}, id).SubscriptionService;
@@ -235,7 +235,7 @@ describe("a tenant's own owner", () => {
     expect(await owner.upsert(id, {})).toMatchObject({ planId: "Basic" });
   });
 
-  it("B09: cancels at the period's end and takes that back, whatever the platform allows; what has ended it starts only where any is", async () => {
+  it("B09: can cancel at period end and reverse that in every setting, and reactivate a cancelled subscription only if any plan is allowed", async () => {
     const { id } = await context.tenant();
     for (const selfServicePlans of ["none", "downgrade", "any"] as const) {
       const { SubscriptionService } = on({ selfServicePlans }, id);
@@ -250,7 +250,7 @@ describe("a tenant's own owner", () => {
     }
   });
 
-  it("B10: begins no second trial by taking back the end of the one that is over, where any plan is theirs to take", async () => {
+  it("B10: cannot start a second trial by reactivating one that is over, even if any plan is allowed", async () => {
     const { id } = await context.tenant({ plan: "Trial", status: "trial" });
     await context.SubscriptionService.cancel(id, false);
     const owner = on({ selfServicePlans: "any" }, id).SubscriptionService;
@@ -260,7 +260,7 @@ describe("a tenant's own owner", () => {
     await refused(id, "plan_change_forbidden", () => owner.reactivate(id));
   });
 
-  it("R11: sets neither revenue, plan nor state on the tenant, nor period, status or payment of the subscription", async () => {
+  it("R11: cannot set revenue, plan or status of the tenant, nor period, status or payment of the subscription", async () => {
     const { id } = await context.tenant();
     const owner = on({ selfServicePlans: "any" }, id);
     for (const patch of [{ plan: "Basic" }, { mrr: 0 }, { status: "active" }, { trialEndsAt: context.clock.iso(DAY) }] as const) {
@@ -274,7 +274,7 @@ describe("a tenant's own owner", () => {
 });
 
 describe("currencies are never mixed", () => {
-  it("B01: a plan in another currency than the platform's takes nobody, by any way, and none is made or moved to one", async () => {
+  it("B01: a plan in another currency than the platform's takes no subscribers, and none can be created or changed to one", async () => {
     const euros = on({ currency: "EUR" });
     await euros.PlanService.create({ name: "Euro", price: 9_900, currency: "EUR", interval: "monthly", limits });
     const { id } = await context.tenant();
@@ -289,7 +289,7 @@ describe("currencies are never mixed", () => {
     expect(await euros.TenantService.create(hotel)).toMatchObject({ plan: "Euro", mrr: 99 });
   });
 
-  it("B17: revenue is in the currency's own digits, and a price that it cannot hold is refused", async () => {
+  it("B17: revenue has the decimals of its currency, and a price that does not fit it is refused", async () => {
     const yen = on({ currency: "JPY" });
     const plan = { currency: "JPY", limits } as const;
     await yen.PlanService.create({ ...plan, name: "Yen", price: 9_900, interval: "monthly" });

@@ -55,13 +55,13 @@ describe("a subscription follows its tenant", () => {
     }
   });
 
-  test("T07: an end takes the place of one that was due, and ends nothing twice", () => {
+  test("T07: a cancellation replaces one that was due at period end, and does not change a cancelled one", () => {
     const once = rules.ended(is("active", { cancelAtPeriodEnd: true }), now);
     expect(once).toMatchObject({ status: "cancelled", cancelAtPeriodEnd: false, cancelledAt: now });
     expect(rules.ended(once, later)).toBe(once);
   });
 
-  test("T07: one that comes back keeps its period while it lasts, and begins a new one when it is over", () => {
+  test("T07: a reactivated one keeps its period while it lasts, and begins a new one when it is over", () => {
     const cancelled = rules.ended(is("active"), now);
     expect(rules.resumed(cancelled, hotel(), "2026-01-31T23:59:59.999Z", "monthly")).toEqual(is("active"));
     const started = rules.resumed(cancelled, hotel(), "2026-02-01T00:00:00.000Z", "monthly");
@@ -73,7 +73,7 @@ describe("a subscription follows its tenant", () => {
     expect(rules.resumed(is("past_due", { cancelAtPeriodEnd: true }), hotel(), later, "monthly")).toEqual(is("past_due"));
   });
 
-  test("B10: a cancellation taken back within a trial goes on with the trial, also under a suspension; after it, nothing is free", () => {
+  test("B10: a cancellation reversed within a trial continues the trial, also during a suspension, and after it there is no free time", () => {
     const cancelled = rules.ended(is("trialing"), now);
     const onTrial = [hotel({ status: "trial" }), hotel({ status: "suspended", suspendedFrom: "trial" })];
     const others = [hotel(), hotel({ status: "suspended", suspendedFrom: "active" }), hotel({ status: "active", suspendedFrom: "trial" })];
@@ -96,7 +96,7 @@ describe("a new subscription", () => {
     ["suspended", { status: "suspended", suspendedFrom: "active", trialEndsAt }, { status: "active", ...month }],
     ["suspended from its trial", { status: "suspended", suspendedFrom: "trial", trialEndsAt }, { status: "trialing", ...trial }],
     ["cancelled", { status: "cancelled" }, { status: "cancelled", cancelledAt: now, ...month }],
-  ])("T21: is in step with a tenant that is %s", (_, tenant, expected) => {
+  ])("T21: has the status and period that fit a tenant that is %s", (_, tenant, expected) => {
     expect(rules.started(hotel(tenant), "monthly", now)).toEqual(expected);
   });
 
@@ -106,13 +106,13 @@ describe("a new subscription", () => {
 });
 
 describe("a trial", () => {
-  test("B10: ends after its plan's days, after 14 where the plan names none", () => {
+  test("B10: ends after the plan's trialDays, by default after 14 days", () => {
     expect(rules.trialEnd({ trialDays: 30 }, now)).toBe("2026-02-14T00:00:00.000Z");
     expect(rules.trialEnd({ trialDays: 1 }, now)).toBe("2026-01-16T00:00:00.000Z");
     for (const trialDays of [0, undefined]) expect(rules.trialEnd({ trialDays }, now)).toBe("2026-01-29T00:00:00.000Z");
   });
 
-  test("B10: is given once: a plan that is nothing but a trial takes nobody who had one, every other plan does", () => {
+  test("B10: is given once: a trial plan takes no tenant that had a trial, and every other plan does", () => {
     const had = hotel({ trialEndsAt });
     const never = hotel();
     const paidWithTrial = priced(1, { trialDays: 14 });
@@ -149,23 +149,23 @@ describe("what a tenant's own users may do", () => {
     ["a twelfth of the year's price", yearly(118_800), priced(9_900), false],
   ];
   for (const [what, from, to, isCheaper] of pairs) {
-    test.each(SELF_SERVICE_PLANS)(`B11: a plan that is ${what} is theirs to move to as the platform allows: %s`, (allowed) => {
+    test.each(SELF_SERVICE_PLANS)(`R11: a move to a plan that is ${what}, as the platform allows: %s`, (allowed) => {
       const may = allowed === "any" || (allowed === "downgrade" && isCheaper);
       expect(outcome(() => rules.assertSelfService(allowed, from, to))).toBe(may ? "passes" : "plan_change_forbidden");
     });
   }
 
-  test.each(SELF_SERVICE_PLANS)("B10: no trial is theirs to take, whatever the platform allows: %s", (allowed) => {
+  test.each(SELF_SERVICE_PLANS)("B10: no move to a trial plan, whatever the platform allows: %s", (allowed) => {
     expect(outcome(() => rules.assertSelfService(allowed, priced(9_900), TRIAL))).toBe("plan_change_forbidden");
   });
 
-  test("B09: an end at the end of the period, never at once", () => {
+  test("B09: a cancellation at the end of the period, never at once", () => {
     expect(outcome(() => rules.assertOwnCancellation(false))).toBe("passes");
     expect(outcome(() => rules.assertOwnCancellation(true))).toBe("forbidden");
   });
 
   for (const status of SUBSCRIPTION_STATUSES) {
-    test.each(SELF_SERVICE_PLANS)(`B09: taking a cancellation back when it is ${status} and the platform allows: %s`, (allowed) => {
+    test.each(SELF_SERVICE_PLANS)(`B09: a reactivation of a subscription that is ${status}, if the platform allows: %s`, (allowed) => {
       const may = status !== "cancelled" || allowed === "any";
       expect(outcome(() => rules.assertOwnReactivation(is(status), priced(9_900), allowed, later))).toBe(
         may ? "passes" : "plan_change_forbidden",
@@ -174,7 +174,7 @@ describe("what a tenant's own users may do", () => {
   }
 
   test.each(SELF_SERVICE_PLANS)(
-    "B10: a trial that ended in its period goes on, one that is over is not begun again, where the platform allows: %s",
+    "B10: a reactivation within a trial, but not after it, if the platform allows: %s",
     (allowed) => {
       const ended = is("cancelled", { currentPeriodEnd: trialEndsAt });
       const at = (instant: string) => outcome(() => rules.assertOwnReactivation(ended, TRIAL, allowed, instant));
@@ -190,47 +190,47 @@ describe("what a tenant's own users may do", () => {
       "You cannot change the plan yourself. Ask the platform's support.",
     ],
     [
-      "to take a trial where no plan is theirs to change",
+      "to move to a trial plan if no plan change is allowed",
       () => rules.assertSelfService("none", priced(1), TRIAL),
       "You cannot change the plan yourself. Ask the platform's support.",
     ],
     [
-      "to move to a dearer plan",
+      "to move to a more expensive plan",
       () => rules.assertSelfService("downgrade", priced(1), priced(2)),
       "You can only move to a cheaper plan yourself. Ask the platform's support for this one.",
     ],
     [
-      "to take a trial where any plan is theirs",
+      "to move to a trial plan if any plan is allowed",
       () => rules.assertSelfService("any", priced(1), TRIAL),
       "You cannot move to the trial plan Trial yourself. Ask the platform's support.",
     ],
     [
-      "to end at once",
+      "to cancel at once",
       () => rules.assertOwnCancellation(true),
       "You can only cancel at the end of the period. Send cancelAtPeriodEnd as true.",
     ],
     [
-      "to start again what has ended",
+      "to reactivate a cancelled subscription",
       () => rules.assertOwnReactivation(is("cancelled"), priced(1), "none", now),
       "Your subscription has ended. Ask the platform's support to start it again.",
     ],
-  ])("H01: who asks %s is refused and told what to do", (_what, rule, text) => {
+  ])("H01: no right %s, and the refusal says what to do", (_what, rule, text) => {
     expect(rule).toThrowError(expect.objectContaining({ message: text }));
   });
 });
 
-describe("what stands in the way of a change", () => {
-  test.each(SUBSCRIPTION_STATUSES)("B07: the plan of a subscription that is %s", (status) => {
+describe("whether a change is allowed", () => {
+  test.each(SUBSCRIPTION_STATUSES)("B07: of the plan, for a subscription that is %s", (status) => {
     expect(outcome(() => rules.assertLive(is(status)))).toBe(status === "cancelled" ? "subscription_cancelled" : "passes");
   });
 
   for (const tenant of TENANT_STATUSES) {
-    test(`B07: the plan of a tenant that is ${tenant}`, () => {
+    test(`B07: of the plan, for a tenant that is ${tenant}`, () => {
       expect(outcome(() => rules.assertTenantMoves(hotel({ status: tenant })))).toBe(
         tenant === "cancelled" ? "tenant_cancelled" : "passes",
       );
     });
-    test.each(SUBSCRIPTION_STATUSES)(`B07: a subscription that becomes %s under a tenant that is ${tenant}`, (status) => {
+    test.each(SUBSCRIPTION_STATUSES)(`B07: of a subscription to %s, for a tenant that is ${tenant}`, (status) => {
       const refused = tenant === "cancelled" && status !== "cancelled";
       expect(outcome(() => rules.assertTenantTakes(is(status), hotel({ status: tenant })))).toBe(refused ? "tenant_cancelled" : "passes");
     });
@@ -262,7 +262,7 @@ describe("what stands in the way of a change", () => {
     expect(rule).toThrowError(expect.objectContaining({ message: text }));
   });
 
-  test("B07: a period that ends when it begins, or before", () => {
+  test("B07: a period that does not end after its start is refused", () => {
     const until = (currentPeriodEnd: string) =>
       outcome(() => rules.assertPeriod(is("active", { currentPeriodStart: now, currentPeriodEnd })));
     expect(until(now)).toBe("validation_failed");
@@ -275,7 +275,7 @@ describe("what stands in the way of a change", () => {
     );
   });
 
-  test("B07: a status set by hand: what has ended says when and is due for nothing, what lives has not ended", () => {
+  test("B07: a status that is set explicitly sets or removes cancelledAt and cancelAtPeriodEnd accordingly", () => {
     expect(rules.inStep(is("cancelled", { cancelAtPeriodEnd: true }), now)).toEqual(is("cancelled", { cancelledAt: now }));
     expect(rules.inStep(is("cancelled", { cancelledAt: "2026-01-02T00:00:00.000Z" }), now).cancelledAt).toBe("2026-01-02T00:00:00.000Z");
     const due = is("past_due", { cancelAtPeriodEnd: true });

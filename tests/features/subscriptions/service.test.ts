@@ -11,7 +11,7 @@ afterAll(() => context.close());
 const noLimits = { users: null, properties: null, rooms: null, bookings: null, api_calls: null, storage: null, customDomains: null };
 
 describe("subscriptions", () => {
-  it("B08: an upsert updates what is there, keeps id and createdAt, says which it did, and both are audited", async () => {
+  it("B08: an upsert creates or updates, returns which it did, keeps id and createdAt, and is audited", async () => {
     const { id } = await context.tenant();
     const before = await context.SubscriptionService.get(id);
     context.clock.advance(1_000);
@@ -32,7 +32,7 @@ describe("subscriptions", () => {
     expect(await codeOf(context.SubscriptionService.upsert("tn_none", { status: "active" }))).toBe("not_found");
   });
 
-  it("B07: 20 racing upserts leave one subscription, and every change made stands in the chain", async () => {
+  it("B07: 20 racing upserts leave one subscription, and every change is in the audit chain", async () => {
     const stores = await context.racers(20);
     const { id } = await context.tenant();
     await context.store.del(`subscription:${id}`);
@@ -46,7 +46,7 @@ describe("subscriptions", () => {
     expect((await context.dump("subscription")).filter(({ tenantId }) => tenantId === id)).toHaveLength(1);
   });
 
-  it("B07: a plan change moves the tenant's plan and mrr and this period's limits with it, and loses no count", async () => {
+  it("B07: a plan change also changes the tenant's plan, mrr and limits of the period, and loses no count", async () => {
     const { id } = await context.tenant({ plan: "Basic", mrr: 12 });
     const counting = Array.from({ length: 50 }, () => context.UsageService.increment(id, "api_calls", 1));
     await Promise.all([...counting, context.SubscriptionService.upsert(id, { planId: "Enterprise" })]);
@@ -59,7 +59,7 @@ describe("subscriptions", () => {
     expect((await context.auditOf(id)).map(({ action }) => action)).toEqual(["tenant.created", "subscription.updated", "tenant.updated"]);
   });
 
-  it("B07: two plan changes at once by both ways end on one plan everywhere", async () => {
+  it("B07: concurrent plan changes of the tenant and of the subscription end on one plan everywhere", async () => {
     for (let round = 0; round < 10; round++) {
       const { id } = await context.tenant();
       await Promise.all([
@@ -72,7 +72,7 @@ describe("subscriptions", () => {
     }
   });
 
-  it("B07: an end before its start, an unknown plan and an inactive one are refused", async () => {
+  it("B07: a period that ends before its start, an unknown plan and an inactive plan are refused", async () => {
     const { id } = await context.tenant();
     expect(
       await codeOf(
@@ -89,7 +89,7 @@ describe("subscriptions", () => {
     expect(await codeOf(context.SubscriptionService.upsert(id, { id: "sub_x" } as object))).toBe("validation_failed");
   });
 
-  it("B07: cancelling at the period's end keeps the status, at once does not; reactivating takes both back", async () => {
+  it("B09: a cancellation at period end keeps the status, one at once does not, and a reactivation reverses both", async () => {
     const { id } = await context.tenant();
     expect(await context.SubscriptionService.cancel(id)).toMatchObject({ status: "active", cancelAtPeriodEnd: true });
     expect(await context.SubscriptionService.reactivate(id)).toMatchObject({ status: "active", cancelAtPeriodEnd: false });
@@ -105,7 +105,7 @@ describe("subscriptions", () => {
     expect(await codeOf(context.SubscriptionService.cancel("tn_none"))).toBe("not_found");
   });
 
-  it("B07: a subscription to a plan deactivated since is cancelled and taken back like any other", async () => {
+  it("B09: a subscription to a deactivated plan is cancelled and reactivated like any other", async () => {
     await context.PlanService.create({ name: "Fading", price: 1, currency: "USD", interval: "monthly", limits: noLimits });
     const { id } = await context.tenant({ plan: "Fading" });
     await context.PlanService.update("Fading", { active: false });
@@ -159,7 +159,7 @@ describe("plans", () => {
     expect(await codeOf(context.PlanService.create({ ...plan, price: 0 }))).toBe("already_exists");
   });
 
-  it("B01: the four plans are seeded once, and what the platform changed stays", async () => {
+  it("B01: the four plans are seeded once, and the platform's changes stay", async () => {
     await context.PlanService.update("Basic", { displayName: "Starter" });
     expect(await context.PlanService.seedDefaults()).toEqual([]);
     const { data } = await context.PlanService.list({ active: true }, "price");
@@ -196,7 +196,7 @@ describe("plans", () => {
     ]);
   });
 
-  it("B28: a plan somebody subscribes to between the count and the deletion is not deleted for a moment", async () => {
+  it("B28: a plan that gets a subscriber between the check for uses and the deletion is restored unchanged", async () => {
     const before = await context.PlanService.create({ name: "Late", price: 1, currency: "USD", interval: "monthly", limits: noLimits });
     let late: Promise<unknown> | undefined;
     const store = new Proxy(context.store, {
@@ -216,7 +216,7 @@ describe("plans", () => {
     ]);
   });
 
-  it("B28: no tenant is left with a plan that was deleted while it was made", async () => {
+  it("B28: a tenant that is created while its plan is deleted never has a missing plan", async () => {
     const stores = await context.racers(8);
     for (let round = 0; round < 50; round++) {
       const plan = `Racing${round}`;

@@ -16,7 +16,7 @@ function nested(levels: number): z.core.util.JSONType {
 const members = (count: number, value: z.core.util.JSONType) =>
   Object.fromEntries(Array.from({ length: count }, (_, i) => [`k${i.toString(36)}`, value]));
 
-describe("a change that the record's limit allows", () => {
+describe("a change that fits the size limit of a record", () => {
   const cases: readonly (readonly [string, Record<string, z.core.util.JSONType>])[] = [
     ["control characters of six bytes each", { notes: "\u0001".repeat(40_000) }],
     ["characters of four bytes", { notes: "😀".repeat(60_000) }],

@@ -45,7 +45,7 @@ describe("subdomains", () => {
   });
 
   test.each(["127", "2130706433", "0x7f000001", "0x0", "127-0-0-1", "10-20-30-40"])(
-    "T15: %s looks like an address and is refused",
+    "T15: %s looks like an IP address and is refused",
     (label) => {
       expect(subdomainProblem(label)).toBe("must not look like an IP address");
     },
@@ -76,11 +76,11 @@ describe("subdomains", () => {
     expect(subdomainProblem(label)).not.toBeNull();
   });
 
-  test.each(["", "ab", "a".repeat(64), "A".repeat(64)])("T15: %j is told how long a subdomain is", (label) => {
+  test.each(["", "ab", "a".repeat(64), "A".repeat(64)])("T15: %j is refused with the length of a subdomain", (label) => {
     expect(subdomainProblem(label)).toBe("must be 3 to 63 characters");
   });
 
-  test("T15: every reserved word is a label, so that the list blocks what it says", () => {
+  test("T15: every reserved word is a valid label, so that the list blocks it", () => {
     for (const word of RESERVED_SUBDOMAINS) expect(word).toMatch(/^[a-z0-9]+$/);
   });
 });
@@ -118,17 +118,17 @@ describe("custom domains", () => {
   });
 
   test.each(["127.0.0.1", "aurora.1", "aurora.0x1f", "[::1]", "::1", "a::b.example", "[fe80::1].example", "[1.2.3.4]", "[v1.a].example"])(
-    "T15: %s is told that it is an address",
+    "T15: the IP address %s is refused as one",
     (hostname) => {
       expect(domainProblem(hostname)).toBe("must be a host name, not an IP address");
     },
   );
 
-  test.each(["aurora", "localhost", "", "1"])("T15: %j is told what a full hostname is", (hostname) => {
+  test.each(["aurora", "localhost", "", "1"])("T15: %j is refused with an example of a full hostname", (hostname) => {
     expect(domainProblem(hostname)).toBe("must be a full hostname, such as stay.hotel.example");
   });
 
-  test("T15: a hostname of 128 characters can be a tenant's, one of 129 is told how long it may be", () => {
+  test("T15: a hostname of 128 characters can be a tenant's, and one of 129 is refused with the limit", () => {
     const longest = `${"a".repeat(60)}.${"b".repeat(60)}.exampl`;
     expect(longest).toHaveLength(128);
     expect(domainProblem(longest)).toBeNull();
@@ -173,13 +173,13 @@ describe("custom domains", () => {
   );
 
   test.each(["notsupabase.co", "supabase.co.example", "supabase.example", "localhost.example"])(
-    "T15: %s only looks like a platform's name, and can be a tenant's",
+    "T15: %s only resembles a platform's name, and can be a tenant's",
     (hostname) => {
       expect(domainProblem(hostname)).toBeNull();
     },
   );
 
-  test("T15: whatever is accepted is one key segment and a host the URL standard reads as that very name", () => {
+  test("T15: every accepted name is one key segment, and a host that the URL standard parses as the same name", () => {
     const random = seededRandom("hostnames");
     let accepted = 0;
     for (let i = 0; i < 20_000; i++) {
@@ -193,11 +193,11 @@ describe("custom domains", () => {
   });
 });
 
-describe("names the platform holds itself", () => {
+describe("names that are reserved for the platform", () => {
   const rules = { baseDomain: "innkeep.example", apiHosts: ["api.innkeep.example", "backend.acme.example"] };
   const HELD = "is reserved for the platform; choose another one";
 
-  test("T15: a subdomain that would be a host of the API is the platform's own, any other is not", () => {
+  test("T15: a subdomain is reserved if its host is one of the API's, and only then", () => {
     expect(heldSubdomainProblem("api", rules)).toBe(HELD);
     for (const free of ["aurora", "backend", "api.innkeep", ""]) expect(heldSubdomainProblem(free, rules), free).toBeNull();
   });
@@ -209,26 +209,26 @@ describe("names the platform holds itself", () => {
   });
 
   test.each(["innkeep.example", "aurora.innkeep.example", "a.b.innkeep.example", "api.innkeep.example", "backend.acme.example"])(
-    "T15: the domain %s is the platform's own",
+    "T15: the domain %s is reserved for the platform",
     (hostname) => {
       expect(heldDomainProblem(hostname, rules)).toBe(HELD);
     },
   );
 
   test.each(["aurora.example", "notinnkeep.example", "innkeep.example.aurora.example", "acme.example", "stay.backend.acme.example"])(
-    "T15: the domain %s is not the platform's",
+    "T15: the domain %s is not reserved for the platform",
     (hostname) => {
       expect(heldDomainProblem(hostname, rules)).toBeNull();
     },
   );
 
-  test("T15: without a base domain only the API's own hosts are held", () => {
+  test("T15: without a base domain only the API's own hosts are reserved", () => {
     const { apiHosts } = rules;
     expect(heldDomainProblem("backend.acme.example", { baseDomain: null, apiHosts })).toBe(HELD);
     for (const free of ["aurora.innkeep.example", "a.null"]) expect(heldDomainProblem(free, { baseDomain: null, apiHosts })).toBeNull();
   });
 
-  test("T15: a platform that names no host holds none", () => {
+  test("T15: a platform without configured hosts reserves none", () => {
     expect(NO_HOST_RULES).toEqual({ baseDomain: null, apiHosts: [] });
     expect(heldSubdomainProblem("api", NO_HOST_RULES)).toBeNull();
     expect(heldDomainProblem("api.example", NO_HOST_RULES)).toBeNull();

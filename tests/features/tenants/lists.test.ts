@@ -15,7 +15,7 @@ let context: Awaited<ReturnType<typeof openTestContext>>;
 beforeAll(async () => void (context = await openTestContext()));
 afterAll(() => context.close());
 
-/** Every tenant that a list finds, walked by cursor. */
+/** All tenants of a list, read page by page. */
 async function all(filters: Filters, sort?: string, limit = 4): Promise<StoredTenant[]> {
   const found: StoredTenant[] = [];
   let cursor: string | undefined;
@@ -47,7 +47,7 @@ describe("an order", () => {
     }
   });
 
-  /** As the specification says it: text by its lower-cased bytes, nothing last either way, then the key. */
+  /** The specified order: text by its lower-case bytes, missing values last in both directions, then the key. */
   function expected(tenants: readonly StoredTenant[], field: string, descending: boolean): string[] {
     const valueOf = (tenant: StoredTenant) => (tenant as Readonly<Record<string, string | number | undefined>>)[field];
     const compare = (a: string | number, b: string | number) =>
@@ -61,7 +61,7 @@ describe("an order", () => {
   }
   const byKey = (a: StoredTenant, b: StoredTenant, sign: number) => (a.id < b.id ? -1 : 1) * sign;
 
-  it("H07: is by every sortable field both ways: text by its lower-cased bytes, nothing last, the key at the end, page by page", async () => {
+  it("H07: is by every sortable field in both directions, page by page: text by lower-case bytes, missing values last, ties by key", async () => {
     const tenants = await all({ owner });
     expect(tenants).toHaveLength(NAMES.length);
     const fields: readonly string[] = entity.sortable ?? [];
@@ -74,7 +74,7 @@ describe("an order", () => {
     }
   });
 
-  it("H07: is by no other field", async () => {
+  it("H07: by any other field is refused", async () => {
     const sortable: readonly string[] = entity.sortable ?? [];
     const others = [
       ...Object.keys(entity.schema.shape).filter((field) => !sortable.includes(field)),
@@ -93,7 +93,7 @@ describe("an order", () => {
 });
 
 describe("a filter", () => {
-  it("T04: is a range too for every number and time, of every list, and for the time of creation", () => {
+  it("T04: can be a range for every number and time of every list, and for the time of creation", () => {
     for (const one of registry) {
       const offered = filtersOf(one);
       for (const field of one.filterable ?? []) {
@@ -105,7 +105,7 @@ describe("a filter", () => {
     expect(filtersOf(entity).map(({ name }) => name)).toEqual(expect.arrayContaining(["createdFrom", "createdTo"]));
   });
 
-  it("T04: with a lower and an upper end takes in the first and leaves out the second", async () => {
+  it("T04: includes the lower end of a range and excludes the upper end", async () => {
     const owner = "range@list.example";
     const end = (day: number) => `2027-01-0${day}T00:00:00.000Z`;
     for (const i of [1, 2, 3]) await context.tenant({ owner, mrr: i, usagePercent: i, status: "trial", trialEndsAt: end(i) });
@@ -122,7 +122,7 @@ describe("a filter", () => {
     expect(await codeOf(context.TenantService.list({ mrrFrom: Number.NaN }))).toBe("invalid_parameter");
   });
 
-  it("H13: that is empty counts as absent, as do an empty search, sort and cursor", async () => {
+  it("T04: that is empty counts as absent, like an empty search, sort and cursor", async () => {
     const total = async (filters: Filters, sort = "", pagination = {}) =>
       (await context.TenantService.list(filters, sort, { limit: 1, ...pagination })).pagination.total;
     const every = await total({});
@@ -138,7 +138,7 @@ describe("a filter", () => {
 });
 
 describe("a cursor", () => {
-  it("H07: goes on with its own filter, search and sort, however they are written, and with no other", async () => {
+  it("H07: works with its own filter, search and sort, however they are written, and with no other", async () => {
     const where: Filters = { status: ["active", "trial"], mrrFrom: 0, search: "hotel" };
     await context.tenant();
     const { pagination: { nextCursor: cursor = "" } } = await context.TenantService.list(where, "-mrr,name", { limit: 1 });
@@ -166,7 +166,7 @@ describe("a cursor", () => {
 });
 
 describe("a region", () => {
-  it("T27: is one of the platform's; what was stored before stays readable, changeable and found, and nobody new gets it", async () => {
+  it("T27: is one of the platform's, and one that was removed stays readable and found but cannot be set", async () => {
     const servicesOf = await loadServices();
     const on = (...regions: string[]) =>
       servicesOf(
@@ -189,7 +189,7 @@ describe("a region", () => {
 });
 
 describe("a logo", () => {
-  it("T19: is an https address, or http on this machine, where it is set and where it is patched", async () => {
+  it("T19: is an https URL, or http on localhost, at creation and in a patch", async () => {
     const { id } = await context.tenant({ branding: { logoUrl: "https://cdn.hotel.example/l.svg", primaryColor: "#001122" } });
     const bad = ["javascript:alert(1)", "data:image/svg+xml,<svg/>", "http://cdn.hotel.example/l.svg", "//cdn.example/l.svg", "l.svg", ""];
     for (const logoUrl of bad) {
@@ -204,7 +204,7 @@ describe("a logo", () => {
     expect((await context.TenantService.update(id, { branding: { logoUrl: null } }))?.branding).toEqual({ primaryColor: "#001122" });
   });
 
-  it("T19: that was stored under an older rule stays readable, and in nobody's way", async () => {
+  it("T19: that was stored under an older rule stays readable and does not block other changes", async () => {
     const { id } = await context.tenant();
     const entry = await context.store.get(`tenant:${id}`);
     await context.store.set(`tenant:${id}`, { ...entry?.value as object, branding: { logoUrl: "data:image/png,x" } });

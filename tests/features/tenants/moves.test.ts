@@ -16,7 +16,7 @@ const hotel = (status: TenantStatus, more: Partial<Tenant> = {}): Tenant =>
   ({ ...entity.schema.parse(entity.example), status, ...more }) as Tenant;
 const suspended = (more: Partial<Tenant> = {}) => hotel("suspended", { suspendedAt: earlier, suspensionReason: "unpaid", ...more });
 
-/** What a rule throws, as a caller is told, or "passes". */
+/** The code and fields of the error that a rule throws, or "passes". */
 function refusal(rule: () => unknown): unknown {
   try {
     rule();
@@ -111,7 +111,7 @@ describe("a tenant that moves to another status", () => {
     ["that has the status already", hotel("cancelled", { cancelledAt: earlier }), { to: "cancelled" }],
     ["that is on trial and is unsuspended", hotel("trial"), { unsuspension: true }],
     ["that is active and is unsuspended", hotel("active"), { unsuspension: true }],
-  ])("T07: a tenant %s stays the very record it was", (_what, before, move) => {
+  ])("T07: a tenant %s is unchanged", (_what, before, move) => {
     expect(moveStatus(before, move, now)).toBe(before);
   });
 
@@ -139,7 +139,7 @@ describe("a tenant that moves to another status", () => {
       { to: "trial", reason: "paid" },
       { code: "invalid_transition", fields: [], from: "cancelled", to: "trial", allowed: [] },
     ],
-  ])("T07: refused is %s", (_what, before, move, expected) => {
+  ])("T07: %s is refused", (_what, before, move, expected) => {
     expect(refusal(() => moveStatus(before, move, now))).toEqual(expected);
   });
 });
@@ -156,7 +156,7 @@ describe("a new tenant", () => {
     expect(initialStatus({ status, suspensionReason }, hasTrial)).toBe(expected);
   });
 
-  test("T01: is suspended for a reason only, and has a reason only when it is suspended", () => {
+  test("T01: must have a reason if it is suspended, and must not have one otherwise", () => {
     for (const suspensionReason of [undefined, ""]) {
       expect(refusal(() => initialStatus({ status: "suspended", suspensionReason }, false))).toEqual(REQUIRED);
     }
@@ -170,7 +170,7 @@ describe("a new tenant", () => {
 });
 
 describe("a legal hold", () => {
-  test("T10: alone keeps a tenant from being deleted, and the refusal says what to do", () => {
+  test("C09: prevents the deletion of a tenant if it is true, and the refusal says what to do", () => {
     const held = hotel("active", { id: "tn_1", metadata: { legalHold: true } });
     expect(() => assertNoLegalHold(held)).toThrowError("Tenant tn_1 is under legal hold. Lift the hold before you delete it.");
     expect(refusal(() => assertNoLegalHold(held))).toEqual({ code: "legal_hold", fields: [] });

@@ -49,7 +49,7 @@ describe("names and regions a tenant asks for", () => {
     [{ id: "tn_1", subdomain: "aurora", customDomain: "stay.aurora.example", region: "eu-west-1" }],
     [{ customDomain: null, region: null }],
     [{ region: "us-east-1" }],
-  ])("T15: %j stand in nobody's way", (names) => {
+  ])("T15: %j are accepted", (names) => {
     expect(() => assertAllowed(names, { hosts, regions, currency: "USD" })).not.toThrow();
   });
 
@@ -66,7 +66,7 @@ describe("names and regions a tenant asks for", () => {
       ["/customDomain", "is reserved for the platform; choose another one"],
       ["/region", "must be one of us-east-1, eu-west-1"],
     ]],
-  ])("T15: %j is refused, every problem with its place", (names, problems) => {
+  ])("T15: %j is refused, with a pointer to every problem", (names, problems) => {
     expect(() => assertAllowed(names, { hosts, regions, currency: "USD" })).toThrowError(expect.objectContaining({
       code: "validation_failed",
       fields: problems.map(([path, message]) => ({ path, message, code: "invalid" })),
@@ -110,14 +110,14 @@ describe("claims on names", () => {
   test.each([
     ["subdomain:aurora", "subdomain_taken", "The subdomain aurora is taken. Choose another one."],
     ["domain:a.example", "domain_taken", "The domain a.example is taken. Choose another one."],
-  ])("K25: a conflict on %s is told as %s", (key, code, message) => {
+  ])("K25: a conflict on %s is reported as %s", (key, code, message) => {
     const error = refuseClaim(hotel("aurora", "a.example"))(key);
     expect(error).toBeInstanceOf(InnkeepError);
     expect(error).toMatchObject({ code, message, status: 409 });
   });
 
   test.each(["subdomain:boreal", "domain:b.example", "tenant:tn_1", "domain:undefined"])(
-    "K25: a conflict on %s is about no name",
+    "K25: a conflict on %s is not about a name",
     (key) => {
       expect(refuseClaim(hotel("aurora", "a.example"))(key)).toBeUndefined();
       expect(refuseClaim(hotel("aurora"))(key)).toBeUndefined();

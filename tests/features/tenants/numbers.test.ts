@@ -22,7 +22,7 @@ function withoutZeros(counts: Readonly<Record<string, number>>): Record<string, 
   return Object.fromEntries(Object.entries(counts).filter(([, count]) => count > 0));
 }
 
-/** Whole cents, so that the recount is exact too. */
+/** In whole cents, so that the recount is exact too. */
 function recountMrr(tenants: readonly Tenant[]): number {
   return tenants.filter(({ status }) => status === "active" || status === "trial").reduce(
     (cents, { mrr }) => cents + Math.round(mrr * 100),
@@ -30,7 +30,7 @@ function recountMrr(tenants: readonly Tenant[]): number {
   ) / 100;
 }
 
-describe("the numbers of the first page", () => {
+describe("counts and revenue", () => {
   it("T06: counts and MRR equal a brute-force recount after every round of 200 random changes", async () => {
     const random = seededRandom("T06");
     const ids: string[] = [];
@@ -45,7 +45,7 @@ describe("the numbers of the first page", () => {
         await TenantService.delete(id);
         ids.splice(ids.indexOf(id), 1);
       } else {
-        // An illegal move is refused and changes nothing: that must hold for the counts too.
+        // An illegal transition is refused and must not change the counts either.
         await codeOf(
           random.pick([
             () => TenantService.update(id, { plan: random.pick(plans) }),
@@ -80,12 +80,12 @@ describe("the numbers of the first page", () => {
     expect(withoutZeros(await context.TenantService.countByStatus())).toEqual(counted(tenants.map(({ status }) => status)));
   });
 
-  it("T06: every status and every plan is named, those nobody has with 0", async () => {
+  it("T06: every status and every plan is counted, with 0 if no tenant has it", async () => {
     expect(Object.keys(await context.TenantService.countByStatus()).sort()).toEqual([...TENANT_STATUSES].sort());
     expect(Object.keys(await context.TenantService.countByPlan()).sort()).toEqual(["Basic", "Enterprise", "Pro", "Trial"]);
   });
 
-  it("T06: a tenant's own caller counts itself alone", async () => {
+  it("T06: a tenant's own caller counts only itself", async () => {
     const { id } = await context.tenant({ plan: "Basic" });
     const { TenantService } = context.as(userOf(id));
     expect(withoutZeros(await TenantService.countByStatus())).toEqual({ active: 1 });
@@ -105,7 +105,7 @@ describe("the numbers of the first page", () => {
     expect(Math.round(await context.TenantService.calculateTotalMRR() * 100) - before).toBe(8_333 + 100);
   });
 
-  it("B17: a plan change takes an explicit mrr back to the plan's, unless it carries one", async () => {
+  it("B17: a plan change replaces an explicit mrr by the plan's, unless it sets one", async () => {
     const { id } = await context.tenant({ mrr: 5 });
     expect(await context.TenantService.update(id, { name: "Same plan" })).toMatchObject({ mrr: 5, mrrSource: "explicit" });
     expect(await context.TenantService.update(id, { plan: "Basic" })).toMatchObject({ mrr: 99, mrrSource: "plan" });
@@ -151,7 +151,7 @@ describe("lists of tenants", () => {
     expect(data.map(({ mrr }) => mrr)).toEqual([24, 23, 22]);
   });
 
-  it("T04: what is not declared is invalid_parameter, never ignored", async () => {
+  it("T04: an undeclared filter or sort is refused, never ignored", async () => {
     const { TenantService } = context;
     for (
       const call of [
@@ -176,7 +176,7 @@ describe("lists of tenants", () => {
     expect(await codeOf(TenantService.list({}, "name", { cursor: "garbage" }))).toBe("invalid_cursor");
   });
 
-  it("T04: a refusal names the parameter as it was given, and nothing of the inside", async () => {
+  it("T04: a refusal names the parameter as it was sent, and no internal name", async () => {
     for (const [filters, name] of [[{ colour: "red" }, "colour"], [{ createdTo: "soon" }, "createdTo"]] as const) {
       const refusal = await context.AdminUserService.list(filters).then(() => null, (error: unknown) => error);
       expect(refusal).toMatchObject({ code: "invalid_parameter", fields: [{ path: name }] });
@@ -184,7 +184,7 @@ describe("lists of tenants", () => {
     }
   });
 
-  it("T04: createdFrom is inside, createdTo is not", async () => {
+  it("T04: createdFrom is inclusive, createdTo is exclusive", async () => {
     context.clock.advance(1_000);
     const from = context.clock.iso();
     const first = await context.tenant();

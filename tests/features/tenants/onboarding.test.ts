@@ -7,7 +7,7 @@ let context: Awaited<ReturnType<typeof openTestContext>>;
 beforeAll(async () => void (context = await openTestContext()));
 afterAll(() => context.close());
 
-/** How often the promise came true, and the other outcomes. */
+/** The number of calls by outcome: "done" or an error code. */
 async function outcomesOf(calls: readonly Promise<unknown>[]): Promise<Record<string, number>> {
   const codes = await Promise.all(calls.map(async (call) => {
     const code = await codeOf(call);
@@ -17,7 +17,7 @@ async function outcomesOf(calls: readonly Promise<unknown>[]): Promise<Record<st
 }
 
 describe("onboarding", () => {
-  it("T21: one call makes tenant, claims, subscription, usage at the plan's limits, audit entry and event", async () => {
+  it("T21: one call creates tenant, claims, subscription, usage with the plan's limits, audit entry and event", async () => {
     const created = await context.tenant({ subdomain: "complete", customDomain: "stay.complete.example" });
     const own = (await context.dump()).filter(({ tenantId }) => tenantId === created.id);
     const counts = own.reduce<Record<string, number>>(
@@ -45,7 +45,7 @@ describe("onboarding", () => {
     expect(await context.SubscriptionService.get(created.id)).toMatchObject({ status: "trialing", currentPeriodEnd: created.trialEndsAt });
   });
 
-  it("T21: a lost claim leaves nothing behind", async () => {
+  it("T21: a name that is taken leaves nothing behind", async () => {
     await context.tenant({ subdomain: "first", customDomain: "stay.first.example" });
     const before = await context.dump();
     expect(await codeOf(context.tenant({ subdomain: "first" }))).toBe("subdomain_taken");
@@ -53,7 +53,7 @@ describe("onboarding", () => {
     expect(await context.dump()).toEqual(before);
   });
 
-  it("T21: the same idempotency key answers the same tenant, another request with it is refused", async () => {
+  it("T21: the same idempotency key returns the same tenant, and another request with it is refused", async () => {
     const first = await context.TenantService.create(hotel("once"), { idempotencyKey: "k-1" });
     const second = await context.TenantService.create(hotel("once"), { idempotencyKey: "k-1" });
     expect(second).toEqual(first);
@@ -68,7 +68,7 @@ describe("onboarding", () => {
     expect((await other.TenantService.create(hotel("theirs"), { idempotencyKey: "shared" })).subdomain).toBe("theirs");
   });
 
-  it("T21: 20 racing sends of one onboarding make one tenant and all answer it", async () => {
+  it("T21: 20 racing sends of one onboarding create one tenant and all return it", async () => {
     const stores = await context.racers(20);
     for (let round = 0; round < 10; round++) {
       const answers = await Promise.all(
@@ -110,7 +110,7 @@ describe("onboarding", () => {
     expect(events.sort()).toEqual(["tenant.created", "tenant.updated"]);
   });
 
-  it("K34: racing updates leave one event and one audit entry for every change that was made", async () => {
+  it("K34: racing updates leave one event and one audit entry for every change", async () => {
     const { id } = await context.tenant({ subdomain: "contended" });
     const outcome = await outcomesOf(Array.from({ length: 12 }, (_, i) => context.TenantService.update(id, { name: `Name ${i}` })));
     const events = (await context.dump("outbox")).filter(({ value }) => (value as { subject: string }).subject === id);

@@ -15,7 +15,7 @@ afterAll(() => context.close());
 
 const NEIGHBOURS = ["tn_1", "tn_10", "tn_1_", "tnX1"] as const;
 
-/** The example of a declaration as a record of this tenant, with a name of its own where names are unique. */
+/** The example of a declaration as a record of this tenant, with its own name if names are unique. */
 function exampleFor(entity: AnyEntity, tenantId: string): JsonObject {
   const text = JSON.stringify({ ...entity.example, tenantId });
   const own = JSON.parse(text.replaceAll("tn_1767225600000_a1b2c3d4e5f6", tenantId)) as Record<string, never>;
@@ -70,7 +70,7 @@ describe("deleting a tenant", () => {
     expect((await context.tenant({ subdomain: "leaving", customDomain: "stay.leaving.example" })).subdomain).toBe("leaving");
   });
 
-  it("T10: reports what went by kind, and a dry run the same while it deletes nothing", async () => {
+  it("T10: reports the deleted records by kind, and a dry run reports the same and deletes nothing", async () => {
     const { id } = await context.tenant({ customDomain: "stay.report.example" });
     const before = await ownedBy(id);
     const dry = await context.TenantService.remove(id, { dryRun: true });
@@ -88,7 +88,7 @@ describe("deleting a tenant", () => {
     expect(await context.TenantService.remove(id)).toBeNull();
   });
 
-  it("A05: the deletion stands in the tenant's chain and in the platform's, and its event goes out", async () => {
+  it("A05: the deletion is in the tenant's chain and in the platform's, and its event is stored", async () => {
     const { id, name } = await context.tenant();
     await context.TenantService.delete(id);
     const last = (await context.auditOf(id)).at(-1);

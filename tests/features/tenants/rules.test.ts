@@ -5,7 +5,7 @@ import { InnkeepError } from "../../../shared/kernel/errors.ts";
 import { nextStatus } from "../../../shared/features/tenants/rules.ts";
 import type { ExplicitMove } from "../../../shared/features/tenants/rules.ts";
 
-/** Written out by hand from the state machine, not read from the code. */
+/** The state machine, written by hand and not read from the code. */
 const ALLOWED: readonly `${TenantStatus} → ${TenantStatus}`[] = [
   "pending → trial",
   "pending → active",
@@ -55,7 +55,7 @@ describe("tenant status", () => {
   });
 
   test.each(["pending", "trial", "active"] as const)(
-    "T07: a reactivation or unsuspension opens no other move of a tenant that is %s",
+    "T07: a reactivation or unsuspension allows no other transition of a tenant that is %s",
     (from) => {
       for (const to of TENANT_STATUSES) expect(outcome(from, to, { reactivation: true, unsuspension: true })).toEqual(outcome(from, to));
     },

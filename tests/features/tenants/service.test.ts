@@ -8,7 +8,7 @@ let context: Opened;
 beforeAll(async () => void (context = await openTestContext()));
 afterAll(() => context.close());
 
-/** Paths of the field errors a call fails with. */
+/** The paths of the field errors of a call that fails. */
 async function placesOf(call: Promise<unknown>): Promise<string[]> {
   try {
     await call;
@@ -70,14 +70,14 @@ describe("creating a tenant", () => {
     }
   });
 
-  it("T01: text the store cannot hold is refused with its place, not with a fault", async () => {
+  it("T01: text that the store cannot hold is refused with a pointer, not with an internal error", async () => {
     for (const name of ["Hotel \u0000", "Hotel \ud800"]) {
       expect(await placesOf(context.tenant({ name })), JSON.stringify(name)).toEqual(["/name"]);
       expect(await placesOf(context.tenant({ metadata: { note: name } })), JSON.stringify(name)).toEqual(["/metadata/note"]);
     }
   });
 
-  it("T01: names a plan that is not there and refuses one that is deactivated", async () => {
+  it("T01: refuses a plan that does not exist, and one that is deactivated", async () => {
     expect(await placesOf(context.tenant({ plan: "Nope" }))).toEqual(["/plan"]);
     await context.PlanService.create({ name: "Old", price: 1, currency: "USD", interval: "monthly", limits: noLimits, active: false });
     expect(await codeOf(context.tenant({ plan: "Old" }))).toBe("plan_inactive");
@@ -170,7 +170,7 @@ describe("changing a tenant", () => {
     expect(await placesOf(context.TenantService.update(id, { branding: { primaryColor: "red" } }))).toEqual(["/branding/primaryColor"]);
   });
 
-  it("T03: a stale version is refused at once and changes nothing; the present one and any one pass", async () => {
+  it("T03: a stale version is refused and changes nothing, and the current version and * pass", async () => {
     const created = await context.tenant();
     const second = await context.TenantService.update(created.id, { name: "Second" }, { ifMatch: [created.version] });
     expect(await codeOf(context.TenantService.update(created.id, { name: "Third" }, { ifMatch: [created.version] }))).toBe(
@@ -190,7 +190,7 @@ describe("changing a tenant", () => {
     expect(await context.auditOf(created.id)).toHaveLength(1);
   });
 
-  it("T03: writers of different fields at once lose nothing of one another", async () => {
+  it("T03: concurrent writers of different fields lose no change", async () => {
     const { id } = await context.tenant();
     const patches = [{ name: "New name" }, { ownerName: "New owner" }, { region: "us-east-1" as const }];
     await Promise.all(patches.map((patch) => context.TenantService.update(id, patch)));

@@ -11,7 +11,7 @@ let context: Awaited<ReturnType<typeof openTestContext>>;
 beforeAll(async () => void (context = await openTestContext()));
 afterAll(() => context.close());
 
-/** data-model.md, written down once more by hand. */
+/** The state machine, written by hand and not read from the code. */
 const ALLOWED: Readonly<Record<TenantStatus, readonly TenantStatus[]>> = {
   pending: ["trial", "active"],
   trial: ["active", "suspended", "cancelled"],
@@ -59,7 +59,7 @@ describe("the state machine of a tenant", () => {
     });
   }
 
-  it("T07: a reason is never taken in silence: it replaces a suspension's, and without a suspension it is refused", async () => {
+  it("T07: a reason replaces that of a suspension, and is refused without one", async () => {
     const suspended = await tenantThatIs("suspended");
     const update = (tenant: StoredTenant, change: TenantUpdate) => context.TenantService.update(tenant.id, change);
     expect(await update(suspended, { suspensionReason: "fraud" })).toMatchObject({ status: "suspended", suspensionReason: "fraud" });
@@ -85,7 +85,7 @@ describe("the state machine of a tenant", () => {
     expect(await context.TenantService.get(active.id)).toEqual(active);
   });
 
-  it.each(["trial", "active"] as const)("T07: unsuspend brings a %s tenant back to what it was", async (status) => {
+  it.each(["trial", "active"] as const)("T07: unsuspend restores the status of a %s tenant", async (status) => {
     const { id } = await tenantThatIs(status);
     const suspended = present(await context.TenantService.suspend(id, "chargeback"));
     expect(suspended).toMatchObject({ status: "suspended", suspensionReason: "chargeback", suspendedAt: context.clock.iso() });
@@ -173,7 +173,7 @@ describe("the state machine of a tenant", () => {
     }
   });
 
-  it("T07: a cancelled tenant's subscription is cancelled with it and comes back with it, in its period while that lasts", async () => {
+  it("T07: a subscription is cancelled and reactivated with its tenant, and keeps its period while that lasts", async () => {
     for (const status of ["trial", "active", "suspended"] as const) {
       const { id } = await tenantThatIs(status);
       await context.SubscriptionService.cancel(id);
@@ -192,7 +192,7 @@ describe("the state machine of a tenant", () => {
     }
   });
 
-  it("T07: a tenant that comes back after its period is over begins a new one, on a plan deactivated meanwhile too", async () => {
+  it("T07: a tenant that is reactivated after its period begins a new one, also on a deactivated plan", async () => {
     const limits = { users: 1, properties: 1, rooms: 1, bookings: 1, api_calls: 1, storage: 1, customDomains: 1 };
     await context.PlanService.create({ name: "Yearly", price: 1, currency: "USD", interval: "yearly", limits });
     const { id } = await context.tenant({ plan: "Yearly" });
@@ -208,7 +208,7 @@ describe("the state machine of a tenant", () => {
     });
   });
 
-  it("T07: a tenant without a subscription moves all the same, and one cancelled by itself stays so", async () => {
+  it("T07: a tenant without a subscription changes its status too, and a subscription cancelled by itself stays cancelled", async () => {
     const { id } = await tenantThatIs("trial");
     await context.store.del(`subscription:${id}`);
     expect((await context.TenantService.update(id, { status: "active" }))?.status).toBe("active");
@@ -221,7 +221,7 @@ describe("the state machine of a tenant", () => {
     expect(await subscriptionOf(other.id)).toEqual(cancelled);
   });
 
-  it("T07: moves of a tenant that is not there answer null", async () => {
+  it("T07: a status change of a tenant that does not exist returns null", async () => {
     for (
       const move of [
         context.TenantService.suspend("tn_no", "x"),
@@ -233,7 +233,7 @@ describe("the state machine of a tenant", () => {
     }
   });
 
-  it("T07: of two opposite moves at once each sees what the other did", async () => {
+  it("T07: of two concurrent opposite changes, one is decided on the result of the other", async () => {
     const { id } = await tenantThatIs("active");
     const outcomes = await Promise.all([codeOf(context.TenantService.suspend(id, "x")), codeOf(context.TenantService.cancel(id))]);
     // suspended → cancelled is legal, cancelled → suspended is not.

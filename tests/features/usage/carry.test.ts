@@ -9,7 +9,7 @@ afterAll(() => context.close());
 beforeEach(() => context.clock.set("2026-03-10T12:00:00.000Z"));
 
 describe("a gauge", () => {
-  it("U01: carries over: a month nobody wrote in reads as the gauge was left, and is not written by that", async () => {
+  it("U01: carries over: a month without a write has the last value, and reading it writes nothing", async () => {
     const { id } = await context.tenant({ plan: "Basic" });
     await context.UsageService.record(id, "rooms", 45);
     const april = { current: 45, limit: 60, percentage: 75, period: "2026-04", resetsAt: null, daily: {}, version: null };
@@ -22,7 +22,7 @@ describe("a gauge", () => {
     expect(await context.store.count(`usage:${id}:rooms`)).toBe(1);
   });
 
-  it("U01: goes on from where it was with the first write of a month, and a counter from zero", async () => {
+  it("U01: continues from its last value with the first write of a month, and a counter from zero", async () => {
     const { id } = await context.tenant({ plan: "Basic" });
     await context.UsageService.record(id, "rooms", 45);
     await context.UsageService.increment(id, "bookings", 45);
@@ -38,7 +38,7 @@ describe("a gauge", () => {
     expect((await context.UsageService.get(id, "rooms", "2026-05"))?.current).toBe(45);
   });
 
-  it("U06: holds its limit on the first of the month", async () => {
+  it("U06: counts against its limit on the first day of a month", async () => {
     const { id } = await context.tenant({ plan: "Basic" });
     await context.UsageService.record(id, "rooms", 59);
     context.clock.set("2026-04-01T00:00:00.000Z");
@@ -92,7 +92,7 @@ describe("a gauge", () => {
 });
 
 describe("the first writers of a month", () => {
-  it("U08: a count with a key, the first of its day, has one answer however often it is sent", async () => {
+  it("U08: a count with a key, the first of its day, returns the same result however often it is sent", async () => {
     const { id } = await context.tenant();
     await context.UsageService.record(id, "rooms", 5);
     context.clock.set("2026-03-11T12:00:00.000Z");
@@ -103,7 +103,7 @@ describe("the first writers of a month", () => {
     expect((await context.UsageService.get(id, "rooms"))?.version).toBe(first.version);
   });
 
-  it("U03: the first counts of a day with keys, all at once by 4 processes, each count once and leave the day at its level", async () => {
+  it("U03: concurrent first counts of a day with keys, in 4 processes, each count once and leave the day at its level", async () => {
     const { id } = await context.tenant();
     await context.UsageService.record(id, "rooms", 5);
     context.clock.set("2026-03-11T12:00:00.000Z");
@@ -118,7 +118,7 @@ describe("the first writers of a month", () => {
     expect(await context.UsageService.get(id, "rooms")).toMatchObject({ current: 29, daily: { "2026-03-10": 5, "2026-03-11": 29 } });
   });
 
-  it("U03: all at once lose no amount and carry the level over once, whoever comes first", async () => {
+  it("U03: lose no amount and carry the level over once, in any order", async () => {
     const random = seededRandom("U03 first writers");
     const stores = await context.racers(8);
     const { id } = await context.tenant();
@@ -138,7 +138,7 @@ describe("the first writers of a month", () => {
     }
   });
 
-  it("U03: beside others that still write into the month before, none is refused and every amount is in its month", async () => {
+  it("U03: are not refused while others write to the previous month, and every amount is in its month", async () => {
     const random = seededRandom("U03 month's end");
     const stores = await context.racers(8);
     const { id } = await context.tenant();
@@ -161,7 +161,7 @@ describe("the first writers of a month", () => {
     expect(carried, `seed ${random.seed}`).toBeLessThanOrEqual(sums["2026-03"] ?? 0);
   });
 
-  it("B07: beside a change of plan begin with the limit of the plan that holds", async () => {
+  it("B07: begin with the limit of the final plan during a plan change", async () => {
     const stores = await context.racers(4);
     const { id } = await context.tenant({ plan: "Basic" });
     for (let month = 4; month <= 9; month++) {
@@ -175,7 +175,7 @@ describe("the first writers of a month", () => {
     }
   });
 
-  it("U04: of a tenant that is not there are refused and leave nothing", async () => {
+  it("U04: of a tenant that does not exist are refused and leave nothing", async () => {
     expect(await codeOf(context.UsageService.consume("tn_none", "rooms", 1))).toBe("not_found");
     expect(await codeOf(context.UsageService.record("tn_none", "bookings", 1))).toBe("not_found");
     expect((await context.dump("usage")).filter(({ key }) => key.includes("tn_none"))).toEqual([]);

@@ -8,7 +8,7 @@ beforeAll(async () => void (context = await openTestContext()));
 afterAll(() => context.close());
 
 describe("consume", () => {
-  it("U12: of 100 racers of 10 processes for 10 units exactly 10 are allowed, each told what it left", async () => {
+  it("U12: of 100 racers in 10 processes for 10 units exactly 10 are allowed, each with the amount that remains", async () => {
     const stores = await context.racers(10);
     const { id } = await context.tenant();
     await context.UsageService.record(id, "rooms", 0, 10);
@@ -23,7 +23,7 @@ describe("consume", () => {
     expect((await context.UsageService.get(id, "rooms"))?.current).toBe(10);
   });
 
-  it("U12: the first of a month, all at once, share what the plan allows", async () => {
+  it("U12: concurrent first calls of a month share what the plan allows", async () => {
     const stores = await context.racers(8);
     const { id } = await context.tenant({ plan: "Trial" });
     const period = "2026-04";
@@ -32,7 +32,7 @@ describe("consume", () => {
     expect(await context.UsageService.get(id, "bookings", period)).toMatchObject({ current: 90, limit: 100, daily: { "2026-04-01": 90 } });
   });
 
-  it("U12: of random amounts at once, with increments between, never more is let in than fits", async () => {
+  it("U12: concurrent random amounts, with increments between, are never allowed beyond the limit", async () => {
     const random = seededRandom("U12 amounts");
     const stores = await context.racers(6);
     const { id } = await context.tenant();
@@ -73,14 +73,14 @@ describe("consume", () => {
     expect(await context.UsageService.consume(id, "storage", 0.000001)).toEqual({ allowed: false, current: 1, limit: 1, remaining: 0 });
   });
 
-  it("U08: with an idempotency key it takes once, however often it is sent", async () => {
+  it("U08: with an idempotency key consumes once, however often it is sent", async () => {
     const { id } = await context.tenant();
     await context.UsageService.record(id, "users", 0, 2);
     const send = () => context.UsageService.consume(id, "users", 2, undefined, { idempotencyKey: "order-7" });
     for (let i = 0; i < 3; i++) expect(await send()).toEqual({ allowed: true, current: 2, limit: 2, remaining: 0 });
   });
 
-  it("H05: rests on a version where one is named, and 412 takes nothing", async () => {
+  it("H05: checks the version if one is given, and consumes nothing if it is stale", async () => {
     const { id } = await context.tenant();
     const { version } = await context.UsageService.record(id, "users", 1);
     const take = (ifMatch: string[]) => context.UsageService.consume(id, "users", 1, undefined, { ifMatch });
@@ -89,7 +89,7 @@ describe("consume", () => {
     expect((await context.UsageService.get(id, "users"))?.current).toBe(2);
   });
 
-  it("U12: 64 callers of one process on one metric all take, none is refused for the others' sake", async () => {
+  it("U12: 64 concurrent calls of one process on one metric all succeed", async () => {
     const { id } = await context.tenant({ plan: "Enterprise" });
     await context.UsageService.record(id, "storage", 0, 1e9);
     const startedMs = performance.now();

@@ -21,7 +21,7 @@ describe("a correction of a counter", () => {
     }]);
   });
 
-  it("U04: so is a negative increment of one, and one that would go below zero changes and logs nothing", async () => {
+  it("U04: a negative increment of a counter is audited too, and one below zero changes and logs nothing", async () => {
     const { id } = await context.tenant();
     await context.UsageService.increment(id, "api_calls", 10);
     expect(await context.UsageService.increment(id, "api_calls", -4)).toMatchObject({ current: 6 });
@@ -34,7 +34,7 @@ describe("a correction of a counter", () => {
     expect((await correctionsOf(id)).map(({ changes }) => changes)).toMatchObject([{ before: { current: 10 }, after: { current: 6 } }]);
   });
 
-  it("U04: one that changes nothing is no correction, and one of a month without a record begins it", async () => {
+  it("U04: one that changes nothing is not audited, and one in a month without a record creates it", async () => {
     const { id } = await context.tenant();
     await context.UsageService.increment(id, "bookings", 3);
     expect((await context.UsageService.record(id, "bookings", 3)).current).toBe(3);
@@ -44,7 +44,7 @@ describe("a correction of a counter", () => {
     expect(await codeOf(context.UsageService.record("tn_none", "bookings", 7))).toBe("not_found");
   });
 
-  it("U04: beside 4 processes that count, it gets through, and what they add is neither lost nor doubled", async () => {
+  it("U04: succeeds while 4 processes count, and what they add is neither lost nor doubled", async () => {
     const stores = await context.racers(4);
     const { id } = await context.tenant();
     await context.UsageService.increment(id, "bookings", 10_000);
@@ -75,7 +75,7 @@ describe("a correction of a counter", () => {
   });
 });
 
-describe("what is taken off a gauge", () => {
+describe("a negative increment of a gauge", () => {
   it("U04: is metering, not audited, and never goes below zero", async () => {
     const { id } = await context.tenant();
     await context.UsageService.record(id, "rooms", 5);
@@ -89,7 +89,7 @@ describe("what is taken off a gauge", () => {
     expect(await context.auditOf(id)).toHaveLength(1);
   });
 
-  it("U04: by 40 at once from 25, exactly 25 take one and the others are told", async () => {
+  it("U04: exactly 25 of 40 concurrent ones succeed from a level of 25, and the others are refused", async () => {
     const stores = await context.racers(8);
     const { id } = await context.tenant();
     await context.UsageService.record(id, "users", 25);
@@ -101,7 +101,7 @@ describe("what is taken off a gauge", () => {
     expect(await context.UsageService.get(id, "users")).toMatchObject({ current: 0, daily: { "2026-03-01": 0 } });
   });
 
-  it("U03: 1,000 increments of 1 at once in one process, with some taken off between, add up exactly", async () => {
+  it("U03: 1,000 concurrent increments of 1 in one process, with negative ones between, add up exactly", async () => {
     const { id } = await context.tenant();
     await context.UsageService.record(id, "users", 100);
     await Promise.all([

@@ -72,7 +72,7 @@ describe("a tenant's usagePercent", () => {
     expect(await percentOf(id)).toBe(10);
   });
 
-  it("U06: has crossed what usage has crossed, after 8 processes went up and down at once, and is exact once asked for", async () => {
+  it("U06: has crossed the same thresholds as usage after 8 concurrent processes, and is exact after a refresh", async () => {
     const random = seededRandom("U06 crossings");
     const stores = await context.racers(8);
     const { id } = await context.tenant();

@@ -89,11 +89,11 @@ describe("a corrected counter", () => {
     expect(Object.values(after.daily).reduce(plus)).toBe(current);
   });
 
-  test.each([[10, -10, 0], [0.3, -0.1, 0.2], [5, -0.000001, 4.999999]])("U04: %d and %d make %d", (current, amount, rest) => {
+  test.each([[10, -10, 0], [0.3, -0.1, 0.2], [5, -0.000001, 4.999999]])("U04: %d plus %d is %d", (current, amount, rest) => {
     expect(lowered("bookings", current, amount)).toBe(rest);
   });
 
-  test("U04: never goes below zero, nor to a sum that no number holds", () => {
+  test("U04: never goes below zero, nor to a sum that a double cannot represent", () => {
     expect(() => lowered("bookings", 3, -4)).toThrowError(expect.objectContaining({
       code: "usage_below_zero",
       status: 409,
@@ -116,7 +116,7 @@ describe("usage as callers see it", () => {
       ["counter", "2026-02-01T00:00:00.000Z"],
       ["gauge", null],
     ] as const,
-  )("U06: of a %s, which resets at %s, has the unit, the percentage and the version", (kind, resetsAt) => {
+  )("U06: of a %s that resets at %s has the unit, the percentage and the version", (kind, resetsAt) => {
     expect(viewOf(record, { ...metric, kind }, "7")).toEqual({
       ...record,
       unit: "bytes",
@@ -135,7 +135,7 @@ describe("usage as callers see it", () => {
   });
 
   test.each([[[], 0], [[0], 0], [[20, 95, 40], 95], [[100, 3], 100]])(
-    "U06: of metrics at %j %% shows the tenant at %d %%",
+    "U06: a tenant with metrics at %j %% is at %d %%",
     (each, highest) => {
       expect(highestPercentage(each.map((percentage) => ({ percentage })))).toBe(highest);
     },

@@ -30,7 +30,7 @@ describe("reading usage", () => {
     expect(await context.UsageService.isOverLimit("tn_none", "rooms")).toBe(false);
   });
 
-  it("U02: one call answers every metric of that period and of no other, with limit, percentage and reset", async () => {
+  it("U02: one call returns every metric of that period and of no other, with limit, percentage and reset", async () => {
     const { id } = await context.tenant({ plan: "Basic" });
     await context.UsageService.record(id, "rooms", 30, 60, "2026-01");
     await context.UsageService.record(id, "rooms", 45, 60, "2026-02");
@@ -42,7 +42,7 @@ describe("reading usage", () => {
     expect(await codeOf(context.UsageService.getAll("tn_none"))).toBe("not_found");
   });
 
-  it("U02: a metric or a period that is none is named", async () => {
+  it("U02: an unknown metric and an invalid period are refused by name", async () => {
     const { id } = await context.tenant();
     for (const metric of ["beds", "customDomains", "constructor"]) {
       expect(await codeOf(context.UsageService.get(id, metric)), metric).toBe("not_found");
@@ -63,7 +63,7 @@ describe("reading usage", () => {
 });
 
 describe("metering", () => {
-  it("U03: 8 clients × 200 increments add exactly 1,600, each answer being the value it made", async () => {
+  it("U03: 8 clients × 200 increments add exactly 1,600, each returning its new value", async () => {
     const { id } = await context.tenant();
     const stores = await context.racers(8);
     const answers = await Promise.all(stores.map(async (store) => {
@@ -78,7 +78,7 @@ describe("metering", () => {
     expect(usage).toMatchObject({ current: 1_600, daily: { "2026-03-01": 1_600 } });
   });
 
-  it("U03: the first increments of a period, all at once, make one record at the plan's limit", async () => {
+  it("U03: concurrent first increments of a period create one record with the plan's limit", async () => {
     const { id } = await context.tenant({ plan: "Basic" });
     const stores = await context.racers(10);
     for (let month = 1; month <= 12; month++) {
@@ -107,7 +107,7 @@ describe("metering", () => {
     }
   });
 
-  it("U04: 20 gauges set at once leave one of their values, none refused", async () => {
+  it("U04: 20 concurrent writes of a gauge all succeed and leave one of their values", async () => {
     const { id } = await context.tenant();
     const stores = await context.racers(20);
     await Promise.all(stores.map((store, i) => context.over(store).UsageService.record(id, "storage", 100 + i, 1_000)));
@@ -116,7 +116,7 @@ describe("metering", () => {
     expect(usage?.daily["2026-03-01"]).toBe(usage?.current);
   });
 
-  it("U04: a new day and a new month are counted apart", async () => {
+  it("U04: a new day and a new month are counted separately", async () => {
     const { id } = await context.tenant();
     context.clock.set("2026-03-30T23:59:59.999Z");
     await context.UsageService.increment(id, "bookings", 1);
@@ -137,7 +137,7 @@ describe("metering", () => {
     context.clock.set("2026-04-02T12:00:00.000Z");
   });
 
-  it("U04: amounts that are no numbers, or out of all bounds, are refused", async () => {
+  it("U04: amounts that are not numbers, or out of bounds, are refused", async () => {
     const { id } = await context.tenant();
     for (const amount of [Number.NaN, Number.POSITIVE_INFINITY, 1e13, "1" as unknown as number]) {
       expect(await codeOf(context.UsageService.increment(id, "rooms", amount)), String(amount)).toBe("validation_failed");
@@ -151,7 +151,7 @@ describe("metering", () => {
     expect((await context.UsageService.get(id, "rooms"))?.current).toBe(0);
   });
 
-  it("U04: a tenant that is not there, or no more, is refused and gets no record", async () => {
+  it("U04: usage of a missing or deleted tenant is refused and creates no record", async () => {
     const { id } = await context.tenant();
     await context.TenantService.delete(id);
     expect(await codeOf(context.UsageService.increment("tn_none", "rooms", 1))).toBe("not_found");
@@ -187,7 +187,7 @@ describe("metering", () => {
 });
 
 describe("an increment with an idempotency key", () => {
-  it("U08: sent 100 times it counts once and always answers; another payload with the key is refused", async () => {
+  it("U08: sent 100 times counts once and returns the same result, and another payload with the key is refused", async () => {
     const { id } = await context.tenant();
     for (let i = 0; i < 100; i++) {
       expect((await context.UsageService.increment(id, "api_calls", 7, undefined, undefined, { idempotencyKey: "event-1" })).current).toBe(
@@ -204,7 +204,7 @@ describe("an increment with an idempotency key", () => {
     expect((await context.UsageService.get(id, "api_calls"))?.current).toBe(14);
   });
 
-  it("U08: one that is empty or too long is refused as what it is", async () => {
+  it("U08: is refused if the key is empty or too long", async () => {
     const { id } = await context.tenant();
     for (const idempotencyKey of ["", "k".repeat(256)]) {
       const refused = context.UsageService.increment(id, "rooms", 1, undefined, undefined, { idempotencyKey });
@@ -212,7 +212,7 @@ describe("an increment with an idempotency key", () => {
     }
   });
 
-  it("U08: one that keeps the limit is not one that lifts it", async () => {
+  it("U08: without a limit is another request than with a limit of null", async () => {
     const { id } = await context.tenant();
     for (const metric of ["rooms", "api_calls"]) {
       const options = { idempotencyKey: `lift-${metric}` };
@@ -221,7 +221,7 @@ describe("an increment with an idempotency key", () => {
     }
   });
 
-  it("U08: sent 100 times at once by 10 processes, beside others that count, it counts once", async () => {
+  it("U08: sent 100 times concurrently by 10 processes, among other counts, counts once", async () => {
     const { id } = await context.tenant();
     const stores = await context.racers(10);
     const sends = stores.flatMap((store) =>
@@ -245,8 +245,8 @@ describe("an increment with an idempotency key", () => {
   });
 });
 
-describe("a count that rests on a version", () => {
-  it("H05: of 8 at once on the same version exactly one counts and the others are told, gauge and counter alike", async () => {
+describe("a count with a version to check", () => {
+  it("H05: of 8 concurrent ones with the same version exactly one counts and the others are refused, for gauges and counters", async () => {
     const { id } = await context.tenant();
     const stores = await context.racers(8);
     const ways = [
@@ -262,7 +262,7 @@ describe("a count that rests on a version", () => {
     }
   });
 
-  it("H05: answers the record and version of this very count, and counts nothing where there is no record yet", async () => {
+  it("H05: returns the record and version after this count, and counts nothing if there is no record yet", async () => {
     const { id } = await context.tenant();
     const counted = await context.UsageService.increment(id, "rooms", 2, undefined, undefined, { ifMatch: "*" });
     expect(counted).toMatchObject({ current: 2 });
@@ -273,7 +273,7 @@ describe("a count that rests on a version", () => {
     expect(await codeOf(context.UsageService.record("tn_none", "rooms", 1, undefined, undefined, { ifMatch: "*" }))).toBe("not_found");
   });
 
-  it("H05: a call with an idempotency key too is answered again after its own count moved the version", async () => {
+  it("H05: with an idempotency key too, returns the same result again after its own count changed the version", async () => {
     const { id } = await context.tenant();
     const { version } = await context.UsageService.record(id, "rooms", 1);
     const send = () =>
