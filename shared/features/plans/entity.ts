@@ -22,7 +22,10 @@ export const plan = defineEntity({
   schema: z.looseObject({
     id: createOnly(given(segment, segment.optional().meta({ description: "Left out: the name." }))),
     name: z.string().min(1).max(100),
-    displayName: given(z.string().min(1).max(200), z.string().min(1).max(200).optional().meta({ description: "Left out: the name." })),
+    displayName: given(
+      z.string().min(1).max(200),
+      z.string().min(1).max(200).optional().meta({ description: "The name for customers. A creation without it takes the name." }),
+    ),
     description: z.string().max(2_000).default(""),
     price: minorUnits.meta({ description: "For one interval, in the minor unit of `currency`: 29900 USD is 299.00 dollars." }),
     currency: currency.meta({ description: "ISO 4217 code." }),
