@@ -158,14 +158,14 @@ function removableOf(schema: z.ZodType): z.ZodType {
   return schema.nullable().meta({ description: [schema.description ?? [], "Null removes it."].flat().join(" ") });
 }
 
-/** A default stands for what was left out, and in a patch what is left out stays. What is said of the field stays with it. */
+/** A default stands for what was left out, and in a patch what is left out stays. Its metadata stays. */
 function withoutDefault(schema: z.ZodType): z.ZodType {
   if (!(schema instanceof z.ZodOptional || schema instanceof z.ZodDefault)) return schema;
-  return said(schema, withoutDefault(schema.unwrap() as z.ZodType));
+  return withMetadataOf(schema, withoutDefault(schema.unwrap() as z.ZodType));
 }
 
 /** `schema` with the metadata of the one it comes from, which stands before its own. */
-function said(from: z.ZodType, schema: z.ZodType): z.ZodType {
+function withMetadataOf(from: z.ZodType, schema: z.ZodType): z.ZodType {
   const meta = from.meta();
   return meta === undefined ? schema : schema.meta({ ...schema.meta(), ...meta });
 }
@@ -177,12 +177,12 @@ const members = z.record(z.string(), z.json());
  * that a member stored under an older rule stands in nobody's way.
  */
 function patchOf(schema: z.ZodType): z.ZodType {
-  if (schema instanceof z.ZodRecord) return said(schema, members);
+  if (schema instanceof z.ZodRecord) return withMetadataOf(schema, members);
   if (!(schema instanceof z.ZodObject)) return schema;
   const shape = Object.entries(schema.shape as Record<string, z.ZodType>).map(([name, member]) => (
     [name, patchOf(withoutDefault(member)).nullable().optional()] as const
   ));
-  return said(schema, z.looseObject(Object.fromEntries(shape)));
+  return withMetadataOf(schema, z.looseObject(Object.fromEntries(shape)));
 }
 
 /** The members of a body that a tenant's own user of this role may not set, as JSON Pointers. */

@@ -10,7 +10,7 @@ const AT_LOAD: Readonly<Record<string, readonly string[]>> = {
   "functions/api/system.ts": ["systemRoutes"],
   "shared/config.ts": ["count", "json", "url"], // kinds of environment variable
   "shared/core/crud.ts": ["crud", "routesOf"], // when a feature's routes load
-  "shared/core/fields.ts": ["createShape", "patchOf", "removableOf", "updateShape"], // for inputsOf, which keeps them
+  "shared/core/fields.ts": ["createShape", "patchOf", "removableOf", "updateShape", "withMetadataOf", "withoutDefault"], // for inputsOf, which keeps them
   "shared/core/list-query.ts": [
     "checkPaging",
     "decimal",
