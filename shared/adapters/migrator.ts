@@ -1,5 +1,6 @@
 import { jitteredPause } from "../kernel/backoff.ts";
 import { InnkeepError } from "../kernel/errors.ts";
+import { sha256Hex } from "../kernel/sha256.ts";
 
 /** The version of the newest migration of this program. */
 export const SCHEMA_VERSION = "20261121000000";
@@ -40,6 +41,8 @@ interface AppliedRow {
   readonly version: string;
   readonly name: string | null;
   readonly statements: readonly string[] | null;
+  /** The digest of its text, if this program applied it. */
+  readonly digest: string | null;
   /** Whether kv.migrations records it. False for migrations of an application in the same project. */
   readonly ours: boolean;
 }
@@ -60,6 +63,8 @@ end $$`;
  */
 const RECORD = "insert into supabase_migrations.schema_migrations (version, name, statements) values ($1, $2, array[$3])";
 
+const RECORD_DIGEST = "update kv.migrations set digest = $2 where version = $1";
+
 /** While a statement waits for an exclusive lock, all later readers of the table wait behind it. */
 const LOCK_TIMEOUT_MS = 50;
 
@@ -77,7 +82,7 @@ export async function migrate(
   const known = [...migrations].sort((a, b) => (a.version < b.version ? -1 : 1));
   assertDistinct(known);
   await assertPassesRowSecurity(client);
-  if (options.dryRun) return pendingOf(known, await readApplied(client));
+  if (options.dryRun) return await pendingOf(known, await readApplied(client));
   const done: Migration[] = [];
   for (let tries = 0;;) {
     try {
@@ -88,7 +93,7 @@ export async function migrate(
     } catch (error) {
       if (!isLockTimeout(error)) throw error;
       if (++tries >= (options.maxTries ?? 600)) {
-        const [next] = pendingOf(known, await readApplied(client));
+        const [next] = await pendingOf(known, await readApplied(client));
         throw lockedOut(`${next ? list([next]) : "a migration"} is not applied`, tries, error);
       }
       await jitteredPause(tries, 10, 150);
@@ -134,13 +139,14 @@ async function applyNext(client: MigrationClient, known: readonly Migration[]): 
     await client.query("set local statement_timeout = 0; set local lock_timeout = 0");
     await client.query("select pg_advisory_xact_lock(hashtextextended('innkeep migrations', 0))");
     const applied = await readApplied(client);
-    const [next] = pendingOf(known, applied);
+    const [next] = await pendingOf(known, applied);
     if (next) {
       await client.query(`set local lock_timeout = ${LOCK_TIMEOUT_MS}`);
       const isShared = applied.some(({ version, ours }) => !ours && !known.some((migration) => migration.version === version));
       if (!isShared) await client.query(BOOKKEEPING);
       await client.query(next.sql);
       if (!isShared) await client.query(RECORD, [next.version, next.name, next.sql]);
+      await client.query(RECORD_DIGEST, [next.version, await digest([next.sql])]);
     }
     await client.query("commit");
     return next;
@@ -158,24 +164,28 @@ async function readApplied(client: MigrationClient): Promise<readonly AppliedRow
     ? (await client.query("select version, name, statements from supabase_migrations.schema_migrations order by version"))
       .rows as AppliedRow[]
     : [];
-  const own = there?.own ? (await client.query("select version, name from kv.migrations order by version")).rows as AppliedRow[] : [];
-  const versions = new Set(own.map(({ version }) => version));
+  // Through JSON: a table of an earlier first migration has no digests.
+  const records = "select m.version, m.name, to_jsonb(m)->>'digest' as digest from kv.migrations m order by version";
+  const own = there?.own ? (await client.query(records)).rows as AppliedRow[] : [];
+  const ours = new Map(own.map((row) => [row.version, row]));
   const missing = own.filter(({ version }) => !applied.some((row) => row.version === version)).map((row) => ({ ...row, statements: null }));
-  return [...applied, ...missing].map((row) => ({ ...row, ours: versions.has(row.version) })).sort((
-    a,
-    b,
-  ) => (a.version < b.version ? -1 : 1));
+  return [...applied, ...missing]
+    .map((row) => ({ ...row, digest: ours.get(row.version)?.digest ?? null, ours: ours.has(row.version) }))
+    .sort((a, b) => (a.version < b.version ? -1 : 1));
 }
 
 /** The pending migrations in order. Throws `schema_mismatch` unless the applied ones are the first of `known`, unchanged. */
-function pendingOf(known: readonly Migration[], applied: readonly AppliedRow[]): Migration[] {
+async function pendingOf(known: readonly Migration[], applied: readonly AppliedRow[]): Promise<Migration[]> {
   const byVersion = new Map(known.map((migration) => [migration.version, migration]));
   const unknown = applied.filter(({ version, ours }) => ours && !byVersion.has(version));
   if (unknown.length > 0) {
     throw mismatch(`The database has migrations that this program does not have (${list(unknown)}). Deploy a newer program.`);
   }
   const ours = applied.filter(({ version }) => byVersion.has(version));
-  const edited = ours.filter(({ version, statements }) => statements && digest(statements) !== digest([byVersion.get(version)?.sql ?? ""]));
+  const edited = (await Promise.all(ours.map(async (row) => {
+    const recorded = row.digest ?? (row.statements && await digest(row.statements));
+    return recorded !== null && recorded !== await digest([byVersion.get(row.version)?.sql ?? ""]) ? [row] : [];
+  }))).flat();
   if (edited.length > 0) {
     throw mismatch(`Migrations that are already applied were edited (${list(edited)}). Restore their text and add a new migration.`);
   }
@@ -189,9 +199,9 @@ function pendingOf(known: readonly Migration[], applied: readonly AppliedRow[]):
   return pending;
 }
 
-/** The text without white space and semicolons, because the Supabase CLI stores a file as separate statements. */
-function digest(statements: readonly string[]): string {
-  return statements.join("").replace(/[\s;]+/g, "");
+/** SHA-256 of the text without white space and semicolons, because the Supabase CLI stores a file as separate statements. */
+async function digest(statements: readonly string[]): Promise<string> {
+  return await sha256Hex(statements.join("").replace(/[\s;]+/g, ""));
 }
 
 function assertDistinct(sorted: readonly Migration[]): void {

@@ -158,9 +158,16 @@ function removableOf(schema: z.ZodType): z.ZodType {
   return schema.nullable().meta({ description: [schema.description ?? [], "Null removes it."].flat().join(" ") });
 }
 
-/** The schema of a field in a patch, where an omitted field is unchanged and gets no default. */
+/** The schema of a field in a patch, where an omitted field is unchanged and gets no default. Keeps the metadata. */
 function withoutDefault(schema: z.ZodType): z.ZodType {
-  return schema instanceof z.ZodOptional || schema instanceof z.ZodDefault ? withoutDefault(schema.unwrap() as z.ZodType) : schema;
+  if (!(schema instanceof z.ZodOptional || schema instanceof z.ZodDefault)) return schema;
+  return withMetadataOf(schema, withoutDefault(schema.unwrap() as z.ZodType));
+}
+
+/** `schema` with the metadata of `from`, which takes precedence. */
+function withMetadataOf(from: z.ZodType, schema: z.ZodType): z.ZodType {
+  const meta = from.meta();
+  return meta === undefined ? schema : schema.meta({ ...schema.meta(), ...meta });
 }
 
 const members = z.record(z.string(), z.json());
@@ -170,10 +177,12 @@ const members = z.record(z.string(), z.json());
  * member that was stored under an older rule does not block a change.
  */
 function patchOf(schema: z.ZodType): z.ZodType {
-  if (schema instanceof z.ZodRecord) return members;
+  if (schema instanceof z.ZodRecord) return withMetadataOf(schema, members);
   if (!(schema instanceof z.ZodObject)) return schema;
-  const shape = Object.entries(schema.shape as Record<string, z.ZodType>);
-  return z.looseObject(Object.fromEntries(shape.map(([name, member]) => [name, patchOf(withoutDefault(member)).nullable().optional()])));
+  const shape = Object.entries(schema.shape as Record<string, z.ZodType>).map(([name, member]) => (
+    [name, patchOf(withoutDefault(member)).nullable().optional()] as const
+  ));
+  return withMetadataOf(schema, z.looseObject(Object.fromEntries(shape)));
 }
 
 /** The members of a body that a tenant's own user with this role may not set, as JSON Pointers. */

@@ -90,7 +90,9 @@ create table kv.rollups (
 -- Innkeep's migrations, separate from the CLI's table so that Innkeep can share a project with an application.
 create table kv.migrations (
   version text collate "C" primary key,
-  name text not null
+  name text not null,
+  -- SHA-256 of the applied text without white space and semicolons. `npm run migrate` adds it, also where the CLI's table has no row.
+  digest text
 );
 
 do $$

@@ -9,7 +9,7 @@ import { importsOf, placeOf, type Source, sourcesOf, walk } from "./sources.ts";
 const AT_LOAD: Readonly<Record<string, readonly string[]>> = {
   "functions/api/system.ts": ["systemRoutes"],
   "shared/core/crud.ts": ["crud", "routesOf"], // when a feature's routes load
-  "shared/core/fields.ts": ["createShape", "patchOf", "removableOf", "updateShape"], // for inputsOf, which keeps them
+  "shared/core/fields.ts": ["createShape", "patchOf", "removableOf", "updateShape", "withMetadataOf", "withoutDefault"], // for inputsOf, which keeps them
   "shared/core/list-query.ts": [
     "checkPaging",
     "decimal",

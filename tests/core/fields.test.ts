@@ -34,13 +34,13 @@ const house = defineEntity({
     kind: createOnly(text),
     note: text.max(9).meta({ description: "For the guest." }).optional(),
     colour: text.optional(),
-    floors: z.number().default(2),
+    floors: z.number().default(2).meta({ description: "Above the ground." }),
     price: platformOnly(z.number().default(0)),
     plan: platformOnly(given(text, z.enum(["Basic", "Pro"]).default("Basic"))),
     keeper: ownerOnly(text.optional()),
     size: given(z.number(), z.number().max(5)),
     yard,
-    tags: z.record(text, z.number()).optional(),
+    tags: z.record(text, z.number()).optional().meta({ description: "As the guests vote." }),
     hash: byServer(text),
     createdAt: createdInstant(instant),
     updatedAt: changedInstant(instant.optional()),
@@ -148,6 +148,9 @@ describe("the body that changes a record", () => {
     const { properties } = z.toJSONSchema(update, { io: "input" });
     expect(properties?.["note"]).toMatchObject({ description: "For the guest. Null removes it." });
     expect(properties?.["colour"]).toMatchObject({ description: "Null removes it." });
+    expect(properties?.["tags"]).toMatchObject({ description: "As the guests vote. Null removes it." });
+    expect(properties?.["floors"]).toMatchObject({ description: "Above the ground." });
+    expect(properties?.["floors"]).not.toHaveProperty("default");
     expect(properties?.["street"]).not.toHaveProperty("description");
   });
 });

@@ -131,6 +131,32 @@ describe("a bad body", () => {
     expect((await api.send("GET", `/v1/tenants/${id}`, { token })).body.mrr).toBe(1e12);
   });
 
+  test("H02: with . or .. as an id is refused at the id, in every body that has one", async () => {
+    const token = api.admin("super_admin");
+    const { id: tenantId } = await api.tenant();
+    const plan = { name: "Dots", price: 100, currency: "USD", interval: "monthly", limits: {} };
+    const metric = { name: "Dots", unit: "dots", kind: "gauge" };
+    const admin = { email: "dots@innkeep.example", name: "Dots", role: "support" };
+    for (const id of [".", ".."]) {
+      const bodies: [method: string, path: string, json: object, place: string][] = [
+        ["POST", "/v1/tenants", { ...good, id }, "/id"],
+        ["POST", "/v1/tenants", { ...good, plan: id }, "/plan"],
+        ["POST", "/v1/tenants", { ...good, plan: `plan:${id}` }, "/plan"],
+        ["POST", "/v1/plans", { ...plan, id }, "/id"],
+        ["POST", "/v1/plans", { ...plan, limits: { [id]: 1 } }, `/limits/${id}`],
+        ["POST", "/v1/metrics", { ...metric, id }, "/id"],
+        ["POST", "/v1/admins", { ...admin, userId: id }, "/userId"],
+        ["PATCH", `/v1/tenants/${tenantId}`, { plan: id }, "/plan"],
+        ["PUT", `/v1/tenants/${tenantId}/subscription`, { planId: id }, "/planId"],
+      ];
+      for (const [method, path, json, place] of bodies) {
+        const answer = await api.send(method, path, { token, json });
+        expectProblem(answer, 422, "validation_failed");
+        expect(paths(answer), `${method} ${path} ${JSON.stringify(json)}`).toEqual([place]);
+      }
+    }
+  });
+
   test("H02: of a plan whose name cannot be its id requires an id", async () => {
     const token = api.admin("super_admin");
     const plan = { price: 100, currency: "USD", interval: "monthly", limits: {} };

@@ -146,6 +146,27 @@ describe("the OpenAPI file", () => {
     expect(open.map(({ at }) => at).filter((at) => !at.includes("/branding"))).toEqual(["/GetOpenApiResponse"]);
   });
 
+  test("H11: describes a field in the body of a patch as in the body of a creation", () => {
+    const propertiesOf = (operation: Operation | undefined): Record<string, Json> => {
+      const content = (operation as unknown as { requestBody?: { content: Record<string, { schema: { $ref: string } }> } })?.requestBody
+        ?.content;
+      const name = content?.["application/json"]?.schema.$ref.split("/").at(-1) ?? "";
+      return (file().components.schemas[name]?.["properties"] ?? {}) as Record<string, Json>;
+    };
+    const described: string[] = [];
+    for (const [path, { patch }] of Object.entries(file().paths)) {
+      const created = propertiesOf(file().paths[path.slice(0, path.lastIndexOf("/"))]?.["post"]);
+      for (const [field, changed] of Object.entries(propertiesOf(patch))) {
+        const said = created[field]?.["description"];
+        if (typeof said !== "string") continue;
+        described.push(`${path} ${field}`);
+        expect(changed["description"], `${path} ${field}`).toContain(said);
+      }
+    }
+    expect(described).toContain("/v1/plans/{planId} limits");
+    expect(described).toContain("/v1/tenants/{tenantId} mrr");
+  });
+
   test("H11: describes every number, and the unit of every amount", () => {
     const numbers = schemasIn(file().components.schemas).filter(({ at, schema: { type, anyOf } }) =>
       !/\/(anyOf|allOf)\/\d+$/.test(at) &&

@@ -9,12 +9,12 @@ import { emptyDatabase } from "../support/postgres.ts";
 import type { TestDatabase } from "../support/postgres.ts";
 
 /** Each migration of Innkeep records itself. The first one creates the table. */
-const recorded = (version: string, name: string) => `insert into kv.migrations values ('${version}', '${name}')`;
+const recorded = (version: string, name: string) => `insert into kv.migrations (version, name) values ('${version}', '${name}')`;
 const FIRST_STATEMENTS = [
   "create table first (id int)",
   "insert into first values (1)",
   "create schema kv",
-  "create table kv.migrations (version text primary key, name text not null)",
+  "create table kv.migrations (version text primary key, name text not null, digest text)",
   recorded("20300101000000", "first"),
 ];
 const FIRST: Migration = { version: "20300101000000", name: "first", sql: `${FIRST_STATEMENTS.join(";\n")};\n` };
@@ -22,7 +22,9 @@ const SECOND: Migration = {
   version: "20300102000000",
   name: "second",
   sql: `create table second (id int); create schema if not exists kv;
-    create table if not exists kv.migrations (version text primary key, name text not null); ${recorded("20300102000000", "second")};`,
+    create table if not exists kv.migrations (version text primary key, name text not null, digest text); ${
+    recorded("20300102000000", "second")
+  };`,
 };
 /** Adds migrations that an application in the same project has applied with the Supabase CLI. */
 const FOREIGN = ["20300101120000", "20991231000000"];
@@ -127,6 +129,7 @@ describe("migrator", () => {
     withEmpty(async (client) => {
       await migrate(client, [FIRST]);
       await client.query("update supabase_migrations.schema_migrations set statements = $1", [FIRST_STATEMENTS]);
+      await client.query("update kv.migrations set digest = null");
       expect(versions(await migrate(client, [FIRST, SECOND]))).toEqual([SECOND.version]);
     }));
 
@@ -150,6 +153,11 @@ describe("migrator", () => {
       const recordedIn = async (table: string) => (await client.query<Migration>(`select version from ${table} order by version`)).rows;
       expect(versions(await recordedIn("kv.migrations"))).toEqual([FIRST.version, SECOND.version]);
       expect(versions(await recordedIn(cli))).toEqual([FIRST.version, ...FOREIGN]);
+      const edited = { ...SECOND, sql: SECOND.sql.replace("second (id int)", "second (id bigint)") };
+      await expect(migrate(client, [FIRST, edited], { dryRun: true })).rejects.toMatchObject({
+        code: "schema_mismatch",
+        message: expect.stringContaining("already applied were edited (20300102000000_second)"),
+      });
       await expect(migrate(client, [FIRST])).rejects.toMatchObject({ code: "schema_mismatch" });
     }));
 

@@ -22,7 +22,10 @@ export const plan = defineEntity({
   schema: z.looseObject({
     id: createOnly(given(segment, segment.optional().meta({ description: "Default: the name." }))),
     name: z.string().min(1).max(100),
-    displayName: given(z.string().min(1).max(200), z.string().min(1).max(200).optional().meta({ description: "Default: the name." })),
+    displayName: given(
+      z.string().min(1).max(200),
+      z.string().min(1).max(200).optional().meta({ description: "The name for customers. Default on creation: the name." }),
+    ),
     description: z.string().max(2_000).default(""),
     price: minorUnits.meta({
       description: "The price of one interval, in the minor unit of `currency`: 29900 in USD means 299.00 dollars.",
