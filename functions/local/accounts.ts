@@ -42,7 +42,9 @@ export async function serverAccount(folder: string): Promise<Account | null> {
   if (owner) return owner;
   const known = await accounts();
   const account = known.find(({ name }) => name === "postgres") ?? known.find(({ name }) => name === "nobody");
-  if (!account) throw new Refusal("PostgreSQL does not run as root, and there is no user postgres or nobody: run this command as another user");
+  if (!account) {
+    throw new Refusal("PostgreSQL does not run as root, and there is no user postgres or nobody: run this command as another user");
+  }
   return { uid: account.uid, gid: account.gid };
 }
 

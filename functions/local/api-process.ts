@@ -30,7 +30,14 @@ export interface ApiOptions {
 /** Starts the Edge Function under Deno with the permissions of a deployment, and waits until it responds. */
 export async function startApi(options: ApiOptions): Promise<Running> {
   const { directory, url, stopping, log } = options;
-  const { child, ended } = startPart(process.execPath, ["run", "--quiet", "--no-prompt", "--unstable-no-legacy-abort", ...PERMISSIONS, ENTRY], {
+  const { child, ended } = startPart(process.execPath, [
+    "run",
+    "--quiet",
+    "--no-prompt",
+    "--unstable-no-legacy-abort",
+    ...PERMISSIONS,
+    ENTRY,
+  ], {
     cwd: PROJECT_DIR,
     stdio: ["ignore", "pipe", "pipe"],
     env: environment(options),

@@ -170,7 +170,9 @@ async function readMarker(path: string): Promise<Marker | null> {
     );
   }
   const version = (await readFile(join(await clusterPath(path), "PG_VERSION"), "utf8").catch(() => String(marker.postgres))).trim();
-  if (marker.format > FORMAT) throw new Refusal(`${path} was created by a newer version of Innkeep: use that version, or choose another directory with --data`);
+  if (marker.format > FORMAT) {
+    throw new Refusal(`${path} was created by a newer version of Innkeep: use that version, or choose another directory with --data`);
+  }
   if (marker.format < FORMAT || Number(version) !== POSTGRES_MAJOR) {
     throw new Refusal(
       `${path} contains data of PostgreSQL ${version}, and this version of Innkeep runs ${POSTGRES_MAJOR}. ` +
@@ -244,7 +246,9 @@ async function makeSecrets(path: string): Promise<Secrets> {
 async function readPrivate<N extends keyof typeof FILES>(path: string, name: N): Promise<z.output<typeof FILES[N]["schema"]> | null> {
   const file = join(path, name);
   const text = await readFile(file, "utf8").catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "EACCES") throw new Refusal(`${file} belongs to another user: run this command as that user, or choose another directory with --data`);
+    if (error.code === "EACCES") {
+      throw new Refusal(`${file} belongs to another user: run this command as that user, or choose another directory with --data`);
+    }
     return ignoreMissing(error);
   });
   if (text === null) return null;

@@ -157,7 +157,9 @@ async function sizeOf(path: string): Promise<number> {
 /** The error message in PostgreSQL's output. */
 function reasonIn(output: string): string | null {
   const lines = output.split("\n").filter((line) => /\b(FATAL|PANIC|ERROR|error):/.test(line));
-  if (lines.some((line) => line.includes("No space left on device"))) return "the disk is full: free some space on the disk of its data directory";
+  if (lines.some((line) => line.includes("No space left on device"))) {
+    return "the disk is full: free some space on the disk of its data directory";
+  }
   return lines.at(-1)?.replace(/^.*?\b(?:FATAL|PANIC|ERROR|error):\s*/, "").trim() ?? null;
 }
 

@@ -41,7 +41,9 @@ export async function openServerHome(dataDir: string): Promise<ServerHome> {
   const target = await linkTarget(cluster);
   if (target !== null) {
     if (!await exists(dirname(target))) {
-      throw new Refusal(`${cluster} links to ${target}, which does not exist: restore that directory, or remove ${dataDir} to start with a new one`);
+      throw new Refusal(
+        `${cluster} links to ${target}, which does not exist: restore that directory, or remove ${dataDir} to start with a new one`,
+      );
     }
     return await homeAt(dirname(target));
   }

@@ -32,7 +32,10 @@ export async function get(path, token) {
   const headers = new Headers({ "x-request-id": `local-page.${crypto.randomUUID()}` });
   if (token) headers.set("authorization", `Bearer ${token}`);
   const response = await fetch(path, { headers }).catch((/** @type {unknown} */ error) => {
-    throw new CallError(`The API does not respond (${error instanceof Error ? error.message : String(error)}). Check that npm start is running.`, null);
+    throw new CallError(
+      `The API does not respond (${error instanceof Error ? error.message : String(error)}). Check that npm start is running.`,
+      null,
+    );
   });
   const body = await response.json().catch(() => null);
   if (response.ok && body !== null) return body;

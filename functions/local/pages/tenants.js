@@ -4,7 +4,7 @@ const HIGH_PERCENT = 80;
 const exact = new Intl.NumberFormat("en");
 const digits = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
 const days = new Intl.DateTimeFormat("en", { dateStyle: "long", timeZone: "UTC" });
-/** Counts are shown with SI prefixes, bytes with binary ones, because the limits of plans are multiples of 1,024. */
+/** Counts are shown with SI prefixes, bytes with binary ones, because the byte limits of plans are round in them. */
 const COUNTED = { step: 1_000, from: 10_000, units: ["", " k", " M", " G", " T", " P"] };
 const BYTES = { step: 1_024, from: 1_024, units: [" bytes", " KiB", " MiB", " GiB", " TiB", " PiB"] };
 

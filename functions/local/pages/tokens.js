@@ -70,6 +70,8 @@ async function copyField(field, role) {
   } catch (error) {
     // A browser may deny access to the clipboard. The user can then copy the selected text.
     field.select();
-    said.textContent = `The browser did not copy the token (${error instanceof Error ? error.message : String(error)}). It is selected: copy it yourself.`;
+    said.textContent = `The browser did not copy the token (${
+      error instanceof Error ? error.message : String(error)
+    }). It is selected: copy it yourself.`;
   }
 }
