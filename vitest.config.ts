@@ -1,7 +1,13 @@
 import { defineConfig } from "vitest/config";
 import { LongestFirst } from "./tests/support/sequencer.ts";
 
-const common = { globalSetup: ["tests/support/global-setup.ts"], testTimeout: 60_000, hookTimeout: 60_000 };
+const common = {
+  globalSetup: ["tests/support/global-setup.ts"],
+  testTimeout: 60_000,
+  hookTimeout: 60_000,
+  // Files share a worker's modules: loading the program for each file would take a tenth of the run.
+  isolate: false,
+};
 
 /**
  * What the older PostgreSQL may do otherwise than the newer one. Left out are the drivers and their faults, whose messages are
@@ -20,10 +26,8 @@ const wanted = process.env["DATABASE_URL"] ? "18" : process.env["INNKEEP_PG"];
 export default defineConfig({
   test: {
     pool: "forks",
-    // Files share a worker's modules: loading the program anew for each of them would take a quarter of the run's CPU.
-    isolate: false,
-    // A file often waits, for PostgreSQL, a process or a deadline. The gate takes its time: what it measures has a core of its own.
-    maxWorkers: process.env["CI"] ? 2 : 3,
+    // More than cores: a file often waits for PostgreSQL, a process or a deadline.
+    maxWorkers: 4,
     sequence: { sequencer: LongestFirst },
     projects: [
       { test: { ...common, name: "pg18", include: ["tests/**/*.test.ts"], env: { INNKEEP_PG: "18" } } },

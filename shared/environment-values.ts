@@ -1,6 +1,6 @@
 import type { JSONWebKeySet } from "jose";
 import { CURRENCY_RULE, isCurrency } from "./kernel/currencies.ts";
-import { webUrlFault } from "./kernel/web-url.ts";
+import { parseUrl, webUrlFault } from "./kernel/web-url.ts";
 
 /**
  * Reads the text of environment variables. Plain functions instead of schemas: the configuration is checked before the first
@@ -38,7 +38,7 @@ export const userId = textWhere((text) => SEGMENT.test(text), "must be a Supabas
 export const currency = textWhere(isCurrency, CURRENCY_RULE);
 
 export function url(...protocols: string[]): Reader<string> {
-  const isOne = (text: string) => URL.canParse(text) && protocols.includes(new URL(text).protocol);
+  const isOne = (text: string) => protocols.includes(parseUrl(text)?.protocol ?? "");
   return textWhere(isOne, `must be a URL beginning with ${protocols.join("// or ")}//`);
 }
 
@@ -83,7 +83,7 @@ export function hostNames(text: string): string[] {
 
 export function origins(text: string): string[] {
   const given = parts(text).filter(Boolean);
-  const isOrigin = (each: string) => each === "*" || (URL.canParse(each) && new URL(each).origin === each);
+  const isOrigin = (each: string) => each === "*" || parseUrl(each)?.origin === each;
   if (!given.every(isOrigin)) throw new WrongValue("must be `*` or origins such as https://app.example.com");
   if (given.length > 1 && given.includes("*")) throw new WrongValue("must be `*` alone or a list of origins, not both");
   return given;

@@ -1,4 +1,5 @@
 import type { Context } from "hono";
+import { parseUrl } from "../../shared/kernel/web-url.ts";
 
 const GATEWAY_PREFIX = "/functions/v1/api";
 /** On Supabase the gateway removes the rest of its prefix, so the function sees only its own name. */
@@ -11,7 +12,7 @@ const ORIGIN_AND_PATH = /^[a-z]+:\/\/[^/?#]*([^?#]*)/i;
  * checking either, so the URL may be invalid. The middleware `wellFormedUrl` refuses such a request.
  */
 export function pathOf({ url }: Request): string {
-  return URL.canParse(url) ? new URL(url).pathname : ORIGIN_AND_PATH.exec(url)?.[1] || "/";
+  return parseUrl(url)?.pathname ?? (ORIGIN_AND_PATH.exec(url)?.[1] || "/");
 }
 
 /** The path without the gateway's prefix or the function's name, so paths are the same on every host. */

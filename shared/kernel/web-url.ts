@@ -1,3 +1,15 @@
+/**
+ * The parsed URL, or null if it is invalid. Instead of `URL.canParse`, which in Node 20 returns false for text with Latin-1 letters
+ * such as ü once its caller is compiled.
+ */
+export function parseUrl(text: string): URL | null {
+  try {
+    return new URL(text);
+  } catch {
+    return null;
+  }
+}
+
 /** The maximum length of a URL. */
 export const MAX_URL_CHARS = 2_048;
 const THIS_MACHINE: ReadonlySet<string> = new Set(["localhost", "127.0.0.1", "[::1]"]);
@@ -10,8 +22,9 @@ export function webUrlFault(text: string): string | null {
   if (text.length > MAX_URL_CHARS) return `must be at most ${MAX_URL_CHARS} characters`;
   if (/[\s\p{C}\\]/u.test(text)) return "must contain no spaces, backslashes or invisible characters";
   const authority = /^https?:\/\/([^/?#]+)/i.exec(text)?.[1];
-  if (authority === undefined || !URL.canParse(text)) return "must be a URL, such as https://example.com/logo.png";
+  const url = parseUrl(text);
+  if (authority === undefined || url === null) return "must be a URL, such as https://example.com/logo.png";
   if (authority.includes("@")) return "must contain no user name or password";
-  const { protocol, hostname } = new URL(text);
+  const { protocol, hostname } = url;
   return protocol === "http:" && !THIS_MACHINE.has(hostname) ? "must begin with https:// (http:// is allowed only for localhost)" : null;
 }

@@ -1,7 +1,8 @@
-import { chmod, chown, lstat, readdir, readlink, rm, stat } from "node:fs/promises";
+import { chmod, chown, lstat, mkdtemp, readdir, readlink, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { afterEach, describe, expect, test } from "vitest";
+import { afterAll, afterEach, describe, expect, test } from "vitest";
 import { ROOT } from "../architecture/sources.ts";
+import { temporaryPrefix } from "../support/interrupted.ts";
 import { copyCheckout, isOpenToAll } from "./checkout.ts";
 import { areAlive, call, cleanUp, DENO, finish, partsOf, ready, run, stopStack, temporaryFolder, unusedPort } from "./stack.ts";
 import type { Place, Program, Stack } from "./stack.ts";
@@ -16,10 +17,24 @@ async function program(checkout: string, args: readonly string[], place: Place =
   return await script("start", checkout, ["--port", String(await unusedPort()), ...args], place);
 }
 
+/** Deno's cache of each user: with a new one, every start would compile the program again. */
+const denoDirs = new Map<number, string>();
+afterAll(() => Promise.all([...denoDirs.values()].map((folder) => rm(folder, { recursive: true, force: true }))));
+
+async function denoDirOf(uid: number, gid: number): Promise<string> {
+  const known = denoDirs.get(uid);
+  if (known) return known;
+  const folder = await mkdtemp(temporaryPrefix("local-test"));
+  denoDirs.set(uid, folder);
+  await chown(folder, uid, gid);
+  return folder;
+}
+
 async function script(name: string, checkout: string, args: readonly string[], place: Place): Promise<Program> {
-  const home = await temporaryFolder();
-  if (place.uid !== undefined) await chown(home, place.uid, place.gid ?? 0);
-  return run(DENO, ["run", "-A", join(checkout, `functions/local/${name}.ts`), ...args], { HOME: home, DENO_DIR: join(home, ".deno") }, {
+  const [home, { uid = 0, gid = 0 }] = [await temporaryFolder(), place];
+  await chown(home, uid, gid);
+  const env = { HOME: home, DENO_DIR: await denoDirOf(uid, gid) };
+  return run(DENO, ["run", "-A", join(checkout, `functions/local/${name}.ts`), ...args], env, {
     cwd: home,
     ...place,
   });

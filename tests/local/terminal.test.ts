@@ -38,7 +38,7 @@ describe("the output of npm start", () => {
     const { dataDir, stack, start } = await startUnseen(redirection);
     const parts = await partsOf(dataDir);
     // A line is about 250 bytes, and a pipe holds 64 KiB.
-    expect(await statusesOf(stack, 800)).toEqual([200]);
+    expect(await statusesOf(stack, 400)).toEqual([200]);
     expect(await areAlive([start, ...parts])).toEqual([true, true, true]);
     process.kill(start, "SIGTERM");
     await expect.poll(() => areAlive([start, ...parts]), { timeout: 20_000 }).toEqual([false, false, false]);
