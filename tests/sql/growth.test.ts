@@ -261,7 +261,7 @@ describe("a family of 120,000 rows, while 8 writers and 8 readers go on", () => 
   });
 
   test("O19: a rollup whose backend is terminated between steps resumes at its last key; a second concurrent run is refused", async () => {
-    const stop = 3 + random.below(20);
+    const stop = 3 + random.below(5);
     let refused: unknown;
     const outcome = await interruptedBuild(async (steps) => {
       if (refused === undefined) {

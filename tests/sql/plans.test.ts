@@ -8,28 +8,32 @@ import type { SqlDriver } from "../../shared/kv/driver.ts";
 import { SQL_FUNCTIONS } from "../../shared/kv/driver.ts";
 import { createStore } from "../../shared/kv/sql-store.ts";
 import type { Store } from "../../shared/kv/store.ts";
-import { freshDatabase } from "../support/postgres.ts";
+import { freshDatabase, postgresMajor } from "../support/postgres.ts";
 import type { TestDatabase } from "../support/postgres.ts";
 import { testClock } from "../support/store.ts";
 
 const PAGE = 20;
+/** On the older server the kinds of plans are of interest, which smaller families have too. */
+const TENANTS = postgresMajor() === 18 ? 100_000 : 20_000;
 let database: TestDatabase;
 let client: pg.Client;
 let store: Store;
 const notices: string[] = [];
 
-/** 100,000 tenants, 40,000 subscriptions, 30,000 notes, 20,000 audit entries, 10,000 counters. */
+/** The tenants, 40,000 subscriptions, 30,000 notes, 20,000 audit entries, 10,000 counters. */
 const LOAD = `
   set session_replication_role = replica;
   insert into kv.entries (key, value, version, owner, cascades, created_at, updated_at)
   select k, v, nextval('kv.versions'), o, true, now(), now() from (
     select 'tenant:tn_' || i as k, 'tn_' || i as o, jsonb_build_object('id', 'tn_' || i, 'name', 'Hotel ' || md5(i::text), 'subdomain', 's' || i,
       'owner', 'o' || i || '@x.example', 'status', (array['trial', 'active', 'active', 'active', 'suspended'])[1 + i % 5], 'plan', (array['Pro', 'Basic', 'Trial'])[1 + i % 3],
-      'region', (array['us-east-1', 'eu-west-1'])[1 + i % 2], 'mrr', i % 1000, 'createdAt', to_char(timestamp '2020-01-01' + i * interval '7 minutes', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')) as v
-    from generate_series(1, 100000) i
+      'region', (array['us-east-1', 'eu-west-1'])[1 + i % 2], 'mrr', i % 1000, 'createdAt', to_char(timestamp '2020-01-01' + i * interval '${
+  700_000 / TENANTS
+} minutes', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')) as v
+    from generate_series(1, ${TENANTS}) i
     union all
     select 'subscription:tn_' || i, 'tn_' || i, jsonb_build_object('tenantId', 'tn_' || i, 'planId', 'Pro', 'status', 'active', 'currentPeriodEnd', '2026-04-01T00:00:00.000Z')
-    from generate_series(1, 40000) i
+    from generate_series(1, ${TENANTS * 0.4}) i
     union all
     select 'note:' || i % 500 || ':' || i, case when i % 2 = 0 then 'tn_' || i % 500 end, jsonb_build_object('n', i) from generate_series(1, 30000) i
     union all
@@ -160,7 +164,7 @@ const QUERY_CALLS: readonly (readonly [string, number, () => Promise<unknown>])[
 ];
 
 test.each(RANGE_CALLS)(
-  "K17: %s reads an index and at most %i rows at 200,000 keys, in a custom and in a generic plan",
+  "K17: %s reads an index and at most %i rows of a large store, in a custom and in a generic plan",
   async (_, most, call) => {
     // From the sixth execution on, plpgsql may use a generic plan. Both plans are checked.
     for (let run = 0; run < 8; run++) {
@@ -171,7 +175,7 @@ test.each(RANGE_CALLS)(
   },
 );
 
-test.each(QUERY_CALLS)("K26: the query %s reads an index and at most %i rows of 100,000", async (_, most, call) => {
+test.each(QUERY_CALLS)("K26: the query %s reads an index and at most %i rows of a large family", async (_, most, call) => {
   for (let run = 0; run < 8; run++) {
     const scans = await scansOf(call);
     expect(scans.map((node) => node["Node Type"]).filter((type) => type === "Seq Scan")).toEqual([]);
@@ -179,7 +183,7 @@ test.each(QUERY_CALLS)("K26: the query %s reads an index and at most %i rows of 
   }
 });
 
-test("K26: a page at depth 90,000 by cursor reads no more rows than the first page", async () => {
+test("K26: a page at nine tenths of a family by cursor reads no more rows than the first page", async () => {
   const deep = "2021-03-12T12:00:00.000Z";
   const where = [{ field: "createdAt", from: deep }];
   const first = await store.query({ entity: tenant, where, orderBy: asc("createdAt"), limit: PAGE });
@@ -201,6 +205,6 @@ test("K24: counts and sums by status and plan read the rollup and no entry", asy
 
 test("K15: a count reads no values: it is an index-only scan", async () => {
   const scans = await scansOf(() => store.count("tenant"));
-  expect(touched(scans)).toBeGreaterThanOrEqual(100_000);
+  expect(touched(scans)).toBeGreaterThanOrEqual(TENANTS);
   expect(scans.filter((node) => node["Node Type"] === "Seq Scan")).toEqual([]);
 });
