@@ -1,7 +1,7 @@
 import { DEFAULT_REGIONS, type HostRules, NO_HOST_RULES, type Platform, type SelfServicePlans } from "./core/platform.ts";
 import { type PlainKv, plainKv } from "./core/plain.ts";
 import { UnitOfWork } from "./core/unit-of-work.ts";
-import { features, scopes } from "./features/index.ts";
+import { features, loadJobs, scopes } from "./features/index.ts";
 import type { Clock } from "./kernel/clock.ts";
 import type { Context } from "./kernel/context.ts";
 import type { Logger } from "./kernel/logger.ts";
@@ -35,7 +35,7 @@ export interface Backend {
 export function createBackend(options: ContainerOptions): Backend {
   const { store, clock, logger, currency = "USD", hosts = NO_HOST_RULES, regions = DEFAULT_REGIONS, selfServicePlans = "none" } = options;
   const registry = async () => (await import("./features/registry.ts")).registry;
-  const platform: Platform = { currency, hosts, regions, selfServicePlans, registry, scopes, logger };
+  const platform: Platform = { currency, hosts, regions, selfServicePlans, registry, jobs: loadJobs, scopes, logger };
   const turns = new Turns();
   return {
     store,

@@ -1,3 +1,4 @@
+import type { Job } from "./job.ts";
 import type { Route } from "./route.ts";
 import type { ResourceTraits } from "./scopes.ts";
 
@@ -15,4 +16,5 @@ export interface Feature {
   /** The module of its service classes; their names end in `Service`. */
   readonly services: () => Promise<object>;
   readonly routes: () => Promise<{ readonly routes: readonly Route[] }>;
+  readonly jobs?: () => Promise<{ readonly jobs: readonly Job[] }>;
 }

@@ -1,4 +1,5 @@
 import type { Feature } from "../core/feature.ts";
+import type { Job } from "../core/job.ts";
 import { scopeCatalogue } from "../core/scopes.ts";
 
 /**
@@ -69,6 +70,22 @@ export const features = [
     services: () => import("./admins/service.ts"),
     routes: () => import("./admins/routes.ts"),
   },
+  {
+    name: "jobs",
+    summary: "The background jobs of the platform and the items that they could not handle.",
+    paths: ["/v1/jobs"],
+    scopes: { jobs: { tenants: "none" } },
+    entities: () => import("./jobs/entity.ts"),
+    services: () => import("./jobs/service.ts"),
+    routes: () => import("./jobs/routes.ts"),
+    jobs: () => import("./jobs/jobs.ts"),
+  },
 ] as const satisfies readonly Feature[];
+
+/** The background jobs of all features, in the order of the list. */
+export async function loadJobs(): Promise<Job[]> {
+  const modules = await Promise.all((features as readonly Feature[]).map((feature) => feature.jobs?.()));
+  return modules.flatMap((module) => module?.jobs ?? []);
+}
 
 export const scopes = scopeCatalogue(Object.assign({}, ...features.map((feature) => feature.scopes)));

@@ -111,6 +111,12 @@ export const ERROR_KINDS = {
     retryable: false,
     summary: "A plan limits the metric, or usage of it is recorded.",
   },
+  job_running: {
+    status: 409,
+    title: "Job running",
+    retryable: true,
+    summary: "Another process runs the job. Repeat the call when it has ended.",
+  },
   usage_below_zero: {
     status: 409,
     title: "Usage below zero",

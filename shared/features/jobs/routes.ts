@@ -1,0 +1,76 @@
+import { z } from "zod";
+import { crud } from "../../core/crud.ts";
+import { type Route, verb } from "../../core/route.ts";
+import { component, recordOf } from "../../core/schemas.ts";
+import { instant } from "../../core/values.ts";
+import { deadLetter } from "./entity.ts";
+import { DeadLetterService, JobService } from "./service.ts";
+
+const EXAMPLE = {
+  name: "cleanup",
+  summary: "Deletes expired entries.",
+  everySeconds: 3_600,
+  running: false,
+  nextRunAt: "2026-01-01T01:00:00.000Z",
+  lastStartedAt: "2026-01-01T00:00:00.000Z",
+  lastFinishedAt: "2026-01-01T00:00:02.000Z",
+  lastDurationMs: 2_000,
+  lastProcessed: 120,
+  lastError: null,
+  failures: 0,
+  backlog: { count: 12, oldestAt: "2025-12-31T23:59:00.000Z" },
+};
+
+const count = (description: string) => z.int().meta({ description });
+const job = component(
+  "Job",
+  z.object({
+    name: z.string(),
+    summary: z.string(),
+    everySeconds: count("The interval between two runs, in seconds."),
+    running: z.boolean().meta({ description: "Whether a process runs the job." }),
+    nextRunAt: instant,
+    lastStartedAt: instant.nullable(),
+    lastFinishedAt: instant.nullable(),
+    lastDurationMs: count("The duration of the last run, in milliseconds.").nullable(),
+    lastProcessed: count("The number of items of the last run.").nullable(),
+    lastError: z.object({ code: z.string(), message: z.string() }).nullable()
+      .meta({ description: "Why the last run failed; null after a success." }),
+    failures: count("The number of failed runs since the last success."),
+    backlog: z.object({ count: count("The number of waiting items."), oldestAt: instant.nullable() }).nullable()
+      .meta({ description: "What waits for the job; null for a job that does not count it." }),
+  }),
+  () => EXAMPLE,
+);
+
+/** The background jobs, for the platform only. The Edge Function `jobs` runs them. */
+export const routes: readonly Route[] = [
+  verb("GET /v1/jobs", {
+    service: JobService,
+    operationId: "listJobs",
+    summary: "List the jobs with their last and next run",
+    scope: "read:jobs",
+    output: z.object({ data: z.array(job) }),
+    run: async ({ service }) => ({ data: await service.list() }),
+  }),
+  ...crud(deadLetter, {
+    path: "/v1/jobs/dead",
+    scope: "jobs",
+    service: DeadLetterService,
+    only: ["list", "delete"],
+    descriptions: {
+      list: "Items that failed. `status=dead` selects those that are not retried.",
+      delete: "Drops the item: it is not handled again.",
+    },
+    sample: {},
+  }),
+  verb("POST /v1/jobs/dead/:deadLetterId/requeue", {
+    service: DeadLetterService,
+    operationId: "requeueDeadLetter",
+    summary: "Handle a dead item again in the next run",
+    scope: "write:jobs",
+    loads: [deadLetter],
+    output: recordOf(deadLetter),
+    run: async ({ service, params, options }) => await service.requeue(params.deadLetterId, options),
+  }),
+];

@@ -1,0 +1,213 @@
+import { Collection, type Stored } from "../../core/collection.ts";
+import { EntityService } from "../../core/entity-service.ts";
+import type { Backlog, Job } from "../../core/job.ts";
+import type { UnitOfWork } from "../../core/unit-of-work.ts";
+import { errors, InnkeepError } from "../../kernel/errors.ts";
+import { loadIds, newNonce } from "../../kernel/ids.ts";
+import type { JsonObject } from "../../kernel/json.ts";
+import type { ChangeOptions } from "../../kernel/version.ts";
+import { deadLetter, type Schedule, schedule } from "./entity.ts";
+import * as rules from "./rules.ts";
+import { type Budget, CALL_BUDGET, type ItemError, ItemRunner, STEP_ITEMS } from "./run.ts";
+
+type StoredSchedule = Stored<typeof schedule>;
+export type StoredDeadLetter = Stored<typeof deadLetter>;
+
+/** The result of one call of a job. */
+export interface JobReport {
+  readonly job: string;
+  /** When the call began, ISO. */
+  readonly started: string;
+  readonly durationMs: number;
+  /** Items of this call. */
+  readonly processed: number;
+  /** Whether the run continues with the next call. */
+  readonly complete: boolean;
+  /** Items that wait, of jobs that count them. */
+  readonly remaining: number | null;
+  readonly errors: readonly ItemError[];
+  readonly dryRun: boolean;
+  readonly report: JsonObject;
+}
+
+export interface JobState {
+  readonly name: string;
+  readonly summary: string;
+  readonly everySeconds: number;
+  readonly running: boolean;
+  readonly nextRunAt: string;
+  readonly lastStartedAt: string | null;
+  readonly lastFinishedAt: string | null;
+  readonly lastDurationMs: number | null;
+  readonly lastProcessed: number | null;
+  readonly lastError: { readonly code: string; readonly message: string } | null;
+  readonly failures: number;
+  readonly backlog: Backlog | null;
+}
+
+export interface RunOptions {
+  readonly dryRun?: boolean;
+  readonly budget?: Budget;
+}
+
+/** The background jobs of all features: their schedules, runs and dead letters. */
+export class JobService {
+  readonly #schedules: Collection<typeof schedule>;
+
+  constructor(private readonly work: UnitOfWork) {
+    this.#schedules = new Collection(schedule, work.store);
+  }
+
+  /** Every job with its schedule and what waits for it. */
+  async list(): Promise<JobState[]> {
+    const jobs = await this.work.platform.jobs();
+    const [schedules, backlogs] = await Promise.all([
+      this.#schedules.getMany(jobs.map(({ name }) => this.#schedules.key({ job: name }))),
+      Promise.all(jobs.map(({ backlog }) => backlog?.(this.work) ?? null)),
+    ]);
+    return jobs.map((job, i) => stateOf(job, schedules[i] ?? null, backlogs[i] ?? null, this.work.now()));
+  }
+
+  /** Runs the jobs that are due, one after the other. A job that another process runs is left to it. */
+  async runDue(options: RunOptions = {}): Promise<JobReport[]> {
+    const reports: JobReport[] = [];
+    for (const job of await this.work.platform.jobs()) {
+      const current = await this.#schedule(job);
+      if (!rules.isDue(current, this.work.now())) continue;
+      const report = await this.#run(job, current, options);
+      if (report) reports.push(report);
+    }
+    return reports;
+  }
+
+  /** Runs a job now, due or not. Throws `not_found`, and `job_running` while another process runs it. */
+  async run(name: string, options: RunOptions = {}): Promise<JobReport> {
+    const job = (await this.work.platform.jobs()).find((each) => each.name === name);
+    if (!job) throw errors.notFound("job", name);
+    const current = await this.#schedule(job);
+    const report = options.dryRun || !rules.isLeased(current, this.work.now()) ? await this.#run(job, current, options) : null;
+    if (!report) throw new InnkeepError("job_running", `Another process runs the job ${name}. Wait until it ends.`);
+    return report;
+  }
+
+  async #schedule(job: Job): Promise<StoredSchedule> {
+    return await this.#schedules.get(job.name) ?? { ...rules.firstSchedule(job, this.work.now()), version: "" } as StoredSchedule;
+  }
+
+  /** Null if another process claimed the job at the same moment. */
+  async #run(job: Job, current: StoredSchedule, { dryRun = false, budget = CALL_BUDGET }: RunOptions): Promise<JobReport | null> {
+    const startedMs = this.work.context.clock.now();
+    const started = this.work.now();
+    const items = new ItemRunner(job.name, this.work, dryRun);
+    await loadIds();
+    let held = dryRun ? current : await this.#save(current, rules.leased(current, newNonce(), startedMs));
+    if (!held) return null;
+    let processed = 0;
+    let report: JsonObject = {};
+    let cursor: JsonObject | null = dryRun ? null : held.cursor as JsonObject | undefined ?? null;
+    for (let used = 0;; used += STEP_ITEMS) {
+      const step = await this.#step(job, items, cursor, held, dryRun);
+      if (!step) break;
+      processed += step.processed;
+      report = merged(report, step.report ?? {});
+      cursor = step.cursor;
+      const nowMs = this.work.context.clock.now();
+      const isSpent = used + STEP_ITEMS >= budget.items || nowMs - startedMs >= budget.ms;
+      if (!dryRun) {
+        const next: Schedule = cursor === null
+          ? rules.completed(held, step.processed, job, nowMs)
+          : rules.progressed(held, cursor, step.processed, nowMs);
+        held = await this.#save(held, isSpent && cursor !== null ? rules.paused(next, this.work.now()) : next);
+        // The lease ended, and another process continues the run from the saved cursor.
+        if (!held) break;
+      }
+      if (cursor === null || isSpent) break;
+    }
+    const backlog = await job.backlog?.(this.work) ?? null;
+    return {
+      job: job.name,
+      started,
+      durationMs: this.work.context.clock.now() - startedMs,
+      processed,
+      complete: cursor === null && held !== null,
+      remaining: backlog?.count ?? null,
+      errors: items.errors,
+      dryRun,
+      report,
+    };
+  }
+
+  /** Null if the step failed as a whole: the schedule then has the error and the time of the next attempt. */
+  async #step(job: Job, items: ItemRunner, cursor: JsonObject | null, held: StoredSchedule, dryRun: boolean) {
+    try {
+      return await job.step(items.run(cursor, STEP_ITEMS));
+    } catch (error) {
+      if (dryRun) throw error;
+      const [random = 0] = crypto.getRandomValues(new Uint32Array(1));
+      const after = rules.failed(held, error, random / 2 ** 32, this.work.context.clock.now());
+      this.work.platform.logger.error("job_failed", { job: job.name, ...after.lastError, failures: after.failures });
+      items.errors.push({ item: "*", code: after.lastError?.code ?? "internal", message: after.lastError?.message ?? "" });
+      await this.#save(held, after);
+      return null;
+    }
+  }
+
+  /** Writes the schedule if it still has its version; null if another process changed it meanwhile. */
+  async #save(before: StoredSchedule, after: Schedule): Promise<StoredSchedule | null> {
+    const { version, ...record } = { ...after, updatedAt: this.work.now(), version: before.version };
+    const key = this.#schedules.keyOfRecord(after);
+    const result = await this.work.store.commit([{ key, version: version === "" ? null : version }], [
+      this.#schedules.set(record as Schedule),
+    ]);
+    return result.ok ? { ...record, version: result.versions[key] ?? "" } as StoredSchedule : null;
+  }
+}
+
+function stateOf({ name, summary, everySeconds }: Job, at: StoredSchedule | null, backlog: Backlog | null, now: string): JobState {
+  return {
+    name,
+    summary,
+    everySeconds,
+    running: at !== null && rules.isLeased(at, now),
+    nextRunAt: at?.nextRunAt ?? now,
+    lastStartedAt: at?.lastStartedAt ?? null,
+    lastFinishedAt: at?.lastFinishedAt ?? null,
+    lastDurationMs: at?.lastDurationMs ?? null,
+    lastProcessed: at?.lastProcessed ?? null,
+    lastError: at?.lastError ?? null,
+    failures: at?.failures ?? 0,
+    backlog,
+  };
+}
+
+/** Numbers of the steps' reports are added up; other members are those of the last step. */
+function merged(before: JsonObject, step: JsonObject): JsonObject {
+  const sums = Object.entries(step).map(([name, value]) => {
+    const known = before[name];
+    return [name, typeof value === "number" && typeof known === "number" ? known + value : value] as const;
+  });
+  return { ...before, ...Object.fromEntries(sums) };
+}
+
+/** The items that failed. A dropped one is not handled again. */
+export class DeadLetterService extends EntityService<typeof deadLetter> {
+  constructor(work: UnitOfWork) {
+    super(work, deadLetter);
+  }
+
+  /** Handles a dead item again in the next run. Null if there is no such dead letter. */
+  async requeue(id: string, options: ChangeOptions = {}): Promise<StoredDeadLetter | null> {
+    return await this.records.change(
+      id,
+      options,
+      "dead-letter.requeued",
+      (before) => ({ record: rules.requeued(before, this.work.now()) }),
+    );
+  }
+
+  /** Drops the item: it is not handled again. The record stays until its retention ends. Returns whether there was one. */
+  override async delete(id: string, options: ChangeOptions = {}): Promise<boolean> {
+    return await this.records.change(id, options, "dead-letter.dropped", (before) => ({ record: { ...before, status: "dropped" } })) !==
+      null;
+  }
+}
