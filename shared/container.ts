@@ -1,4 +1,5 @@
 import { DEFAULT_REGIONS, type HostRules, NO_HOST_RULES, type Platform, type SelfServicePlans } from "./core/platform.ts";
+import type { Job } from "./core/job.ts";
 import { type PlainKv, plainKv } from "./core/plain.ts";
 import { UnitOfWork } from "./core/unit-of-work.ts";
 import { features, loadJobs, scopes } from "./features/index.ts";
@@ -9,6 +10,8 @@ import { Turns } from "./kernel/turns.ts";
 import type { Entry, Store } from "./kv/store.ts";
 
 export interface ContainerOptions {
+  /** Background jobs. Default: those of the features. */
+  readonly jobs?: () => Promise<readonly Job[]>;
   readonly store: Store;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -33,9 +36,18 @@ export interface Backend {
 }
 
 export function createBackend(options: ContainerOptions): Backend {
-  const { store, clock, logger, currency = "USD", hosts = NO_HOST_RULES, regions = DEFAULT_REGIONS, selfServicePlans = "none" } = options;
+  const {
+    store,
+    clock,
+    logger,
+    currency = "USD",
+    hosts = NO_HOST_RULES,
+    regions = DEFAULT_REGIONS,
+    selfServicePlans = "none",
+    jobs = loadJobs,
+  } = options;
   const registry = async () => (await import("./features/registry.ts")).registry;
-  const platform: Platform = { currency, hosts, regions, selfServicePlans, registry, jobs: loadJobs, scopes, logger };
+  const platform: Platform = { currency, hosts, regions, selfServicePlans, registry, jobs, scopes, logger };
   const turns = new Turns();
   return {
     store,

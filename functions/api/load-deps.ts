@@ -1,31 +1,18 @@
 import { createTokenVerifier } from "../../shared/adapters/token-verifier.ts";
 import type { Config } from "../../shared/config.ts";
-import { type Backend, bootstrapPlatform, createBackend, loadServices } from "../../shared/container.ts";
+import { type Backend, bootstrapPlatform, loadServices } from "../../shared/container.ts";
 import { systemContext } from "../../shared/kernel/context.ts";
 import { isInnkeepError } from "../../shared/kernel/errors.ts";
 import type { Logger } from "../../shared/kernel/logger.ts";
-import type { SqlDriver } from "../../shared/kv/driver.ts";
-import { createStore } from "../../shared/kv/sql-store.ts";
+import { backendOf } from "./backend.ts";
 import type { ApiDeps } from "./deps.ts";
 import type { Surroundings } from "./start.ts";
 
 /** Creates the dependencies of the routes. The database and the keys are used on the first request that needs them. */
 export async function loadDeps(config: Config, { clock, fetch }: Surroundings, logger: Logger): Promise<ApiDeps> {
-  const { currency, regions, selfServicePlans } = config;
-  const store = createStore(await loadDriver(config.database), { clock });
-  const backend = createBackend({ store, clock, logger, hosts: config, currency, regions, selfServicePlans });
+  const backend = await backendOf(config, clock, logger);
   if (config.bootstrapAdmin) void bootstrap(backend, config.bootstrapAdmin);
   return { backend, verifier: createTokenVerifier({ ...config.jwt, clock, fetch }) };
-}
-
-async function loadDriver(database: Config["database"]): Promise<SqlDriver> {
-  if (database.driver === "supabase") {
-    const { url, key, timeoutMs } = database;
-    return (await import("../../shared/kv/drivers/supabase.ts")).supabaseDriver({ url, serviceKey: key, timeoutMs });
-  }
-  const { connectionString, prepare, maxConnections, timeoutMs } = database;
-  const { postgresDriver } = await import("../../shared/kv/drivers/postgres.ts");
-  return postgresDriver({ connectionString, prepare, max: maxConnections, timeoutMs });
 }
 
 /** Creates the default plans and the first super_admin. Does nothing once a super_admin exists. */

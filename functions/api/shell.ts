@@ -11,11 +11,13 @@ import { wellFormedUrl } from "./middleware/well-formed-url.ts";
 export interface ShellOptions {
   readonly logger: Logger;
   readonly corsOrigins: readonly string[];
+  /** The path that routes are matched with. Default: without the prefix of the API. */
+  readonly routePath?: (pathname: string) => string;
 }
 
 /** A Hono app without routes: the common middleware, and the responses if no route matches or a handler throws. */
-export function shellOf({ logger, corsOrigins }: ShellOptions): Hono<AppEnv> {
-  const app = new Hono<AppEnv>({ getPath: (request) => internalPath(pathOf(request)) });
+export function shellOf({ logger, corsOrigins, routePath = internalPath }: ShellOptions): Hono<AppEnv> {
+  const app = new Hono<AppEnv>({ getPath: (request) => routePath(pathOf(request)) });
   app.use(
     requestContext(logger),
     corsByList(corsOrigins),

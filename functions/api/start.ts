@@ -16,20 +16,28 @@ export interface Surroundings {
 
 /** Creates the API from environment variables. Logs one line for each invalid variable and then returns null. */
 export function apiFrom(env: Environment, surroundings: Surroundings): Api | null {
+  return configured(env, surroundings, (config, logger) => apiOf(config, surroundings, logger));
+}
+
+/** Makes a function's program from environment variables. Logs one line for each invalid variable and then returns null. */
+export function configured<T>(
+  env: Environment,
+  { clock, write }: Pick<Surroundings, "clock" | "write">,
+  make: (config: Config, logger: Logger) => T,
+): T | null {
+  const logger = jsonLogger(write, () => clock.now());
   try {
-    return apiOf(loadConfig(env), surroundings);
+    const config = loadConfig(env);
+    return make(config, fromLevel(logger, config.logLevel));
   } catch (error) {
     if (!isInnkeepError(error, "invalid_configuration")) throw error;
-    const logger = jsonLogger(surroundings.write, () => surroundings.clock.now());
     for (const { path, message } of error.fields) logger.error("invalid_configuration", { variable: path, message });
     return null;
   }
 }
 
 /** Creates the API. Its dependencies load on the first request, or at once to create a configured first administrator. */
-function apiOf(config: Config, surroundings: Surroundings): Api {
-  const { clock, write } = surroundings;
-  const logger = fromLevel(jsonLogger(write, () => clock.now()), config.logLevel);
+function apiOf(config: Config, surroundings: Surroundings, logger: Logger): Api {
   let deps: Promise<ApiDeps> | undefined;
   const load = () => deps ??= import("./load-deps.ts").then(({ loadDeps }) => loadDeps(config, surroundings, logger));
   if (config.bootstrapAdmin) void load();

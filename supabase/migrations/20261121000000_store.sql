@@ -1954,6 +1954,15 @@ select kv.add_index('admin', fields) from unnest(array[
   'createdAt time', 'email text', 'name text', 'role text', 'search(email, name)'
 ]) fields;
 
+-- dead-letter: An item of a job that failed: it is retried with backoff, and dead after the last attempt.
+select kv.add_family('dead');
+select kv.add_entity('dead-letter', 'dead', 1, owner_rule => 'platform');
+select kv.add_index('dead-letter', 'status text, createdAt time');
+
+-- schedule: When a job runs next, the lease of the run in progress, and the result of the last run.
+select kv.add_family('schedule');
+select kv.add_entity('schedule', 'schedule', 1, owner_rule => 'platform');
+
 -- outbox-event: An outgoing event, committed with the change it reports.
 select kv.add_family('outbox');
 select kv.add_entity('outbox-event', 'outbox', 1, owner_rule => 'given', cascades => false);

@@ -1,4 +1,4 @@
-import type { Job } from "../../core/job.ts";
+import type { Job, JobStep } from "../../core/job.ts";
 import { isoTime } from "../../kernel/clock.ts";
 import { type InnkeepError, isInnkeepError } from "../../kernel/errors.ts";
 import type { JsonObject } from "../../kernel/json.ts";
@@ -35,20 +35,19 @@ export function leased(schedule: Schedule, leaseId: string, nowMs: number): Sche
   return { startedAt: now, ...schedule, ...begun, leaseId, leaseUntil: isoTime(nowMs + LEASE_MS) };
 }
 
-/** After a step of a run that goes on. */
-export function progressed(schedule: Schedule, cursor: JsonObject, processed: number, nowMs: number): Schedule {
-  return {
-    ...schedule,
-    cursor: cursor as NonNullable<Schedule["cursor"]>,
-    processed: schedule.processed + processed,
-    leaseUntil: isoTime(nowMs + LEASE_MS),
-  };
+/** After a step: the run is complete, continues in this call, or with the next one if the budget is spent. */
+export function after(schedule: Schedule, { cursor, processed }: JobStep, job: Timing, isSpent: boolean, nowMs: number): Schedule {
+  if (cursor === null) return completed(schedule, processed, job, nowMs);
+  const next = progressed(schedule, cursor, processed, nowMs);
+  if (!isSpent) return next;
+  const { leaseId: _, leaseUntil: _until, ...paused } = next;
+  return { ...paused, nextRunAt: isoTime(nowMs) } as Schedule;
 }
 
-/** After the budget of a call is spent: the run continues with the next call. */
-export function paused(schedule: Schedule, now: string): Schedule {
-  const { leaseId: _, leaseUntil: _until, ...rest } = schedule;
-  return { ...rest, nextRunAt: now } as Schedule;
+/** The run goes on at the cursor, with a renewed lease. */
+export function progressed(schedule: Schedule, cursor: JsonObject, processed: number, nowMs: number): Schedule {
+  const at = cursor as NonNullable<Schedule["cursor"]>;
+  return { ...schedule, cursor: at, processed: schedule.processed + processed, leaseUntil: isoTime(nowMs + LEASE_MS) };
 }
 
 /** After the last step. Runs that were missed while no scheduler called are not made up for: the next one is in the future. */

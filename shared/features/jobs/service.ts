@@ -96,45 +96,53 @@ export class JobService {
 
   /** Null if another process claimed the job at the same moment. */
   async #run(job: Job, current: StoredSchedule, { dryRun = false, budget = CALL_BUDGET }: RunOptions): Promise<JobReport | null> {
-    const startedMs = this.work.context.clock.now();
+    const { clock } = this.work.context;
+    const startedMs = clock.now();
     const started = this.work.now();
-    const items = new ItemRunner(job.name, this.work, dryRun);
     await loadIds();
-    let held = dryRun ? current : await this.#save(current, rules.leased(current, newNonce(), startedMs));
+    const held = dryRun ? current : await this.#save(current, rules.leased(current, newNonce(), startedMs));
     if (!held) return null;
-    let processed = 0;
-    let report: JsonObject = {};
-    let cursor: JsonObject | null = dryRun ? null : held.cursor as JsonObject | undefined ?? null;
-    for (let used = 0;; used += STEP_ITEMS) {
-      const step = await this.#step(job, items, cursor, held, dryRun);
-      if (!step) break;
-      processed += step.processed;
-      report = merged(report, step.report ?? {});
-      cursor = step.cursor;
-      const nowMs = this.work.context.clock.now();
-      const isSpent = used + STEP_ITEMS >= budget.items || nowMs - startedMs >= budget.ms;
-      if (!dryRun) {
-        const next: Schedule = cursor === null
-          ? rules.completed(held, step.processed, job, nowMs)
-          : rules.progressed(held, cursor, step.processed, nowMs);
-        held = await this.#save(held, isSpent && cursor !== null ? rules.paused(next, this.work.now()) : next);
-        // The lease ended, and another process continues the run from the saved cursor.
-        if (!held) break;
-      }
-      if (cursor === null || isSpent) break;
-    }
+    const items = new ItemRunner(job.name, this.work, dryRun);
+    const done = await this.#steps(job, held, items, {
+      dryRun,
+      maxSteps: Math.ceil(budget.items / STEP_ITEMS),
+      endMs: startedMs + budget.ms,
+    });
     const backlog = await job.backlog?.(this.work) ?? null;
     return {
       job: job.name,
       started,
-      durationMs: this.work.context.clock.now() - startedMs,
-      processed,
-      complete: cursor === null && held !== null,
+      durationMs: clock.now() - startedMs,
+      ...done,
       remaining: backlog?.count ?? null,
       errors: items.errors,
       dryRun,
-      report,
     };
+  }
+
+  /** Runs the steps of a claimed job until it is complete, the budget is spent, a step fails or the lease is lost. */
+  async #steps(
+    job: Job,
+    claimed: StoredSchedule,
+    items: ItemRunner,
+    { dryRun, maxSteps, endMs }: { readonly dryRun: boolean; readonly maxSteps: number; readonly endMs: number },
+  ): Promise<Pick<JobReport, "processed" | "complete" | "report">> {
+    const done = { processed: 0, complete: false, report: {} as JsonObject };
+    let held: StoredSchedule | null = claimed;
+    let cursor = dryRun ? null : (claimed.cursor as JsonObject | undefined) ?? null;
+    for (let steps = 1;; steps++) {
+      const step = await this.#step(job, items, cursor, held, dryRun);
+      if (!step) return done;
+      cursor = step.cursor;
+      const nowMs = this.work.context.clock.now();
+      const isSpent = steps >= maxSteps || nowMs >= endMs;
+      // Null: the lease ended, and another process continues the run from the saved cursor.
+      if (!dryRun) held = await this.#save(held, rules.after(held, step, job, isSpent, nowMs));
+      done.processed += step.processed;
+      done.report = merged(done.report, step.report ?? {});
+      done.complete = cursor === null && held !== null;
+      if (cursor === null || isSpent || !held) return done;
+    }
   }
 
   /** Null if the step failed as a whole: the schedule then has the error and the time of the next attempt. */

@@ -1,0 +1,23 @@
+import type { Config } from "../../shared/config.ts";
+import { type Backend, createBackend } from "../../shared/container.ts";
+import type { Clock } from "../../shared/kernel/clock.ts";
+import type { Logger } from "../../shared/kernel/logger.ts";
+import type { SqlDriver } from "../../shared/kv/driver.ts";
+import { createStore } from "../../shared/kv/sql-store.ts";
+
+/** Creates the backend of a configuration. The database is used on the first request that needs it. */
+export async function backendOf(config: Config, clock: Clock, logger: Logger): Promise<Backend> {
+  const { currency, regions, selfServicePlans } = config;
+  const store = createStore(await loadDriver(config.database), { clock });
+  return createBackend({ store, clock, logger, hosts: config, currency, regions, selfServicePlans });
+}
+
+async function loadDriver(database: Config["database"]): Promise<SqlDriver> {
+  if (database.driver === "supabase") {
+    const { url, key, timeoutMs } = database;
+    return (await import("../../shared/kv/drivers/supabase.ts")).supabaseDriver({ url, serviceKey: key, timeoutMs });
+  }
+  const { connectionString, prepare, maxConnections, timeoutMs } = database;
+  const { postgresDriver } = await import("../../shared/kv/drivers/postgres.ts");
+  return postgresDriver({ connectionString, prepare, max: maxConnections, timeoutMs });
+}
