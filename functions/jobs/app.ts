@@ -56,7 +56,9 @@ function routePath(pathname: string): string {
 
 async function assertScheduler(authorization: string | undefined, secret: string): Promise<void> {
   const given = BEARER.exec(authorization ?? "")?.[1];
-  if (given === undefined) throw new InnkeepError("unauthenticated", "Send the scheduler's secret as `Authorization: Bearer <JOBS_SECRET>`.");
+  if (given === undefined) {
+    throw new InnkeepError("unauthenticated", "Send the scheduler's secret as `Authorization: Bearer <JOBS_SECRET>`.");
+  }
   if (!await equalSecrets(given, secret)) throw new InnkeepError("unauthenticated", "The scheduler's secret is wrong.");
 }
 

@@ -1,7 +1,12 @@
-/** The Edge Function `api` of the local stack: the deployed program with the local pages, callable by frontends on any local port. */
+/**
+ * The Edge Functions `api` and `jobs` of the local stack: the deployed programs with the local pages, callable by frontends on any
+ * local port.
+ */
 import process from "node:process";
 import { systemClock } from "../../shared/kernel/clock.ts";
+import { parseUrl } from "../../shared/kernel/web-url.ts";
 import { apiFrom, standardLog } from "../api/start.ts";
+import { jobsFrom } from "../jobs/start.ts";
 import { allowLocalOrigins } from "./local-origins.ts";
 import { pageData } from "./page-data.ts";
 import { withPages } from "./pages.ts";
@@ -9,6 +14,9 @@ import { serve } from "./runtime.ts";
 
 const write = standardLog(globalThis, systemClock, (line) => console.log(line));
 const app = apiFrom(process.env, { clock: systemClock, fetch, write });
+const jobs = app && jobsFrom(process.env, { clock: systemClock, write });
 
-if (app) serve(withPages(allowLocalOrigins((request) => app.fetch(request)), pageData(process.env["LOCAL_DATA_DIR"] ?? "")));
-else process.exitCode = 1;
+if (app && jobs) {
+  const api = withPages(allowLocalOrigins((request) => app.fetch(request)), pageData(process.env["LOCAL_DATA_DIR"] ?? ""));
+  serve((request) => /^\/jobs(\/|$)/.test(parseUrl(request.url)?.pathname ?? "") ? jobs.fetch(request) : api(request));
+} else process.exitCode = 1;

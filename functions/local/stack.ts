@@ -13,6 +13,7 @@ import { freePort, isPortFree, nextFreePort } from "./ports.ts";
 import { endOrphanedPostgres, ensureCluster, startPostgres } from "./postgres.ts";
 import { supervise } from "./processes.ts";
 import { Refusal } from "./refusal.ts";
+import { startScheduler } from "./scheduler.ts";
 import { seedStack } from "./seed.ts";
 import { clusterPath } from "./server-home.ts";
 import { orStopped, Stopped } from "./stop-signal.ts";
@@ -51,6 +52,7 @@ export async function startStack(context: StackContext): Promise<Stack | null> {
     cleanups.push(() => directory.release());
     const info = await boot(directory, context, cleanups);
     cleanups.push(watchDisk(path, say));
+    cleanups.push(startScheduler({ url: `${info.url}/jobs`, secret: info.jobsSecret }, say));
     return { info, dataDir: path, stop };
   } catch (error) {
     const isFull = (await freeBytes(path)) < FULL_BYTES;

@@ -1,6 +1,5 @@
 import type { Logger } from "../kernel/logger.ts";
 import type { AnyEntity } from "../kv/define.ts";
-import type { Job } from "./job.ts";
 import type { ScopeCatalogue } from "./scopes.ts";
 
 /** What is the same for all callers: settings, and values derived from the declarations. */
@@ -12,8 +11,8 @@ export interface Platform {
   readonly selfServicePlans: SelfServicePlans;
   /** Loads every declared entity. A function, because most requests need only the entities of their feature. */
   readonly registry: () => Promise<readonly AnyEntity[]>;
-  /** Loads the background jobs of all features. */
-  readonly jobs: () => Promise<readonly Job[]>;
+  /** Loads the background jobs of all features, of the type `Job`. */
+  readonly jobs: () => Promise<readonly { readonly name: string }[]>;
   readonly scopes: ScopeCatalogue;
   /** For what a call goes on without. */
   readonly logger: Logger;

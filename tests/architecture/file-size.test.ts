@@ -14,7 +14,7 @@ const sources = sourcesOf("shared", "functions", "tests");
 function limitOf(path: string): number {
   if (path.startsWith("tests/")) return 400;
   if (path === "shared/kv/define.ts") return 150;
-  if (path === "functions/api/index.ts") return 15;
+  if (/^functions\/(api|jobs)\/index\.ts$/.test(path)) return 15;
   return /^shared\/features\/[^/]+\/routes\.ts$/.test(path) ? 250 : 300;
 }
 

@@ -11,9 +11,9 @@ const HOMES: Readonly<Record<string, readonly string[]>> = {
   "Date.now": ["shared/kernel/clock.ts"],
   "new Date()": [],
   "Math.random": [],
-  "console": ["functions/api/index.ts"],
+  "console": ["functions/api/index.ts", "functions/jobs/index.ts"],
   "process": [],
-  "Deno": ["functions/api/index.ts"],
+  "Deno": ["functions/api/index.ts", "functions/jobs/index.ts"],
   "fetch": ["functions/api/index.ts"],
 };
 

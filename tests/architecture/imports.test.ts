@@ -33,8 +33,21 @@ const TABLE: readonly (readonly [from: string, imports: readonly string[], packa
   ["shared/environment-values.ts", ["shared/kernel"], ["jose"]],
   ["shared/container.ts", [...BASE, LIST, REGISTRY], []],
   ["functions/api", ["shared", ENTITY, RULES, LIST, "functions/api/middleware"], ["hono", "zod"]],
+  ["functions/jobs", [
+    "shared",
+    "shared/features/*/service.ts",
+    "functions/api/start.ts",
+    "functions/api/backend.ts",
+    "functions/api/shell.ts",
+    "functions/api/middleware",
+  ], ["hono"]],
   ["functions/api/middleware", ["shared/kernel", "functions/api/elapsed.ts"], ["hono"]],
-  ["functions/local", ["shared", ENTITY, RULES, LIST, REGISTRY, "functions/api/start.ts"], ["jose", "node:*", "pg", "zod"]],
+  ["functions/local", ["shared", ENTITY, RULES, LIST, REGISTRY, "functions/api/start.ts", "functions/jobs/start.ts"], [
+    "jose",
+    "node:*",
+    "pg",
+    "zod",
+  ]],
 ];
 
 /** Imports that the table does not allow, each with a reason. */

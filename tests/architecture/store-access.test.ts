@@ -7,7 +7,8 @@ const sources = sourcesOf("shared", "functions");
 /** Files of functions/ that use the store outside of the caller's services, each with a reason. */
 const SERVICE_LEVEL: Readonly<Record<string, string>> = {
   "functions/api/authenticate.ts": "reads the caller's admin record or tenant before there is a caller",
-  "functions/api/load-deps.ts": "makes the store, and the first administrator, when nobody could be the caller",
+  "functions/api/backend.ts": "makes the store",
+  "functions/api/load-deps.ts": "makes the first administrator, when nobody could be the caller",
   "functions/api/pipeline.ts":
     "starts to read what path and host name while the caller is looked up, and shows of it what the caller may see",
   "functions/api/system.ts": "readiness asks the store itself how it is",
@@ -15,10 +16,10 @@ const SERVICE_LEVEL: Readonly<Record<string, string>> = {
 };
 
 /** The places that make services for a caller: the library's container, and the routes. */
-const MAKERS = ["functions/api/pipeline.ts", "shared/container.ts"];
+const MAKERS = ["functions/api/pipeline.ts", "functions/jobs/app.ts", "shared/container.ts", "shared/features/jobs/run.ts"];
 
-/** The whole list of writes that leave no audit entry: metering, where the counting itself is the record. */
-const UNAUDITED = ["shared/features/usage/meter.ts"];
+/** The whole list of writes that leave no audit entry: metering, where the counting itself is the record, and the jobs' bookkeeping. */
+const UNAUDITED = ["shared/features/jobs/dead-letters.ts", "shared/features/jobs/service.ts", "shared/features/usage/meter.ts"];
 
 /** The files that write to the store directly. */
 const WRITERS: Readonly<Record<string, string>> = {

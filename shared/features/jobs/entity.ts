@@ -58,7 +58,7 @@ export const deadLetter = defineEntity({
     /** The tenant that the item belongs to. The record itself is the platform's. */
     tenant: byServer(segment.optional()),
     status: byServer(z.enum(DEAD_STATUSES)),
-    attempts: byServer(count),
+    attempts: byServer(z.int().min(0).meta({ description: "The number of failed attempts." })),
     error: byServer(jobError),
     nextAttemptAt: byServer(instant.optional()),
     createdAt: createdInstant(instant),

@@ -4,7 +4,8 @@ import { type Route, verb } from "../../core/route.ts";
 import { component, recordOf } from "../../core/schemas.ts";
 import { instant } from "../../core/values.ts";
 import { deadLetter } from "./entity.ts";
-import { DeadLetterService, JobService } from "./service.ts";
+import { DeadLetterService } from "./dead-letters.ts";
+import { JobService } from "./service.ts";
 
 const EXAMPLE = {
   name: "cleanup",
@@ -43,6 +44,18 @@ const job = component(
   () => EXAMPLE,
 );
 
+const jobList = component("JobList", z.object({ data: z.array(job) }), () => ({ data: [EXAMPLE] }));
+
+/** A letter that has failed so often that it is dead. Its id follows from its job and item. */
+const sample = {
+  params: { deadLetterId: "expire.af2bdbe1aa9b6ec1e2ade1d6" },
+  prepare: async (service: DeadLetterService) => {
+    const fail = () => service.recordFailure("expire", { id: "sample", tenantId: null }, new Error("sample"));
+    while ((await fail()).status !== "dead");
+  },
+};
+const one = { service: DeadLetterService, scope: "write:jobs", loads: [deadLetter] } as const;
+
 /** The background jobs, for the platform only. The Edge Function `jobs` runs them. */
 export const routes: readonly Route[] = [
   verb("GET /v1/jobs", {
@@ -50,27 +63,30 @@ export const routes: readonly Route[] = [
     operationId: "listJobs",
     summary: "List the jobs with their last and next run",
     scope: "read:jobs",
-    output: z.object({ data: z.array(job) }),
+    output: jobList,
     run: async ({ service }) => ({ data: await service.list() }),
   }),
   ...crud(deadLetter, {
     path: "/v1/jobs/dead",
     scope: "jobs",
     service: DeadLetterService,
-    only: ["list", "delete"],
-    descriptions: {
-      list: "Items that failed. `status=dead` selects those that are not retried.",
-      delete: "Drops the item: it is not handled again.",
-    },
+    only: ["list"],
+    descriptions: { list: "Items that failed. `status=dead` selects those that are not retried." },
     sample: {},
   }),
   verb("POST /v1/jobs/dead/:deadLetterId/requeue", {
-    service: DeadLetterService,
+    ...one,
     operationId: "requeueDeadLetter",
     summary: "Handle a dead item again in the next run",
-    scope: "write:jobs",
-    loads: [deadLetter],
     output: recordOf(deadLetter),
+    sample,
     run: async ({ service, params, options }) => await service.requeue(params.deadLetterId, options),
+  }),
+  verb("DELETE /v1/jobs/dead/:deadLetterId", {
+    ...one,
+    operationId: "dropDeadLetter",
+    summary: "Drop a dead item: it is not handled again",
+    sample,
+    run: async ({ service, params, options }) => await service.delete(params.deadLetterId, options),
   }),
 ];

@@ -117,7 +117,12 @@ export function requeued(letter: DeadLetter, now: string): DeadLetter {
   return letter.status === "retrying" ? letter : { ...letter, status: "retrying", attempts: 0, nextAttemptAt: now };
 }
 
-/** The database is away: the item is not to blame. */
+/** Not handled again. */
+export function dropped({ nextAttemptAt: _, ...letter }: DeadLetter): DeadLetter {
+  return { ...letter, status: "dropped" } as DeadLetter;
+}
+
+/** The database is not available: the item has not failed. */
 export function isOutage(error: unknown): error is InnkeepError {
   return isInnkeepError(error, "store_unavailable") || isInnkeepError(error, "commit_unknown");
 }

@@ -1,17 +1,17 @@
 import { Collection, type Stored } from "../../core/collection.ts";
-import { EntityService } from "../../core/entity-service.ts";
 import type { Backlog, Job } from "../../core/job.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
+import { randomFraction } from "../../kernel/backoff.ts";
 import { errors, InnkeepError } from "../../kernel/errors.ts";
 import { loadIds, newNonce } from "../../kernel/ids.ts";
 import type { JsonObject } from "../../kernel/json.ts";
-import type { ChangeOptions } from "../../kernel/version.ts";
-import { deadLetter, type Schedule, schedule } from "./entity.ts";
+import { type Schedule, schedule } from "./entity.ts";
 import * as rules from "./rules.ts";
 import { type Budget, CALL_BUDGET, type ItemError, ItemRunner, STEP_ITEMS } from "./run.ts";
 
 type StoredSchedule = Stored<typeof schedule>;
-export type StoredDeadLetter = Stored<typeof deadLetter>;
+/** The version of a schedule that is not stored yet. */
+const UNSAVED = "";
 
 /** The result of one call of a job. */
 export interface JobReport {
@@ -60,7 +60,7 @@ export class JobService {
 
   /** Every job with its schedule and what waits for it. */
   async list(): Promise<JobState[]> {
-    const jobs = await this.work.platform.jobs();
+    const jobs = await this.#jobs();
     const [schedules, backlogs] = await Promise.all([
       this.#schedules.getMany(jobs.map(({ name }) => this.#schedules.key({ job: name }))),
       Promise.all(jobs.map(({ backlog }) => backlog?.(this.work) ?? null)),
@@ -71,7 +71,7 @@ export class JobService {
   /** Runs the jobs that are due, one after the other. A job that another process runs is left to it. */
   async runDue(options: RunOptions = {}): Promise<JobReport[]> {
     const reports: JobReport[] = [];
-    for (const job of await this.work.platform.jobs()) {
+    for (const job of await this.#jobs()) {
       const current = await this.#schedule(job);
       if (!rules.isDue(current, this.work.now())) continue;
       const report = await this.#run(job, current, options);
@@ -82,7 +82,7 @@ export class JobService {
 
   /** Runs a job now, due or not. Throws `not_found`, and `job_running` while another process runs it. */
   async run(name: string, options: RunOptions = {}): Promise<JobReport> {
-    const job = (await this.work.platform.jobs()).find((each) => each.name === name);
+    const job = (await this.#jobs()).find((each) => each.name === name);
     if (!job) throw errors.notFound("job", name);
     const current = await this.#schedule(job);
     const report = options.dryRun || !rules.isLeased(current, this.work.now()) ? await this.#run(job, current, options) : null;
@@ -91,7 +91,7 @@ export class JobService {
   }
 
   async #schedule(job: Job): Promise<StoredSchedule> {
-    return await this.#schedules.get(job.name) ?? { ...rules.firstSchedule(job, this.work.now()), version: "" } as StoredSchedule;
+    return await this.#schedules.get(job.name) ?? { ...rules.firstSchedule(job, this.work.now()), version: UNSAVED } as StoredSchedule;
   }
 
   /** Null if another process claimed the job at the same moment. */
@@ -151,8 +151,7 @@ export class JobService {
       return await job.step(items.run(cursor, STEP_ITEMS));
     } catch (error) {
       if (dryRun) throw error;
-      const [random = 0] = crypto.getRandomValues(new Uint32Array(1));
-      const after = rules.failed(held, error, random / 2 ** 32, this.work.context.clock.now());
+      const after = rules.failed(held, error, randomFraction(), this.work.context.clock.now());
       this.work.platform.logger.error("job_failed", { job: job.name, ...after.lastError, failures: after.failures });
       items.errors.push({ item: "*", code: after.lastError?.code ?? "internal", message: after.lastError?.message ?? "" });
       await this.#save(held, after);
@@ -162,12 +161,21 @@ export class JobService {
 
   /** Writes the schedule if it still has its version; null if another process changed it meanwhile. */
   async #save(before: StoredSchedule, after: Schedule): Promise<StoredSchedule | null> {
-    const { version, ...record } = { ...after, updatedAt: this.work.now(), version: before.version };
-    const key = this.#schedules.keyOfRecord(after);
-    const result = await this.work.store.commit([{ key, version: version === "" ? null : version }], [
-      this.#schedules.set(record as Schedule),
-    ]);
-    return result.ok ? { ...record, version: result.versions[key] ?? "" } as StoredSchedule : null;
+    const record = { ...after, updatedAt: this.work.now() };
+    const { result, version } = await this.work.transact(async () => {
+      const found = await this.#schedules.get(after.job);
+      if ((found?.version ?? UNSAVED) !== before.version) return { done: { saved: false }, resultOf: null };
+      return {
+        commit: { changes: [{ entity: schedule, before: found, after: record }], audit: "none", result: { saved: true } },
+        resultOf: null,
+      };
+    });
+    return result.saved && version !== null ? { ...record, version } as StoredSchedule : null;
+  }
+
+  /** Those of the features, or of the container's options: both are declared as `Job`. */
+  async #jobs(): Promise<readonly Job[]> {
+    return await this.work.platform.jobs() as readonly Job[];
   }
 }
 
@@ -195,27 +203,4 @@ function merged(before: JsonObject, step: JsonObject): JsonObject {
     return [name, typeof value === "number" && typeof known === "number" ? known + value : value] as const;
   });
   return { ...before, ...Object.fromEntries(sums) };
-}
-
-/** The items that failed. A dropped one is not handled again. */
-export class DeadLetterService extends EntityService<typeof deadLetter> {
-  constructor(work: UnitOfWork) {
-    super(work, deadLetter);
-  }
-
-  /** Handles a dead item again in the next run. Null if there is no such dead letter. */
-  async requeue(id: string, options: ChangeOptions = {}): Promise<StoredDeadLetter | null> {
-    return await this.records.change(
-      id,
-      options,
-      "dead-letter.requeued",
-      (before) => ({ record: rules.requeued(before, this.work.now()) }),
-    );
-  }
-
-  /** Drops the item: it is not handled again. The record stays until its retention ends. Returns whether there was one. */
-  override async delete(id: string, options: ChangeOptions = {}): Promise<boolean> {
-    return await this.records.change(id, options, "dead-letter.dropped", (before) => ({ record: { ...before, status: "dropped" } })) !==
-      null;
-  }
 }

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Job, JobItem, JobRun } from "../../../shared/core/job.ts";
 import { createBackend } from "../../../shared/container.ts";
-import { DeadLetterService, JobService } from "../../../shared/features/jobs/service.ts";
+import { DeadLetterService } from "../../../shared/features/jobs/dead-letters.ts";
+import { JobService } from "../../../shared/features/jobs/service.ts";
 import { LEASE_MS } from "../../../shared/features/jobs/rules.ts";
 import { systemContext } from "../../../shared/kernel/context.ts";
 import { InnkeepError } from "../../../shared/kernel/errors.ts";

@@ -1,0 +1,42 @@
+import { z } from "zod";
+import { OWN_REQUEST_ID } from "./log-lines.ts";
+import { Refusal } from "./refusal.ts";
+
+const TIMEOUT_MS = 150_000;
+
+const report = z.object({
+  job: z.string(),
+  processed: z.number(),
+  complete: z.boolean(),
+  remaining: z.number().nullable(),
+  durationMs: z.number(),
+  errors: z.array(z.object({ item: z.string(), code: z.string(), message: z.string() })),
+});
+export type JobReport = z.output<typeof report>;
+const problem = z.object({ detail: z.string() });
+
+export interface JobsFunction {
+  /** Up to and including `/jobs`. */
+  readonly url: string;
+  readonly secret: string;
+}
+
+/** Calls the jobs function: one job by its name, or with null every job that is due. Throws a Refusal with the reason of a refusal. */
+export async function callJobs({ url, secret }: JobsFunction, name: string | null, dryRun = false): Promise<JobReport[]> {
+  const path = `${url}${name === null ? "" : `/${encodeURIComponent(name)}`}${dryRun ? "?dryRun=true" : ""}`;
+  const headers = { authorization: `Bearer ${secret}`, "x-request-id": OWN_REQUEST_ID };
+  const response = await fetch(path, { method: "POST", headers, signal: AbortSignal.timeout(TIMEOUT_MS) }).catch((error: unknown) => {
+    throw new Refusal(`${url} does not respond (${error instanceof Error ? error.message : String(error)}): start the stack, or check --url`);
+  });
+  const body: unknown = await response.json().catch(() => null);
+  if (!response.ok) throw new Refusal(`${path}: ${problem.safeParse(body).data?.detail ?? `status ${response.status}`}`);
+  return name === null ? z.object({ data: z.array(report) }).parse(body).data : [report.parse(body)];
+}
+
+/** One line about a call of a job. */
+export function lineOf({ job, processed, complete, remaining, durationMs, errors }: JobReport): string {
+  const items = `${processed} ${processed === 1 ? "item" : "items"} in ${(durationMs / 1_000).toFixed(1)} s`;
+  const waiting = remaining === null || remaining === 0 ? "" : `, ${remaining} waiting`;
+  const failed = errors.map(({ item, code, message }) => `\n    ${item}: ${code}: ${message}`).join("");
+  return `${job}: ${items}${waiting}${complete ? "" : ", not complete"}${failed}`;
+}
