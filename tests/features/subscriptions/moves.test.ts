@@ -124,6 +124,20 @@ describe("a plan change", () => {
     await context.TenantService.update(id, { plan: "Pro" });
     expect(await limits()).toEqual([500, 500, 500]);
   });
+
+  it("T10: or a count, of a tenant that is deleted before the commit is not_found, as after the deletion", async () => {
+    const writes: ((services: Services, id: string) => Promise<unknown>)[] = [
+      ({ SubscriptionService }, id) => SubscriptionService.upsert(id, { planId: "Basic" }),
+      ({ TenantService }, id) => TenantService.update(id, { plan: "Basic" }),
+      ({ TenantService }, id) => TenantService.update(id, { name: "Late" }, { idempotencyKey: "late" }),
+      ({ UsageService }, id) => UsageService.increment(id, "rooms", 1, undefined, "2026-01"),
+      ({ UsageService }, id) => UsageService.consume(id, "rooms", 1_000, undefined, { idempotencyKey: "late" }),
+    ];
+    for (const [i, write] of writes.entries()) {
+      const { id } = await context.tenant();
+      expect(await codeOf(write(meanwhile(() => context.TenantService.delete(id)), id)), `write ${i}`).toBe("not_found");
+    }
+  });
 });
 
 describe("no subscription is live under a cancelled tenant", () => {
