@@ -114,6 +114,15 @@ describe("a refusal", () => {
     expect({ code, output }).toEqual({ code: 1, output: "innkeep: Option '--port' argument is ambiguous; see --help\n" });
   });
 
+  test.each([
+    ["functions/local/verify.ts", ["tests/http/lists.test.ts"], "Unexpected argument 'tests/http/lists.test.ts'; see --help"],
+    ["functions/local/verify.ts", ["--project", "pg16"], "--project must be pg18 or pg17, not pg16"],
+    ["functions/local/verify.ts", ["--bail", "one"], "--bail must be a number from 1, not one"],
+    ["tests/bench/run.ts", ["point", "--before=/nowhere"], "--before must be a checkout of this project, not /nowhere"],
+  ])("O01: of %s %j is one line, before anything runs", async (file, args, message) => {
+    expect(await program(file, ...args)).toEqual({ code: 1, output: `innkeep: ${message}\n` });
+  });
+
   test.each(["Doors", "front door", "../doors", ""])(
     "O19: of npm run schema -- --name %j names the allowed characters, and nothing is written",
     async (name) => {
