@@ -157,7 +157,7 @@ interface Settings {
 
 /** Supabase sets the variables of both drivers. Its REST gateway is the default there, because it holds no connections. */
 function databaseOf({ env, has, missing }: Settings): DatabaseConfig | null {
-  const key = env.SUPABASE_SERVICE_ROLE_KEY ?? Object.values(env.SUPABASE_SECRET_KEYS ?? {})[0];
+  const key = env.SUPABASE_SERVICE_ROLE_KEY ?? Object.values(env.SUPABASE_SECRET_KEYS ?? {}).find((each) => each.trim() !== "");
   const direct = env.DATABASE_URL ?? env.SUPABASE_DB_URL;
   const hasKey = key !== undefined || has("SUPABASE_SECRET_KEYS") && env.SUPABASE_SECRET_KEYS === undefined;
   const isGateway = !has("DATABASE_URL") && has("SUPABASE_URL") && hasKey;

@@ -16,8 +16,9 @@ export class WrongValue extends Error {
 /** One segment of a key, as in shared/kv/key.ts. */
 const SEGMENT = /^(?!\.\.?$)[A-Za-z0-9._~@+-]{1,128}$/;
 const HOST_NAME = /^[a-z0-9-]+(\.[a-z0-9-]+)*$/;
-/** A subset of the addresses that the schema of an admin accepts. */
+/** Accepts a subset of the addresses that the schema of an admin accepts. */
 const EMAIL = /^[\w+'-]+(\.[\w+'-]+)*(?<!')@([a-z0-9][a-z0-9-]*\.)+[a-z]{2,}$/i;
+const MAX_EMAIL_CHARS = 254;
 const BOOLEANS: ReadonlyMap<string, boolean> = new Map([
   ...["true", "1", "yes", "on", "y", "enabled"].map((word) => [word, true] as const),
   ...["false", "0", "no", "off", "n", "disabled"].map((word) => [word, false] as const),
@@ -33,13 +34,15 @@ export function textWhere(rule: (text: string) => boolean, message: string): Rea
 
 export const anyText: Reader<string> = (text) => text;
 export const secret = textWhere((text) => text.length >= 16, "must be at least 16 characters");
-export const email = textWhere((text) => EMAIL.test(text), "must be an email address");
+export const email = textWhere((text) => text.length <= MAX_EMAIL_CHARS && EMAIL.test(text), "must be an email address");
 export const userId = textWhere((text) => SEGMENT.test(text), "must be a Supabase Auth user id");
 export const currency = textWhere(isCurrency, CURRENCY_RULE);
 
+/** The URL without surrounding white space, which a parser ignores but which would be in the middle of a longer URL. */
 export function url(...protocols: string[]): Reader<string> {
-  const isOne = (text: string) => protocols.includes(parseUrl(text)?.protocol ?? "");
-  return textWhere(isOne, `must be a URL beginning with ${protocols.join("// or ")}//`);
+  const isOne = (text: string) => parseUrl(text) !== null && protocols.some((each) => text.toLowerCase().startsWith(`${each}//`));
+  const read = textWhere(isOne, `must be a URL beginning with ${protocols.join("// or ")}//`);
+  return (text) => read(text.trim());
 }
 
 export function webAddress(text: string): string {

@@ -6,6 +6,7 @@ import type { ApiDeps } from "./deps.ts";
 import { internalPath, pathOf } from "./function-path.ts";
 import { answerHealthCheck, isHealthCheck } from "./health.ts";
 import type { AppEnv } from "./middleware/request-context.ts";
+import { once } from "./once.ts";
 import { shellOf, type ShellOptions } from "./shell.ts";
 
 export interface Api {
@@ -32,13 +33,14 @@ export function createApi(options: ShellOptions, load: () => ApiDeps | Promise<A
       return { routes: systemRoutes(async () => (await import("./openapi.ts")).buildOpenApi(await routes())) };
     },
   };
-  const modules = new Map<Source, Promise<readonly Route[]>>();
+  const modules = new Map<Source, () => Promise<readonly Route[]>>();
   const routesOf = (source: Source) => kept(modules, source, async () => (await source.routes()).routes);
   const routes = async () => (await Promise.all([system, ...features].map(routesOf))).flat();
-  let handlers: Promise<(route: Route) => Handler<AppEnv>> | undefined;
-  const handlerOf = () =>
-    handlers ??= Promise.all([import("./pipeline.ts"), load()]).then(([{ handlersOver }, deps]) => handlersOver(deps));
-  const apps = new Map<Source, Promise<Hono<AppEnv>>>();
+  const handlerOf = once(async () => {
+    const [{ handlersOver }, deps] = await Promise.all([import("./pipeline.ts"), load()]);
+    return handlersOver(deps);
+  });
+  const apps = new Map<Source, () => Promise<Hono<AppEnv>>>();
   const appOf = (source: Source) =>
     kept(apps, source, async () => {
       const app = shellOf(options);
@@ -52,16 +54,26 @@ export function createApi(options: ShellOptions, load: () => ApiDeps | Promise<A
     async fetch(request) {
       const path = internalPath(pathOf(request));
       if (isHealthCheck(request, path)) return await health.fetch(request);
-      const app = await appOf(places.find(({ pattern }) => pattern.test(path))?.feature ?? system);
+      const source = places.find(({ pattern }) => pattern.test(path))?.feature ?? system;
+      const app = await appOf(source).catch((error: unknown) => failing(options, error));
       return await app.fetch(request);
     },
   };
 }
 
-function kept<K, V>(map: Map<K, V>, key: K, make: () => V): V {
+function kept<K, V>(map: Map<K, () => Promise<V>>, key: K, make: () => Promise<V>): Promise<V> {
   let value = map.get(key);
-  if (value === undefined) map.set(key, value = make());
-  return value;
+  if (value === undefined) map.set(key, value = once(make));
+  return value();
+}
+
+/** An app that reports why the routes could not be loaded: a problem for the caller, and the error in the log. */
+function failing(options: ShellOptions, error: unknown): Hono<AppEnv> {
+  const app = shellOf(options);
+  app.use(() => {
+    throw error instanceof Error ? error : new Error(String(error));
+  });
+  return app;
 }
 
 function withRoutes(app: Hono<AppEnv>, routes: readonly Route[], handlerOf: (route: Route) => Handler<AppEnv>): Hono<AppEnv> {

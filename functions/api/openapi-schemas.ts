@@ -12,7 +12,8 @@ export class Schemas {
   readonly #examples: Json = {};
 
   constructor() {
-    for (const [schema, { id }] of components) this.#of.output.add(schema, { id });
+    // Components are added as their modules load. Sorted, so that the document does not depend on which requests came first.
+    for (const [schema, { id }] of [...components].sort(([, a], [, b]) => a.id < b.id ? -1 : 1)) this.#of.output.add(schema, { id });
   }
 
   /** Returns the schema's name. A schema without one is named `fallback`. */

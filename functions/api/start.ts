@@ -4,7 +4,7 @@ import { isInnkeepError } from "../../shared/kernel/errors.ts";
 import { jsonLogger, type Logger, type LogWriter } from "../../shared/kernel/logger.ts";
 import type { Fetch } from "../../shared/ports.ts";
 import { type Api, createApi } from "./app.ts";
-import type { ApiDeps } from "./deps.ts";
+import { once } from "./once.ts";
 
 export { standardLog } from "./standard-log.ts";
 
@@ -38,9 +38,9 @@ export function configured<T>(
 
 /** Creates the API. Its dependencies load on the first request, or at once to create a configured first administrator. */
 function apiOf(config: Config, surroundings: Surroundings, logger: Logger): Api {
-  let deps: Promise<ApiDeps> | undefined;
-  const load = () => deps ??= import("./load-deps.ts").then(({ loadDeps }) => loadDeps(config, surroundings, logger));
-  if (config.bootstrapAdmin) void load();
+  const load = once(async () => (await import("./load-deps.ts")).loadDeps(config, surroundings, logger));
+  // A failed load ends no process: the next request tries again, and creates the administrator then.
+  if (config.bootstrapAdmin) load().catch((error: unknown) => logger.error("bootstrap_failed", { error: String(error) }));
   return createApi({ logger, corsOrigins: config.corsOrigins }, load);
 }
 

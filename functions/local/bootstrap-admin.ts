@@ -2,6 +2,7 @@ import process from "node:process";
 import { bootstrapPlatform, createContainer } from "../../shared/container.ts";
 import { systemClock } from "../../shared/kernel/clock.ts";
 import { systemContext } from "../../shared/kernel/context.ts";
+import { isInnkeepError } from "../../shared/kernel/errors.ts";
 import { silentLogger } from "../../shared/kernel/logger.ts";
 import { postgresDriver } from "../../shared/kv/drivers/postgres.ts";
 import type { PostgresDriverOptions } from "../../shared/kv/drivers/postgres.ts";
@@ -47,13 +48,20 @@ await runProgram(async () => {
     const container = await createContainer({ store, clock: systemClock, logger: silentLogger });
     const services = container.services(systemContext(systemClock, "bootstrap", "bootstrap"));
     try {
-      const { admin, plans } = await bootstrapPlatform(services, { userId, email, ...name });
+      const { admin, plans } = await bootstrapPlatform(services, { userId, email, ...name }).catch(inTermsOfOptions);
       console.log(`${userId} (${email}) is ${admin.role}${plans.length > 0 ? `; plans created: ${plans.join(", ")}` : ""}`);
     } finally {
       await store.close();
     }
   });
 });
+
+/** Throws the error again. An invalid field is named by its option. */
+function inTermsOfOptions(error: unknown): never {
+  if (!isInnkeepError(error, "validation_failed") || error.fields.length === 0) throw error;
+  const optionOf = (path: string) => `--${path.slice(1).replace("userId", "user-id")}`;
+  throw new Refusal(error.fields.map(({ path, message }) => `${optionOf(path)} ${message}`).join("; "));
+}
 
 /** Uses DATABASE_URL, else the running local stack's database, else starts the database of its data directory for this call. */
 async function withDatabase(

@@ -10,13 +10,13 @@ export const FULL_BYTES = 17 * 2 ** 20;
 const NEW_DATABASE_BYTES = 112 * 2 ** 20;
 const CHECK_EVERY_MS = 5_000;
 
-/** The free space on the disk of the database, for users other than root. */
+/** The free space on the disk of the database, for users other than root. Infinity if the file system has no size, as in /proc. */
 export async function freeBytes(dataDir: string): Promise<number> {
   const data = await clusterPath(dataDir);
   for (let folder = data;; folder = dirname(folder)) {
     if (!await stat(folder).catch(() => null)) continue;
-    const { bavail, bsize } = await statfs(folder);
-    return bavail * bsize;
+    const { blocks, bavail, bsize } = await statfs(folder);
+    return blocks === 0 ? Infinity : bavail * bsize;
   }
 }
 

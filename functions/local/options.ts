@@ -69,7 +69,7 @@ export function parse(args: readonly string[], options: OptionKinds): OptionValu
   try {
     return parseArgs({ args: joinNegative(args, known), options: known, strict: true, allowPositionals: false }).values as OptionValues;
   } catch (error) {
-    const message = error instanceof Error ? error.message.split(/[.\n]/)[0] : String(error);
+    const message = error instanceof Error ? error.message.split(/\.?\n|\. /)[0] : String(error);
     throw new Refusal(`${message}; see --help`);
   }
 }

@@ -31,7 +31,10 @@ await runProgram(async () => {
     data: { type: "string" },
   });
   if (values["help"]) return console.log(HELP);
-  const text = (name: string) => typeof values[name] === "string" && values[name] !== "" ? values[name] : undefined;
+  const text = (name: string) => {
+    if (values[name] === "") throw new Refusal(`--${name} must not be empty: set a value or omit the option`);
+    return typeof values[name] === "string" ? values[name] : undefined;
+  };
   const { secrets, info } = await peekDataDirectory(dataDirOf(values["data"]));
   if (!info) throw new Refusal("the stack has not run in this data directory yet: run npm start first");
   const subject = subjectOf(text("role"), text("tenant"), info.tenantId);

@@ -1,6 +1,6 @@
 import process from "node:process";
 import { parse } from "./options.ts";
-import { runProgram } from "./refusal.ts";
+import { Refusal, runProgram } from "./refusal.ts";
 import { stopSignal } from "./stop-signal.ts";
 import { CHECKS, runTools } from "./tools.ts";
 
@@ -19,6 +19,12 @@ await runProgram(async () => {
   const forVitest = ["reporter", "outputFile.json", "project", "bail"];
   const values = parse(args, Object.fromEntries(forVitest.map((name) => [name, { type: "string" as const }])));
   if (values["help"]) return console.log(HELP);
+  // vitest would refuse the project only after the checks, and would ignore the limit.
+  const { project, bail } = values;
+  if (project !== undefined && project !== "pg18" && project !== "pg17") {
+    throw new Refusal(`--project must be pg18 or pg17, not ${String(project)}`);
+  }
+  if (bail !== undefined && !/^[1-9]\d{0,5}$/.test(String(bail))) throw new Refusal(`--bail must be a number from 1, not ${String(bail)}`);
   const stopping = stopSignal();
   await runTools(CHECKS, stopping);
   await runTools([{ program: "vitest", args: ["run", ...args] }], stopping);

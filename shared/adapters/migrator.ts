@@ -142,7 +142,7 @@ async function applyNext(client: MigrationClient, known: readonly Migration[]): 
     const [next] = await pendingOf(known, applied);
     if (next) {
       await client.query(`set local lock_timeout = ${LOCK_TIMEOUT_MS}`);
-      const isShared = applied.some(({ version, ours }) => !ours && !known.some((migration) => migration.version === version));
+      const isShared = applied.some(({ ours }) => !ours);
       if (!isShared) await client.query(BOOKKEEPING);
       await client.query(next.sql);
       if (!isShared) await client.query(RECORD, [next.version, next.name, next.sql]);
@@ -177,11 +177,12 @@ async function readApplied(client: MigrationClient): Promise<readonly AppliedRow
 /** The pending migrations in order. Throws `schema_mismatch` unless the applied ones are the first of `known`, unchanged. */
 async function pendingOf(known: readonly Migration[], applied: readonly AppliedRow[]): Promise<Migration[]> {
   const byVersion = new Map(known.map((migration) => [migration.version, migration]));
-  const unknown = applied.filter(({ version, ours }) => ours && !byVersion.has(version));
+  const unknown = applied.filter((row) => row.ours && !byVersion.has(row.version));
   if (unknown.length > 0) {
     throw mismatch(`The database has migrations that this program does not have (${list(unknown)}). Deploy a newer program.`);
   }
-  const ours = applied.filter(({ version }) => byVersion.has(version));
+  // Not by version: an application's migration can have the timestamp of one of ours.
+  const ours = applied.filter((row) => row.ours);
   const edited = (await Promise.all(ours.map(async (row) => {
     const recorded = row.digest ?? (row.statements && await digest(row.statements));
     return recorded !== null && recorded !== await digest([byVersion.get(row.version)?.sql ?? ""]) ? [row] : [];

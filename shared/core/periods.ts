@@ -65,13 +65,15 @@ export function addDays(iso: string, days: number): string {
 }
 
 const FIRST_PERIOD = "2000-01";
+const LAST_PERIOD = LAST_INSTANT.slice(0, 7);
 const PERIODS_AHEAD = 12;
 
-/** The message for an invalid period of usage, else null. Valid: from 2000-01 to 12 months after the current month. */
+/** The message for an invalid period of usage, else null. Valid: from 2000-01 to 12 months after the current month, at most 9999-12. */
 export function periodFault(period: string, nowMs: number): string | null {
   const now = periodOf(nowMs);
   const months = Number(now.slice(0, 4)) * 12 + Number(now.slice(5)) - 1 + PERIODS_AHEAD;
-  const last = `${digits(Math.floor(months / 12), 4)}-${digits(months % 12 + 1, 2)}`;
+  const year = Math.floor(months / 12);
+  const last = year > 9_999 ? LAST_PERIOD : `${digits(year, 4)}-${digits(months % 12 + 1, 2)}`;
   const isPeriod = /^\d{4}-(0[1-9]|1[0-2])$/.test(period) && period >= FIRST_PERIOD && period <= last;
   return isPeriod ? null : `must be a month from ${FIRST_PERIOD} to ${last}, such as ${now}`;
 }

@@ -2,7 +2,7 @@ import canonicalize from "canonicalize";
 import { jitteredPause } from "../kernel/backoff.ts";
 import { isoTime } from "../kernel/clock.ts";
 import type { Context, Idempotency } from "../kernel/context.ts";
-import { errors, type InnkeepError } from "../kernel/errors.ts";
+import { errors, type InnkeepError, isInnkeepError } from "../kernel/errors.ts";
 import { type IdPrefix, loadIds, newId, newNonce } from "../kernel/ids.ts";
 import type { JsonObject, JsonValue } from "../kernel/json.ts";
 import { sha256Hex } from "../kernel/sha256.ts";
@@ -165,7 +165,11 @@ export class UnitOfWork {
     if (taken) return { lostTo: taken.key, keys };
     // First, so that a concurrent send of the same call conflicts on this key and not on a name that both claim.
     if (call) checks.unshift(call.check);
-    const result = await this.#commit(decision.commit, checks, () => call?.mutations(decision.commit.result, decision.resultOf, true));
+    const kept = () => call?.mutations(decision.commit.result, decision.resultOf, true);
+    const result = await unlessDeleted(
+      createsTenant(decision.commit) ? null : decision.resultOf,
+      this.#commit(decision.commit, checks, kept),
+    );
     if (result.ok) return { done: outcome(decision.commit.result, result) };
     const refused = decision.commit.refuse?.(result.conflict, result.reason);
     if (refused) throw refused;
@@ -199,7 +203,7 @@ export class UnitOfWork {
     const { done } = decision;
     if (!call) return { done: outcome(done, NOTHING) };
     if (decision.isFailure) return await this.#seen<R>(call) ?? { done: outcome(done, NOTHING) };
-    const result = await this.store.commit([call.check], call.mutations(done, decision.resultOf, false));
+    const result = await unlessDeleted(decision.resultOf, this.store.commit([call.check], call.mutations(done, decision.resultOf, false)));
     return result.ok ? { done: outcome(done, NOTHING) } : { lostTo: result.conflict, keys: [] };
   }
 
@@ -272,6 +276,19 @@ type Attempt<R> = { readonly done: Outcome<R> } | { readonly lostTo: string; rea
 type Committed = Extract<CommitResult, { ok: true }>;
 
 const NOTHING: Committed = { ok: true, versions: {}, values: {}, deleted: {} };
+
+function createsTenant({ changes = [] }: Pick<Transaction<unknown>, "changes">): boolean {
+  return changes.some(({ entity, before }) => entity.owner === "self" && before === null);
+}
+
+/** A commit for a tenant that was deleted since the decision. Throws `not_found`, like a decision after the deletion. */
+async function unlessDeleted<T>(tenantId: string | null, commit: Promise<T>): Promise<T> {
+  try {
+    return await commit;
+  } catch (error) {
+    throw tenantId !== null && isInnkeepError(error, "tenant_deleted") ? errors.notFound("tenant", tenantId) : error;
+  }
+}
 
 /** The version of a commit, which all its writes share. */
 function outcome<R>(result: R, { versions, values, deleted }: Committed): Outcome<R> {

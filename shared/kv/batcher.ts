@@ -59,8 +59,9 @@ export class Batcher<Call, Result> {
   #isPumpDue = false;
   /** Set while calls wait for a lane. */
   #slowTimer: ReturnType<typeof setTimeout> | undefined;
-  /** Set for the deadline of the first call; set again only when it fires. Cleared when no calls are left. */
+  /** Set for the earliest deadline, at `#timerAt`. Cleared when no calls are left. */
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #timerAt: Deadline = Infinity;
 
   constructor(private readonly options: BatcherOptions<Call, Result>) {}
 
@@ -68,10 +69,18 @@ export class Batcher<Call, Result> {
   run(call: Call, deadline: Deadline = deadlineIn(this.options.timeoutMs)): Promise<Result> {
     return new Promise((resolve, reject) => {
       this.#queue.push({ call, deadline, resolve, reject });
-      this.#timer ??= setTimeout(this.#expire, remainingMs(deadline));
+      this.#wakeAt(deadline);
       if (this.options.gathers) this.#pumpSoon();
       else this.#pump();
     });
+  }
+
+  /** Sets the timer, unless it fires earlier. */
+  #wakeAt(deadline: Deadline): void {
+    if (deadline >= this.#timerAt) return;
+    clearTimeout(this.#timer);
+    this.#timerAt = deadline;
+    this.#timer = setTimeout(this.#expire, remainingMs(deadline));
   }
 
   #pumpSoon(): void {
@@ -96,6 +105,7 @@ export class Batcher<Call, Result> {
     clearTimeout(this.#timer);
     clearTimeout(this.#slowTimer);
     this.#timer = this.#slowTimer = undefined;
+    this.#timerAt = Infinity;
   }
 
   /** Milliseconds until the oldest batch in a lane is slow. */
@@ -120,6 +130,7 @@ export class Batcher<Call, Result> {
 
   /** Rejects the calls whose deadline has passed, and sets the timer for the next deadline. */
   readonly #expire = (): void => {
+    this.#timerAt = Infinity;
     let next = Infinity;
     for (const batch of this.options.endsItself ? [] : this.#inFlight) {
       const due = dueIn(batch.members, batch.expired);
@@ -127,9 +138,15 @@ export class Batcher<Call, Result> {
       batch.expired = due;
       next = Math.min(next, batch.members[due]?.deadline ?? Infinity);
     }
-    for (const waiting of this.#queue.splice(0, dueIn(this.#queue, 0))) waiting.reject(this.options.expired(false));
-    next = Math.min(next, this.#queue[0]?.deadline ?? Infinity);
-    this.#timer = next === Infinity ? undefined : setTimeout(this.#expire, remainingMs(next));
+    // Not in the order of deadlines: a call that is repeated here may have begun before those in front of it.
+    this.#queue = this.#queue.filter(({ deadline, reject }) => {
+      const isDue = remainingMs(deadline) === 0;
+      if (isDue) reject(this.options.expired(false));
+      else next = Math.min(next, deadline);
+      return !isDue;
+    });
+    this.#timer = undefined;
+    if (next < Infinity) this.#wakeAt(next);
   };
 
   /** The calls of the next batch, in order. A call that cannot join does not delay others. */

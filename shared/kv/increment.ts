@@ -49,8 +49,12 @@ interface Mergeable {
 function mergeable(call: WriteCall): Mergeable {
   const { merge } = call.mutation;
   const form = formOf(call.mutation);
-  return { call, form, merged: form === null || merge === undefined ? 0 : JSON.stringify(merge).length };
+  const text = form === null || merge === undefined ? "" : JSON.stringify(merge);
+  return { call, form: LONGER_WHEN_STORED.test(text) ? null : form, merged: text.length };
 }
+
+/** Characters of several bytes, and exponents, which the database stores as digits. Other JSON is as long there. */
+const LONGER_WHEN_STORED = /[^ -~]|\de[+-]\d/;
 
 /** Whether two calls of one key can be merged. Only the last record is checked for its size, so it must be the largest. */
 function addUp(a: Mergeable, b: Mergeable): boolean {

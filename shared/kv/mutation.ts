@@ -79,6 +79,8 @@ function encodeCheck(check: Check, tenantId: string | null): WireCheck {
   // Row-level security would hide records from the count.
   if (tenantId !== null) throw new InnkeepError("forbidden", "A tenant-bound store cannot check a count.");
   const { key, entity, where, atMost } = check;
+  // JSON has no NaN: it would become null, which no count exceeds.
+  if (!Number.isSafeInteger(atMost) || atMost < 0) throw invalid("/checks/atMost", "must be an integer of at least 0");
   return { key, query: wireSelection({ entity, where }, null), atMost };
 }
 

@@ -1,5 +1,9 @@
-/** A few megabytes of ordinary records. */
+/** A few megabytes of ordinary records, and 16 MB at most. */
 const MAX_RECORDS = 1_000;
+/** Ordinary records have a few hundred characters. A record can have 256 Ki of them, and a thousand such exceed the memory. */
+const MAX_CHARS = 8_192;
+/** What a member without text counts as. */
+const MEMBER_CHARS = 8;
 
 /** Identifies one state of an entry. */
 interface EntryState {
@@ -29,11 +33,12 @@ export class ParsedRecords {
     return isSame ? { ...known.record } : undefined;
   }
 
-  /** Returns a copy like `find`. An entry that expires is not kept, because it is seldom read twice and can be large. */
+  /** Returns a copy like `find`. Neither a large record is kept nor an entry that expires, which is seldom read twice. */
   keep<T extends object>({ key, version, createdAt, updatedAt, expiresAt }: EntryState, schema: object, record: T): T {
-    for (const member of Object.values(record)) freeze(member);
-    if (expiresAt !== null) return record;
+    let chars = 0;
+    for (const member of Object.values(record)) chars += freeze(member);
     this.#byKey.delete(key);
+    if (expiresAt !== null || chars > MAX_CHARS) return record;
     const oldest = this.#byKey.size >= MAX_RECORDS ? this.#byKey.keys().next().value : undefined;
     if (oldest !== undefined) this.#byKey.delete(oldest);
     this.#byKey.set(key, { version, createdAt, updatedAt, schema, record });
@@ -41,8 +46,12 @@ export class ParsedRecords {
   }
 }
 
-function freeze(value: unknown): void {
-  if (typeof value !== "object" || value === null) return;
+/** Freezes the value, and returns its approximate size in characters. */
+function freeze(value: unknown): number {
+  if (typeof value === "string") return MEMBER_CHARS + value.length;
+  if (typeof value !== "object" || value === null) return MEMBER_CHARS;
   Object.freeze(value);
-  for (const member of Object.values(value)) freeze(member);
+  let chars = MEMBER_CHARS;
+  for (const [name, member] of Object.entries(value)) chars += name.length + freeze(member);
+  return chars;
 }

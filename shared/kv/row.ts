@@ -26,9 +26,18 @@ export function toEntry({ key, value, version, owner, created_at, updated_at, ex
   };
 }
 
-/** Entries in the order of the keys; null if missing. Rows of `kv_tenant_mget` have positions from 1, those of `kv_mget` only keys. */
+/**
+ * Entries in the order of the keys; null if missing. Rows of `kv_tenant_mget` have positions from 1, those of `kv_mget` only keys.
+ * A key that occurs again, for another caller, has an entry of its own.
+ */
 export function inOrder(keys: readonly string[], found: unknown): (Entry | null)[] {
   const rows = (found ?? []) as readonly (WireEntry & { readonly position?: number })[];
   const entries = new Map(rows.map((row) => [row.position ?? row.key, toEntry(row)]));
-  return keys.map((key, i) => entries.get(i + 1) ?? entries.get(key) ?? null);
+  const given = new Set<Entry>();
+  return keys.map((key, i) => {
+    const entry = entries.get(i + 1) ?? entries.get(key) ?? null;
+    if (entry && given.has(entry)) return { ...entry, value: structuredClone(entry.value) };
+    if (entry) given.add(entry);
+    return entry;
+  });
 }

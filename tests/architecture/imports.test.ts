@@ -39,6 +39,7 @@ const TABLE: readonly (readonly [from: string, imports: readonly string[], packa
     "functions/api/start.ts",
     "functions/api/backend.ts",
     "functions/api/shell.ts",
+    "functions/api/once.ts",
     "functions/api/middleware",
   ], ["hono"]],
   ["functions/api/middleware", ["shared/kernel", "functions/api/elapsed.ts"], ["hono"]],

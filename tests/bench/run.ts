@@ -1,5 +1,7 @@
+import { existsSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
 import { cpus, totalmem } from "node:os";
+import { join } from "node:path";
 import process from "node:process";
 import { parse } from "../../functions/local/options.ts";
 import { systemClock } from "../../shared/kernel/clock.ts";
@@ -41,6 +43,9 @@ await runProgram(() => {
   if (values["help"]) console.log(HELP);
   if (values["help"]) process.exit(0);
   before = typeof values["before"] === "string" ? values["before"] : undefined;
+  if (before !== undefined && !existsSync(join(before, "tests/bench/run.ts"))) {
+    throw new Refusal(`--before must be a checkout of this project, not ${before}`);
+  }
   return Promise.resolve();
 });
 

@@ -107,11 +107,11 @@ describe.skipIf(noBrowser !== null)("the page of the local stack", () => {
     const { page } = await openPage();
     const meter = (id: string) => page.locator(`[data-tenant="${tenant?.id}"] [data-metric="${id}"]`);
     expect(await meter("compute").textContent()).toBe("Machine time this month12.3 k hours, no limit");
-    expect(await meter("storage").textContent()).toBe("Storage2.5 GiB of 10 GiB · 25 %");
+    expect(await meter("storage").textContent()).toBe("Storage2.5 GiB of 10 GiB · 25%");
     expect(await meter("storage").getAttribute("title")).toBe("2,684,354,560 of 10,737,418,240 bytes");
     expect(await meter("rooms").textContent()).toBe("Rooms61 of 60 · over the limit");
     expect(await meter("rooms").getAttribute("data-level")).toBe("over");
-    expect(await meter("bookings").textContent()).toMatch(/^Bookings this month[\d,]+ of 1,000 · \d+ %$/);
+    expect(await meter("bookings").textContent()).toMatch(/^Bookings this month[\d,]+ of 1,000 · \d+%$/);
     expect(await meter("bookings").getAttribute("title")).toMatch(/ of 1,000 bookings; resets to 0 on \w+ 1, \d{4}$/);
   });
 

@@ -89,11 +89,15 @@ describe("what is kept of an entry", () => {
     expect(parsed.find(other, by)).toBeUndefined();
   });
 
-  test("is bounded, and nothing of an entry that expires", () => {
+  test("is bounded, and nothing of an entry that expires or is large", () => {
     const parsed = new ParsedRecords();
     const keys = Array.from({ length: 1_001 }, (_, i) => `plan:p${i}`);
     for (const key of keys) parsed.keep({ ...ENTRY, key }, schema, { key });
     expect(keys.filter((key) => parsed.find({ ...ENTRY, key }, schema))).toEqual(keys.slice(1));
+    const large = { texts: Array.from({ length: 80 }, () => "x".repeat(100)) };
+    expect(parsed.keep(ENTRY, schema, large)).toEqual(large);
+    expect(parsed.find(ENTRY, schema)).toBeUndefined();
+    expect(Object.isFrozen(large.texts)).toBe(true);
     const passing = { ...ENTRY, expiresAt: "2027-01-01T00:00:00.000Z" };
     expect(parsed.keep(passing, schema, { name: "x" })).toEqual({ name: "x" });
     expect(parsed.find(passing, schema)).toBeUndefined();
@@ -130,6 +134,19 @@ describe("reads of one turn", () => {
     const found = await Promise.all(keys.map((key) => store.get(key)));
     expect(found.map((entry) => entry?.key)).toEqual(keys);
     expect(calls.map((args) => args["keys"])).toEqual([["admin:u1", "tenant:a", "tenant:b"]]);
+  });
+
+  test("H25: give each caller an entry of its own", async () => {
+    const { store } = opened;
+    await store.set("note:own", { list: [1], "": { deep: null } });
+    const found = [
+      ...await Promise.all(["note:own", "note:own"].map((key) => store.get(key))),
+      ...await store.mget(["note:own", "note:own"]),
+    ];
+    for (const entry of found) {
+      expect(entry?.value).toEqual({ list: [1], "": { deep: null } });
+      (entry?.value as { list: number[] }).list.push(2);
+    }
   });
 
   test("H25: are another database's own", async () => {

@@ -136,4 +136,12 @@ describe("periods of usage", () => {
     expect(periodFault("2028-01", Date.parse("2026-12-31T23:59:59.999Z"))).toMatch(/to 2027-12,/);
     expect(periodFault("2028-01", Date.parse("2027-01-01T00:00:00.000Z"))).toBeNull();
   });
+
+  test("U18: in 9999, whose last twelve months would be in the year 10000, the last period is its December", () => {
+    for (const month of ["9998-12", "9999-01", "9999-12"]) {
+      const at = Date.parse(`${month}-15T00:00:00.000Z`);
+      for (const period of [month, "9999-12"]) expect(periodFault(period, at), `${period} in ${month}`).toBeNull();
+      expect(periodFault("10000-01", at), month).toMatch(/to 9999-12,/);
+    }
+  });
 });

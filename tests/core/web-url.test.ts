@@ -23,10 +23,14 @@ describe("a web address that a caller sends", () => {
     "http://127.0.0.1/logo.png",
     "http://[::1]:8000/",
     `https://example.com/${"a".repeat(2_048 - 20)}`,
-  ])("H02: %s is accepted, also once the check is compiled", (text) => {
-    for (let i = 0; i < 20_000; i++) webUrlFault(text);
+  ])("H02: %s is accepted", (text) => {
     expect(webUrlFault(text)).toBeNull();
     expect(webUrl.parse(text)).toBe(text);
+  });
+
+  test("H02: letters beyond ASCII are accepted also once the engine has compiled the check", () => {
+    const faults = Array.from({ length: 20_000 }, () => webUrlFault("https://münchen.example/ü"));
+    expect(faults.filter((fault) => fault !== null)).toEqual([]);
   });
 
   test.each([
@@ -86,7 +90,7 @@ describe("a web address that a caller sends", () => {
         expect(username + password).toBe("");
         return protocol === "https:" || ["localhost", "127.0.0.1", "[::1]"].includes(hostname);
       }),
-      { seed: seededRandom("web addresses").seed, numRuns: 10_000 },
+      { seed: seededRandom("web addresses").seed, numRuns: 3_000 },
     );
   });
 

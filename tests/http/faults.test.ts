@@ -114,3 +114,32 @@ test("H23: an unexpected error returns 500 with a request id; only the log has i
   expect(line).toContain(String(response.headers.get("x-request-id")));
   expect(line).toContain("TypeError");
 });
+
+test.each([
+  ["throws", () => {
+    throw new Error("inside: no module");
+  }],
+  ["rejects", () => Promise.reject(new Error("inside: no module"))],
+])("H23: a load that %s is a 500 with a request id, is logged, and is tried again by the next request", async (_, fail) => {
+  const { store } = api.container;
+  const lines: string[] = [];
+  const logger = jsonLogger((line) => lines.push(line), api.clock.now);
+  const backend = createBackend({ store, clock: api.clock, logger });
+  const verifier = createTokenVerifier({ issuer: ISSUER, audience: AUDIENCE, jwks: api.signer.jwks, clock: api.clock, fetch });
+  let isBroken = true;
+  const app = createApi({ logger, corsOrigins: [] }, () => isBroken ? fail() : { backend, verifier });
+  const headers = { authorization: `Bearer ${api.admin("admin")}`, "x-request-id": "load-1" };
+  const get = (path: string) => app.fetch(new Request(`http://localhost${path}`, { headers }));
+  const failed = await Promise.all([get("/v1/plans"), get("/v1/plans/Pro"), get("/ready"), get("/nowhere")]);
+  for (const response of failed) {
+    const text = await response.text();
+    expect(response.status, text).toBe(500);
+    expect(JSON.parse(text)).toMatchObject({ code: "internal", requestId: "load-1" });
+    expect(text).not.toContain("no module");
+  }
+  expect(lines.filter((line) => line.includes("request_failed") && line.includes("no module"))).toHaveLength(failed.length);
+  expect(lines.filter((line) => line.includes('"event":"request"'))).toHaveLength(failed.length);
+  expect((await get("/health")).status).toBe(200);
+  isBroken = false;
+  for (const path of ["/v1/plans", "/v1/plans/Pro", "/ready"]) expect((await get(path)).status, path).toBe(200);
+});

@@ -1,11 +1,16 @@
+import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
+import { join } from "node:path";
+import { promisify } from "node:util";
 import { gunzipSync, inflateSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { ROOT } from "../architecture/sources.ts";
 import { useApi } from "./support/api.ts";
 import { type RunningFunction, startFunction } from "./support/function.ts";
 
 const api = useApi();
 const PATH = "/openapi.json";
+const DENO = join(ROOT, "node_modules", ".bin", "deno");
 const get = (headers: Record<string, string> = {}) => api.send("GET", PATH, { headers });
 
 describe("/openapi.json", () => {
@@ -27,6 +32,21 @@ describe("/openapi.json", () => {
     const texts = await Promise.all([get(), get(), get()]);
     expect(new Set(texts.map(({ text }) => text)).size).toBe(1);
   });
+});
+
+test("H11: has the same text and ETag in every process, whichever feature was loaded first", async () => {
+  const documents = ["admins", "plans", "usage"].map((first) => {
+    const program = `
+      await import("./shared/features/${first}/routes.ts");
+      const { createApi } = await import("./functions/api/app.ts");
+      const { buildOpenApi } = await import("./functions/api/openapi.ts");
+      const unused = () => Promise.reject(new Error("not used"));
+      console.log(JSON.stringify(buildOpenApi(await createApi({ logger: {}, corsOrigins: [] }, unused).routes())));`;
+    return promisify(execFile)(DENO, ["eval", "--no-check", "--quiet", program], { cwd: ROOT, maxBuffer: 10_000_000 });
+  });
+  const texts = (await Promise.all(documents)).map(({ stdout }) => stdout);
+  expect(texts[0]).toContain('"openapi":"3.1.0"');
+  expect(new Set(texts).size).toBe(1);
 });
 
 describe("the function under Deno", () => {

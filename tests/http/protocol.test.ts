@@ -59,6 +59,8 @@ describe("methods", () => {
       const token = api.admin("admin");
       const [get, head] = [await api.send("GET", path, { token }), await api.send("HEAD", path, { token })];
       expect([head.status, head.text, head.headers.get("etag")]).toEqual([get.status, "", get.headers.get("etag")]);
+      // RFC 9110 §8.6: the length of the body that GET would send.
+      expect(head.headers.get("content-length"), path).toBe(String(Buffer.byteLength(get.text)));
     }
     expect((await api.send("HEAD", "/v1/tenants")).status).toBe(401);
   });

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { systemClock } from "../../shared/kernel/clock.ts";
+import type { JsonValue } from "../../shared/kernel/json.ts";
 import { remainingMs } from "../../shared/kv/deadline.ts";
 import { TimeoutFault } from "../../shared/kv/driver.ts";
 import type { SqlArguments, SqlDriver, SqlFunctionName } from "../../shared/kv/driver.ts";
@@ -76,6 +77,20 @@ test("K21: a call that makes a record too large is refused, also if a later call
   expect(codes[0]).toBe("payload_too_large");
   expect(codes[1]).toMatch(/^no error/);
   expect((await store.get("big:record"))?.value).toMatchObject({ n: 1, more: "" });
+});
+
+test.each<[string, JsonValue]>([
+  ["text beyond ASCII", "é".repeat(80_000)],
+  ["numbers, stored digit by digit", Array.from({ length: 600 }, () => 5e-324)],
+])("K21: so is a call whose record is too large for its %s, though a later call sends as much", async (name, text) => {
+  const { store } = opened;
+  const key = `big:${name.length}`;
+  await store.set(key, { n: 0, base: "b".repeat(150_000) });
+  const merge = (more: JsonValue) => () => store.increment(key, add, { merge: { more } });
+  const codes = await together(merge(text), merge("m".repeat(80_000)));
+  expect(codes[0]).toBe("payload_too_large");
+  expect(codes[1]).toMatch(/^no error/);
+  expect((await store.get(key))?.value).toMatchObject({ n: 1 });
 });
 
 test("K31: 200 commits that wait for one tenant's lock delay another tenant's read by less than a second", async () => {

@@ -46,8 +46,8 @@ function batcher(
       ),
     ...options,
   });
-  const run = (call: string) =>
-    void batches.run(call).then(
+  const run = (call: string, deadline?: number) =>
+    void batches.run(call, deadline).then(
       (value) => outcomes.push(`${value}: ok`),
       (error: Error) => outcomes.push(`${call}: ${error.message}`),
     );
@@ -116,6 +116,26 @@ describe("deadlines of batched calls", () => {
     expect(sent.map(({ calls }) => calls)).toEqual([["a"], ["c"]]);
     await sent[1]?.returns();
     expect(outcomes).toEqual(["a: expired in flight", "b: expired in the queue", "c: ok"]);
+  });
+
+  test("K31: a call that waits behind calls with later deadlines is rejected at its own", async () => {
+    const { run, sent, outcomes } = batcher();
+    const start = performance.now();
+    run("hung", start + 1_000);
+    run("late", start + 900);
+    run("early", start + 200);
+    run("middle", start + 500);
+    await vi.advanceTimersByTimeAsync(199);
+    expect(outcomes).toEqual([]);
+    for (const [ms, call] of [[1, "early"], [300, "middle"], [400, "late"]] as const) {
+      await vi.advanceTimersByTimeAsync(ms);
+      expect(outcomes.at(-1)).toBe(`${call}: expired in the queue`);
+    }
+    await vi.advanceTimersByTimeAsync(100);
+    expect(outcomes).toHaveLength(4);
+    await sent[0]?.returns();
+    expect(sent).toHaveLength(1);
+    expect(vi.getTimerCount()).toBe(0);
   });
 
   test("K31: each call of a batch in flight is rejected at its own deadline, the batch at the latest one", async () => {

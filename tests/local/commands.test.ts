@@ -13,6 +13,7 @@ afterEach(cleanUp);
 const PROGRAMS = [
   "functions/local/start.ts",
   "functions/local/token.ts",
+  "functions/local/jobs.ts",
   "functions/local/migrate.ts",
   "functions/local/bootstrap-admin.ts",
   "functions/local/schema.ts",
@@ -112,6 +113,15 @@ describe("a refusal", () => {
   test("O01: of an option without its value is one line", async () => {
     const { code, output } = await finish(runLocal("start", ["--port", "--ephemeral"]));
     expect({ code, output }).toEqual({ code: 1, output: "innkeep: Option '--port' argument is ambiguous; see --help\n" });
+  });
+
+  test.each([
+    ["functions/local/verify.ts", ["tests/http/lists.test.ts"], "Unexpected argument 'tests/http/lists.test.ts'; see --help"],
+    ["functions/local/verify.ts", ["--project", "pg16"], "--project must be pg18 or pg17, not pg16"],
+    ["functions/local/verify.ts", ["--bail", "one"], "--bail must be a number from 1, not one"],
+    ["tests/bench/run.ts", ["point", "--before=/nowhere"], "--before must be a checkout of this project, not /nowhere"],
+  ])("O01: of %s %j is one line, before anything runs", async (file, args, message) => {
+    expect(await program(file, ...args)).toEqual({ code: 1, output: `innkeep: ${message}\n` });
   });
 
   test.each(["Doors", "front door", "../doors", ""])(

@@ -174,6 +174,32 @@ describe("configuration", () => {
     ]);
   });
 
+  test("O01: an empty secret key counts as missing", () => {
+    const { SUPABASE_URL } = SUPABASE;
+    for (const keys of ['{"default":""}', '{"default":" "}', "{}"]) {
+      const paths = (env: Environment) => refusalOf({ SUPABASE_URL, SUPABASE_SECRET_KEYS: keys, ...env }).fields.map(({ path }) => path);
+      expect(paths({}), keys).toEqual(["DATABASE_URL"]);
+      expect(paths({ INNKEEP_DRIVER: "supabase" }), keys).toEqual(["SUPABASE_SERVICE_ROLE_KEY"]);
+    }
+    const config = loadConfig({ SUPABASE_URL, SUPABASE_SECRET_KEYS: '{"old":"","default":"sb_secret_1"}' });
+    expect(config.database).toMatchObject({ driver: "supabase", key: "sb_secret_1" });
+  });
+
+  test("O01: a URL has its two slashes, and loses the white space around it", () => {
+    const config = loadConfig({ ...SUPABASE, SUPABASE_URL: ` ${SUPABASE.SUPABASE_URL}\n` });
+    expect([config.database, config.jwt]).toEqual([loadConfig(SUPABASE).database, loadConfig(SUPABASE).jwt]);
+    expect(refusalOf({ ...SUPABASE, SUPABASE_URL: "https:abc.supabase.co" }).fields.map(({ path }) => path)).toEqual(["SUPABASE_URL"]);
+    expect(refusalOf({ ...SUPABASE, DATABASE_URL: "postgres:innkeep" }).fields.map(({ path }) => path)).toEqual(["DATABASE_URL"]);
+  });
+
+  test("O01: the first administrator's email address has at most 254 characters, like that of every admin", () => {
+    const first = (email: string) => ({ ...SUPABASE, INNKEEP_BOOTSTRAP_ADMIN_EMAIL: email, INNKEEP_BOOTSTRAP_ADMIN_USER_ID: "u1" });
+    const longest = `${"a".repeat(242)}@example.com`;
+    expect(loadConfig(first(longest)).bootstrapAdmin?.email).toBe(longest);
+    expect(admin.schema.shape.email.safeParse(longest).success).toBe(true);
+    expect(refusalOf(first(`a${longest}`)).fields.map(({ path }) => path)).toEqual(["INNKEEP_BOOTSTRAP_ADMIN_EMAIL"]);
+  });
+
   test("O01: a variable with several errors is reported once, without a library's text", () => {
     const { fields } = refusalOf({
       ...SUPABASE,

@@ -6,6 +6,7 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
 import { openDataDirectory } from "../../functions/local/data-directory.ts";
+import { freeBytes } from "../../functions/local/disk-space.ts";
 import { dataDirOf } from "../../functions/local/options.ts";
 import { freePort } from "../../functions/local/ports.ts";
 import { cleanUp, finish, runLocal, temporaryFolder, unusedPort } from "./stack.ts";
@@ -72,6 +73,10 @@ describe("a data directory", () => {
       const args = program === "bootstrap-admin" ? ["--email", "a@b.example", "--user-id", "a"] : [];
       expect(await refusal(program, ...args, "--data=")).toContain("--data must not be empty: name a directory");
     }
+  });
+
+  test.runIf(existsSync("/proc/self"))("O01: is not called full on a file system without a size", async () => {
+    expect(await freeBytes("/proc/innkeep")).toBe(Infinity);
   });
 
   test("O01: that is missing is not created by npm run token", async () => {

@@ -161,6 +161,23 @@ describe("migrator", () => {
       await expect(migrate(client, [FIRST])).rejects.toMatchObject({ code: "schema_mismatch" });
     }));
 
+  test.each([["recorded", ["create table theirs (id int)"]], ["not recorded", null]])(
+    "O19: an application's migration with the timestamp of one of ours is not taken for it, its statements %s",
+    (_, statements) =>
+      withEmpty(async (client) => {
+        const cli = "supabase_migrations.schema_migrations";
+        await client.query(
+          `create schema supabase_migrations; create table ${cli} (version text primary key, statements text[], name text)`,
+        );
+        const theirs = `insert into ${cli} (version, name, statements) values ($1, 'theirs', $2)`;
+        for (const { version } of [FIRST, SECOND]) await client.query(theirs, [version, statements]);
+        expect(versions(await migrate(client, [FIRST, SECOND]))).toEqual([FIRST.version, SECOND.version]);
+        expect(await tables(client)).toEqual(["first", "second"]);
+        expect(await migrate(client, [FIRST, SECOND])).toEqual([]);
+        expect((await client.query(`select distinct name from ${cli}`)).rows).toEqual([{ name: "theirs" }]);
+      }),
+  );
+
   test("O19: eight concurrent runs apply each file once", () =>
     withEmpty(async () => {
       const applied = await Promise.all(

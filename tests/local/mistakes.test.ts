@@ -19,8 +19,12 @@ afterAll(async () => void await Promise.all([migrated.drop(), empty.drop()]));
 const ADMIN = ["--email", "ops@innkeep.example", "--user-id", "ops"];
 
 /** The one line that a program prints about an error. */
-async function lineOf(program: "migrate" | "bootstrap-admin" | "start", env: Readonly<Record<string, string>>): Promise<string> {
-  const args = { migrate: [], "bootstrap-admin": ADMIN, start: ["--data", `${await temporaryFolder()}/data`] }[program];
+async function lineOf(
+  program: "migrate" | "bootstrap-admin" | "start",
+  env: Readonly<Record<string, string>>,
+  admin = ADMIN,
+): Promise<string> {
+  const args = { migrate: [], "bootstrap-admin": admin, start: ["--data", `${await temporaryFolder()}/data`] }[program];
   const { code, output } = await finish(runLocal(program, args, env));
   const said = output.split("\n").filter((line) => line.startsWith("innkeep: ") || /^\s+at |Error\b/.test(line));
   expect([code, said.length, output]).toEqual([1, 1, output]);
@@ -68,6 +72,12 @@ describe("an error is one line that says what to do", () => {
 });
 
 describe("bootstrap-admin", () => {
+  test("O19: names an invalid value by its option", async () => {
+    expect(await lineOf("bootstrap-admin", { DATABASE_URL: migrated.ownerUrl }, ["--email", "ops", "--user-id", "o p s"])).toMatch(
+      /^innkeep: (?=.*--email must be an email address)(?=.*--user-id must be 1-128 characters)/,
+    );
+  });
+
   test("R14: reads DATABASE_URL as the API does: port 6543 or INNKEEP_DB_POOLER means a transaction pooler", () => {
     const url = (port: number) => `postgres://innkeep_app@db.example.com:${port}/innkeep`;
     expect(externalDatabase({ DATABASE_URL: url(6543) })).toMatchObject({ connectionString: url(6543), prepare: false });

@@ -104,6 +104,13 @@ describe("tokens", () => {
     expect((claims.exp ?? 0) - (claims.iat ?? 0)).toBe(900);
   });
 
+  test.each(["role", "tenant", "user", "expires"])("O01: are not printed if --%s is empty, as from an unset variable", async (name) => {
+    expect(await token("--role=owner", `--${name}=`)).toEqual({
+      code: 1,
+      output: `innkeep: --${name} must not be empty: set a value or omit the option\n`,
+    });
+  });
+
   test.each([
     ["super_admin", "local-super-admin", undefined],
     ["readOnly", "local-read-only", undefined],

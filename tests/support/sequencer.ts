@@ -8,6 +8,7 @@ const LONG = [
   "kv/pgbouncer",
   "sql/declared",
   "local/permissions",
+  "local/terminal",
   "sql/plans",
 ];
 

@@ -52,6 +52,7 @@ export function requestContext(logger: Logger): MiddlewareHandler<AppEnv> {
     headers.set("server-timing", `auth;dur=${c.get("authMs") ?? 0}, store;dur=${c.get("storeMs") ?? 0}, total;dur=${durationMs}`);
     for (const [name, value] of SECURITY_HEADERS) if (!headers.has(name)) headers.set(name, value);
     if (!headers.has("cache-control")) headers.set("cache-control", "no-store");
+    if (c.req.method === "HEAD" && c.res.body) headers.set("content-length", String((await c.res.clone().arrayBuffer()).byteLength));
     const isClosed = c.get("clientClosed") || durationMs > SLOW_MS && await hasDisconnected(c.req.raw);
     logger.info("request", {
       requestId,

@@ -77,7 +77,7 @@ function amounts({ current, limit, percentage, unit, resetsAt }, label) {
   const named = scale === BYTES || label.toLowerCase().includes(unit.toLowerCase()) ? "" : ` ${unit}`;
   if (limit === null) return { full, shown: `${short(current, scale)}${named}, no limit`, level: "none" };
   const isOver = current > limit;
-  const share = isOver ? "over the limit" : `${percentage} %`;
+  const share = isOver ? "over the limit" : `${percentage}%`;
   const level = isOver ? "over" : percentage >= HIGH_PERCENT ? "high" : "normal";
   return { full, shown: `${short(current, scale)} of ${short(limit, scale)}${named} · ${share}`, level };
 }

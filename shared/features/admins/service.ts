@@ -70,7 +70,7 @@ export class AdminUserService extends EntityService<typeof admin> {
   /** Throws `bootstrap_closed` if an enabled super_admin exists. */
   async assertBootstrapOpen(): Promise<void> {
     if ((await this.#enabledSuperAdmins()).length > 0) {
-      throw new InnkeepError("bootstrap_closed", "An enabled super_admin already exists. Ask that admin to create yours.");
+      throw new InnkeepError("bootstrap_closed", "An enabled super_admin already exists. Ask that administrator to create your account.");
     }
   }
 

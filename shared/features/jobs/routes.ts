@@ -33,8 +33,8 @@ const job = component(
     nextRunAt: instant,
     lastStartedAt: instant.nullable(),
     lastFinishedAt: instant.nullable(),
-    lastDurationMs: count("The duration of the last run, in milliseconds.").nullable(),
-    lastProcessed: count("The number of items of the last run.").nullable(),
+    lastDurationMs: z.int().nullable().meta({ description: "The duration of the last run, in milliseconds." }),
+    lastProcessed: z.int().nullable().meta({ description: "The number of items of the last run." }),
     lastError: z.object({ code: z.string(), message: z.string() }).nullable()
       .meta({ description: "Why the last run failed; null after a success." }),
     failures: count("The number of failed runs since the last success."),

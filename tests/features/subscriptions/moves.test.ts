@@ -109,6 +109,38 @@ describe("a plan changes only on a live subscription", () => {
   });
 });
 
+describe("a plan change", () => {
+  it("U02: moves the limits of usage that is recorded for later months, and no earlier ones", async () => {
+    const { id } = await context.tenant();
+    const [before, now, later] = [-1, 0, 1].map((months) => {
+      const day = new Date(context.clock.now());
+      return new Date(Date.UTC(day.getUTCFullYear(), day.getUTCMonth() + months)).toISOString().slice(0, 7);
+    });
+    for (const period of [before, now, later]) await context.UsageService.record(id, "rooms", 5, undefined, period);
+    const limits = () =>
+      Promise.all([before, now, later].map(async (period) => (await context.UsageService.get(id, "rooms", period))?.limit));
+    expect(await limits()).toEqual([500, 500, 500]);
+    await context.SubscriptionService.upsert(id, { planId: "Basic" });
+    expect(await limits()).toEqual([500, 60, 60]);
+    await context.TenantService.update(id, { plan: "Pro" });
+    expect(await limits()).toEqual([500, 500, 500]);
+  });
+
+  it("T10: or a count, of a tenant that is deleted before the commit is not_found, as after the deletion", async () => {
+    const writes: ((services: Services, id: string) => Promise<unknown>)[] = [
+      ({ SubscriptionService }, id) => SubscriptionService.upsert(id, { planId: "Basic" }),
+      ({ TenantService }, id) => TenantService.update(id, { plan: "Basic" }),
+      ({ TenantService }, id) => TenantService.update(id, { name: "Late" }, { idempotencyKey: "late" }),
+      ({ UsageService }, id) => UsageService.increment(id, "rooms", 1, undefined, "2026-01"),
+      ({ UsageService }, id) => UsageService.consume(id, "rooms", 1_000, undefined, { idempotencyKey: "late" }),
+    ];
+    for (const [i, write] of writes.entries()) {
+      const { id } = await context.tenant();
+      expect(await codeOf(write(meanwhile(() => context.TenantService.delete(id)), id)), `write ${i}`).toBe("not_found");
+    }
+  });
+});
+
 describe("no subscription is live under a cancelled tenant", () => {
   it("B07: none is made active, trialing or past due, reactivated or created", async () => {
     const { id } = await context.tenant();

@@ -40,6 +40,10 @@ export const ROUND_TRIPS: readonly (readonly [route: string, trips: number, beca
   ["PATCH /v1/admins/:userId", 2],
   ["DELETE /v1/admins/:userId", 2],
   ["GET /v1/me", 2],
+  ["GET /v1/jobs", 2],
+  ["GET /v1/jobs/dead", 2],
+  ["POST /v1/jobs/dead/:deadLetterId/requeue", 2],
+  ["DELETE /v1/jobs/dead/:deadLetterId", 2],
 ];
 
 /** The section of docs/performance.md. */

@@ -163,6 +163,9 @@ export const commitCases: Theme = (open, serverCase) => {
     expect((await store.query({ entity: planEntity, where: [{ field: "limits", has: "rooms" }], limit: 5 })).entries).toHaveLength(2);
     expect(await codeOf(store.count({ entity: planEntity, where: [{ field: "nothing", has: "x" }] }))).toBe("invalid_parameter");
     expect(await codeOf(store.forTenant("tn_check").commit([check("rooms", 2)], []))).toBe("forbidden");
+    for (const atMost of [NaN, Infinity, 1.5, -1, 2 ** 53]) {
+      expect(await codeOf(store.commit([check("rooms", atMost)], [mark]))).toBe("validation_failed");
+    }
   });
 
   test("K03: a check on an outdated version refuses the whole commit and returns the key", async () => {
