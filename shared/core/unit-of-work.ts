@@ -166,7 +166,8 @@ export class UnitOfWork {
     // First, so that a concurrent send of the same call conflicts on this key and not on a name that both claim.
     if (call) checks.unshift(call.check);
     const kept = () => call?.mutations(decision.commit.result, decision.resultOf, true);
-    const result = await unlessDeleted(createsTenant(decision.commit) ? null : decision.resultOf, this.#commit(decision.commit, checks, kept));
+    const tenantId = createsTenant(decision.commit) ? null : decision.resultOf;
+    const result = await unlessDeleted(tenantId, this.#commit(decision.commit, checks, kept));
     if (result.ok) return { done: outcome(decision.commit.result, result) };
     const refused = decision.commit.refuse?.(result.conflict, result.reason);
     if (refused) throw refused;

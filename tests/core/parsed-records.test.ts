@@ -139,7 +139,10 @@ describe("reads of one turn", () => {
   test("H25: give each caller an entry of its own", async () => {
     const { store } = opened;
     await store.set("note:own", { list: [1], "": { deep: null } });
-    const found = [...await Promise.all(["note:own", "note:own"].map((key) => store.get(key))), ...await store.mget(["note:own", "note:own"])];
+    const found = [
+      ...await Promise.all(["note:own", "note:own"].map((key) => store.get(key))),
+      ...await store.mget(["note:own", "note:own"]),
+    ];
     for (const entry of found) {
       expect(entry?.value).toEqual({ list: [1], "": { deep: null } });
       (entry?.value as { list: number[] }).list.push(2);

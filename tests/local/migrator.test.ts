@@ -166,7 +166,9 @@ describe("migrator", () => {
     (_, statements) =>
       withEmpty(async (client) => {
         const cli = "supabase_migrations.schema_migrations";
-        await client.query(`create schema supabase_migrations; create table ${cli} (version text primary key, statements text[], name text)`);
+        await client.query(
+          `create schema supabase_migrations; create table ${cli} (version text primary key, statements text[], name text)`,
+        );
         const theirs = `insert into ${cli} (version, name, statements) values ($1, 'theirs', $2)`;
         for (const { version } of [FIRST, SECOND]) await client.query(theirs, [version, statements]);
         expect(versions(await migrate(client, [FIRST, SECOND]))).toEqual([FIRST.version, SECOND.version]);

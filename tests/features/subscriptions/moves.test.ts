@@ -117,7 +117,8 @@ describe("a plan change", () => {
       return new Date(Date.UTC(day.getUTCFullYear(), day.getUTCMonth() + months)).toISOString().slice(0, 7);
     });
     for (const period of [before, now, later]) await context.UsageService.record(id, "rooms", 5, undefined, period);
-    const limits = () => Promise.all([before, now, later].map(async (period) => (await context.UsageService.get(id, "rooms", period))?.limit));
+    const limits = () =>
+      Promise.all([before, now, later].map(async (period) => (await context.UsageService.get(id, "rooms", period))?.limit));
     expect(await limits()).toEqual([500, 500, 500]);
     await context.SubscriptionService.upsert(id, { planId: "Basic" });
     expect(await limits()).toEqual([500, 60, 60]);
