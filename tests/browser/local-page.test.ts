@@ -64,6 +64,17 @@ function lowContrast(page: Visit["page"]): Promise<string[]> {
 }
 
 describe.skipIf(noBrowser !== null)("the page of the local stack", () => {
+  test("O10: shows every job with its last and next run", async () => {
+    const { page, complaints } = await openPage();
+    const { data } = await read<{ readonly data: readonly { readonly name: string }[] }>(stack, "/v1/jobs");
+    await page.locator("[data-job]").first().waitFor();
+    expect(await page.locator("[data-job]").evaluateAll((items) => items.map((item) => item.getAttribute("data-job")))).toEqual(
+      data.map(({ name }) => name),
+    );
+    expect(await page.locator("[data-job]").first().innerText()).toMatch(/(never ran|ran \d)[^]*(next \d|running)/);
+    expect(complaints).toEqual([]);
+  });
+
   test("O01: shows the migration, and every tenant with plan, status, revenue and a bar for each metric with a limit", async () => {
     const { page, complaints, hosts } = await openPage();
     const { data } = await read<{ readonly data: readonly Tenant[] }>(stack, "/v1/tenants?limit=100");

@@ -1,0 +1,49 @@
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { call, cleanUp, finish, runLocal, startStack, temporaryFolder } from "./stack.ts";
+import type { Stack } from "./stack.ts";
+
+let dataDir: string;
+let stack: Stack;
+
+beforeAll(async () => {
+  dataDir = join(await temporaryFolder(), "data");
+  stack = await startStack(dataDir, ["--ephemeral", "--seed", "none"]);
+});
+afterAll(cleanUp);
+
+interface JobList {
+  readonly data: readonly { readonly name: string; readonly lastFinishedAt: string | null }[];
+}
+const jobs = async () => (await call(stack.info, "GET", "/v1/jobs")).body as JobList;
+
+describe("the jobs of the local stack", () => {
+  test("O10: npm start runs what is due, and GET /v1/jobs shows it", async () => {
+    await expect.poll(async () => (await jobs()).data.map(({ lastFinishedAt }) => lastFinishedAt !== null)).toContain(true);
+    expect((await jobs()).data.map(({ name }) => name)).toContain("expire");
+    expect(stack.output()).not.toContain('"path":"/jobs"');
+  });
+
+  test.each([
+    ["a job by its name", ["expire"], 0, /^expire: 0 items in [\d.]+ s\n$/],
+    ["a job without writing", ["expire", "--dry-run"], 0, /^expire: 0 items in [\d.]+ s\n$/],
+    ["what is due", [], 0, /no job is due|expire: /],
+    ["a job that there is not", ["nothing"], 1, /innkeep: .*The job nothing was not found/],
+    ["a function that does not respond", ["--url", "http://127.0.0.1:1/jobs"], 1, /http:\/\/127\.0\.0\.1:1\/jobs does not respond/],
+  ])("O10: npm run jobs runs %s", async (_, args, code, said) => {
+    const ended = await finish(runLocal("jobs", [...args, "--data", dataDir], { JOBS_SECRET: "not-the-secret-of-this-stack" }));
+    expect(ended.output).toMatch(said);
+    expect(ended.code).toBe(code);
+  });
+
+  test("O10: the function refuses another secret, and asks for one", async () => {
+    for (const authorization of [undefined, "Bearer not-the-secret-of-this-stack"]) {
+      const response = await fetch(`${stack.info.url}/jobs`, { method: "POST", ...(authorization ? { headers: { authorization } } : {}) });
+      expect([response.status, ((await response.json()) as { code: string }).code]).toEqual([401, "unauthenticated"]);
+    }
+    const { code, output } = await finish(
+      runLocal("jobs", ["--url", `${stack.info.url}/jobs`], { JOBS_SECRET: "not-the-secret-of-this-stack" }),
+    );
+    expect([code, output]).toEqual([1, expect.stringContaining("The scheduler's secret is wrong.")]);
+  });
+});
