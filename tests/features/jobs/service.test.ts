@@ -108,7 +108,7 @@ describe("a job", () => {
     let calls = 0;
     const killed = processWith([counting("killed", items, () => ++calls > 130 ? new Promise(() => undefined) : Promise.resolve())]);
     void killed.jobs.runDue();
-    await expect.poll(() => calls).toBe(131);
+    await expect.poll(() => calls, { timeout: 20_000 }).toBe(131);
     const { jobs } = processWith([counting("killed", items)]);
     expect(await jobs.runDue()).toEqual([]);
     expect(await codeOf(jobs.run("killed"))).toBe("job_running");
