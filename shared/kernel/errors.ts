@@ -105,17 +105,13 @@ export const ERROR_KINDS = {
     retryable: false,
     summary: "A tenant or subscription uses the plan. Deactivate it instead of deleting it.",
   },
-  metric_in_use: {
+  metric_in_use: { status: 409, title: "Metric in use", retryable: false, summary: "A plan limits the metric, or it has recorded usage." },
+  job_running: { status: 409, title: "Job running", retryable: true, summary: "Another process runs the job. Repeat the call later." },
+  credit_exceeds_invoice: {
     status: 409,
-    title: "Metric in use",
+    title: "Credit exceeds invoice",
     retryable: false,
-    summary: "A plan limits the metric, or usage of it is recorded.",
-  },
-  job_running: {
-    status: 409,
-    title: "Job running",
-    retryable: true,
-    summary: "Another process runs the job. Repeat the call when it has ended.",
+    summary: "The credit note is more than what is left to credit of the invoice. `remaining` is what is left.",
   },
   usage_below_zero: {
     status: 409,
@@ -294,10 +290,10 @@ export const errors = {
     new InnkeepError("precondition_failed", message, [], { currentVersion }),
   tooLarge: (what: string, actual: number, limit: number, unit = "bytes") =>
     new InnkeepError("payload_too_large", `${what} is ${actual} ${unit}. At most ${limit} are allowed.`, [], { limit }),
-  transition: (from: string, to: string, allowed: readonly string[]) =>
+  transition: (from: string, to: string, allowed: readonly string[], subject = "A tenant") =>
     new InnkeepError(
       "invalid_transition",
-      `A tenant that is ${from} cannot become ${to}.${allowed.length > 0 ? ` It can become ${allowed.join(" or ")}.` : ""}`,
+      `${subject} that is ${from} cannot become ${to}.${allowed.length > 0 ? ` It can become ${allowed.join(" or ")}.` : ""}`,
       [],
       { from, to, allowed },
     ),

@@ -40,6 +40,16 @@ export const ROUND_TRIPS: readonly (readonly [route: string, trips: number, beca
   ["PATCH /v1/admins/:userId", 2],
   ["DELETE /v1/admins/:userId", 2],
   ["GET /v1/me", 2],
+  ["GET /v1/tenants/:tenantId/invoices", 2],
+  ["POST /v1/tenants/:tenantId/invoices", 3],
+  ["GET /v1/tenants/:tenantId/invoices/:invoiceId", 1],
+  ["POST /v1/tenants/:tenantId/invoices/:invoiceId/pay", 2],
+  ["POST /v1/tenants/:tenantId/invoices/:invoiceId/fail", 2],
+  ["POST /v1/tenants/:tenantId/invoices/:invoiceId/void", 2],
+  ["POST /v1/tenants/:tenantId/invoices/:invoiceId/refund", 2],
+  ["GET /v1/tenants/:tenantId/credit-notes", 2],
+  ["POST /v1/tenants/:tenantId/credit-notes", 3],
+  ["GET /v1/tenants/:tenantId/credit-notes/:creditNoteId", 1],
 ];
 
 /** The section of docs/performance.md. */
