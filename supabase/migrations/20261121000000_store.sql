@@ -1962,14 +1962,14 @@ select kv.add_entity('counter', 'counter', 1, owner_rule => 'platform');
 select kv.add_family('creditnote');
 select kv.add_entity('credit-note', 'creditnote', 2, owner_rule => 'segment', cascades => false);
 select kv.add_index('credit-note', fields) from unnest(array[
-  'owner, issuedAt time', 'issuedAt time', 'number text'
+  'owner, issuedAt time', 'issuedAt time'
 ]) fields;
 
 -- invoice: What a tenant owes for a period. Its amounts never change; a credit note corrects them.
 select kv.add_family('invoice');
 select kv.add_entity('invoice', 'invoice', 2, owner_rule => 'segment', cascades => false);
 select kv.add_index('invoice', fields) from unnest(array[
-  'owner, issuedAt time', 'status text, dueDate time', 'issuedAt time', 'number text'
+  'owner, issuedAt time', 'status text, dueDate time', 'issuedAt time'
 ]) fields;
 
 -- dead-letter: An item of a job that failed: it is retried with backoff, and dead after the last attempt.

@@ -1,7 +1,7 @@
 import type { CreateInput } from "../../core/fields.ts";
 import { Records } from "../../core/records.ts";
 import type { Change, UnitOfWork } from "../../core/unit-of-work.ts";
-import { errors } from "../../kernel/errors.ts";
+import { errors, InnkeepError } from "../../kernel/errors.ts";
 import { counter, type Invoice, invoice } from "./entity.ts";
 import { counterName, dueDateOf, numberOf, type Series, summed, type SumsInput } from "./rules.ts";
 
@@ -47,6 +47,12 @@ export async function nextNumber(
   const last = (before?.last ?? 0) + 1;
   const after = { ...(before ?? { name, createdAt: now }), last, updatedAt: now };
   return { number: numberOf(series, now, last), change: { entity: counter, before, after } };
+}
+
+/** Also for library callers, which no route checks. Throws `forbidden` for a tenant's own user. */
+export function assertPlatform({ context: { tenantId } }: UnitOfWork): void {
+  if (tenantId === null) return;
+  throw new InnkeepError("forbidden", "You cannot issue, change or credit invoices. Ask the platform's support.");
 }
 
 /** The platform's currency. Throws `validation_failed` if the caller sends another one: sums never mix currencies. */

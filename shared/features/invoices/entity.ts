@@ -106,7 +106,7 @@ export const invoice = defineEntity({
   filterable: ["status", "number", "subscriptionId", "issuedAt", "dueDate"],
   sortable: ["issuedAt", "dueDate", "total", "number"],
   defaultSort: "-issuedAt",
-  indexes: [["@tenantId", "issuedAt"], ["status", "dueDate"], ["issuedAt"], ["number"]],
+  indexes: [["@tenantId", "issuedAt"], ["status", "dueDate"], ["issuedAt"]],
   exported: true,
   example: {
     id: "inv_1767225600000_a1b2c3d4e5f6",
@@ -142,7 +142,7 @@ export const creditNote = defineEntity({
   filterable: ["invoiceId", "number", "issuedAt"],
   sortable: ["issuedAt", "total", "number"],
   defaultSort: "-issuedAt",
-  indexes: [["@tenantId", "issuedAt"], ["issuedAt"], ["number"]],
+  indexes: [["@tenantId", "issuedAt"], ["issuedAt"]],
   exported: true,
   example: {
     id: "cn_1767225600000_a1b2c3d4e5f6",

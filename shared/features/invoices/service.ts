@@ -8,7 +8,7 @@ import { errors, InnkeepError, isInnkeepError } from "../../kernel/errors.ts";
 import type { JsonObject } from "../../kernel/json.ts";
 import type { ChangeOptions } from "../../kernel/version.ts";
 import { shortTenantId } from "../tenants/entity.ts";
-import { issuedInvoice, nextNumber, NUMBER_ATTEMPTS, platformCurrency } from "./changes.ts";
+import { assertPlatform, issuedInvoice, nextNumber, NUMBER_ATTEMPTS, platformCurrency } from "./changes.ts";
 import { type CreditNote, creditNote, type Invoice, invoice, type Payment, payment } from "./entity.ts";
 import * as rules from "./rules.ts";
 
@@ -25,6 +25,7 @@ export class InvoiceService extends TenantReadService<typeof invoice> {
 
   /** Issues an invoice with the next number. Throws `validation_failed`, `already_exists`, `not_found`, `tenant_deleted`. */
   async create(tenantId: string, data: InvoiceCreate, options: ChangeOptions = {}): Promise<StoredInvoice> {
+    assertPlatform(this.work);
     const input = this.records.checkCreate(data) as InvoiceCreate;
     const id = shortTenantId(tenantId);
     return await this.records.create(
@@ -68,6 +69,7 @@ export class InvoiceService extends TenantReadService<typeof invoice> {
     options: ChangeOptions,
     request: JsonObject = {},
   ): Promise<StoredInvoice | null> {
+    assertPlatform(this.work);
     try {
       return await this.records.change(this.keyOf(tenantId, invoiceId), options, action, (before) => ({ record: move(before) }), request);
     } catch (error) {
@@ -89,6 +91,7 @@ export class CreditNoteService extends TenantReadService<typeof creditNote> {
 
   /** Credits an invoice. Throws `validation_failed`, `credit_exceeds_invoice`, and `not_found` if the tenant does not exist. */
   async create(tenantId: string, data: CreditNoteCreate, options: ChangeOptions = {}): Promise<StoredCreditNote> {
+    assertPlatform(this.work);
     const input = this.records.checkCreate(data) as CreditNoteCreate;
     const id = shortTenantId(tenantId);
     return await this.records.create(
