@@ -5,7 +5,7 @@ import { type AnyEntity, keyParams } from "../kv/define.ts";
 import { type CreateInput, inputsOf, type PutInput, type UpdateInput } from "./fields.ts";
 import { listArguments, listQuery } from "./list-query.ts";
 import type { Filters, Pagination, Sort } from "./paging.ts";
-import { created, idParam, replied, type Route, type ServiceClass, verb } from "./route.ts";
+import { created, idParam, replied, type Route, type Sample, type ServiceClass, verb } from "./route.ts";
 import { pageOf, recordOf } from "./schemas.ts";
 import type { Scope } from "./scopes.ts";
 
@@ -47,11 +47,13 @@ export interface CrudSpec<E extends AnyEntity, P extends string, O extends Opera
   /** The resource in the scopes: `plans` stands for `read:plans` and `write:plans`. */
   readonly scope: string;
   readonly service: ServiceClass<T>;
-  readonly sample: Samples<E, NoInfer<O>>;
+  readonly sample: Samples<E, NoInfer<O>> & Pick<Sample<NoInfer<T>>, "prepare">;
   /** Default: all except `put`, which creates or replaces a record whose id the caller chooses. */
   readonly only?: readonly O[];
   /** Operations refused to a tenant's own users. */
   readonly platformOnly?: readonly NoInfer<O>[];
+  /** Operations available to the users of a suspended or cancelled tenant. */
+  readonly openWhenSuspended?: readonly NoInfer<O>[];
   /** Error codes in addition to those of every such route. */
   readonly errors?: { readonly [K in NoInfer<O>]?: readonly ErrorCode[] };
   readonly descriptions?: { readonly [K in NoInfer<O>]?: string };
@@ -77,7 +79,7 @@ type AnyService =
   & { put(...args: readonly unknown[]): Promise<{ readonly record: object; readonly created: boolean }> }
   & { delete(...args: readonly unknown[]): Promise<boolean> };
 type AnySpec = Omit<CrudSpec<AnyEntity, string, Operation, AnyService>, "sample"> & {
-  readonly sample: Record<Operation, Body<Record<string, unknown>>>;
+  readonly sample: Record<Operation, Body<Record<string, unknown>>> & Pick<Sample<AnyService>, "prepare">;
 };
 type Make = () => Route;
 
@@ -104,6 +106,7 @@ function routesOf(entity: AnyEntity, spec: AnySpec): Readonly<Record<Operation, 
     summary,
     scope: `${access}:${spec.scope}` as Scope,
     ...(spec.platformOnly?.includes(operation) ? { platformOnly: true } : {}),
+    ...(spec.openWhenSuspended?.includes(operation) ? { openWhenSuspended: true } : {}),
     description: [DESCRIPTIONS[operation] ?? [], spec.descriptions?.[operation] ?? []].flat().join("\n\n"),
     errors: [...(operation === "create" ? ["already_exists" as const] : []), ...spec.errors?.[operation] ?? []],
   });
@@ -123,7 +126,7 @@ function routesOf(entity: AnyEntity, spec: AnySpec): Readonly<Record<Operation, 
         input: inputs.create,
         output: record,
         location: (made) => placeOf(`${spec.path}/:${keyParams(entity).at(-1)}`, made),
-        sample: { body: spec.sample.create },
+        sample: { body: spec.sample.create, ...(spec.sample.prepare ? { prepare: spec.sample.prepare } : {}) },
         run: async ({ service, params, body, options }) => await service.create(...at(params), body, options) as never,
       });
     },

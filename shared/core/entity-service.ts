@@ -71,8 +71,11 @@ export abstract class EntityService<E extends AnyEntity> {
 /** An entity whose key is `<family>:{tenantId}:{<id>}`. */
 export type TenantEntity = AnyEntity & { readonly key: `${string}:{tenantId}:{${string}}` };
 
-/** The same operations for the records of a tenant. The first argument is the tenant's id, short or as its full key. */
-export abstract class TenantEntityService<E extends TenantEntity> {
+/**
+ * Lists and reads the records of a tenant. A service extends it whose records change only in ways of their own. The first argument
+ * is the tenant's id, short or as its full key.
+ */
+export abstract class TenantReadService<E extends TenantEntity> {
   protected readonly records: Records<E>;
 
   constructor(protected readonly work: UnitOfWork, protected readonly entity: E) {
@@ -81,7 +84,7 @@ export abstract class TenantEntityService<E extends TenantEntity> {
 
   /** Lists the records of one tenant, like `EntityService.list`. Throws `not_found` if the tenant does not exist. */
   async list(tenantId: string, filters: Filters = {}, sort?: Sort, pagination?: Pagination): Promise<Page<Stored<E>>> {
-    const scope = await this.tenantOf(tenantId);
+    const scope = await this.#scopeOf(tenantId);
     return await listPage(this.records, { ...selectionOf(this.entity, filters), sort, pagination, scope });
   }
 
@@ -89,6 +92,35 @@ export abstract class TenantEntityService<E extends TenantEntity> {
     return await this.records.get(this.keyOf(tenantId, id));
   }
 
+  /** The full key of a record of this tenant. Another tenant's full key results in a key without a record. */
+  protected keyOf(tenantId: string, id: string): string {
+    const prefix = `${familyOf(this.entity)}:${shortId(tenantId)}:`;
+    return id.startsWith(prefix) ? id : `${prefix}${id}`;
+  }
+
+  /** The tenant's short id. Throws `not_found` if a platform caller's tenant does not exist; a bound caller's store refuses others. */
+  protected async tenantOf(tenantId: string): Promise<string> {
+    const id = shortId(tenantId);
+    if (await this.#isTenant(id)) return id;
+    throw errors.notFound("tenant", id);
+  }
+
+  /** The tenant of a list. Records that outlive their tenant stay listed. */
+  async #scopeOf(tenantId: string): Promise<string> {
+    const id = shortId(tenantId);
+    const { entity, work: { store } } = this;
+    if (await this.#isTenant(id)) return id;
+    if (isSegment(id) && entity.onTenantDelete === "retain" && await store.count({ entity, scope: id }) > 0) return id;
+    throw errors.notFound("tenant", id);
+  }
+
+  async #isTenant(id: string): Promise<boolean> {
+    return this.work.context.tenantId !== null || (isSegment(id) && await this.work.read(`tenant:${id}`) !== null);
+  }
+}
+
+/** The same operations as `EntityService` for the records of a tenant. */
+export abstract class TenantEntityService<E extends TenantEntity> extends TenantReadService<E> {
   /** Throws `validation_failed`, `already_exists`, and `not_found` if the tenant does not exist. */
   async create(tenantId: string, data: CreateInput<E>, options: ChangeOptions = {}): Promise<Stored<E>> {
     const input = this.records.checkCreate(data);
@@ -108,20 +140,6 @@ export abstract class TenantEntityService<E extends TenantEntity> {
 
   async delete(tenantId: string, id: string, options: ChangeOptions = {}): Promise<boolean> {
     return await this.records.remove(this.keyOf(tenantId, id), options, `${this.entity.name}.deleted`) !== null;
-  }
-
-  /** The full key of a record of this tenant. Another tenant's full key results in a key without a record. */
-  protected keyOf(tenantId: string, id: string): string {
-    const prefix = `${familyOf(this.entity)}:${shortId(tenantId)}:`;
-    return id.startsWith(prefix) ? id : `${prefix}${id}`;
-  }
-
-  /** The tenant's short id. Throws `not_found` if a platform caller's tenant does not exist; a bound caller's store refuses others. */
-  protected async tenantOf(tenantId: string): Promise<string> {
-    const id = shortId(tenantId);
-    const isBound = this.work.context.tenantId !== null;
-    if (!isBound && !(isSegment(id) && await this.work.read(`tenant:${id}`))) throw errors.notFound("tenant", id);
-    return id;
   }
 }
 

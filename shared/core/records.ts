@@ -19,7 +19,7 @@ import { redact } from "./redaction.ts";
 import type { Change, Outcome, Transaction, UnitOfWork } from "./unit-of-work.ts";
 
 /** The result of a decision: the new record, and the other parts of the commit. */
-export interface Decided<R> extends Pick<Transaction<unknown>, "changes" | "checks" | "mutations" | "refuse"> {
+export interface Decided<R> extends Pick<Transaction<unknown>, "changes" | "checks" | "mutations" | "refuse" | "attempts"> {
   readonly record: R;
   /** Data of the audit entry, in addition to the changed fields. */
   readonly data?: JsonObject | undefined;

@@ -50,8 +50,12 @@ export interface Sample<T, B = Readonly<Record<string, unknown>>> {
   readonly query?: string;
   /** Path parameters that are not ids of created records, such as a metric's id. */
   readonly params?: Readonly<Record<string, string>>;
-  /** Puts the tenant into a state in which the call changes something. */
-  readonly prepare?: (service: T, params: Readonly<Record<string, string>>) => Promise<unknown>;
+  /** Puts the tenant into a state in which the call changes something. `use` makes another service of the same caller. */
+  readonly prepare?: (
+    service: T,
+    params: Readonly<Record<string, string>>,
+    use: <U>(other: ServiceClass<U>) => U,
+  ) => Promise<unknown>;
   /** The number of audit entries that the call writes. Default: 1. */
   readonly auditEntries?: number;
 }

@@ -120,6 +120,9 @@ export const problem = component(
     to: z.string().optional().meta({ description: "With `invalid_transition`: the requested state." }),
     allowed: z.array(z.string()).optional().meta({ description: "With `invalid_transition`: the states that the current state allows." }),
     allow: z.array(z.string()).optional().meta({ description: "With `method_not_allowed`: the methods of the path." }),
+    remaining: z.int().optional().meta({
+      description: "With `credit_exceeds_invoice`: what is left to credit, in the minor unit of the invoice's currency.",
+    }),
     tenants: z.int().optional().meta({ description: "With `plan_in_use`: the number of tenants that use the plan." }),
     subscriptions: z.int().optional().meta({ description: "With `plan_in_use`: the number of subscriptions that use the plan." }),
   }),

@@ -53,6 +53,8 @@ export interface Transaction<R> {
   readonly events?: readonly EventNote[];
   /** Returns the error for a conflict that a repeated decision cannot resolve, else undefined. */
   readonly refuse?: ((conflict: string, reason: "version" | "bounds") => InnkeepError | undefined) | undefined;
+  /** Decisions in all before `write_conflict`. Default: 5. More for a record that many processes change, such as a counter. */
+  readonly attempts?: number | undefined;
   /** The result, as JSON. An idempotency key stores it and returns it again, so it must not contain what is shown only once. */
   readonly result: R;
 }
@@ -108,7 +110,7 @@ export class UnitOfWork {
   }
 
   /**
-   * Decides and commits. After a conflict it repeats both, up to 5 times in all, then throws `write_conflict`. Writers of this
+   * Decides and commits. After a conflict it repeats both, up to `attempts` times in all, then throws `write_conflict`. Writers of this
    * process that lost take turns on the record, so that none of them starves. With an idempotency key, a repeated call returns
    * the recorded outcome.
    */
@@ -122,7 +124,7 @@ export class UnitOfWork {
     if (!("lostTo" in first)) return first.done;
     return await this.turns.run([first.lostTo, ...first.keys], async () => {
       let lostTo = first.lostTo;
-      for (let attempt = 1; attempt < MAX_DECISIONS; attempt++) {
+      for (let attempt = 1; attempt < first.attempts; attempt++) {
         if (attempt > 1) await jitteredPause(attempt);
         const next = await this.#attempt(decide, call, false);
         if (!("lostTo" in next)) return next.done;
@@ -160,9 +162,10 @@ export class UnitOfWork {
     if (!("commit" in decision)) return decision;
     const changed = this.#checksOf(decision.commit);
     const keys = changed.map(({ key }) => key);
+    const { attempts = MAX_DECISIONS } = decision.commit;
     const checks = [...decision.commit.checks ?? [], ...changed];
     const taken = yields && checks.find(({ key }) => this.turns.isTaken(key));
-    if (taken) return { lostTo: taken.key, keys };
+    if (taken) return { lostTo: taken.key, keys, attempts };
     // First, so that a concurrent send of the same call conflicts on this key and not on a name that both claim.
     if (call) checks.unshift(call.check);
     const kept = () => call?.mutations(decision.commit.result, decision.resultOf, true);
@@ -171,7 +174,7 @@ export class UnitOfWork {
     if (result.ok) return { done: outcome(decision.commit.result, result) };
     const refused = decision.commit.refuse?.(result.conflict, result.reason);
     if (refused) throw refused;
-    return { lostTo: result.conflict, keys };
+    return { lostTo: result.conflict, keys, attempts };
   }
 
   async #seen<R>(call: KeyedCall | undefined): Promise<{ readonly done: Outcome<R> } | null> {
@@ -202,7 +205,7 @@ export class UnitOfWork {
     if (!call) return { done: outcome(done, NOTHING) };
     if (decision.isFailure) return await this.#seen<R>(call) ?? { done: outcome(done, NOTHING) };
     const result = await unlessDeleted(decision.resultOf, this.store.commit([call.check], call.mutations(done, decision.resultOf, false)));
-    return result.ok ? { done: outcome(done, NOTHING) } : { lostTo: result.conflict, keys: [] };
+    return result.ok ? { done: outcome(done, NOTHING) } : { lostTo: result.conflict, keys: [], attempts: MAX_DECISIONS };
   }
 
   /** The checks that the changed records still have the versions they were read with. */
@@ -270,7 +273,12 @@ export class UnitOfWork {
   }
 }
 
-type Attempt<R> = { readonly done: Outcome<R> } | { readonly lostTo: string; readonly keys: readonly string[] };
+type Attempt<R> = { readonly done: Outcome<R> } | Lost;
+interface Lost {
+  readonly lostTo: string;
+  readonly keys: readonly string[];
+  readonly attempts: number;
+}
 type Committed = Extract<CommitResult, { ok: true }>;
 
 const NOTHING: Committed = { ok: true, versions: {}, values: {}, deleted: {} };

@@ -71,6 +71,15 @@ export const features = [
     routes: () => import("./admins/routes.ts"),
   },
   {
+    name: "invoices",
+    summary: "A tenant's invoices, and the credit notes that correct them.",
+    paths: ["/v1/tenants/:tenantId/invoices", "/v1/tenants/:tenantId/credit-notes"],
+    scopes: { invoices: { tenants: "read" } },
+    entities: () => import("./invoices/entity.ts"),
+    services: () => import("./invoices/service.ts"),
+    routes: () => import("./invoices/routes.ts"),
+  },
+  {
     name: "jobs",
     summary: "The background jobs of the platform and the items that they could not handle.",
     paths: ["/v1/jobs"],

@@ -106,6 +106,12 @@ export const ERROR_KINDS = {
     retryable: true,
     summary: "Another process runs the job. Repeat the call when it has ended.",
   },
+  credit_exceeds_invoice: {
+    status: 409,
+    title: "Credit exceeds invoice",
+    retryable: false,
+    summary: "The credit note is more than what is left to credit of the invoice. `remaining` is what is left.",
+  },
   usage_below_zero: {
     status: 409,
     title: "Usage below zero",

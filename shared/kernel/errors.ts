@@ -64,10 +64,10 @@ export const errors = {
     new InnkeepError("precondition_failed", message, [], { currentVersion }),
   tooLarge: (what: string, actual: number, limit: number, unit = "bytes") =>
     new InnkeepError("payload_too_large", `${what} is ${actual} ${unit}. At most ${limit} are allowed.`, [], { limit }),
-  transition: (from: string, to: string, allowed: readonly string[]) =>
+  transition: (from: string, to: string, allowed: readonly string[], subject = "A tenant") =>
     new InnkeepError(
       "invalid_transition",
-      `A tenant that is ${from} cannot become ${to}.${allowed.length > 0 ? ` It can become ${allowed.join(" or ")}.` : ""}`,
+      `${subject} that is ${from} cannot become ${to}.${allowed.length > 0 ? ` It can become ${allowed.join(" or ")}.` : ""}`,
       [],
       { from, to, allowed },
     ),

@@ -1954,6 +1954,24 @@ select kv.add_index('admin', fields) from unnest(array[
   'createdAt time', 'email text', 'name text', 'role text', 'search(email, name)'
 ]) fields;
 
+-- counter: The last number of a series without gaps, such as the invoices of a year.
+select kv.add_family('counter', 75);
+select kv.add_entity('counter', 'counter', 1, owner_rule => 'platform');
+
+-- credit-note: What an invoice is reduced by. It is never changed.
+select kv.add_family('creditnote');
+select kv.add_entity('credit-note', 'creditnote', 2, owner_rule => 'segment', cascades => false);
+select kv.add_index('credit-note', fields) from unnest(array[
+  'owner, issuedAt time', 'issuedAt time'
+]) fields;
+
+-- invoice: What a tenant owes for a period. Its amounts never change; a credit note corrects them.
+select kv.add_family('invoice');
+select kv.add_entity('invoice', 'invoice', 2, owner_rule => 'segment', cascades => false);
+select kv.add_index('invoice', fields) from unnest(array[
+  'owner, issuedAt time', 'status text, dueDate time', 'issuedAt time'
+]) fields;
+
 -- dead-letter: An item of a job that failed: it is retried with backoff, and dead after the last attempt.
 select kv.add_family('dead');
 select kv.add_entity('dead-letter', 'dead', 1, owner_rule => 'platform');

@@ -69,6 +69,29 @@ it("H05: 64 concurrent changes of a tenant, by its record and by its subscriptio
   }
 });
 
+it.each([[undefined, 4, true], [undefined, 5, false], [7, 6, true], [7, 7, false]])(
+  "K31: a change with %s as its number of attempts that loses %i races is committed: %s",
+  async (attempts, races, isCommitted) => {
+    const { store } = context;
+    const key = `raced:${attempts ?? "default"}-${races}`;
+    const work = new UnitOfWork(
+      store,
+      { actor: ADMIN, tenantId: null, requestId: "req_test", clock: context.clock },
+      context.container.platform,
+      new Turns(),
+    );
+    let lost = 0;
+    const code = await codeOf(work.transact(async () => {
+      const version = (await store.get(key))?.version ?? null;
+      if (lost++ < races) await store.set(key, { lost });
+      const mutations = [{ op: "set" as const, key, value: { isMine: true } }];
+      return { commit: { checks: [{ key, version }], mutations, audit: "none", result: {}, attempts }, resultOf: null };
+    }));
+    expect(code.startsWith("no error") ? "committed" : code).toBe(isCommitted ? "committed" : "write_conflict");
+    expect((await store.get(key))?.value).toEqual(isCommitted ? { isMine: true } : { lost: races });
+  },
+);
+
 it("K31: while one writer of a record hangs, the others write one after the other and none is refused", async () => {
   const turns = new Turns(100);
   const { store } = context;

@@ -60,6 +60,8 @@ const TABLE: readonly (readonly [string, string])[] = [
   ["write:audit", "yynn nnnn"],
   ["read:admins", "yyyy nnnn"],
   ["write:admins", "ynnn nnnn"],
+  ["read:invoices", "yyyy yyyy"],
+  ["write:invoices", "yynn nnnn"],
   ["read:jobs", "yyyy nnnn"],
   ["write:jobs", "yynn nnnn"],
 ];

@@ -27,9 +27,13 @@ export async function prepare(api: TestApi, route: Route): Promise<Record<string
   for (const { index, 1: name = "" } of route.path.matchAll(/\/:(\w+)/g)) {
     if (ids[name] === undefined) Object.assign(ids, await make(api, route.path.slice(0, index), name, ids));
   }
-  const work = (api.container as Container).bind(systemContext(api.clock));
-  await route.sample?.prepare?.(new route.service(work), ids);
+  await prepareFor(api, route, ids);
   return ids;
+}
+
+async function prepareFor(api: TestApi, route: Route, ids: Readonly<Record<string, string>>): Promise<void> {
+  const work = (api.container as Container).bind(systemContext(api.clock));
+  await route.sample?.prepare?.(new route.service(work), ids, (Service) => new Service(work));
 }
 
 /** Creates a record of a collection by its POST, else by a PUT that creates. */
@@ -43,6 +47,7 @@ async function make(
   const puts = api.routes.find(({ method, path, responses }) => method === "PUT" && path === `${collection}/:${name}` && responses[201]);
   const creation = posts ?? puts;
   if (!creation) return {};
+  await prepareFor(api, creation, ids);
   const made = await api.send(creation.method, pathOf(creation, { ...ids, [name]: `made-${calls}` }), {
     token: api.admin("super_admin"),
     json: bodyOf(creation),

@@ -1,0 +1,124 @@
+import { describe, expect, test } from "vitest";
+import { expectProblem, useApi } from "../../http/support/api.ts";
+
+const api = useApi();
+const lineItems = [{ description: "Pro, March 2026", unitAmount: 29900 }];
+
+async function hotel() {
+  const { id } = await api.tenant();
+  return { id, path: `/v1/tenants/${id}/invoices`, notes: `/v1/tenants/${id}/credit-notes`, token: api.admin("admin") };
+}
+
+test("B14: the platform issues, fails, pays and refunds an invoice over HTTP, and the tenant reads it, also when suspended", async () => {
+  const { id, path, token } = await hotel();
+  const made = await api.send("POST", path, { token, json: { lineItems, tax: 2392, subscriptionId: "sub_1" } });
+  expect(made.status, made.text).toBe(201);
+  expect(made.body).toMatchObject({ amount: 29900, tax: 2392, total: 32292, status: "pending", number: "INV-2026-000001" });
+  const one = `${path}/${made.body.id as string}`;
+  expect(made.headers.get("location")).toBe(one);
+  expect((await api.send("POST", `${one}/fail`, { token })).body).toMatchObject({ status: "failed" });
+  const paid = await api.send("POST", `${one}/pay`, { token, json: { paidAt: "2026-02-28T00:00:00.000Z" } });
+  expect(paid.body).toMatchObject({ status: "paid", paidAt: "2026-02-28T00:00:00.000Z" });
+  expect((await api.send("POST", `${one}/pay`, { token })).body).toEqual(paid.body);
+  const refused = await api.send("POST", `${one}/void`, { token });
+  expectProblem(refused, 409, "invalid_transition");
+  expect(refused.body).toMatchObject({ from: "paid", to: "void", allowed: ["refunded"] });
+  expect((await api.send("POST", `${one}/refund`, { token })).body).toMatchObject({ status: "refunded" });
+
+  await api.services.TenantService.suspend(id, "unpaid");
+  const owner = await api.user(id, "owner");
+  expect((await api.send("GET", one, { token: owner })).body).toMatchObject({ status: "refunded", total: 32292 });
+  expect((await api.send("GET", `${path}?status=refunded,paid&sort=-total`, { token: owner })).body.data).toHaveLength(1);
+  expect((await api.send("GET", `${path}?dueDateTo=2026-03-15T00:00:00.000Z`, { token: owner })).body.data).toEqual([]);
+});
+
+test("B14: a tenant's owner cannot issue, pay, void or credit an invoice", async () => {
+  const { id, path, notes, token } = await hotel();
+  const { body } = await api.send("POST", path, { token, json: { lineItems } });
+  const owner = await api.user(id, "owner");
+  expectProblem(await api.send("POST", path, { token: owner, json: { lineItems } }), 403, "insufficient_scope");
+  for (const step of ["pay", "fail", "void", "refund"]) {
+    expectProblem(await api.send("POST", `${path}/${body.id as string}/${step}`, { token: owner }), 403, "insufficient_scope");
+  }
+  const json = { invoiceId: body.id as string, lineItems, reason: "x" };
+  expectProblem(await api.send("POST", notes, { token: owner, json }), 403, "insufficient_scope");
+});
+
+test("B16: no method edits or deletes an invoice or a credit note", async () => {
+  const { path, notes, token } = await hotel();
+  const { body } = await api.send("POST", path, { token, json: { lineItems } });
+  const note = await api.send("POST", notes, { token, json: { invoiceId: body.id as string, lineItems, reason: "x" } });
+  for (const one of [`${path}/${body.id as string}`, `${notes}/${note.body.id as string}`]) {
+    for (const method of ["PUT", "PATCH", "DELETE"]) {
+      const answer = await api.send(method, one, { token, ...(method === "DELETE" ? {} : { json: { total: 1 } }) });
+      expectProblem(answer, 405, "method_not_allowed");
+    }
+  }
+  expectProblem(
+    await api.send("POST", notes, { token, json: { invoiceId: body.id as string, lineItems, reason: "x" } }),
+    409,
+    "credit_exceeds_invoice",
+  );
+});
+
+describe("bad input", () => {
+  const HUGE = 1e14 + 1;
+  test.each<[string, Record<string, unknown>, readonly string[]]>([
+    ["no lines", { lineItems: [] }, ["/lineItems"]],
+    ["251 lines", { lineItems: Array.from({ length: 251 }, () => lineItems[0]) }, ["/lineItems"]],
+    ["a fraction of a cent", { lineItems: [{ description: "x", unitAmount: 0.5 }] }, ["/lineItems/0/unitAmount"]],
+    ["a fraction of a unit", { lineItems: [{ description: "x", unitAmount: 1, quantity: 1.5 }] }, ["/lineItems/0/quantity"]],
+    ["no unit", { lineItems: [{ description: "x", unitAmount: 1, quantity: 0 }] }, ["/lineItems/0/quantity"]],
+    ["a float tax", { lineItems, tax: 1.1 }, ["/tax"]],
+    ["a negative tax", { lineItems, tax: -1 }, ["/tax"]],
+    ["a text as an amount", { lineItems, amount: "29900" }, ["/amount"]],
+    ["an amount above the highest", { lineItems: [{ description: "x", unitAmount: HUGE }] }, ["/lineItems/0/unitAmount"]],
+    ["an amount that JSON cannot hold exactly", { lineItems: [{ description: "x", unitAmount: 2 ** 53 }] }, ["/lineItems/0/unitAmount"]],
+    ["lines that sum above the highest", { lineItems: [1, 2].map(() => ({ description: "x", unitAmount: 1e14 })) }, ["/lineItems"]],
+    ["lines that sum below 0", { lineItems: [{ description: "x", unitAmount: -1 }] }, ["/lineItems"]],
+    ["wrong sums", { lineItems, amount: 1, total: 2 }, ["/amount", "/total"]],
+    ["a currency that is none", { lineItems, currency: "EURO" }, ["/currency"]],
+    ["another currency than the platform's", { lineItems, currency: "EUR" }, ["/currency"]],
+    ["a due date in the past", { lineItems, dueDate: "2026-02-01T00:00:00.000Z" }, ["/dueDate"]],
+    ["its own number", { lineItems, number: "INV-2026-000001" }, ["/number"]],
+    ["its own status", { lineItems, status: "paid" }, ["/status"]],
+  ])("B14: an invoice with %s is 422, names the field, and takes no number", async (_, json, paths) => {
+    const { path, token } = await hotel();
+    const before = (await api.open.store.get("counter:invoice-2026"))?.version;
+    const answer = await api.send("POST", path, { token, json });
+    expectProblem(answer, 422, "validation_failed");
+    expect([...new Set(answer.body.errors.map(({ path }: { path: string }) => path))]).toEqual(paths);
+    expect((await api.open.store.get("counter:invoice-2026"))?.version).toBe(before);
+  });
+
+  test("B14: a payment in the future is 422, a state in the body too, and an unknown invoice 404", async () => {
+    const { path, token } = await hotel();
+    const { body } = await api.send("POST", path, { token, json: { lineItems } });
+    const pay = `${path}/${body.id as string}/pay`;
+    expectProblem(await api.send("POST", pay, { token, json: { paidAt: "2026-03-02T00:00:00.000Z" } }), 422, "validation_failed");
+    expectProblem(await api.send("POST", pay, { token, json: { status: "paid" } }), 422, "validation_failed");
+    expectProblem(await api.send("POST", `${path}/inv_none/pay`, { token }), 404, "not_found");
+  });
+
+  test("B16: a credit note of an unknown invoice, of nothing, or without a reason is 422", async () => {
+    const { path, notes, token } = await hotel();
+    const { body } = await api.send("POST", path, { token, json: { lineItems } });
+    const invoiceId = body.id as string;
+    for (
+      const json of [{ invoiceId: "inv_none", lineItems, reason: "x" }, { invoiceId, lineItems: [], reason: "x" }, { invoiceId, lineItems }]
+    ) {
+      expectProblem(await api.send("POST", notes, { token, json }), 422, "validation_failed");
+    }
+  });
+});
+
+test("T10: the invoices of a deleted tenant are readable over HTTP for the platform only", async () => {
+  const { id, path, token } = await hotel();
+  const { body } = await api.send("POST", path, { token, json: { lineItems } });
+  const owner = await api.user(id, "owner");
+  expect((await api.send("DELETE", `/v1/tenants/${id}`, { token })).body.kept).toEqual(expect.arrayContaining(["invoice", "credit-note"]));
+  expect((await api.send("GET", `${path}/${body.id as string}`, { token })).body.number).toBe(body.number);
+  expect((await api.send("GET", path, { token })).body.data).toHaveLength(1);
+  expect((await api.send("GET", path, { token: owner })).status).toBe(403);
+  expectProblem(await api.send("POST", `${path}/${body.id as string}/pay`, { token }), 409, "tenant_deleted");
+});
