@@ -73,7 +73,8 @@ export class InvoiceService extends TenantReadService<typeof invoice> {
     try {
       return await this.records.change(this.keyOf(tenantId, invoiceId), options, action, (before) => ({ record: move(before) }), request);
     } catch (error) {
-      if (!isInnkeepError(error, "tenant_deleted")) throw error;
+      // Null stands for a missing invoice, so what is not found is the tenant.
+      if (!isInnkeepError(error, "not_found")) throw error;
       const message = `Tenant ${shortTenantId(tenantId)} was deleted. You can read its invoices but no longer change them.`;
       throw new InnkeepError("tenant_deleted", message);
     }
