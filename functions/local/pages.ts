@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { extname, join } from "node:path";
+import { parseUrl } from "../../shared/kernel/web-url.ts";
 import { PROJECT_DIR } from "./options.ts";
 import type { Handler } from "./runtime.ts";
 
@@ -62,7 +63,7 @@ export type LocalData = (path: string, query: URLSearchParams) => Promise<unknow
  */
 export function withPages(handle: Handler, data: LocalData): Handler {
   return async (request) => {
-    const url = URL.parse(request.url);
+    const url = parseUrl(request.url);
     const isRead = request.method === "GET" || request.method === "HEAD";
     if (!url || !isRead || !["127.0.0.1", "localhost"].includes(url.hostname)) return await handle(request);
     const { pathname, searchParams } = url;

@@ -31,7 +31,7 @@ export abstract class EntityService<E extends AnyEntity> {
   /** Throws `validation_failed`, `already_exists`. */
   async create(data: CreateInput<E>, options: ChangeOptions = {}): Promise<Stored<E>> {
     const input = this.records.checkCreate(data);
-    const decide = () => ({ record: this.records.fresh(input) });
+    const decide = () => ({ record: this.records.newRecord(input) });
     return await this.records.create(`${this.entity.name}.created`, decide, options, input as JsonObject);
   }
 
@@ -125,7 +125,7 @@ export abstract class TenantEntityService<E extends TenantEntity> extends Tenant
   async create(tenantId: string, data: CreateInput<E>, options: ChangeOptions = {}): Promise<Stored<E>> {
     const input = this.records.checkCreate(data);
     const request = { ...input, tenantId: await this.tenantOf(tenantId) };
-    const decide = (): { record: RecordOf<E> } => ({ record: this.records.fresh(request) });
+    const decide = (): { record: RecordOf<E> } => ({ record: this.records.newRecord(request) });
     return await this.records.create(`${this.entity.name}.created`, decide, options, request as JsonObject);
   }
 

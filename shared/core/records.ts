@@ -61,7 +61,7 @@ export class Records<E extends AnyEntity> extends Collection<E> {
   }
 
   /** A new record from checked input, with its id, times and defaults. Call it only within a decision. */
-  fresh(input: Readonly<Record<string, unknown>>): RecordOf<E> {
+  newRecord(input: Readonly<Record<string, unknown>>): RecordOf<E> {
     const id = generatedId(this.entity);
     const naturalKey = this.entity.naturalKey ? keyOf(this.entity, input as unknown as KeyParamsOf<E>) : undefined;
     return parseInput(this.entity.schema, {
@@ -127,7 +127,7 @@ export class Records<E extends AnyEntity> extends Collection<E> {
     const input = parseInput(inputsOf(this.entity).put, data) as Record<string, unknown>;
     this.#assertMaySet(input);
     return await this.put(id, options, (before) => {
-      if (!before) return { action: `${this.entity.name}.created`, record: this.fresh({ ...input, ...key }) };
+      if (!before) return { action: `${this.entity.name}.created`, record: this.newRecord({ ...input, ...key }) };
       const { version: _, ...record } = before;
       const kept = keptFields(this.entity, this.work.context, record);
       return { action: `${this.entity.name}.updated`, record: parseInput(this.entity.schema, { ...input, ...kept }) as RecordOf<E> };
@@ -267,7 +267,7 @@ export class Records<E extends AnyEntity> extends Collection<E> {
   #assertMaySet(body: Readonly<Record<string, unknown>>): void {
     const { tenantId, role } = this.work.context;
     const forbidden = tenantId === null ? [] : forbiddenFields(this.entity, role, body);
-    if (forbidden.length > 0) throw errors.notYours(forbidden);
+    if (forbidden.length > 0) throw errors.forbiddenFields(forbidden);
   }
 }
 

@@ -47,7 +47,7 @@ export const errors = {
     new InnkeepError("not_found", id === undefined ? `The ${resource} was not found.` : `The ${resource} ${id} was not found.`),
   validation: (fields: readonly FieldError[]) =>
     new InnkeepError("validation_failed", fields.map((f) => `${f.path || "/"}: ${f.message}`).join("; "), fields),
-  notYours: (pointers: readonly string[]) =>
+  forbiddenFields: (pointers: readonly string[]) =>
     new InnkeepError(
       "forbidden",
       `You cannot set ${pointers.join(", ")}.`,

@@ -26,7 +26,7 @@ export class AdminUserService extends EntityService<typeof admin> {
     return await this.records.create(
       "admin.created",
       () => {
-        const record = this.records.fresh(input);
+        const record = this.records.newRecord(input);
         this.#assertMay(null, record);
         return { record };
       },
@@ -92,7 +92,7 @@ export class AdminUserService extends EntityService<typeof admin> {
         const message = `Another bootstrap ran within the last minute. Try again at ${lockedUntil(earlier.createdAt)}.`;
         throw new InnkeepError("write_conflict", message);
       }
-      const record: Admin = before ? { ...before, ...input, permissions: before.permissions } as Admin : this.records.fresh(input);
+      const record: Admin = before ? { ...before, ...input, permissions: before.permissions } as Admin : this.records.newRecord(input);
       return {
         action: "admin.bootstrapped",
         record,

@@ -25,7 +25,7 @@ export async function issuedInvoice(work: UnitOfWork, tenantId: string, input: C
   const fields = { ...input, ...summed(input as SumsInput, currency), currency, dueDate: dueDateOf(input.dueDate, now) };
   const { number, change } = await nextNumber(work, "invoice", now);
   const isFree = fields.total === 0;
-  const record = new Records(invoice, work).fresh({
+  const record = new Records(invoice, work).newRecord({
     ...fields,
     tenantId,
     number,

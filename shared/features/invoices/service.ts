@@ -116,7 +116,7 @@ export class CreditNoteService extends TenantReadService<typeof creditNote> {
     if (!found) throw unknownInvoice(input.invoiceId);
     const after: Invoice = { ...rules.credited(found, sums.total), updatedAt: now };
     return {
-      record: this.records.fresh({ ...input, ...sums, currency, tenantId, number, issuedAt: now }),
+      record: this.records.newRecord({ ...input, ...sums, currency, tenantId, number, issuedAt: now }),
       changes: [{ entity: invoice, before: found, after }, change],
       attempts: NUMBER_ATTEMPTS,
       data: { invoice: { before: { creditedTotal: found.creditedTotal }, after: { creditedTotal: after.creditedTotal } } },

@@ -33,7 +33,7 @@ export class MetricService extends EntityService<typeof metric> {
         const message = `exceeds the limit of ${MAX_METRICS} metrics; delete one that is not used`;
         throw errors.validation([{ path: "/id", message, code: "too_many" }]);
       }
-      return { record: this.records.fresh(input), checks: [{ key: CREATIONS, entity: metric, atMost: MAX_METRICS - 1 }] };
+      return { record: this.records.newRecord(input), checks: [{ key: CREATIONS, entity: metric, atMost: MAX_METRICS - 1 }] };
     };
     return await this.#forgetting(this.records.create("metric.created", decide, options, input as JsonObject));
   }

@@ -1,4 +1,3 @@
-import type { Stored } from "../../core/collection.ts";
 import { EntityService } from "../../core/entity-service.ts";
 import type { CreateInput, UpdateInput } from "../../core/fields.ts";
 import { priceFault } from "../../core/money.ts";
@@ -12,8 +11,9 @@ import { tenant as tenantEntity } from "../tenants/entity.ts";
 import { DEFAULT_PLANS } from "./default-plans.ts";
 import { type Plan, plan } from "./entity.ts";
 import { metricChecks } from "./limits.ts";
+import type { StoredPlan } from "./subscribers.ts";
 
-export type StoredPlan = Stored<typeof plan>;
+export type { StoredPlan };
 export type PlanCreate = CreateInput<typeof plan>;
 export type PlanUpdate = UpdateInput<typeof plan>;
 
@@ -31,7 +31,7 @@ export class PlanService extends EntityService<typeof plan> {
     const { id = data.name, displayName = data.name } = input;
     if (!isSegment(String(id))) throw errors.validation([{ path: "/id", message: NAME_IS_NO_ID, code: "required" }]);
     const decide = async () => ({
-      record: withPrice(this.records.fresh({ ...input, id, displayName })),
+      record: withPrice(this.records.newRecord({ ...input, id, displayName })),
       checks: await metricChecks(this.work, Object.keys(data.limits)),
     });
     return await this.records.create("plan.created", decide, options, input as JsonObject);

@@ -82,13 +82,13 @@ export function assertLive(subscription: Subscription): void {
 }
 
 /** A cancelled tenant cannot change its plan. Throws `tenant_cancelled`. */
-export function assertTenantMoves(tenant: Tenant): void {
+export function assertTenantCanChangePlan(tenant: Tenant): void {
   if (tenant.status !== "cancelled") return;
   throw new InnkeepError("tenant_cancelled", `Tenant ${tenant.id} is cancelled. Reactivate the tenant before you change its plan.`);
 }
 
 /** A cancelled tenant cannot have a live subscription. Throws `tenant_cancelled`. */
-export function assertTenantTakes(subscription: Subscription, tenant: Tenant): void {
+export function assertTenantNotCancelled(subscription: Subscription, tenant: Tenant): void {
   if (tenant.status !== "cancelled" || subscription.status === "cancelled") return;
   throw new InnkeepError(
     "tenant_cancelled",
@@ -136,7 +136,7 @@ export function assertOwnReactivation(subscription: Subscription, plan: Plan, al
 }
 
 /** Fits the other fields to the status: a cancelled subscription has `cancelledAt` and is not due to be cancelled, a live one has none. */
-export function inStep(after: Subscription, now: string): Subscription {
+export function withCancellation(after: Subscription, now: string): Subscription {
   const { cancelledAt = now, ...rest } = after;
   return after.status === "cancelled" ? { ...rest, cancelAtPeriodEnd: false, cancelledAt } : rest as Subscription;
 }

@@ -57,7 +57,7 @@ export class SubscriptionService {
       }
       const plan = asked ?? await loadPlan(this.work, tenant.plan, "/planId");
       const initial = { id: this.work.newId("sub"), tenantId: tenant.id, ...rules.started(tenant, plan.interval, this.work.now()) };
-      const record = this.#subscriptions.fresh({ ...initial, ...patch, planId: plan.id });
+      const record = this.#subscriptions.newRecord({ ...initial, ...patch, planId: plan.id });
       return { action: "subscription.created", ...await this.#decide(tenant, null, record, plan) };
     }, { patch: patch as JsonObject });
   }
@@ -117,9 +117,9 @@ export class SubscriptionService {
     const now = this.work.now();
     const from = before?.planId ?? tenant.plan;
     if (plan && plan.id !== from) await this.#assertMove(tenant, before ?? decided, from, plan);
-    const record = rules.inStep(decided, now);
+    const record = rules.withCancellation(decided, now);
     rules.assertPeriod(record);
-    rules.assertTenantTakes(record, tenant);
+    rules.assertTenantNotCancelled(record, tenant);
     const checks = plan ? [planCheck(plan)] : [];
     if (!plan || plan.id === tenant.plan) {
       return { record, checks: [...checks, { key: keyOf(tenantEntity, tenant), version: tenant.version }] };
@@ -135,7 +135,7 @@ export class SubscriptionService {
   }
 
   async #assertMove(tenant: StoredTenant, subscription: Subscription, from: string, plan: StoredPlan): Promise<void> {
-    rules.assertTenantMoves(tenant);
+    rules.assertTenantCanChangePlan(tenant);
     rules.assertLive(subscription);
     if (plan.id !== tenant.plan) rules.assertTrialUnused(tenant, plan);
     if (this.#isOwn) rules.assertSelfService(this.work.platform.selfServicePlans, await findPlan(this.work, from), plan);

@@ -5,7 +5,7 @@ import type { Change, UnitOfWork } from "../../core/unit-of-work.ts";
 import type { JsonObject } from "../../kernel/json.ts";
 import { currentPlan, loadPlan, planCheck, type StoredPlan } from "../plans/subscribers.ts";
 import { subscription as subscriptionEntity } from "../subscriptions/entity.ts";
-import { assertLive, assertTenantMoves, assertTrialUnused, followed, onPlan, resumed, trialEnd } from "../subscriptions/rules.ts";
+import { assertLive, assertTenantCanChangePlan, assertTrialUnused, followed, onPlan, resumed, trialEnd } from "../subscriptions/rules.ts";
 import { limitMutations } from "../usage/limits.ts";
 import type { Tenant, tenant } from "./entity.ts";
 import { claimChanges, refuseClaim, releasedClaims } from "./names.ts";
@@ -27,7 +27,7 @@ export async function decideChange(work: UnitOfWork, before: StoredTenant, move:
   const moved = moveStatus(move.patched, move, now);
   const isPlanChange = moved.plan !== before.plan;
   const isMove = isPlanChange || moved.status !== before.status;
-  if (isPlanChange) assertTenantMoves(before);
+  if (isPlanChange) assertTenantCanChangePlan(before);
   const subscriptions = new Records(subscriptionEntity, work);
   const [plan, subscription] = await Promise.all([
     isPlanChange ? loadPlan(work, moved.plan, "/plan") : needsPlan(before, moved) ? currentPlan(work, moved.plan) : null,

@@ -96,7 +96,7 @@ export class TenantService extends EntityService<typeof tenant> {
       "tenant.created",
       async () => {
         const plan = await loadPlan(this.work, String(input["plan"]), "/plan");
-        const record = this.records.fresh({ ...input, ...initialFields(input, plan, this.work.context.clock.now()) });
+        const record = this.records.newRecord({ ...input, ...initialFields(input, plan, this.work.context.clock.now()) });
         return { record, changes: setupChanges(record, plan, this.work), checks: [planCheck(plan)], refuse: refuseClaim(record) };
       },
       options,
@@ -109,7 +109,7 @@ export class TenantService extends EntityService<typeof tenant> {
     const patch = this.records.checkUpdate(updates);
     if (this.work.context.tenantId !== null) {
       const forbidden = forbiddenMetadata(patch["metadata"]);
-      if (forbidden.length > 0) throw errors.notYours(forbidden);
+      if (forbidden.length > 0) throw errors.forbiddenFields(forbidden);
     }
     assertAllowed(patch, this.work.platform);
     // The state machine decides on the status, and on the reason that goes with it.

@@ -226,13 +226,15 @@ describe("whether a change is allowed", () => {
 
   for (const tenant of TENANT_STATUSES) {
     test(`B07: of the plan, for a tenant that is ${tenant}`, () => {
-      expect(outcome(() => rules.assertTenantMoves(hotel({ status: tenant })))).toBe(
+      expect(outcome(() => rules.assertTenantCanChangePlan(hotel({ status: tenant })))).toBe(
         tenant === "cancelled" ? "tenant_cancelled" : "passes",
       );
     });
     test.each(SUBSCRIPTION_STATUSES)(`B07: of a subscription to %s, for a tenant that is ${tenant}`, (status) => {
       const refused = tenant === "cancelled" && status !== "cancelled";
-      expect(outcome(() => rules.assertTenantTakes(is(status), hotel({ status: tenant })))).toBe(refused ? "tenant_cancelled" : "passes");
+      expect(outcome(() => rules.assertTenantNotCancelled(is(status), hotel({ status: tenant })))).toBe(
+        refused ? "tenant_cancelled" : "passes",
+      );
     });
   }
 
@@ -245,12 +247,12 @@ describe("whether a change is allowed", () => {
     ],
     [
       "a cancelled tenant, where its plan is changed",
-      () => rules.assertTenantMoves(gone),
+      () => rules.assertTenantCanChangePlan(gone),
       "Tenant tn_1 is cancelled. Reactivate the tenant before you change its plan.",
     ],
     [
       "a cancelled tenant, where its subscription is to live",
-      () => rules.assertTenantTakes(is("active"), gone),
+      () => rules.assertTenantNotCancelled(is("active"), gone),
       "Tenant tn_1 is cancelled. Reactivate the tenant, which also reactivates its subscription.",
     ],
     [
@@ -276,9 +278,11 @@ describe("whether a change is allowed", () => {
   });
 
   test("B07: a status that is set explicitly sets or removes cancelledAt and cancelAtPeriodEnd accordingly", () => {
-    expect(rules.inStep(is("cancelled", { cancelAtPeriodEnd: true }), now)).toEqual(is("cancelled", { cancelledAt: now }));
-    expect(rules.inStep(is("cancelled", { cancelledAt: "2026-01-02T00:00:00.000Z" }), now).cancelledAt).toBe("2026-01-02T00:00:00.000Z");
+    expect(rules.withCancellation(is("cancelled", { cancelAtPeriodEnd: true }), now)).toEqual(is("cancelled", { cancelledAt: now }));
+    expect(rules.withCancellation(is("cancelled", { cancelledAt: "2026-01-02T00:00:00.000Z" }), now).cancelledAt).toBe(
+      "2026-01-02T00:00:00.000Z",
+    );
     const due = is("past_due", { cancelAtPeriodEnd: true });
-    expect(rules.inStep({ ...due, cancelledAt: now } as Subscription, now)).toEqual(due);
+    expect(rules.withCancellation({ ...due, cancelledAt: now } as Subscription, now)).toEqual(due);
   });
 });
