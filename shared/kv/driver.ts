@@ -28,6 +28,7 @@ export const SQL_FUNCTIONS = {
   kv_sweep: { limit: "integer", now: "timestamptz" },
   kv_ping: {},
   kv_chain_head: { scope: "text" },
+  kv_chain_heads: { after: "text", limit: "integer" },
   kv_tenant_chain_head: { tenant: "text", scope: "text" },
   kv_tenant_mget: { tenants: "text[]", keys: "text[]", now: "timestamptz" },
   kv_tenant_list: {

@@ -21,6 +21,7 @@ import type {
   Addition,
   AggregateQuery,
   AggregateRow,
+  ChainHead,
   Check,
   CommitResult,
   Entry,
@@ -231,6 +232,14 @@ class SqlStore implements Store {
           : this.driver.call("kv_tenant_chain_head", { tenant: this.tenantId, ...args }, deadline),
       deadline,
     ) as { seq: number; hash: string } | null;
+  }
+
+  async chainHeads({ after, limit }: { readonly after?: string; readonly limit: number }): Promise<ChainHead[]> {
+    if (this.tenantId !== null) throw new InnkeepError("forbidden", "A tenant-bound store cannot list the chains of all tenants.");
+    assertLimit(limit);
+    const deadline = this.#deadline();
+    const args = { after: after ?? null, limit };
+    return await this.#read(() => this.driver.call("kv_chain_heads", args, deadline), deadline) as ChainHead[];
   }
 
   async sweep(limit: number): Promise<number> {

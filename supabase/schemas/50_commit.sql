@@ -302,6 +302,36 @@ begin
   return tally(v_gone);
 end $$;
 
+-- Deletes the oldest entries of one audit chain, up to the entry p_seq, and returns their number by entity. It refuses to delete the
+-- head, an entry that is not older than p_before, more than 1,000 entries, and anything if the entry p_seq has another hash or the
+-- entries have gaps. It runs as kv_retention, which alone may delete audit entries (90_grants.sql).
+create function kv.purge_chain(p_family text, p_scope text, p_seq bigint, p_hash text, p_before text) returns jsonb
+language plpgsql security definer set search_path = pg_catalog, pg_temp set row_security = on as $$
+declare
+  v_entity text := (select f.entity from kv.families f where f.family = p_family and f.append_only limit 1);
+  v_gone record;
+begin
+  if v_entity is null or not exists (select from kv.chains c where c.scope = p_scope and c.seq > p_seq) then
+    raise exception 'only entries below the head of an audit chain can be deleted' using errcode = 'KV005';
+  end if;
+  with of_tenant as (
+    delete from kv.entries e where e.key >= p_family || ':' and e.key < p_family || ';' and e.owner = p_scope
+      and kv.number_field(e.value, 'seq') <= p_seq returning e.value
+  ), of_platform as (
+    delete from kv.entries e where p_scope = '' and e.key >= p_family || ':' and e.key < p_family || ';' and e.owner is null
+      and kv.number_field(e.value, 'seq') <= p_seq returning e.value
+  ), gone as (
+    select t.value from of_tenant t union all select p.value from of_platform p
+  ) select count(*) as entries, min((g.value->>'seq')::bigint) as first, max((g.value->>'seq')::bigint) as last, max(g.value->>'timestamp') as newest,
+      bool_or((g.value->>'seq')::bigint = p_seq and g.value->>'hash' = p_hash) as matches
+    into v_gone from gone g;
+  if v_gone.matches is not true or v_gone.entries <> v_gone.last - v_gone.first + 1 or v_gone.entries > 1000 or v_gone.newest >= p_before then
+    raise exception 'the entries up to % of the audit chain are not at most 1000 without gaps, all before %, the last with this hash', p_seq, p_before
+      using errcode = 'KV005';
+  end if;
+  return jsonb_build_object(v_entity, v_gone.entries);
+end $$;
+
 -- Deletes the range [p_start, p_end); for a tenant, only its own rows. They are locked first, in key order as by a commit.
 create function kv_service.delete_range(p_tenant text, p_start text, p_end text, p_now timestamptz) returns jsonb
 language plpgsql as $$
@@ -510,9 +540,10 @@ begin
   end if;
   -- Before the locks that follow: it waits for rows, and who holds those may wait for a chain.
   if v_ranged then
-    for v_mutation in select m from jsonb_array_elements(p_mutations) m where m->>'op' in ('deletePrefix', 'deleteOwner') loop
+    for v_mutation in select m from jsonb_array_elements(p_mutations) m where m->>'op' in ('deletePrefix', 'deleteOwner', 'purgeChain') loop
       v_deleted := kv.add_tallies(v_deleted, case v_mutation->>'op'
         when 'deleteOwner' then delete_owner(v_mutation->>'tenantId', p_now)
+        when 'purgeChain' then kv.purge_chain(v_mutation->>'family', v_mutation->>'scope', (v_mutation->>'seq')::bigint, v_mutation->>'hash', v_mutation->>'before')
         else delete_range(p_tenant, v_mutation->>'start', v_mutation->>'end', p_now) end);
     end loop;
   end if;

@@ -101,6 +101,14 @@ begin
   return (select json_build_object('seq', c.seq, 'hash', c.hash) from kv.chains c where c.scope = p_scope);
 end $$;
 
+-- The heads of the audit chains after the scope p_after, in the order of the scopes: [{scope, seq, hash}].
+create function public.kv_chain_heads(p_after text, p_limit integer) returns json
+language plpgsql stable security definer set search_path = pg_catalog, kv_service, pg_temp set row_security = on set plan_cache_mode = force_generic_plan as $$
+begin
+  return (select coalesce(json_agg(r), '[]') from (
+    select c.scope, c.seq, c.hash from kv.chains c where p_after is null or c.scope > p_after order by c.scope limit p_limit) r);
+end $$;
+
 -- Reads for several tenants in one call: p_keys[i] is read for tenant p_tenants[i].
 create function public.kv_tenant_mget(p_tenants text[], p_keys text[], p_now timestamptz) returns json
 language plpgsql security definer set search_path = pg_catalog, kv_tenant, pg_temp set row_security = on set plan_cache_mode = force_generic_plan as $$

@@ -84,6 +84,7 @@ export const CALLS: Readonly<Record<SqlFunctionName, readonly SqlArguments[]>> =
   kv_sweep: [{ limit: 10 }],
   kv_ping: [{}],
   kv_chain_head: [{ scope: "tn_a" }],
+  kv_chain_heads: [{ after: null, limit: 10 }, { after: "tn_a", limit: 1 }],
   kv_tenant_chain_head: [mine({ scope: "tn_a" }), mine({ scope: "tn_b" })],
   kv_tenant_mget: [{ tenants: ["tn_a", "tn_a", "tn_b"], keys: ["note:tn_a:1", "note:tn_b:1", "note:tn_b:1"] }],
   kv_tenant_list: [mine(list)],
