@@ -242,10 +242,10 @@ class SqlStore implements Store {
     return await this.#read(() => this.driver.call("kv_chain_heads", args, deadline), deadline) as ChainHead[];
   }
 
-  async sweep(limit: number): Promise<number> {
+  async sweep(limit: number, { except = [] }: { readonly except?: readonly string[] } = {}): Promise<number> {
     if (this.tenantId !== null) throw new InnkeepError("forbidden", "A tenant-bound store cannot sweep.");
     try {
-      return Number(await this.driver.call("kv_sweep", { limit, now: isoTime(this.clock.now()) }, this.#deadline()));
+      return Number(await this.driver.call("kv_sweep", { limit, except, now: isoTime(this.clock.now()) }, this.#deadline()));
     } catch (error) {
       throw storeError(error, true);
     }

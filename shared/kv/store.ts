@@ -60,8 +60,8 @@ export interface Store {
   chainHead(scope: string | null): Promise<{ readonly seq: number; readonly hash: string } | null>;
   /** The heads of all audit chains in the order of their scopes, from the one after `after` on. Service level only. */
   chainHeads(options: { readonly after?: string; readonly limit: number }): Promise<ChainHead[]>;
-  /** Deletes at most `limit` expired entries and returns their number. Service level only. */
-  sweep(limit: number): Promise<number>;
+  /** Deletes at most `limit` expired entries, but not those of the tenants in `except`. Returns their number. Service level only. */
+  sweep(limit: number, options?: { readonly except?: readonly string[] }): Promise<number>;
   /** Queries the database for its migration, pending builds and whether it accepts writes. */
   ping(): Promise<StoreState>;
   close(): Promise<void>;

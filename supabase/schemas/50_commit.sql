@@ -667,13 +667,13 @@ begin
 end $$;
 
 -- Deletes entries that have expired by the caller's clock, at most p_limit.
-create function kv_service.sweep(p_limit integer, p_now timestamptz) returns bigint
+create function kv_service.sweep(p_limit integer, p_except text[], p_now timestamptz) returns bigint
 language plpgsql as $$
 declare
   v_gone bigint;
 begin
   delete from kv.entries e using (
-    select x.key from kv.entries x where x.expires_at <= p_now order by x.expires_at limit p_limit for update skip locked) old
+    select x.key from kv.entries x where x.expires_at <= p_now and (x.owner is null or x.owner <> all(p_except)) order by x.expires_at limit p_limit for update skip locked) old
   where e.key = old.key;
   get diagnostics v_gone = row_count;
   return v_gone;

@@ -75,10 +75,10 @@ begin
   return write_many(p_calls, p_now);
 end $$;
 
-create function public.kv_sweep(p_limit integer, p_now timestamptz) returns bigint
+create function public.kv_sweep(p_limit integer, p_except text[], p_now timestamptz) returns bigint
 language plpgsql security definer set search_path = pg_catalog, kv_service, pg_temp set row_security = on set plan_cache_mode = force_generic_plan set lock_timeout = '5s' as $$
 begin
-  return sweep(p_limit, p_now);
+  return sweep(p_limit, p_except, p_now);
 end $$;
 
 -- Returns the newest migration, pending builds, and the reason why writes are refused, or null. Volatile, because PostgREST runs

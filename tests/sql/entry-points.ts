@@ -81,7 +81,7 @@ export const CALLS: Readonly<Record<SqlFunctionName, readonly SqlArguments[]>> =
   kv_aggregate: [{ query: groups }, { query: rollup }],
   kv_commit: [commit("iso")],
   kv_write_many: [{ calls: calls("iso") }],
-  kv_sweep: [{ limit: 10 }],
+  kv_sweep: [{ limit: 10, except: [] }, { limit: 10, except: ["tn_a"] }],
   kv_ping: [{}],
   kv_chain_head: [{ scope: "tn_a" }],
   kv_chain_heads: [{ after: null, limit: 10 }, { after: "tn_a", limit: 1 }],

@@ -1,7 +1,7 @@
-import { Collection, type Stored } from "../../core/collection.ts";
+import type { Stored } from "../../core/collection.ts";
 import { hmacSha256Hex } from "../../kernel/hmac.ts";
 import { equalSecrets } from "../../kernel/secrets.ts";
-import type { Store } from "../../kv/store.ts";
+import { LIMITS, type Store } from "../../kv/store.ts";
 import { type Checkpoint, checkpoint } from "./entity.ts";
 
 export type StoredCheckpoint = Stored<typeof checkpoint>;
@@ -9,12 +9,20 @@ export type StoredCheckpoint = Stored<typeof checkpoint>;
 /** The scope of the platform in keys. It is reserved and cannot be the id of a tenant. */
 const PLATFORM = "global";
 
-/** The checkpoints of one chain by position: at most one base, and the last known heads after it. */
+/**
+ * The checkpoints of one chain by position: at most one base, and the last known head after it. They are parsed from the stored
+ * values each time, because a value that was changed in the database may have its old version.
+ */
 export async function checkpointsOf(store: Store, scope: string | null): Promise<StoredCheckpoint[]> {
-  const records = new Collection(checkpoint, store);
-  const { entries } = await store.list({ prefix: `checkpoint:${scope ?? PLATFORM}`, limit: 500 });
-  return entries.map((entry) => records.read(entry)).sort((a, b) => a.seq - b.seq);
+  const { entries } = await store.list({ prefix: `checkpoint:${scope ?? PLATFORM}`, limit: LIMITS.pageEntries });
+  return entries.map(({ key, value, version }) => {
+    const parsed = checkpoint.schema.safeParse(value);
+    return { ...(parsed.success ? parsed.data : DAMAGED), id: key, version };
+  }).sort((a, b) => a.seq - b.seq);
 }
+
+/** Stands for a record that does not match the schema. Its position makes it invalid in every chain. */
+const DAMAGED = { scope: "", kind: "head", seq: 0, hash: "", takenAt: "" } as const;
 
 /** The entry up to which retention deleted the chain; null if the chain is complete. */
 export function baseOf<C extends Checkpoint>(checkpoints: readonly C[]): C | null {

@@ -6,7 +6,7 @@ import { isInnkeepError } from "../../kernel/errors.ts";
 import { isOutage } from "../jobs/rules.ts";
 import { checkpointHeads, OldAuditEntries } from "./chains.ts";
 import { policy, retentionRun } from "./entity.ts";
-import { OldRecords } from "./records.ts";
+import { OldRecords, tenantsOnHold } from "./records.ts";
 import { type KeepRule, keepRules, type Task, taskOf } from "./rules.ts";
 
 /** The interval of the job. */
@@ -51,7 +51,7 @@ export class Cleanup {
     const { work, limit } = this;
     if (task.type === CHECKPOINTS) return await checkpointHeads(work, task, limit);
     if (task.type === EXPIRED) {
-      const gone = await work.store.sweep(limit);
+      const gone = await work.store.sweep(limit, { except: await tenantsOnHold(work) });
       return { ...task, isDone: gone < limit, scanned: task.scanned + gone, deleted: task.deleted + gone };
     }
     // Read in each step, so that a policy that is changed or disabled during the run applies from then on.

@@ -4,6 +4,7 @@ import type { JobReport } from "../../../shared/features/jobs/service.ts";
 import type { TaskReport } from "../../../shared/features/retention/rules.ts";
 import type { JsonObject } from "../../../shared/kernel/json.ts";
 import type { Mutation, Store } from "../../../shared/kv/store.ts";
+import { withClient } from "../../support/client.ts";
 import { codeOf } from "../../support/store.ts";
 import { openTestContext } from "../../support/test-context.ts";
 
@@ -36,7 +37,9 @@ let made = 0;
 async function usage(tenantId: string, ageMs: number, count = 1): Promise<string[]> {
   const keys = Array.from({ length: count }, () => `usage:${tenantId}:m${++made}:2020-01`);
   const updatedAt = context.clock.iso(-ageMs);
-  const pairs = keys.map((key) => [key, { id: "plan:Pro", tenantId, metric: "users", period: "2020-01", createdAt: updatedAt, updatedAt }] as const);
+  const pairs = keys.map((key) =>
+    [key, { id: "plan:Pro", tenantId, metric: "users", period: "2020-01", createdAt: updatedAt, updatedAt }] as const
+  );
   for (let at = 0; at < pairs.length; at += 500) await context.store.mset(pairs.slice(at, at + 500));
   return keys;
 }
@@ -116,7 +119,9 @@ describe("the cleanup", () => {
       get: (target, name) =>
         name === "commit"
           ? (...args: Parameters<Store["commit"]>) => (commits.push(args[0].length + args[1].length), target.commit(...args))
-          : ((member: unknown) => typeof member === "function" ? (member as () => unknown).bind(target) : member)(Reflect.get(target, name)),
+          : ((member: unknown) => typeof member === "function" ? (member as () => unknown).bind(target) : member)(
+            Reflect.get(target, name),
+          ),
     });
     const report = await cleanup(counting);
     for (const one of expected) {
@@ -162,10 +167,22 @@ describe("the cleanup", () => {
     expect(await left(keys)).toBe(0);
   });
 
-  test("C09: expired entries of a tenant go, as no read returns them", async () => {
-    await context.store.set("note:short", 1, { expiresAt: context.clock.iso(1_000) });
+  test("C09: expired entries lose their bytes, but not those of a tenant under legal hold until its release", async () => {
+    const [held, other] = [await context.tenant({ metadata: { legalHold: true } }), await context.tenant()];
+    const expiresAt = context.clock.iso(1_000);
+    for (const tenantId of [held.id, other.id, null]) await context.store.set(`note:of-${tenantId}`, 1, { expiresAt, tenantId });
+    const rows = async () =>
+      await withClient(
+        context.database.superUrl,
+        async (client) =>
+          (await client.query<{ key: string }>("select key from kv.entries where key like 'note:of-%'")).rows.map(({ key }) => key),
+      );
     context.clock.advance(1_000);
-    expect(taskOf(await cleanup(), "*expired")).toMatchObject({ deleted: 1 });
+    expect(taskOf(await cleanup(), "*expired")).toMatchObject({ deleted: 2 });
+    expect(await rows()).toEqual([`note:of-${held.id}`]);
+    await context.TenantService.update(held.id, { metadata: { legalHold: false } });
+    await cleanup();
+    expect(await rows()).toEqual([]);
   });
 
   test("C15: a tenant that is deleted in the middle takes its records, and the run goes on", async () => {
@@ -250,8 +267,15 @@ describe("a policy", () => {
 
   test("C14: is refused for an entity without retention, and for a time that is not a number of days", async () => {
     const { RetentionService } = context;
-    for (const [type, retentionDays] of [["plan", 30], ["nothing", 30], ["usage-record", 0], ["usage-record", 1.5], ["usage-record", 1e9]] as const) {
-      expect(await codeOf(RetentionService.upsert("bad", { type, retentionDays, enabled: true })), `${type} ${retentionDays}`).toBe("validation_failed");
+    for (
+      const [type, retentionDays] of [["plan", 30], ["nothing", 30], ["usage-record", 0], ["usage-record", 1.5], [
+        "usage-record",
+        1e9,
+      ]] as const
+    ) {
+      expect(await codeOf(RetentionService.upsert("bad", { type, retentionDays, enabled: true })), `${type} ${retentionDays}`).toBe(
+        "validation_failed",
+      );
     }
     expect(await RetentionService.get("bad")).toBeNull();
   });
