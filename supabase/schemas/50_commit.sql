@@ -541,9 +541,14 @@ begin
   -- Before the locks that follow: it waits for rows, and who holds those may wait for a chain.
   if v_ranged then
     for v_mutation in select m from jsonb_array_elements(p_mutations) m where m->>'op' in ('deletePrefix', 'deleteOwner', 'purgeChain') loop
+      -- Not in the case expression: a tenant's commit may not execute it.
+      if v_mutation->>'op' = 'purgeChain' then
+        v_deleted := kv.add_tallies(v_deleted, kv.purge_chain(v_mutation->>'family', v_mutation->>'scope', (v_mutation->>'seq')::bigint,
+          v_mutation->>'hash', v_mutation->>'before'));
+        continue;
+      end if;
       v_deleted := kv.add_tallies(v_deleted, case v_mutation->>'op'
         when 'deleteOwner' then delete_owner(v_mutation->>'tenantId', p_now)
-        when 'purgeChain' then kv.purge_chain(v_mutation->>'family', v_mutation->>'scope', (v_mutation->>'seq')::bigint, v_mutation->>'hash', v_mutation->>'before')
         else delete_range(p_tenant, v_mutation->>'start', v_mutation->>'end', p_now) end);
     end loop;
   end if;

@@ -160,7 +160,7 @@ describe("an audit chain after the cleanup", () => {
       },
     });
     void program({ store: hanging }).JobService.run("cleanup");
-    await expect.poll(() => commits).toBe(2);
+    await expect.poll(() => commits, { timeout: 30_000 }).toBe(2);
     expect((await seqs(id))[0]).toBe(501);
     expect(await verify(id)).toMatchObject({ ok: true, deletedTo: 500 });
     context.clock.advance(LEASE_MS);

@@ -203,7 +203,7 @@ describe("the cleanup", () => {
     let isHanging = false;
     const killed = intercepted("usage", (nth) => nth < 3 ? Promise.resolve() : new Promise(() => void (isHanging = true)));
     void context.over(killed).JobService.run("cleanup");
-    await expect.poll(() => isHanging).toBe(true);
+    await expect.poll(() => isHanging, { timeout: 30_000 }).toBe(true);
     const kept = await left(keys);
     expect(kept).toBeGreaterThan(100);
     expect(await codeOf(context.JobService.run("cleanup"))).toBe("job_running");
