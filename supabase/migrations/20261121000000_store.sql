@@ -1259,19 +1259,22 @@ create function kv.purge_chain(p_family text, p_scope text, p_seq bigint, p_hash
 language plpgsql security definer set search_path = pg_catalog, pg_temp set row_security = on as $$
 declare
   v_entity text := (select f.entity from kv.families f where f.family = p_family and f.append_only limit 1);
+  v_keys text[];
   v_gone record;
 begin
   if v_entity is null or not exists (select from kv.chains c where c.scope = p_scope and c.seq > p_seq) then
     raise exception 'only entries below the head of an audit chain can be deleted' using errcode = 'KV005';
   end if;
-  with of_tenant as (
-    delete from kv.entries e where e.key >= p_family || ':' and e.key < p_family || ';' and e.owner = p_scope
-      and kv.number_field(e.value, 'seq') <= p_seq returning e.value
-  ), of_platform as (
-    delete from kv.entries e where p_scope = '' and e.key >= p_family || ':' and e.key < p_family || ';' and e.owner is null
-      and kv.number_field(e.value, 'seq') <= p_seq returning e.value
-  ), gone as (
-    select t.value from of_tenant t union all select p.value from of_platform p
+  -- In the order of the index on (owner, seq): under row-level security the planner would not choose it for the condition alone.
+  if p_scope = '' then
+    v_keys := array(select e.key from kv.entries e where e.key >= p_family || ':' and e.key < p_family || ';' and e.owner is null
+      and kv.number_field(e.value, 'seq') <= p_seq order by kv.number_field(e.value, 'seq') limit 1001);
+  else
+    v_keys := array(select e.key from kv.entries e where e.key >= p_family || ':' and e.key < p_family || ';' and e.owner = p_scope
+      and kv.number_field(e.value, 'seq') <= p_seq order by kv.number_field(e.value, 'seq') limit 1001);
+  end if;
+  with gone as (
+    delete from kv.entries e where e.key = any(v_keys) and e.key >= p_family || ':' and e.key < p_family || ';' returning e.value
   ) select count(*) as entries, min((g.value->>'seq')::bigint) as first, max((g.value->>'seq')::bigint) as last, max(g.value->>'timestamp') as newest,
       bool_or((g.value->>'seq')::bigint = p_seq and g.value->>'hash' = p_hash) as matches
     into v_gone from gone g;
