@@ -14,6 +14,8 @@ export interface Config {
   readonly baseDomain: string | null;
   /** The API's own hosts. They name no tenant. */
   readonly apiHosts: readonly string[];
+  /** The key that signs the checkpoints of audit chains. Null: they are not signed. */
+  readonly auditKey: string | null;
   /** The secret of the scheduler's requests. */
   readonly jobsSecret: string | null;
   readonly logLevel: "info" | "warn" | "error";
@@ -75,6 +77,7 @@ const READERS = {
   INNKEEP_LOG_LEVEL: read.oneOf("info", "warn", "error"),
   INNKEEP_BOOTSTRAP_ADMIN_EMAIL: read.email,
   INNKEEP_BOOTSTRAP_ADMIN_USER_ID: read.userId,
+  INNKEEP_AUDIT_KEY: read.signingKey,
   JOBS_SECRET: read.secret,
 } as const satisfies Record<string, read.Reader<unknown>>;
 
@@ -101,6 +104,7 @@ export function loadConfig(env: Environment): Config {
     corsOrigins: usable.INNKEEP_CORS_ORIGINS ?? [],
     baseDomain: usable.INNKEEP_BASE_DOMAIN ?? null,
     apiHosts: usable.INNKEEP_API_HOSTS ?? [],
+    auditKey: usable.INNKEEP_AUDIT_KEY ?? null,
     jobsSecret: usable.JOBS_SECRET ?? null,
     logLevel: usable.INNKEEP_LOG_LEVEL ?? "info",
     currency: usable.INNKEEP_CURRENCY ?? "USD",

@@ -22,6 +22,8 @@ export interface ContainerOptions {
   readonly regions?: readonly string[];
   /** Default: `none`. */
   readonly selfServicePlans?: SelfServicePlans;
+  /** Signs the checkpoints of audit chains. Default: none, so they are not signed. */
+  readonly auditKey?: string | null;
 }
 
 /** The store and the settings that all callers share. `bind` makes the unit of work of one caller. */
@@ -44,10 +46,11 @@ export function createBackend(options: ContainerOptions): Backend {
     hosts = NO_HOST_RULES,
     regions = DEFAULT_REGIONS,
     selfServicePlans = "none",
+    auditKey = null,
     jobs = loadJobs,
   } = options;
   const registry = async () => (await import("./features/registry.ts")).registry;
-  const platform: Platform = { currency, hosts, regions, selfServicePlans, registry, jobs, scopes, logger };
+  const platform: Platform = { currency, hosts, regions, selfServicePlans, auditKey, registry, jobs, scopes, logger };
   const turns = new Turns();
   return {
     store,

@@ -34,6 +34,7 @@ export function textWhere(rule: (text: string) => boolean, message: string): Rea
 
 export const anyText: Reader<string> = (text) => text;
 export const secret = textWhere((text) => text.length >= 16, "must be at least 16 characters");
+export const signingKey = textWhere((text) => text.length >= 32, "must be at least 32 characters");
 export const email = textWhere((text) => text.length <= MAX_EMAIL_CHARS && EMAIL.test(text), "must be an email address");
 export const userId = textWhere((text) => SEGMENT.test(text), "must be a Supabase Auth user id");
 export const currency = textWhere(isCurrency, CURRENCY_RULE);

@@ -7,9 +7,9 @@ import { createStore } from "../../shared/kv/sql-store.ts";
 
 /** Creates the backend of a configuration. The database is used on the first request that needs it. */
 export async function backendOf(config: Config, clock: Clock, logger: Logger): Promise<Backend> {
-  const { currency, regions, selfServicePlans } = config;
+  const { currency, regions, selfServicePlans, auditKey } = config;
   const store = createStore(await loadDriver(config.database), { clock });
-  return createBackend({ store, clock, logger, hosts: config, currency, regions, selfServicePlans });
+  return createBackend({ store, clock, logger, hosts: config, currency, regions, selfServicePlans, auditKey });
 }
 
 async function loadDriver(database: Config["database"]): Promise<SqlDriver> {

@@ -9,6 +9,8 @@ export interface Platform {
   readonly hosts: HostRules;
   readonly regions: readonly string[];
   readonly selfServicePlans: SelfServicePlans;
+  /** The key that signs the checkpoints of audit chains. Null: they are not signed. */
+  readonly auditKey: string | null;
   /** Loads every declared entity. A function, because most requests need only the entities of their feature. */
   readonly registry: () => Promise<readonly AnyEntity[]>;
   /** Loads the background jobs of all features, of the type `Job`. */

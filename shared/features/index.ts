@@ -57,7 +57,7 @@ export const features = [
     summary: "The append-only, hash-chained log of changes.",
     paths: ["/v1/audit"],
     scopes: { audit: { tenants: "read" } },
-    entities: () => import("../core/audit-entry.ts"),
+    entities: () => import("./audit/entity.ts"),
     services: () => import("./audit/service.ts"),
     routes: () => import("./audit/routes.ts"),
   },
@@ -80,6 +80,16 @@ export const features = [
     routes: () => import("./invoices/routes.ts"),
   },
   {
+    name: "retention",
+    summary: "How long records are kept, and their deletion.",
+    paths: ["/v1/policies"],
+    scopes: { policies: { tenants: "none" } },
+    entities: () => import("./retention/entity.ts"),
+    services: () => import("./retention/service.ts"),
+    routes: () => import("./retention/routes.ts"),
+    jobs: () => import("./retention/jobs.ts"),
+  },
+  {
     name: "jobs",
     summary: "The background jobs of the platform and the items that they could not handle.",
     paths: ["/v1/jobs"],
@@ -87,7 +97,6 @@ export const features = [
     entities: () => import("./jobs/entity.ts"),
     services: () => import("./jobs/service.ts"),
     routes: () => import("./jobs/routes.ts"),
-    jobs: () => import("./jobs/jobs.ts"),
   },
 ] as const satisfies readonly Feature[];
 

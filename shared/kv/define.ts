@@ -29,7 +29,7 @@ export interface Entity<S extends z.ZodObject = z.ZodObject, K extends string = 
   /** `self`: the record is a tenant. `tenant`: it belongs to the tenant in `tenantId`; without one, to the platform. */
   readonly owner: "platform" | "tenant" | "self";
   readonly onTenantDelete?: OnTenantDelete | ((record: z.output<S>) => OnTenantDelete);
-  /** Default retention in days after the instant in the field `after`. */
+  /** Default retention in days after the instant in the field `after`, which gets an index. */
   readonly retention?: { readonly days: number; readonly after: FieldOf<S> };
   readonly filterable?: readonly ScalarFieldOf<S>[];
   readonly sortable?: readonly ScalarFieldOf<S>[];
@@ -106,9 +106,14 @@ function templateOf(key: string): readonly TemplateSegment[] {
   return template;
 }
 
-/** The fields of each declared index. */
+/**
+ * The fields of each index: the declared ones, and one of the time field of retention. An entity with frequent updates has none of
+ * that field: an index on a field that every update changes would prevent updates in place.
+ */
 export function indexesOf(entity: AnyEntity): readonly (readonly string[])[] {
-  return (entity.indexes ?? []) as readonly (readonly string[])[];
+  const indexes = (entity.indexes ?? []) as readonly (readonly string[])[];
+  const time = entity.frequentUpdates ? undefined : entity.retention?.after as string | undefined;
+  return time === undefined || indexes.some(([first]) => first === time) ? indexes : [...indexes, [time]];
 }
 
 /** The first segment of the entity's keys. */

@@ -25,9 +25,10 @@ export const SQL_FUNCTIONS = {
   kv_aggregate: { query: "jsonb", now: "timestamptz" },
   kv_commit: { checks: "jsonb", mutations: "jsonb", lock_timeout_ms: "integer", now: "timestamptz" },
   kv_write_many: { calls: "jsonb", now: "timestamptz" },
-  kv_sweep: { limit: "integer", now: "timestamptz" },
+  kv_sweep: { limit: "integer", except: "text[]", now: "timestamptz" },
   kv_ping: {},
   kv_chain_head: { scope: "text" },
+  kv_chain_heads: { after: "text", limit: "integer" },
   kv_tenant_chain_head: { tenant: "text", scope: "text" },
   kv_tenant_mget: { tenants: "text[]", keys: "text[]", now: "timestamptz" },
   kv_tenant_list: {

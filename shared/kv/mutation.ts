@@ -2,6 +2,7 @@ import { errors, InnkeepError } from "../kernel/errors.ts";
 import { findUnstorable } from "../kernel/json.ts";
 import type { JsonValue } from "../kernel/json.ts";
 import { isoTime } from "../kernel/clock.ts";
+import { familyOf } from "./define.ts";
 import { assertKey, isTimestamp, prefixRange, RESERVED_TENANT_IDS, splitKey } from "./key.ts";
 import { pathLiteral } from "./path.ts";
 import { wireSelection } from "./query-plan.ts";
@@ -116,6 +117,11 @@ function encodeMutation(mutation: Mutation, tenantId: string | null, nowMs: numb
       if (tenantId !== null) throw new InnkeepError("forbidden", "A tenant-bound store cannot delete a tenant.");
       assertTenantId(mutation.tenantId);
       return { wire: { op: "deleteOwner", tenantId: mutation.tenantId }, bytes: mutation.tenantId.length };
+    case "purgeChain": {
+      if (tenantId !== null) throw new InnkeepError("forbidden", "A tenant-bound store cannot delete audit entries.");
+      const { entity, scope, ...rest } = mutation;
+      return { wire: { ...rest, family: familyOf(entity), scope: scope ?? "" }, bytes: 0 };
+    }
   }
 }
 

@@ -83,7 +83,7 @@ function objectField(entity: AnyEntity, field: string): string {
 
 /** The type of a filter or sort field. Throws `invalid_parameter` if the entity does not declare it. */
 export function declaredType(entity: AnyEntity, field: string): FieldType {
-  const declared: readonly string[] = [...(entity.filterable ?? []), ...(entity.sortable ?? [])];
+  const declared: readonly string[] = [...(entity.filterable ?? []), ...sortableOf(entity)];
   if (!declared.includes(field)) throw errors.parameter(field, `is not a filter or sort field of ${entity.name}`, "unknown_field");
   return fieldTypeOf(entity, field);
 }
@@ -109,13 +109,18 @@ export function assertPosition(order: WireOrder, position: Position): void {
 
 /** Encodes the sort fields. Throws `invalid_parameter` for a field that is not sortable. */
 export function wireOrder(entity: AnyEntity, orderBy: readonly OrderBy[]): WireOrder {
-  const sortable: readonly string[] = entity.sortable ?? [];
+  const sortable = sortableOf(entity);
   return orderBy.map(({ field, direction }) => {
     if (!sortable.includes(field)) {
       throw errors.parameter("sort", `must not contain ${field}: it is not a sort field of ${entity.name}`, "unknown_field");
     }
     return { field, type: fieldTypeOf(entity, field), desc: direction === "desc" };
   });
+}
+
+/** The sort fields, and the time field of retention, by which the cleanup finds what is old. */
+function sortableOf(entity: AnyEntity): readonly string[] {
+  return [...(entity.sortable ?? []), ...(entity.retention ? [entity.retention.after as string] : [])];
 }
 
 /** Encodes a page. It requests one more row than the limit, which shows whether there is a next page. */

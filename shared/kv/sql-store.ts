@@ -21,6 +21,7 @@ import type {
   Addition,
   AggregateQuery,
   AggregateRow,
+  ChainHead,
   Check,
   CommitResult,
   Entry,
@@ -233,10 +234,18 @@ class SqlStore implements Store {
     ) as { seq: number; hash: string } | null;
   }
 
-  async sweep(limit: number): Promise<number> {
+  async chainHeads({ after, limit }: { readonly after?: string; readonly limit: number }): Promise<ChainHead[]> {
+    if (this.tenantId !== null) throw new InnkeepError("forbidden", "A tenant-bound store cannot list the chains of all tenants.");
+    assertLimit(limit);
+    const deadline = this.#deadline();
+    const args = { after: after ?? null, limit };
+    return await this.#read(() => this.driver.call("kv_chain_heads", args, deadline), deadline) as ChainHead[];
+  }
+
+  async sweep(limit: number, { except = [] }: { readonly except?: readonly string[] } = {}): Promise<number> {
     if (this.tenantId !== null) throw new InnkeepError("forbidden", "A tenant-bound store cannot sweep.");
     try {
-      return Number(await this.driver.call("kv_sweep", { limit, now: isoTime(this.clock.now()) }, this.#deadline()));
+      return Number(await this.driver.call("kv_sweep", { limit, except, now: isoTime(this.clock.now()) }, this.#deadline()));
     } catch (error) {
       throw storeError(error, true);
     }

@@ -58,11 +58,20 @@ export interface Store {
 
   /** The head of the audit chain of a tenant, or with null of the platform. Null if the chain has no entries. */
   chainHead(scope: string | null): Promise<{ readonly seq: number; readonly hash: string } | null>;
-  /** Deletes at most `limit` expired entries and returns their number. Service level only. */
-  sweep(limit: number): Promise<number>;
+  /** The heads of all audit chains in the order of their scopes, from the one after `after` on. Service level only. */
+  chainHeads(options: { readonly after?: string; readonly limit: number }): Promise<ChainHead[]>;
+  /** Deletes at most `limit` expired entries, but not those of the tenants in `except`. Returns their number. Service level only. */
+  sweep(limit: number, options?: { readonly except?: readonly string[] }): Promise<number>;
   /** Queries the database for its migration, pending builds and whether it accepts writes. */
   ping(): Promise<StoreState>;
   close(): Promise<void>;
+}
+
+export interface ChainHead {
+  /** The tenant's id; empty for the platform. */
+  readonly scope: string;
+  readonly seq: number;
+  readonly hash: string;
 }
 
 export interface Entry<V = JsonValue> {
@@ -225,7 +234,20 @@ export type Mutation =
   /** Deletes everything under a prefix of whole segments in one statement. */
   | { readonly op: "deletePrefix"; readonly prefix: string }
   /** The cascade: deletes the tenant's entries and marks its id as deleted for good. Service level only. */
-  | { readonly op: "deleteOwner"; readonly tenantId: string };
+  | { readonly op: "deleteOwner"; readonly tenantId: string }
+  /**
+   * Deletes the oldest entries of one audit chain, up to `seq`, at most 1,000. Refused with `append_only` unless the entry `seq`
+   * has this hash, is below the head, and all of them are older than `before`. Service level only.
+   */
+  | {
+    readonly op: "purgeChain";
+    readonly entity: AnyEntity;
+    /** The tenant; null for the platform. */
+    readonly scope: string | null;
+    readonly seq: number;
+    readonly hash: string;
+    readonly before: string;
+  };
 
 export type CommitResult =
   | {

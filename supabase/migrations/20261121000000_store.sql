@@ -44,6 +44,7 @@ grant usage on schema kv, kv_tenant to kv_tenant;
 grant usage on schema kv to kv_retention;
 -- Revoked in 90_grants.sql, after the ownership of the functions is transferred.
 grant create on schema public, kv to kv_service, kv_tenant;
+grant create on schema kv to kv_retention;
 
 -- One table of keys and values with one partition for each declared family, and small tables that commits need.
 create sequence kv.versions as bigint cache 1;
@@ -162,6 +163,7 @@ grant select, insert, update, delete on kv.entries to kv_tenant;
 grant select, insert, update on kv.owners, kv.chains to kv_tenant;
 grant select on kv.families to kv_tenant;
 grant select, delete on kv.entries to kv_retention;
+grant select on kv.chains, kv.families to kv_retention;
 grant usage on sequence kv.versions to kv_service, kv_tenant;
 
 -- Functions of values and keys. Their bodies are parsed at creation, so a session's search_path does not affect them. They are
@@ -1250,6 +1252,39 @@ begin
   return tally(v_gone);
 end $$;
 
+-- Deletes the oldest entries of one audit chain, up to the entry p_seq, and returns their number by entity. It refuses to delete the
+-- head, an entry that is not older than p_before, more than 1,000 entries, and anything if the entry p_seq has another hash or the
+-- entries have gaps. It runs as kv_retention, which alone may delete audit entries (90_grants.sql).
+create function kv.purge_chain(p_family text, p_scope text, p_seq bigint, p_hash text, p_before text) returns jsonb
+language plpgsql security definer set search_path = pg_catalog, pg_temp set row_security = on as $$
+declare
+  v_entity text := (select f.entity from kv.families f where f.family = p_family and f.append_only limit 1);
+  v_keys text[];
+  v_gone record;
+begin
+  if v_entity is null or not exists (select from kv.chains c where c.scope = p_scope and c.seq > p_seq) then
+    raise exception 'only entries below the head of an audit chain can be deleted' using errcode = 'KV005';
+  end if;
+  -- In the order of the index on (owner, seq): under row-level security the planner would not choose it for the condition alone.
+  if p_scope = '' then
+    v_keys := array(select e.key from kv.entries e where e.key >= p_family || ':' and e.key < p_family || ';' and e.owner is null
+      and kv.number_field(e.value, 'seq') <= p_seq order by kv.number_field(e.value, 'seq') limit 1001);
+  else
+    v_keys := array(select e.key from kv.entries e where e.key >= p_family || ':' and e.key < p_family || ';' and e.owner = p_scope
+      and kv.number_field(e.value, 'seq') <= p_seq order by kv.number_field(e.value, 'seq') limit 1001);
+  end if;
+  with gone as (
+    delete from kv.entries e where e.key = any(v_keys) and e.key >= p_family || ':' and e.key < p_family || ';' returning e.value
+  ) select count(*) as entries, min((g.value->>'seq')::bigint) as first, max((g.value->>'seq')::bigint) as last, max(g.value->>'timestamp') as newest,
+      bool_or((g.value->>'seq')::bigint = p_seq and g.value->>'hash' = p_hash) as matches
+    into v_gone from gone g;
+  if v_gone.matches is not true or v_gone.entries <> v_gone.last - v_gone.first + 1 or v_gone.entries > 1000 or v_gone.newest >= p_before then
+    raise exception 'the entries up to % of the audit chain are not at most 1000 without gaps, all before %, the last with this hash', p_seq, p_before
+      using errcode = 'KV005';
+  end if;
+  return jsonb_build_object(v_entity, v_gone.entries);
+end $$;
+
 -- Deletes the range [p_start, p_end); for a tenant, only its own rows. They are locked first, in key order as by a commit.
 create function kv_service.delete_range(p_tenant text, p_start text, p_end text, p_now timestamptz) returns jsonb
 language plpgsql as $$
@@ -1458,7 +1493,13 @@ begin
   end if;
   -- Before the locks that follow: it waits for rows, and who holds those may wait for a chain.
   if v_ranged then
-    for v_mutation in select m from jsonb_array_elements(p_mutations) m where m->>'op' in ('deletePrefix', 'deleteOwner') loop
+    for v_mutation in select m from jsonb_array_elements(p_mutations) m where m->>'op' in ('deletePrefix', 'deleteOwner', 'purgeChain') loop
+      -- Not in the case expression: a tenant's commit may not execute it.
+      if v_mutation->>'op' = 'purgeChain' then
+        v_deleted := kv.add_tallies(v_deleted, kv.purge_chain(v_mutation->>'family', v_mutation->>'scope', (v_mutation->>'seq')::bigint,
+          v_mutation->>'hash', v_mutation->>'before'));
+        continue;
+      end if;
       v_deleted := kv.add_tallies(v_deleted, case v_mutation->>'op'
         when 'deleteOwner' then delete_owner(v_mutation->>'tenantId', p_now)
         else delete_range(p_tenant, v_mutation->>'start', v_mutation->>'end', p_now) end);
@@ -1584,13 +1625,13 @@ begin
 end $$;
 
 -- Deletes entries that have expired by the caller's clock, at most p_limit.
-create function kv_service.sweep(p_limit integer, p_now timestamptz) returns bigint
+create function kv_service.sweep(p_limit integer, p_except text[], p_now timestamptz) returns bigint
 language plpgsql as $$
 declare
   v_gone bigint;
 begin
   delete from kv.entries e using (
-    select x.key from kv.entries x where x.expires_at <= p_now order by x.expires_at limit p_limit for update skip locked) old
+    select x.key from kv.entries x where x.expires_at <= p_now and (x.owner is null or x.owner <> all(p_except)) order by x.expires_at limit p_limit for update skip locked) old
   where e.key = old.key;
   get diagnostics v_gone = row_count;
   return v_gone;
@@ -1605,8 +1646,10 @@ create policy service on kv.rollup_shards to kv_service using (true) with check 
 create policy service on kv.rollups to kv_service using (true) with check (true);
 create policy service on kv.indexes for select to kv_service using (true);
 create policy service on kv.migrations for select to kv_service using (true);
-create policy everyone on kv.families for select to kv_service, kv_tenant using (true);
+create policy everyone on kv.families for select to kv_service, kv_tenant, kv_retention using (true);
+-- Not narrower: before a condition of a policy, the index on (owner, seq) could not be used.
 create policy retention on kv.entries to kv_retention using (true);
+create policy retention on kv.chains for select to kv_retention using (true);
 
 create policy tenant_read on kv.entries for select to kv_tenant
   using (owner = any ((select kv.tenants())::text[])
@@ -1728,10 +1771,10 @@ begin
   return write_many(p_calls, p_now);
 end $$;
 
-create function public.kv_sweep(p_limit integer, p_now timestamptz) returns bigint
+create function public.kv_sweep(p_limit integer, p_except text[], p_now timestamptz) returns bigint
 language plpgsql security definer set search_path = pg_catalog, kv_service, pg_temp set row_security = on set plan_cache_mode = force_generic_plan set lock_timeout = '5s' as $$
 begin
-  return sweep(p_limit, p_now);
+  return sweep(p_limit, p_except, p_now);
 end $$;
 
 -- Returns the newest migration, pending builds, and the reason why writes are refused, or null. Volatile, because PostgREST runs
@@ -1752,6 +1795,14 @@ create function public.kv_chain_head(p_scope text) returns json
 language plpgsql stable security definer set search_path = pg_catalog, kv_service, pg_temp set row_security = on as $$
 begin
   return (select json_build_object('seq', c.seq, 'hash', c.hash) from kv.chains c where c.scope = p_scope);
+end $$;
+
+-- The heads of the audit chains after the scope p_after, in the order of the scopes: [{scope, seq, hash}].
+create function public.kv_chain_heads(p_after text, p_limit integer) returns json
+language plpgsql stable security definer set search_path = pg_catalog, kv_service, pg_temp set row_security = on set plan_cache_mode = force_generic_plan as $$
+begin
+  return (select coalesce(json_agg(r), '[]') from (
+    select c.scope, c.seq, c.hash from kv.chains c where p_after is null or c.scope > p_after order by c.scope limit p_limit) r);
 end $$;
 
 -- Reads for several tenants in one call: p_keys[i] is read for tenant p_tenants[i].
@@ -1878,7 +1929,11 @@ revoke all on all functions in schema kv, kv_service, kv_tenant from public;
 grant execute on all functions in schema kv to kv_service, kv_tenant;
 grant execute on all functions in schema kv_service to kv_service;
 grant execute on all functions in schema kv_tenant to kv_tenant;
-grant execute on function kv.refuse_change(), kv.colons(text) to kv_retention;
+grant execute on function kv.refuse_change(), kv.colons(text), kv.number_field(jsonb, text) to kv_retention;
+-- The only function that deletes audit entries. Tenants cannot call it.
+alter function kv.purge_chain(text, text, bigint, text, text) owner to kv_retention;
+revoke all on function kv.purge_chain(text, text, bigint, text, text) from public, kv_tenant;
+grant execute on function kv.purge_chain(text, text, bigint, text, text) to kv_service;
 -- Functions that only migrations call.
 do $$
 declare
@@ -1891,6 +1946,7 @@ begin
   end loop;
 end $$;
 revoke create on schema public, kv from kv_service, kv_tenant;
+revoke create on schema kv from kv_retention;
 
 -- Written by `npm run schema` from the declarations.
 
@@ -1947,6 +2003,10 @@ select kv.add_index('audit-entry', fields) from unnest(array[
   'action text, timestamp time', 'userId text, timestamp time', 'userEmail text, timestamp time'
 ]) fields;
 
+-- checkpoint: The hash of one entry of an audit chain, signed and stored apart from the chain.
+select kv.add_family('checkpoint');
+select kv.add_entity('checkpoint', 'checkpoint', 2, owner_rule => 'given', cascades => false);
+
 -- admin: An administrator of the platform. `userId` is the user's Supabase Auth id.
 select kv.add_family('admin');
 select kv.add_entity('admin', 'admin', 1, owner_rule => 'platform');
@@ -1972,10 +2032,21 @@ select kv.add_index('invoice', fields) from unnest(array[
   'owner, issuedAt time', 'status text, dueDate time', 'issuedAt time'
 ]) fields;
 
+-- policy: How long the records of one entity are kept, instead of the declared time.
+select kv.add_family('policy');
+select kv.add_entity('policy', 'policy', 1, owner_rule => 'platform');
+select kv.add_index('policy', 'createdAt time');
+
+-- retention-run: What a run of the cleanup that is not complete has deleted of one entity. Each deletion changes it in its commit.
+select kv.add_family('retentionrun');
+select kv.add_entity('retention-run', 'retentionrun', 1, owner_rule => 'platform');
+
 -- dead-letter: An item of a job that failed: it is retried with backoff, and dead after the last attempt.
 select kv.add_family('dead');
 select kv.add_entity('dead-letter', 'dead', 1, owner_rule => 'platform');
-select kv.add_index('dead-letter', 'status text, createdAt time');
+select kv.add_index('dead-letter', fields) from unnest(array[
+  'status text, createdAt time', 'createdAt time'
+]) fields;
 
 -- schedule: When a job runs next, the lease of the run in progress, and the result of the last run.
 select kv.add_family('schedule');

@@ -44,3 +44,4 @@ grant usage on schema kv, kv_tenant to kv_tenant;
 grant usage on schema kv to kv_retention;
 -- Revoked in 90_grants.sql, after the ownership of the functions is transferred.
 grant create on schema public, kv to kv_service, kv_tenant;
+grant create on schema kv to kv_retention;

@@ -115,4 +115,5 @@ grant select, insert, update, delete on kv.entries to kv_tenant;
 grant select, insert, update on kv.owners, kv.chains to kv_tenant;
 grant select on kv.families to kv_tenant;
 grant select, delete on kv.entries to kv_retention;
+grant select on kv.chains, kv.families to kv_retention;
 grant usage on sequence kv.versions to kv_service, kv_tenant;

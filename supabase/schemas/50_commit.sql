@@ -302,6 +302,39 @@ begin
   return tally(v_gone);
 end $$;
 
+-- Deletes the oldest entries of one audit chain, up to the entry p_seq, and returns their number by entity. It refuses to delete the
+-- head, an entry that is not older than p_before, more than 1,000 entries, and anything if the entry p_seq has another hash or the
+-- entries have gaps. It runs as kv_retention, which alone may delete audit entries (90_grants.sql).
+create function kv.purge_chain(p_family text, p_scope text, p_seq bigint, p_hash text, p_before text) returns jsonb
+language plpgsql security definer set search_path = pg_catalog, pg_temp set row_security = on as $$
+declare
+  v_entity text := (select f.entity from kv.families f where f.family = p_family and f.append_only limit 1);
+  v_keys text[];
+  v_gone record;
+begin
+  if v_entity is null or not exists (select from kv.chains c where c.scope = p_scope and c.seq > p_seq) then
+    raise exception 'only entries below the head of an audit chain can be deleted' using errcode = 'KV005';
+  end if;
+  -- In the order of the index on (owner, seq): under row-level security the planner would not choose it for the condition alone.
+  if p_scope = '' then
+    v_keys := array(select e.key from kv.entries e where e.key >= p_family || ':' and e.key < p_family || ';' and e.owner is null
+      and kv.number_field(e.value, 'seq') <= p_seq order by kv.number_field(e.value, 'seq') limit 1001);
+  else
+    v_keys := array(select e.key from kv.entries e where e.key >= p_family || ':' and e.key < p_family || ';' and e.owner = p_scope
+      and kv.number_field(e.value, 'seq') <= p_seq order by kv.number_field(e.value, 'seq') limit 1001);
+  end if;
+  with gone as (
+    delete from kv.entries e where e.key = any(v_keys) and e.key >= p_family || ':' and e.key < p_family || ';' returning e.value
+  ) select count(*) as entries, min((g.value->>'seq')::bigint) as first, max((g.value->>'seq')::bigint) as last, max(g.value->>'timestamp') as newest,
+      bool_or((g.value->>'seq')::bigint = p_seq and g.value->>'hash' = p_hash) as matches
+    into v_gone from gone g;
+  if v_gone.matches is not true or v_gone.entries <> v_gone.last - v_gone.first + 1 or v_gone.entries > 1000 or v_gone.newest >= p_before then
+    raise exception 'the entries up to % of the audit chain are not at most 1000 without gaps, all before %, the last with this hash', p_seq, p_before
+      using errcode = 'KV005';
+  end if;
+  return jsonb_build_object(v_entity, v_gone.entries);
+end $$;
+
 -- Deletes the range [p_start, p_end); for a tenant, only its own rows. They are locked first, in key order as by a commit.
 create function kv_service.delete_range(p_tenant text, p_start text, p_end text, p_now timestamptz) returns jsonb
 language plpgsql as $$
@@ -510,7 +543,13 @@ begin
   end if;
   -- Before the locks that follow: it waits for rows, and who holds those may wait for a chain.
   if v_ranged then
-    for v_mutation in select m from jsonb_array_elements(p_mutations) m where m->>'op' in ('deletePrefix', 'deleteOwner') loop
+    for v_mutation in select m from jsonb_array_elements(p_mutations) m where m->>'op' in ('deletePrefix', 'deleteOwner', 'purgeChain') loop
+      -- Not in the case expression: a tenant's commit may not execute it.
+      if v_mutation->>'op' = 'purgeChain' then
+        v_deleted := kv.add_tallies(v_deleted, kv.purge_chain(v_mutation->>'family', v_mutation->>'scope', (v_mutation->>'seq')::bigint,
+          v_mutation->>'hash', v_mutation->>'before'));
+        continue;
+      end if;
       v_deleted := kv.add_tallies(v_deleted, case v_mutation->>'op'
         when 'deleteOwner' then delete_owner(v_mutation->>'tenantId', p_now)
         else delete_range(p_tenant, v_mutation->>'start', v_mutation->>'end', p_now) end);
@@ -636,13 +675,13 @@ begin
 end $$;
 
 -- Deletes entries that have expired by the caller's clock, at most p_limit.
-create function kv_service.sweep(p_limit integer, p_now timestamptz) returns bigint
+create function kv_service.sweep(p_limit integer, p_except text[], p_now timestamptz) returns bigint
 language plpgsql as $$
 declare
   v_gone bigint;
 begin
   delete from kv.entries e using (
-    select x.key from kv.entries x where x.expires_at <= p_now order by x.expires_at limit p_limit for update skip locked) old
+    select x.key from kv.entries x where x.expires_at <= p_now and (x.owner is null or x.owner <> all(p_except)) order by x.expires_at limit p_limit for update skip locked) old
   where e.key = old.key;
   get diagnostics v_gone = row_count;
   return v_gone;

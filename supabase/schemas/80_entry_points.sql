@@ -75,10 +75,10 @@ begin
   return write_many(p_calls, p_now);
 end $$;
 
-create function public.kv_sweep(p_limit integer, p_now timestamptz) returns bigint
+create function public.kv_sweep(p_limit integer, p_except text[], p_now timestamptz) returns bigint
 language plpgsql security definer set search_path = pg_catalog, kv_service, pg_temp set row_security = on set plan_cache_mode = force_generic_plan set lock_timeout = '5s' as $$
 begin
-  return sweep(p_limit, p_now);
+  return sweep(p_limit, p_except, p_now);
 end $$;
 
 -- Returns the newest migration, pending builds, and the reason why writes are refused, or null. Volatile, because PostgREST runs
@@ -99,6 +99,14 @@ create function public.kv_chain_head(p_scope text) returns json
 language plpgsql stable security definer set search_path = pg_catalog, kv_service, pg_temp set row_security = on as $$
 begin
   return (select json_build_object('seq', c.seq, 'hash', c.hash) from kv.chains c where c.scope = p_scope);
+end $$;
+
+-- The heads of the audit chains after the scope p_after, in the order of the scopes: [{scope, seq, hash}].
+create function public.kv_chain_heads(p_after text, p_limit integer) returns json
+language plpgsql stable security definer set search_path = pg_catalog, kv_service, pg_temp set row_security = on set plan_cache_mode = force_generic_plan as $$
+begin
+  return (select coalesce(json_agg(r), '[]') from (
+    select c.scope, c.seq, c.hash from kv.chains c where p_after is null or c.scope > p_after order by c.scope limit p_limit) r);
 end $$;
 
 -- Reads for several tenants in one call: p_keys[i] is read for tenant p_tenants[i].

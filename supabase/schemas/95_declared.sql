@@ -53,6 +53,10 @@ select kv.add_index('audit-entry', fields) from unnest(array[
   'action text, timestamp time', 'userId text, timestamp time', 'userEmail text, timestamp time'
 ]) fields;
 
+-- checkpoint: The hash of one entry of an audit chain, signed and stored apart from the chain.
+select kv.add_family('checkpoint');
+select kv.add_entity('checkpoint', 'checkpoint', 2, owner_rule => 'given', cascades => false);
+
 -- admin: An administrator of the platform. `userId` is the user's Supabase Auth id.
 select kv.add_family('admin');
 select kv.add_entity('admin', 'admin', 1, owner_rule => 'platform');
@@ -78,10 +82,21 @@ select kv.add_index('invoice', fields) from unnest(array[
   'owner, issuedAt time', 'status text, dueDate time', 'issuedAt time'
 ]) fields;
 
+-- policy: How long the records of one entity are kept, instead of the declared time.
+select kv.add_family('policy');
+select kv.add_entity('policy', 'policy', 1, owner_rule => 'platform');
+select kv.add_index('policy', 'createdAt time');
+
+-- retention-run: What a run of the cleanup that is not complete has deleted of one entity. Each deletion changes it in its commit.
+select kv.add_family('retentionrun');
+select kv.add_entity('retention-run', 'retentionrun', 1, owner_rule => 'platform');
+
 -- dead-letter: An item of a job that failed: it is retried with backoff, and dead after the last attempt.
 select kv.add_family('dead');
 select kv.add_entity('dead-letter', 'dead', 1, owner_rule => 'platform');
-select kv.add_index('dead-letter', 'status text, createdAt time');
+select kv.add_index('dead-letter', fields) from unnest(array[
+  'status text, createdAt time', 'createdAt time'
+]) fields;
 
 -- schedule: When a job runs next, the lease of the run in progress, and the result of the last run.
 select kv.add_family('schedule');

@@ -18,8 +18,18 @@ const SERVICE_LEVEL: Readonly<Record<string, string>> = {
 /** The places that make services for a caller: the library's container, and the routes. */
 const MAKERS = ["functions/api/pipeline.ts", "functions/jobs/app.ts", "shared/container.ts", "shared/features/jobs/run.ts"];
 
-/** The whole list of writes that leave no audit entry: metering, where the counting itself is the record, and the jobs' bookkeeping. */
-const UNAUDITED = ["shared/features/jobs/dead-letters.ts", "shared/features/jobs/service.ts", "shared/features/usage/meter.ts"];
+/**
+ * The whole list of writes that leave no audit entry: metering, where the counting itself is the record, the jobs' bookkeeping, and
+ * steps of retention, whose audit entry at the end of a run has the number of what its commits deleted.
+ */
+const UNAUDITED = [
+  "shared/features/jobs/dead-letters.ts",
+  "shared/features/jobs/service.ts",
+  "shared/features/retention/chains.ts",
+  "shared/features/retention/cleanup.ts",
+  "shared/features/retention/records.ts",
+  "shared/features/usage/meter.ts",
+];
 
 /** The files that write to the store directly. */
 const WRITERS: Readonly<Record<string, string>> = {

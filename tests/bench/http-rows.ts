@@ -9,6 +9,8 @@ import { createSigningKey, issuerOf, signToken } from "../../functions/local/tok
 import type { SigningKey } from "../../functions/local/tokens.ts";
 import { createTokenVerifier } from "../../shared/adapters/token-verifier.ts";
 import { admin as adminUser } from "../../shared/features/admins/entity.ts";
+import { DEFAULT_METRICS } from "../../shared/features/metrics/default-metrics.ts";
+import { metric } from "../../shared/features/metrics/entity.ts";
 import { plan } from "../../shared/features/plans/entity.ts";
 import { systemClock } from "../../shared/kernel/clock.ts";
 import type { JsonObject } from "../../shared/kernel/json.ts";
@@ -30,6 +32,7 @@ export async function httpRows(store: Store, databaseUrl: string, report: (row: 
   const userId = "bench-admin";
   await store.mset([[`admin:${userId}`, { ...adminUser.example, userId } as JsonObject]]);
   await store.mset(PLANS.map((id) => [`plan:${id}`, { ...plan.example, id, name: id } as JsonObject] as const));
+  await store.mset(DEFAULT_METRICS.map((each) => [`metric:${each.id}`, { ...metric.example, ...each } as JsonObject] as const));
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
   const token = await signToken(key, url, { userId, email: "bench@innkeep.example", appMetadata: {}, expiresInSeconds: 3_600 });

@@ -56,6 +56,8 @@ const TABLE: readonly (readonly [string, string])[] = [
   ["write:metrics", "yynn nnnn"],
   ["read:usage", "yyyy yyyy"],
   ["write:usage", "yynn nnnn"],
+  ["read:policies", "yyyy nnnn"],
+  ["write:policies", "yynn nnnn"],
   ["read:audit", "yyyy yyyy"],
   ["write:audit", "yynn nnnn"],
   ["read:admins", "yyyy nnnn"],

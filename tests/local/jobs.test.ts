@@ -20,14 +20,14 @@ const jobs = async () => (await call(stack.info, "GET", "/v1/jobs")).body as Job
 describe("the jobs of the local stack", () => {
   test("O10: npm start runs what is due, and GET /v1/jobs shows it", async () => {
     await expect.poll(async () => (await jobs()).data.map(({ lastFinishedAt }) => lastFinishedAt !== null)).toContain(true);
-    expect((await jobs()).data.map(({ name }) => name)).toContain("expire");
+    expect((await jobs()).data.map(({ name }) => name)).toContain("cleanup");
     expect(stack.output()).not.toContain('"path":"/jobs"');
   });
 
   test.each([
-    ["a job by its name", ["expire"], 0, /^expire: 0 items in [\d.]+ s\n$/],
-    ["a job without writing", ["expire", "--dry-run"], 0, /^expire: 0 items in [\d.]+ s\n$/],
-    ["what is due", [], 0, /no job is due|expire: /],
+    ["a job by its name", ["cleanup"], 0, /^cleanup: 0 items in [\d.]+ s\n$/],
+    ["a job without writing", ["cleanup", "--dry-run"], 0, /^cleanup: 0 items in [\d.]+ s\n$/],
+    ["what is due", [], 0, /no job is due|cleanup: /],
     ["a job that there is not", ["nothing"], 1, /innkeep: .*The job nothing was not found/],
     ["a function that does not respond", ["--url", "http://127.0.0.1:1/jobs"], 1, /http:\/\/127\.0\.0\.1:1\/jobs does not respond/],
   ])("O10: npm run jobs runs %s", async (_, args, code, said) => {

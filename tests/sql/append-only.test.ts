@@ -66,6 +66,25 @@ test("A07: the role of retention may delete audit entries, but not change one", 
   expect(await as("kv_retention", "truncate kv.entries")).toBe("42501");
 });
 
+test("A07: only the service may call the function that deletes the oldest entries, and it deletes only below the head", async () => {
+  const call = `select kv.purge_chain('audit', 'tn_a', 1, 'x', '2030-01-01T00:00:00.000Z')`;
+  for (const role of ["kv_tenant", "service_role", "innkeep_app", "authenticated", "anon"]) {
+    expect([role, await as(role, call)]).toEqual([role, "42501"]);
+  }
+  // The only entry of the chain is its head.
+  expect(await as("kv_service", call)).toBe("KV005");
+  for (const other of [`'audit', 'tn_none'`, `'audit', ''`, `'note', 'tn_a'`, `'tenant', 'tn_a'`, `'', ''`]) {
+    expect(await as("kv_service", `select kv.purge_chain(${other}, 1, 'x', '2030-01-01T00:00:00.000Z')`)).toBe("KV005");
+  }
+  await opened.store.set(auditKey("tn_a", "two"), auditRecord(auditKey("tn_a", "two")));
+  expect(await as("kv_service", call)).toBe("KV005");
+  const hash = (await opened.store.get(KEYS[1] ?? ""))?.value as { readonly hash: string };
+  const of = (seq: number, before: string) => `select kv.purge_chain('audit', 'tn_a', ${seq}, '${hash.hash}', '${before}')`;
+  expect(await as("kv_service", of(1, "2000-01-01T00:00:00.000Z"))).toBe("KV005");
+  expect(await as("kv_service", of(2, "2030-01-01T00:00:00.000Z"))).toBe("KV005");
+  expect(await as("kv_service", of(1, "2030-01-01T00:00:00.000Z"))).toBe("1 rows");
+});
+
 test("A07: other rows of the table can be changed, and all audit entries remain", async () => {
   await opened.store.set("note:a", 1);
   expect(await as("innkeep_owner", "update kv.entries set value = '2' where key = 'note:a'")).toBe("1 rows");

@@ -192,6 +192,19 @@ test("K29: each role may execute only its own copy of the functions, and none th
   );
 });
 
+test("K29: the role of retention may read audit chains and delete entries, and owns the only function that does", async () => {
+  const { rows } = await admin.query<{ grants: string[]; functions: string[] }>(
+    `select (select array_agg((g.table_name || ' ' || g.privilege_type)::text order by g.table_name::text, g.privilege_type::text) from information_schema.role_table_grants g
+       where g.grantee = 'kv_retention') as grants,
+     (select array_agg(p.proname::text) from pg_proc p join pg_roles r on r.oid = p.proowner where r.rolname = 'kv_retention') as functions`,
+  );
+  expect(rows).toEqual([{
+    grants: ["chains SELECT", "entries DELETE", "entries SELECT", "families SELECT"],
+    functions: ["purge_chain"],
+  }]);
+  expect(await asRole("kv_retention", "create table kv.mine ()")).toBe("42501");
+});
+
 test("K29: nobody but the migrating owner is a member of the entry points' roles", async () => {
   const { rows } = await admin.query<{ member: string }>(
     `select m.rolname as member from pg_auth_members a join pg_roles g on g.oid = a.roleid join pg_roles m on m.oid = a.member

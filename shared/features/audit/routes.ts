@@ -32,6 +32,9 @@ const verifyQuery = z.strictObject({
 const report = z.object({
   ok: z.boolean().meta({ description: "Whether every entry of this part is valid. The chain is valid if all its parts are." }),
   checked: z.int().meta({ description: "The number of valid entries of this part, up to the first invalid one." }),
+  deletedTo: z.int().optional().meta({
+    description: "Retention deleted the entries up to this one. A checkpoint has its hash. Absent if the chain is complete.",
+  }),
   firstBroken: z.object({ id: z.string(), seq: z.int().meta({ description: "Position in the chain, from 1." }), reason: z.string() })
     .optional(),
   nextCursor: z.string().optional().meta({ description: "The cursor of the next part. Absent at the end of the chain." }),

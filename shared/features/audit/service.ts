@@ -9,7 +9,8 @@ import type { Condition, Query, QueryPage, Scope } from "../../kv/store.ts";
 import { listPage } from "../../core/paging.ts";
 import type { Page, Pagination } from "../../core/paging.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
-import { type ChainPart, type ChainReport, verifyPart } from "./chain.ts";
+import { type ChainPart, type ChainReport, type Recorded, verifyPart } from "./chain.ts";
+import { checkpointsOf } from "./checkpoints.ts";
 
 export type { ChainPart, ChainReport };
 
@@ -34,6 +35,8 @@ export interface AuditLogOptions {
 }
 
 const PAGE_ENTRIES = 500;
+/** Attempts at a part while the chain changes. */
+const MAX_READS = 3;
 
 export class AuditService {
   readonly #entries: Collection<typeof auditEntry>;
@@ -81,13 +84,12 @@ export class AuditService {
   async verify(tenantId?: string): Promise<ChainReport> {
     let checked = 0;
     let cursor: string | undefined;
-    do {
-      const part = await this.verifyPart(tenantId, { cursor });
+    for (;;) {
+      const { nextCursor, ...part } = await this.verifyPart(tenantId, { cursor });
       checked += part.checked;
-      if (part.firstBroken) return { ok: false, checked, firstBroken: part.firstBroken };
-      cursor = part.nextCursor;
-    } while (cursor !== undefined);
-    return { ok: true, checked };
+      if (nextCursor === undefined || part.firstBroken) return { ...part, checked };
+      cursor = nextCursor;
+    }
   }
 
   /** Verifies up to `limit` entries, from the beginning or from a cursor. Throws `not_found`, `invalid_cursor`, `invalid_parameter`. */
@@ -96,11 +98,23 @@ export class AuditService {
     part: { readonly cursor?: string | undefined; readonly limit?: number | undefined } = {},
   ): Promise<ChainPart> {
     const scope = this.#scope(tenantId);
-    const { store } = this.work;
-    const head = await store.chainHead(scope);
+    const { store, platform: { auditKey: key } } = this.work;
+    let recorded = await this.#recorded(scope);
     // A deleted tenant's chain is retained. A tenant without a chain and without a record never existed.
-    if (!head && scope !== null && !await new Collection(tenant, store).get(scope)) throw errors.notFound("tenant", scope);
-    return await verifyPart(store, scope, head, part);
+    if (!recorded.head && scope !== null && !await new Collection(tenant, store).get(scope)) throw errors.notFound("tenant", scope);
+    for (let attempt = 1;; attempt++) {
+      const report = await verifyPart(store, scope, recorded, { ...part, key });
+      if (report.ok || attempt === MAX_READS) return report;
+      // Retention may have deleted entries, or written a checkpoint, between the reads.
+      const now = await this.#recorded(scope);
+      if (JSON.stringify(now) === JSON.stringify(recorded)) return report;
+      recorded = now;
+    }
+  }
+
+  async #recorded(scope: string | null): Promise<Recorded> {
+    const [checkpoints, head] = await Promise.all([checkpointsOf(this.work.store, scope), this.work.store.chainHead(scope)]);
+    return { head, checkpoints };
   }
 
   /** The short id of the requested tenant, else of the caller's own. Null: the platform. Throws `not_found` for another's. */

@@ -9,7 +9,7 @@ import { JobService } from "./service.ts";
 
 const EXAMPLE = {
   name: "cleanup",
-  summary: "Deletes expired entries.",
+  summary: "Deletes expired entries and records past their retention.",
   everySeconds: 3_600,
   running: false,
   nextRunAt: "2026-01-01T01:00:00.000Z",
@@ -48,9 +48,9 @@ const jobList = component("JobList", z.object({ data: z.array(job) }), () => ({ 
 
 /** A letter that has failed so often that it is dead. Its id follows from its job and item. */
 const sample = {
-  params: { deadLetterId: "expire.af2bdbe1aa9b6ec1e2ade1d6" },
+  params: { deadLetterId: "cleanup.af2bdbe1aa9b6ec1e2ade1d6" },
   prepare: async (service: DeadLetterService) => {
-    const fail = () => service.recordFailure("expire", { id: "sample", tenantId: null }, new Error("sample"));
+    const fail = () => service.recordFailure("cleanup", { id: "sample", tenantId: null }, new Error("sample"));
     while ((await fail()).status !== "dead");
   },
 };

@@ -95,9 +95,14 @@ export function initialStatus(
   return initial;
 }
 
+/** Whether nothing of the tenant may be deleted. */
+export function isUnderLegalHold({ metadata }: Pick<Tenant, "metadata">): boolean {
+  return metadata?.["legalHold"] === true;
+}
+
 /** Throws `legal_hold` if `metadata.legalHold` is true. */
 export function assertNoLegalHold(tenant: Tenant): void {
-  if (tenant.metadata?.["legalHold"] !== true) return;
+  if (!isUnderLegalHold(tenant)) return;
   throw new InnkeepError("legal_hold", `Tenant ${tenant.id} is under legal hold. Lift the hold before you delete it.`);
 }
 

@@ -1,0 +1,62 @@
+import type { Stored } from "../../core/collection.ts";
+import { hmacSha256Hex } from "../../kernel/hmac.ts";
+import { equalSecrets } from "../../kernel/secrets.ts";
+import { LIMITS, type Store } from "../../kv/store.ts";
+import { type Checkpoint, checkpoint } from "./entity.ts";
+
+export type StoredCheckpoint = Stored<typeof checkpoint>;
+
+/** The scope of the platform in keys. It is reserved and cannot be the id of a tenant. */
+const PLATFORM = "global";
+
+/**
+ * The checkpoints of one chain by position: at most one base, and the last known head after it. They are parsed from the stored
+ * values each time, because a value that was changed in the database may have its old version.
+ */
+export async function checkpointsOf(store: Store, scope: string | null): Promise<StoredCheckpoint[]> {
+  const { entries } = await store.list({ prefix: `checkpoint:${scope ?? PLATFORM}`, limit: LIMITS.pageEntries });
+  return entries.map(({ key, value, version }) => {
+    const parsed = checkpoint.schema.safeParse(value);
+    return { ...(parsed.success ? parsed.data : DAMAGED), id: key, version };
+  }).sort((a, b) => a.seq - b.seq);
+}
+
+/** Stands for a record that does not match the schema. Its position makes it invalid in every chain. */
+const DAMAGED = { scope: "", kind: "head", seq: 0, hash: "", takenAt: "" } as const;
+
+/** The entry up to which retention deleted the chain; null if the chain is complete. */
+export function baseOf<C extends Checkpoint>(checkpoints: readonly C[]): C | null {
+  return checkpoints.findLast(({ kind }) => kind === "base") ?? null;
+}
+
+export function checkpointKey(scope: string | null, seq: number): string {
+  return `checkpoint:${scope ?? PLATFORM}:${seq}`;
+}
+
+/** A new checkpoint. `isLive`: the tenant exists, so that the record belongs to it. */
+export async function newCheckpoint(
+  scope: string | null,
+  link: Pick<Checkpoint, "kind" | "seq" | "hash" | "takenAt">,
+  { key, isLive }: { readonly key: string | null; readonly isLive: boolean },
+): Promise<Checkpoint> {
+  const record = { id: checkpointKey(scope, link.seq), scope: scope ?? PLATFORM, ...link };
+  return {
+    ...record,
+    ...(isLive && scope !== null ? { tenantId: scope } : {}),
+    ...(key === null ? {} : { signature: await signatureOf(record, key) }),
+  };
+}
+
+/** Why the checkpoint is not valid; null if it is. Without a key, signatures are not checked. */
+export async function checkpointFault(record: Checkpoint, scope: string | null, key: string | null): Promise<string | null> {
+  if (record.id !== checkpointKey(scope, record.seq) || record.scope !== (scope ?? PLATFORM)) {
+    return "the checkpoint belongs to another chain";
+  }
+  if (key === null) return null;
+  if (record.signature === undefined) return "the checkpoint is not signed";
+  return await equalSecrets(record.signature, await signatureOf(record, key)) ? null : "the signature of the checkpoint is wrong";
+}
+
+function signatureOf({ kind, scope, seq, hash, takenAt }: Pick<Checkpoint, "kind" | "scope" | "seq" | "hash" | "takenAt">, key: string) {
+  return hmacSha256Hex(key, JSON.stringify(["innkeep checkpoint", kind, scope, seq, hash, takenAt]));
+}

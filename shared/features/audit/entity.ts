@@ -1,0 +1,43 @@
+import { z } from "zod";
+import { instant, segment } from "../../core/values.ts";
+import { defineEntity, type RecordOf } from "../../kv/define.ts";
+
+export { auditEntry } from "../../core/audit-entry.ts";
+
+const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
+
+export const checkpoint = defineEntity({
+  name: "checkpoint",
+  summary: "The hash of one entry of an audit chain, signed and stored apart from the chain.",
+  key: "checkpoint:{scope}:{seq}",
+  schema: z.looseObject({
+    id: z.string(),
+    scope: segment.meta({ description: "The tenant of the chain, or `global` for the platform's." }),
+    /** Absent for the platform and for a deleted tenant. */
+    tenantId: segment.optional(),
+    /** `base`: retention deleted the chain up to this entry. `head`: the entry was the last of the chain. */
+    kind: z.enum(["base", "head"]),
+    seq: z.int().min(1),
+    hash: sha256,
+    takenAt: instant,
+    signature: sha256.optional().meta({
+      description: "HMAC-SHA-256 of kind, scope, seq, hash and time. Absent without `INNKEEP_AUDIT_KEY`.",
+    }),
+  }),
+  // A tenant's users verify their chain with it. It is kept, because the chain is.
+  owner: "tenant",
+  onTenantDelete: "retain",
+  naturalKey: true,
+  example: {
+    id: "checkpoint:tn_1767225600000_a1b2c3d4e5f6:1200",
+    scope: "tn_1767225600000_a1b2c3d4e5f6",
+    tenantId: "tn_1767225600000_a1b2c3d4e5f6",
+    kind: "head",
+    seq: 1_200,
+    hash: "a".repeat(64),
+    takenAt: "2026-01-01T00:00:00.000Z",
+    signature: "b".repeat(64),
+  },
+});
+
+export type Checkpoint = RecordOf<typeof checkpoint>;

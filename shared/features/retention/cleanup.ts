@@ -1,0 +1,103 @@
+import { auditEntry } from "../../core/audit-entry.ts";
+import { Collection, type Stored } from "../../core/collection.ts";
+import type { UnitOfWork } from "../../core/unit-of-work.ts";
+import { isoTime } from "../../kernel/clock.ts";
+import { isInnkeepError } from "../../kernel/errors.ts";
+import { isOutage } from "../jobs/rules.ts";
+import { checkpointHeads, OldAuditEntries } from "./chains.ts";
+import { policy, retentionRun } from "./entity.ts";
+import { OldRecords, tenantsOnHold } from "./records.ts";
+import { type KeepRule, keepRules, type Task, taskOf } from "./rules.ts";
+
+/** The interval of the job. */
+export const EVERY_SECONDS = 3_600;
+
+/** Tasks that are not the records of one entity. No entity has such a name. */
+const EXPIRED = "*expired";
+const CHECKPOINTS = "*checkpoints";
+
+type StoredPolicy = Stored<typeof policy>;
+
+/** A run of the cleanup in steps. Every step is one page of one task, and the tasks take turns. */
+export class Cleanup {
+  constructor(private readonly work: UnitOfWork, private readonly limit: number, private readonly dryRun: boolean) {}
+
+  /** The tasks of a new run. Checkpoints come first, before entries of their chains are deleted. */
+  async tasks(): Promise<Task[]> {
+    return [...(this.dryRun ? [] : [CHECKPOINTS, EXPIRED]), ...(await this.#rules()).map(({ entity }) => entity)].map(taskOf);
+  }
+
+  /** One step of the first task that is not complete, which goes to the end of the list. Null if all are complete. */
+  async step(tasks: readonly Task[]): Promise<Task[] | null> {
+    const next = tasks.find(({ isDone }) => !isDone);
+    return next ? [...tasks.filter((task) => task !== next), await this.#advance(next)] : null;
+  }
+
+  /** An error ends the task until the next run, and the others go on. Throws if the database is not available. */
+  async #advance(task: Task): Promise<Task> {
+    try {
+      return await this.#run(task);
+    } catch (error) {
+      if (isOutage(error)) throw error;
+      const code = isInnkeepError(error) ? error.code : "internal";
+      // The message of another error may contain data.
+      const reason = isInnkeepError(error) ? error.message : error instanceof Error ? error.name : "unknown";
+      this.work.platform.logger.error("cleanup_failed", { type: task.type, code, reason });
+      return { ...task, isDone: true, error: code };
+    }
+  }
+
+  async #run(task: Task): Promise<Task> {
+    const { work, limit } = this;
+    if (task.type === CHECKPOINTS) return await checkpointHeads(work, task, limit);
+    if (task.type === EXPIRED) {
+      const gone = await work.store.sweep(limit, { except: await tenantsOnHold(work) });
+      return { ...task, isDone: gone < limit, scanned: task.scanned + gone, deleted: task.deleted + gone };
+    }
+    // Read in each step, so that a policy that is changed or disabled during the run applies from then on.
+    const rule = (await this.#rules()).find(({ entity }) => entity === task.type);
+    if (!rule) return { ...task, isDone: true };
+    const records = await this.#recordsOf(rule);
+    if (this.dryRun) return await records.count(task);
+    const after = await records.step(task, limit);
+    if (after.isDone) await this.#complete(rule);
+    return after;
+  }
+
+  async #recordsOf(rule: KeepRule): Promise<OldRecords | OldAuditEntries> {
+    if (rule.entity === auditEntry.name) return new OldAuditEntries(this.work, rule);
+    const entity = (await this.work.platform.registry()).find(({ name }) => name === rule.entity);
+    if (!entity) throw new TypeError(`no entity is named ${rule.entity}`);
+    return new OldRecords(this.work, entity, rule);
+  }
+
+  async #rules(): Promise<KeepRule<StoredPolicy>[]> {
+    const { store, platform } = this.work;
+    const policies = new Collection(policy, store);
+    const stored: StoredPolicy[] = [];
+    for await (const entry of store.entries({ prefix: "policy" })) stored.push(policies.read(entry));
+    return keepRules(await platform.registry(), stored);
+  }
+
+  /** The end of a task: its policies and the audit entry get the sum, in one commit. */
+  async #complete({ entity: type, days, policies }: KeepRule<StoredPolicy>): Promise<void> {
+    const { work } = this;
+    const now = work.context.clock.now();
+    await work.transact(async () => {
+      const run = await new Collection(retentionRun, work.store).get(type);
+      const current = await new Collection(policy, work.store).getMany(policies.map(({ id }) => `policy:${id}`));
+      const deleted = run?.deleted ?? 0;
+      const times = { lastRunAt: isoTime(now), lastDeleted: deleted, nextRunAt: isoTime(now + EVERY_SECONDS * 1_000) };
+      const applied = current.filter((one) => one !== null);
+      const changes = [
+        ...applied.map((before) => ({ entity: policy, before, after: { ...before, ...times } })),
+        ...(run ? [{ entity: retentionRun, before: run, after: null }] : []),
+      ];
+      if (changes.length === 0) return { done: {}, resultOf: null };
+      const names = applied.length > 0 ? applied.map(({ id }) => id) : [type];
+      const data = { type, retentionDays: days, deleted, ...(run ? { startedAt: run.startedAt } : {}) };
+      const notes = names.map((resourceId) => ({ action: "policy.applied", resource: "policy", resourceId, data }));
+      return { commit: { changes, audit: deleted > 0 ? notes : "none", result: {} }, resultOf: null };
+    });
+  }
+}
