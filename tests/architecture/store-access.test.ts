@@ -26,7 +26,6 @@ const UNAUDITED = [
   "shared/features/jobs/dead-letters.ts",
   "shared/features/jobs/service.ts",
   "shared/features/retention/chains.ts",
-  "shared/features/retention/cleanup.ts",
   "shared/features/retention/records.ts",
   "shared/features/usage/meter.ts",
 ];

@@ -2,7 +2,7 @@ import { auditEntry } from "../../core/audit-entry.ts";
 import { Collection, type Stored } from "../../core/collection.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { isoTime } from "../../kernel/clock.ts";
-import { isInnkeepError } from "../../kernel/errors.ts";
+import { errors, isInnkeepError } from "../../kernel/errors.ts";
 import { isOutage } from "../jobs/rules.ts";
 import { checkpointHeads, OldAuditEntries } from "./chains.ts";
 import { policy, retentionRun } from "./entity.ts";
@@ -67,7 +67,7 @@ export class Cleanup {
   async #recordsOf(rule: KeepRule): Promise<OldRecords | OldAuditEntries> {
     if (rule.entity === auditEntry.name) return new OldAuditEntries(this.work, rule);
     const entity = (await this.work.platform.registry()).find(({ name }) => name === rule.entity);
-    if (!entity) throw new TypeError(`no entity is named ${rule.entity}`);
+    if (!entity) throw errors.notFound("entity", rule.entity);
     return new OldRecords(this.work, entity, rule);
   }
 

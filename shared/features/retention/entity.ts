@@ -16,7 +16,7 @@ export const policy = defineEntity({
     enabled: z.boolean().meta({ description: "Whether the policy applies. Of several for one entity, the longest applies." }),
     legalBasis: z.string().min(1).max(500).optional().meta({ description: "Why the records are kept for this time." }),
     lastRunAt: byServer(instant.optional()),
-    lastDeleted: byServer(count.optional()).meta({ description: "The number of records that the last run deleted." }),
+    lastDeleted: byServer(count.optional().meta({ description: "The number of records that the last run deleted." })),
     nextRunAt: byServer(instant.optional()),
     createdAt: createdInstant(instant),
     updatedAt: changedInstant(instant.optional()),

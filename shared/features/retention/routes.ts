@@ -11,7 +11,6 @@ const EXAMPLE = {
   complete: true,
   tasks: [{ type: "usage-record", scanned: 130, deleted: 120, error: null }],
 };
-const count = (description: string) => z.int().meta({ description });
 const report = component(
   "RetentionReport",
   z.object({
@@ -21,8 +20,8 @@ const report = component(
       type: z.string().meta({
         description: "The entity; `*expired` for expired entries of all entities, `*checkpoints` for audit chains.",
       }),
-      scanned: count("The number of records that are old enough."),
-      deleted: count("The number of records that were deleted, or with `dryRun` would be."),
+      scanned: z.int().meta({ description: "The number of records that are old enough." }),
+      deleted: z.int().meta({ description: "The number of records that were deleted, or with `dryRun` would be." }),
       error: z.string().nullable().meta({ description: "The code of the error that ended this task; null without one." }),
     })),
   }),
@@ -39,7 +38,7 @@ export const routes: readonly Route[] = [
     descriptions: {
       put: "An enabled policy replaces the declared retention of its entity from the next run on. Of several, the longest applies.",
     },
-    sample: { put: { type: "usage-record", retentionDays: 730, enabled: true } },
+    sample: { put: (n) => ({ type: "usage-record", retentionDays: 1_000 + n % 30_000, enabled: true }) },
   }),
   verb("POST /v1/policies/run", {
     service: RetentionService,
@@ -47,7 +46,7 @@ export const routes: readonly Route[] = [
     summary: "Delete what is older than its retention",
     description: "With `dryRun=true` it counts what a run would delete, and writes nothing. Records of tenants under legal hold are kept.",
     scope: "write:policies",
-    query: z.strictObject({ dryRun: flag.optional() }),
+    query: z.strictObject({ dryRun: flag.optional().meta({ description: "Whether to count only. Default: false." }) }),
     output: report,
     sample: {},
     run: async ({ service, query: { dryRun = false } }) => await service.run({ dryRun }),

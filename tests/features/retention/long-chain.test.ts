@@ -9,8 +9,8 @@ let context: Awaited<ReturnType<typeof openTestContext>>;
 beforeAll(async () => void (context = await openTestContext()));
 afterAll(() => context.close());
 
-const ENTRIES = 100_000;
-const OLD = 99_000;
+const ENTRIES = 15_000;
+const OLD = 14_000;
 const DAY_MS = 24 * 3_600_000;
 const sha256 = (text: string) => createHash("sha256").update(text, "utf8").digest("hex");
 
