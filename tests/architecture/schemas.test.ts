@@ -26,7 +26,6 @@ const AT_LOAD: Readonly<Record<string, readonly string[]>> = {
   "shared/core/values.ts": ["checkedText", "quantity"],
   "shared/features/audit/routes.ts": ["text"],
   "shared/features/jobs/routes.ts": ["count"],
-  "shared/features/retention/routes.ts": ["count"],
   "shared/features/tenants/entity.ts": ["brandingOf", "text"],
   "shared/features/usage/entity.ts": ["amountOf"],
 };
