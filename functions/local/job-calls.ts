@@ -26,7 +26,9 @@ export async function callJobs({ url, secret }: JobsFunction, name: string | nul
   const path = `${url}${name === null ? "" : `/${encodeURIComponent(name)}`}${dryRun ? "?dryRun=true" : ""}`;
   const headers = { authorization: `Bearer ${secret}`, "x-request-id": OWN_REQUEST_ID };
   const response = await fetch(path, { method: "POST", headers, signal: AbortSignal.timeout(TIMEOUT_MS) }).catch((error: unknown) => {
-    throw new Refusal(`${url} does not respond (${error instanceof Error ? error.message : String(error)}): start the stack, or check --url`);
+    throw new Refusal(
+      `${url} does not respond (${error instanceof Error ? error.message : String(error)}): start the stack, or check --url`,
+    );
   });
   const body: unknown = await response.json().catch(() => null);
   if (!response.ok) throw new Refusal(`${path}: ${problem.safeParse(body).data?.detail ?? `status ${response.status}`}`);

@@ -24,7 +24,9 @@ export async function loadJobs(token) {
 
 /** @param {Job} job */
 function item({ name, summary, running, nextRunAt, lastFinishedAt, lastDurationMs, lastProcessed, lastError, backlog }) {
-  const last = lastFinishedAt === null ? "never ran" : `ran ${clock(lastFinishedAt)}, ${lastProcessed ?? 0} items in ${lastDurationMs ?? 0} ms`;
+  const last = lastFinishedAt === null
+    ? "never ran"
+    : `ran ${clock(lastFinishedAt)}, ${lastProcessed ?? 0} items in ${lastDurationMs ?? 0} ms`;
   const next = running ? "running" : `next ${clock(nextRunAt)}`;
   const waiting = backlog === null || backlog.count === 0 ? [] : [element("span", {}, `${backlog.count} waiting`)];
   const failed = lastError === null ? [] : [element("span", { "data-failed": "true" }, `${lastError.code}: ${lastError.message}`)];
