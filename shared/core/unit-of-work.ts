@@ -237,7 +237,7 @@ function createsTenant({ changes = [] }: Pick<Transaction<unknown>, "changes">):
 }
 
 /** A commit for a tenant that was deleted since the decision. Throws `not_found`, like a decision after the deletion. */
-async function unlessDeleted<T>(tenantId: string | null, commit: Promise<T>): Promise<T> {
+export async function unlessDeleted<T>(tenantId: string | null, commit: Promise<T>): Promise<T> {
   try {
     return await commit;
   } catch (error) {

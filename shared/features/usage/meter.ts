@@ -1,6 +1,6 @@
 import { periodOf } from "../../core/periods.ts";
 import { Records } from "../../core/records.ts";
-import type { Outcome, Transaction, UnitOfWork } from "../../core/unit-of-work.ts";
+import { type Outcome, type Transaction, type UnitOfWork, unlessDeleted } from "../../core/unit-of-work.ts";
 import type { Idempotency } from "../../kernel/context.ts";
 import { errors, type InnkeepError, isInnkeepError } from "../../kernel/errors.ts";
 import type { JsonObject } from "../../kernel/json.ts";
@@ -55,7 +55,8 @@ export class Meter {
   async count(place: Place, count: Count, options: ChangeOptions, idempotency: Idempotency | undefined): Promise<Counted> {
     if (!isConditional(options) && idempotency === undefined && this.work.idempotency === undefined) {
       const { add, merge } = count;
-      const counted = count.refusal ? await this.#lower(place, count) : await this.work.store.increment(place.key, add, { merge });
+      const counting = count.refusal ? this.#lower(place, count) : this.work.store.increment(place.key, add, { merge });
+      const counted = await unlessDeleted(place.tenantId, counting);
       if (counted) return counted;
     }
     let decisions = 0;
@@ -143,7 +144,7 @@ export class Meter {
    */
   async #afterCounting<T>({ tenantId, metric }: Place, write: () => Promise<T>): Promise<T | null> {
     try {
-      return await write();
+      return await unlessDeleted(tenantId, write());
     } catch (error) {
       if (!isInnkeepError(error) || !error.retryable) throw error;
       const { context: { requestId }, platform: { logger } } = this.work;
