@@ -42,6 +42,8 @@ interface Found {
 
 /** The attempts in which a gauge's first write checks the earlier record that it continues. After them, a write there counts as later. */
 const CARRY_CHECKS = 3;
+/** Above this, counts move a percentage faster than it can be written; the next count writes it again. */
+const MAX_PERCENT_WRITES = 5;
 
 /** Writes usage. Counts are not audited, because the usage record is the record of them. Corrections of counters are audited. */
 export class Meter {
@@ -117,18 +119,28 @@ export class Meter {
     return value ? { value, version: settled.versions[key] ?? version } : null;
   }
 
-  /** Writes the tenant's `usagePercent` if it differs. `updatedAt` is unchanged. Throws `not_found`. */
+  /**
+   * Writes the tenant's `usagePercent` if it differs. `updatedAt` is unchanged. Reads again after a write: a concurrent count that
+   * restored the earlier percentage found nothing to write. Throws `not_found`.
+   */
   async refreshPercent(tenantId: string): Promise<number> {
-    const { result } = await this.work.transact<{ readonly percent: number }>(async () => {
+    for (let writes = 1;; writes++) {
+      const { percent, written } = await this.#writePercent(tenantId);
+      if (!written || writes === MAX_PERCENT_WRITES) return percent;
+    }
+  }
+
+  async #writePercent(tenantId: string): Promise<{ readonly percent: number; readonly written: boolean }> {
+    const { result } = await this.work.transact(async () => {
       const { tenant, usage } = await usageOf(this.work, tenantId, periodOf(this.work.context.clock.now()));
       const percent = highestPercentage(usage);
-      if (tenant.usagePercent === percent) return { done: { percent }, resultOf: tenantId };
+      if (tenant.usagePercent === percent) return { done: { percent, written: false }, resultOf: tenantId };
       const key = keyOf(tenantEntity, tenant);
       const mutation: Mutation = { op: "increment", key, add: [{ path: ["usagePercent"], to: percent }] };
       const checks = [{ key, version: tenant.version }];
-      return { commit: { checks, mutations: [mutation], audit: "none", result: { percent } }, resultOf: tenantId };
+      return { commit: { checks, mutations: [mutation], audit: "none", result: { percent, written: true } }, resultOf: tenantId };
     });
-    return result.percent;
+    return result;
   }
 
   /** Like `refreshPercent`, after a count in the current period. A retryable failure is ignored. */

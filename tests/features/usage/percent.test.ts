@@ -72,6 +72,29 @@ describe("a tenant's usagePercent", () => {
     expect(await percentOf(id)).toBe(10);
   });
 
+  it("U06: is right after a count that restored it while another count's write was on its way", async () => {
+    const { id } = await context.tenant();
+    await context.UsageService.record(id, "users", 10, 100);
+    expect(await context.UsageService.refreshPercent(id)).toBe(10);
+    await context.UsageService.record(id, "users", 85, 100);
+    await context.store.increment(`tenant:${id}`, [{ path: ["usagePercent"], to: 10 }]);
+    let restored = false;
+    const racing = new Proxy(context.store, {
+      get: (real, name: keyof Store) => {
+        if (name === "commit" && !restored) {
+          return async (...given: Parameters<Store["commit"]>) => {
+            restored = true;
+            await context.UsageService.record(id, "users", 10, 100);
+            return await real.commit(...given);
+          };
+        }
+        return typeof real[name] === "function" ? real[name].bind(real) : real[name];
+      },
+    });
+    expect(await context.over(racing).UsageService.refreshPercent(id)).toBe(10);
+    expect(await percentOf(id)).toBe(10);
+  });
+
   it("U06: has crossed the same thresholds as usage after 8 concurrent processes, and is exact after a refresh", async () => {
     const random = seededRandom("U06 crossings");
     const stores = await context.racers(8);

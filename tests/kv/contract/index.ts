@@ -38,10 +38,11 @@ const THEMES: Readonly<Record<string, Theme>> = {
 export function storeContract(
   name: string,
   factory: () => Promise<OpenStore>,
-  { serverCases }: { readonly serverCases: boolean },
+  { serverCases, themes = Object.keys(THEMES) }: { readonly serverCases: boolean; readonly themes?: readonly string[] },
 ): void {
   const serverCase: Case = (title, run) => void (serverCases && test(title, run));
   for (const [theme, cases] of Object.entries(serverCases ? { ...THEMES, races: raceCases } : THEMES)) {
+    if (theme !== "races" && !themes.includes(theme)) continue;
     describe(`${name}: ${theme}`, () => {
       let opened: OpenStore | undefined;
       beforeAll(async () => {
