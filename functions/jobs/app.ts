@@ -4,7 +4,7 @@ import { type JobReport, JobService } from "../../shared/features/jobs/service.t
 import { systemContext } from "../../shared/kernel/context.ts";
 import { errors, InnkeepError } from "../../shared/kernel/errors.ts";
 import type { Logger } from "../../shared/kernel/logger.ts";
-import { equalSecrets } from "../../shared/kernel/secrets.ts";
+import { equalSecrets } from "../../shared/kernel/sha256.ts";
 import type { AppEnv } from "../api/middleware/request-context.ts";
 import { shellOf } from "../api/shell.ts";
 

@@ -1,6 +1,5 @@
 import type { Stored } from "../../core/collection.ts";
-import { hmacSha256Hex } from "../../kernel/hmac.ts";
-import { equalSecrets } from "../../kernel/secrets.ts";
+import { equalSecrets, hmacSha256Hex } from "../../kernel/sha256.ts";
 import { LIMITS, type Store } from "../../kv/store.ts";
 import { type Checkpoint, checkpoint } from "./entity.ts";
 

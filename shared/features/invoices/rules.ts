@@ -113,11 +113,6 @@ export function moved(invoice: Invoice, to: keyof typeof TIMES, at: string): Inv
   return { ...invoice, status: to, [TIMES[to]]: at };
 }
 
-/** What the tenant still has to pay, in the minor unit. */
-export function amountDue({ status, total, creditedTotal }: Pick<Invoice, "status" | "total" | "creditedTotal">): number {
-  return status === "pending" || status === "failed" ? total - creditedTotal : 0;
-}
-
 /** What credit notes can still take off, in the minor unit. A void invoice is not owed, and a refunded one is paid back already. */
 export function creditLeft({ status, total, creditedTotal }: Pick<Invoice, "status" | "total" | "creditedTotal">): number {
   return status === "void" || status === "refunded" ? 0 : total - creditedTotal;

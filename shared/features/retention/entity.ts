@@ -48,4 +48,3 @@ export const retentionRun = defineEntity({
 });
 
 export type Policy = RecordOf<typeof policy>;
-export type RetentionRun = RecordOf<typeof retentionRun>;
