@@ -181,7 +181,7 @@ export class Batches {
   }
 
   #later(call: WriteCall): Outcome<Written> {
-    return { ok: true, value: this.#busy.run(call, call.deadline) };
+    return pending(this.#busy.run(call, call.deadline));
   }
 
   /** Sends the write as a commit. */
@@ -194,7 +194,7 @@ export class Batches {
     }, (error: unknown) => {
       throw storeError(error, true);
     });
-    return { ok: true, value };
+    return pending(value);
   }
 
   /** Sends calls of one key as one commit. If it is refused, sends each call separately. */
@@ -207,7 +207,7 @@ export class Batches {
       if (calls.length === 1) return [{ ok: false, error: errors.writeConflict(write.key) }];
     } catch (error) {
       if (error instanceof SqlError && isLockTimeout(error) && lockTimeoutMs < LOCK_TIMEOUT_MS) {
-        return calls.map((call) => ({ ok: true, value: this.#stuck.run(call, call.deadline) }));
+        return calls.map((call) => pending(this.#stuck.run(call, call.deadline)));
       }
       const foreign = conflictOf(error);
       if (foreign !== null) return calls.map(() => ({ ok: false, error: errors.writeConflict(foreign) }));
@@ -231,6 +231,15 @@ export class Batches {
       deadline,
     ) as CommitResult;
   }
+}
+
+/**
+ * The outcome of a call that is sent again. It can fail before the other calls of its batch are answered. Until then nothing awaits it,
+ * and Node and Deno end a process for an unhandled rejection.
+ */
+function pending(value: Promise<Written>): Outcome<Written> {
+  value.catch(() => undefined);
+  return { ok: true, value };
 }
 
 function keyOf({ tenantId, key }: WriteCall): string {

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { systemClock } from "../../shared/kernel/clock.ts";
 import type { JsonValue } from "../../shared/kernel/json.ts";
 import { remainingMs } from "../../shared/kv/deadline.ts";
-import { TimeoutFault } from "../../shared/kv/driver.ts";
+import { SqlError, TimeoutFault } from "../../shared/kv/driver.ts";
 import type { SqlArguments, SqlDriver, SqlFunctionName } from "../../shared/kv/driver.ts";
 import { createStore } from "../../shared/kv/sql-store.ts";
 import { withClient } from "../support/client.ts";
@@ -269,4 +269,28 @@ test("K31: a second after a batch begins to hang, other calls are sent at once, 
   expect(performance.now() - start).toBeLessThan(500);
   await Promise.all([first, second]);
   expect(rows["a:hung"]).toBe(2);
+});
+
+test("K31: a call that fails while its batch is sent again in halves does not end the process", async () => {
+  const unhandled: unknown[] = [];
+  const record = (error: unknown) => unhandled.push(error);
+  process.on("unhandledRejection", record);
+  const store = createStore(
+    driverOf(4_000, async (name, { calls }) => {
+      if (name !== "kv_write_many") throw new SqlError("KV007", "deleted");
+      const keys = (calls as SentCall[]).map(({ key }) => key);
+      if (keys.includes("a:first")) return { versions: { "a:first": "1" }, values: {}, faults: {} };
+      if (keys.length > 1) throw new SqlError("XX000", "unexpected");
+      if (keys[0] === "a:gone") throw new SqlError("55P03", "locked");
+      await sleep(50);
+      return { versions: { [keys[0] ?? ""]: "1" }, values: {}, faults: {} };
+    }),
+    { clock: systemClock },
+  );
+  const first = store.set("a:first", 1);
+  const codes = await Promise.all([codeOf(store.set("a:gone", 1)), codeOf(store.set("a:slow", 1))]);
+  await first;
+  process.off("unhandledRejection", record);
+  expect(codes.map((code) => code.slice(0, 8))).toEqual([expect.not.stringContaining("no error"), "no error"]);
+  expect(unhandled).toEqual([]);
 });
