@@ -70,7 +70,7 @@ describe.runIf(hasScript)("npm start in a terminal", () => {
     const { stack } = await inTerminal();
     await sleep(500);
     // The scheduler's lines can follow at once.
-    const lines = stack.output().trimEnd().split(/\r?\n/).filter((line) => !line.includes("  job "));
+    const lines = stack.output().replace(/^.* {2}job .*$/gm, "").trimEnd().split(/\r?\n/);
     expect(lines.at(-1)).toContain("Ctrl-C stops everything");
     expect(lines.slice(-6).join("\n")).toContain(
       `curl -s '${stack.info.url}/v1/tenants?limit=3' -H 'Authorization: Bearer ${stack.info.tokens.superAdmin}'`,
