@@ -104,7 +104,7 @@ async function seedHotel(seeding: Seeding, hotel: Hotel, joined: string): Promis
   if (hotel.plan !== "Trial") {
     await seeding.at(start).SubscriptionService.put(id, {
       currentPeriodStart: start,
-      currentPeriodEnd: addInterval(start, "monthly"),
+      currentPeriodEnd: addInterval(start, { interval: "monthly" }),
       paymentMethod: "card",
     });
   }

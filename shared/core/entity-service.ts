@@ -7,7 +7,7 @@ import type { CreateInput, PutInput, UpdateInput } from "./fields.ts";
 import { type Filters, listPage, type Page, type Pagination, selectionOf, type Sort } from "./paging.ts";
 import { type Put, Records } from "./records.ts";
 import { isSegment } from "../kv/key.ts";
-import type { CountCheck } from "../kv/store.ts";
+import type { CountCheck, Mutation } from "../kv/store.ts";
 import type { UnitOfWork } from "./unit-of-work.ts";
 
 /** The operations of an entity. A service with further rules extends it and overrides operations. */
@@ -59,10 +59,12 @@ export abstract class EntityService<E extends AnyEntity> {
     options: ChangeOptions,
     usedBy: (record: Stored<E>) => readonly Pick<CountCheck, "entity" | "where">[],
     assertUnused: (record: Stored<E>) => Promise<void>,
+    alsoDeleted: (record: Stored<E>) => readonly Mutation[] = () => [],
   ): Promise<boolean> {
     const deleted = await this.records.remove(id, options, `${this.entity.name}.deleted`, async (before) => {
       await assertUnused(before);
-      return { checks: usedBy(before).map((users) => ({ ...users, key: this.records.keyOfRecord(before), atMost: 0 })) };
+      const checks = usedBy(before).map((users) => ({ ...users, key: this.records.keyOfRecord(before), atMost: 0 }));
+      return { checks, mutations: alsoDeleted(before) };
     });
     return deleted !== null;
   }

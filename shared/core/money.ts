@@ -1,26 +1,29 @@
 import { minorDigits } from "../kernel/currencies.ts";
 import type { FieldError } from "../kernel/errors.ts";
+import type { Interval, Recurrence } from "./periods.ts";
 import { MAX_MAJOR_UNITS, MAX_MINOR_UNITS } from "./values.ts";
 
-/** The price of a plan for one interval, in the currency's minor unit. */
-export interface Price {
+/** The price of a plan for one billing interval, in the currency's minor unit. */
+export interface Price extends Recurrence {
   readonly price: number;
   readonly currency: string;
-  readonly interval: "monthly" | "yearly";
 }
+
+/** Intervals in a year. */
+const PER_YEAR: Readonly<Record<Interval, number>> = { daily: 365, weekly: 52, monthly: 12, yearly: 1 };
 
 /** The maximum number of decimals of a monthly revenue. A currency with fewer decimals uses its own number. */
 const REVENUE_DECIMALS = 2;
 
 /**
- * The monthly revenue of a plan, in the major unit. One division by the months and the excess decimals, rounded half up once:
- * 0.175 KWD a year is 0.01 a month, but would be 0.02 if it were first rounded to 15 fils.
+ * The monthly revenue of a plan, in the major unit. A year has 365 days and 52 weeks. One division, rounded half up once: 0.175 KWD
+ * a year is 0.01 a month, but would be 0.02 if it were first rounded to 15 fils.
  */
-export function monthlyRevenue({ price, currency, interval }: Price): number {
+export function monthlyRevenue({ price, currency, interval, intervalCount = 1 }: Price): number {
   const digits = minorDigits(currency);
   const decimals = Math.min(digits, REVENUE_DECIMALS);
-  const months = interval === "yearly" ? 12 : 1;
-  return dividedHalfUp(price, months * 10 ** (digits - decimals)) / 10 ** decimals;
+  const amount = BigInt(price) * BigInt(PER_YEAR[interval]);
+  return dividedHalfUp(amount, BigInt(12 * intervalCount * 10 ** (digits - decimals))) / 10 ** decimals;
 }
 
 /** The maximum price in a currency, in its minor unit. The monthly revenue must fit a tenant's `mrr`, also without decimals. */
@@ -29,10 +32,14 @@ export function maxPrice(currency: string): number {
 }
 
 /** The error of a plan's price, else null. The currency must be valid. */
-export function priceFault({ price, currency }: Pick<Price, "price" | "currency">): FieldError | null {
+export function priceFault(price: Price): FieldError | null {
+  const { currency, interval } = price;
   const highest = maxPrice(currency);
-  if (price <= highest) return null;
-  return { path: "/price", message: `must be at most ${highest}, in the minor unit of ${currency}`, code: "too_big" };
+  if (price.price > highest) {
+    return { path: "/price", message: `must be at most ${highest}, in the minor unit of ${currency}`, code: "too_big" };
+  }
+  if (monthlyRevenue(price) <= MAX_MAJOR_UNITS) return null;
+  return { path: "/price", message: `must make at most ${MAX_MAJOR_UNITS} ${currency} a month, and this is ${interval}`, code: "too_big" };
 }
 
 /** Why a monthly revenue, in the major unit of the platform's currency, is invalid; null if it is valid. */
@@ -42,9 +49,7 @@ export function revenueProblem(amount: number, currency: string): string | null 
   return decimals === 0 ? `must be a whole number in ${currency}` : `must have at most ${decimals} decimals in ${currency}`;
 }
 
-/** `amount / divisor` rounded half up. Exact for every safe integer, because every step is an integer. */
-function dividedHalfUp(amount: number, divisor: number): number {
-  const remainder = amount % divisor;
-  const whole = (amount - remainder) / divisor;
-  return remainder * 2 >= divisor ? whole + 1 : whole;
+/** `amount / divisor` rounded half up. `amount` is not negative. */
+export function dividedHalfUp(amount: bigint, divisor: bigint): number {
+  return Number((amount * 2n + divisor) / (divisor * 2n));
 }

@@ -8,8 +8,17 @@ import { errors } from "../kernel/errors.ts";
 const FIRST_INSTANT = "0000-01-01T00:00:00.000Z";
 const LAST_INSTANT = "9999-12-31T23:59:59.999Z";
 
-export type Interval = "monthly" | "yearly";
-const MONTHS: Readonly<Record<Interval, number>> = { monthly: 1, yearly: 12 };
+export const INTERVALS = ["daily", "weekly", "monthly", "yearly"] as const;
+export type Interval = (typeof INTERVALS)[number];
+
+/** A billing interval: `intervalCount` days, weeks, months or years. Default: 1. */
+export interface Recurrence {
+  readonly interval: Interval;
+  readonly intervalCount?: number | undefined;
+}
+
+const DAYS = { daily: 1, weekly: 7 } as const;
+const MONTHS = { monthly: 1, yearly: 12 } as const;
 
 /** The month of an instant, `YYYY-MM`. */
 export function periodOf(epochMs: number): string {
@@ -32,11 +41,18 @@ export function periodEnd(period: string): string {
 }
 
 /**
- * The same time of day, one month or year later. If that month is too short, its last day (31 Jan → 28 Feb).
- * `anchorDay` is the day of the month on which billing began: after 28 Feb, 31 gives 31 Mar and the default gives 28 Mar.
+ * The same time of day, one billing interval later. If the month is too short, its last day (31 Jan → 28 Feb). `anchorDay` is the day
+ * of the month on which billing began: after 28 Feb, 31 gives 31 Mar and the default gives 28 Mar.
  */
-export function addInterval(iso: string, interval: Interval, anchorDay = Number(iso.slice(8, 10))): string {
-  return addMonths(iso, MONTHS[interval], anchorDay);
+export function addInterval(iso: string, { interval, intervalCount = 1 }: Recurrence, anchorDay = dayOfMonth(iso)): string {
+  return interval === "daily" || interval === "weekly"
+    ? addDays(iso, DAYS[interval] * intervalCount)
+    : addMonths(iso, MONTHS[interval] * intervalCount, anchorDay);
+}
+
+/** 1–31. */
+export function dayOfMonth(iso: string): number {
+  return Number(iso.slice(8, 10));
 }
 
 function addMonths(iso: string, count: number, anchorDay: number): string {

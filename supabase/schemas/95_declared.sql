@@ -26,11 +26,18 @@ select kv.add_index('plan', fields) from unnest(array[
   'createdAt time', 'name text', 'price number', 'search(name, displayName, description)'
 ]) fields;
 
+-- plan-version: The price, limits and features that a plan had. It is never changed, and subscribers keep the version they were sold.
+select kv.add_family('planversion');
+select kv.add_entity('plan-version', 'planversion', 2, owner_rule => 'platform', tenant_readable => true);
+select kv.add_index('plan-version', fields) from unnest(array[
+  'planId text, n number', 'createdAt time'
+]) fields;
+
 -- subscription: The subscription of a tenant to a plan.
 select kv.add_family('subscription');
 select kv.add_entity('subscription', 'subscription', 1, owner_rule => 'segment');
 select kv.add_index('subscription', fields) from unnest(array[
-  'planId text', 'status text, currentPeriodEnd time'
+  'planId text, planVersion number', 'status text, currentPeriodEnd time', 'nextBillingAt time'
 ]) fields;
 
 -- metric: A kind of usage that is metered. A gauge is a level and carries over to the next month; a counter starts at zero each month.

@@ -1,7 +1,17 @@
 import { describe, expect, test } from "vitest";
 import { instant } from "../../shared/core/values.ts";
 import { isTimestamp } from "../../shared/kv/key.ts";
-import { addDays, addInterval, assertPeriod, dayOf, periodEnd, periodFault, periodOf, periodStart } from "../../shared/core/periods.ts";
+import {
+  addDays,
+  addInterval,
+  assertPeriod,
+  dayOf,
+  periodEnd,
+  periodFault,
+  periodOf,
+  periodStart,
+  type Recurrence,
+} from "../../shared/core/periods.ts";
 import { seededRandom } from "../support/random.ts";
 
 describe("months and days", () => {
@@ -38,14 +48,35 @@ describe("billing intervals", () => {
       ["2100-01-31T00:00:00.000Z", "monthly", "2100-02-28T00:00:00.000Z"],
     ] as const,
   )("B06: %s and one %s interval is %s", (from, interval, to) => {
-    expect(addInterval(from, interval)).toBe(to);
+    expect(addInterval(from, { interval })).toBe(to);
   });
 
   test("B06: with its anchor day, billing that began on 31 January returns to the 31st", () => {
-    const february = addInterval("2026-01-31T00:00:00.000Z", "monthly", 31);
+    const february = addInterval("2026-01-31T00:00:00.000Z", { interval: "monthly" }, 31);
     expect(february).toBe("2026-02-28T00:00:00.000Z");
-    expect(addInterval(february, "monthly", 31)).toBe("2026-03-31T00:00:00.000Z");
-    expect(addInterval(february, "monthly")).toBe("2026-03-28T00:00:00.000Z");
+    expect(addInterval(february, { interval: "monthly" }, 31)).toBe("2026-03-31T00:00:00.000Z");
+    expect(addInterval(february, { interval: "monthly" })).toBe("2026-03-28T00:00:00.000Z");
+  });
+
+  test("B06: every unit and count keeps its anchor for 400 days", () => {
+    const ends = (recurrence: Recurrence, from: string) => {
+      const anchor = Number(from.slice(8, 10));
+      const found: string[] = [];
+      for (let at = from; at < addDays(from, 400);) found.push((at = addInterval(at, recurrence, anchor)).slice(0, 10));
+      return found;
+    };
+    const day = "2027-12-31T10:00:00.000Z";
+    expect(ends({ interval: "daily", intervalCount: 90 }, day)).toEqual([
+      "2028-03-30",
+      "2028-06-28",
+      "2028-09-26",
+      "2028-12-25",
+      "2029-03-25",
+    ]);
+    expect(ends({ interval: "weekly", intervalCount: 26 }, day)).toEqual(["2028-06-30", "2028-12-29", "2029-06-29"]);
+    expect(ends({ interval: "monthly", intervalCount: 2 }, day).slice(0, 3)).toEqual(["2028-02-29", "2028-04-30", "2028-06-30"]);
+    expect(ends({ interval: "yearly", intervalCount: 2 }, "2028-02-29T10:00:00.000Z")).toEqual(["2030-02-28"]);
+    expect(addInterval("2030-02-28T10:00:00.000Z", { interval: "yearly", intervalCount: 2 }, 29)).toBe("2032-02-29T10:00:00.000Z");
   });
 
   test("B06: an interval always ends later, on an existing instant of the following month or year", () => {
@@ -53,7 +84,7 @@ describe("billing intervals", () => {
     for (let i = 0; i < 2_000; i++) {
       const from = addDays("1970-01-01T12:00:00.000Z", random.below(60_000));
       for (const interval of ["monthly", "yearly"] as const) {
-        const to = addInterval(from, interval);
+        const to = addInterval(from, { interval });
         const days = (Date.parse(to) - Date.parse(from)) / 86_400_000;
         expect(isTimestamp(to), to).toBe(true);
         expect([28, 29, 30, 31, 365, 366], `${from} ${interval}`).toContain(days);
@@ -83,9 +114,9 @@ describe("the end of the calendar", () => {
   test("a result after 9999 is its last instant", () => {
     expect(periodEnd("9999-12")).toBe(LAST);
     expect(periodEnd("9999-11")).toBe("9999-12-01T00:00:00.000Z");
-    expect(addInterval("9998-12-31T23:59:59.999Z", "yearly")).toBe(LAST);
-    expect(addInterval("9999-01-01T00:00:00.000Z", "yearly")).toBe(LAST);
-    expect(addInterval("9999-12-01T00:00:00.000Z", "monthly")).toBe(LAST);
+    expect(addInterval("9998-12-31T23:59:59.999Z", { interval: "yearly" })).toBe(LAST);
+    expect(addInterval("9999-01-01T00:00:00.000Z", { interval: "yearly" })).toBe(LAST);
+    expect(addInterval("9999-12-01T00:00:00.000Z", { interval: "monthly" })).toBe(LAST);
     expect(addDays("9999-12-31T00:00:00.000Z", 1)).toBe(LAST);
     expect(addDays("9999-12-30T23:59:59.999Z", 1)).toBe(LAST);
     expect(addDays("2026-01-01T00:00:00.000Z", 1e12)).toBe(LAST);

@@ -78,10 +78,14 @@ describe.runIf(hasScript)("npm start in a terminal", () => {
     expect(stack.output()).not.toContain('{"time"');
     await call(stack.info, "GET", `/v1/tenants/${String(stack.info.tenantId)}?fields=id`);
     await call(stack.info, "GET", "/v1/doors");
-    await expect.poll(() => stack.output()).toMatch(/^\d\d:\d\d:\d\d {2}GET {4}\/v1\/doors {2}404 {2}[\d.]+ ms {2}not_found {2}req_\w+\r?$/m);
+    await expect.poll(() => stack.output()).toMatch(
+      /^\d\d:\d\d:\d\d {2}GET {4}\/v1\/doors {2}404 {2}[\d.]+ ms {2}not_found {2}req_\w+\r?$/m,
+    );
     expect(stack.output()).toMatch(
       new RegExp(
-        `^\\d\\d:\\d\\d:\\d\\d {2}GET {4}/v1/tenants/${String(stack.info.tenantId)} {2}400 {2}[\\d.]+ ms {2}invalid_parameter {2}req_\\w+\r?$`,
+        `^\\d\\d:\\d\\d:\\d\\d {2}GET {4}/v1/tenants/${
+          String(stack.info.tenantId)
+        } {2}400 {2}[\\d.]+ ms {2}invalid_parameter {2}req_\\w+\r?$`,
         "m",
       ),
     );

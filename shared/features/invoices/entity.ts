@@ -20,7 +20,7 @@ const linePeriod = {
   periodEnd: instant.optional().meta({ description: "The end of the period that the line is for, exclusive." }),
 };
 
-const lineItem = z.looseObject({
+export const lineItem = z.looseObject({
   description,
   quantity,
   unitAmount,

@@ -1,5 +1,6 @@
 import { z } from "zod";
-import { changedInstant, createdInstant, createOnly, given } from "../../core/fields.ts";
+import { byServer, changedInstant, createdInstant, createOnly, given } from "../../core/fields.ts";
+import { INTERVALS } from "../../core/periods.ts";
 import { currency, instant, metadata, minorUnits, segment } from "../../core/values.ts";
 import { defineEntity, type RecordOf } from "../../kv/define.ts";
 
@@ -15,6 +16,33 @@ export const planLimits = z.record(
   z.int().min(0).nullable().meta({ description: "The maximum, in the metric's unit, such as bytes of `storage`. Null means unlimited." }),
 ).meta({ description: "Limits by metric. A metric that is omitted is unlimited." });
 
+/** What a subscriber pays and gets. A change of these fields makes a new version of the plan. */
+const terms = {
+  price: minorUnits.meta({
+    description: "The price of one billing interval, in the minor unit of `currency`: 29900 in USD means 299.00 dollars.",
+  }),
+  currency: currency.meta({ description: "ISO 4217 code." }),
+  interval: z.enum(INTERVALS).meta({ description: "The unit of the billing interval." }),
+  intervalCount: z.int().min(1).max(365).default(1).meta({
+    description: "The number of units in a billing interval: `monthly` and 3 is a quarter. At most 3 years in all.",
+  }),
+  limits: planLimits,
+  features: z.array(z.string().max(100)).max(200).default([]),
+  trialDays: z.int().min(0).max(730).meta({ description: "The length of the trial in days." }).optional(),
+};
+export const TERMS = Object.keys(terms) as (keyof typeof terms)[];
+
+const versionNumber = z.int().min(1);
+
+const EXAMPLE_TERMS = {
+  price: 29900,
+  currency: "USD",
+  interval: "monthly" as const,
+  intervalCount: 1,
+  limits: { users: 50, properties: 10, rooms: 500, bookings: 10_000, api_calls: 1_000_000, storage: 107_374_182_400, customDomains: 3 },
+  features: ["channel-manager", "api"],
+};
+
 export const plan = defineEntity({
   name: "plan",
   summary: "What a tenant can subscribe to: price, limits, features.",
@@ -27,14 +55,10 @@ export const plan = defineEntity({
       z.string().min(1).max(200).optional().meta({ description: "The name for customers. Default on creation: the name." }),
     ),
     description: z.string().max(2_000).default(""),
-    price: minorUnits.meta({
-      description: "The price of one interval, in the minor unit of `currency`: 29900 in USD means 299.00 dollars.",
-    }),
-    currency: currency.meta({ description: "ISO 4217 code." }),
-    interval: z.enum(["monthly", "yearly"]),
-    limits: planLimits,
-    features: z.array(z.string().max(100)).max(200).default([]),
-    trialDays: z.int().min(0).max(730).meta({ description: "The length of the trial in days." }).optional(),
+    ...terms,
+    planVersion: byServer(versionNumber.meta({
+      description: "Counts the changes of price, currency, interval, limits, features and trial. New subscribers get this version.",
+    })),
     active: z.boolean().default(true),
     metadata: metadata.optional(),
     createdAt: createdInstant(instant),
@@ -52,14 +76,41 @@ export const plan = defineEntity({
     name: "Pro",
     displayName: "Professional",
     description: "For groups of hotels",
-    price: 29900,
-    currency: "USD",
-    interval: "monthly",
-    limits: { users: 50, properties: 10, rooms: 500, bookings: 10_000, api_calls: 1_000_000, storage: 107_374_182_400, customDomains: 3 },
-    features: ["channel-manager", "api"],
+    ...EXAMPLE_TERMS,
+    planVersion: 1,
     active: true,
     createdAt: "2026-01-01T00:00:00.000Z",
   },
 });
 
+export const planVersion = defineEntity({
+  name: "plan-version",
+  summary: "The price, limits and features that a plan had. It is never changed, and subscribers keep the version they were sold.",
+  key: "planversion:{planId}:{n}",
+  schema: z.looseObject({
+    id: z.string(),
+    planId: segment,
+    n: versionNumber,
+    ...terms,
+    createdAt: instant,
+  }),
+  owner: "platform",
+  filterable: ["planId"],
+  sortable: ["n", "createdAt"],
+  defaultSort: "-n",
+  indexes: [["planId", "n"], ["createdAt"]],
+  readableByTenants: true,
+  naturalKey: true,
+  example: {
+    id: "planversion:Pro:1",
+    planId: "Pro",
+    n: 1,
+    ...EXAMPLE_TERMS,
+    createdAt: "2026-01-01T00:00:00.000Z",
+  },
+});
+
 export type Plan = RecordOf<typeof plan>;
+export type PlanVersion = RecordOf<typeof planVersion>;
+/** What a subscriber pays and gets: a plan's present terms, or those of one of its versions. */
+export type PlanTerms = Pick<Plan, keyof typeof terms>;

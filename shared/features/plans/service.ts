@@ -1,17 +1,20 @@
 import { EntityService } from "../../core/entity-service.ts";
 import type { CreateInput, UpdateInput } from "../../core/fields.ts";
 import { priceFault } from "../../core/money.ts";
+import type { Interval } from "../../core/periods.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { errors, InnkeepError, isInnkeepError } from "../../kernel/errors.ts";
 import type { JsonObject } from "../../kernel/json.ts";
 import type { ChangeOptions } from "../../kernel/version.ts";
+import { familyOf } from "../../kv/define.ts";
 import { isSegment } from "../../kv/key.ts";
 import { subscription as subscriptionEntity } from "../subscriptions/entity.ts";
 import { tenant as tenantEntity } from "../tenants/entity.ts";
 import { DEFAULT_PLANS } from "./default-plans.ts";
-import { type Plan, plan } from "./entity.ts";
+import { type Plan, plan, planVersion } from "./entity.ts";
 import { metricChecks } from "./limits.ts";
 import type { StoredPlan } from "./subscribers.ts";
+import { versioned } from "./versions.ts";
 
 export type { StoredPlan };
 export type PlanCreate = CreateInput<typeof plan>;
@@ -31,7 +34,7 @@ export class PlanService extends EntityService<typeof plan> {
     const { id = data.name, displayName = data.name } = input;
     if (!isSegment(String(id))) throw errors.validation([{ path: "/id", message: NAME_IS_NO_ID, code: "required" }]);
     const decide = async () => ({
-      record: withPrice(this.records.newRecord({ ...input, id, displayName })),
+      ...versioned(this.work, null, checkedTerms(this.records.newRecord({ ...input, id, displayName, planVersion: 1 }))),
       checks: await metricChecks(this.work, Object.keys(data.limits)),
     });
     return await this.records.create("plan.created", decide, options, input as JsonObject);
@@ -41,7 +44,10 @@ export class PlanService extends EntityService<typeof plan> {
     this.#assertCurrency(updates.currency);
     // A patch removes the members that it sets to null.
     const named = Object.entries(updates.limits ?? {}).filter(([, limit]) => limit !== null).map(([name]) => name);
-    const decide = async (record: Plan) => ({ record: withPrice(record), checks: await metricChecks(this.work, named) });
+    const decide = async (record: Plan, before: Plan) => ({
+      ...versioned(this.work, before, checkedTerms(record)),
+      checks: await metricChecks(this.work, named),
+    });
     return await this.records.patch(planId, updates, options, decide);
   }
 
@@ -51,9 +57,11 @@ export class PlanService extends EntityService<typeof plan> {
     return await this.update(id, fields) ?? await this.create(data);
   }
 
-  /** Returns whether the plan existed. Throws `plan_in_use`. */
+  /** Deletes the plan with its versions, and returns whether it existed. Throws `plan_in_use`. */
   override async delete(planId: string, options: ChangeOptions = {}): Promise<boolean> {
-    return await this.deleteUnused(planId, options, usersOf, (plan) => this.#assertUnused(plan));
+    return await this.deleteUnused(planId, options, usersOf, (plan) => this.#assertUnused(plan), ({ id }) => [
+      { op: "deletePrefix", prefix: `${familyOf(planVersion)}:${id}` },
+    ]);
   }
 
   async #assertUnused(plan: Plan): Promise<void> {
@@ -95,9 +103,15 @@ function usersOf({ id }: Plan) {
   ];
 }
 
-/** The record. Throws `validation_failed` if the monthly revenue of its price does not fit a tenant's `mrr`. */
-function withPrice(record: Plan): Plan {
-  const fault = priceFault(record);
+const MOST_INTERVALS: Readonly<Record<Interval, number>> = { daily: 365, weekly: 156, monthly: 36, yearly: 3 };
+
+/** The record. Throws `validation_failed` for an interval above 3 years, and if the monthly revenue does not fit a tenant's `mrr`. */
+function checkedTerms(record: Plan): Plan {
+  const { interval, intervalCount } = record;
+  const most = MOST_INTERVALS[interval];
+  const fault = intervalCount > most
+    ? { path: "/intervalCount", message: `must be at most ${most} if the interval is ${interval}`, code: "too_big" }
+    : priceFault(record);
   if (fault) throw errors.validation([fault]);
   return record;
 }

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { byServer, changedInstant, createdInstant, given, platformOnly } from "../../core/fields.ts";
 import { instant, metadata, segment } from "../../core/values.ts";
 import { defineEntity, type RecordOf } from "../../kv/define.ts";
+import { lineItem } from "../invoices/entity.ts";
 import { planReference } from "../plans/entity.ts";
 
 export const SUBSCRIPTION_STATUSES = ["trialing", "active", "past_due", "cancelled"] as const;
@@ -14,9 +15,31 @@ export const subscription = defineEntity({
     id: byServer(segment),
     tenantId: byServer(segment),
     planId: given(segment, planReference),
+    planVersion: byServer(z.int().min(1).meta({ description: "The version of the plan that the tenant was sold." })),
     status: platformOnly(z.enum(SUBSCRIPTION_STATUSES)),
     currentPeriodStart: platformOnly(instant),
     currentPeriodEnd: platformOnly(instant),
+    anchorDay: byServer(
+      z.int().min(1).max(31).optional().meta({
+        description: "The day of the month on which billing began. A shorter month ends a period on its last day.",
+      }),
+    ),
+    invoicedUntil: platformOnly(
+      instant.optional().meta({
+        description:
+          "The end of the last period with an invoice. Set it when you import a subscription that is billed elsewhere until then.",
+      }),
+    ),
+    nextBillingAt: byServer(
+      instant.optional().meta({
+        description: "When the trial or period ends or an invoice is due to be issued. Absent if nothing is.",
+      }),
+    ),
+    pendingItems: byServer(
+      z.array(lineItem).max(200).default([]).meta({
+        description: "Charges and credits of plan changes, for the next invoice.",
+      }),
+    ),
     cancelAtPeriodEnd: z.boolean().default(false),
     cancelledAt: byServer(instant.optional()),
     paymentMethod: z.enum(["card", "invoice", "wire"]).optional(),
@@ -26,17 +49,22 @@ export const subscription = defineEntity({
     updatedAt: changedInstant(instant.optional()),
   }),
   owner: "tenant",
-  filterable: ["status", "planId", "cancelAtPeriodEnd"],
-  sortable: ["currentPeriodEnd"],
-  indexes: [["planId"], ["status", "currentPeriodEnd"]],
+  filterable: ["status", "planId", "planVersion", "cancelAtPeriodEnd", "nextBillingAt"],
+  sortable: ["currentPeriodEnd", "nextBillingAt"],
+  indexes: [["planId", "planVersion"], ["status", "currentPeriodEnd"], ["nextBillingAt"]],
   exported: true,
   example: {
     id: "sub_1767225600000_a1b2c3d4e5f6",
     tenantId: "tn_1767225600000_a1b2c3d4e5f6",
     planId: "Pro",
+    planVersion: 1,
     status: "active",
     currentPeriodStart: "2026-01-01T00:00:00.000Z",
     currentPeriodEnd: "2026-02-01T00:00:00.000Z",
+    anchorDay: 1,
+    invoicedUntil: "2026-02-01T00:00:00.000Z",
+    nextBillingAt: "2026-02-01T00:00:00.000Z",
+    pendingItems: [],
     cancelAtPeriodEnd: false,
     createdAt: "2026-01-01T00:00:00.000Z",
   },

@@ -1,8 +1,8 @@
 import { monthlyRevenue } from "../../core/money.ts";
-import { addDays, addInterval, type Interval } from "../../core/periods.ts";
+import { addDays, addInterval, dayOfMonth, type Recurrence } from "../../core/periods.ts";
 import type { SelfServicePlans } from "../../core/platform.ts";
 import { errors, InnkeepError } from "../../kernel/errors.ts";
-import type { Plan } from "../plans/entity.ts";
+import type { Plan, PlanTerms } from "../plans/entity.ts";
 import type { Tenant, TenantStatus } from "../tenants/entity.ts";
 import type { Subscription } from "./entity.ts";
 
@@ -16,12 +16,12 @@ export function ended(subscription: Subscription, now: string): Subscription {
 const TRIAL_DAYS = 14;
 
 /** The end of a trial of the plan that begins at `now`. */
-export function trialEnd({ trialDays }: Pick<Plan, "trialDays">, now: string): string {
+export function trialEnd({ trialDays }: Pick<PlanTerms, "trialDays">, now: string): string {
   return addDays(now, trialDays === undefined || trialDays === 0 ? TRIAL_DAYS : trialDays);
 }
 
 /** Whether the plan is only a trial: free, with `trialDays`. */
-function isTrialPlan({ price, trialDays }: Plan): boolean {
+function isTrialPlan({ price, trialDays }: PlanTerms): boolean {
   return price === 0 && (trialDays ?? 0) > 0;
 }
 
@@ -31,25 +31,41 @@ function isOnTrial({ status, suspendedFrom }: Tenant): boolean {
 }
 
 /** The status and period of a subscription that starts at `now`, according to its tenant's status. */
-export function started(tenant: Tenant, interval: Interval, now: string) {
+export function started(tenant: Tenant, terms: Recurrence, now: string) {
   const isTrial = isOnTrial(tenant);
   const status: Subscription["status"] = tenant.status === "cancelled" ? "cancelled" : isTrial ? "trialing" : "active";
   const trialEndsAt = isTrial ? tenant.trialEndsAt ?? now : now;
   return {
     status,
-    currentPeriodStart: now,
-    currentPeriodEnd: trialEndsAt > now ? trialEndsAt : addInterval(now, interval),
+    ...(isTrial ? trialPeriod(trialEndsAt, terms, now) : firstPeriod(terms, now)),
     ...(status === "cancelled" ? { cancelledAt: now } : {}),
   };
 }
 
+/** A trial has no anchor: the first paid period sets it. */
+function trialPeriod(trialEndsAt: string, terms: Recurrence, now: string) {
+  return { currentPeriodStart: now, currentPeriodEnd: trialEndsAt > now ? trialEndsAt : addInterval(now, terms) };
+}
+
+/** The subscription after a patch. If it sets a paid period, the end is the anchor of the later ones. */
+export function anchored(after: Subscription, patch: Readonly<Record<string, unknown>>): Subscription {
+  const isSet = patch["currentPeriodStart"] !== undefined || patch["currentPeriodEnd"] !== undefined;
+  return isSet && after.status !== "trialing" ? { ...after, anchorDay: dayOfMonth(after.currentPeriodEnd) } : after;
+}
+
+/** The first paid period, which anchors the later ones. */
+export function firstPeriod(terms: Recurrence, start: string) {
+  const anchorDay = dayOfMonth(start);
+  return { currentPeriodStart: start, currentPeriodEnd: addInterval(start, terms, anchorDay), anchorDay };
+}
+
 /** The subscription with its cancellation reversed. It keeps its period and trial; if the period is over, a new one begins at `now`. */
-export function resumed(subscription: Subscription, tenant: Tenant, now: string, interval: Interval): Subscription {
+export function resumed(subscription: Subscription, tenant: Tenant, now: string, terms: Recurrence): Subscription {
   const { cancelledAt: _, ...rest } = subscription;
   const kept = { ...rest, cancelAtPeriodEnd: false } as Subscription;
   if (subscription.status !== "cancelled") return kept;
   if (subscription.currentPeriodEnd > now) return { ...kept, status: isOnTrial(tenant) ? "trialing" : "active" };
-  return { ...kept, status: "active", currentPeriodStart: now, currentPeriodEnd: addInterval(now, interval) };
+  return { ...kept, status: "active", ...firstPeriod(terms, now) };
 }
 
 /**
@@ -129,16 +145,27 @@ export function assertOwnCancellation(isAtOnce: boolean): void {
  * Checks a reactivation by a tenant's own user. A subscription that is cancelled needs the setting `any`, and one to a trial plan
  * must not be over, because that would be a second trial. Throws `plan_change_forbidden`.
  */
-export function assertOwnReactivation(subscription: Subscription, plan: Plan, allowed: SelfServicePlans, now: string): void {
+export function assertOwnReactivation(subscription: Subscription, terms: PlanTerms, allowed: SelfServicePlans, now: string): void {
   const isOver = subscription.currentPeriodEnd <= now;
-  if (subscription.status !== "cancelled" || (allowed === "any" && !(isOver && isTrialPlan(plan)))) return;
+  if (subscription.status !== "cancelled" || (allowed === "any" && !(isOver && isTrialPlan(terms)))) return;
   throw new InnkeepError("plan_change_forbidden", "Your subscription has ended. Ask the platform's support to start it again.");
 }
 
-/** Fits the other fields to the status: a cancelled subscription has `cancelledAt` and is not due to be cancelled, a live one has none. */
-export function withCancellation(after: Subscription, now: string): Subscription {
-  const { cancelledAt = now, ...rest } = after;
-  return after.status === "cancelled" ? { ...rest, cancelAtPeriodEnd: false, cancelledAt } : rest as Subscription;
+/**
+ * Fits the other fields to the status and period: a cancelled subscription has `cancelledAt` and is not due to be cancelled, a live
+ * one has none; `nextBillingAt` follows from both.
+ */
+export function fitted<S extends Subscription>({ nextBillingAt: _, cancelledAt, ...rest }: S, now: string): S {
+  const cancelled = rest.status === "cancelled" ? { cancelAtPeriodEnd: false, cancelledAt: cancelledAt ?? now } : {};
+  const due = nextBillingAt(rest as unknown as S, now);
+  return { ...rest, ...cancelled, ...(due === undefined ? {} : { nextBillingAt: due }) } as unknown as S;
+}
+
+/** A paid period is invoiced at its start and renewed at its end. A trial is free until its end, also if the tenant is activated before. */
+function nextBillingAt({ status, anchorDay, invoicedUntil = "", pendingItems, ...period }: Subscription, now: string) {
+  if (status === "cancelled") return pendingItems.length > 0 ? now : undefined;
+  const isPaidFor = anchorDay === undefined || invoicedUntil >= period.currentPeriodEnd;
+  return status === "trialing" || isPaidFor ? period.currentPeriodEnd : period.currentPeriodStart;
 }
 
 /** Throws `validation_failed` if the period does not end after its start. */

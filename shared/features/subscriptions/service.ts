@@ -6,7 +6,8 @@ import { errors } from "../../kernel/errors.ts";
 import type { JsonObject } from "../../kernel/json.ts";
 import type { ChangeOptions } from "../../kernel/version.ts";
 import { keyOf } from "../../kv/define.ts";
-import { currentPlan, findPlan, loadPlan, planCheck, type StoredPlan } from "../plans/subscribers.ts";
+import { findPlan, loadPlan, planCheck, type StoredPlan } from "../plans/subscribers.ts";
+import { soldTerms } from "../plans/versions.ts";
 import { shortTenantId, tenant as tenantEntity } from "../tenants/entity.ts";
 import { limitMutations } from "../usage/limits.ts";
 import { type Subscription, subscription } from "./entity.ts";
@@ -52,12 +53,12 @@ export class SubscriptionService {
       const isMove = planId !== undefined && planId !== before?.planId;
       const [tenant, asked] = await Promise.all([this.#tenant(id), isMove ? loadPlan(this.work, planId, "/planId") : null]);
       if (before) {
-        const record = this.#subscriptions.patched(before, patch);
+        const record = rules.anchored(this.#subscriptions.patched(before, patch), patch);
         return { action: "subscription.updated", ...await this.#decide(tenant, before, record, asked) };
       }
       const plan = asked ?? await loadPlan(this.work, tenant.plan, "/planId");
-      const initial = { id: this.work.newId("sub"), tenantId: tenant.id, ...rules.started(tenant, plan.interval, this.work.now()) };
-      const record = this.#subscriptions.newRecord({ ...initial, ...patch, planId: plan.id });
+      const initial = { id: this.work.newId("sub"), tenantId: tenant.id, ...rules.started(tenant, plan, this.work.now()) };
+      const record = this.#subscriptions.newRecord({ ...initial, ...patch, planId: plan.id, planVersion: plan.planVersion });
       return { action: "subscription.created", ...await this.#decide(tenant, null, record, plan) };
     }, { patch: patch as JsonObject });
   }
@@ -73,10 +74,10 @@ export class SubscriptionService {
   /** Reverses a cancellation. If the period is over, a new one starts. Throws `not_found`, `tenant_cancelled`, `plan_change_forbidden`. */
   async reactivate(tenantId: string, options: ChangeOptions = {}): Promise<StoredSubscription> {
     return await this.#step(tenantId, options, "subscription.reactivated", {}, async (before, { now, tenant }) => {
-      // A deactivated plan takes no new subscribers, but its own subscribers can reactivate.
-      const plan = await currentPlan(this.work, before.planId);
-      if (this.#isOwn) rules.assertOwnReactivation(before, plan, this.work.platform.selfServicePlans, now);
-      return rules.resumed(before, tenant, now, plan.interval);
+      // A deactivated plan takes no new subscribers, but its own subscribers can reactivate, on the terms they were sold.
+      const terms = await soldTerms(this.work, before);
+      if (this.#isOwn) rules.assertOwnReactivation(before, terms, this.work.platform.selfServicePlans, now);
+      return rules.resumed(before, tenant, now, terms);
     });
   }
 
@@ -117,7 +118,7 @@ export class SubscriptionService {
     const now = this.work.now();
     const from = before?.planId ?? tenant.plan;
     if (plan && plan.id !== from) await this.#assertMove(tenant, before ?? decided, from, plan);
-    const record = rules.withCancellation(decided, now);
+    const record = rules.fitted(plan ? { ...decided, planVersion: plan.planVersion } : decided, now);
     rules.assertPeriod(record);
     rules.assertTenantNotCancelled(record, tenant);
     const checks = plan ? [planCheck(plan)] : [];

@@ -3,9 +3,20 @@ import { type Decided, Records } from "../../core/records.ts";
 import { diff } from "../../core/redaction.ts";
 import type { Change, UnitOfWork } from "../../core/unit-of-work.ts";
 import type { JsonObject } from "../../kernel/json.ts";
+import type { PlanTerms } from "../plans/entity.ts";
 import { currentPlan, loadPlan, planCheck, type StoredPlan } from "../plans/subscribers.ts";
+import { soldTerms } from "../plans/versions.ts";
 import { subscription as subscriptionEntity } from "../subscriptions/entity.ts";
-import { assertLive, assertTenantCanChangePlan, assertTrialUnused, followed, onPlan, resumed, trialEnd } from "../subscriptions/rules.ts";
+import {
+  assertLive,
+  assertTenantCanChangePlan,
+  assertTrialUnused,
+  fitted,
+  followed,
+  onPlan,
+  resumed,
+  trialEnd,
+} from "../subscriptions/rules.ts";
 import { limitMutations } from "../usage/limits.ts";
 import type { Tenant, tenant } from "./entity.ts";
 import { claimChanges, refuseClaim, releasedClaims } from "./names.ts";
@@ -29,16 +40,16 @@ export async function decideChange(work: UnitOfWork, before: StoredTenant, move:
   const isMove = isPlanChange || moved.status !== before.status;
   if (isPlanChange) assertTenantCanChangePlan(before);
   const subscriptions = new Records(subscriptionEntity, work);
-  const [plan, subscription] = await Promise.all([
-    isPlanChange ? loadPlan(work, moved.plan, "/plan") : needsPlan(before, moved) ? currentPlan(work, moved.plan) : null,
+  const [newPlan, subscription] = await Promise.all([
+    isPlanChange ? loadPlan(work, moved.plan, "/plan") : null,
     isMove ? subscriptions.get(before.id) : null,
   ]);
-  const newPlan = isPlanChange ? plan : null;
+  const terms = newPlan ?? (needsTerms(before, moved) ? await currentTerms(work, subscription, moved.plan) : null);
   if (newPlan) assertTrialUnused(before, newPlan);
   if (newPlan && subscription) assertLive(subscription);
-  const trial = plan && isTrialStart(before, moved) ? { trialEndsAt: trialEnd(plan, now) } : {};
+  const trial = terms && isTrialStart(before, moved) ? { trialEndsAt: trialEnd(terms, now) } : {};
   const after: Tenant = { ...moved, ...trial, ...(newPlan ? onPlan(moved, newPlan, now) : {}), ...explicitRevenue(move) };
-  const change = subscription && subscriptionChange(subscription, before, after, plan, now);
+  const change = subscription && subscriptionChange(subscription, before, after, { newPlan, terms }, now);
   // An unchanged or absent subscription is checked, because a concurrent change of it would not follow this one.
   const beside = isMove && !change ? [{ key: subscriptions.key({ tenantId: before.id }), version: subscription?.version ?? null }] : [];
   return {
@@ -63,9 +74,14 @@ function isReactivation(before: Tenant, after: Tenant): boolean {
   return before.status === "cancelled" && after.status !== "cancelled";
 }
 
-/** Whether the change depends on the tenant's current plan, which may be deactivated. */
-function needsPlan(before: Tenant, after: Tenant): boolean {
+/** Whether the change depends on the terms of the tenant's plan, which may be deactivated. */
+function needsTerms(before: Tenant, after: Tenant): boolean {
   return isTrialStart(before, after) || isReactivation(before, after);
+}
+
+/** The terms that the tenant was sold; without a subscription, which only an import can cause, its plan's. */
+async function currentTerms(work: UnitOfWork, subscription: StoredSubscription | null, planId: string): Promise<PlanTerms> {
+  return subscription ? await soldTerms(work, subscription) : await currentPlan(work, planId);
 }
 
 /** An explicit `mrr` stays until a plan change that does not set one. */
@@ -78,15 +94,16 @@ function subscriptionChange(
   before: StoredSubscription,
   tenantBefore: Tenant,
   tenantAfter: Tenant,
-  plan: StoredPlan | null,
+  { newPlan, terms }: { readonly newPlan: StoredPlan | null; readonly terms: PlanTerms | null },
   now: string,
 ): Change | null {
-  const moved = { ...before, planId: tenantAfter.plan };
-  const after = isReactivation(tenantBefore, tenantAfter) && plan
-    ? resumed(moved, tenantAfter, now, plan.interval)
+  const moved = newPlan ? { ...before, planId: newPlan.id, planVersion: newPlan.planVersion } : before;
+  const decided = isReactivation(tenantBefore, tenantAfter) && terms
+    ? resumed(moved, tenantAfter, now, terms)
     : tenantAfter.status === tenantBefore.status
     ? moved
     : followed(moved, tenantBefore.status, tenantAfter, now);
+  const after = fitted(decided, now);
   const differs = diff(subscriptionEntity, before, after);
   return differs ? { entity: subscriptionEntity, before, after: { ...after, updatedAt: now } } : null;
 }

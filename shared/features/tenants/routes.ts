@@ -3,6 +3,7 @@ import { crud } from "../../core/crud.ts";
 import { flag } from "../../core/list-query.ts";
 import { type Route, verb } from "../../core/route.ts";
 import { recordOf } from "../../core/schemas.ts";
+import { subscription } from "../subscriptions/entity.ts";
 import { tenant, TENANT_STATUSES } from "./entity.ts";
 import { nameOfHost } from "./host-names.ts";
 import { overview } from "./overview.ts";
@@ -148,6 +149,7 @@ export const routes: readonly Route[] = [
   }),
   verb("POST /v1/tenants/:tenantId/reactivate", {
     ...step,
+    loads: [tenant, subscription],
     operationId: "reactivateTenant",
     summary: "Reactivate a cancelled tenant",
     description: "A suspended tenant is refused with `invalid_transition`: unsuspend it instead.",

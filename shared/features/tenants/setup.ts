@@ -4,7 +4,7 @@ import type { Change, UnitOfWork } from "../../core/unit-of-work.ts";
 import { isoTime } from "../../kernel/clock.ts";
 import type { StoredPlan } from "../plans/subscribers.ts";
 import { subscription } from "../subscriptions/entity.ts";
-import { started, trialEnd } from "../subscriptions/rules.ts";
+import { fitted, started, trialEnd } from "../subscriptions/rules.ts";
 import { usageRecord } from "../usage/entity.ts";
 import { firstUsage } from "../usage/limits.ts";
 import { limitedMetrics, limitOf } from "../usage/rules.ts";
@@ -39,14 +39,16 @@ export function setupChanges(tenant: Tenant, plan: StoredPlan, work: UnitOfWork)
     id: work.newId("sub"),
     tenantId: tenant.id,
     planId: plan.id,
-    ...started(tenant, plan.interval, now),
+    planVersion: plan.planVersion,
+    ...started(tenant, plan, now),
     cancelAtPeriodEnd: false,
+    pendingItems: [],
     createdAt: now,
     updatedAt: now,
   };
   return [
     ...claimChanges(null, tenant, now),
-    { entity: subscription, before: null, after: start },
+    { entity: subscription, before: null, after: fitted(start, now) },
     ...limitedMetrics(plan.limits).map((metric) => ({
       entity: usageRecord,
       before: null,

@@ -6,7 +6,8 @@ import { monthlyRevenue } from "../../../shared/core/money.ts";
 const createdAt = "2026-01-01T00:00:00.000Z";
 
 test("B01: the default plans are valid, each priced in whole minor units of one currency", () => {
-  for (const shipped of DEFAULT_PLANS) expect(plan.schema.parse({ ...shipped, createdAt })).toEqual({ ...shipped, createdAt });
+  const stored = { intervalCount: 1, planVersion: 1, createdAt };
+  for (const shipped of DEFAULT_PLANS) expect(plan.schema.parse({ ...shipped, ...stored })).toEqual({ ...shipped, ...stored });
   expect(new Set(DEFAULT_PLANS.map(({ currency, interval }) => `${currency} ${interval}`))).toEqual(new Set(["USD monthly"]));
 });
 

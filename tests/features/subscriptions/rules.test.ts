@@ -63,45 +63,46 @@ describe("a subscription follows its tenant", () => {
 
   test("T07: a reactivated one keeps its period while it lasts, and begins a new one when it is over", () => {
     const cancelled = rules.ended(is("active"), now);
-    expect(rules.resumed(cancelled, hotel(), "2026-01-31T23:59:59.999Z", "monthly")).toEqual(is("active"));
-    const started = rules.resumed(cancelled, hotel(), "2026-02-01T00:00:00.000Z", "monthly");
+    expect(rules.resumed(cancelled, hotel(), "2026-01-31T23:59:59.999Z", { interval: "monthly" })).toEqual(is("active"));
+    const started = rules.resumed(cancelled, hotel(), "2026-02-01T00:00:00.000Z", { interval: "monthly" });
     expect(started.currentPeriodStart).toBe("2026-02-01T00:00:00.000Z");
-    expect(rules.resumed(cancelled, hotel(), later, "monthly")).toEqual(
-      is("active", { currentPeriodStart: later, currentPeriodEnd: "2026-04-30T10:00:00.000Z" }),
+    expect(rules.resumed(cancelled, hotel(), later, { interval: "monthly" })).toEqual(
+      is("active", { currentPeriodStart: later, currentPeriodEnd: "2026-04-30T10:00:00.000Z", anchorDay: 31 }),
     );
-    expect(rules.resumed(cancelled, hotel(), later, "yearly").currentPeriodEnd).toBe("2027-03-31T10:00:00.000Z");
-    expect(rules.resumed(is("past_due", { cancelAtPeriodEnd: true }), hotel(), later, "monthly")).toEqual(is("past_due"));
+    expect(rules.resumed(cancelled, hotel(), later, { interval: "yearly" }).currentPeriodEnd).toBe("2027-03-31T10:00:00.000Z");
+    expect(rules.resumed(is("past_due", { cancelAtPeriodEnd: true }), hotel(), later, { interval: "monthly" })).toEqual(is("past_due"));
   });
 
   test("B10: a cancellation reversed within a trial continues the trial, also during a suspension, and after it there is no free time", () => {
     const cancelled = rules.ended(is("trialing"), now);
     const onTrial = [hotel({ status: "trial" }), hotel({ status: "suspended", suspendedFrom: "trial" })];
     const others = [hotel(), hotel({ status: "suspended", suspendedFrom: "active" }), hotel({ status: "active", suspendedFrom: "trial" })];
-    for (const tenant of onTrial) expect(rules.resumed(cancelled, tenant, now, "monthly")).toEqual(is("trialing"));
-    for (const tenant of others) expect(rules.resumed(cancelled, tenant, now, "monthly")).toEqual(is("active"));
-    for (const tenant of onTrial) expect(rules.resumed(cancelled, tenant, later, "monthly").status).toBe("active");
+    for (const tenant of onTrial) expect(rules.resumed(cancelled, tenant, now, { interval: "monthly" })).toEqual(is("trialing"));
+    for (const tenant of others) expect(rules.resumed(cancelled, tenant, now, { interval: "monthly" })).toEqual(is("active"));
+    for (const tenant of onTrial) expect(rules.resumed(cancelled, tenant, later, { interval: "monthly" }).status).toBe("active");
   });
 });
 
 describe("a new subscription", () => {
-  const month = { currentPeriodStart: now, currentPeriodEnd: "2026-02-15T00:00:00.000Z" };
+  const month = { currentPeriodStart: now, currentPeriodEnd: "2026-02-15T00:00:00.000Z", anchorDay: 15 };
+  const { anchorDay: _, ...trialMonth } = month;
   const trial = { currentPeriodStart: now, currentPeriodEnd: trialEndsAt };
   test.each<[string, Partial<Tenant>, object]>([
     ["pending", { status: "pending" }, { status: "active", ...month }],
     ["active", { status: "active" }, { status: "active", ...month }],
     ["active after a trial", { status: "active", trialEndsAt }, { status: "active", ...month }],
     ["on trial", { status: "trial", trialEndsAt }, { status: "trialing", ...trial }],
-    ["on a trial without an end", { status: "trial" }, { status: "trialing", ...month }],
-    ["on a trial whose end has passed", { status: "trial", trialEndsAt: now }, { status: "trialing", ...month }],
+    ["on a trial without an end", { status: "trial" }, { status: "trialing", ...trialMonth }],
+    ["on a trial whose end has passed", { status: "trial", trialEndsAt: now }, { status: "trialing", ...trialMonth }],
     ["suspended", { status: "suspended", suspendedFrom: "active", trialEndsAt }, { status: "active", ...month }],
     ["suspended from its trial", { status: "suspended", suspendedFrom: "trial", trialEndsAt }, { status: "trialing", ...trial }],
     ["cancelled", { status: "cancelled" }, { status: "cancelled", cancelledAt: now, ...month }],
   ])("T21: has the status and period that fit a tenant that is %s", (_, tenant, expected) => {
-    expect(rules.started(hotel(tenant), "monthly", now)).toEqual(expected);
+    expect(rules.started(hotel(tenant), { interval: "monthly" }, now)).toEqual(expected);
   });
 
   test("B06: of a yearly plan runs a year", () => {
-    expect(rules.started(hotel(), "yearly", now).currentPeriodEnd).toBe("2027-01-15T00:00:00.000Z");
+    expect(rules.started(hotel(), { interval: "yearly" }, now).currentPeriodEnd).toBe("2027-01-15T00:00:00.000Z");
   });
 });
 
@@ -219,6 +220,8 @@ describe("what a tenant's own users may do", () => {
   });
 });
 
+const charge = { description: "Pro", quantity: 1, unitAmount: 100, amount: 100, kind: "proration" as const };
+
 describe("whether a change is allowed", () => {
   test.each(SUBSCRIPTION_STATUSES)("B07: of the plan, for a subscription that is %s", (status) => {
     expect(outcome(() => rules.assertLive(is(status)))).toBe(status === "cancelled" ? "subscription_cancelled" : "passes");
@@ -278,11 +281,23 @@ describe("whether a change is allowed", () => {
   });
 
   test("B07: a status that is set explicitly sets or removes cancelledAt and cancelAtPeriodEnd accordingly", () => {
-    expect(rules.withCancellation(is("cancelled", { cancelAtPeriodEnd: true }), now)).toEqual(is("cancelled", { cancelledAt: now }));
-    expect(rules.withCancellation(is("cancelled", { cancelledAt: "2026-01-02T00:00:00.000Z" }), now).cancelledAt).toBe(
+    expect(rules.fitted(is("cancelled", { cancelAtPeriodEnd: true }), now)).toMatchObject({ cancelAtPeriodEnd: false, cancelledAt: now });
+    expect(rules.fitted(is("cancelled", { cancelledAt: "2026-01-02T00:00:00.000Z" }), now).cancelledAt).toBe(
       "2026-01-02T00:00:00.000Z",
     );
     const due = is("past_due", { cancelAtPeriodEnd: true });
-    expect(rules.withCancellation({ ...due, cancelledAt: now } as Subscription, now)).toEqual(due);
+    expect(rules.fitted({ ...due, cancelledAt: now } as Subscription, now)).toEqual({ ...due, nextBillingAt: due.currentPeriodEnd });
+  });
+
+  test.each<[string, Partial<Subscription>, string | undefined]>([
+    ["the start of a period without an invoice", { invoicedUntil: undefined }, "2026-01-01T00:00:00.000Z"],
+    ["the end of a period with an invoice", { invoicedUntil: "2026-02-01T00:00:00.000Z" }, "2026-02-01T00:00:00.000Z"],
+    ["the start of a period after the one with an invoice", { invoicedUntil: "2026-01-01T00:00:00.000Z" }, "2026-01-01T00:00:00.000Z"],
+    ["the end of a trial that was activated", { anchorDay: undefined, invoicedUntil: undefined }, "2026-02-01T00:00:00.000Z"],
+    ["the end of a trial", { status: "trialing", invoicedUntil: undefined }, "2026-02-01T00:00:00.000Z"],
+    ["absent after a cancellation", { status: "cancelled" }, undefined],
+    ["at once after a cancellation with charges that have no invoice", { status: "cancelled", pendingItems: [charge] }, now],
+  ])("T09: the next billing is %s", (_, fields, expected) => {
+    expect(rules.fitted(is("active", fields), now).nextBillingAt).toBe(expected);
   });
 });

@@ -122,7 +122,7 @@ describe("subscriptions", () => {
     expect(await context.SubscriptionService.cancel(id, false)).toMatchObject({ status: "cancelled" });
     await expect(context.SubscriptionService.reactivate(id)).rejects.toMatchObject({
       code: "not_found",
-      message: "The tenant's current plan Imported was not found. A platform admin must create it again.",
+      message: "Version 1 of plan Imported was not found. A platform admin must create the plan again.",
     });
     await context.PlanService.create({ name: "Imported", price: 1, currency: "USD", interval: "monthly", limits: noLimits, active: false });
     expect(await context.SubscriptionService.reactivate(id)).toMatchObject({ status: "active", planId: "Imported" });
