@@ -80,6 +80,15 @@ export const features = [
     routes: () => import("./invoices/routes.ts"),
   },
   {
+    name: "revenue",
+    summary: "The movements of the monthly recurring revenue.",
+    paths: ["/v1/revenue"],
+    scopes: { revenue: { tenants: "none" } },
+    entities: () => import("./revenue/entity.ts"),
+    services: () => import("./revenue/service.ts"),
+    routes: () => import("./revenue/routes.ts"),
+  },
+  {
     name: "retention",
     summary: "How long records are kept, and their deletion.",
     paths: ["/v1/policies"],

@@ -89,6 +89,11 @@ select kv.add_index('invoice', fields) from unnest(array[
   'owner, issuedAt time', 'status text, dueDate time', 'issuedAt time'
 ]) fields;
 
+-- movement: A change of the monthly recurring revenue. All movements of all tenants sum to the present revenue.
+select kv.add_family('movement');
+select kv.add_entity('movement', 'movement', 5, owner_rule => 'segment');
+select kv.add_rollup('movement', '{month, kind}', sum => 'amount');
+
 -- policy: How long the records of one entity are kept, instead of the declared time.
 select kv.add_family('policy');
 select kv.add_entity('policy', 'policy', 1, owner_rule => 'platform');

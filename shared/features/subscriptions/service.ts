@@ -8,6 +8,7 @@ import type { ChangeOptions } from "../../kernel/version.ts";
 import { keyOf } from "../../kv/define.ts";
 import { findPlan, loadPlan, planCheck, type StoredPlan } from "../plans/subscribers.ts";
 import { soldTerms } from "../plans/versions.ts";
+import { movementChanges } from "../revenue/changes.ts";
 import { shortTenantId, tenant as tenantEntity } from "../tenants/entity.ts";
 import { limitMutations } from "../usage/limits.ts";
 import { type Subscription, subscription } from "./entity.ts";
@@ -126,10 +127,11 @@ export class SubscriptionService {
       return { record, checks: [...checks, { key: keyOf(tenantEntity, tenant), version: tenant.version }] };
     }
     const moved = rules.onPlan(tenant, plan, now);
+    const after = { ...tenant, ...moved, updatedAt: now };
     return {
       record,
       checks,
-      changes: [{ entity: tenantEntity, before: tenant, after: { ...tenant, ...moved, updatedAt: now } }],
+      changes: [{ entity: tenantEntity, before: tenant, after }, ...await movementChanges(this.work, tenant, after)],
       mutations: await limitMutations(this.work, tenant.id, plan.limits),
       data: { tenant: { before: { plan: tenant.plan, mrr: tenant.mrr }, after: { plan: moved.plan, mrr: moved.mrr } } },
     };

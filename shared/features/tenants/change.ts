@@ -6,6 +6,7 @@ import type { JsonObject } from "../../kernel/json.ts";
 import type { PlanTerms } from "../plans/entity.ts";
 import { currentPlan, loadPlan, planCheck, type StoredPlan } from "../plans/subscribers.ts";
 import { soldTerms } from "../plans/versions.ts";
+import { movementChanges } from "../revenue/changes.ts";
 import { subscription as subscriptionEntity } from "../subscriptions/entity.ts";
 import {
   assertLive,
@@ -54,7 +55,7 @@ export async function decideChange(work: UnitOfWork, before: StoredTenant, move:
   const beside = isMove && !change ? [{ key: subscriptions.key({ tenantId: before.id }), version: subscription?.version ?? null }] : [];
   return {
     record: after,
-    changes: [...claimChanges(before, after, now), ...(change ? [change] : [])],
+    changes: [...claimChanges(before, after, now), ...(change ? [change] : []), ...await movementChanges(work, before, after)],
     checks: [...(newPlan ? [planCheck(newPlan)] : []), ...beside],
     mutations: [
       ...releasedClaims(before, after),

@@ -10,6 +10,8 @@ import { assertMatch, type ChangeOptions } from "../../kernel/version.ts";
 import { isSegment } from "../../kv/key.ts";
 import { plan as planEntity } from "../plans/entity.ts";
 import { loadPlan, planCheck } from "../plans/subscribers.ts";
+import { movementChanges } from "../revenue/changes.ts";
+import { REVENUE_STATUSES } from "../revenue/rules.ts";
 import { decideChange, type TenantMove } from "./change.ts";
 import { domainClaim, subdomainClaim } from "./claims.ts";
 import { shortTenantId, type Tenant, tenant, TENANT_STATUSES, type TenantStatus } from "./entity.ts";
@@ -39,8 +41,6 @@ export interface TenantStats {
   readonly totalMrr: number;
   readonly currency: string;
 }
-
-const REVENUE_STATUSES: readonly TenantStatus[] = ["active", "trial"];
 
 export class TenantService extends EntityService<typeof tenant> {
   constructor(work: UnitOfWork) {
@@ -97,7 +97,8 @@ export class TenantService extends EntityService<typeof tenant> {
       async () => {
         const plan = await loadPlan(this.work, String(input["plan"]), "/plan");
         const record = this.records.newRecord({ ...input, ...initialFields(input, plan, this.work.context.clock.now()) });
-        return { record, changes: setupChanges(record, plan, this.work), checks: [planCheck(plan)], refuse: refuseClaim(record) };
+        const changes = [...setupChanges(record, plan, this.work), ...await movementChanges(this.work, null, record)];
+        return { record, changes, checks: [planCheck(plan)], refuse: refuseClaim(record) };
       },
       options,
       input as JsonObject,

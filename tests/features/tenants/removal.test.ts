@@ -80,6 +80,7 @@ describe("deleting a tenant", () => {
       "tenant": 1,
       "subdomain-claim": 1,
       "domain-claim": 1,
+      "movement": 1,
       "subscription": 1,
       "usage-record": DEFAULT_METRICS.length,
     });

@@ -50,6 +50,7 @@ export const ROUND_TRIPS: readonly (readonly [route: string, trips: number, beca
   ["GET /v1/tenants/:tenantId/credit-notes", 2],
   ["POST /v1/tenants/:tenantId/credit-notes", 3],
   ["GET /v1/tenants/:tenantId/credit-notes/:creditNoteId", 1],
+  ["GET /v1/revenue/movements", 2],
   ["GET /v1/policies", 2],
   ["PUT /v1/policies/:policyId", 3],
   ["POST /v1/policies/run", 36, "reads each kind of record and the heads of the audit chains, one after the other"],
