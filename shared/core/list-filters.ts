@@ -17,7 +17,7 @@ export interface FilterParameter {
 }
 
 /** The possible creation fields. The first one that is declared is used. */
-const CREATION_FIELDS: readonly string[] = ["createdAt", "created", "timestamp", "triggeredAt"];
+const CREATION_FIELDS: readonly string[] = ["createdAt", "created", "timestamp", "triggeredAt", "issuedAt"];
 
 const known = new WeakMap<AnyEntity, readonly FilterParameter[]>();
 

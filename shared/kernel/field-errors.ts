@@ -31,14 +31,21 @@ function codeOf(issue: z.core.$ZodIssue): string {
   return typeof issue.params?.["code"] === "string" ? issue.params["code"] : "invalid";
 }
 
+/** Zod checks the bounds of safe integers first. An integer outside them that has narrower bounds is reported twice. */
+function isRepeated(issue: z.core.$ZodIssue, next: z.core.$ZodIssue | undefined): boolean {
+  if (issue.code !== "too_big" && issue.code !== "too_small") return false;
+  return issue.origin === "int" && issue.code === next?.code && pointerOf(issue.path) === pointerOf(next.path);
+}
+
 /** Zod's issues as field errors, at most 100. `render` formats the path. A custom check may set its own code. */
 export function fieldErrors(
   issues: readonly z.core.$ZodIssue[],
   render: (path: readonly PropertyKey[]) => string = pointerOf,
 ): FieldError[] {
   const found: FieldError[] = [];
-  for (const issue of issues) {
+  for (const [i, issue] of issues.entries()) {
     if (found.length >= MAX_FIELD_ERRORS) break;
+    if (isRepeated(issue, issues[i + 1])) continue;
     if (issue.code === "unrecognized_keys") {
       found.push(...issue.keys.slice(0, MAX_FIELD_ERRORS - found.length).map((key) => unknownField(render([...issue.path, key]))));
       continue;

@@ -75,7 +75,7 @@ select kv.add_index('admin', fields) from unnest(array[
 select kv.add_family('counter', 75);
 select kv.add_entity('counter', 'counter', 1, owner_rule => 'platform');
 
--- credit-note: What an invoice is reduced by. It is never changed.
+-- credit-note: An amount by which an invoice is reduced. It is never changed.
 select kv.add_family('creditnote');
 select kv.add_entity('credit-note', 'creditnote', 2, owner_rule => 'segment', cascades => false);
 select kv.add_index('credit-note', fields) from unnest(array[
@@ -103,7 +103,7 @@ select kv.add_index('policy', 'createdAt time');
 select kv.add_family('retentionrun');
 select kv.add_entity('retention-run', 'retentionrun', 1, owner_rule => 'platform');
 
--- dead-letter: An item of a job that failed: it is retried with backoff, and dead after the last attempt.
+-- dead-letter: An item of a job that failed. It is retried with backoff; after 8 failed attempts it is dead.
 select kv.add_family('dead');
 select kv.add_entity('dead-letter', 'dead', 1, owner_rule => 'platform');
 select kv.add_index('dead-letter', fields) from unnest(array[

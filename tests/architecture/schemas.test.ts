@@ -25,7 +25,8 @@ const AT_LOAD: Readonly<Record<string, readonly string[]>> = {
   "shared/core/schemas.ts": ["viewOf"],
   "shared/core/values.ts": ["checkedText", "quantity"],
   "shared/features/audit/routes.ts": ["text"],
-  "shared/features/jobs/routes.ts": ["count"],
+  "shared/features/invoices/entity.ts": ["at", "currencyOf"],
+  "shared/features/jobs/routes.ts": ["at", "count"],
   "shared/features/tenants/entity.ts": ["brandingOf", "text"],
   "shared/features/usage/entity.ts": ["amountOf"],
 };

@@ -5,7 +5,7 @@ import { errors, InnkeepError } from "../../kernel/errors.ts";
 import { counter, type Invoice, invoice } from "./entity.ts";
 import { counterName, dueDateOf, numberOf, type Series, summed, type SumsInput } from "./rules.ts";
 
-/** What every process decides again when another one took the number first. Enough for 8 processes that issue without a pause. */
+/** How often a creation is decided again when another one took its number. Enough for 8 processes that issue without a pause. */
 export const NUMBER_ATTEMPTS = 40;
 
 interface Issued<R> {
@@ -21,7 +21,8 @@ interface Issued<R> {
  */
 export async function issuedInvoice(work: UnitOfWork, tenantId: string, input: CreateInput<typeof invoice>): Promise<Issued<Invoice>> {
   const now = work.now();
-  const currency = platformCurrency(work, input.currency);
+  const { currency } = work.platform;
+  assertCurrency(input.currency, currency, "the platform's currency");
   const fields = { ...input, ...summed(input as SumsInput, currency), currency, dueDate: dueDateOf(input.dueDate, now) };
   const { number, change } = await nextNumber(work, "invoice", now);
   const isFree = fields.total === 0;
@@ -52,11 +53,11 @@ export async function nextNumber(
 /** Also for library callers, which no route checks. Throws `forbidden` for a tenant's own user. */
 export function assertPlatform({ context: { tenantId } }: UnitOfWork): void {
   if (tenantId === null) return;
-  throw new InnkeepError("forbidden", "You cannot issue, change or credit invoices. Ask the platform's support.");
+  throw new InnkeepError("forbidden", "Only the platform issues, changes and credits invoices. Ask the platform's support.");
 }
 
-/** The platform's currency. Throws `validation_failed` if the caller sends another one: sums never mix currencies. */
-export function platformCurrency({ platform: { currency } }: UnitOfWork, sent: string | undefined): string {
-  if (sent === undefined || sent === currency) return currency;
-  throw errors.validation([{ path: "/currency", message: `must be the platform's currency, ${currency}`, code: "other_currency" }]);
+/** Throws `validation_failed` if the caller sends another currency: sums never mix currencies. */
+export function assertCurrency(sent: string | undefined, currency: string, whose: string): void {
+  if (sent === undefined || sent === currency) return;
+  throw errors.validation([{ path: "/currency", message: `must be ${whose}, ${currency}`, code: "other_currency" }]);
 }

@@ -6,7 +6,13 @@ import { defineEntity, type RecordOf } from "../../kv/define.ts";
 export const INVOICE_STATUSES = ["pending", "paid", "failed", "refunded", "void"] as const;
 export type InvoiceStatus = (typeof INVOICE_STATUSES)[number];
 
+const STATUS_MEANING =
+  "`pending`: issued and not paid. `failed`: a payment failed, and it is still owed. `paid`. `refunded`: the payment was " +
+  "returned. `void`: cancelled before it was paid.";
+
 const MAX_LINES = 250;
+/** Characters of a full key. */
+const MAX_KEY = 512;
 const MINOR = "in the minor unit of `currency`";
 
 /** An amount of a line. A negative one is a credit, such as the unused part of a period. */
@@ -14,7 +20,7 @@ const signedMinorUnits = z.int().min(-MAX_MINOR_UNITS).max(MAX_MINOR_UNITS);
 const description = z.string().min(1).max(500);
 const quantity = z.int().min(1).max(1e9).meta({ description: "A whole number of units." });
 const unitAmount = signedMinorUnits.meta({ description: `The price of one unit, ${MINOR}. A negative price is a credit.` });
-const kind = z.enum(["plan", "proration", "usage", "other"]);
+const kind = z.enum(["plan", "proration", "usage", "other"]).meta({ description: "What the line is for. It does not affect the sums." });
 const linePeriod = {
   periodStart: instant.optional().meta({ description: "The start of the period that the line is for, inclusive." }),
   periodEnd: instant.optional().meta({ description: "The end of the period that the line is for, exclusive." }),
@@ -37,12 +43,17 @@ const lineInput = z.strictObject({
   ...linePeriod,
 });
 
+/** The currency. If a caller sends it, it must be the one that applies. */
+const currencyOf = (whose: string) =>
+  createOnly(given(
+    currency.meta({ description: "ISO 4217 code." }),
+    currency.optional().meta({ description: `ISO 4217 code. If sent, it must be ${whose} currency.` }),
+  ));
+
+const at = (what: string) => byServer(instant.optional().meta({ description: what }));
+
 /** The fields that an invoice and a credit note share. */
 const sums = {
-  currency: createOnly(given(
-    currency,
-    currency.optional().meta({ description: "ISO 4217 code. If sent, it must be the platform's currency." }),
-  )),
   lineItems: createOnly(given(z.array(lineItem).min(1).max(MAX_LINES), z.array(lineInput).min(1).max(MAX_LINES))),
   amount: createOnly(given(
     minorUnits.meta({ description: `The sum of the line items, ${MINOR}.` }),
@@ -81,26 +92,27 @@ export const invoice = defineEntity({
   schema: z.looseObject({
     id: generated("inv", segment),
     tenantId: byServer(segment),
-    subscriptionId: createOnly(segment.optional()),
+    subscriptionId: createOnly(segment.optional().meta({ description: "The subscription that the invoice is for. It is not checked." })),
     number: byServer(z.string().regex(/^INV-\d{4}-\d{6,}$/).meta({ description: "Without gaps in a year, over all tenants." })),
+    currency: currencyOf("the platform's"),
     ...sums,
     creditedTotal: byServer(minorUnits.default(0).meta({ description: `The total of the invoice's credit notes, ${MINOR}.` })),
-    status: byServer(z.enum(INVOICE_STATUSES)),
-    issuedAt: byServer(instant),
+    status: byServer(z.enum(INVOICE_STATUSES).meta({ description: STATUS_MEANING })),
+    issuedAt: byServer(instant.meta({ description: "When it was issued." })),
     dueDate: createOnly(given(
-      instant,
-      instant.optional().meta({ description: "The instant by which it must be paid. Default: 14 days after it is issued." }),
+      instant.meta({ description: "When the payment is due." }),
+      instant.optional().meta({ description: "When the payment is due: at most 3,650 days from now. Default: 14 days from now." }),
     )),
-    paidAt: byServer(instant.optional()),
-    failedAt: byServer(instant.optional()),
-    voidedAt: byServer(instant.optional()),
-    refundedAt: byServer(instant.optional()),
+    paidAt: at("When it was paid."),
+    failedAt: at("When a payment failed. It stays after a later payment."),
+    voidedAt: at("When it was voided."),
+    refundedAt: at("When the refund was recorded."),
     metadata: createOnly(metadata.optional()),
     createdAt: createdInstant(instant),
     updatedAt: changedInstant(instant.optional()),
   }),
   owner: "tenant",
-  // The books outlive the customer.
+  // Invoices must be kept for the tax authorities, also after the tenant is deleted.
   onTenantDelete: "retain",
   retention: { days: 2_555, after: "issuedAt" },
   filterable: ["status", "number", "subscriptionId", "issuedAt", "dueDate"],
@@ -124,16 +136,19 @@ export const invoice = defineEntity({
 
 export const creditNote = defineEntity({
   name: "credit-note",
-  summary: "What an invoice is reduced by. It is never changed.",
+  summary: "An amount by which an invoice is reduced. It is never changed.",
   key: "creditnote:{tenantId}:{id}",
   schema: z.looseObject({
     id: generated("cn", segment),
     tenantId: byServer(segment),
-    invoiceId: createOnly(segment),
+    invoiceId: createOnly(
+      given(segment, z.string().min(1).max(MAX_KEY).meta({ description: "The invoice's id, short or as its full key." })),
+    ),
     number: byServer(z.string().regex(/^CN-\d{4}-\d{6,}$/).meta({ description: "Without gaps in a year, over all tenants." })),
+    currency: currencyOf("the invoice's"),
     ...sums,
-    reason: createOnly(z.string().min(1).max(500)),
-    issuedAt: byServer(instant),
+    reason: createOnly(z.string().min(1).max(500).meta({ description: "Why the invoice is credited." })),
+    issuedAt: byServer(instant.meta({ description: "When it was issued." })),
     createdAt: createdInstant(instant),
   }),
   owner: "tenant",
@@ -184,6 +199,6 @@ export type LineInput = z.input<typeof lineInput>;
 
 /** The body of a payment. */
 export const payment = z.strictObject({
-  paidAt: instant.optional().meta({ description: "When it was paid. Default: now." }),
+  paidAt: instant.optional().meta({ description: "When it was paid: from 2000-01-01 on, and not in the future. Default: now." }),
 });
 export type Payment = z.input<typeof payment>;

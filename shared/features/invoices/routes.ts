@@ -17,7 +17,7 @@ const line = { description: "Pro, one month", quantity: 1, unitAmount: 29900 };
 /** The id that the sample of a credit note names. */
 const SAMPLE_INVOICE = "inv_sample";
 
-/** A tenant's users read their own. Only the platform issues and changes them. */
+/** A tenant's users read their own invoices. Only the platform issues and changes them. */
 export const routes: readonly Route[] = [
   ...crud(invoice, {
     path,
@@ -27,7 +27,7 @@ export const routes: readonly Route[] = [
     openWhenSuspended: ["list", "get"],
     errors: { create: ["tenant_deleted"] },
     descriptions: {
-      create: "Issues the invoice with the next number. Sums that are left out are computed, and those that are sent are checked. " +
+      create: "Issues the invoice with the next number. Omitted sums are computed; sums that you send are checked. " +
         "An invoice whose total is 0 is paid when it is issued.",
     },
     sample: { create: (n) => ({ lineItems: [{ ...line, description: `Pro, month ${n}` }], tax: 2392 }) },
@@ -36,6 +36,7 @@ export const routes: readonly Route[] = [
     ...step,
     operationId: "payInvoice",
     summary: "Record that an invoice was paid",
+    description: "Only of a pending or failed invoice. One that is paid already is not changed, and keeps its `paidAt`.",
     input: payment,
     inputOptional: true,
     run: async ({ service, params, body, options }) => await service.markPaid(params.tenantId, params.invoiceId, body, options),
@@ -44,20 +45,21 @@ export const routes: readonly Route[] = [
     ...step,
     operationId: "failInvoice",
     summary: "Record that the payment of an invoice failed",
-    description: "The invoice stays owed: it can still be paid or voided.",
+    description: "Only of a pending invoice. The tenant still owes it: it can be paid or voided later.",
     run: async ({ service, params, options }) => await service.markFailed(params.tenantId, params.invoiceId, options),
   }),
   verb(`POST ${one}/void`, {
     ...step,
     operationId: "voidInvoice",
     summary: "Void an invoice that is not paid",
-    description: "It keeps its number, so the series has no gap.",
+    description: "Only of a pending or failed invoice. It keeps its number, so the series has no gap.",
     run: async ({ service, params, options }) => await service.void(params.tenantId, params.invoiceId, options),
   }),
   verb(`POST ${one}/refund`, {
     ...step,
     operationId: "refundInvoice",
     summary: "Record that the payment of an invoice was returned",
+    description: "Only of a paid invoice. Returns what its credit notes have not: `total` - `creditedTotal`.",
     sample: { prepare: (service, { tenantId = "", invoiceId = "" }) => service.markPaid(tenantId, invoiceId) },
     run: async ({ service, params, options }) => await service.refund(params.tenantId, params.invoiceId, options),
   }),
@@ -68,7 +70,7 @@ export const routes: readonly Route[] = [
     only: ["list", "create", "get"],
     openWhenSuspended: ["list", "get"],
     errors: { create: ["credit_exceeds_invoice", "tenant_deleted"] },
-    descriptions: { create: "Credits an invoice. The credit notes of an invoice never sum to more than its total." },
+    descriptions: { create: "Issues a credit note with the next number. The credit notes of an invoice never sum to more than its total." },
     sample: {
       create: { invoiceId: SAMPLE_INVOICE, lineItems: [{ description: "One day", unitAmount: 100 }], reason: "The service was down." },
       prepare: (_, { tenantId = "" }, use) => use(InvoiceService).create(tenantId, { id: SAMPLE_INVOICE, lineItems: [line] }),

@@ -6,6 +6,10 @@ import type { Invoice, InvoiceStatus, LineInput, LineItem } from "./entity.ts";
 /** Days from the issue of an invoice to its due date. */
 export const PAYMENT_DAYS = 14;
 
+const MAX_PAYMENT_DAYS = 3_650;
+/** Invoices may be imported, so a payment can be older than its invoice. */
+const EARLIEST_PAYMENT = "2000-01-01T00:00:00.000Z";
+
 export const INVOICE_TRANSITIONS: Readonly<Record<InvoiceStatus, readonly InvoiceStatus[]>> = {
   pending: ["paid", "failed", "void"],
   failed: ["paid", "void"],
@@ -42,7 +46,7 @@ export function summed(input: SumsInput, currency: string): Sums {
   // The sum of 250 lines can exceed the safe integers, although each is below the highest price.
   const exact = lineItems.reduce((sum, line) => sum + BigInt(line.amount), 0n);
   if (exact < 0n) {
-    throw errors.validation([{ path: "/lineItems", message: `must not sum to less than 0; got ${exact}`, code: "too_small" }]);
+    throw errors.validation([{ path: "/lineItems", message: `must sum to at least 0, and sum to ${exact}`, code: "too_small" }]);
   }
   if (exact > BigInt(highest)) throw errors.validation([tooBig("/lineItems", `must sum to at most ${highest}`, currency)]);
   const amount = Number(exact);
@@ -66,7 +70,11 @@ function lineFaults(line: LineInput, path: string, highest: number): FieldError[
   // Above the safe integers the product is rounded, but never to less than the highest amount.
   const product = quantity * unitAmount + 0;
   if (Math.abs(product) > highest) {
-    return [{ path: `${path}/unitAmount`, message: `must make the amount of the line at most ${highest}`, code: "too_big" }];
+    return [{
+      path: `${path}/unitAmount`,
+      message: `must make the amount of the line a number from -${highest} to ${highest}`,
+      code: "too_big",
+    }];
   }
   return [
     ...equalFault(`${path}/amount`, amount, product, "must be quantity × unitAmount"),
@@ -89,17 +97,20 @@ function tooBig(path: string, message: string, currency: string): FieldError {
   return { path, message: `${message}, in the minor unit of ${currency}`, code: "too_big" };
 }
 
-/** The due date of an invoice that is issued at `now`. Throws `validation_failed` for one before `now`. */
+/** The due date of an invoice that is issued at `now`. Throws `validation_failed` for one before `now`, or 10 years later. */
 export function dueDateOf(sent: string | undefined, now: string): string {
   if (sent === undefined) return addDays(now, PAYMENT_DAYS);
   if (sent < now) throw errors.validation([{ path: "/dueDate", message: "must not be before the invoice is issued", code: "in_past" }]);
-  return sent;
+  // A mistyped year cannot be corrected in an invoice.
+  if (sent <= addDays(now, MAX_PAYMENT_DAYS)) return sent;
+  throw errors.validation([{ path: "/dueDate", message: `must be at most ${MAX_PAYMENT_DAYS} days from now`, code: "too_late" }]);
 }
 
-/** A payment that is reported at `now`. Throws `validation_failed` if it is in the future. */
+/** A payment that is reported at `now`. Throws `validation_failed` if it is in the future, or before 2000. */
 export function paymentTime(sent: string | undefined, now: string): string {
   if (sent === undefined) return now;
   if (sent > now) throw errors.validation([{ path: "/paidAt", message: "must not be in the future", code: "in_future" }]);
+  if (sent < EARLIEST_PAYMENT) throw errors.validation([{ path: "/paidAt", message: "must not be before 2000-01-01", code: "too_early" }]);
   return sent;
 }
 
@@ -113,7 +124,7 @@ export function moved(invoice: Invoice, to: keyof typeof TIMES, at: string): Inv
   return { ...invoice, status: to, [TIMES[to]]: at };
 }
 
-/** What credit notes can still take off, in the minor unit. A void invoice is not owed, and a refunded one is paid back already. */
+/** The amount that can still be credited, in the minor unit. Nothing of an invoice that is voided or refunded. */
 export function creditLeft({ status, total, creditedTotal }: Pick<Invoice, "status" | "total" | "creditedTotal">): number {
   return status === "void" || status === "refunded" ? 0 : total - creditedTotal;
 }
@@ -122,16 +133,17 @@ export function creditLeft({ status, total, creditedTotal }: Pick<Invoice, "stat
 export function credited(invoice: Invoice, total: number): Invoice {
   const remaining = creditLeft(invoice);
   if (total <= remaining) return { ...invoice, creditedTotal: invoice.creditedTotal + total };
-  const reason = invoice.status === "void" || invoice.status === "refunded"
-    ? `Invoice ${invoice.number} is ${invoice.status}. You cannot credit it.`
-    : `You can credit at most ${remaining} of invoice ${invoice.number}, and this credit note is ${total}.`;
+  const { number, status, currency } = invoice;
+  const reason = status === "void" || status === "refunded"
+    ? `Invoice ${number} is ${status}. You cannot credit it.`
+    : `This credit note is ${total}, and at most ${remaining} of invoice ${number} can be credited (in the minor unit of ${currency}).`;
   throw new InnkeepError("credit_exceeds_invoice", reason, [], { remaining });
 }
 
-/** Throws `validation_failed` for a credit note of nothing. */
+/** Throws `validation_failed` for a credit note of 0. */
 export function assertCredits({ total }: Sums): void {
   if (total > 0) return;
-  throw errors.validation([{ path: "/lineItems", message: "must sum to more than 0 with the tax", code: "too_small" }]);
+  throw errors.validation([{ path: "/lineItems", message: "must sum to more than 0, including the tax", code: "too_small" }]);
 }
 
 /** Series of numbers, one for each year in UTC. */
@@ -143,7 +155,7 @@ export function counterName(series: Series, now: string): string {
   return `${series}-${now.slice(0, 4)}`;
 }
 
-/** `INV-2026-000123`. After 999999 it has a digit more. */
+/** `INV-2026-000123`. From the millionth number on it has seven digits. */
 export function numberOf(series: Series, now: string, n: number): string {
   return `${SERIES[series]}-${now.slice(0, 4)}-${String(n).padStart(6, "0")}`;
 }

@@ -8,7 +8,7 @@ import { errors, InnkeepError, isInnkeepError } from "../../kernel/errors.ts";
 import type { JsonObject } from "../../kernel/json.ts";
 import type { ChangeOptions } from "../../kernel/version.ts";
 import { shortTenantId } from "../tenants/entity.ts";
-import { assertPlatform, issuedInvoice, nextNumber, NUMBER_ATTEMPTS, platformCurrency } from "./changes.ts";
+import { assertCurrency, assertPlatform, issuedInvoice, nextNumber, NUMBER_ATTEMPTS } from "./changes.ts";
 import { type CreditNote, creditNote, type Invoice, invoice, type Payment, payment } from "./entity.ts";
 import * as rules from "./rules.ts";
 
@@ -51,12 +51,12 @@ export class InvoiceService extends TenantReadService<typeof invoice> {
     return await this.#move(tenantId, invoiceId, "invoice.failed", (before) => rules.moved(before, "failed", this.work.now()), options);
   }
 
-  /** Cancels an invoice that is not paid. It keeps its number. Null if there is no such invoice. Throws `invalid_transition`. */
+  /** Voids an invoice that is not paid. It keeps its number. Null if there is no such invoice. Throws `invalid_transition`. */
   async void(tenantId: string, invoiceId: string, options: ChangeOptions = {}): Promise<StoredInvoice | null> {
     return await this.#move(tenantId, invoiceId, "invoice.voided", (before) => rules.moved(before, "void", this.work.now()), options);
   }
 
-  /** Records that the payment was returned. Null if there is no such invoice. Throws `invalid_transition`. */
+  /** Records a refund of the payment. Null if there is no such invoice. Throws `invalid_transition`. */
   async refund(tenantId: string, invoiceId: string, options: ChangeOptions = {}): Promise<StoredInvoice | null> {
     return await this.#move(tenantId, invoiceId, "invoice.refunded", (before) => rules.moved(before, "refunded", this.work.now()), options);
   }
@@ -105,18 +105,20 @@ export class CreditNoteService extends TenantReadService<typeof creditNote> {
 
   async #decide(tenantId: string, input: CreditNoteCreate): Promise<Decided<CreditNote>> {
     const now = this.work.now();
-    const currency = platformCurrency(this.work, input.currency);
-    const sums = rules.summed(input as rules.SumsInput, currency);
-    rules.assertCredits(sums);
     const [found, { number, change }] = await Promise.all([
-      this.#invoices.get(`invoice:${tenantId}:${input.invoiceId}`),
+      this.#invoices.get(invoiceKey(tenantId, input.invoiceId)),
       nextNumber(this.work, "credit-note", now),
       this.tenantOf(tenantId),
     ]);
     if (!found) throw unknownInvoice(input.invoiceId);
+    // Not the platform's, which may have changed since the invoice was issued.
+    const { id: invoiceId, currency } = found;
+    assertCurrency(input.currency, currency, "the invoice's currency");
+    const sums = rules.summed(input as rules.SumsInput, currency);
+    rules.assertCredits(sums);
     const after: Invoice = { ...rules.credited(found, sums.total), updatedAt: now };
     return {
-      record: this.records.newRecord({ ...input, ...sums, currency, tenantId, number, issuedAt: now }),
+      record: this.records.newRecord({ ...input, ...sums, invoiceId, currency, tenantId, number, issuedAt: now }),
       changes: [{ entity: invoice, before: found, after }, change],
       attempts: NUMBER_ATTEMPTS,
       data: { invoice: { before: { creditedTotal: found.creditedTotal }, after: { creditedTotal: after.creditedTotal } } },
@@ -124,10 +126,16 @@ export class CreditNoteService extends TenantReadService<typeof creditNote> {
   }
 }
 
+/** Another tenant's full key results in a key without a record. */
+function invoiceKey(tenantId: string, id: string): string {
+  const prefix = `invoice:${tenantId}:`;
+  return id.startsWith(prefix) ? id : `${prefix}${id}`;
+}
+
 function unknownInvoice(id: string) {
   return errors.validation([{
     path: "/invoiceId",
-    message: `must be an invoice of the tenant, and ${id} is not`,
+    message: `must be the id of an invoice of this tenant; ${id.slice(0, 100)} is not`,
     code: "unknown_invoice",
   }]);
 }

@@ -46,21 +46,23 @@ export const schedule = defineEntity({
 
 export const DEAD_STATUSES = ["retrying", "dead", "dropped"] as const;
 
+const STATUS_MEANING =
+  "`retrying`: attempted again at `nextAttemptAt`. `dead`: failed 8 times. `dropped`: no longer attempted, by request.";
+
 export const deadLetter = defineEntity({
   name: "dead-letter",
-  summary: "An item of a job that failed: it is retried with backoff, and dead after the last attempt.",
+  summary: "An item of a job that failed. It is retried with backoff; after 8 failed attempts it is dead.",
   key: "dead:{id}",
   schema: z.looseObject({
     id: byServer(segment),
-    job: byServer(segment),
-    /** The item in its job, such as the key of a record. */
-    item: byServer(z.string().max(512)),
-    /** The tenant that the item belongs to. The record itself is the platform's. */
-    tenant: byServer(segment.optional()),
-    status: byServer(z.enum(DEAD_STATUSES)),
+    job: byServer(segment.meta({ description: "The name of the job." })),
+    item: byServer(z.string().max(512).meta({ description: "The item of the job, such as the key of a record." })),
+    // Not `tenantId`: the record belongs to the platform.
+    tenant: byServer(segment.optional().meta({ description: "The tenant that the item belongs to." })),
+    status: byServer(z.enum(DEAD_STATUSES).meta({ description: STATUS_MEANING })),
     attempts: byServer(z.int().min(0).meta({ description: "The number of failed attempts." })),
-    error: byServer(jobError),
-    nextAttemptAt: byServer(instant.optional()),
+    error: byServer(jobError.meta({ description: "The error of the last attempt." })),
+    nextAttemptAt: byServer(instant.optional().meta({ description: "The earliest time of the next attempt." })),
     createdAt: createdInstant(instant),
     updatedAt: changedInstant(instant.optional()),
   }),

@@ -22,23 +22,27 @@ const EXAMPLE = {
   backlog: { count: 12, oldestAt: "2025-12-31T23:59:00.000Z" },
 };
 
-const count = (description: string) => z.int().meta({ description });
+const count = (description: string) => z.int().min(0).meta({ description });
+const at = (description: string) => instant.nullable().meta({ description });
 const job = component(
   "Job",
   z.object({
-    name: z.string(),
-    summary: z.string(),
+    name: z.string().meta({ description: "The name, as in `POST /jobs/:name` of the function `jobs`." }),
+    summary: z.string().meta({ description: "What the job does." }),
     everySeconds: count("The interval between two runs, in seconds."),
-    running: z.boolean().meta({ description: "Whether a process runs the job." }),
-    nextRunAt: instant,
-    lastStartedAt: instant.nullable(),
-    lastFinishedAt: instant.nullable(),
-    lastDurationMs: z.int().nullable().meta({ description: "The duration of the last run, in milliseconds." }),
-    lastProcessed: z.int().nullable().meta({ description: "The number of items of the last run." }),
+    running: z.boolean().meta({ description: "Whether a process holds the lease of a run." }),
+    nextRunAt: instant.meta({ description: "When the job is due. In the past, it waits for the next call of the scheduler." }),
+    lastStartedAt: at("When the last run started; null before the first run."),
+    lastFinishedAt: at("When the last run ended or failed; null before the first one."),
+    lastDurationMs: z.int().min(0).nullable().meta({ description: "The duration of the last run, in milliseconds." }),
+    lastProcessed: z.int().min(0).nullable().meta({ description: "The number of items of the last complete run." }),
     lastError: z.object({ code: z.string(), message: z.string() }).nullable()
       .meta({ description: "Why the last run failed; null after a success." }),
     failures: count("The number of failed runs since the last success."),
-    backlog: z.object({ count: count("The number of waiting items."), oldestAt: instant.nullable() }).nullable()
+    backlog: z.object({
+      count: count("The number of waiting items."),
+      oldestAt: at("When the oldest of them was due; null if none waits."),
+    }).nullable()
       .meta({ description: "What waits for the job; null for a job that does not count it." }),
   }),
   () => EXAMPLE,
@@ -51,6 +55,8 @@ const sample = {
   params: { deadLetterId: "cleanup.af2bdbe1aa9b6ec1e2ade1d6" },
   prepare: async (service: DeadLetterService) => {
     const fail = () => service.recordFailure("cleanup", { id: "sample", tenantId: null }, new Error("sample"));
+    const { id, status } = await fail();
+    if (status === "dropped") await service.requeue(id);
     while ((await fail()).status !== "dead");
   },
 };
@@ -71,13 +77,16 @@ export const routes: readonly Route[] = [
     scope: "jobs",
     service: DeadLetterService,
     only: ["list"],
-    descriptions: { list: "Items that failed. `status=dead` selects those that are not retried." },
+    descriptions: {
+      list: "The items that failed. `status=dead` selects those that are no longer retried, `status=retrying` those that are.",
+    },
     sample: {},
   }),
   verb("POST /v1/jobs/dead/:deadLetterId/requeue", {
     ...one,
     operationId: "requeueDeadLetter",
-    summary: "Handle a dead item again in the next run",
+    summary: "Handle a dead or dropped item again in the next run",
+    description: "Its attempts begin again at 0. An item that is retried anyway is not changed.",
     output: recordOf(deadLetter),
     sample,
     run: async ({ service, params, options }) => await service.requeue(params.deadLetterId, options),
@@ -85,7 +94,8 @@ export const routes: readonly Route[] = [
   verb("DELETE /v1/jobs/dead/:deadLetterId", {
     ...one,
     operationId: "dropDeadLetter",
-    summary: "Drop a dead item: it is not handled again",
+    summary: "Drop a failed item: it is not handled again",
+    description: "The dead letter stays in the list as `dropped` until its retention ends.",
     sample,
     run: async ({ service, params, options }) => await service.delete(params.deadLetterId, options),
   }),

@@ -118,16 +118,19 @@ describe("an invoice", () => {
     expect(error.message).toContain(`An invoice that is ${from} cannot become ${to}.`);
   });
 
-  test("B14: is due 14 days after it is issued, or when the caller says, but not before it is issued", () => {
+  test("B14: is due 14 days after it is issued, or when the caller says, but not before it is issued nor 10 years later", () => {
     expect(rules.dueDateOf(undefined, NOW)).toBe("2026-03-15T12:00:00.000Z");
     expect(rules.dueDateOf(NOW, NOW)).toBe(NOW);
     expect(thrown(() => rules.dueDateOf("2026-03-01T11:59:59.999Z", NOW)).fields).toMatchObject([{ path: "/dueDate", code: "in_past" }]);
+    expect(rules.dueDateOf("2036-02-27T12:00:00.000Z", NOW)).toBe("2036-02-27T12:00:00.000Z");
+    expect(thrown(() => rules.dueDateOf("9999-12-31T23:59:59.999Z", NOW)).fields).toMatchObject([{ path: "/dueDate", code: "too_late" }]);
   });
 
-  test("B14: is paid now or earlier, not in the future", () => {
+  test("B14: is paid now or earlier, not in the future and not before 2000", () => {
     expect(rules.paymentTime(undefined, NOW)).toBe(NOW);
     expect(rules.paymentTime("2026-02-01T00:00:00.000Z", NOW)).toBe("2026-02-01T00:00:00.000Z");
     expect(thrown(() => rules.paymentTime("2026-03-01T12:00:00.001Z", NOW)).fields).toMatchObject([{ path: "/paidAt", code: "in_future" }]);
+    expect(thrown(() => rules.paymentTime("0026-02-01T00:00:00.000Z", NOW)).fields).toMatchObject([{ path: "/paidAt", code: "too_early" }]);
   });
 
   test.each(

@@ -269,6 +269,17 @@ describe("a credit note", () => {
     await expectNoGaps("creditnote");
   });
 
+  test("B16: is in the currency of its invoice, also after the platform's currency changed", async () => {
+    const { id } = await context.tenant();
+    const made = await context.InvoiceService.create(id, basket(100));
+    const { store, clock } = context;
+    const later = (await createContainer({ store, clock, logger: silentLogger, currency: "JPY" })).services(systemContext(clock));
+    expect(await later.CreditNoteService.create(id, credit(made.id, 60))).toMatchObject({ currency: "USD", total: 60 });
+    const refused = later.CreditNoteService.create(id, { ...credit(made.id, 1), currency: "JPY" });
+    await expect(refused).rejects.toMatchObject({ fields: [{ path: "/currency", message: "must be the invoice's currency, USD" }] });
+    await expectNoGaps("creditnote");
+  });
+
   test("B16: is refused for another tenant's invoice, for a voided and for a refunded one", async () => {
     const [{ id }, neighbour] = [await context.tenant(), await context.tenant()];
     const foreign = await context.InvoiceService.create(neighbour.id, basket(100));
