@@ -11,6 +11,7 @@ const report = z.object({
   remaining: z.number().nullable(),
   durationMs: z.number(),
   errors: z.array(z.object({ item: z.string(), code: z.string(), message: z.string() })),
+  dryRun: z.boolean(),
 });
 export type JobReport = z.output<typeof report>;
 const problem = z.object({ detail: z.string() });
@@ -36,9 +37,9 @@ export async function callJobs({ url, secret }: JobsFunction, name: string | nul
 }
 
 /** One line about a call of a job. */
-export function lineOf({ job, processed, complete, remaining, durationMs, errors }: JobReport): string {
+export function lineOf({ job, processed, complete, remaining, durationMs, errors, dryRun }: JobReport): string {
   const items = `${processed} ${processed === 1 ? "item" : "items"} in ${(durationMs / 1_000).toFixed(1)} s`;
   const waiting = remaining === null || remaining === 0 ? "" : `, ${remaining} waiting`;
   const failed = errors.map(({ item, code, message }) => `\n    ${item}: ${code}: ${message}`).join("");
-  return `${job}: ${items}${waiting}${complete ? "" : ", not complete"}${failed}`;
+  return `${job}: ${items}${waiting}${complete ? "" : ", not complete"}${dryRun ? ", dry run: nothing was changed" : ""}${failed}`;
 }

@@ -26,9 +26,9 @@ describe("the jobs of the local stack", () => {
 
   test.each([
     ["a job by its name", ["cleanup"], 0, /^cleanup: 0 items in [\d.]+ s\n$/],
-    ["a job without writing", ["cleanup", "--dry-run"], 0, /^cleanup: 0 items in [\d.]+ s\n$/],
+    ["a job without writing", ["cleanup", "--dry-run"], 0, /^cleanup: 0 items in [\d.]+ s, dry run: nothing was changed\n$/],
     ["what is due", [], 0, /no job is due|cleanup: /],
-    ["a job that there is not", ["nothing"], 1, /innkeep: .*The job nothing was not found/],
+    ["a job that there is not", ["nothing"], 1, /innkeep: .*There is no job of this name\. The jobs are: cleanup/],
     ["a function that does not respond", ["--url", "http://127.0.0.1:1/jobs"], 1, /http:\/\/127\.0\.0\.1:1\/jobs does not respond/],
   ])("O10: npm run jobs runs %s", async (_, args, code, said) => {
     const ended = await finish(runLocal("jobs", [...args, "--data", dataDir], { JOBS_SECRET: "not-the-secret-of-this-stack" }));

@@ -27,6 +27,8 @@ export class DeadLetterService extends EntityService<typeof deadLetter> {
     const id = await letterId(job, item.id);
     const { result } = await this.work.transact(async () => {
       const before = await this.get(id);
+      // Dropped while it was being handled.
+      if (before?.status === "dropped") return { done: before, resultOf: null };
       const now = this.work.now();
       const tenant = item.tenantId === null ? {} : { tenant: item.tenantId };
       const { version: _, ...known } = before ??

@@ -2,7 +2,7 @@ import { Collection, type Stored } from "../../core/collection.ts";
 import type { Backlog, Job } from "../../core/job.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { randomFraction } from "../../kernel/backoff.ts";
-import { errors, InnkeepError } from "../../kernel/errors.ts";
+import { InnkeepError } from "../../kernel/errors.ts";
 import { loadIds, newNonce } from "../../kernel/ids.ts";
 import type { JsonObject } from "../../kernel/json.ts";
 import { type Schedule, schedule } from "./entity.ts";
@@ -21,9 +21,9 @@ export interface JobReport {
   readonly durationMs: number;
   /** Items of this call. */
   readonly processed: number;
-  /** Whether the run continues with the next call. */
+  /** Whether the run has ended. If not, the next call continues it. */
   readonly complete: boolean;
-  /** Items that wait, of jobs that count them. */
+  /** The number of waiting items; null for a job that does not count them. */
   readonly remaining: number | null;
   readonly errors: readonly ItemError[];
   readonly dryRun: boolean;
@@ -82,8 +82,14 @@ export class JobService {
 
   /** Runs a job now, due or not. Throws `not_found`, and `job_running` while another process runs it. */
   async run(name: string, options: RunOptions = {}): Promise<JobReport> {
-    const job = (await this.#jobs()).find((each) => each.name === name);
-    if (!job) throw errors.notFound("job", name);
+    const jobs = await this.#jobs();
+    const job = jobs.find((each) => each.name === name);
+    if (!job) {
+      throw new InnkeepError(
+        "not_found",
+        `There is no job of this name. The jobs are: ${jobs.map((each) => each.name).join(", ")}.`,
+      );
+    }
     const current = await this.#schedule(job);
     const report = options.dryRun || !rules.isLeased(current, this.work.now()) ? await this.#run(job, current, options) : null;
     if (!report) throw new InnkeepError("job_running", `Another process runs the job ${name}. Wait until it ends.`);

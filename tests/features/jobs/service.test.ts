@@ -140,7 +140,10 @@ describe("a job", () => {
     const { jobs } = processWith([counting("named", ids(1))]);
     expect(await jobs.run("named")).toMatchObject({ processed: 1 });
     expect(await jobs.run("named")).toMatchObject({ job: "named" });
-    expect(await codeOf(jobs.run("unknown"))).toBe("not_found");
+    await expect(jobs.run("unknown")).rejects.toMatchObject({
+      code: "not_found",
+      message: "There is no job of this name. The jobs are: named.",
+    });
   });
 
   test("O05: that fails as a whole is repeated with backoff, and the others run", async () => {
@@ -219,6 +222,20 @@ describe("an item that fails", () => {
     context.clock.advance(24 * 3_600_000);
     expect(await jobs.run("dropped")).toMatchObject({ processed: 4, errors: [] });
     expect(await effects("dropped")).toBe(4);
+  });
+
+  test("O05: is not handled again if it is dropped while it is being handled", async () => {
+    const { dead } = processWith([]);
+    let meanwhile = () => Promise.resolve();
+    const { jobs } = processWith([counting("dropped-late", ids(1), () => meanwhile().then(() => Promise.reject(new TypeError("x"))))]);
+    await jobs.run("dropped-late");
+    const [letter] = (await dead.list({ job: "dropped-late" })).data;
+    context.clock.advance(24 * 3_600_000);
+    meanwhile = async () => void await dead.delete(letter?.id ?? "");
+    await jobs.run("dropped-late");
+    expect(await dead.get(letter?.id ?? "")).toMatchObject({ status: "dropped", attempts: 1 });
+    context.clock.advance(24 * 3_600_000);
+    expect(await jobs.run("dropped-late")).toMatchObject({ processed: 0, errors: [] });
   });
 
   test("O05: because the database is not available is not its fault: the run fails, and the item has no letter", async () => {
