@@ -78,7 +78,7 @@ const READERS = {
   INNKEEP_BOOTSTRAP_ADMIN_EMAIL: read.email,
   INNKEEP_BOOTSTRAP_ADMIN_USER_ID: read.userId,
   INNKEEP_AUDIT_KEY: read.signingKey,
-  JOBS_SECRET: read.secret,
+  JOBS_SECRET: read.bearerSecret,
 } as const satisfies Record<string, read.Reader<unknown>>;
 
 type Variable = keyof typeof READERS;

@@ -34,6 +34,11 @@ export function textWhere(rule: (text: string) => boolean, message: string): Rea
 
 export const anyText: Reader<string> = (text) => text;
 export const secret = textWhere((text) => text.length >= 16, "must be at least 16 characters");
+/** A secret that is sent in an Authorization header (RFC 6750 §2.1), which can contain neither spaces nor line breaks. */
+export const bearerSecret = textWhere(
+  (text) => /^[\x21-\x7e]{16,}$/.test(text),
+  "must be at least 16 visible ASCII characters, without spaces or line breaks",
+);
 export const signingKey = textWhere((text) => text.length >= 32, "must be at least 32 characters");
 export const email = textWhere((text) => text.length <= MAX_EMAIL_CHARS && EMAIL.test(text), "must be an email address");
 export const userId = textWhere((text) => SEGMENT.test(text), "must be a Supabase Auth user id");

@@ -49,7 +49,7 @@ export function createJobs({ logger, secret }: JobsOptions, load: () => Promise<
   return { fetch: (request) => app.fetch(request) };
 }
 
-/** The path from `/jobs` on: locally the function gets it so, on Supabase behind the gateway's prefix. */
+/** The path from `/jobs` on. Some gateways leave their prefix `/functions/v1` before it. */
 function routePath(pathname: string): string {
   return pathname === GATEWAY_PREFIX || pathname.startsWith(`${GATEWAY_PREFIX}/`) ? pathname.slice("/functions/v1".length) : pathname;
 }
@@ -67,7 +67,8 @@ function dryRunOf(c: Context<AppEnv>): boolean {
   for (const name of query.keys()) {
     if (name !== "dryRun") throw errors.parameter(name, "is not a parameter of this path", "unknown_parameter");
   }
-  const value = query.get("dryRun") ?? "false";
+  const [value = "false", ...more] = query.getAll("dryRun");
+  if (more.length > 0) throw errors.parameter("dryRun", "must be given only once", "repeated");
   if (value !== "true" && value !== "false") throw errors.parameter("dryRun", "must be true or false");
   return value === "true";
 }

@@ -18,6 +18,6 @@ export function jobsFrom(env: Environment, surroundings: { readonly clock: Clock
 
 function secretOf({ jobsSecret }: Config): string {
   if (jobsSecret !== null) return jobsSecret;
-  const message = "is missing: set it to a random text of at least 16 characters, and give it to the scheduler";
+  const message = "is missing: set it to a random text of at least 16 characters, and send it with each call of the scheduler";
   throw new InnkeepError("invalid_configuration", `JOBS_SECRET ${message}`, [{ path: "JOBS_SECRET", message, code: "required" }]);
 }

@@ -76,6 +76,8 @@ describe("the jobs function", () => {
     ["POST", "/jobs/unknown", 404, "not_found"],
     ["POST", "/jobs/tick?dryRun=maybe", 400, "invalid_parameter"],
     ["POST", "/jobs?force=true", 400, "invalid_parameter"],
+    ["POST", "/jobs?dryRun=false&dryRun=true", 400, "invalid_parameter"],
+    ["POST", "/jobs?dryRun=", 400, "invalid_parameter"],
     ["GET", "/jobs/tick", 405, "method_not_allowed"],
     ["POST", "/v1/tenants", 404, "not_found"],
   ])("H02: %s %s is %i %s", async (method, path, status, code) => {

@@ -129,6 +129,16 @@ describe("configuration", () => {
     ]);
   });
 
+  test.each(["correct horse battery staple", "scheduler-secret-0123456789\n", "geheimnis-mit-umläut"])(
+    "O10: the scheduler's secret %j is refused, because no Authorization header can carry it",
+    (JOBS_SECRET) => {
+      expect(refusalOf({ ...SUPABASE, JOBS_SECRET }).fields).toMatchObject([{
+        path: "JOBS_SECRET",
+        message: "must be at least 16 visible ASCII characters, without spaces or line breaks",
+      }]);
+    },
+  );
+
   test("O01: all invalid variables are reported at once, by name", () => {
     const { fields, code } = refusalOf({
       DATABASE_URL: "mysql://x",
