@@ -36,7 +36,7 @@ const reason = await whyMissing();
 if (reason) console.info(`the pages are not checked against the Supabase CLI here: ${reason}`);
 
 /** Each `npx supabase@3 …` of the pages: the whole command, its words and its options. */
-const PAGES = ["README.md", "docs/operations.md", "docs/adding-an-entity.md"];
+const PAGES = ["README.md", "docs/operations.md", "docs/jobs.md", "docs/adding-an-entity.md"];
 const typed = PAGES.flatMap((page) =>
   [...read(page).matchAll(/npx (supabase@\S+) ([^\n`|;&]+)/g)].map(([, version = "", rest = ""]) => ({ page, version, rest: rest.trim() }))
 );
@@ -49,6 +49,14 @@ describe("docs/operations.md", () => {
     expect(typed.filter(({ version }) => version !== CLI)).toEqual([]);
     expect(typed.filter(({ rest }) => commandOf(rest) === undefined)).toEqual([]);
     expect(new Set(typed.map(({ rest }) => commandOf(rest)))).toEqual(new Set(COMMANDS));
+  });
+
+  test("O01: deploys every function of the configuration, and sets the secret without which one does not start", () => {
+    const functions = [...read("supabase/config.toml").matchAll(/^\[functions\.(\w+)\]/gm)].map(([, name = ""]) => name);
+    const first = typed.filter(({ page }) => page === "docs/operations.md");
+    const deployed = first.find(({ rest }) => commandOf(rest) === "functions deploy")?.rest.split(" ");
+    expect(functions.filter((name) => !deployed?.includes(name))).toEqual([]);
+    expect(first.find(({ rest }) => commandOf(rest) === "secrets set")?.rest).toContain("JOBS_SECRET=");
   });
 
   test("O01: names the target of every command that pushes, lists or repairs migrations", () => {

@@ -4,6 +4,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { read } from "../architecture/sources.ts";
 import { freePort } from "../support/cluster.ts";
 import { withClient } from "../support/client.ts";
 import { temporaryPrefix } from "../support/interrupted.ts";
@@ -20,8 +21,11 @@ const NET_AND_VAULT = `
   create table net.sent (url text, headers jsonb, timeout integer);
   create function net.http_post(url text, body jsonb default '{}', params jsonb default '{}', headers jsonb default '{}', timeout_milliseconds integer default 5000)
     returns bigint language sql as 'insert into net.sent values (url, headers, timeout_milliseconds) returning 1::bigint';
-  create table vault.secrets (name text, decrypted_secret text);
+  create table net._http_response (id bigint, status_code integer, error_msg text, created timestamptz);
+  create table vault.secrets (name text unique, decrypted_secret text, id uuid default gen_random_uuid());
   create view vault.decrypted_secrets as select * from vault.secrets;
+  create function vault.create_secret(text, text) returns uuid language sql as 'insert into vault.secrets values ($2, $1) returning id';
+  create function vault.update_secret(uuid, text) returns void language sql as 'update vault.secrets set decrypted_secret = $2 where id = $1';
   grant usage on schema net, vault to innkeep_owner;
   grant all on all tables in schema net, vault to innkeep_owner;`;
 const CRON = `
@@ -47,6 +51,15 @@ async function sentBy(database: TestDatabase): Promise<unknown[]> {
 }
 
 const ONE_CALL = [{ url: URL, headers: { Authorization: `Bearer ${SECRET}`, "Content-Type": "application/json" }, timeout: 150_000 }];
+
+const callWith = (secret: string) => [{
+  ...ONE_CALL[0],
+  url: "https://PROJECT.supabase.co/functions/v1/jobs",
+  headers: { Authorization: `Bearer ${secret}`, "Content-Type": "application/json" },
+}];
+/** The blocks of SQL in docs/jobs.md: storing the secrets, pruning the history, changing the secret, looking at the calls. */
+const sqlOfThePage = () => [...read("docs/jobs.md").matchAll(/^```sql\n([\s\S]*?)^```$/gm)].map(([, text = ""]) => text);
+const historyCommand = (block: string) => /\$\$(.*)\$\$/.exec(block)?.[1] ?? "the page schedules no deletion";
 
 describe("the schedule in the database", () => {
   let database: TestDatabase;
@@ -116,7 +129,7 @@ describe.runIf(PROGRAMS !== undefined && isRoot)("the schedule on a server with 
   });
   afterAll(() => stop());
 
-  test("O10: the migration schedules the call once, and its command calls the function", async () => {
+  test("O10: the migration schedules the call once, its command calls the function, and the statements of docs/jobs.md work", async () => {
     const empty = await emptyDatabase("", superUrl);
     await withClient(superUrl, (client) => client.query(`alter database ${empty.name} rename to innkeep_cron`));
     const at = (url: string) => url.replace(empty.name, "innkeep_cron");
@@ -132,5 +145,18 @@ describe.runIf(PROGRAMS !== undefined && isRoot)("the schedule on a server with 
     );
     expect(rows).toEqual([{ jobname: "innkeep-jobs", schedule: "* * * * *", command: "select kv.call_jobs()", active: true }]);
     expect(await sentBy(database)).toEqual(ONE_CALL);
+
+    await withClient(database.ownerUrl, (client) => client.query("truncate vault.secrets; select cron.unschedule('innkeep-jobs')"));
+    const [setUp = "", history = "", update = "", look = "", ...others] = sqlOfThePage();
+    expect(others).toEqual([]);
+    await withClient(database.ownerUrl, (client) => client.query(setUp));
+    expect(await sentBy(database)).toEqual(callWith("the value of JOBS_SECRET"));
+    await withClient(database.ownerUrl, (client) => client.query(update));
+    expect(await sentBy(database)).toEqual(callWith("the new value"));
+    await withClient(database.ownerUrl, (client) => client.query(`${history} ${look} ${historyCommand(history)}`));
+    await withClient(database.ownerUrl, (client) => client.query("select cron.unschedule('innkeep-jobs')"));
+    expect(await withClient(database.superUrl, async (client) => (await client.query("select jobname from cron.job")).rows)).toEqual([
+      { jobname: "innkeep-cron-history" },
+    ]);
   });
 });
