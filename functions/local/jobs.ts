@@ -1,8 +1,11 @@
 import process from "node:process";
+import { bearerSecret, type Reader, url, WrongValue } from "../../shared/environment-values.ts";
 import { peekDataDirectory } from "./data-directory.ts";
 import { callJobs, type JobsFunction, lineOf } from "./job-calls.ts";
 import { dataDirOf, parse } from "./options.ts";
 import { Refusal, runProgram } from "./refusal.ts";
+
+const anUrl = url("https:", "http:");
 
 const HELP = `npm run jobs -- [NAME] [options]     runs the job NAME to its end, or without NAME every job that is due
 
@@ -35,13 +38,21 @@ await runProgram(async () => {
   }
 });
 
-async function functionOf(url: string | boolean | undefined, data: string | boolean | undefined): Promise<JobsFunction> {
-  if (typeof url !== "string") {
+function checked(name: string, read: Reader<string>, text: string): string {
+  try {
+    return read(text);
+  } catch (error) {
+    throw error instanceof WrongValue ? new Refusal(`${name} ${error.message}`) : error;
+  }
+}
+
+async function functionOf(address: string | boolean | undefined, data: string | boolean | undefined): Promise<JobsFunction> {
+  if (typeof address !== "string") {
     const { info } = await peekDataDirectory(dataDirOf(data));
     if (!info) throw new Refusal("the stack has not run in this data directory yet: run npm start first, or name a function with --url");
     return { url: `${info.url}/jobs`, secret: info.jobsSecret };
   }
   const secret = process.env["JOBS_SECRET"];
   if (!secret) throw new Refusal("JOBS_SECRET is not set: set it to the secret of the function of --url");
-  return { url: url.replace(/\/+$/, ""), secret };
+  return { url: checked("--url", anUrl, address).replace(/\/+$/, ""), secret: checked("JOBS_SECRET", bearerSecret, secret) };
 }

@@ -55,7 +55,7 @@ describe("the jobs function", () => {
     expect(JSON.stringify(logs)).not.toContain("scheduler-secret");
   });
 
-  test("O10: POST /jobs runs what is due and returns a report a job, also behind the gateway's prefix", async () => {
+  test("O10: POST /jobs runs what is due and returns one report for each job, also behind the gateway's prefix", async () => {
     const first = await send("/jobs");
     expect(first.status).toBe(200);
     expect(first.body.data).toMatchObject([{ job: "tick", processed: 1, complete: true, errors: [], started: opened.clock.iso() }]);

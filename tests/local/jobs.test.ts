@@ -24,14 +24,27 @@ describe("the jobs of the local stack", () => {
     expect(stack.output()).not.toContain('"path":"/jobs"');
   });
 
-  test.each([
+  test.each<[string, string[], number, RegExp, string?]>([
     ["a job by its name", ["cleanup"], 0, /^cleanup: 0 items in [\d.]+ s\n$/],
-    ["a job without writing", ["cleanup", "--dry-run"], 0, /^cleanup: 0 items in [\d.]+ s, dry run: nothing was changed\n$/],
+    ["a job as a dry run", ["cleanup", "--dry-run"], 0, /^cleanup: 0 items in [\d.]+ s, dry run: nothing was changed\n$/],
     ["what is due", [], 0, /no job is due|cleanup: /],
-    ["a job that there is not", ["nothing"], 1, /innkeep: .*There is no job of this name\. The jobs are: cleanup/],
+    ["an unknown job", ["nothing"], 1, /innkeep: .*There is no job of this name\. The jobs are: cleanup/],
+    [
+      "a secret that no header can carry",
+      ["--url", "http://127.0.0.1:1/jobs"],
+      1,
+      /JOBS_SECRET must be at least 16 visible ASCII characters/,
+      "漢字-secret-0123456789",
+    ],
+    [
+      "an address without a scheme",
+      ["--url", "project.supabase.co/functions/v1/jobs"],
+      1,
+      /--url must be a URL beginning with https:\/\/ or http:\/\//,
+    ],
     ["a function that does not respond", ["--url", "http://127.0.0.1:1/jobs"], 1, /http:\/\/127\.0\.0\.1:1\/jobs does not respond/],
-  ])("O10: npm run jobs runs %s", async (_, args, code, said) => {
-    const ended = await finish(runLocal("jobs", [...args, "--data", dataDir], { JOBS_SECRET: "not-the-secret-of-this-stack" }));
+  ])("O10: npm run jobs runs %s, or says why it cannot", async (_, args, code, said, secret = "not-the-secret-of-this-stack") => {
+    const ended = await finish(runLocal("jobs", [...args, "--data", dataDir], { JOBS_SECRET: secret }));
     expect(ended.output).toMatch(said);
     expect(ended.code).toBe(code);
   });

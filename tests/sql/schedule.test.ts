@@ -68,7 +68,7 @@ describe("the schedule in the database", () => {
   });
   afterAll(() => database.drop());
 
-  test("O10: is left out where pg_cron, pg_net or Vault is missing, and made once they are there", async () => {
+  test("O10: is not created while pg_cron, pg_net or Vault is missing, and is created once they exist", async () => {
     expect(await scheduled(database.ownerUrl)).toBe(false);
     await withClient(database.superUrl, (client) => client.query(NET_AND_VAULT));
     expect(await scheduled(database.ownerUrl)).toBe(false);
@@ -79,7 +79,7 @@ describe("the schedule in the database", () => {
     expect(rows).toEqual([{ jobname: "innkeep-jobs", schedule: "* * * * *", command: "select kv.call_jobs()" }]);
   });
 
-  test("O10: calls the function with the secret of Vault, and names what is missing", async () => {
+  test("O10: calls the function with the secret from Vault, and names the secrets that are missing", async () => {
     await expect(sentBy(database)).rejects.toThrow("Vault has no secret innkeep_jobs_url or innkeep_jobs_secret");
     await withClient(database.superUrl, (client) => client.query(SECRETS));
     expect(await sentBy(database)).toEqual(ONE_CALL);

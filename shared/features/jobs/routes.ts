@@ -50,7 +50,7 @@ const job = component(
 
 const jobList = component("JobList", z.object({ data: z.array(job) }), () => ({ data: [EXAMPLE] }));
 
-/** A letter that has failed so often that it is dead. Its id follows from its job and item. */
+/** A dead letter. Its id follows from its job and item. */
 const sample = {
   params: { deadLetterId: "cleanup.af2bdbe1aa9b6ec1e2ade1d6" },
   prepare: async (service: DeadLetterService) => {

@@ -92,7 +92,7 @@ export class JobService {
     }
     const current = await this.#schedule(job);
     const report = options.dryRun || !rules.isLeased(current, this.work.now()) ? await this.#run(job, current, options) : null;
-    if (!report) throw new InnkeepError("job_running", `Another process runs the job ${name}. Wait until it ends.`);
+    if (!report) throw new InnkeepError("job_running", `Another process is running the job ${name}. Wait until it ends.`);
     return report;
   }
 

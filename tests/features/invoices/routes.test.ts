@@ -68,7 +68,7 @@ describe("bad input", () => {
     ["251 lines", { lineItems: Array.from({ length: 251 }, () => lineItems[0]) }, ["/lineItems"]],
     ["a fraction of a cent", { lineItems: [{ description: "x", unitAmount: 0.5 }] }, ["/lineItems/0/unitAmount"]],
     ["a fraction of a unit", { lineItems: [{ description: "x", unitAmount: 1, quantity: 1.5 }] }, ["/lineItems/0/quantity"]],
-    ["no unit", { lineItems: [{ description: "x", unitAmount: 1, quantity: 0 }] }, ["/lineItems/0/quantity"]],
+    ["a quantity of 0", { lineItems: [{ description: "x", unitAmount: 1, quantity: 0 }] }, ["/lineItems/0/quantity"]],
     ["a float tax", { lineItems, tax: 1.1 }, ["/tax"]],
     ["a negative tax", { lineItems, tax: -1 }, ["/tax"]],
     ["a text as an amount", { lineItems, amount: "29900" }, ["/amount"]],
@@ -91,7 +91,7 @@ describe("bad input", () => {
     expect((await api.open.store.get("counter:invoice-2026"))?.version).toBe(before);
   });
 
-  test("B14: a payment in the future is 422, a state in the body too, and an unknown invoice 404", async () => {
+  test("B14: a payment in the future or with a status in its body is 422, and one of an unknown invoice is 404", async () => {
     const { path, token } = await hotel();
     const { body } = await api.send("POST", path, { token, json: { lineItems } });
     const pay = `${path}/${body.id as string}/pay`;
@@ -116,7 +116,7 @@ describe("bad input", () => {
     expect(body.creditedTotal).toBe(0);
   });
 
-  test("B16: a credit note of an unknown invoice, of nothing, or without a reason is 422", async () => {
+  test("B16: a credit note for an unknown invoice, without lines or without a reason is 422", async () => {
     const { path, notes, token } = await hotel();
     const { body } = await api.send("POST", path, { token, json: { lineItems } });
     const invoiceId = body.id as string;
@@ -128,7 +128,7 @@ describe("bad input", () => {
   });
 });
 
-test("T10: the invoices of a deleted tenant are readable over HTTP for the platform only", async () => {
+test("T10: only the platform can read the invoices of a deleted tenant over HTTP", async () => {
   const { id, path, token } = await hotel();
   const { body } = await api.send("POST", path, { token, json: { lineItems } });
   const owner = await api.user(id, "owner");

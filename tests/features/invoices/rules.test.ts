@@ -74,7 +74,7 @@ describe("the sums of an invoice", () => {
     },
   );
 
-  test("B15: that a caller sends are checked, and each wrong one is named with the right value", () => {
+  test("B15: that a caller sends are checked, and the error names each wrong one and the right value", () => {
     const lineItems = [{ ...line(100, 3), amount: 300 }, line(50)];
     expect(rules.summed({ lineItems, amount: 350, tax: 20, total: 370 }, "USD")).toMatchObject({ amount: 350, total: 370 });
     expect(faultsOf({ lineItems, amount: 351, tax: 20, total: 350 })).toEqual(["/amount wrong_sum", "/total wrong_sum"]);
@@ -83,7 +83,7 @@ describe("the sums of an invoice", () => {
       .toBe("/total: must be amount + tax, which is 350");
   });
 
-  test("B15: may contain negative lines, such as the unused part of a period, but are not below 0 in sum", () => {
+  test("B15: can include negative lines, such as the unused part of a period, but not fall below 0", () => {
     expect(rules.summed({ lineItems: [line(29900), line(-14950)] }, "USD")).toMatchObject({ amount: 14950 });
     expect(rules.summed({ lineItems: [line(-0)] }, "USD").lineItems.map(({ amount }) => Object.is(amount, 0))).toEqual([true]);
     expect(faultsOf({ lineItems: [line(100), line(-101)] })).toEqual(["/lineItems too_small"]);
@@ -109,7 +109,7 @@ describe("an invoice", () => {
   };
   const table = INVOICE_STATUSES.flatMap((from) => (Object.keys(moves) as (keyof typeof moves)[]).map((to) => [from, to] as const));
 
-  test.each(table)("B14: that is %s and shall become %s", (from, to) => {
+  test.each(table)("B14: that is %s changes to %s only if the state machine allows it", (from, to) => {
     const before = record({ status: from });
     if (from === to) return expect(rules.moved(before, to, NOW)).toBe(before);
     if (allowed[from].includes(to)) return expect(rules.moved(before, to, NOW)).toEqual({ ...before, status: to, [moves[to]]: NOW });
@@ -118,7 +118,7 @@ describe("an invoice", () => {
     expect(error.message).toContain(`An invoice that is ${from} cannot become ${to}.`);
   });
 
-  test("B14: is due 14 days after it is issued, or when the caller says, but not before it is issued nor 10 years later", () => {
+  test("B14: is due 14 days after it is issued, or at the time that the caller sends, but not before it is issued nor more than 10 years later", () => {
     expect(rules.dueDateOf(undefined, NOW)).toBe("2026-03-15T12:00:00.000Z");
     expect(rules.dueDateOf(NOW, NOW)).toBe(NOW);
     expect(thrown(() => rules.dueDateOf("2026-03-01T11:59:59.999Z", NOW)).fields).toMatchObject([{ path: "/dueDate", code: "in_past" }]);
@@ -126,7 +126,7 @@ describe("an invoice", () => {
     expect(thrown(() => rules.dueDateOf("9999-12-31T23:59:59.999Z", NOW)).fields).toMatchObject([{ path: "/dueDate", code: "too_late" }]);
   });
 
-  test("B14: is paid now or earlier, not in the future and not before 2000", () => {
+  test("B14: is paid now or earlier, but neither in the future nor before 2000", () => {
     expect(rules.paymentTime(undefined, NOW)).toBe(NOW);
     expect(rules.paymentTime("2026-02-01T00:00:00.000Z", NOW)).toBe("2026-02-01T00:00:00.000Z");
     expect(thrown(() => rules.paymentTime("2026-03-01T12:00:00.001Z", NOW)).fields).toMatchObject([{ path: "/paidAt", code: "in_future" }]);

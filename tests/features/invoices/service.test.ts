@@ -35,7 +35,7 @@ async function expectNoGaps(family: "invoice" | "creditnote", year = "2026"): Pr
 }
 
 describe("the number of an invoice", () => {
-  test("B14: has no gap and no duplicate after 50 rounds of 8 concurrent creations by 8 processes, some refused, some killed", async () => {
+  test("B14: has no gap and no duplicate after 50 rounds of 8 concurrent creations, of which some are refused and some are killed", async () => {
     const { id } = await context.tenant();
     const processes = (await context.racers(8)).map((store) => {
       const failing = failingStore(store);
@@ -76,7 +76,7 @@ describe("the number of an invoice", () => {
     await expectNoGaps("invoice");
   });
 
-  test("B14: is not used up by a creation that is refused, and begins at 1 in each year in UTC", async () => {
+  test("B14: is not used by a refused creation, and begins at 1 in each year in UTC", async () => {
     const { id } = await context.tenant();
     const { number } = await context.InvoiceService.create(id, basket(1, { id: "inv_twice" }));
     expect(await codeOf(context.InvoiceService.create(id, basket(1, { id: "inv_twice" })))).toBe("already_exists");
@@ -105,7 +105,7 @@ describe("the number of an invoice", () => {
   });
 });
 
-/** When a process is killed in every 11th creation of a row. */
+/** In every 11 creations, one process is killed before its commit and one after it. */
 const FAILURES = { 0: "before", 5: "after" } as Readonly<Record<number, "before" | "after" | undefined>>;
 
 /** The store of a process that is killed before its commit is sent, or after it, when the result is lost. */
@@ -153,7 +153,7 @@ describe("an invoice", () => {
     await expectNoGaps("invoice");
   });
 
-  test("B14: of 0 is paid when it is issued", async () => {
+  test("B14: whose total is 0 is paid when it is issued", async () => {
     const { id } = await context.tenant();
     expect(await context.InvoiceService.create(id, basket(0))).toMatchObject({ status: "paid", paidAt: context.clock.iso(), total: 0 });
   });
@@ -178,16 +178,19 @@ describe("an invoice", () => {
     expect(await own.InvoiceService.get(id, made.id)).toEqual(await context.InvoiceService.get(id, made.id));
   });
 
-  test.each([["JPY", 1e12], ["KWD", 1e14]])("B14: of a platform in %s is in its minor unit, of up to %d", async (currency, highest) => {
-    const { id } = await context.tenant();
-    const { store, clock } = context;
-    const services = (await createContainer({ store, clock, logger: silentLogger, currency })).services(systemContext(clock));
-    expect(await services.InvoiceService.create(id, basket(highest))).toMatchObject({ currency, total: highest });
-    expect(await codeOf(services.InvoiceService.create(id, basket(highest, { tax: 1 })))).toBe("validation_failed");
-    expect(await codeOf(services.InvoiceService.create(id, basket(1, { currency: "USD" })))).toBe("validation_failed");
-  });
+  test.each([["JPY", 1e12], ["KWD", 1e14]])(
+    "B14: of a platform in %s is in the minor unit of the currency, and at most %d",
+    async (currency, highest) => {
+      const { id } = await context.tenant();
+      const { store, clock } = context;
+      const services = (await createContainer({ store, clock, logger: silentLogger, currency })).services(systemContext(clock));
+      expect(await services.InvoiceService.create(id, basket(highest))).toMatchObject({ currency, total: highest });
+      expect(await codeOf(services.InvoiceService.create(id, basket(highest, { tax: 1 })))).toBe("validation_failed");
+      expect(await codeOf(services.InvoiceService.create(id, basket(1, { currency: "USD" })))).toBe("validation_failed");
+    },
+  );
 
-  test("B14: of two racing payments and a void becomes paid or void, once", async () => {
+  test("B14: that two payments and a void race for becomes either paid or void, once", async () => {
     const { id } = await context.tenant();
     const services = (await context.racers(3)).map((store) => context.over(store).InvoiceService);
     for (let round = 0; round < 20; round++) {
@@ -206,7 +209,7 @@ describe("an invoice", () => {
 });
 
 describe("an invoice of a deleted tenant", () => {
-  test("T10: stays readable for the platform, is in no other tenant's list, and can no longer change", async () => {
+  test("T10: stays readable for the platform, is in no other tenant's list, and can no longer be changed", async () => {
     const [leaving, staying] = [await context.tenant({ id: "tn_7" }), await context.tenant({ id: "tn_70" })];
     const kept = await context.InvoiceService.create(leaving.id, basket());
     const note = await context.CreditNoteService.create(leaving.id, {
@@ -290,7 +293,7 @@ describe("a credit note", () => {
     await expectNoGaps("creditnote");
   });
 
-  test("B16: of 8 processes that credit one invoice of 100 by 30 three succeed, in each of 20 rounds", async () => {
+  test("B16: of 30 for an invoice of 100 is issued to three of 8 concurrent processes, in each of 20 rounds", async () => {
     const { id } = await context.tenant();
     const processes = (await context.racers(8)).map((store) => context.over(store).CreditNoteService);
     for (let round = 0; round < 20; round++) {

@@ -24,7 +24,7 @@ describe("a schedule", () => {
   test.each([
     ["on time", at(0), at(60)],
     ["ten minutes late: the grid stays", at(-10), at(50)],
-    ["three days late: the missed runs are one", at(-3 * 24 * 60), at(60)],
+    ["three days late: one run replaces the missed ones", at(-3 * 24 * 60), at(60)],
     ["with a clock that was set back", at(20), at(60)],
   ])("O07: after a run %s, the next one is in the future", (_, due, next) => {
     const { nextRunAt } = rules.completed(schedule({ nextRunAt: due }), 3, hourly, NOW_MS);
@@ -63,7 +63,7 @@ describe("a schedule", () => {
     expect(delays(1)).toEqual([30, 60, 120, 21_600, 21_600]);
   });
 
-  test("O10: of an unexpected error only the name is kept, which has no data", () => {
+  test("O10: keeps only the name of an unexpected error, because its message may contain data", () => {
     expect(rules.failed(schedule(), new TypeError("secret value"), 0, NOW_MS).lastError).toEqual({
       code: "internal",
       message: "TypeError",
@@ -102,7 +102,7 @@ describe("a dead letter", () => {
     expect(rules.isAttempted({ ...letter, ...changes }, NOW)).toBe(isAttempted);
   });
 
-  test("O05: requeued twice begins again once", () => {
+  test("O05: that is requeued twice begins again once", () => {
     const dead: DeadLetter = { ...letter, status: "dead", attempts: 8 };
     const again = rules.requeued(dead, NOW);
     expect(again).toMatchObject({ status: "retrying", attempts: 0, nextAttemptAt: NOW });

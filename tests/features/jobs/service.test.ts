@@ -77,7 +77,7 @@ describe("a job", () => {
     expect(await jobs.runDue()).toEqual([]);
   });
 
-  test("O07: of 20 schedulers exactly one runs it, in each of 50 rounds", async () => {
+  test("O07: is run by exactly one of 20 schedulers, in each of 50 rounds", async () => {
     const stores = await context.racers(20);
     const runs = new Map<string, number>();
     for (let round = 0; round < 50; round++) {
@@ -128,7 +128,7 @@ describe("a job", () => {
     expect(await effects("slow")).toBe(250);
   });
 
-  test("O07: without writing anything reports what it would do, also while it runs elsewhere", async () => {
+  test("O07: writes nothing in a dry run, and reports what it would do, also while another process runs it", async () => {
     const { jobs } = processWith([counting("dry", ids(120))]);
     const before = await context.store.count("schedule");
     expect(await jobs.run("dry", { dryRun: true })).toMatchObject({ processed: 120, dryRun: true, complete: true, remaining: 120 });
@@ -146,7 +146,7 @@ describe("a job", () => {
     });
   });
 
-  test("O05: that fails as a whole is repeated with backoff, and the others run", async () => {
+  test("O05: whose step fails is repeated with backoff, and the other jobs run", async () => {
     let isBroken = true;
     const broken: Job = { ...counting("broken", ids(2)), step: (run) => isBroken ? Promise.reject(new TypeError("x")) : fine.step(run) };
     const fine = counting("broken", ids(2));
@@ -190,7 +190,7 @@ describe("an item that fails", () => {
     expect(data).toMatchObject([{ job: "letters", item: "i1", attempts: 8, error: { code: "not_found" } }]);
   });
 
-  test("O05: is handled again once it is requeued, and its letter goes with its success", async () => {
+  test("O05: is handled again once it is requeued, and its dead letter is deleted when it succeeds", async () => {
     const bad = new Set(["i2"]);
     const { jobs, dead } = processWith([failing("requeued", bad)]);
     for (let attempt = 1; attempt <= 8; attempt++) {
@@ -238,7 +238,7 @@ describe("an item that fails", () => {
     expect(await jobs.run("dropped-late")).toMatchObject({ processed: 0, errors: [] });
   });
 
-  test("O05: because the database is not available is not its fault: the run fails, and the item has no letter", async () => {
+  test("O05: because the database is not available does not count as failed: the run fails, and the item has no dead letter", async () => {
     const away = counting("away", ids(2), () => Promise.reject(new InnkeepError("store_unavailable", "The database is not available.")));
     const { jobs, dead } = processWith([away]);
     expect(await jobs.run("away")).toMatchObject({ processed: 0, complete: false, errors: [{ item: "*", code: "store_unavailable" }] });
