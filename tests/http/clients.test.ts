@@ -37,7 +37,7 @@ beforeAll(async () => {
   await symlink(join(ROOT, "node_modules"), join(folder, "node_modules"));
   await writeFile(join(folder, "package.json"), '{ "type": "module" }');
   const text = JSON.stringify(api.contract.document);
-  await writeFile(join(folder, "schema.ts"), astToString(await openapiTS(text)));
+  await writeFile(join(folder, "schema.ts"), astToString(await openapiTS(text, { defaultNonNullable: false })));
   await createClient({
     input: JSON.parse(text) as Record<string, unknown>,
     output: { path: join(folder, "sdk"), module: { extension: ".ts" } },
