@@ -20,13 +20,19 @@ export interface JobsFunction {
   /** Up to and including `/jobs`. */
   readonly url: string;
   readonly secret: string;
+  /** Ends a call before its response. The function goes on with it. */
+  readonly signal?: AbortSignal;
 }
 
 /** Calls the jobs function: one job by its name, or with null every job that is due. Throws a Refusal with the reason of a refusal. */
-export async function callJobs({ url, secret }: JobsFunction, name: string | null, dryRun = false): Promise<JobReport[]> {
+export async function callJobs({ url, secret, signal }: JobsFunction, name: string | null, dryRun = false): Promise<JobReport[]> {
   const path = `${url}${name === null ? "" : `/${encodeURIComponent(name)}`}${dryRun ? "?dryRun=true" : ""}`;
   const headers = { authorization: `Bearer ${secret}`, "x-request-id": OWN_REQUEST_ID };
-  const response = await fetch(path, { method: "POST", headers, signal: AbortSignal.timeout(TIMEOUT_MS) }).catch((error: unknown) => {
+  const response = await fetch(path, {
+    method: "POST",
+    headers,
+    signal: AbortSignal.any([AbortSignal.timeout(TIMEOUT_MS), ...(signal ? [signal] : [])]),
+  }).catch((error: unknown) => {
     throw new Refusal(
       `${url} does not respond (${error instanceof Error ? error.message : String(error)}): start the stack, or check --url`,
     );
