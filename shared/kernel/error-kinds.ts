@@ -104,13 +104,13 @@ export const ERROR_KINDS = {
     status: 409,
     title: "Job running",
     retryable: true,
-    summary: "Another process runs the job. Repeat the call when it has ended.",
+    summary: "Another process is running the job. Repeat the call later.",
   },
   credit_exceeds_invoice: {
     status: 409,
     title: "Credit exceeds invoice",
     retryable: false,
-    summary: "The credit note is more than what is left to credit of the invoice. `remaining` is what is left.",
+    summary: "The credit note exceeds the amount of the invoice that can still be credited. `remaining` is this amount.",
   },
   usage_below_zero: {
     status: 409,
@@ -154,7 +154,7 @@ export const ERROR_KINDS = {
     status: 409,
     title: "Tenant deleted",
     retryable: false,
-    summary: "The tenant was deleted. Its id cannot be used again.",
+    summary: "The tenant was deleted. Its records cannot be changed, and its id cannot be used again.",
   },
   key_owner_mismatch: {
     status: 409,
