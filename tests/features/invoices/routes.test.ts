@@ -91,6 +91,20 @@ describe("bad input", () => {
     expect((await api.open.store.get("counter:invoice-2026"))?.version).toBe(before);
   });
 
+  test("B14: an invoice of 250 lines and 240,000 bytes is issued; one of 300,000 bytes is 413 and takes no number", async () => {
+    const { path, token } = await hotel();
+    const issue = async (description: string, padding: number) => {
+      const lines = Array.from({ length: 250 }, () => ({ description, unitAmount: 4e11, kind: "usage" }));
+      return await api.send("POST", path, { token, json: { lineItems: lines, metadata: { note: "n".repeat(padding) } } });
+    };
+    const small = await issue("d".repeat(500), 0);
+    expect([small.status, small.body.total], small.text.slice(0, 300)).toEqual([201, 1e14]);
+    const largest = await issue("d".repeat(500), 240_000 - small.text.length);
+    expect([largest.status, Math.abs(largest.text.length - 240_000) < 100], largest.text.slice(0, 300)).toEqual([201, true]);
+    expectProblem(await issue("漢".repeat(500), 0), 413, "payload_too_large");
+    expect(Number((await issue("d", 0)).body.number.slice(9)) - Number(largest.body.number.slice(9))).toBe(1);
+  });
+
   test("B14: a payment in the future or with a status in its body is 422, and one of an unknown invoice is 404", async () => {
     const { path, token } = await hotel();
     const { body } = await api.send("POST", path, { token, json: { lineItems } });
