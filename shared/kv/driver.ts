@@ -25,6 +25,7 @@ export const SQL_FUNCTIONS = {
   kv_aggregate: { query: "jsonb", now: "timestamptz" },
   kv_commit: { checks: "jsonb", mutations: "jsonb", lock_timeout_ms: "integer", now: "timestamptz" },
   kv_write_many: { calls: "jsonb", now: "timestamptz" },
+  kv_claim: { claim: "jsonb", now: "timestamptz" },
   kv_sweep: { limit: "integer", except: "text[]", now: "timestamptz" },
   kv_ping: {},
   kv_chain_head: { scope: "text" },

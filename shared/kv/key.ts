@@ -1,4 +1,5 @@
 import { errors } from "../kernel/errors.ts";
+import { findUnstorable } from "../kernel/json.ts";
 
 /**
  * Keys are segments joined by `:`. A segment is 1–128 of `[A-Za-z0-9._~@+-]`, or a timestamp in the
@@ -80,4 +81,16 @@ export function prefixRange(prefix: string): KeyRange {
   const whole = prefix.endsWith(":") ? prefix.slice(0, -1) : prefix;
   splitKey(whole);
   return { start: `${whole}:`, end: `${whole};` };
+}
+
+/** The part of a prefix between `start` (inclusive) and `end` (exclusive). */
+export function rangeOf(options: { readonly prefix?: string; readonly start?: string; readonly end?: string }): KeyRange {
+  for (const bound of ["start", "end"] as const) {
+    const unstorable = findUnstorable(options[bound] ?? "");
+    if (unstorable) throw errors.parameter(bound, unstorable.message, unstorable.code);
+  }
+  const range = prefixRange(options.prefix ?? "");
+  const start = options.start !== undefined && options.start > range.start ? options.start : range.start;
+  const end = options.end !== undefined && options.end < range.end ? options.end : range.end;
+  return { start, end };
 }

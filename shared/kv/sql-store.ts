@@ -1,21 +1,17 @@
-import { isoTime } from "../kernel/clock.ts";
-import type { Clock } from "../kernel/clock.ts";
+import { type Clock, isoTime } from "../kernel/clock.ts";
 import { errors, InnkeepError } from "../kernel/errors.ts";
-import { findUnstorable } from "../kernel/json.ts";
 import type { JsonValue } from "../kernel/json.ts";
 import { Batches } from "./batches.ts";
-import { decodeCursor, encodeCursor, fingerprintOf, invalidCursor } from "./cursor.ts";
-import type { Position } from "./cursor.ts";
-import { deadlineIn, DEFAULT_TIMEOUT_MS, PING_TIMEOUT_MS } from "./deadline.ts";
-import type { Deadline } from "./deadline.ts";
+import { wireClaim } from "./claim.ts";
+import { decodeCursor, encodeCursor, fingerprintOf, invalidCursor, type Position } from "./cursor.ts";
+import { type Deadline, deadlineIn, DEFAULT_TIMEOUT_MS, PING_TIMEOUT_MS } from "./deadline.ts";
 import type { SqlArguments, SqlDriver } from "./driver.ts";
 import { conflictOf, storeError, withRetries, withSecondTry } from "./faults.ts";
-import { assertKey, isKey, prefixRange } from "./key.ts";
+import { assertKey, isKey, prefixRange, rangeOf } from "./key.ts";
 import { assertTenantId, encodeCommit } from "./mutation.ts";
 import { ParsedRecords } from "./parsed-records.ts";
 import { assertLimit, assertPage, assertPosition, declaredType, wireOrder, wirePage, wireRollup, wireSelection } from "./query-plan.ts";
-import { inOrder, toEntry } from "./row.ts";
-import type { WireEntry } from "./row.ts";
+import { inOrder, toEntry, type WireEntry } from "./row.ts";
 import { LIMITS } from "./store.ts";
 import type {
   Addition,
@@ -23,6 +19,7 @@ import type {
   AggregateRow,
   ChainHead,
   Check,
+  Claim,
   CommitResult,
   Entry,
   Incremented,
@@ -251,6 +248,22 @@ class SqlStore implements Store {
     }
   }
 
+  async claim(claim: Claim): Promise<Entry[]> {
+    if (this.tenantId !== null) throw new InnkeepError("forbidden", "A tenant-bound store cannot claim entries.");
+    const deadline = this.#deadline();
+    const wire = wireClaim(claim, this.clock.now());
+    try {
+      const rows = await withRetries(
+        () => this.driver.call("kv_claim", { claim: wire, now: wire.now }, deadline),
+        claim.entity.name,
+        deadline,
+      );
+      return ((rows ?? []) as readonly WireEntry[]).map(toEntry);
+    } catch (error) {
+      throw storeError(error, true);
+    }
+  }
+
   async ping(): Promise<StoreState> {
     const deadline = deadlineIn(PING_TIMEOUT_MS);
     return await this.#read(() => this.driver.ping(deadline), deadline) as StoreState;
@@ -284,15 +297,4 @@ class SqlStore implements Store {
   #deadline(): Deadline {
     return deadlineIn(this.driver.timeoutMs ?? DEFAULT_TIMEOUT_MS);
   }
-}
-
-function rangeOf(options: ListOptions): { start: string; end: string } {
-  for (const bound of ["start", "end"] as const) {
-    const unstorable = findUnstorable(options[bound] ?? "");
-    if (unstorable) throw errors.parameter(bound, unstorable.message, unstorable.code);
-  }
-  const range = prefixRange(options.prefix ?? "");
-  const start = options.start !== undefined && options.start > range.start ? options.start : range.start;
-  const end = options.end !== undefined && options.end < range.end ? options.end : range.end;
-  return { start, end };
 }

@@ -62,6 +62,11 @@ export interface Store {
   chainHeads(options: { readonly after?: string; readonly limit: number }): Promise<ChainHead[]>;
   /** Deletes at most `limit` expired entries, but not those of the tenants in `except`. Returns their number. Service level only. */
   sweep(limit: number, options?: { readonly except?: readonly string[] }): Promise<number>;
+  /**
+   * Takes entries that are due, so that no other caller gets them until the lease ends: one statement with `for update skip locked`,
+   * which waits for no one. Returns them as changed, in the order of their due times. Service level only.
+   */
+  claim(claim: Claim): Promise<Entry[]>;
   /** Queries the database for its migration, pending builds and whether it accepts writes. */
   ping(): Promise<StoreState>;
   close(): Promise<void>;
@@ -187,6 +192,26 @@ export interface CountCheck {
 }
 
 export type Check = VersionCheck | CountCheck;
+
+/** See `Store.claim`. */
+export interface Claim {
+  readonly entity: AnyEntity;
+  /** A time field with an index. An entry is due from that instant on, and never without the field. */
+  readonly due: string;
+  /** The end of the lease, ISO. It becomes the value of `due`: an entry that nobody releases is then due again. */
+  readonly until: string;
+  /** Other members to set, such as who holds the lease. */
+  readonly set?: JsonObject;
+  /** Conditions besides the time. */
+  readonly where?: readonly Condition[];
+  /** 1–500. */
+  readonly limit: number;
+  /**
+   * The maximum number of entries of one tenant. The first of every tenant precede the second ones, and the platform counts as one
+   * tenant. Requires an index on (`@tenantId`, due).
+   */
+  readonly perTenant?: number;
+}
 
 export interface WriteOptions {
   /** The ISO instant at which the entry expires. It must be in the future (`invalid_ttl`). */

@@ -1694,6 +1694,81 @@ begin
   end loop;
 end $$;
 
+-- Claims due entries for a worker with `for update skip locked`, as a queue does. Created after the copies (70_copies.sql): a tenant
+-- claims nothing.
+--
+-- p_claim is {family, colons?, where[], due, now, until, set, limit, perTenant?}. An entry is due if the time in its field `due` is at
+-- most `now`. The claim sets that field to `until`, when the lease ends and the entry is due again, and merges `set` into the value.
+
+-- The oldest due keys, at most perTenant of each tenant: the first of every tenant, then the second ones, and so on. Tenants are
+-- visited one by one through the index on (owner, due), so that a tenant's 10,000 entries cost no more than perTenant of them.
+create function kv_service.due_keys(p_claim jsonb, p_count integer, p_now timestamptz) returns text[]
+language plpgsql stable set random_page_cost = 1.1 as $$
+declare
+  v_where text := kv.where_sql(p_claim);
+  v_due text := kv.field_sql(p_claim->>'due', 'time');
+  v_is_due text := format('%s and %s <= ($1->>''now'') collate "C"', v_where, v_due);
+  v_keys text[];
+  v_seen bigint;
+begin
+  execute format($sql$
+    with due as (select e.key, e.owner, %2$s as at from kv.entries e where %1$s order by %2$s, e.key limit $3)
+    select array_agg(r.key order by r.rank, r.at, r.key) filter (where r.rank <= ($1->>'perTenant')::integer), count(*)
+    from (select d.key, d.at, row_number() over (partition by d.owner order by d.at, d.key) as rank from due d) r$sql$, v_is_due, v_due)
+    into v_keys, v_seen using p_claim, p_now, p_count;
+  if v_seen < p_count then
+    return coalesce(v_keys, '{}');
+  end if;
+  -- More are due than were read, perhaps all of them of one tenant.
+  execute format($sql$
+    with recursive owners(owner) as (
+      (select e.owner from kv.entries e where %2$s and e.owner is not null order by e.owner limit 1)
+      union all
+      select (select e.owner from kv.entries e where %2$s and e.owner > o.owner order by e.owner limit 1) from owners o where o.owner is not null
+    ), due as (
+      select d.* from owners o cross join lateral (
+        select e.key, %3$s as at, row_number() over (order by %3$s, e.key) as rank from kv.entries e
+        where %1$s and e.owner = o.owner order by %3$s, e.key limit ($1->>'perTenant')::integer) d
+      where o.owner is not null
+      union all
+      (select e.key, %3$s as at, row_number() over (order by %3$s, e.key) as rank from kv.entries e
+       where %1$s and e.owner is null order by %3$s, e.key limit ($1->>'perTenant')::integer)
+    )
+    select array_agg(d.key order by d.rank, d.at, d.key) from (select * from due order by rank, at, key limit $3) d$sql$, v_is_due, v_where, v_due)
+    into v_keys using p_claim, p_now, p_count;
+  return coalesce(v_keys, '{}');
+end $$;
+
+-- One statement finds, locks and changes the entries. An entry that another claim has locked is skipped; one that it has changed is
+-- no longer due when its lock is taken. Of the candidates of a fair claim there are four times as many, for claims at the same time.
+create function kv_service.claim(p_claim jsonb, p_now timestamptz) returns json
+language plpgsql set random_page_cost = 1.1 as $$
+declare
+  v_due text := kv.field_sql(p_claim->>'due', 'time');
+  v_limit integer := (p_claim->>'limit')::integer;
+  v_fair boolean := p_claim ? 'perTenant';
+  v_keys text[] := case when v_fair then due_keys(p_claim, 4 * v_limit, p_now) end;
+  v_claimed json;
+begin
+  execute format($sql$
+    with taken as materialized (
+      select e.key, %2$s as position from kv.entries e %3$s where %1$s and %4$s <= ($1->>'now') collate "C"
+      order by %2$s, e.key limit $4 for update of e skip locked
+    ), claimed as (
+      update kv.entries e set value = e.value || ($1->'set') || jsonb_build_object($1->>'due', $1->'until'), version = nextval('kv.versions'), updated_at = $2
+      from taken t where e.key = t.key and e.key >= %5$L and e.key < %6$L
+      returning t.position, e.key, e.value, e.version, e.owner, e.created_at, e.updated_at, e.expires_at
+    )
+    select json_agg(r) from (
+      select c.key, c.value, c.version::text, c.owner, kv.epoch_ms(c.created_at) as created_at, kv.epoch_ms(c.updated_at) as updated_at,
+        kv.epoch_ms(c.expires_at) as expires_at from claimed c order by c.position, c.key) r$sql$,
+    kv.where_sql(p_claim), case when v_fair then 'c.position' else v_due end,
+    case when v_fair then 'join unnest($3) with ordinality c(key, position) on c.key = e.key' else '' end,
+    v_due, (p_claim->>'family') || ':', (p_claim->>'family') || ';')
+    into v_claimed using p_claim, p_now, v_keys, v_limit;
+  return v_claimed;
+end $$;
+
 -- The entry points: security definer functions in `public`, so that PostgREST can call them. Each returns one value. `kv_*` are for
 -- the service; `kv_tenant_*` first bind the call to its tenant.
 --
@@ -1775,6 +1850,13 @@ create function public.kv_sweep(p_limit integer, p_except text[], p_now timestam
 language plpgsql security definer set search_path = pg_catalog, kv_service, pg_temp set row_security = on set plan_cache_mode = force_generic_plan set lock_timeout = '5s' as $$
 begin
   return sweep(p_limit, p_except, p_now);
+end $$;
+
+create function public.kv_claim(p_claim jsonb, p_now timestamptz) returns json
+language plpgsql security definer set search_path = pg_catalog, kv_service, pg_temp set row_security = on set plan_cache_mode = force_generic_plan set lock_timeout = '5s' as $$
+begin
+  perform kv.assert_isolation();
+  return claim(p_claim, p_now);
 end $$;
 
 -- Returns the newest migration, pending builds, and the reason why writes are refused, or null. Volatile, because PostgREST runs

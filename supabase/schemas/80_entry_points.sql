@@ -81,6 +81,13 @@ begin
   return sweep(p_limit, p_except, p_now);
 end $$;
 
+create function public.kv_claim(p_claim jsonb, p_now timestamptz) returns json
+language plpgsql security definer set search_path = pg_catalog, kv_service, pg_temp set row_security = on set plan_cache_mode = force_generic_plan set lock_timeout = '5s' as $$
+begin
+  perform kv.assert_isolation();
+  return claim(p_claim, p_now);
+end $$;
+
 -- Returns the newest migration, pending builds, and the reason why writes are refused, or null. Volatile, because PostgREST runs
 -- stable functions in read-only transactions.
 create function public.kv_ping() returns json

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, test } from "vitest";
 import type { OpenStore } from "../../support/store.ts";
 import { aggregateCases } from "./aggregates.ts";
 import { cascadeCases } from "./cascade.ts";
+import { claimCases } from "./claims.ts";
 import { commitCases } from "./commits.ts";
 import { expiryCases } from "./expiry.ts";
 import { incrementCases } from "./increments.ts";
@@ -32,6 +33,7 @@ const THEMES: Readonly<Record<string, Theme>> = {
   aggregates: aggregateCases,
   tenants: tenantCases,
   cascade: cascadeCases,
+  claims: claimCases,
 };
 
 /** The contract of every driver, with one new store per theme. Each case uses its own keys. */
