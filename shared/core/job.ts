@@ -10,6 +10,8 @@ export interface Job {
   readonly name: string;
   readonly summary: string;
   readonly everySeconds: number;
+  /** The age of the backlog, or the delay of a run, from which on the job is overdue. Default: the interval and 15 minutes. */
+  readonly overdueAfterSeconds?: number;
   /** One bounded step: at most `run.limit` items, from `run.cursor` on. */
   readonly step: (run: JobRun) => Promise<JobStep>;
   /** What waits for the job. */

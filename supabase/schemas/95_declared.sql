@@ -113,6 +113,7 @@ select kv.add_index('dead-letter', fields) from unnest(array[
 -- schedule: When a job runs next, the lease of the run in progress, and the result of the last run.
 select kv.add_family('schedule');
 select kv.add_entity('schedule', 'schedule', 1, owner_rule => 'platform');
+select kv.add_index('schedule', 'dueAt time');
 
 -- outbox-event: An outgoing event, committed with the change it reports.
 select kv.add_family('outbox');

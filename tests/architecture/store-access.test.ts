@@ -24,7 +24,7 @@ const MAKERS = ["functions/api/pipeline.ts", "functions/jobs/app.ts", "shared/co
  */
 const UNAUDITED = [
   "shared/features/jobs/dead-letters.ts",
-  "shared/features/jobs/service.ts",
+  "shared/features/jobs/schedules.ts",
   "shared/features/retention/chains.ts",
   "shared/features/retention/records.ts",
   "shared/features/usage/meter.ts",
@@ -34,6 +34,7 @@ const UNAUDITED = [
 const WRITERS: Readonly<Record<string, string>> = {
   "shared/core/plain.ts": "the plain view of the store for use as a library, which no route has",
   "shared/core/unit-of-work.ts": "the one write path",
+  "shared/features/jobs/schedules.ts": "claims of the jobs that are due: their leases are bookkeeping",
   "shared/features/usage/meter.ts": "metering: single increments, which the store adds up for many callers at once",
 };
 
@@ -67,7 +68,7 @@ describe("the store", () => {
   });
 
   test("features write through the unit of work, and only it and metering write to the store", () => {
-    const writes = /\bstore\s*\.\s*(commit|set|mset|del|mdel|increment)\(/;
+    const writes = /\bstore\s*\.\s*(commit|set|mset|del|mdel|increment|claim)\(/;
     const writing = sources.filter(({ path, text }) => /^shared\/(core|features)\//.test(path) && writes.test(text)).map(({ path }) =>
       path
     );

@@ -12,10 +12,12 @@ export const schedule = defineEntity({
   key: "schedule:{job}",
   schema: z.looseObject({
     job: byServer(segment),
+    /** When a scheduler may take the job: for its next run, to continue or repeat one, or when the lease of a killed one has ended. */
+    dueAt: byServer(instant),
+    /** The time of the next run, or of the one in progress. */
     nextRunAt: byServer(instant),
-    /** The run in progress. After `leaseUntil` another process continues it. */
+    /** The run in progress, until `dueAt`. */
     leaseId: byServer(segment.optional()),
-    leaseUntil: byServer(instant.optional()),
     startedAt: byServer(instant.optional()),
     processed: byServer(count.default(0)),
     /** Where a run that is not complete continues. */
@@ -27,12 +29,17 @@ export const schedule = defineEntity({
     lastDurationMs: byServer(count.optional()),
     lastProcessed: byServer(count.optional()),
     lastError: byServer(jobError.optional()),
+    /** When the oldest item was due that the last call of the job left. */
+    waitingSince: byServer(instant.optional()),
     createdAt: createdInstant(instant),
     updatedAt: changedInstant(instant.optional()),
   }),
   owner: "platform",
+  filterable: ["job"],
+  indexes: [["dueAt"]],
   example: {
     job: "cleanup",
+    dueAt: "2026-01-01T01:00:00.000Z",
     nextRunAt: "2026-01-01T01:00:00.000Z",
     processed: 0,
     failures: 0,

@@ -20,6 +20,9 @@ const EXAMPLE = {
   lastError: null,
   failures: 0,
   backlog: { count: 12, oldestAt: "2025-12-31T23:59:00.000Z" },
+  ageSeconds: 60,
+  overdue: false,
+  overdueAfterSeconds: 4_500,
 };
 
 const count = (description: string) => z.int().min(0).meta({ description });
@@ -44,6 +47,9 @@ const job = component(
       oldestAt: at("When the oldest of them was due; null if none waits."),
     }).nullable()
       .meta({ description: "What waits for the job; null for a job that does not count it." }),
+    ageSeconds: count("How long the job has been late, in seconds: since the time of its run, or since its oldest waiting item was due."),
+    overdue: z.boolean().meta({ description: "Whether `ageSeconds` has reached `overdueAfterSeconds`." }),
+    overdueAfterSeconds: count("The age from which on the job is overdue, in seconds."),
   }),
   () => EXAMPLE,
 );

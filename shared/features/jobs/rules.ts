@@ -1,63 +1,84 @@
-import type { Job, JobStep } from "../../core/job.ts";
+import type { Backlog, Job, JobStep } from "../../core/job.ts";
 import { isoTime } from "../../kernel/clock.ts";
 import { type InnkeepError, isInnkeepError } from "../../kernel/errors.ts";
-import type { JsonObject } from "../../kernel/json.ts";
 import type { DeadLetter, Schedule } from "./entity.ts";
 
 /** Longer than an Edge Function can run (150 s): a lease that ended belongs to a run that was killed. */
 export const LEASE_MS = 180_000;
+/** Clocks of processes may differ by this much. */
+const SKEW_MS = 5 * 60_000;
+/** What a job may be late, besides its interval, before it is overdue. */
+const OVERDUE_SECONDS = 15 * 60;
 /** Attempts at an item before it is a dead letter. */
 export const MAX_ATTEMPTS = 8;
 const BACKOFF_MS = 30_000;
 const MAX_BACKOFF_MS = 6 * 3_600_000;
 const MAX_MESSAGE = 1_000;
 
-type Timing = Pick<Job, "name" | "everySeconds">;
+type Timing = Pick<Job, "name" | "everySeconds" | "overdueAfterSeconds">;
 
 /** The schedule of a job that has never run: it is due. */
 export function firstSchedule({ name }: Timing, now: string): Schedule {
-  return { job: name, nextRunAt: now, processed: 0, failures: 0, createdAt: now };
+  return { job: name, dueAt: now, nextRunAt: now, processed: 0, failures: 0, createdAt: now };
 }
 
-export function isLeased({ leaseUntil }: Schedule, now: string): boolean {
-  return leaseUntil !== undefined && leaseUntil > now;
+/** Whether a process runs the job. A lease that ends later than any process could have set it does not count: see `isDue`. */
+export function isLeased({ leaseId, dueAt }: Schedule, nowMs: number): boolean {
+  return leaseId !== undefined && dueAt > isoTime(nowMs) && dueAt <= isoTime(nowMs + LEASE_MS + SKEW_MS);
 }
 
-/** Due at its time, or at once to continue a run that was killed. */
-export function isDue(schedule: Schedule, now: string): boolean {
-  return !isLeased(schedule, now) && (schedule.nextRunAt <= now || schedule.leaseId !== undefined);
+/** Due at its time, and also if that is further away than any process could have set it: then the clock was set back meanwhile. */
+export function isDue(schedule: Schedule, job: Timing, nowMs: number): boolean {
+  return schedule.dueAt <= isoTime(nowMs) || isBeyondReach(schedule, job, nowMs);
 }
 
-/** The schedule with a new lease. A run that stopped before it was complete continues at its cursor. */
+export function isBeyondReach({ dueAt, leaseId, failures }: Schedule, { everySeconds }: Timing, nowMs: number): boolean {
+  const reachMs = leaseId !== undefined ? LEASE_MS : failures > 0 ? MAX_BACKOFF_MS : everySeconds * 1_000;
+  return dueAt > isoTime(nowMs + reachMs + SKEW_MS);
+}
+
+/** The schedule with a new lease, as `begun`. */
 export function leased(schedule: Schedule, leaseId: string, nowMs: number): Schedule {
-  const now = isoTime(nowMs);
-  const begun = schedule.cursor === undefined ? { startedAt: now, processed: 0 } : {};
-  return { startedAt: now, ...schedule, ...begun, leaseId, leaseUntil: isoTime(nowMs + LEASE_MS) };
+  return { ...begun(schedule, nowMs), leaseId, dueAt: isoTime(nowMs + LEASE_MS) };
 }
 
-/** After a step: the run is complete, continues in this call, or with the next one if the budget is spent. */
-export function after(schedule: Schedule, { cursor, processed }: JobStep, job: Timing, isSpent: boolean, nowMs: number): Schedule {
-  if (cursor === null) return completed(schedule, processed, job, nowMs);
-  const next = progressed(schedule, cursor, processed, nowMs);
-  if (!isSpent) return next;
-  const { leaseId: _, leaseUntil: _until, ...paused } = next;
-  return { ...paused, nextRunAt: isoTime(nowMs) } as Schedule;
+/** A claimed schedule: a run begins, or continues at the cursor of one that was paused, failed or killed. */
+export function begun<S extends Schedule>(schedule: S, nowMs: number): S {
+  const now = isoTime(nowMs);
+  return schedule.cursor === undefined ? { ...schedule, startedAt: now, processed: 0 } : { startedAt: now, ...schedule };
 }
 
 /** The run goes on at the cursor, with a renewed lease. */
-export function progressed(schedule: Schedule, cursor: JsonObject, processed: number, nowMs: number): Schedule {
+export function progressed(schedule: Schedule, { cursor, processed }: JobStep, nowMs: number): Schedule {
   const at = cursor as NonNullable<Schedule["cursor"]>;
-  return { ...schedule, cursor: at, processed: schedule.processed + processed, leaseUntil: isoTime(nowMs + LEASE_MS) };
+  return { ...schedule, cursor: at, processed: schedule.processed + processed, dueAt: isoTime(nowMs + LEASE_MS) };
+}
+
+/** The budget of the call is spent: the run continues with the next call. One that has not begun keeps its place before others. */
+export function paused(schedule: Schedule, backlog: Backlog | null, nowMs: number): Schedule {
+  const { leaseId: _, waitingSince: _since, ...rest } = schedule;
+  const dueAt = schedule.cursor === undefined && schedule.nextRunAt < isoTime(nowMs) ? schedule.nextRunAt : isoTime(nowMs);
+  return { ...rest, ...leftBy(backlog, nowMs), dueAt } as Schedule;
 }
 
 /** After the last step. Runs that were missed while no scheduler called are not made up for: the next one is in the future. */
-export function completed(schedule: Schedule, processed: number, job: Timing, nowMs: number): Schedule {
-  const { leaseId: _, leaseUntil: _until, cursor: _cursor, lastError: _error, startedAt = isoTime(nowMs), ...rest } = schedule;
+export function completed(schedule: Schedule, processed: number, backlog: Backlog | null, job: Timing, nowMs: number): Schedule {
+  const {
+    leaseId: _,
+    cursor: _cursor,
+    lastError: _error,
+    waitingSince: _since,
+    startedAt = isoTime(nowMs),
+    ...rest
+  } = schedule;
+  const next = nextRunAt(schedule.nextRunAt, job, nowMs);
   return {
     ...rest,
+    ...leftBy(backlog, nowMs),
     processed: 0,
     failures: 0,
-    nextRunAt: nextRunAt(schedule.nextRunAt, job, nowMs),
+    nextRunAt: next,
+    dueAt: next,
     lastStartedAt: startedAt,
     lastFinishedAt: isoTime(nowMs),
     lastDurationMs: Math.max(0, nowMs - Date.parse(startedAt)),
@@ -67,17 +88,32 @@ export function completed(schedule: Schedule, processed: number, job: Timing, no
 
 /** After a step that failed as a whole. It is repeated from its cursor with backoff. */
 export function failed(schedule: Schedule, error: unknown, random: number, nowMs: number): Schedule {
-  const { leaseId: _, leaseUntil: _until, startedAt = isoTime(nowMs), ...rest } = schedule;
+  const { leaseId: _, startedAt = isoTime(nowMs), ...rest } = schedule;
   return {
     ...rest,
     startedAt,
     failures: schedule.failures + 1,
-    nextRunAt: isoTime(nowMs + backoffMs(schedule.failures + 1, random)),
+    dueAt: isoTime(nowMs + backoffMs(schedule.failures + 1, random)),
     lastStartedAt: startedAt,
     lastFinishedAt: isoTime(nowMs),
     lastDurationMs: Math.max(0, nowMs - Date.parse(startedAt)),
     lastError: errorOf(error),
   } as Schedule;
+}
+
+function leftBy(backlog: Backlog | null, nowMs: number): Pick<Schedule, "waitingSince"> {
+  const at = backlog?.oldestAt ?? null;
+  return at !== null && at <= isoTime(nowMs) ? { waitingSince: at } : {};
+}
+
+/** How long the job has been late: since the time of its run, or since its oldest waiting item was due. */
+export function ageMs({ nextRunAt, waitingSince = nextRunAt }: Pick<Schedule, "nextRunAt" | "waitingSince">, nowMs: number): number {
+  return Math.max(0, nowMs - Math.min(Date.parse(nextRunAt), Date.parse(waitingSince)));
+}
+
+/** The age from which on the job is overdue. */
+export function overdueSeconds({ everySeconds, overdueAfterSeconds = everySeconds + OVERDUE_SECONDS }: Timing): number {
+  return overdueAfterSeconds;
 }
 
 /** The next multiple of the interval after now, counted from the run that was due. */

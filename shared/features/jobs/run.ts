@@ -1,6 +1,9 @@
+import { Collection } from "../../core/collection.ts";
 import type { JobItem, JobRun } from "../../core/job.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import type { JsonObject } from "../../kernel/json.ts";
+import { isInnkeepError } from "../../kernel/errors.ts";
+import { tenant } from "../tenants/entity.ts";
 import { DeadLetterService, type StoredDeadLetter } from "./dead-letters.ts";
 import { isAttempted, isOutage } from "./rules.ts";
 
@@ -11,7 +14,7 @@ export interface ItemError {
   readonly message: string;
 }
 
-/** The work that one call of the jobs function may do. */
+/** The work that one call of the jobs function may do, shared by its jobs. */
 export interface Budget {
   /** Items of all steps. With about 1 ms of CPU each, this keeps a call under the 2 s of an Edge Function. */
   readonly items: number;
@@ -22,10 +25,19 @@ export interface Budget {
 export const CALL_BUDGET: Budget = { items: 1_000, ms: 50_000 };
 /** Items of one step, between two saved cursors. */
 export const STEP_ITEMS = 100;
+/** What a step costs at least, for what it reads, in items. */
+const MIN_STEP_ITEMS = 25;
+
+/** What a step takes from the budget, in items. A step that handles many items at once costs no more than its limit. */
+export function costOf(handled: number, limit: number): number {
+  return Math.min(limit, Math.max(MIN_STEP_ITEMS, handled));
+}
 
 /** What the steps of one call of a job get. */
 export class ItemRunner {
   readonly errors: ItemError[] = [];
+  /** Items that the steps have tried. */
+  attempted = 0;
   readonly #letters: DeadLetterService;
 
   constructor(private readonly job: string, private readonly work: UnitOfWork, private readonly dryRun: boolean) {
@@ -43,6 +55,7 @@ export class ItemRunner {
     for (const [i, item] of items.entries()) {
       const letter = letters[i] ?? null;
       if (!isAttempted(letter, this.work.now())) continue;
+      this.attempted++;
       if (this.dryRun || await this.#attempt(item, letter, handle)) handled++;
     }
     return handled;
@@ -53,6 +66,10 @@ export class ItemRunner {
       await handle(item);
     } catch (error) {
       if (isOutage(error)) throw error;
+      if (await this.#isOfDeletedTenant(item, error)) {
+        if (letter) await this.#letters.forget(letter);
+        return false;
+      }
       const { error: recorded, attempts, status } = await this.#letters.recordFailure(this.job, item, error);
       const failure = { item: item.id, code: recorded.code, message: recorded.message };
       this.errors.push(failure);
@@ -61,5 +78,11 @@ export class ItemRunner {
     }
     if (letter) await this.#letters.forget(letter);
     return true;
+  }
+  /** Whether the item failed because its tenant was deleted meanwhile. Then there is nothing to retry. */
+  async #isOfDeletedTenant({ tenantId }: JobItem, error: unknown): Promise<boolean> {
+    if (tenantId === null || !isInnkeepError(error)) return false;
+    if (error.code === "tenant_deleted") return true;
+    return error.code === "not_found" && await new Collection(tenant, this.work.store).get(tenantId) === null;
   }
 }

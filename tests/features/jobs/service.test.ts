@@ -1,15 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { Job, JobItem, JobRun } from "../../../shared/core/job.ts";
-import { createBackend } from "../../../shared/container.ts";
-import { DeadLetterService } from "../../../shared/features/jobs/dead-letters.ts";
-import { JobService } from "../../../shared/features/jobs/service.ts";
+import type { Job } from "../../../shared/core/job.ts";
 import { LEASE_MS } from "../../../shared/features/jobs/rules.ts";
-import { systemContext } from "../../../shared/kernel/context.ts";
 import { InnkeepError } from "../../../shared/kernel/errors.ts";
-import { silentLogger } from "../../../shared/kernel/logger.ts";
 import type { Store } from "../../../shared/kv/store.ts";
 import { codeOf } from "../../support/store.ts";
 import { openTestContext } from "../../support/test-context.ts";
+import { counting, ids, processOf } from "./support.ts";
 
 type Context = Awaited<ReturnType<typeof openTestContext>>;
 let context: Context;
@@ -19,37 +15,8 @@ beforeAll(async () => {
 });
 afterAll(() => context.close());
 
-/** Counts the items of a list, `perStep` in a step; each item's effect is one commit that is safe to repeat. */
-function counting(name: string, items: readonly string[], handle: (item: JobItem) => Promise<void> = () => Promise.resolve()): Job {
-  return {
-    name,
-    summary: "Counts.",
-    everySeconds: 3_600,
-    step: async ({ cursor, limit, each, work, dryRun }: JobRun) => {
-      const from = Number(cursor?.["from"] ?? 0);
-      const page = items.slice(from, from + limit).map((id) => ({ id, tenantId: null }));
-      const processed = await each(page, async (item) => {
-        await handle(item);
-        const key = `counted:${name}:${item.id}`;
-        if (!dryRun) await work.store.commit([{ key, version: null }], [{ op: "set", key, value: 1 }]);
-      });
-      return { processed, cursor: from + limit < items.length ? { from: from + limit } : null, report: { seen: page.length } };
-    },
-    backlog: async ({ store }) => {
-      const left = items.length - await store.count(`counted:${name}`);
-      return { count: left, oldestAt: left > 0 ? "2026-03-01T00:00:00.000Z" : null };
-    },
-  };
-}
-
 /** The services of one process that has these jobs. */
-function processWith(jobs: readonly Job[], store: Store = context.store) {
-  const backend = createBackend({ store, clock: context.clock, logger: silentLogger, jobs: () => Promise.resolve(jobs) });
-  const work = backend.bind(systemContext(context.clock, "req_jobs", "jobs"));
-  return { jobs: new JobService(work), dead: new DeadLetterService(work) };
-}
-
-const ids = (count: number, prefix = "i") => Array.from({ length: count }, (_, i) => `${prefix}${i}`);
+const processWith = (jobs: readonly Job[], store: Store = context.store) => processOf(context, jobs, { over: store });
 const effects = (name: string) => context.store.count(`counted:${name}`);
 
 describe("a job", () => {
