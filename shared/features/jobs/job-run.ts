@@ -14,9 +14,9 @@ export interface JobReport {
   readonly durationMs: number;
   /** Items of this call. */
   readonly processed: number;
-  /** Whether the run is complete. If not, it continues with the next call. */
+  /** Whether the run has ended. If not, the next call continues it. */
   readonly complete: boolean;
-  /** Items that wait, of jobs that count them. */
+  /** The number of waiting items; null for a job that does not count them. */
   readonly remaining: number | null;
   readonly errors: readonly ItemError[];
   readonly dryRun: boolean;
