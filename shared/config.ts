@@ -16,6 +16,10 @@ export interface Config {
   readonly apiHosts: readonly string[];
   /** The key that signs the checkpoints of audit chains. Null: they are not signed. */
   readonly auditKey: string | null;
+  /** The key before `auditKey`, `none` if there was none; null after the checkpoints were signed again. */
+  readonly previousAuditKey: string | null;
+  /** Where audit entries are archived. Null: nowhere. */
+  readonly archive: ArchiveConfig | null;
   /** The secret of the scheduler's requests. */
   readonly jobsSecret: string | null;
   readonly logLevel: "info" | "warn" | "error";
@@ -39,6 +43,10 @@ export type DatabaseConfig =
     readonly timeoutMs: number;
   }
   | { readonly driver: "supabase"; readonly url: string; readonly key: string; readonly timeoutMs: number };
+
+export type ArchiveConfig =
+  | { readonly kind: "storage"; readonly url: string; readonly key: string; readonly bucket: string }
+  | { readonly kind: "directory"; readonly path: string };
 
 export interface JwtConfig {
   readonly issuer: string;
@@ -78,6 +86,9 @@ const READERS = {
   INNKEEP_BOOTSTRAP_ADMIN_EMAIL: read.email,
   INNKEEP_BOOTSTRAP_ADMIN_USER_ID: read.userId,
   INNKEEP_AUDIT_KEY: read.signingKey,
+  INNKEEP_AUDIT_KEY_PREVIOUS: read.previousKey,
+  INNKEEP_ARCHIVE_BUCKET: read.bucket,
+  INNKEEP_ARCHIVE_DIR: read.anyText,
   JOBS_SECRET: read.bearerSecret,
 } as const satisfies Record<string, read.Reader<unknown>>;
 
@@ -95,6 +106,10 @@ export function loadConfig(env: Environment): Config {
   const database = databaseOf(settings);
   const jwt = jwtOf(settings);
   const bootstrapAdmin = bootstrapOf(settings);
+  const archive = archiveOf(settings);
+  if (settings.has("INNKEEP_AUDIT_KEY_PREVIOUS") && !settings.has("INNKEEP_AUDIT_KEY")) {
+    settings.missing("INNKEEP_AUDIT_KEY", "is needed with INNKEEP_AUDIT_KEY_PREVIOUS");
+  }
   if (faults.length > 0 || !database) throw invalid(faults);
   const { env: usable } = settings;
   return {
@@ -105,6 +120,8 @@ export function loadConfig(env: Environment): Config {
     baseDomain: usable.INNKEEP_BASE_DOMAIN ?? null,
     apiHosts: usable.INNKEEP_API_HOSTS ?? [],
     auditKey: usable.INNKEEP_AUDIT_KEY ?? null,
+    previousAuditKey: usable.INNKEEP_AUDIT_KEY_PREVIOUS ?? null,
+    archive,
     jobsSecret: usable.JOBS_SECRET ?? null,
     logLevel: usable.INNKEEP_LOG_LEVEL ?? "info",
     currency: usable.INNKEEP_CURRENCY ?? "USD",
@@ -209,6 +226,16 @@ function jwtOf({ env, has, missing }: Settings): JwtConfig {
     ...(keys ? { jwks: keys } : {}),
     ...(env.INNKEEP_JWT_SECRET ? { legacySecret: env.INNKEEP_JWT_SECRET } : {}),
   };
+}
+
+/** A bucket of the project's Storage, or a directory. The bucket takes precedence. */
+function archiveOf({ env, has, missing }: Settings): ArchiveConfig | null {
+  const { INNKEEP_ARCHIVE_BUCKET: bucket, INNKEEP_ARCHIVE_DIR: path, SUPABASE_URL: url } = env;
+  if (bucket === undefined) return path === undefined ? null : { kind: "directory", path };
+  const key = env.SUPABASE_SERVICE_ROLE_KEY ?? Object.values(env.SUPABASE_SECRET_KEYS ?? {}).find((each) => each.trim() !== "");
+  if (!has("SUPABASE_URL")) missing("SUPABASE_URL", "is needed with INNKEEP_ARCHIVE_BUCKET");
+  if (key === undefined) missing("SUPABASE_SERVICE_ROLE_KEY", "is needed with INNKEEP_ARCHIVE_BUCKET");
+  return url !== undefined && key !== undefined ? { kind: "storage", url, key, bucket } : null;
 }
 
 function bootstrapOf({ env, has, missing }: Settings): Config["bootstrapAdmin"] {

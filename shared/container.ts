@@ -3,6 +3,7 @@ import type { Job } from "./core/job.ts";
 import { type PlainKv, plainKv } from "./core/plain.ts";
 import { UnitOfWork } from "./core/unit-of-work.ts";
 import { features, loadJobs, scopes } from "./features/index.ts";
+import type { Archive } from "./kernel/archive.ts";
 import type { Clock } from "./kernel/clock.ts";
 import type { Context } from "./kernel/context.ts";
 import type { Logger } from "./kernel/logger.ts";
@@ -24,6 +25,10 @@ export interface ContainerOptions {
   readonly selfServicePlans?: SelfServicePlans;
   /** Signs the checkpoints of audit chains. Default: none, so they are not signed. */
   readonly auditKey?: string | null;
+  /** The key before `auditKey`, or `none`. Default: none is accepted besides `auditKey`. */
+  readonly previousAuditKey?: string | null;
+  /** Where audit entries are archived. Default: nowhere. */
+  readonly archive?: Archive | null;
 }
 
 /** The store and the settings that all callers share. `bind` makes the unit of work of one caller. */
@@ -47,10 +52,13 @@ export function createBackend(options: ContainerOptions): Backend {
     regions = DEFAULT_REGIONS,
     selfServicePlans = "none",
     auditKey = null,
+    previousAuditKey = null,
+    archive = null,
     jobs = loadJobs,
   } = options;
   const registry = async () => (await import("./features/registry.ts")).registry;
-  const platform: Platform = { currency, hosts, regions, selfServicePlans, auditKey, registry, jobs, scopes, logger };
+  const settings = { currency, hosts, regions, selfServicePlans, auditKey, previousAuditKey, archive };
+  const platform: Platform = { ...settings, registry, jobs, scopes, logger };
   const turns = new Turns();
   return {
     store,

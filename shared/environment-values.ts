@@ -40,6 +40,8 @@ export const bearerSecret = textWhere(
   "must be at least 16 visible ASCII characters, without spaces or line breaks",
 );
 export const signingKey = textWhere((text) => text.length >= 32, "must be at least 32 characters");
+export const previousKey = textWhere((text) => text === "none" || text.length >= 32, "must be at least 32 characters, or none");
+export const bucket = textWhere((text) => /^[A-Za-z0-9._-]{3,63}$/.test(text), "must be the name of a bucket");
 export const email = textWhere((text) => text.length <= MAX_EMAIL_CHARS && EMAIL.test(text), "must be an email address");
 export const userId = textWhere((text) => SEGMENT.test(text), "must be a Supabase Auth user id");
 export const currency = textWhere(isCurrency, CURRENCY_RULE);

@@ -20,8 +20,27 @@ export interface TokenVerifier {
   verify(token: string): Promise<TokenClaims>;
 }
 
-/** The part of `fetch` that reading a key set needs. */
+/** The part of `fetch` that the program needs. */
 export type Fetch = (
   url: string,
-  init?: { readonly signal?: AbortSignal; readonly headers?: Readonly<Record<string, string>> },
+  init?: {
+    readonly method?: string;
+    readonly signal?: AbortSignal;
+    readonly headers?: Readonly<Record<string, string>>;
+    readonly body?: Uint8Array<ArrayBuffer>;
+  },
 ) => Promise<Response>;
+
+/** The part of a file system that writing a file durably needs, as `Deno` has it. */
+export interface Files {
+  mkdir(path: string, options: { readonly recursive: true }): Promise<void>;
+  open(path: string, options: { readonly write: true; readonly create: true; readonly truncate: true }): Promise<OpenFile>;
+  rename(from: string, to: string): Promise<void>;
+}
+
+interface OpenFile {
+  /** Returns how many of the bytes were written. */
+  write(bytes: Uint8Array): Promise<number>;
+  sync(): Promise<void>;
+  close(): void;
+}

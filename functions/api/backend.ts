@@ -1,15 +1,30 @@
 import type { Config } from "../../shared/config.ts";
 import { type Backend, createBackend } from "../../shared/container.ts";
+import type { Archive } from "../../shared/kernel/archive.ts";
 import type { Clock } from "../../shared/kernel/clock.ts";
 import type { Logger } from "../../shared/kernel/logger.ts";
 import type { SqlDriver } from "../../shared/kv/driver.ts";
 import { createStore } from "../../shared/kv/sql-store.ts";
+import type { Fetch, Files } from "../../shared/ports.ts";
+
+export interface BackendSurroundings {
+  readonly clock: Clock;
+  readonly fetch: Fetch;
+  readonly files: Files;
+}
 
 /** Creates the backend of a configuration. The database is used on the first request that needs it. */
-export async function backendOf(config: Config, clock: Clock, logger: Logger): Promise<Backend> {
-  const { currency, regions, selfServicePlans, auditKey } = config;
+export async function backendOf(config: Config, surroundings: BackendSurroundings, logger: Logger): Promise<Backend> {
+  const { currency, regions, selfServicePlans, auditKey, previousAuditKey } = config;
+  const { clock } = surroundings;
+  const archive = await archiveOf(config.archive, surroundings);
   const store = createStore(await loadDriver(config.database), { clock });
-  return createBackend({ store, clock, logger, hosts: config, currency, regions, selfServicePlans, auditKey });
+  return createBackend({ store, clock, logger, hosts: config, currency, regions, selfServicePlans, auditKey, previousAuditKey, archive });
+}
+
+async function archiveOf(archive: Config["archive"], { fetch, files }: BackendSurroundings): Promise<Archive | null> {
+  if (archive?.kind === "storage") return (await import("../../shared/adapters/storage-archive.ts")).storageArchive({ ...archive, fetch });
+  return archive && (await import("../../shared/adapters/directory-archive.ts")).directoryArchive(files, archive.path);
 }
 
 async function loadDriver(database: Config["database"]): Promise<SqlDriver> {

@@ -3,7 +3,7 @@ import { systemClock } from "../../shared/kernel/clock.ts";
 import { apiFrom, standardLog } from "./start.ts";
 
 const write = standardLog(globalThis, systemClock, (line) => console.log(line));
-const app = apiFrom(Deno.env.toObject(), { clock: systemClock, fetch, write });
+const app = apiFrom(Deno.env.toObject(), { clock: systemClock, fetch, files: Deno, write });
 
 if (app) Deno.serve((request) => app.fetch(request));
 else Deno.exitCode = 1;

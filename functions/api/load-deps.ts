@@ -9,8 +9,9 @@ import type { ApiDeps } from "./deps.ts";
 import type { Surroundings } from "./start.ts";
 
 /** Creates the dependencies of the routes. The database and the keys are used on the first request that needs them. */
-export async function loadDeps(config: Config, { clock, fetch }: Surroundings, logger: Logger): Promise<ApiDeps> {
-  const backend = await backendOf(config, clock, logger);
+export async function loadDeps(config: Config, surroundings: Surroundings, logger: Logger): Promise<ApiDeps> {
+  const { clock, fetch } = surroundings;
+  const backend = await backendOf(config, surroundings, logger);
   if (config.bootstrapAdmin) void bootstrap(backend, config.bootstrapAdmin);
   return { backend, verifier: createTokenVerifier({ ...config.jwt, clock, fetch }) };
 }

@@ -2,7 +2,7 @@ import { type Config, type Environment, loadConfig } from "../../shared/config.t
 import type { Clock } from "../../shared/kernel/clock.ts";
 import { isInnkeepError } from "../../shared/kernel/errors.ts";
 import { jsonLogger, type Logger, type LogWriter } from "../../shared/kernel/logger.ts";
-import type { Fetch } from "../../shared/ports.ts";
+import type { Fetch, Files } from "../../shared/ports.ts";
 import { type Api, createApi } from "./app.ts";
 import { once } from "./once.ts";
 
@@ -11,6 +11,7 @@ export { standardLog } from "./standard-log.ts";
 export interface Surroundings {
   readonly clock: Clock;
   readonly fetch: Fetch;
+  readonly files: Files;
   readonly write: LogWriter;
 }
 

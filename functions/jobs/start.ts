@@ -1,17 +1,15 @@
 import type { Config, Environment } from "../../shared/config.ts";
-import type { Clock } from "../../shared/kernel/clock.ts";
 import { InnkeepError } from "../../shared/kernel/errors.ts";
-import type { LogWriter } from "../../shared/kernel/logger.ts";
 import { once } from "../api/once.ts";
-import { configured } from "../api/start.ts";
+import { configured, type Surroundings } from "../api/start.ts";
 import { createJobs, type Jobs } from "./app.ts";
 
 export { standardLog } from "../api/start.ts";
 
 /** Creates the scheduler's function from environment variables. Logs one line for each invalid variable and then returns null. */
-export function jobsFrom(env: Environment, surroundings: { readonly clock: Clock; readonly write: LogWriter }): Jobs | null {
+export function jobsFrom(env: Environment, surroundings: Surroundings): Jobs | null {
   return configured(env, surroundings, (config, logger) => {
-    const load = once(async () => (await import("../api/backend.ts")).backendOf(config, surroundings.clock, logger));
+    const load = once(async () => (await import("../api/backend.ts")).backendOf(config, surroundings, logger));
     return createJobs({ logger, secret: secretOf(config) }, load);
   });
 }

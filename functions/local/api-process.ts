@@ -36,6 +36,8 @@ export async function startApi(options: ApiOptions): Promise<Running> {
     "--no-prompt",
     "--unstable-no-legacy-abort",
     ...PERMISSIONS,
+    // Deno splits the list at commas; two are one in a path.
+    `--allow-write=${archiveDir(directory).replaceAll(",", ",,")}`,
     ENTRY,
   ], {
     cwd: PROJECT_DIR,
@@ -73,6 +75,11 @@ async function answers(url: string): Promise<boolean> {
   }, () => false);
 }
 
+/** Where audit entries are archived. */
+function archiveDir({ path }: DataDirectory): string {
+  return process.env["INNKEEP_ARCHIVE_DIR"] ?? join(path, "archive");
+}
+
 /** The variables that Supabase would inject and the user's INNKEEP_ variables, and none of the machine's others. */
 function environment({ directory, port, url, appDatabaseUrl }: ApiOptions): Record<string, string> {
   const { signingKey, jobsSecret } = directory.secrets;
@@ -81,6 +88,7 @@ function environment({ directory, port, url, appDatabaseUrl }: ApiOptions): Reco
   );
   return {
     INNKEEP_BASE_DOMAIN: "innkeep.example",
+    INNKEEP_ARCHIVE_DIR: archiveDir(directory),
     ...Object.fromEntries(own.map(([name, value]) => [name, value ?? ""])),
     INNKEEP_CORS_ORIGINS: withLocalOrigins(process.env["INNKEEP_CORS_ORIGINS"] ?? ""),
     SUPABASE_URL: url,

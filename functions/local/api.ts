@@ -10,11 +10,12 @@ import { jobsFrom } from "../jobs/start.ts";
 import { allowLocalOrigins } from "./local-origins.ts";
 import { pageData } from "./page-data.ts";
 import { withPages } from "./pages.ts";
-import { serve } from "./runtime.ts";
+import { fileSystem, serve } from "./runtime.ts";
 
 const write = standardLog(globalThis, systemClock, (line) => console.log(line));
-const app = apiFrom(process.env, { clock: systemClock, fetch, write });
-const jobs = app && jobsFrom(process.env, { clock: systemClock, write });
+const surroundings = { clock: systemClock, fetch, files: fileSystem(), write };
+const app = apiFrom(process.env, surroundings);
+const jobs = app && jobsFrom(process.env, surroundings);
 
 if (app && jobs) {
   const api = withPages(allowLocalOrigins((request) => app.fetch(request)), pageData(process.env["LOCAL_DATA_DIR"] ?? ""));

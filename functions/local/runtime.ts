@@ -1,8 +1,9 @@
 import type { ByteSink } from "../../shared/kernel/line-writer.ts";
+import type { Files } from "../../shared/ports.ts";
 
 /** The parts of Deno that the local programs use where Node's API does not suffice. Tests load the same files under Node. */
 interface Runtime {
-  readonly Deno: {
+  readonly Deno: Files & {
     readonly stdout: ByteSink;
     serve(handler: Handler): unknown;
   };
@@ -17,6 +18,10 @@ function deno(): Runtime["Deno"] {
 /** Deno's own stream: under Deno, a write by `node:fs` blocks the process while the reader is slow. */
 export function standardOutput(): ByteSink {
   return deno().stdout;
+}
+
+export function fileSystem(): Files {
+  return deno();
 }
 
 /** Listens on the address of DENO_SERVE_ADDRESS. */

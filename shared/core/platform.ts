@@ -1,3 +1,4 @@
+import type { Archive } from "../kernel/archive.ts";
 import type { Logger } from "../kernel/logger.ts";
 import type { AnyEntity } from "../kv/define.ts";
 import type { ScopeCatalogue } from "./scopes.ts";
@@ -11,6 +12,10 @@ export interface Platform {
   readonly selfServicePlans: SelfServicePlans;
   /** The key that signs the checkpoints of audit chains. Null: they are not signed. */
   readonly auditKey: string | null;
+  /** The key until `auditKey` replaced it; `none` if there was none. Its signatures are accepted, and replaced by the job. */
+  readonly previousAuditKey: string | null;
+  /** Where audit entries are written before their deletion, if a policy says so. Null: nowhere. */
+  readonly archive: Archive | null;
   /** Loads every declared entity. A function, because most requests need only the entities of their feature. */
   readonly registry: () => Promise<readonly AnyEntity[]>;
   /** Loads the background jobs of all features, of the type `Job`. */

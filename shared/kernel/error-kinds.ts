@@ -206,6 +206,12 @@ export const ERROR_KINDS = {
     retryable: true,
     summary: "An internal error occurred. The request id identifies it in the log.",
   },
+  archive_unavailable: {
+    status: 503,
+    title: "Archive unavailable",
+    retryable: true,
+    summary: "Audit entries could not be written to the archive, so they were not deleted.",
+  },
   store_unavailable: {
     status: 503,
     title: "Store unavailable",

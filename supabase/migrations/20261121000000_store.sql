@@ -1252,9 +1252,15 @@ begin
   return tally(v_gone);
 end $$;
 
+-- Audit entries from this instant on are kept, whatever the caller says: the login of the program must not be able to delete recent
+-- evidence. By the server's clock. No policy for audit entries is shorter (MIN_AUDIT_DAYS in shared/features/retention/rules.ts).
+create function kv.purge_floor() returns text
+language sql stable
+return to_char((now() at time zone 'UTC') - interval '30 days', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"');
+
 -- Deletes the oldest entries of one audit chain, up to the entry p_seq, and returns their number by entity. It refuses to delete the
--- head, an entry that is not older than p_before, more than 1,000 entries, and anything if the entry p_seq has another hash or the
--- entries have gaps. It runs as kv_retention, which alone may delete audit entries (90_grants.sql).
+-- head, an entry that is not older than p_before and than the floor, more than 1,000 entries, and anything if the entry p_seq has
+-- another hash or the entries have gaps. It runs as kv_retention, which alone may delete audit entries (90_grants.sql).
 create function kv.purge_chain(p_family text, p_scope text, p_seq bigint, p_hash text, p_before text) returns jsonb
 language plpgsql security definer set search_path = pg_catalog, pg_temp set row_security = on as $$
 declare
@@ -1275,11 +1281,14 @@ begin
   end if;
   with gone as (
     delete from kv.entries e where e.key = any(v_keys) and e.key >= p_family || ':' and e.key < p_family || ';' returning e.value
-  ) select count(*) as entries, min((g.value->>'seq')::bigint) as first, max((g.value->>'seq')::bigint) as last, max(g.value->>'timestamp') as newest,
+  ) select count(*) as entries, min((g.value->>'seq')::bigint) as first, max((g.value->>'seq')::bigint) as last,
+      bool_and(coalesce(length(g.value->>'timestamp') = 24
+        and (g.value->>'timestamp') collate "C" < least(p_before collate "C", kv.purge_floor() collate "C"), false)) as old,
       bool_or((g.value->>'seq')::bigint = p_seq and g.value->>'hash' = p_hash) as matches
     into v_gone from gone g;
-  if v_gone.matches is not true or v_gone.entries <> v_gone.last - v_gone.first + 1 or v_gone.entries > 1000 or v_gone.newest >= p_before then
-    raise exception 'the entries up to % of the audit chain are not at most 1000 without gaps, all before %, the last with this hash', p_seq, p_before
+  -- A missing argument or member must refuse, too: `least` ignores null.
+  if (p_before is not null and v_gone.old and v_gone.matches and v_gone.entries = v_gone.last - v_gone.first + 1 and v_gone.entries <= 1000) is not true then
+    raise exception 'the entries up to % of the audit chain are not at most 1000 without gaps, all before % and 30 days old, the last with this hash', p_seq, p_before
       using errcode = 'KV005';
   end if;
   return jsonb_build_object(v_entity, v_gone.entries);
@@ -2011,7 +2020,7 @@ revoke all on all functions in schema kv, kv_service, kv_tenant from public;
 grant execute on all functions in schema kv to kv_service, kv_tenant;
 grant execute on all functions in schema kv_service to kv_service;
 grant execute on all functions in schema kv_tenant to kv_tenant;
-grant execute on function kv.refuse_change(), kv.colons(text), kv.number_field(jsonb, text) to kv_retention;
+grant execute on function kv.refuse_change(), kv.colons(text), kv.number_field(jsonb, text), kv.purge_floor() to kv_retention;
 -- The only function that deletes audit entries. Tenants cannot call it.
 alter function kv.purge_chain(text, text, bigint, text, text) owner to kv_retention;
 revoke all on function kv.purge_chain(text, text, bigint, text, text) from public, kv_tenant;
@@ -2126,14 +2135,14 @@ select kv.add_family('movement');
 select kv.add_entity('movement', 'movement', 5, owner_rule => 'segment');
 select kv.add_rollup('movement', '{month, kind}', sum => 'amount');
 
--- policy: How long the records of one entity are kept, instead of the declared time.
+-- policy: How long the records of one entity are kept, instead of the declared time: all, those of one tenant, or of the tenants of a plan.
 select kv.add_family('policy');
 select kv.add_entity('policy', 'policy', 1, owner_rule => 'platform');
 select kv.add_index('policy', 'createdAt time');
 
--- retention-run: What a run of the cleanup that is not complete has deleted of one entity. Each deletion changes it in its commit.
+-- retention-run: What a run of the cleanup that is not complete has deleted by one rule. Each deletion changes it in its commit.
 select kv.add_family('retentionrun');
-select kv.add_entity('retention-run', 'retentionrun', 1, owner_rule => 'platform');
+select kv.add_entity('retention-run', 'retentionrun', 3, owner_rule => 'platform');
 
 -- dead-letter: An item of a job that failed. It is retried with backoff; after 8 failed attempts it is dead.
 select kv.add_family('dead');

@@ -302,9 +302,15 @@ begin
   return tally(v_gone);
 end $$;
 
+-- Audit entries from this instant on are kept, whatever the caller says: the login of the program must not be able to delete recent
+-- evidence. By the server's clock. No policy for audit entries is shorter (MIN_AUDIT_DAYS in shared/features/retention/rules.ts).
+create function kv.purge_floor() returns text
+language sql stable
+return to_char((now() at time zone 'UTC') - interval '30 days', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"');
+
 -- Deletes the oldest entries of one audit chain, up to the entry p_seq, and returns their number by entity. It refuses to delete the
--- head, an entry that is not older than p_before, more than 1,000 entries, and anything if the entry p_seq has another hash or the
--- entries have gaps. It runs as kv_retention, which alone may delete audit entries (90_grants.sql).
+-- head, an entry that is not older than p_before and than the floor, more than 1,000 entries, and anything if the entry p_seq has
+-- another hash or the entries have gaps. It runs as kv_retention, which alone may delete audit entries (90_grants.sql).
 create function kv.purge_chain(p_family text, p_scope text, p_seq bigint, p_hash text, p_before text) returns jsonb
 language plpgsql security definer set search_path = pg_catalog, pg_temp set row_security = on as $$
 declare
@@ -325,11 +331,14 @@ begin
   end if;
   with gone as (
     delete from kv.entries e where e.key = any(v_keys) and e.key >= p_family || ':' and e.key < p_family || ';' returning e.value
-  ) select count(*) as entries, min((g.value->>'seq')::bigint) as first, max((g.value->>'seq')::bigint) as last, max(g.value->>'timestamp') as newest,
+  ) select count(*) as entries, min((g.value->>'seq')::bigint) as first, max((g.value->>'seq')::bigint) as last,
+      bool_and(coalesce(length(g.value->>'timestamp') = 24
+        and (g.value->>'timestamp') collate "C" < least(p_before collate "C", kv.purge_floor() collate "C"), false)) as old,
       bool_or((g.value->>'seq')::bigint = p_seq and g.value->>'hash' = p_hash) as matches
     into v_gone from gone g;
-  if v_gone.matches is not true or v_gone.entries <> v_gone.last - v_gone.first + 1 or v_gone.entries > 1000 or v_gone.newest >= p_before then
-    raise exception 'the entries up to % of the audit chain are not at most 1000 without gaps, all before %, the last with this hash', p_seq, p_before
+  -- A missing argument or member must refuse, too: `least` ignores null.
+  if (p_before is not null and v_gone.old and v_gone.matches and v_gone.entries = v_gone.last - v_gone.first + 1 and v_gone.entries <= 1000) is not true then
+    raise exception 'the entries up to % of the audit chain are not at most 1000 without gaps, all before % and 30 days old, the last with this hash', p_seq, p_before
       using errcode = 'KV005';
   end if;
   return jsonb_build_object(v_entity, v_gone.entries);

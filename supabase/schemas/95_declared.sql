@@ -94,14 +94,14 @@ select kv.add_family('movement');
 select kv.add_entity('movement', 'movement', 5, owner_rule => 'segment');
 select kv.add_rollup('movement', '{month, kind}', sum => 'amount');
 
--- policy: How long the records of one entity are kept, instead of the declared time.
+-- policy: How long the records of one entity are kept, instead of the declared time: all, those of one tenant, or of the tenants of a plan.
 select kv.add_family('policy');
 select kv.add_entity('policy', 'policy', 1, owner_rule => 'platform');
 select kv.add_index('policy', 'createdAt time');
 
--- retention-run: What a run of the cleanup that is not complete has deleted of one entity. Each deletion changes it in its commit.
+-- retention-run: What a run of the cleanup that is not complete has deleted by one rule. Each deletion changes it in its commit.
 select kv.add_family('retentionrun');
-select kv.add_entity('retention-run', 'retentionrun', 1, owner_rule => 'platform');
+select kv.add_entity('retention-run', 'retentionrun', 3, owner_rule => 'platform');
 
 -- dead-letter: An item of a job that failed. It is retried with backoff; after 8 failed attempts it is dead.
 select kv.add_family('dead');

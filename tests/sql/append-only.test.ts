@@ -1,5 +1,6 @@
 import pg from "pg";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { SCHEMAS_DIR, sqlFiles } from "../support/postgres.ts";
 import { freshStore } from "../support/store.ts";
 import type { OpenStore } from "../support/store.ts";
 import { auditKey, auditRecord } from "../kv/contract/samples.ts";
@@ -89,4 +90,63 @@ test("A07: other rows of the table can be changed, and all audit entries remain"
   await opened.store.set("note:a", 1);
   expect(await as("innkeep_owner", "update kv.entries set value = '2' where key = 'note:a'")).toBe("1 rows");
   expect((await opened.store.mget(KEYS)).map((entry) => (entry?.value as { seq: number }).seq)).toEqual([1, 1]);
+});
+
+describe("the login of the program", () => {
+  const DAY_MS = 24 * 3_600_000;
+  const FLOOR = /create function (kv\.purge_floor\(\)[^;]*;)/;
+
+  /** The function as it is deployed: the template of the tests has another. */
+  beforeAll(async () => {
+    const { sql } = (await sqlFiles(SCHEMAS_DIR)).find(({ name }) => name === "50_commit.sql") ?? { sql: "" };
+    await admin.query(`create or replace function ${FLOOR.exec(sql)?.[1]}`);
+  });
+
+  /** A chain with one entry for each age. The newest is its head. */
+  async function chain(tenantId: string, agesDays: readonly number[]): Promise<string[]> {
+    const hashes: string[] = [];
+    for (const [i, days] of agesDays.entries()) {
+      const timestamp = new Date(Date.now() - days * DAY_MS).toISOString();
+      const key = `audit:${tenantId}:${timestamp}:n${i}`;
+      await opened.store.set(key, { ...auditRecord(key), timestamp });
+      hashes.push(((await opened.store.get(key))?.value as { readonly hash: string }).hash);
+    }
+    return hashes;
+  }
+
+  async function purge(mutation: Readonly<Record<string, unknown>>): Promise<string> {
+    const client = new pg.Client({ connectionString: opened.database.appUrl });
+    await client.connect();
+    try {
+      const wire = JSON.stringify([{ op: "purgeChain", family: "audit", ...mutation }]);
+      await client.query("select public.kv_commit('[]', $1, 1000, now())", [wire]);
+      return "deleted";
+    } catch (error) {
+      return (error as pg.DatabaseError).code ?? String(error);
+    } finally {
+      await client.end();
+    }
+  }
+
+  test("A07: cannot delete entries younger than 30 days by the server's clock, whatever cutoff it sends", async () => {
+    const hashes = await chain("tn_floor", [40, 35, 29, 1, 0]);
+    const of = (seq: number, before: unknown) => ({ scope: "tn_floor", seq, hash: hashes[seq - 1], before });
+    for (const before of ["9999-12-31T23:59:59.999Z", "z", new Date(Date.now() + DAY_MS).toISOString()]) {
+      for (const seq of [3, 4]) expect([before, seq, await purge(of(seq, before))]).toEqual([before, seq, "KV005"]);
+    }
+    for (const before of [undefined, null, ""]) expect([before, await purge(of(2, before))]).toEqual([before, "KV005"]);
+    expect(await purge(of(2, "9999-12-31T23:59:59.999Z"))).toBe("deleted");
+  });
+
+  test("A07: cannot delete an entry whose time is missing or not a time", async () => {
+    for (const [n, timestamp] of [undefined, null, 5, "", "2001"].entries()) {
+      const scope = `tn_untimed_${n}`;
+      for (const nonce of ["one", "two"]) {
+        const { timestamp: _, ...rest } = auditRecord(auditKey(scope, nonce)) as Record<string, unknown>;
+        await opened.store.set(auditKey(scope, nonce), { ...rest, ...(timestamp === undefined ? {} : { timestamp }) } as never);
+      }
+      const { hash } = (await opened.store.get(auditKey(scope, "one")))?.value as { readonly hash: string };
+      expect([timestamp, await purge({ scope, seq: 1, hash, before: "9999-12-31T23:59:59.999Z" })]).toEqual([timestamp, "KV005"]);
+    }
+  });
 });

@@ -8,6 +8,7 @@ import { silentLogger } from "../../shared/kernel/logger.ts";
 import { postgresDriver } from "../../shared/kv/drivers/postgres.ts";
 import { createStore } from "../../shared/kv/sql-store.ts";
 import { withClient } from "../support/client.ts";
+import { nodeFiles } from "../support/files.ts";
 import { emptyDatabase, migrate } from "../support/postgres.ts";
 import type { TestDatabase } from "../support/postgres.ts";
 
@@ -32,7 +33,7 @@ async function projectOf(schema: string, theirs: readonly string[]): Promise<Tes
 
 function readiness({ appUrl }: TestDatabase): Promise<{ readonly status: number; readonly body: unknown }> {
   const env = { DATABASE_URL: appUrl, INNKEEP_JWT_ISSUER: "https://auth.example", INNKEEP_JWT_SECRET: "a secret of this test" };
-  const api = apiFrom(env, { clock: systemClock, fetch, write: () => undefined });
+  const api = apiFrom(env, { clock: systemClock, fetch, files: nodeFiles, write: () => undefined });
   if (!api) throw new TypeError("the environment of this test is wrong");
   return Promise.resolve(api.fetch(new Request("http://localhost/ready"))).then(async (answer) => ({
     status: answer.status,

@@ -5,7 +5,7 @@ import type { JsonObject } from "../../kernel/json.ts";
 import { sha256Hex } from "../../kernel/sha256.ts";
 import { decodeCursor, encodeCursor, fingerprintOf, invalidCursor } from "../../kv/cursor.ts";
 import type { QueryPage, Store } from "../../kv/store.ts";
-import { baseOf, checkpointFault } from "./checkpoints.ts";
+import { type AuditKeys, baseOf, checkpointFault } from "./checkpoints.ts";
 import type { Checkpoint } from "./entity.ts";
 
 export interface ChainReport {
@@ -52,7 +52,7 @@ export async function verifyPart(
   store: Pick<Store, "query">,
   scope: string | null,
   { head, checkpoints }: Recorded,
-  { cursor, limit = MAX_PART, key = null }: PartOptions = {},
+  { cursor, limit = MAX_PART, keys = NO_KEYS }: PartOptions = {},
 ): Promise<ChainPart> {
   if (!Number.isInteger(limit) || limit < 1 || limit > MAX_PART) throw errors.parameter("limit", `must be 1 to ${MAX_PART}`);
   const base = baseOf(checkpoints);
@@ -62,7 +62,7 @@ export async function verifyPart(
   const sofar = () => ({ checked, ...(base ? { deletedTo: base.seq } : {}) });
   const broken = (id: string, seq: number, reason: string): ChainPart => ({ ok: false, ...sofar(), firstBroken: { id, seq, reason } });
   for (const one of checkpoints) {
-    const fault = await checkpointFault(one, scope, key) ?? (one.seq > (head?.seq ?? 0) ? EARLY_HEAD : null);
+    const fault = await checkpointFault(one, scope, keys) ?? (one.seq > (head?.seq ?? 0) ? EARLY_HEAD : null);
     if (fault !== null) return broken(one.id, one.seq, fault);
   }
   if (link.seq > (head?.seq ?? 0)) return broken(lastId, link.seq, EARLY_HEAD);
@@ -96,9 +96,10 @@ const EARLY_HEAD = "the recorded head of the chain is before this entry";
 interface PartOptions {
   readonly cursor?: string | undefined;
   readonly limit?: number | undefined;
-  /** The key of the checkpoints' signatures. Null: they are not checked. */
-  readonly key?: string | null;
+  /** The keys of the checkpoints' signatures. Default: they are not checked. */
+  readonly keys?: AuditKeys;
 }
+const NO_KEYS: AuditKeys = { auditKey: null, previousAuditKey: null };
 
 /** The position from which the next entry is checked. Retention may have deleted entries after the previous part. */
 function after(link: Link, base: Checkpoint | null): Link {

@@ -46,14 +46,39 @@ export async function newCheckpoint(
   };
 }
 
+/** The key that signs checkpoints, and the one that did so until the next run of the job. Null: none. */
+export interface AuditKeys {
+  readonly auditKey: string | null;
+  /** `none`: checkpoints were not signed. */
+  readonly previousAuditKey: string | null;
+}
+
+/** The previous key of a platform that did not sign its checkpoints. */
+const UNSIGNED = "none";
+
 /** Why the checkpoint is not valid; null if it is. Without a key, signatures are not checked. */
-export async function checkpointFault(record: Checkpoint, scope: string | null, key: string | null): Promise<string | null> {
+export async function checkpointFault(record: Checkpoint, scope: string | null, keys: AuditKeys): Promise<string | null> {
+  const { auditKey, previousAuditKey: previous } = keys;
   if (record.id !== checkpointKey(scope, record.seq) || record.scope !== (scope ?? PLATFORM)) {
     return "the checkpoint belongs to another chain";
   }
-  if (key === null) return null;
-  if (record.signature === undefined) return "the checkpoint is not signed";
-  return await equalSecrets(record.signature, await signatureOf(record, key)) ? null : "the signature of the checkpoint is wrong";
+  if (auditKey === null) return null;
+  if (record.signature === undefined) return previous === UNSIGNED ? null : "the checkpoint is not signed";
+  if (await isSignedBy(record, auditKey)) return null;
+  return previous !== null && previous !== UNSIGNED && await isSignedBy(record, previous)
+    ? null
+    : "the signature of the checkpoint is wrong";
+}
+
+/** The checkpoint with a signature by the current key. Null if it has one, or is not valid by the previous key either. */
+export async function resigned(record: Checkpoint, keys: AuditKeys): Promise<Checkpoint | null> {
+  const { auditKey } = keys;
+  if (auditKey === null || await checkpointFault(record, record.scope === PLATFORM ? null : record.scope, keys) !== null) return null;
+  return await isSignedBy(record, auditKey) ? null : { ...record, signature: await signatureOf(record, auditKey) };
+}
+
+async function isSignedBy(record: Checkpoint, key: string): Promise<boolean> {
+  return record.signature !== undefined && await equalSecrets(record.signature, await signatureOf(record, key));
 }
 
 function signatureOf({ kind, scope, seq, hash, takenAt }: Pick<Checkpoint, "kind" | "scope" | "seq" | "hash" | "takenAt">, key: string) {

@@ -98,12 +98,12 @@ export class AuditService {
     part: { readonly cursor?: string | undefined; readonly limit?: number | undefined } = {},
   ): Promise<ChainPart> {
     const scope = this.#scope(tenantId);
-    const { store, platform: { auditKey: key } } = this.work;
+    const { store, platform: keys } = this.work;
     let recorded = await this.#recorded(scope);
     // A deleted tenant's chain is retained. A tenant without a chain and without a record never existed.
     if (!recorded.head && scope !== null && !await new Collection(tenant, store).get(scope)) throw errors.notFound("tenant", scope);
     for (let attempt = 1;; attempt++) {
-      const report = await verifyPart(store, scope, recorded, { ...part, key });
+      const report = await verifyPart(store, scope, recorded, { ...part, keys });
       if (report.ok || attempt === MAX_READS) return report;
       // Retention may have deleted entries, or written a checkpoint, between the reads.
       const now = await this.#recorded(scope);

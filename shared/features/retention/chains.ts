@@ -3,54 +3,99 @@ import { Collection } from "../../core/collection.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { isInnkeepError } from "../../kernel/errors.ts";
 import type { JsonObject } from "../../kernel/json.ts";
-import type { ChainHead, Mutation } from "../../kv/store.ts";
+import type { Entry, Mutation } from "../../kv/store.ts";
+import { archiveChain } from "../audit/archive.ts";
 import { brokenBecause, type Recorded, START } from "../audit/chain.ts";
-import { baseOf, checkpointFault, checkpointKey, checkpointsOf, newCheckpoint, type StoredCheckpoint } from "../audit/checkpoints.ts";
+import { baseOf, checkpointsOf, newCheckpoint } from "../audit/checkpoints.ts";
 import { checkpoint } from "../audit/entity.ts";
-import { counted, tenantsOf, tenantsOnHold } from "./records.ts";
-import { cutoffOf, isOld, type KeepRule, type Task } from "./rules.ts";
+import { isContinued } from "./heads.ts";
+import { counted } from "./records.ts";
+import { cutoffOf, isOld, type KeepRule, ruleFor, type Task } from "./rules.ts";
+import type { Counts, Old } from "./subjects.ts";
+import { tenantsOf } from "./tenants.ts";
 
 /** Entries that one commit deletes. Only the chain is locked for them, not their keys. */
 const BATCH = 500;
+/** Pages of one step among chains of which nothing can be deleted, such as those of tenants on hold. */
+const MAX_PAGES = 10;
+/** Chains that are counted at the same time. */
+const COUNTED = 20;
 
 /** Old entries of audit chains. A chain is deleted from its beginning, and never its last entry. */
-export class OldAuditEntries {
-  constructor(private readonly work: UnitOfWork, private readonly rule: KeepRule) {}
+export class OldAuditEntries implements Old {
+  constructor(private readonly work: UnitOfWork, private readonly rule: KeepRule, private readonly rules: readonly KeepRule[]) {}
 
-  /** One batch of each chain among the oldest entries. The page is read again while its chains get shorter. */
-  async step(task: Task, limit: number): Promise<Task> {
-    const field = this.rule.after;
-    const page = await this.work.store.query({
-      entity: auditEntry,
-      where: [{ field, to: this.#cutoff() }],
-      orderBy: [{ field, direction: "asc" }],
-      limit,
-      ...(task.after === null ? {} : { cursor: task.after }),
-    });
-    let deleted = 0;
-    for (const scope of new Set(page.entries.map(({ tenantId }) => tenantId))) {
-      deleted += await this.#purge(scope);
-      if (deleted >= BATCH) break;
-    }
-    if (deleted > 0) return { ...task, scanned: task.scanned + deleted, deleted: task.deleted + deleted };
-    return { ...task, after: page.cursor, isDone: page.cursor === null, scanned: task.scanned + page.entries.length };
+  /** One batch of each chain among the oldest entries, or of the tenant's chain. */
+  async step(task: Task, _limit: number, tenantId?: string): Promise<Task> {
+    if (tenantId === undefined) return await this.#stepAll(task);
+    const deleted = await this.#purge(tenantId);
+    const kept = deleted === 0 ? await this.#old(tenantId) : 0;
+    return { ...task, isDone: deleted === 0, scanned: task.scanned + deleted + kept, deleted: task.deleted + deleted };
   }
 
-  /** What a run would delete: all old entries but those of tenants on hold and the last of each chain. */
-  async count(task: Task): Promise<Task> {
-    const { store } = this.work;
-    const where = [{ field: this.rule.after, to: this.#cutoff() }];
-    const [groups, held] = await Promise.all([
-      store.aggregate({ entity: auditEntry, where, groupBy: ["tenantId"] }),
-      tenantsOnHold(this.work),
-    ]);
-    let deleted = 0;
-    for (const { group: [scope = null], count } of groups) {
-      if (scope !== null && held.includes(scope)) continue;
-      const { head, checkpoints } = await this.#recorded(scope);
-      deleted += Math.min(count, (head?.seq ?? 0) - (baseOf(checkpoints)?.seq ?? 0) - 1);
+  /** A page is read again while its chains get shorter. Each chain is tried once in a step. */
+  async #stepAll(task: Task): Promise<Task> {
+    const field = this.rule.after;
+    const cutoff = task.cutoff ?? this.#cutoff();
+    const tried = new Set<string | null>();
+    let now: Task = { ...task, cutoff };
+    for (let pages = 0; pages < MAX_PAGES && !now.isDone; pages++) {
+      const page = await this.work.store.query({
+        entity: auditEntry,
+        where: [{ field, to: cutoff }],
+        orderBy: [{ field, direction: "asc" }],
+        limit: BATCH,
+        ...(now.after === null ? {} : { cursor: now.after }),
+      });
+      let deleted = 0;
+      for (const scope of new Set(page.entries.map(({ tenantId }) => tenantId))) {
+        if (tried.has(scope)) continue;
+        tried.add(scope);
+        deleted += await this.#purge(scope);
+        if (deleted >= BATCH) break;
+      }
+      if (deleted > 0) return { ...now, scanned: now.scanned + deleted, deleted: now.deleted + deleted };
+      now = { ...now, after: page.cursor, isDone: page.cursor === null, scanned: now.scanned + await this.#ownOf(page.entries) };
     }
-    return { ...task, isDone: true, scanned: groups.reduce((sum, { count }) => sum + count, 0), deleted };
+    return now;
+  }
+
+  /** The number of entries that the rule is for. */
+  async #ownOf(entries: readonly Entry[]): Promise<number> {
+    if (this.rules.length === 1 || entries.length === 0) return entries.length;
+    const tenants = await tenantsOf(this.work, entries);
+    return entries.filter(({ tenantId }) => ruleFor(this.rules, tenantId, tenants.planOf(tenantId)) === this.rule).length;
+  }
+
+  async count(held: ReadonlySet<string>, tenantId: string): Promise<Counts> {
+    const scanned = await this.#old(tenantId);
+    return { scanned, deleted: held.has(tenantId) ? 0 : await this.#deletable(tenantId, scanned) };
+  }
+
+  async #old(scope: string): Promise<number> {
+    return await this.work.store.count({ entity: auditEntry, scope, where: [{ field: this.rule.after, to: this.#cutoff() }] });
+  }
+
+  /** All old entries but those of tenants on hold and the last of each chain. */
+  async countAll(held: ReadonlySet<string>, others: readonly string[]): Promise<Counts> {
+    const where = [{ field: this.rule.after, to: this.#cutoff() }];
+    const other = new Set(others);
+    const groups = (await this.work.store.aggregate({ entity: auditEntry, where, groupBy: ["tenantId"] }))
+      .map(({ group: [scope = null], count }) => ({ scope, count })).filter(({ scope }) => scope === null || !other.has(scope));
+    const free = groups.filter(({ scope }) => scope === null || !held.has(scope));
+    let deleted = 0;
+    for (let at = 0; at < free.length; at += COUNTED) {
+      const counts = await Promise.all(free.slice(at, at + COUNTED).map(({ scope, count }) => this.#deletable(scope, count)));
+      deleted += counts.reduce((sum, count) => sum + count, 0);
+    }
+    return { scanned: groups.reduce((sum, { count }) => sum + count, 0), deleted };
+  }
+
+  /** How many of the chain's old entries are before its last one. */
+  async #deletable(scope: string | null, old: number): Promise<number> {
+    if (old === 0) return 0;
+    const { head, checkpoints } = await this.#recorded(scope);
+    return Math.max(0, Math.min(old, (head?.seq ?? 0) - (baseOf(checkpoints)?.seq ?? 0) - 1));
   }
 
   /** Deletes the next batch of a chain, and leaves a checkpoint in the same commit. Returns the number of entries. */
@@ -59,53 +104,54 @@ export class OldAuditEntries {
     try {
       const { result } = await work.transact(async () => {
         const [recorded, tenants] = await Promise.all([this.#recorded(scope), tenantsOf(work, [{ tenantId: scope }])]);
-        const last = tenants.held.has(scope) ? null : await this.#lastOf(scope, recorded);
+        const isFree = !tenants.held.has(scope) && ruleFor(this.rules, scope, tenants.planOf(scope)) === rule;
+        const old = isFree ? await this.#batch(scope, recorded) : [];
+        const last = old.at(-1);
         if (!last) return { done: { deleted: 0 }, resultOf: null };
-        const base = await newCheckpoint(scope, { kind: "base", ...last, takenAt: work.now() }, {
+        const link = { seq: Number(last["seq"]), hash: String(last["hash"]) };
+        const base = await newCheckpoint(scope, { kind: "base", ...link, takenAt: work.now() }, {
           key: work.platform.auditKey,
           isLive: tenants.isLive(scope),
         });
+        // Before the commit: what is not in the archive is not deleted.
+        if (rule.action === "archive") await archiveChain(work.platform.archive, old, base);
         const mutations: Mutation[] = [
-          { op: "purgeChain", entity: auditEntry, scope, ...last, before: this.#cutoff() },
+          { op: "purgeChain", entity: auditEntry, scope, ...link, before: this.#cutoff() },
           new Collection(checkpoint, work.store).set(base),
-          ...recorded.checkpoints.filter(({ seq }) => seq < last.seq).map(({ id }) => ({ op: "delete" as const, key: id })),
+          ...recorded.checkpoints.filter(({ seq }) => seq < link.seq).map(({ id }) => ({ op: "delete" as const, key: id })),
         ];
-        const deleted = last.seq - (baseOf(recorded.checkpoints)?.seq ?? 0);
         return {
-          commit: { ...await counted(work, rule.entity, deleted), checks: tenants.checks, mutations, result: { deleted } },
+          commit: { ...await counted(work, rule, old.length), checks: tenants.checks, mutations, result: { deleted: old.length } },
           resultOf: null,
         };
       });
       return result.deleted;
     } catch (error) {
-      // Another process deletes from the chain.
+      // Another process deletes from the chain, or the server's clock is behind and the entries are not old enough by it.
       if (isInnkeepError(error, "write_conflict") || isInnkeepError(error, "append_only")) return 0;
       throw error;
     }
   }
 
-  /** The last entry of the next batch. Null if nothing is old, or if the chain is not valid: it is then evidence, and kept. */
-  async #lastOf(scope: string | null, recorded: Recorded): Promise<Pick<ChainHead, "seq" | "hash"> | null> {
-    const { store, platform: { auditKey, logger } } = this.work;
-    let link: Pick<ChainHead, "seq" | "hash"> = baseOf(recorded.checkpoints) ?? START;
-    const first = link.seq;
-    for (const one of recorded.checkpoints) {
-      const fault = await checkpointFault(one, scope, auditKey);
-      if (fault === null) continue;
-      logger.error("audit_chain_broken", { scope: scope ?? "", key: one.id, reason: fault });
-      return null;
-    }
+  /** The next entries to delete. None if nothing is old, or if the chain is not valid: it is then evidence, and kept. */
+  async #batch(scope: string | null, recorded: Recorded): Promise<JsonObject[]> {
+    const { store, platform: { logger } } = this.work;
+    if (!await isContinued(this.work, scope, recorded)) return [];
+    let link = baseOf(recorded.checkpoints) ?? START;
+    const batch: JsonObject[] = [];
     const { entries } = await store.query({ entity: auditEntry, scope, orderBy: [{ field: "seq", direction: "asc" }], limit: BATCH });
     for (const { key, value } of entries) {
       if (link.seq + 1 >= (recorded.head?.seq ?? 0) || !isOld(value, this.rule.after, this.#cutoff())) break;
-      const reason = await brokenBecause(key, value as JsonObject, link, recorded);
+      const entry = value as JsonObject;
+      const reason = await brokenBecause(key, entry, link, recorded);
       if (reason !== null) {
         logger.error("audit_chain_broken", { scope: scope ?? "", key, reason });
-        return null;
+        return [];
       }
-      link = { seq: link.seq + 1, hash: String((value as JsonObject)["hash"]) };
+      link = { ...link, seq: link.seq + 1, hash: String(entry["hash"]) };
+      batch.push(entry);
     }
-    return link.seq === first ? null : { seq: link.seq, hash: link.hash };
+    return batch;
   }
 
   async #recorded(scope: string | null): Promise<Recorded> {
@@ -115,57 +161,5 @@ export class OldAuditEntries {
 
   #cutoff(): string {
     return cutoffOf(this.rule.days, this.work.context.clock.now());
-  }
-}
-
-/** Writes a checkpoint of the head of each chain that grew, so that a chain that is cut is found even if its head is rewritten. */
-export async function checkpointHeads(work: UnitOfWork, task: Task, limit: number): Promise<Task> {
-  const heads = await work.store.chainHeads({ ...(task.after === null ? {} : { after: task.after }), limit });
-  const known = await work.store.mget(heads.map(({ scope, seq }) => checkpointKey(scope || null, seq)));
-  for (const [i, head] of heads.entries()) if (!known[i]) await checkpointHead(work, head);
-  return { ...task, after: heads.at(-1)?.scope ?? null, isDone: heads.length < limit };
-}
-
-async function checkpointHead(work: UnitOfWork, { scope: name, seq, hash }: ChainHead): Promise<void> {
-  const scope = name || null;
-  try {
-    await work.transact(async () => {
-      const [checkpoints, tenants] = await Promise.all([checkpointsOf(work.store, scope), tenantsOf(work, [{ tenantId: scope }])]);
-      if (!await isContinued(work, scope, seq, checkpoints)) return { done: {}, resultOf: null };
-      const { platform: { auditKey: key } } = work;
-      const record = await newCheckpoint(scope, { kind: "head", seq, hash, takenAt: work.now() }, { key, isLive: tenants.isLive(scope) });
-      const replaced = checkpoints.filter(({ kind }) => kind === "head").map(({ id }) => ({ op: "delete" as const, key: id }));
-      const mutations: Mutation[] = [new Collection(checkpoint, work.store).set(record), ...replaced];
-      const checks = [...tenants.checks, ...checkpoints.map(({ id, version }) => ({ key: id, version }))];
-      return { commit: { checks, mutations, audit: "none", result: {} }, resultOf: null };
-    });
-  } catch (error) {
-    // The chain changes, or its tenant was deleted meanwhile: the next run writes the checkpoint.
-    if (!isInnkeepError(error, "write_conflict") && !isInnkeepError(error, "tenant_deleted")) throw error;
-  }
-}
-
-/** Whether the chain still passes through its checkpoints. Otherwise they are evidence, and none of them is replaced. */
-async function isContinued(
-  work: UnitOfWork,
-  scope: string | null,
-  seq: number,
-  checkpoints: readonly StoredCheckpoint[],
-): Promise<boolean> {
-  const { store, platform: { auditKey, logger } } = work;
-  for (const one of checkpoints) {
-    const fault = one.seq > seq
-      ? "the recorded head of the chain is before this entry"
-      : await checkpointFault(one, scope, auditKey) ?? await absence(one);
-    if (fault === null) continue;
-    logger.error("audit_chain_broken", { scope: scope ?? "", key: one.id, reason: fault });
-    return false;
-  }
-  return true;
-
-  async function absence({ kind, seq: at, hash }: StoredCheckpoint): Promise<string | null> {
-    if (kind === "base") return null;
-    const { entries: [found] } = await store.query({ entity: auditEntry, scope, where: [{ field: "seq", in: [at] }], limit: 1 });
-    return (found?.value as JsonObject | undefined)?.["hash"] === hash ? null : "the chain does not contain this entry";
   }
 }

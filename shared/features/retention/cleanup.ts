@@ -4,10 +4,13 @@ import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { isoTime } from "../../kernel/clock.ts";
 import { errors, isInnkeepError } from "../../kernel/errors.ts";
 import { isOutage } from "../jobs/rules.ts";
-import { checkpointHeads, OldAuditEntries } from "./chains.ts";
+import { OldAuditEntries } from "./chains.ts";
 import { policy, retentionRun } from "./entity.ts";
-import { OldRecords, tenantsOnHold } from "./records.ts";
+import { checkpointHeads, signAgain } from "./heads.ts";
+import { OldRecords } from "./records.ts";
 import { type KeepRule, keepRules, type Task, taskOf } from "./rules.ts";
+import { countOf, type Counts, type Old, stepOf } from "./subjects.ts";
+import { tenantsOnHold } from "./tenants.ts";
 
 /** The interval of the job. */
 export const EVERY_SECONDS = 3_600;
@@ -15,6 +18,7 @@ export const EVERY_SECONDS = 3_600;
 /** Tasks that are not the records of one entity. No entity has such a name. */
 const EXPIRED = "*expired";
 const CHECKPOINTS = "*checkpoints";
+const SIGNATURES = "*signatures";
 
 type StoredPolicy = Stored<typeof policy>;
 
@@ -24,7 +28,10 @@ export class Cleanup {
 
   /** The tasks of a new run. Checkpoints come first, before entries of their chains are deleted. */
   async tasks(): Promise<Task[]> {
-    return [...(this.dryRun ? [] : [CHECKPOINTS, EXPIRED]), ...(await this.#rules()).map(({ entity }) => entity)].map(taskOf);
+    // Not from the policies: one that cannot be read must not stop the other tasks.
+    const types = keepRules(await this.work.platform.registry(), []).map(({ entity }) => entity);
+    const signatures = this.work.platform.previousAuditKey === null ? [] : [SIGNATURES];
+    return [...(this.dryRun ? [] : [...signatures, CHECKPOINTS, EXPIRED]), ...types].map(taskOf);
   }
 
   /** One step of the first task that is not complete, which goes to the end of the list. Null if all are complete. */
@@ -49,26 +56,38 @@ export class Cleanup {
 
   async #run(task: Task): Promise<Task> {
     const { work, limit } = this;
+    if (task.type === SIGNATURES) return await signAgain(work, task, limit);
     if (task.type === CHECKPOINTS) return await checkpointHeads(work, task, limit);
     if (task.type === EXPIRED) {
       const gone = await work.store.sweep(limit, { except: await tenantsOnHold(work) });
       return { ...task, isDone: gone < limit, scanned: task.scanned + gone, deleted: task.deleted + gone };
     }
     // Read in each step, so that a policy that is changed or disabled during the run applies from then on.
-    const rule = (await this.#rules()).find(({ entity }) => entity === task.type);
+    const rules = (await this.#rules()).filter(({ entity }) => entity === task.type);
+    if (this.dryRun) return await this.#count(task, rules);
+    const rule = rules.find((each) => placeOf(each) >= task.rule);
     if (!rule) return { ...task, isDone: true };
-    const records = await this.#recordsOf(rule);
-    if (this.dryRun) return await records.count(task);
-    const after = await records.step(task, limit);
-    if (after.isDone) await this.#complete(rule);
-    return after;
+    // The rule of the cursor may be gone.
+    const begun = placeOf(rule) === task.rule ? task : { ...task, rule: placeOf(rule), after: null, cutoff: null };
+    const after = await stepOf(work, rule, await this.#oldOf(rule, rules), begun, limit);
+    if (!after.isDone) return after;
+    await this.#complete(rule);
+    const next = rules[rules.indexOf(rule) + 1];
+    return next ? { ...after, rule: placeOf(next), after: null, cutoff: null, isDone: false } : after;
   }
 
-  async #recordsOf(rule: KeepRule): Promise<OldRecords | OldAuditEntries> {
-    if (rule.entity === auditEntry.name) return new OldAuditEntries(this.work, rule);
+  async #count(task: Task, rules: readonly KeepRule[]): Promise<Task> {
+    const counts: Counts[] = [];
+    for (const rule of rules) counts.push(await countOf(this.work, rule, rules, await this.#oldOf(rule, rules)));
+    const sum = (name: keyof Counts) => counts.reduce((total, count) => total + count[name], 0);
+    return { ...task, isDone: true, scanned: sum("scanned"), deleted: sum("deleted") };
+  }
+
+  async #oldOf(rule: KeepRule, rules: readonly KeepRule[]): Promise<Old> {
+    if (rule.entity === auditEntry.name) return new OldAuditEntries(this.work, rule, rules);
     const entity = (await this.work.platform.registry()).find(({ name }) => name === rule.entity);
     if (!entity) throw errors.notFound("entity", rule.entity);
-    return new OldRecords(this.work, entity, rule);
+    return new OldRecords(this.work, entity, rule, rules);
   }
 
   async #rules(): Promise<KeepRule<StoredPolicy>[]> {
@@ -79,12 +98,13 @@ export class Cleanup {
     return keepRules(await platform.registry(), stored);
   }
 
-  /** The end of a task: its policies and the audit entry get the sum, in one commit. */
-  async #complete({ entity: type, days, policies }: KeepRule<StoredPolicy>): Promise<void> {
+  /** The end of a rule: its policies and the audit entry get the sum, in one commit. */
+  async #complete({ entity: type, subject, name, days, policies }: KeepRule<StoredPolicy>): Promise<void> {
     const { work } = this;
     const now = work.context.clock.now();
     await work.transact(async () => {
-      const run = await new Collection(retentionRun, work.store).get(type);
+      const runs = new Collection(retentionRun, work.store);
+      const run = await runs.get(runs.key({ type, subject, name }));
       const current = await new Collection(policy, work.store).getMany(policies.map(({ id }) => `policy:${id}`));
       const deleted = run?.deleted ?? 0;
       const times = { lastRunAt: isoTime(now), lastDeleted: deleted, nextRunAt: isoTime(now + EVERY_SECONDS * 1_000) };
@@ -100,4 +120,8 @@ export class Cleanup {
       return { commit: { changes, audit: deleted > 0 ? notes : "none", result: {} }, resultOf: null };
     });
   }
+}
+
+function placeOf({ subject, name }: Pick<KeepRule, "subject" | "name">): string {
+  return `${subject}:${name}`;
 }

@@ -1,28 +1,35 @@
-import { Collection, type Stored } from "../../core/collection.ts";
+import { Collection } from "../../core/collection.ts";
 import type { Transaction, UnitOfWork } from "../../core/unit-of-work.ts";
 import { isInnkeepError } from "../../kernel/errors.ts";
 import { type AnyEntity, familyOf, indexesOf, matchKey } from "../../kv/define.ts";
-import type { Check, Entry, ListPage } from "../../kv/store.ts";
-import { tenant } from "../tenants/entity.ts";
-import { isUnderLegalHold } from "../tenants/rules.ts";
+import type { Entry, ListPage } from "../../kv/store.ts";
 import { retentionRun } from "./entity.ts";
-import { cutoffOf, isOld, type KeepRule, partsOf, type Task } from "./rules.ts";
+import { cutoffOf, isOld, type KeepRule, partsOf, ruleFor, type Task } from "./rules.ts";
+import type { Counts, Old } from "./subjects.ts";
+import { tenantsOf } from "./tenants.ts";
 
 const MAX_PAGE = 500;
 
-/** Deletes the old records of one entity, page by page. The time of each record is its own field. */
-export class OldRecords {
-  constructor(private readonly work: UnitOfWork, private readonly entity: AnyEntity, private readonly rule: KeepRule) {}
+/** Deletes old records of one entity by one of its rules, page by page. The time of each record is its own field. */
+export class OldRecords implements Old {
+  constructor(
+    private readonly work: UnitOfWork,
+    private readonly entity: AnyEntity,
+    private readonly rule: KeepRule,
+    private readonly rules: readonly KeepRule[],
+  ) {}
 
-  /** One page: by time with an index on it, else by key. */
-  async step(task: Task, limit: number): Promise<Task> {
-    const page = await this.#page(task.after, limit);
-    const old = page.entries.filter((entry) => this.#isOld(entry));
+  /** One page, by time with an index on it, else by key: of all tenants and the platform, or of one tenant. */
+  async step(task: Task, limit: number, tenantId?: string): Promise<Task> {
+    const cutoff = task.cutoff ?? this.#cutoff();
+    const page = await this.#page(task.after, cutoff, limit, tenantId);
+    const old = await this.#own(page.entries.filter((entry) => this.#isOld(entry)));
     let deleted = 0;
     for (const part of partsOf(old)) deleted += await this.#delete(part);
     return {
       ...task,
       after: page.cursor,
+      cutoff: page.cursor && cutoff,
       isDone: page.cursor === null,
       scanned: task.scanned + old.length,
       deleted: task.deleted + deleted,
@@ -30,25 +37,48 @@ export class OldRecords {
   }
 
   /** What a run would delete, counted in the database. */
-  async count(task: Task): Promise<Task> {
-    const { work: { store }, entity } = this;
-    const where = [{ field: this.rule.after, to: this.#cutoff() }];
-    const scanned = await store.count({ entity, where });
-    let held = 0;
-    if (scanned > 0 && entity.owner !== "platform") {
-      for (const scope of await tenantsOnHold(this.work)) held += await store.count({ entity, where, scope });
-    }
-    return { ...task, isDone: true, scanned, deleted: scanned - held };
+  async count(held: ReadonlySet<string>, tenantId?: string): Promise<Counts> {
+    const scanned = await this.#count(tenantId);
+    return { scanned, deleted: tenantId !== undefined && held.has(tenantId) ? 0 : scanned };
   }
 
-  async #page(after: string | null, limit: number): Promise<ListPage> {
+  /** Those without the tenants `others`, which have rules of their own. Nothing is deleted of those on hold. */
+  async countAll(held: ReadonlySet<string>, others: readonly string[]): Promise<Counts> {
+    const all = await this.#count();
+    if (all === 0 || this.entity.owner === "platform") return { scanned: all, deleted: all };
+    let [scanned, deleted] = [all, all];
+    for (const id of new Set([...held, ...others])) {
+      const count = await this.#count(id);
+      deleted -= count;
+      if (others.includes(id)) scanned -= count;
+    }
+    return { scanned, deleted };
+  }
+
+  async #count(scope?: string): Promise<number> {
+    const where = [{ field: this.rule.after, to: this.#cutoff() }];
+    return await this.work.store.count({ entity: this.entity, where, ...(scope === undefined ? {} : { scope }) });
+  }
+
+  async #page(after: string | null, cutoff: string, limit: number, scope?: string): Promise<ListPage> {
     const { work: { store }, entity, rule } = this;
     const cursor = after === null ? {} : { cursor: after };
+    const of = { entity, ...cursor, ...(scope === undefined ? {} : { scope }) };
     if (indexesOf(entity).some(([first]) => first === rule.after)) {
       const order = { field: rule.after, direction: "asc" } as const;
-      return await store.query({ entity, where: [{ field: rule.after, to: this.#cutoff() }], orderBy: [order], limit, ...cursor });
+      return await store.query({ ...of, where: [{ field: rule.after, to: cutoff }], orderBy: [order], limit });
     }
-    return await store.list({ prefix: familyOf(entity), limit: Math.min(MAX_PAGE, 5 * limit), ...cursor });
+    const many = Math.min(MAX_PAGE, 5 * limit);
+    return scope === undefined
+      ? await store.list({ prefix: familyOf(entity), limit: many, ...cursor })
+      : await store.query({ ...of, limit: many });
+  }
+
+  /** The entries that this rule is for. Without other rules, all of them. */
+  async #own(entries: readonly Entry[]): Promise<readonly Entry[]> {
+    if (this.rules.length === 1 || entries.length === 0) return entries;
+    const tenants = await tenantsOf(this.work, entries);
+    return entries.filter(({ tenantId }) => ruleFor(this.rules, tenantId, tenants.planOf(tenantId)) === this.rule);
   }
 
   /** One commit. It checks the versions of the records and of their tenants: a change meanwhile is seen. Returns the number. */
@@ -61,12 +91,15 @@ export class OldRecords {
           tenantsOf(this.work, part),
         ]);
         isFirst = false;
-        const gone = found.filter((entry) => entry !== null && this.#isOld(entry) && !tenants.held.has(entry.tenantId)) as Entry[];
+        const isDue = (entry: Entry) =>
+          this.#isOld(entry) && !tenants.held.has(entry.tenantId) &&
+          ruleFor(this.rules, entry.tenantId, tenants.planOf(entry.tenantId)) === this.rule;
+        const gone = found.filter((entry) => entry !== null && isDue(entry)) as Entry[];
         const result = { deleted: gone.length };
         if (gone.length === 0) return { done: result, resultOf: null };
         const checks = [...gone.map(({ key, version }) => ({ key, version })), ...tenants.checks];
         const mutations = gone.map(({ key }) => ({ op: "delete" as const, key }));
-        return { commit: { ...await counted(this.work, this.rule.entity, gone.length), checks, mutations, result }, resultOf: null };
+        return { commit: { ...await counted(this.work, this.rule, gone.length), checks, mutations, result }, resultOf: null };
       });
       return result.deleted;
     } catch (error) {
@@ -85,40 +118,14 @@ export class OldRecords {
   }
 }
 
-/** The part of a commit that adds to what the run has deleted. The audit entry at the end of the run has the sum. */
-export async function counted(work: UnitOfWork, type: string, deleted: number): Promise<Pick<Transaction<unknown>, "changes" | "audit">> {
-  const before = await new Collection(retentionRun, work.store).get(type);
-  const after = { type, startedAt: before?.startedAt ?? work.now(), deleted: (before?.deleted ?? 0) + deleted };
+/** The part of a commit that adds to what the run has deleted by the rule. The audit entry at its end has the sum. */
+export async function counted(
+  work: UnitOfWork,
+  { entity: type, subject, name }: KeepRule,
+  deleted: number,
+): Promise<Pick<Transaction<unknown>, "changes" | "audit">> {
+  const runs = new Collection(retentionRun, work.store);
+  const before = await runs.get(runs.key({ type, subject, name }));
+  const after = { type, subject, name, startedAt: before?.startedAt ?? work.now(), deleted: (before?.deleted ?? 0) + deleted };
   return { changes: [{ entity: retentionRun, before, after }], audit: "none" };
-}
-
-/** The tenants of the entries that are under legal hold, and checks that none of the tenants changes before the commit. */
-export async function tenantsOf(work: UnitOfWork, entries: readonly Pick<Entry, "tenantId">[]) {
-  const records = new Collection(tenant, work.store);
-  const ids = [...new Set(entries.map(({ tenantId }) => tenantId))].filter((id) => id !== null);
-  const found = await records.getMany(ids.map((id) => records.key({ id })));
-  const checks: Check[] = ids.map((id, i) => ({ key: records.key({ id }), version: found[i]?.version ?? null }));
-  const held: ReadonlySet<string | null> = new Set(ids.filter((_, i) => isHeld(found[i] ?? null)));
-  return { held, checks, isLive: (id: string | null) => found.some((record) => record?.id === id) };
-}
-
-/** The ids of all tenants under legal hold. */
-export async function tenantsOnHold(work: UnitOfWork): Promise<string[]> {
-  const records = new Collection(tenant, work.store);
-  const held: string[] = [];
-  let cursor: string | null = null;
-  do {
-    const page: Awaited<ReturnType<typeof records.list>> = await records.list({
-      where: [{ field: "metadata", has: "legalHold" }],
-      limit: MAX_PAGE,
-      ...(cursor === null ? {} : { cursor }),
-    });
-    held.push(...page.records.filter(isHeld).map(({ id }) => id));
-    cursor = page.cursor;
-  } while (cursor !== null);
-  return held;
-}
-
-function isHeld(record: Stored<typeof tenant> | null): boolean {
-  return record !== null && isUnderLegalHold(record);
 }

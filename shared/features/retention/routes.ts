@@ -18,7 +18,9 @@ const report = component(
     complete: z.boolean().meta({ description: "False if the time of the call was over. The job `cleanup` goes on." }),
     tasks: z.array(z.object({
       type: z.string().meta({
-        description: "The entity; `*expired` for expired entries of all entities, `*checkpoints` for audit chains.",
+        description:
+          "The entity; `*expired` for expired entries of all entities, `*checkpoints` for audit chains, `*signatures` for checkpoints " +
+          "that are signed with a new key.",
       }),
       scanned: z.int().meta({ description: "The number of records that are old enough." }),
       deleted: z.int().meta({ description: "The number of records that were deleted, or with `dryRun` would be." }),
@@ -36,7 +38,9 @@ export const routes: readonly Route[] = [
     service: RetentionService,
     only: ["list", "put"],
     descriptions: {
-      put: "An enabled policy replaces the declared retention of its entity from the next run on. Of several, the longest applies.",
+      put:
+        "An enabled policy replaces the declared retention of its entity from the next step of a run on. For a record, the policy of its " +
+        "tenant applies, else that of its tenant's plan, else that for all; of several for the same records, the longest.",
     },
     sample: { put: (n) => ({ type: "usage-record", retentionDays: 1_000 + n % 30_000, enabled: true }) },
   }),

@@ -1,6 +1,6 @@
 import { retentionPlan, type RetentionRule } from "../../core/retention.ts";
 import { isoTime } from "../../kernel/clock.ts";
-import { errors } from "../../kernel/errors.ts";
+import { errors, type FieldError } from "../../kernel/errors.ts";
 import type { JsonValue } from "../../kernel/json.ts";
 import type { AnyEntity } from "../../kv/define.ts";
 import { isTimestamp } from "../../kv/key.ts";
@@ -9,21 +9,62 @@ import type { Policy } from "./entity.ts";
 
 /** Clocks may differ by this much: nothing is deleted before it is older than its policy by more. */
 export const SKEW_MS = 5 * 60_000;
+/** The database deletes no younger audit entries, whatever the program says (kv.purge_floor). */
+export const MIN_AUDIT_DAYS = 30;
 /** Above 200 keys, a commit locks whole families (kv_service.lock_keys). The key of the run is one of them, twice. */
 const MAX_LOCKS = 198;
 const DAY_MS = 24 * 3_600_000;
 
-/** How long the records of one entity are kept, and the enabled policies that say so. Without one, the declaration does. */
+/** Whose records a rule is for: everybody's, or those of the tenants of one plan or of one tenant. In the order of a run. */
+const SUBJECTS = ["all", "plan", "tenant"] as const;
+export type Subject = (typeof SUBJECTS)[number];
+
+/** How long records of one entity are kept, and the enabled policies that say so. Without one, the declaration does. */
 export interface KeepRule<P extends Policy = Policy> extends RetentionRule {
+  readonly subject: Subject;
+  /** The id of the plan or of the tenant; `all` for everybody. */
+  readonly name: string;
+  readonly action: "delete" | "archive";
   readonly policies: readonly P[];
 }
 
-/** The rules of all entities that declare a retention. Of several enabled policies for one entity, the longest applies. */
+/**
+ * The rules of all entities that declare a retention: for each one for everybody, then those of plans, then those of tenants. Of several
+ * enabled policies for the same records, the longest applies, and one that archives makes all of them archive.
+ */
 export function keepRules<P extends Policy>(registry: readonly AnyEntity[], policies: readonly P[]): KeepRule<P>[] {
   const enabled = policies.filter((policy) => policy.enabled);
-  const overrides: Record<string, number> = {};
-  for (const { type, retentionDays } of enabled) overrides[type] = Math.max(overrides[type] ?? 0, retentionDays);
-  return retentionPlan(registry, overrides).map((rule) => ({ ...rule, policies: enabled.filter(({ type }) => type === rule.entity) }));
+  return retentionPlan(registry).flatMap((declared) => {
+    const own = enabled.filter(({ type }) => type === declared.entity);
+    const positions = new Set(["all:all", ...own.map(positionOf)]);
+    return [...positions].sort().map((position) => {
+      const rule = own.filter((policy) => positionOf(policy) === position);
+      const [subject = "all", name = ""] = position.split(":");
+      return {
+        ...declared,
+        subject: subject as Subject,
+        name,
+        days: rule.length === 0 ? declared.days : Math.max(...rule.map(({ retentionDays }) => retentionDays)),
+        action: rule.some(({ action }) => action === "archive") ? "archive" : "delete",
+        policies: rule,
+      };
+    });
+  });
+}
+
+/** Where a rule stands among those of its entity. Positions sort by bytes, and everybody's is the first. */
+export function positionOf(of: { readonly tenantId?: string | undefined; readonly planId?: string | undefined }): string {
+  return of.tenantId !== undefined ? `tenant:${of.tenantId}` : of.planId !== undefined ? `plan:${of.planId}` : "all:all";
+}
+
+/** The rule for a record of this tenant: the tenant's own, else that of its plan, else everybody's. A deleted tenant has no plan. */
+export function ruleFor<R extends Pick<KeepRule, "subject" | "name">>(
+  rules: readonly R[],
+  tenantId: string | null,
+  plan: string | null,
+): R | undefined {
+  const of = (subject: Subject, name: string | null) => rules.find((rule) => rule.subject === subject && rule.name === name);
+  return of("tenant", tenantId) ?? of("plan", plan) ?? of("all", "all");
 }
 
 /** Records whose time is before this instant are deleted. */
@@ -55,18 +96,43 @@ export function partsOf<E extends Pick<Entry, "tenantId">>(entries: readonly E[]
   return parts;
 }
 
-/** Throws `validation_failed` unless the type is an entity that declares a retention. */
-export function assertType(registry: readonly AnyEntity[], type: string): void {
-  const types = registry.filter(({ retention }) => retention).map(({ name }) => name).sort();
-  if (types.includes(type)) return;
-  throw errors.validation([{ path: "/type", message: `must be one of ${types.join(", ")}`, code: "unknown_type" }]);
+/** Throws `validation_failed` with everything that is wrong with a policy, except references to other records. */
+export function assertPolicy(
+  registry: readonly AnyEntity[],
+  { type, retentionDays, action, tenantId, planId }: Partial<Policy>,
+  { hasArchive }: { readonly hasArchive: boolean },
+): void {
+  const types = registry.filter(({ retention }) => retention);
+  const entity = types.find(({ name }) => name === type);
+  const faults: FieldError[] = [];
+  const refuse = (path: string, message: string, code: string) => void faults.push({ path, message, code });
+  if (typeof type === "string" && !entity) {
+    refuse("/type", `must be one of ${types.map(({ name }) => name).sort().join(", ")}`, "unknown_type");
+  }
+  if (entity?.appendOnly && typeof retentionDays === "number" && retentionDays < MIN_AUDIT_DAYS) {
+    refuse("/retentionDays", `must be at least ${MIN_AUDIT_DAYS} for ${entity.name}`, "too_small");
+  }
+  if (action === "archive" && entity && !entity.appendOnly) refuse("/action", "can be archive only for audit-entry", "invalid");
+  else if (action === "archive" && !hasArchive) {
+    refuse("/action", "can be archive only with INNKEEP_ARCHIVE_BUCKET or INNKEEP_ARCHIVE_DIR, which name the archive", "no_archive");
+  }
+  if (tenantId !== undefined && planId !== undefined) refuse("/planId", "must not be given with tenantId", "invalid");
+  if (entity?.owner === "platform" && tenantId !== undefined) {
+    refuse("/tenantId", `must not be given: ${entity.name} has no tenant`, "invalid");
+  }
+  if (entity?.owner === "platform" && planId !== undefined) refuse("/planId", `must not be given: ${entity.name} has no tenant`, "invalid");
+  if (faults.length > 0) throw errors.validation(faults);
 }
 
 /** What a run does with one kind of record, and where it continues. */
 export type Task = {
   readonly type: string;
+  /** The position of the rule that is applied now. */
+  readonly rule: string;
   /** The cursor of the store. Null: the beginning. */
   readonly after: string | null;
+  /** The cutoff of the cursor's query, whatever the clock says meanwhile: a cursor is bound to its conditions. */
+  readonly cutoff: string | null;
   readonly isDone: boolean;
   /** Records that are old enough. */
   readonly scanned: number;
@@ -76,7 +142,7 @@ export type Task = {
 };
 
 export function taskOf(type: string): Task {
-  return { type, after: null, isDone: false, scanned: 0, deleted: 0, error: null };
+  return { type, rule: "all:all", after: null, cutoff: null, isDone: false, scanned: 0, deleted: 0, error: null };
 }
 
 /** What is reported of a task. */

@@ -1,11 +1,12 @@
 import { EntityService } from "../../core/entity-service.ts";
-import type { PutInput } from "../../core/fields.ts";
+import { inputsOf, type PutInput } from "../../core/fields.ts";
 import type { Put } from "../../core/records.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
+import { errors } from "../../kernel/errors.ts";
 import type { ChangeOptions } from "../../kernel/version.ts";
 import { Cleanup } from "./cleanup.ts";
-import { policy } from "./entity.ts";
-import { assertType, reportOf, type Task, type TaskReport } from "./rules.ts";
+import { type Policy, policy } from "./entity.ts";
+import { assertPolicy, reportOf, type Task, type TaskReport } from "./rules.ts";
 
 export type PolicyPut = PutInput<typeof policy>;
 
@@ -33,10 +34,23 @@ export class RetentionService extends EntityService<typeof policy> {
     return await this.upsert(id, data, options);
   }
 
-  /** Creates or replaces a policy. Throws `validation_failed` if its type is not an entity that declares a retention. */
+  /** Creates or replaces a policy. Throws `validation_failed` if its type has no retention, or its tenant or plan does not exist. */
   async upsert(id: string, data: PolicyPut, options: ChangeOptions = {}): Promise<Put<typeof policy>> {
-    if (typeof data.type === "string") assertType(await this.work.platform.registry(), data.type);
+    const input = inputsOf(policy).put.safeParse(data);
+    if (input.success) await this.#assertPolicy(input.data as Policy);
     return await super.put(id, data, options);
+  }
+
+  async #assertPolicy(input: Policy): Promise<void> {
+    const { store, platform } = this.work;
+    assertPolicy(await platform.registry(), input, { hasArchive: platform.archive !== null });
+    const { tenantId, planId } = input;
+    const refuse = (path: string, message: string) => errors.validation([{ path, message, code: "unknown" }]);
+    // The audit entries of a deleted tenant are kept, so they can have a policy.
+    if (tenantId !== undefined && !await store.get(`tenant:${tenantId}`) && !await store.chainHead(tenantId)) {
+      throw refuse("/tenantId", "must be the id of a tenant");
+    }
+    if (planId !== undefined && !await store.get(`plan:${planId}`)) throw refuse("/planId", "must be the id of a plan");
   }
 
   /** Deletes what is old now, or counts it. A run beside the job is safe: each deletion checks versions. */

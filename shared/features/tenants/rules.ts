@@ -95,9 +95,10 @@ export function initialStatus(
   return initial;
 }
 
-/** Whether nothing of the tenant may be deleted. */
+/** Whether nothing of the tenant may be deleted. A value such as `"yes"` was meant as a hold: only false and null are none. */
 export function isUnderLegalHold({ metadata }: Pick<Tenant, "metadata">): boolean {
-  return metadata?.["legalHold"] === true;
+  const hold = metadata?.["legalHold"] ?? false;
+  return hold !== false;
 }
 
 /** Throws `legal_hold` if `metadata.legalHold` is true. */

@@ -1,12 +1,13 @@
 import { describe, expect, test } from "vitest";
 import { registry } from "../../../shared/features/registry.ts";
-import { assertType, cutoffOf, isOld, keepRules, partsOf } from "../../../shared/features/retention/rules.ts";
+import { assertPolicy, cutoffOf, isOld, keepRules, partsOf } from "../../../shared/features/retention/rules.ts";
 import { indexesOf } from "../../../shared/kv/define.ts";
 
 const policy = (type: string, retentionDays: number, enabled = true) => ({
   id: `${type}-${retentionDays}`,
   type,
   retentionDays,
+  action: "delete" as const,
   enabled,
   createdAt: "2026-01-01T00:00:00.000Z",
 });
@@ -28,8 +29,9 @@ describe("the rules of retention", () => {
   });
 
   test("C14: exist only for entities that declare a retention", () => {
-    expect(() => assertType(registry, "usage-record")).not.toThrow();
-    for (const type of ["plan", "tenant", "nothing", "constructor"]) expect(() => assertType(registry, type)).toThrow(/type/);
+    const assertType = (type: string) => assertPolicy(registry, { type }, { hasArchive: true });
+    expect(() => assertType("usage-record")).not.toThrow();
+    for (const type of ["plan", "tenant", "nothing", "constructor"]) expect(() => assertType(type)).toThrow(/type/);
   });
 
   test("C16: keep a record until it is older than the policy by more than 5 minutes, to the millisecond", () => {
