@@ -39,7 +39,9 @@ test("O01: the migrations run on an empty project, also on a server with an alre
 });
 
 test("O19: supabase/schemas and the migrations give the same catalogue", async () => {
-  const migrated = await freshDatabase();
+  // Not the tests' template, which has a function of its own.
+  const migrated = await emptyDatabase();
+  await migrate(migrated.ownerUrl);
   const described = await emptyDatabase();
   await withClient(described.ownerUrl, async (client) => {
     for (const { sql } of await sqlFiles(SCHEMAS_DIR)) await client.query(sql);

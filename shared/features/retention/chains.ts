@@ -18,6 +18,8 @@ import { tenantsOf } from "./tenants.ts";
 const BATCH = 500;
 /** Pages of one step among chains of which nothing can be deleted, such as those of tenants on hold. */
 const MAX_PAGES = 10;
+/** No further chain is begun after this time of a step, because an upload to the archive may be slow. */
+const MAX_STEP_MS = 10_000;
 /** Chains that are counted at the same time. */
 const COUNTED = 20;
 
@@ -38,6 +40,8 @@ export class OldAuditEntries implements Old {
     const field = this.rule.after;
     const cutoff = task.cutoff ?? this.#cutoff();
     const tried = new Set<string | null>();
+    const { clock } = this.work.context;
+    const endMs = clock.now() + MAX_STEP_MS;
     let now: Task = { ...task, cutoff };
     for (let pages = 0; pages < MAX_PAGES && !now.isDone; pages++) {
       const page = await this.work.store.query({
@@ -52,7 +56,7 @@ export class OldAuditEntries implements Old {
         if (tried.has(scope)) continue;
         tried.add(scope);
         deleted += await this.#purge(scope);
-        if (deleted >= BATCH) break;
+        if (deleted >= BATCH || (deleted > 0 && clock.now() >= endMs)) break;
       }
       if (deleted > 0) return { ...now, scanned: now.scanned + deleted, deleted: now.deleted + deleted };
       now = { ...now, after: page.cursor, isDone: page.cursor === null, scanned: now.scanned + await this.#ownOf(page.entries) };

@@ -37,7 +37,7 @@ export const policy = defineEntity({
     updatedAt: changedInstant(instant.optional()),
   }),
   owner: "platform",
-  filterable: ["type", "enabled"],
+  filterable: ["type", "enabled", "tenantId", "planId"],
   sortable: ["type", "createdAt"],
   indexes: [["createdAt"]],
   example: {

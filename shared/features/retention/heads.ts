@@ -10,12 +10,17 @@ import { type Checkpoint, checkpoint } from "../audit/entity.ts";
 import type { Task } from "./rules.ts";
 import { tenantsOf } from "./tenants.ts";
 
+/** Heads that are read at once: of most, the checkpoint exists. */
+const PAGE_HEADS = 500;
+
 /** Writes a checkpoint of the head of each chain that grew, so that a chain that is cut is found even if its head is rewritten. */
 export async function checkpointHeads(work: UnitOfWork, task: Task, limit: number): Promise<Task> {
-  const heads = await work.store.chainHeads({ ...(task.after === null ? {} : { after: task.after }), limit });
+  const heads = await work.store.chainHeads({ ...(task.after === null ? {} : { after: task.after }), limit: PAGE_HEADS });
   const known = await work.store.mget(heads.map(({ scope, seq }) => checkpointKey(scope || null, seq)));
-  for (const [i, head] of heads.entries()) if (!known[i]) await checkpointHead(work, head);
-  return { ...task, after: heads.at(-1)?.scope ?? null, isDone: heads.length < limit };
+  const grown = heads.filter((_, i) => !known[i]);
+  for (const head of grown.slice(0, limit)) await checkpointHead(work, head);
+  const last = grown.length > limit ? grown[limit - 1] : heads.at(-1);
+  return { ...task, after: last?.scope ?? null, isDone: last === heads.at(-1) && heads.length < PAGE_HEADS };
 }
 
 async function checkpointHead(work: UnitOfWork, { scope: name, seq, hash }: ChainHead): Promise<void> {

@@ -39,3 +39,44 @@ describe("the routes of retention", () => {
     expect((await api.send("POST", "/v1/policies/run?dryRun=maybe", { token })).status).toBe(400);
   });
 });
+
+describe("who may see and run retention", () => {
+  test("C14: platform administrators who may write; all platform roles may read; no user of a tenant may do either", async () => {
+    const { id } = await api.tenant();
+    const json = { type: "outbox-event", retentionDays: 60, enabled: false };
+    const statusesOf = async (token: string) => {
+      const list = await api.send("GET", "/v1/policies", { token });
+      const put = await api.send("PUT", "/v1/policies/roles", { token, json });
+      const run = await api.send("POST", "/v1/policies/run", { token });
+      const dry = await api.send("POST", "/v1/policies/run?dryRun=true", { token });
+      return [list, put, run, dry].map(({ status }) => status < 300 ? "ok" : status);
+    };
+    for (const role of ["super_admin", "admin"] as const) {
+      expect([role, await statusesOf(api.admin(role))]).toEqual([role, ["ok", "ok", "ok", "ok"]]);
+    }
+    for (const role of ["support", "read_only"] as const) {
+      expect([role, await statusesOf(api.admin(role))]).toEqual([role, ["ok", 403, 403, 403]]);
+    }
+    for (const role of ["owner", "admin", "staff", "viewer"] as const) {
+      expect([role, await statusesOf(await api.user(id, role))]).toEqual([role, [403, 403, 403, 403]]);
+    }
+  });
+
+  test("C14: a policy for a tenant or a plan is listed by it, and refused with a pointer if there is none", async () => {
+    const token = api.admin("admin");
+    const { id } = await api.tenant();
+    const json = { type: "usage-record", retentionDays: 60, enabled: false };
+    const made = await api.send("PUT", "/v1/policies/of-tenant", { token, json: { ...json, tenantId: `tenant:${id}` } });
+    expect([made.status, made.body.tenantId, made.body.action]).toEqual([201, id, "delete"]);
+    expect((await api.send("GET", `/v1/policies?tenantId=${id}`, { token })).body.data).toMatchObject([{ id: "of-tenant" }]);
+    for (
+      const [wrong, path] of [[{ tenantId: "tn_none" }, "/tenantId"], [{ planId: "None" }, "/planId"], [
+        { action: "archive" },
+        "/action",
+      ]] as const
+    ) {
+      const { status, body } = await api.send("PUT", "/v1/policies/wrong", { token, json: { ...json, ...wrong } });
+      expect([status, body.errors.map((error: { path: string }) => error.path)]).toEqual([422, [path]]);
+    }
+  });
+});

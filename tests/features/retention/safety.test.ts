@@ -85,8 +85,8 @@ describe("the cleanup is safe", () => {
     for (let complete = false; !complete; steps++) {
       complete = (await jobs.JobService.run("cleanup", { budget: { items: 100, ms: 60_000 } })).complete;
     }
-    // Two of them: the checkpoints of heads, and the entries.
-    expect(lines.filter(({ fields }) => fields["scope"] === broken.id).length).toBeLessThanOrEqual(3);
+    // The checkpoints of heads have one line. The entries have one in each step that deletes of another chain, and not in each page.
+    expect(lines.filter(({ fields }) => fields["scope"] === broken.id).length).toBeLessThan(7);
     expect(steps).toBeLessThan(40);
     expect((await seqs(context, held.id)).length).toBe(701);
   });

@@ -53,7 +53,7 @@ export const ROUND_TRIPS: readonly (readonly [route: string, trips: number, beca
   ["GET /v1/revenue/movements", 2],
   ["GET /v1/policies", 2],
   ["PUT /v1/policies/:policyId", 3],
-  ["POST /v1/policies/run", 36, "reads each kind of record and the heads of the audit chains, one after the other"],
+  ["POST /v1/policies/run", 33, "reads each kind of record and the heads of the audit chains, one after the other"],
   ["GET /v1/jobs", 2],
   ["GET /v1/jobs/dead", 2],
   ["POST /v1/jobs/dead/:deadLetterId/requeue", 2],
