@@ -1,9 +1,7 @@
-import { createHash } from "node:crypto";
-import canonicalize from "canonicalize";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Store } from "../../../shared/kv/store.ts";
-import { withClient } from "../../support/client.ts";
 import { openTestContext } from "../../support/test-context.ts";
+import { writeChain } from "./chain-of.ts";
 
 let context: Awaited<ReturnType<typeof openTestContext>>;
 beforeAll(async () => void (context = await openTestContext()));
@@ -11,36 +9,6 @@ afterAll(() => context.close());
 
 const ENTRIES = 15_000;
 const OLD = 14_000;
-const DAY_MS = 24 * 3_600_000;
-const sha256 = (text: string) => createHash("sha256").update(text, "utf8").digest("hex");
-
-/** Writes a chain of valid entries directly: one commit each would take minutes. */
-async function writeChain(id: string): Promise<void> {
-  await withClient(context.database.superUrl, async (client) => {
-    await client.query("set session_replication_role = replica");
-    await client.query("delete from kv.entries where owner = $1 and key like 'audit:%'", [id]);
-    let hash = "0".repeat(64);
-    for (let at = 0; at < ENTRIES; at += 5_000) {
-      const values = Array.from({ length: 5_000 }, (_, i) => {
-        const seq = at + i + 1;
-        const timestamp = context.clock.iso((seq <= OLD ? -800 : -1) * DAY_MS + seq);
-        const [actor, tenantId] = [{ type: "user", id: "u1" }, id];
-        const key = `audit:${id}:${timestamp}:${String(seq).padStart(12, "0")}`;
-        const entry = { id: key, action: "room.opened", resource: "room", resourceId: "r1", tenantId, actor, userId: "u1", timestamp };
-        const prevHash = hash;
-        hash = sha256(`${prevHash}:${seq}:${sha256(canonicalize(entry) ?? "")}`);
-        return JSON.stringify({ ...entry, seq, prevHash, hash });
-      });
-      await client.query(
-        `insert into kv.entries (key, value, version, owner, cascades, created_at, updated_at)
-         select v::jsonb->>'id', v::jsonb, 1, $2, false, now(), now() from unnest($1::text[]) v`,
-        [values, id],
-      );
-    }
-    await client.query("update kv.chains set seq = $2, hash = $3 where scope = $1", [id, ENTRIES, hash]);
-    await client.query("analyze kv.entries_audit");
-  });
-}
 
 /** Counts what each call of the store returns or deletes. */
 function counted(store: Store) {
@@ -64,7 +32,7 @@ function counted(store: Store) {
 
 test(`A17: ${OLD} old entries of a chain of ${ENTRIES} go in steps of at most 500, and the rest verifies`, async () => {
   const { id } = await context.tenant();
-  await writeChain(id);
+  await writeChain(context, id, ENTRIES, OLD);
   const { counting, most } = counted(context.store);
   const { JobService } = context.over(counting);
   let processed = 0;

@@ -1,0 +1,80 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { loadJobs } from "../../../shared/features/index.ts";
+import { LEASE_MS } from "../../../shared/features/jobs/rules.ts";
+import { withClient } from "../../support/client.ts";
+import { type JobsProcess, startJobs } from "../../support/jobs-function.ts";
+import { seededRandom } from "../../support/random.ts";
+import { openTestContext, type TestContext } from "../../support/test-context.ts";
+import { cleanup } from "./killed-cleanup.ts";
+
+/** What a job must have done in the end, however often it was killed. */
+export interface Killed {
+  readonly check: () => Promise<void>;
+}
+
+/** The jobs of the program: each makes work of its own and returns its invariants. */
+const TABLE: Readonly<Record<string, (context: TestContext) => Promise<Killed>>> = { cleanup };
+
+const KILLS = Number(process.env["KILLS"] ?? 50);
+/** The longest time from the call of a process to its end. */
+const LONGEST_MS = 220;
+
+let context: Awaited<ReturnType<typeof openTestContext>>;
+beforeAll(async () => {
+  context = await openTestContext();
+  context.clock.set(new Date().toISOString());
+});
+afterAll(() => context.close());
+
+test("O04: every job of the program is in the table of killed jobs", async () => {
+  expect((await loadJobs()).map(({ name }) => name).sort()).toEqual(Object.keys(TABLE).sort());
+});
+
+test(`O04: the function jobs, killed ${KILLS} times at random moments of its jobs, loses nothing and does nothing twice`, async () => {
+  const { below } = seededRandom("killed jobs");
+  const rows = await Promise.all(Object.values(TABLE).map((row) => row(context)));
+  let starts = 0;
+  // Each process is a lease ahead of the one before it. The next one starts while one runs.
+  const start = () => startJobs(context.database.appUrl, ++starts * (LEASE_MS + 1_000));
+  let next = start();
+  const effective = new Set<number>();
+  for (let kill = 0; kill < KILLS; kill++) {
+    const running = await next;
+    next = start();
+    const answer = running.tick();
+    await sleep(below(LONGEST_MS));
+    await running.kill();
+    if (await answer === null) effective.add(await versions());
+  }
+  const last = await next;
+  await finish(last);
+  await last.kill();
+
+  console.info(`killed after ${effective.size} different numbers of commits`);
+  expect(effective.size).toBeGreaterThan(KILLS / 2);
+  context.clock.advance((starts + 1) * (LEASE_MS + 1_000));
+  for (const { check } of rows) await check();
+  for (const { value } of await context.dump("schedule")) expect(value).toMatchObject({ failures: 0, processed: 0 });
+  expect((await context.JobService.list()).map(({ running }) => running)).toEqual(rows.map(() => false));
+  expect((await context.dump("schedule")).filter(({ value }) => "leaseId" in (value as object))).toEqual([]);
+  expect(await context.AuditService.verify()).toMatchObject({ ok: true });
+  expect(last.output()).not.toMatch(/job_failed|cleanup_failed/);
+}, 60_000 + KILLS * 1_000);
+
+/** Grows with every commit. */
+async function versions(): Promise<number> {
+  return await withClient(context.database.superUrl, async (client) => {
+    return Number((await client.query<{ last_value: string }>("select last_value from kv.versions")).rows[0]?.last_value);
+  });
+}
+
+/** Calls the function until nothing is due. */
+async function finish(process: JobsProcess): Promise<void> {
+  for (;;) {
+    const reports = await process.tick();
+    if (reports === null) throw new Error(`the function ended:\n${process.output()}`);
+    expect(reports.flatMap(({ errors }) => errors)).toEqual([]);
+    if (reports.every(({ complete }) => complete)) return;
+  }
+}
