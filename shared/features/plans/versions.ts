@@ -7,10 +7,11 @@ import { type Plan, type PlanTerms, type PlanVersion, planVersion, TERMS } from 
 
 const ADVICE = "A platform admin must create the plan again.";
 
-/** Which version of which plan a subscriber has. */
+/** Which version of which plan a subscriber has, and the price if it kept another one. */
 export interface Sold {
   readonly planId: string;
   readonly planVersion: number;
+  readonly keptPrice?: Pick<PlanTerms, "price" | "currency" | "interval" | "intervalCount"> | undefined;
 }
 
 /** A new or changed plan. If its terms differ, it has its next version, which is created in the same commit. */
@@ -28,9 +29,15 @@ export function versioned(
 
 /** The terms of a subscriber. Throws `not_found` if the version does not exist, which only an import can cause. */
 export async function soldTerms(work: UnitOfWork, sold: Sold): Promise<PlanVersion> {
+  const terms = await findTerms(work, sold);
+  if (!terms) throw new InnkeepError("not_found", `Version ${sold.planVersion} of plan ${sold.planId} was not found. ${ADVICE}`);
+  return terms;
+}
+
+/** The terms of a subscriber. Null if the version does not exist. */
+export async function findTerms(work: UnitOfWork, sold: Sold): Promise<PlanVersion | null> {
   const version = await new Records(planVersion, work).get(versionKey(sold));
-  if (!version) throw new InnkeepError("not_found", `Version ${sold.planVersion} of plan ${sold.planId} was not found. ${ADVICE}`);
-  return version;
+  return version && { ...version, ...sold.keptPrice };
 }
 
 export function versionKey({ planId, planVersion: n }: Sold): string {

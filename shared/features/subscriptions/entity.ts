@@ -1,11 +1,15 @@
 import { z } from "zod";
 import { byServer, changedInstant, createdInstant, given, platformOnly } from "../../core/fields.ts";
-import { instant, metadata, segment } from "../../core/values.ts";
+import { INTERVALS } from "../../core/periods.ts";
+import { currency, instant, metadata, minorUnits, segment } from "../../core/values.ts";
 import { defineEntity, type RecordOf } from "../../kv/define.ts";
 import { lineItem } from "../invoices/entity.ts";
 import { planReference } from "../plans/entity.ts";
 
 export const SUBSCRIPTION_STATUSES = ["trialing", "active", "past_due", "cancelled"] as const;
+
+/** A plan change beyond them adds up the oldest, so that they fit one invoice. */
+export const MAX_PENDING_ITEMS = 200;
 
 export const subscription = defineEntity({
   name: "subscription",
@@ -36,8 +40,13 @@ export const subscription = defineEntity({
       }),
     ),
     pendingItems: byServer(
-      z.array(lineItem).max(200).default([]).meta({
+      z.array(lineItem).max(MAX_PENDING_ITEMS).default([]).meta({
         description: "Charges and credits of plan changes, for the next invoice.",
+      }),
+    ),
+    keptPrice: byServer(
+      z.object({ price: minorUnits, currency, interval: z.enum(INTERVALS), intervalCount: z.int().min(1) }).optional().meta({
+        description: "The price that the tenant kept when a plan migration moved it. Absent: that of the plan version.",
       }),
     ),
     cancelAtPeriodEnd: z.boolean().default(false),

@@ -7,11 +7,12 @@ import type { JsonObject } from "../../kernel/json.ts";
 import type { ChangeOptions } from "../../kernel/version.ts";
 import { keyOf } from "../../kv/define.ts";
 import { findPlan, loadPlan, planCheck, type StoredPlan } from "../plans/subscribers.ts";
-import { soldTerms } from "../plans/versions.ts";
+import { findTerms, soldTerms } from "../plans/versions.ts";
 import { movementChanges } from "../revenue/changes.ts";
 import { shortTenantId, tenant as tenantEntity } from "../tenants/entity.ts";
 import { limitMutations } from "../usage/limits.ts";
 import { type Subscription, subscription } from "./entity.ts";
+import { planChange } from "./proration.ts";
 import * as rules from "./rules.ts";
 
 export type StoredSubscription = Stored<typeof subscription>;
@@ -52,9 +53,14 @@ export class SubscriptionService {
       const planId = typeof patch["planId"] === "string" ? patch["planId"] : undefined;
       // Sending the current plan is not a plan change, so that plan may be deactivated.
       const isMove = planId !== undefined && planId !== before?.planId;
-      const [tenant, asked] = await Promise.all([this.#tenant(id), isMove ? loadPlan(this.work, planId, "/planId") : null]);
+      const [tenant, asked, sold] = await Promise.all([
+        this.#tenant(id),
+        isMove ? loadPlan(this.work, planId, "/planId") : null,
+        isMove && before ? findTerms(this.work, before) : null,
+      ]);
       if (before) {
-        const record = rules.anchored(this.#subscriptions.patched(before, patch), patch);
+        const moved = asked ? planChange(before, sold, asked, this.work.now()).subscription : before;
+        const record = rules.anchored(this.#subscriptions.patched({ ...moved, version: before.version }, patch), patch);
         return { action: "subscription.updated", ...await this.#decide(tenant, before, record, asked) };
       }
       const plan = asked ?? await loadPlan(this.work, tenant.plan, "/planId");

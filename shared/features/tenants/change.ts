@@ -5,9 +5,10 @@ import type { Change, UnitOfWork } from "../../core/unit-of-work.ts";
 import type { JsonObject } from "../../kernel/json.ts";
 import type { PlanTerms } from "../plans/entity.ts";
 import { currentPlan, loadPlan, planCheck, type StoredPlan } from "../plans/subscribers.ts";
-import { soldTerms } from "../plans/versions.ts";
+import { findTerms, soldTerms } from "../plans/versions.ts";
 import { movementChanges } from "../revenue/changes.ts";
 import { subscription as subscriptionEntity } from "../subscriptions/entity.ts";
+import { planChange } from "../subscriptions/proration.ts";
 import {
   assertLive,
   assertTenantCanChangePlan,
@@ -45,12 +46,15 @@ export async function decideChange(work: UnitOfWork, before: StoredTenant, move:
     isPlanChange ? loadPlan(work, moved.plan, "/plan") : null,
     isMove ? subscriptions.get(before.id) : null,
   ]);
-  const terms = newPlan ?? (needsTerms(before, moved) ? await currentTerms(work, subscription, moved.plan) : null);
+  const [terms, sold] = await Promise.all([
+    newPlan ?? (needsTerms(before, moved) ? currentTerms(work, subscription, moved.plan) : null),
+    newPlan && subscription ? findTerms(work, subscription) : null,
+  ]);
   if (newPlan) assertTrialUnused(before, newPlan);
   if (newPlan && subscription) assertLive(subscription);
   const trial = terms && isTrialStart(before, moved) ? { trialEndsAt: trialEnd(terms, now) } : {};
   const after: Tenant = { ...moved, ...trial, ...(newPlan ? onPlan(moved, newPlan, now) : {}), ...explicitRevenue(move) };
-  const change = subscription && subscriptionChange(subscription, before, after, { newPlan, terms }, now);
+  const change = subscription && subscriptionChange(subscription, before, after, { newPlan, terms, sold }, now);
   // An unchanged or absent subscription is checked, because a concurrent change of it would not follow this one.
   const beside = isMove && !change ? [{ key: subscriptions.key({ tenantId: before.id }), version: subscription?.version ?? null }] : [];
   return {
@@ -95,10 +99,10 @@ function subscriptionChange(
   before: StoredSubscription,
   tenantBefore: Tenant,
   tenantAfter: Tenant,
-  { newPlan, terms }: { readonly newPlan: StoredPlan | null; readonly terms: PlanTerms | null },
+  { newPlan, terms, sold }: { readonly newPlan: StoredPlan | null; readonly terms: PlanTerms | null; readonly sold: PlanTerms | null },
   now: string,
 ): Change | null {
-  const moved = newPlan ? { ...before, planId: newPlan.id, planVersion: newPlan.planVersion } : before;
+  const moved = newPlan ? planChange(before, sold, newPlan, now).subscription : before;
   const decided = isReactivation(tenantBefore, tenantAfter) && terms
     ? resumed(moved, tenantAfter, now, terms)
     : tenantAfter.status === tenantBefore.status
