@@ -6,7 +6,7 @@
 /** @typedef {{ data: Tenant[], pagination: { hasNext: boolean, nextCursor?: string, total?: number } }} TenantPage */
 /** @typedef {{ total: number, byStatus: Record<string, number>, byPlan: Record<string, number>, totalMrr: number, currency: string }} Stats */
 /** @typedef {{ migration: string | null, pending: string[], refusesWrites: string | null }} Ready */
-/** @typedef {{ name: string, summary: string, running: boolean, nextRunAt: string, lastFinishedAt: string | null, lastDurationMs: number | null, lastProcessed: number | null, lastError: { code: string, message: string } | null, backlog: { count: number } | null }} Job */
+/** @typedef {{ name: string, summary: string, running: boolean, nextRunAt: string, lastFinishedAt: string | null, lastDurationMs: number | null, lastProcessed: number | null, lastError: { code: string, message: string } | null, backlog: { count: number } | null, overdue: boolean, ageSeconds: number }} Job */
 /** @typedef {{ role: string, person: string, token: string }} Token */
 /** @typedef {{ url: string, expiresAt: string, platform: Token[], tenantId: string | null, tenant: Token[] }} Tokens */
 

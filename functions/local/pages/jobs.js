@@ -23,12 +23,13 @@ export async function loadJobs(token) {
 }
 
 /** @param {Job} job */
-function item({ name, summary, running, nextRunAt, lastFinishedAt, lastDurationMs, lastProcessed, lastError, backlog }) {
+function item({ name, summary, running, nextRunAt, lastFinishedAt, lastDurationMs, lastProcessed, lastError, backlog, overdue, ageSeconds }) {
   const last = lastFinishedAt === null
     ? "never ran"
     : `ran ${clock(lastFinishedAt)}, ${lastProcessed ?? 0} items in ${lastDurationMs ?? 0} ms`;
   const next = running ? "running" : `next ${clock(nextRunAt)}`;
   const waiting = backlog === null || backlog.count === 0 ? [] : [element("span", {}, `${backlog.count} waiting`)];
+  const late = overdue ? [element("span", { "data-failed": "true" }, `overdue: ${ageSeconds} s late`)] : [];
   const failed = lastError === null ? [] : [element("span", { "data-failed": "true" }, `${lastError.code}: ${lastError.message}`)];
   return element(
     "li",
@@ -38,6 +39,7 @@ function item({ name, summary, running, nextRunAt, lastFinishedAt, lastDurationM
     element("span", { class: "quiet" }, last),
     element("span", { class: "quiet" }, next),
     ...waiting,
+    ...late,
     ...failed,
   );
 }

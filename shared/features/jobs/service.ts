@@ -27,14 +27,6 @@ export interface JobState {
   readonly overdueAfterSeconds: number;
 }
 
-/** How late the jobs are, by their schedules. */
-export interface JobsLateness {
-  /** Of the job that is latest, in seconds; 0 if none is late. */
-  readonly ageSeconds: number;
-  /** The names of the jobs that are overdue. */
-  readonly overdue: readonly string[];
-}
-
 export interface RunOptions {
   readonly dryRun?: boolean;
   readonly budget?: Budget;
@@ -56,17 +48,6 @@ export class JobService {
       Promise.all(jobs.map(({ backlog }) => backlog?.(this.work) ?? null)),
     ]);
     return jobs.map((job, i) => stateOf(job, schedules[i] ?? null, backlogs[i] ?? null, this.#nowMs()));
-  }
-
-  /** How late the jobs are, with one read. Jobs that have never run count as not late. */
-  async lateness(): Promise<JobsLateness> {
-    const jobs = await this.#jobs();
-    const schedules = await this.#schedules.ofJobs(jobs);
-    const ages = jobs.map((job, i) => ({ job, ageSeconds: secondsOf(schedules[i] ?? null, this.#nowMs()) }));
-    return {
-      ageSeconds: Math.max(0, ...ages.map(({ ageSeconds }) => ageSeconds)),
-      overdue: ages.filter(({ job, ageSeconds }) => ageSeconds >= rules.overdueSeconds(job)).map(({ job }) => job.name),
-    };
   }
 
   /** Runs the jobs that are due, which share the budget. A job that another process runs is left to it. */

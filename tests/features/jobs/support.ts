@@ -1,6 +1,7 @@
 import type { Job, JobItem, JobRun } from "../../../shared/core/job.ts";
 import { createBackend } from "../../../shared/container.ts";
 import { DeadLetterService } from "../../../shared/features/jobs/dead-letters.ts";
+import { latenessOf } from "../../../shared/features/jobs/lateness.ts";
 import { JobService } from "../../../shared/features/jobs/service.ts";
 import { systemContext } from "../../../shared/kernel/context.ts";
 import { type Logger, silentLogger } from "../../../shared/kernel/logger.ts";
@@ -40,5 +41,5 @@ export function processOf(
 ) {
   const backend = createBackend({ store: over, clock, logger, jobs: () => Promise.resolve(jobs) });
   const work = backend.bind(systemContext(clock, "req_jobs", "jobs"));
-  return { jobs: new JobService(work), dead: new DeadLetterService(work) };
+  return { jobs: new JobService(work), dead: new DeadLetterService(work), lateness: () => latenessOf(work) };
 }

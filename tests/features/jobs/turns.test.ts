@@ -132,13 +132,13 @@ describe("faults of the clock and of schedulers", () => {
   test("O09: three days without a scheduler are one run per job, one line job_overdue, and overdue until then", async () => {
     const lines: Record<string, unknown>[] = [];
     const logger = jsonLogger((line) => lines.push(JSON.parse(line) as Record<string, unknown>), context.clock.now);
-    const { jobs } = processOf(context, [counting("idle", ids(250))], { logger });
+    const { jobs, lateness } = processOf(context, [counting("idle", ids(250))], { logger });
     const budget = { items: 100, ms: 60_000 };
     while ((await jobs.runDue()).some(({ complete }) => !complete));
     context.clock.advance(HOUR_MS + 14 * 60_000);
     expect(await jobs.list()).toMatchObject([{ overdue: false, ageSeconds: 14 * 60, overdueAfterSeconds: 4_500 }]);
     context.clock.advance(3 * 24 * HOUR_MS);
-    expect(await jobs.lateness()).toEqual({ ageSeconds: 3 * 24 * 3_600 + 14 * 60, overdue: ["idle"] });
+    expect(await lateness()).toEqual({ ageSeconds: 3 * 24 * 3_600 + 14 * 60, overdue: ["idle"] });
     expect(await jobs.list()).toMatchObject([{ overdue: true, nextRunAt: context.clock.iso(-3 * 24 * HOUR_MS - 14 * 60_000) }]);
     let runs = 0;
     for (let call = 0; call < 5; call++) runs += (await jobs.runDue({ budget })).filter(({ complete }) => complete).length;
@@ -146,16 +146,16 @@ describe("faults of the clock and of schedulers", () => {
     expect(lines.filter(({ event, message }) => [event, message].includes("job_overdue"))).toMatchObject([
       { job: "idle", ageSeconds: 3 * 24 * 3_600 + 14 * 60, thresholdSeconds: 4_500 },
     ]);
-    expect(await jobs.lateness()).toEqual({ ageSeconds: 0, overdue: [] });
+    expect(await lateness()).toEqual({ ageSeconds: 0, overdue: [] });
   });
 
   test("O09: an item that waits longer than the threshold makes its job overdue although it runs on time", async () => {
     let isBroken = true;
     const stuck = counting("stuck", ids(2), () => isBroken ? Promise.reject(new TypeError("x")) : Promise.resolve());
-    const { jobs } = processOf(context, [{ ...stuck, overdueAfterSeconds: 600 }]);
+    const { jobs, lateness } = processOf(context, [{ ...stuck, overdueAfterSeconds: 600 }]);
     context.clock.set("2026-03-01T00:10:00.000Z");
     await jobs.runDue();
-    expect(await jobs.lateness()).toEqual({ ageSeconds: 600, overdue: ["stuck"] });
+    expect(await lateness()).toEqual({ ageSeconds: 600, overdue: ["stuck"] });
     expect(await jobs.list()).toMatchObject([{ overdue: true, backlog: { count: 2, oldestAt: "2026-03-01T00:00:00.000Z" } }]);
     isBroken = false;
     context.clock.advance(HOUR_MS);
