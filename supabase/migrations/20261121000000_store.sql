@@ -1710,7 +1710,7 @@ end $$;
 -- most `now`. The claim sets that field to `until`, when the lease ends and the entry is due again, and merges `set` into the value.
 
 -- The oldest due keys, at most perTenant of each tenant: the first of every tenant, then the second ones, and so on. Tenants are
--- visited one by one through the index on (owner, due), so that a tenant's 10,000 entries cost no more than perTenant of them.
+-- visited one by one through the index on (owner, due), so that a tenant's 10,000 entries cost no more than those that are taken.
 create function kv_service.due_keys(p_claim jsonb, p_count integer, p_now timestamptz) returns text[]
 language plpgsql stable set random_page_cost = 1.1 as $$
 declare
@@ -1730,15 +1730,18 @@ begin
   end if;
   -- More are due than were read, perhaps all of them of one tenant.
   execute format($sql$
-    with recursive owners(owner) as (
-      (select e.owner from kv.entries e where %2$s and e.owner is not null order by e.owner limit 1)
+    with recursive owners as (
+      (select e.owner, %3$s as at from kv.entries e where %2$s and e.owner is not null order by e.owner, %3$s limit 1)
       union all
-      select (select e.owner from kv.entries e where %2$s and e.owner > o.owner order by e.owner limit 1) from owners o where o.owner is not null
+      select n.* from owners o cross join lateral (
+        select e.owner, %3$s as at from kv.entries e where %2$s and e.owner > o.owner order by e.owner, %3$s limit 1) n
+    ), firsts as materialized (
+      select o.owner from owners o where o.at <= ($1->>'now') collate "C" order by o.at limit $3
     ), due as (
-      select d.* from owners o cross join lateral (
+      select d.* from firsts f cross join lateral (
         select e.key, %3$s as at, row_number() over (order by %3$s, e.key) as rank from kv.entries e
-        where %1$s and e.owner = o.owner order by %3$s, e.key limit ($1->>'perTenant')::integer) d
-      where o.owner is not null
+        where %1$s and e.owner = f.owner order by %3$s, e.key
+        limit least(($1->>'perTenant')::integer, (select $3 / greatest(count(*), 1) + 1 from firsts))) d
       union all
       (select e.key, %3$s as at, row_number() over (order by %3$s, e.key) as rank from kv.entries e
        where %1$s and e.owner is null order by %3$s, e.key limit ($1->>'perTenant')::integer)

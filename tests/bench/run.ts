@@ -15,6 +15,7 @@ import { createDataset } from "./dataset.ts";
 import { growthRows } from "./growth-rows.ts";
 import { Habit } from "./habit.ts";
 import { httpRows } from "./http-rows.ts";
+import { jobRows } from "./job-rows.ts";
 import { listRows } from "./list-rows.ts";
 import { neighbourRows } from "./neighbour-rows.ts";
 import { pointRows } from "./point-rows.ts";
@@ -25,24 +26,32 @@ import type { Row } from "./report.ts";
  * In the order of the page. `npm run bench -- point http` runs only those parts and does not write the page. With
  * `--before=<checkout>`, each part also runs in that checkout first, and the page compares the two.
  */
-const PARTS = ["point", "list", "neighbours", "growth", "http"] as const;
+const PARTS = ["point", "list", "neighbours", "growth", "jobs", "http"] as const;
 type Part = typeof PARTS[number];
 const IN_BOTH: readonly Part[] = ["point", "list", "http"];
 const HELP = `npm run bench -- [${PARTS.join("] [")}]     measures, and writes docs/performance.md if all parts run
 
+  --rows=N      the number of entries of the part jobs (default: 1000000); another one does not write the page
   --before=DIR  also measure each part in this checkout of an earlier commit and compare the two
   -h, --help    print this text
 
 It loads millions of rows into a temporary PostgreSQL.`;
 const chosen = process.argv.slice(2).filter((argument) => !argument.startsWith("-"));
 let before: string | undefined;
+const ROWS = 1_000_000;
+let jobEntries = ROWS;
 await runProgram(() => {
-  const values = parse(process.argv.slice(2).filter((argument) => argument.startsWith("-")), { before: { type: "string" } });
+  const values = parse(process.argv.slice(2).filter((argument) => argument.startsWith("-")), {
+    before: { type: "string" },
+    rows: { type: "string", default: String(ROWS) },
+  });
   const unknown = chosen.filter((part) => !PARTS.some((known) => known === part));
   if (unknown.length > 0) throw new Refusal(`there is no part ${unknown.join(", ")}: use ${PARTS.join(", ")}`);
   if (values["help"]) console.log(HELP);
   if (values["help"]) process.exit(0);
   before = typeof values["before"] === "string" ? values["before"] : undefined;
+  jobEntries = Number(values["rows"]);
+  if (!Number.isInteger(jobEntries) || jobEntries < 10_000) throw new Refusal("--rows must be a whole number of at least 10000");
   if (before !== undefined && !existsSync(join(before, "tests/bench/run.ts"))) {
     throw new Refusal(`--before must be a checkout of this project, not ${before}`);
   }
@@ -51,7 +60,7 @@ await runProgram(() => {
 
 const started = performance.now();
 const earlier: EarlierRow[] = [];
-const rows: Record<Part, Row[]> = { point: [], list: [], neighbours: [], growth: [], http: [] };
+const rows: Record<Part, Row[]> = { point: [], list: [], neighbours: [], growth: [], jobs: [], http: [] };
 async function part(name: Part, run: (report: (row: Row) => void) => Promise<void>): Promise<void> {
   if (chosen.length > 0 && !chosen.includes(name)) return;
   if (before !== undefined && IN_BOTH.includes(name)) earlier.push(...await earlierRows(before, name));
@@ -59,6 +68,7 @@ async function part(name: Part, run: (report: (row: Row) => void) => Promise<voi
   await run((row) => {
     rows[name].push(row);
     console.log(line(row));
+    if (row.note !== undefined) console.log(`   ${row.note}`);
   });
 }
 
@@ -105,13 +115,14 @@ try {
     await listRows(stores, { large: habitOf(appUrl), million: habitOf(million.appUrl) }, superUrl, report);
   });
   await part("growth", (report) => growthRows(cluster, report));
+  await part("jobs", (report) => jobRows(cluster, jobEntries, open, report));
 } finally {
   await Promise.allSettled(opened.map((each) => each.close()));
   await cluster.remove();
 }
 
 const all = PARTS.flatMap((name) => rows[name]);
-if (chosen.length === 0) {
+if (chosen.length === 0 && jobEntries === ROWS) {
   const kept = new URL("before-and-after.json", import.meta.url);
   if (before !== undefined) await writeFile(kept, `${JSON.stringify(compared(earlier, all), null, 2)}\n`);
   const both = JSON.parse(await readFile(kept, "utf8").catch(() => "[]")) as Compared[];
