@@ -26,7 +26,11 @@ await runProgram(async () => {
   for (const [scope, paths] of [...chains].sort()) {
     const { from, to, files, hash, firstBroken } = await verifyArchive(paths, async (path) => await readFile(join(directory, path)), keys);
     if (firstBroken) broken++;
-    console.log(firstBroken ? `${scope}: ${firstBroken.path}: ${firstBroken.reason}` : `${scope}: entries ${from} to ${to} in ${files} files, ${hash}`);
+    console.log(
+      firstBroken
+        ? `${scope}: ${firstBroken.path}: ${firstBroken.reason}`
+        : `${scope}: entries ${from} to ${to} in ${files} files, ${hash}`,
+    );
   }
   if (keys.auditKey === null) console.log("signatures were not verified: INNKEEP_AUDIT_KEY is not set");
   if (broken > 0) throw new Refusal(`${broken} of ${chains.size} chains are not valid; the reasons are above`);
