@@ -131,6 +131,8 @@ export class OldAuditEntries implements Old {
       });
       return result.deleted;
     } catch (error) {
+      // Since the decision. The next one leaves a checkpoint without a tenant.
+      if (isInnkeepError(error, "tenant_deleted")) return await this.#purge(scope);
       // Another process deletes from the chain, or the server's clock is behind and the entries are not old enough by it.
       if (isInnkeepError(error, "write_conflict") || isInnkeepError(error, "append_only")) return 0;
       throw error;
