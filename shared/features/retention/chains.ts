@@ -11,7 +11,7 @@ import { checkpoint } from "../audit/entity.ts";
 import { isContinued } from "./heads.ts";
 import { counted } from "./records.ts";
 import { cutoffOf, isOld, type KeepRule, ruleFor, type Task } from "./rules.ts";
-import type { Counts, Old } from "./subjects.ts";
+import { type Counts, type Old, sumOf } from "./subjects.ts";
 import { tenantsOf } from "./tenants.ts";
 
 /** Entries that one commit deletes. Only the chain is locked for them, not their keys. */
@@ -20,8 +20,6 @@ const BATCH = 500;
 const MAX_PAGES = 10;
 /** No further chain is begun after this time of a step, because an upload to the archive may be slow. */
 const MAX_STEP_MS = 10_000;
-/** Chains that are counted at the same time. */
-const COUNTED = 20;
 
 /** Old entries of audit chains. A chain is deleted from its beginning, and never its last entry. */
 export class OldAuditEntries implements Old {
@@ -31,7 +29,7 @@ export class OldAuditEntries implements Old {
   async step(task: Task, _limit: number, tenantId?: string): Promise<Task> {
     if (tenantId === undefined) return await this.#stepAll(task);
     const deleted = await this.#purge(tenantId);
-    const kept = deleted === 0 ? await this.#old(tenantId) : 0;
+    const kept = deleted === 0 && await this.#ownOf([{ tenantId }]) > 0 ? await this.#old(tenantId) : 0;
     return { ...task, isDone: deleted === 0, scanned: task.scanned + deleted + kept, deleted: task.deleted + deleted };
   }
 
@@ -65,7 +63,7 @@ export class OldAuditEntries implements Old {
   }
 
   /** The number of entries that the rule is for. */
-  async #ownOf(entries: readonly Entry[]): Promise<number> {
+  async #ownOf(entries: readonly Pick<Entry, "tenantId">[]): Promise<number> {
     if (this.rules.length === 1 || entries.length === 0) return entries.length;
     const tenants = await tenantsOf(this.work, entries);
     return entries.filter(({ tenantId }) => ruleFor(this.rules, tenantId, tenants.planOf(tenantId)) === this.rule).length;
@@ -87,11 +85,7 @@ export class OldAuditEntries implements Old {
     const groups = (await this.work.store.aggregate({ entity: auditEntry, where, groupBy: ["tenantId"] }))
       .map(({ group: [scope = null], count }) => ({ scope, count })).filter(({ scope }) => scope === null || !other.has(scope));
     const free = groups.filter(({ scope }) => scope === null || !held.has(scope));
-    let deleted = 0;
-    for (let at = 0; at < free.length; at += COUNTED) {
-      const counts = await Promise.all(free.slice(at, at + COUNTED).map(({ scope, count }) => this.#deletable(scope, count)));
-      deleted += counts.reduce((sum, count) => sum + count, 0);
-    }
+    const { deleted } = await sumOf(free, async ({ scope, count }) => ({ scanned: count, deleted: await this.#deletable(scope, count) }));
     return { scanned: groups.reduce((sum, { count }) => sum + count, 0), deleted };
   }
 

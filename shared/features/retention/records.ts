@@ -5,7 +5,7 @@ import { type AnyEntity, familyOf, indexesOf, matchKey } from "../../kv/define.t
 import type { Entry, ListPage } from "../../kv/store.ts";
 import { retentionRun } from "./entity.ts";
 import { cutoffOf, isOld, type KeepRule, partsOf, ruleFor, type Task } from "./rules.ts";
-import type { Counts, Old } from "./subjects.ts";
+import { type Counts, type Old, sumOf } from "./subjects.ts";
 import { tenantsOf } from "./tenants.ts";
 
 const MAX_PAGE = 500;
@@ -46,13 +46,12 @@ export class OldRecords implements Old {
   async countAll(held: ReadonlySet<string>, others: readonly string[]): Promise<Counts> {
     const all = await this.#count();
     if (all === 0 || this.entity.owner === "platform") return { scanned: all, deleted: all };
-    let [scanned, deleted] = [all, all];
-    for (const id of new Set([...held, ...others])) {
+    const isOther = new Set(others);
+    const kept = await sumOf([...new Set([...held, ...others])], async (id) => {
       const count = await this.#count(id);
-      deleted -= count;
-      if (others.includes(id)) scanned -= count;
-    }
-    return { scanned, deleted };
+      return { scanned: isOther.has(id) ? count : 0, deleted: count };
+    });
+    return { scanned: all - kept.scanned, deleted: all - kept.deleted };
   }
 
   async #count(scope?: string): Promise<number> {

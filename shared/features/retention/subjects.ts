@@ -17,6 +17,20 @@ export interface Counts {
   readonly deleted: number;
 }
 
+/** Queries that count at the same time. */
+const AT_ONCE = 20;
+
+/** The counts of all items together. */
+export async function sumOf<T>(items: readonly T[], count: (item: T) => Promise<Counts>): Promise<Counts> {
+  let sum: Counts = { scanned: 0, deleted: 0 };
+  for (let at = 0; at < items.length; at += AT_ONCE) {
+    for (const one of await Promise.all(items.slice(at, at + AT_ONCE).map(count))) {
+      sum = { scanned: sum.scanned + one.scanned, deleted: sum.deleted + one.deleted };
+    }
+  }
+  return sum;
+}
+
 /** Tenants of one page, of which a step handles as many as fit. */
 const PAGE_TENANTS = 20;
 
@@ -57,10 +71,11 @@ async function stepOfPlan(work: UnitOfWork, plan: string, old: Old, task: Task, 
 export async function countOf(work: UnitOfWork, rule: KeepRule, rules: readonly KeepRule[], old: Old): Promise<Counts> {
   const held = new Set(await tenantsOnHold(work));
   const named = rules.filter(({ subject }) => subject === "tenant").map(({ name }) => name);
+  const isNamed = new Set(named);
   if (rule.subject === "tenant") return await old.count(held, rule.name);
   const onPlans = async (plans: readonly KeepRule[]) => {
     const ids: string[] = [];
-    for (const { name } of plans) ids.push(...(await tenantsOnPlan(work, name)).filter((id) => !named.includes(id)));
+    for (const { name } of plans) ids.push(...(await tenantsOnPlan(work, name)).filter((id) => !isNamed.has(id)));
     return ids;
   };
   if (rule.subject === "all") {
@@ -69,10 +84,5 @@ export async function countOf(work: UnitOfWork, rule: KeepRule, rules: readonly 
       ...await onPlans(rules.filter(({ subject }) => subject === "plan")),
     ]);
   }
-  let sum: Counts = { scanned: 0, deleted: 0 };
-  for (const id of await onPlans([rule])) {
-    const { scanned, deleted } = await old.count(held, id);
-    sum = { scanned: sum.scanned + scanned, deleted: sum.deleted + deleted };
-  }
-  return sum;
+  return await sumOf(await onPlans([rule]), async (id) => await old.count(held, id));
 }

@@ -101,7 +101,7 @@ export function isUnderLegalHold({ metadata }: Pick<Tenant, "metadata">): boolea
   return hold !== false;
 }
 
-/** Throws `legal_hold` if `metadata.legalHold` is true. */
+/** Throws `legal_hold` if the tenant is under legal hold. */
 export function assertNoLegalHold(tenant: Tenant): void {
   if (!isUnderLegalHold(tenant)) return;
   throw new InnkeepError("legal_hold", `Tenant ${tenant.id} is under legal hold. Lift the hold before you delete it.`);
