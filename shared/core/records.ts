@@ -23,6 +23,8 @@ export interface Decided<R> extends Pick<Transaction<unknown>, "changes" | "chec
   readonly record: R;
   /** Data of the audit entry, in addition to the changed fields. */
   readonly data?: JsonObject | undefined;
+  /** Members of the event beside the record, such as the tenant's entitlements. */
+  readonly eventData?: JsonObject | undefined;
 }
 
 type PutDecision<E> = Decided<RecordOf<E>> & { readonly action: string };
@@ -216,7 +218,7 @@ export class Records<E extends AnyEntity> extends Collection<E> {
   #transaction<T>(
     action: string,
     before: Stored<E> | null,
-    { record: after, data, changes = [], ...rest }: Decided<RecordOf<E> | null>,
+    { record: after, data, eventData, changes = [], ...rest }: Decided<RecordOf<E> | null>,
     result: T,
     isPut = false,
   ): Transaction<T> {
@@ -230,7 +232,7 @@ export class Records<E extends AnyEntity> extends Collection<E> {
       ...rest,
       changes: [change, ...changes],
       audit: [{ action, resource: this.entity.name, resourceId, tenantId, of: change, ...(data ? { data } : {}) }],
-      events: [{ type: action, subject: resourceId, tenantId, data: { [camelCase(this.entity.name)]: shown as JsonObject } }],
+      events: [{ type: action, subject: resourceId, tenantId, data: { [camelCase(this.entity.name)]: shown as JsonObject, ...eventData } }],
       refuse: (conflict, reason) => {
         const refused = rest.refuse?.(conflict, reason);
         if (refused || !exists || conflict !== this.keyOfRecord(record)) return refused;

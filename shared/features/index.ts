@@ -89,6 +89,16 @@ export const features = [
     routes: () => import("./revenue/routes.ts"),
   },
   {
+    name: "entitlements",
+    summary: "A tenant's features and limits: those of its plan, with grants and overrides.",
+    paths: ["/v1/tenants/:tenantId/entitlements", "/v1/tenants/:tenantId/grants"],
+    scopes: { entitlements: { tenants: "read" } },
+    entities: () => import("./entitlements/entity.ts"),
+    services: () => import("./entitlements/service.ts"),
+    routes: () => import("./entitlements/routes.ts"),
+    jobs: () => import("./entitlements/jobs.ts"),
+  },
+  {
     name: "retention",
     summary: "How long records are kept, and their deletion.",
     paths: ["/v1/policies"],

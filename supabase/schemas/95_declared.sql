@@ -94,6 +94,18 @@ select kv.add_family('movement');
 select kv.add_entity('movement', 'movement', 5, owner_rule => 'segment');
 select kv.add_rollup('movement', '{month, kind}', sum => 'amount');
 
+-- entitlements: What decides on a tenant's features and limits: the terms that it was sold, its grants, and whether it is active.
+select kv.add_family('entitlements');
+select kv.add_entity('entitlements', 'entitlements', 1, owner_rule => 'segment');
+select kv.add_index('entitlements', 'nextExpiryAt time');
+
+-- grant: A feature or limit that a tenant has beside its plan, or that an override takes away.
+select kv.add_family('grant');
+select kv.add_entity('grant', 'grant', 2, owner_rule => 'segment');
+select kv.add_index('grant', fields) from unnest(array[
+  'owner, createdAt time', 'kind text, key text', 'expiresAt time'
+]) fields;
+
 -- policy: How long the records of one entity are kept, instead of the declared time: all, those of one tenant, or of the tenants of a plan.
 select kv.add_family('policy');
 select kv.add_entity('policy', 'policy', 1, owner_rule => 'platform');

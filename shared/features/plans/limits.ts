@@ -7,7 +7,7 @@ import { metric } from "../metrics/entity.ts";
 import { LIMITS_WITHOUT_METRIC } from "./entity.ts";
 
 /** The checks that no metric of these limits is deleted before the commit. Throws `validation_failed` for names without a metric. */
-export async function metricChecks(work: UnitOfWork, names: readonly string[]): Promise<Check[]> {
+export async function metricChecks(work: UnitOfWork, names: readonly string[], pathOf = pathOfLimit): Promise<Check[]> {
   const metered = names.filter((name) => !LIMITS_WITHOUT_METRIC.has(name));
   if (metered.length === 0) return [];
   const keys = metered.map((id) => keyOf(metric, { id }));
@@ -17,11 +17,15 @@ export async function metricChecks(work: UnitOfWork, names: readonly string[]): 
   if (unknown.length > 0) {
     throw errors.validation(unknown.map((name) => (
       {
-        path: `/limits/${pointerToken(name)}`,
+        path: pathOf(name),
         message: `must be an existing metric, and ${name} is not; create it first or choose another`,
         code: "unknown_metric",
       }
     )));
   }
   return [...versions].map(([key, version]) => ({ key, version }));
+}
+
+function pathOfLimit(name: string): string {
+  return `/limits/${pointerToken(name)}`;
 }

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { created, replied, type Route, verb } from "../../core/route.ts";
 import { recordOf } from "../../core/schemas.ts";
+import { entitlements } from "../entitlements/entity.ts";
 import { tenant } from "../tenants/entity.ts";
 import { subscription } from "./entity.ts";
 import { subscriptionInput, SubscriptionService } from "./service.ts";
@@ -8,7 +9,7 @@ import { subscriptionInput, SubscriptionService } from "./service.ts";
 const path = "/v1/tenants/:tenantId/subscription";
 const record = recordOf(subscription);
 const shared = { service: SubscriptionService, resource: "subscription", output: record } as const;
-const change = { ...shared, scope: "write:subscriptions", loads: [subscription, tenant] } as const;
+const change = { ...shared, scope: "write:subscriptions", loads: [subscription, tenant, entitlements] } as const;
 
 /** A tenant's subscription. A plan change also changes the tenant's plan, `mrr` and usage limits. */
 export const routes: readonly Route[] = [

@@ -6,11 +6,11 @@ import { errors } from "../../kernel/errors.ts";
 import type { JsonObject } from "../../kernel/json.ts";
 import type { ChangeOptions } from "../../kernel/version.ts";
 import { keyOf } from "../../kv/define.ts";
+import { entitlementChanges } from "../entitlements/changes.ts";
 import { findPlan, loadPlan, planCheck, type StoredPlan } from "../plans/subscribers.ts";
 import { findTerms, soldTerms } from "../plans/versions.ts";
 import { movementChanges } from "../revenue/changes.ts";
 import { shortTenantId, tenant as tenantEntity } from "../tenants/entity.ts";
-import { limitMutations } from "../usage/limits.ts";
 import { type Subscription, subscription } from "./entity.ts";
 import { planChange } from "./proration.ts";
 import * as rules from "./rules.ts";
@@ -130,15 +130,20 @@ export class SubscriptionService {
     rules.assertTenantNotCancelled(record, tenant);
     const checks = plan ? [planCheck(plan)] : [];
     if (!plan || plan.id === tenant.plan) {
-      return { record, checks: [...checks, { key: keyOf(tenantEntity, tenant), version: tenant.version }] };
+      const entitled = await entitlementChanges(this.work, { tenant, subscription: record, terms: plan });
+      return { record, checks: [...checks, { key: keyOf(tenantEntity, tenant), version: tenant.version }], ...entitled };
     }
     const moved = rules.onPlan(tenant, plan, now);
     const after = { ...tenant, ...moved, updatedAt: now };
+    const [{ changes, ...entitled }, movements] = await Promise.all([
+      entitlementChanges(this.work, { tenant: after, subscription: record, terms: plan }),
+      movementChanges(this.work, tenant, after),
+    ]);
     return {
       record,
       checks,
-      changes: [{ entity: tenantEntity, before: tenant, after }, ...await movementChanges(this.work, tenant, after)],
-      mutations: await limitMutations(this.work, tenant.id, plan.limits),
+      changes: [{ entity: tenantEntity, before: tenant, after }, ...movements, ...changes],
+      ...entitled,
       data: { tenant: { before: { plan: tenant.plan, mrr: tenant.mrr }, after: { plan: moved.plan, mrr: moved.mrr } } },
     };
   }

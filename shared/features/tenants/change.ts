@@ -3,11 +3,13 @@ import { type Decided, Records } from "../../core/records.ts";
 import { diff } from "../../core/redaction.ts";
 import type { Change, UnitOfWork } from "../../core/unit-of-work.ts";
 import type { JsonObject } from "../../kernel/json.ts";
+import { entitlementChanges } from "../entitlements/changes.ts";
+import { storedEntitlements } from "../entitlements/reads.ts";
 import type { PlanTerms } from "../plans/entity.ts";
 import { currentPlan, loadPlan, planCheck, type StoredPlan } from "../plans/subscribers.ts";
 import { findTerms, soldTerms } from "../plans/versions.ts";
 import { movementChanges } from "../revenue/changes.ts";
-import { subscription as subscriptionEntity } from "../subscriptions/entity.ts";
+import { type Subscription, subscription as subscriptionEntity } from "../subscriptions/entity.ts";
 import { planChange } from "../subscriptions/proration.ts";
 import {
   assertLive,
@@ -19,7 +21,6 @@ import {
   resumed,
   trialEnd,
 } from "../subscriptions/rules.ts";
-import { limitMutations } from "../usage/limits.ts";
 import type { Tenant, tenant } from "./entity.ts";
 import { claimChanges, refuseClaim, releasedClaims } from "./names.ts";
 import { moveStatus, type StatusMove } from "./rules.ts";
@@ -42,9 +43,10 @@ export async function decideChange(work: UnitOfWork, before: StoredTenant, move:
   const isMove = isPlanChange || moved.status !== before.status;
   if (isPlanChange) assertTenantCanChangePlan(before);
   const subscriptions = new Records(subscriptionEntity, work);
-  const [newPlan, subscription] = await Promise.all([
+  const [newPlan, subscription, stored] = await Promise.all([
     isPlanChange ? loadPlan(work, moved.plan, "/plan") : null,
     isMove ? subscriptions.get(before.id) : null,
+    isMove ? storedEntitlements(work, before.id) : null,
   ]);
   const [terms, sold] = await Promise.all([
     newPlan ?? (needsTerms(before, moved) ? currentTerms(work, subscription, moved.plan) : null),
@@ -57,16 +59,21 @@ export async function decideChange(work: UnitOfWork, before: StoredTenant, move:
   const change = subscription && subscriptionChange(subscription, before, after, { newPlan, terms, sold }, now);
   // An unchanged or absent subscription is checked, because a concurrent change of it would not follow this one.
   const beside = isMove && !change ? [{ key: subscriptions.key({ tenantId: before.id }), version: subscription?.version ?? null }] : [];
+  const its = (change ? change.after : subscription) as Subscription | null;
+  const entitled = isMove ? await entitlementChanges(work, { tenant: after, subscription: its, terms: newPlan, stored }) : null;
   return {
     record: after,
-    changes: [...claimChanges(before, after, now), ...(change ? [change] : []), ...await movementChanges(work, before, after)],
-    checks: [...(newPlan ? [planCheck(newPlan)] : []), ...beside],
-    mutations: [
-      ...releasedClaims(before, after),
-      ...(newPlan ? await limitMutations(work, before.id, newPlan.limits) : []),
+    changes: [
+      ...claimChanges(before, after, now),
+      ...(change ? [change] : []),
+      ...await movementChanges(work, before, after),
+      ...entitled?.changes ?? [],
     ],
+    checks: [...(newPlan ? [planCheck(newPlan)] : []), ...beside],
+    mutations: [...releasedClaims(before, after), ...entitled?.mutations ?? []],
     refuse: refuseClaim(after),
     data: movedSubscription(change),
+    eventData: entitled?.eventData,
   };
 }
 

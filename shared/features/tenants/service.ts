@@ -86,7 +86,7 @@ export class TenantService extends EntityService<typeof tenant> {
   }
 
   /**
-   * Creates the tenant with its claims, subscription, usage records, audit entry and event in one commit. Throws
+   * Creates the tenant with its claims, subscription, entitlements, usage records, audit entry and event in one commit. Throws
    * `validation_failed`, `already_exists`, `subdomain_taken`, `domain_taken`, `plan_inactive`, `tenant_deleted`.
    */
   override async create(data: TenantCreate, options: ChangeOptions = {}): Promise<StoredTenant> {
@@ -97,8 +97,9 @@ export class TenantService extends EntityService<typeof tenant> {
       async () => {
         const plan = await loadPlan(this.work, String(input["plan"]), "/plan");
         const record = this.records.newRecord({ ...input, ...initialFields(input, plan, this.work.context.clock.now()) });
-        const changes = [...setupChanges(record, plan, this.work), ...await movementChanges(this.work, null, record)];
-        return { record, changes, checks: [planCheck(plan)], refuse: refuseClaim(record) };
+        const { changes, eventData } = setupChanges(record, plan, this.work);
+        const moved = await movementChanges(this.work, null, record);
+        return { record, changes: [...changes, ...moved], checks: [planCheck(plan)], refuse: refuseClaim(record), eventData };
       },
       options,
       input as JsonObject,

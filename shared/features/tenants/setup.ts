@@ -1,7 +1,8 @@
 import { monthlyRevenue } from "../../core/money.ts";
 import { periodOf } from "../../core/periods.ts";
-import type { Change, UnitOfWork } from "../../core/unit-of-work.ts";
+import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { isoTime } from "../../kernel/clock.ts";
+import { firstEntitlements } from "../entitlements/changes.ts";
 import type { StoredPlan } from "../plans/subscribers.ts";
 import { subscription } from "../subscriptions/entity.ts";
 import { fitted, started, trialEnd } from "../subscriptions/rules.ts";
@@ -31,8 +32,11 @@ export function initialFields(input: Given, plan: StoredPlan, nowMs: number): Pa
   };
 }
 
-/** The records that are created with a tenant: its claims, its subscription, and a usage record for each metric that its plan limits. */
-export function setupChanges(tenant: Tenant, plan: StoredPlan, work: UnitOfWork): Change[] {
+/**
+ * What is created with a tenant: its claims, its subscription, its entitlements, and a usage record for each metric that its plan
+ * limits. The event carries the entitlements.
+ */
+export function setupChanges(tenant: Tenant, plan: StoredPlan, work: UnitOfWork) {
   const now = work.now();
   const period = periodOf(work.context.clock.now());
   const start = {
@@ -46,13 +50,15 @@ export function setupChanges(tenant: Tenant, plan: StoredPlan, work: UnitOfWork)
     createdAt: now,
     updatedAt: now,
   };
-  return [
-    ...claimChanges(null, tenant, now),
-    { entity: subscription, before: null, after: fitted(start, now) },
-    ...limitedMetrics(plan.limits).map((metric) => ({
-      entity: usageRecord,
-      before: null,
-      after: firstUsage(tenant.id, metric, period, limitOf(plan.limits, metric), now),
-    })),
-  ];
+  const its = fitted(start, now);
+  const { changes, eventData } = firstEntitlements(tenant, its, plan, now);
+  const usage = limitedMetrics(plan.limits).map((metric) => ({
+    entity: usageRecord,
+    before: null,
+    after: firstUsage(tenant.id, metric, period, limitOf(plan.limits, metric), now),
+  }));
+  return {
+    changes: [...claimChanges(null, tenant, now), { entity: subscription, before: null, after: its }, ...changes, ...usage],
+    eventData,
+  };
 }

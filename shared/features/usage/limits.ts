@@ -6,18 +6,23 @@ import type { Mutation } from "../../kv/store.ts";
 import { catalogueOf } from "../metrics/catalogue.ts";
 import type { Plan } from "../plans/entity.ts";
 import { usageRecord } from "./entity.ts";
-import { limitedMetrics, limitOf } from "./rules.ts";
+import { limitOf, meteredOf } from "./rules.ts";
 
 /**
- * Sets the limits of the usage records of this period and of later ones to a plan's, without a conflict with concurrent counts.
- * Creates no records.
+ * Sets the limits of the usage records of this period and of later ones to the tenant's, without a conflict with concurrent counts.
+ * Creates no records. `only` names the metrics. Default: all.
  */
-export async function limitMutations(work: UnitOfWork, tenantId: string, limits: Plan["limits"]): Promise<Mutation[]> {
+export async function limitMutations(
+  work: UnitOfWork,
+  tenantId: string,
+  limits: Plan["limits"],
+  only?: readonly string[],
+): Promise<Mutation[]> {
   const period = periodOf(work.context.clock.now());
   const [catalogue, later] = await Promise.all([catalogueOf(work), laterUsage(work, tenantId, period)]);
   // The plan may limit a metric that the cached catalogue does not have yet.
-  const metrics = new Set([...catalogue.keys(), ...limitedMetrics(limits)]);
-  const places = [...[...metrics].map((metric) => ({ tenantId, metric, period })), ...later];
+  const metrics = new Set(meteredOf(only ?? [...catalogue.keys(), ...Object.keys(limits)]));
+  const places = [...[...metrics].map((metric) => ({ tenantId, metric, period })), ...later.filter(({ metric }) => metrics.has(metric))];
   return places.map((place) => ({
     op: "increment",
     key: keyOf(usageRecord, place),

@@ -39,7 +39,12 @@ export function limitOf(limits: Plan["limits"], metric: string): number | null {
 
 /** The metrics that a plan's limits name. Another metric is unlimited and gets its record with its first use. */
 export function limitedMetrics(limits: Plan["limits"]): string[] {
-  return Object.keys(limits).filter((name) => !LIMITS_WITHOUT_METRIC.has(name));
+  return meteredOf(Object.keys(limits));
+}
+
+/** The names of limits that are metrics. */
+export function meteredOf(names: readonly string[]): string[] {
+  return names.filter((name) => !LIMITS_WITHOUT_METRIC.has(name));
 }
 
 /** 0–100, rounded; 100 when over, 0 when unlimited. 999 of 1000 rounds to 100 but is not over: use {@link isOverLimit}. */

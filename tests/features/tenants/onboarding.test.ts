@@ -24,7 +24,8 @@ describe("onboarding", () => {
       (sum, { key }) => ({ ...sum, [key.split(":")[0] ?? ""]: (sum[key.split(":")[0] ?? ""] ?? 0) + 1 }),
       {},
     );
-    expect(counts).toEqual({ tenant: 1, subdomain: 1, domain: 1, subscription: 1, movement: 1, usage: 6, audit: 1, outbox: 1 });
+    const records = { tenant: 1, subdomain: 1, domain: 1, subscription: 1, entitlements: 1, movement: 1, usage: 6, audit: 1, outbox: 1 };
+    expect(counts).toEqual(records);
     expect(await context.SubscriptionService.get(created.id)).toMatchObject({
       planId: "Pro",
       status: "active",

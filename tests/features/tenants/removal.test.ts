@@ -82,6 +82,7 @@ describe("deleting a tenant", () => {
       "domain-claim": 1,
       "movement": 1,
       "subscription": 1,
+      "entitlements": 1,
       "usage-record": DEFAULT_METRICS.length,
     });
     expect(dry).toEqual({ ...real, dryRun: true });
