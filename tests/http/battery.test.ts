@@ -22,10 +22,16 @@ describe("the app", () => {
     expect(open).toEqual(["getSubscription", "getMe", "listInvoices", "getInvoice", "listCreditNotes", "getCreditNote"]);
   });
 
-  test("A05: audits everything except metering, and records a deletion in both chains", () => {
+  test("A05: audits everything except metering and previews, and records a deletion in both chains", () => {
     const counted = api.routes.flatMap((
       { operationId, sample },
     ) => (sample?.auditEntries === undefined ? [] : [[operationId, sample.auditEntries]]));
-    expect(Object.fromEntries(counted)).toEqual({ recordUsage: 0, incrementUsage: 0, consumeUsage: 0, deleteTenant: 2 });
+    expect(Object.fromEntries(counted)).toEqual({
+      recordUsage: 0,
+      incrementUsage: 0,
+      consumeUsage: 0,
+      previewPlanChange: 0,
+      deleteTenant: 2,
+    });
   });
 });

@@ -32,7 +32,7 @@ const terms = {
 };
 export const TERMS = Object.keys(terms) as (keyof typeof terms)[];
 
-const versionNumber = z.int().min(1);
+const versionNumber = z.int().min(1).meta({ description: "Counts the versions of the plan, from 1." });
 
 const EXAMPLE_TERMS = {
   price: 29900,

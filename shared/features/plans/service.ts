@@ -1,12 +1,15 @@
+import type { Stored } from "../../core/collection.ts";
 import { EntityService } from "../../core/entity-service.ts";
 import type { CreateInput, UpdateInput } from "../../core/fields.ts";
 import { priceFault } from "../../core/money.ts";
+import { listPage, type Page, type Pagination, selectionOf, type Sort } from "../../core/paging.ts";
 import type { Interval } from "../../core/periods.ts";
+import { Records } from "../../core/records.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { errors, InnkeepError, isInnkeepError } from "../../kernel/errors.ts";
 import type { JsonObject } from "../../kernel/json.ts";
 import type { ChangeOptions } from "../../kernel/version.ts";
-import { familyOf } from "../../kv/define.ts";
+import { familyOf, keyOf } from "../../kv/define.ts";
 import { isSegment } from "../../kv/key.ts";
 import { subscription as subscriptionEntity } from "../subscriptions/entity.ts";
 import { tenant as tenantEntity } from "../tenants/entity.ts";
@@ -17,6 +20,7 @@ import type { StoredPlan } from "./subscribers.ts";
 import { versioned } from "./versions.ts";
 
 export type { StoredPlan };
+export type StoredPlanVersion = Stored<typeof planVersion>;
 export type PlanCreate = CreateInput<typeof plan>;
 export type PlanUpdate = UpdateInput<typeof plan>;
 
@@ -114,4 +118,28 @@ function checkedTerms(record: Plan): Plan {
     : priceFault(record);
   if (fault) throw errors.validation([fault]);
   return record;
+}
+
+/** The versions of a plan. They are never changed. */
+export class PlanVersionService {
+  readonly #versions: Records<typeof planVersion>;
+
+  constructor(private readonly work: UnitOfWork) {
+    this.#versions = new Records(planVersion, work);
+  }
+
+  /** The newest version first. Throws `not_found` if the plan does not exist. */
+  async list(planId: string, sort?: Sort, pagination?: Pagination): Promise<Page<StoredPlanVersion>> {
+    const [found, page] = await Promise.all([
+      this.work.read(keyOf(plan, { id: planId })),
+      listPage(this.#versions, { ...selectionOf(planVersion, { planId }), sort, pagination }),
+    ]);
+    if (!found) throw errors.notFound("plan", planId);
+    return page;
+  }
+
+  /** Null if the plan has no such version. */
+  async get(planId: string, n: string): Promise<StoredPlanVersion | null> {
+    return await this.#versions.get(this.#versions.key({ planId, n }));
+  }
 }

@@ -45,7 +45,12 @@ export const subscription = defineEntity({
       }),
     ),
     keptPrice: byServer(
-      z.object({ price: minorUnits, currency, interval: z.enum(INTERVALS), intervalCount: z.int().min(1) }).optional().meta({
+      z.object({
+        price: minorUnits.meta({ description: "The price of one billing interval, in the minor unit of `currency`." }),
+        currency,
+        interval: z.enum(INTERVALS),
+        intervalCount: z.int().min(1).meta({ description: "The number of units in a billing interval." }),
+      }).optional().meta({
         description: "The price that the tenant kept when a plan migration moved it. Absent: that of the plan version.",
       }),
     ),
@@ -80,3 +85,7 @@ export const subscription = defineEntity({
 });
 
 export type Subscription = RecordOf<typeof subscription>;
+
+/** The body of a preview. */
+export const planChoice = z.strictObject({ planId: planReference });
+export type PlanChoice = z.input<typeof planChoice>;

@@ -11,7 +11,7 @@ type Price = Pick<PlanTerms, "price" | "currency" | "interval" | "intervalCount"
 export interface PlanChange {
   readonly subscription: Subscription;
   /** The charges and credits that were added to the pending items. */
-  readonly items: readonly LineItem[];
+  readonly items: LineItem[];
   /** Their sum, in the minor unit; negative if the change is a credit. */
   readonly net: number;
   /** Whether a new billing period begins with the change, because the interval differs. */
@@ -53,7 +53,7 @@ function unbilled(subscription: Subscription): PlanChange {
   return { subscription, items: [], net: 0, startsPeriod: false };
 }
 
-function changed(subscription: Subscription, items: readonly LineItem[], startsPeriod: boolean): PlanChange {
+function changed(subscription: Subscription, items: LineItem[], startsPeriod: boolean): PlanChange {
   const pendingItems = bounded([...subscription.pendingItems, ...items]);
   return { subscription: { ...subscription, pendingItems }, items, net: sumOf(items), startsPeriod };
 }

@@ -3,8 +3,9 @@ import { created, replied, type Route, verb } from "../../core/route.ts";
 import { recordOf } from "../../core/schemas.ts";
 import { entitlements } from "../entitlements/entity.ts";
 import { tenant } from "../tenants/entity.ts";
-import { subscription } from "./entity.ts";
+import { planChoice, subscription } from "./entity.ts";
 import { subscriptionInput, SubscriptionService } from "./service.ts";
+import { changePreview } from "./view.ts";
 
 const path = "/v1/tenants/:tenantId/subscription";
 const record = recordOf(subscription);
@@ -37,6 +38,17 @@ export const routes: readonly Route[] = [
       const put = await service.put(params.tenantId, body, options);
       return put.created ? created(put.record, path.replace(":tenantId", params.tenantId)) : replied(put.record);
     },
+  }),
+  verb(`POST ${path}/preview`, {
+    ...change,
+    operationId: "previewPlanChange",
+    summary: "Preview a change of the plan",
+    description: "What the change would cost and take away now. Nothing is written. It is refused if the change would be refused.",
+    input: planChoice,
+    output: changePreview,
+    errors: ["plan_inactive", "subscription_cancelled", "tenant_cancelled", "trial_used", "plan_change_forbidden"],
+    sample: { body: { planId: "Basic" }, auditEntries: 0 },
+    run: async ({ service, params, body, options }) => await service.preview(params.tenantId, body, options),
   }),
   verb(`POST ${path}/cancel`, {
     ...change,

@@ -1,17 +1,20 @@
-import type { Stored } from "../../core/collection.ts";
+import { parseInput, type Stored } from "../../core/collection.ts";
 import { inputsOf, type UpdateInput } from "../../core/fields.ts";
+import { periodOf } from "../../core/periods.ts";
 import { type Decided, Records } from "../../core/records.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { errors } from "../../kernel/errors.ts";
 import type { JsonObject } from "../../kernel/json.ts";
-import type { ChangeOptions } from "../../kernel/version.ts";
+import { assertMatch, type ChangeOptions } from "../../kernel/version.ts";
 import { keyOf } from "../../kv/define.ts";
 import { entitlementChanges } from "../entitlements/changes.ts";
 import { findPlan, loadPlan, planCheck, type StoredPlan } from "../plans/subscribers.ts";
 import { findTerms, soldTerms } from "../plans/versions.ts";
 import { movementChanges } from "../revenue/changes.ts";
-import { shortTenantId, tenant as tenantEntity } from "../tenants/entity.ts";
-import { type Subscription, subscription } from "./entity.ts";
+import { shortTenantId, type Tenant, tenant as tenantEntity } from "../tenants/entity.ts";
+import { usageOf } from "../usage/reads.ts";
+import { type PlanChoice, planChoice, type Subscription, subscription } from "./entity.ts";
+import { type ChangePreview, previewOf } from "./preview.ts";
 import { planChange } from "./proration.ts";
 import * as rules from "./rules.ts";
 
@@ -50,24 +53,57 @@ export class SubscriptionService {
     const patch = this.#subscriptions.checkUpdate(data);
     const id = shortTenantId(tenantId);
     return await this.#subscriptions.put(id, options, async (before) => {
+      if (before) return { action: "subscription.updated", ...(await this.#patched(id, before, patch)).decided };
       const planId = typeof patch["planId"] === "string" ? patch["planId"] : undefined;
-      // Sending the current plan is not a plan change, so that plan may be deactivated.
-      const isMove = planId !== undefined && planId !== before?.planId;
-      const [tenant, asked, sold] = await Promise.all([
-        this.#tenant(id),
-        isMove ? loadPlan(this.work, planId, "/planId") : null,
-        isMove && before ? findTerms(this.work, before) : null,
-      ]);
-      if (before) {
-        const moved = asked ? planChange(before, sold, asked, this.work.now()).subscription : before;
-        const record = rules.anchored(this.#subscriptions.patched({ ...moved, version: before.version }, patch), patch);
-        return { action: "subscription.updated", ...await this.#decide(tenant, before, record, asked) };
-      }
+      const [tenant, asked] = await Promise.all([this.#tenant(id), planId === undefined ? null : loadPlan(this.work, planId, "/planId")]);
       const plan = asked ?? await loadPlan(this.work, tenant.plan, "/planId");
       const initial = { id: this.work.newId("sub"), tenantId: tenant.id, ...rules.started(tenant, plan, this.work.now()) };
       const record = this.#subscriptions.newRecord({ ...initial, ...patch, planId: plan.id, planVersion: plan.planVersion });
       return { action: "subscription.created", ...await this.#decide(tenant, null, record, plan) };
     }, { patch: patch as JsonObject });
+  }
+
+  /** The decision on a patch, and what a preview shows of it. `plan` is null if the plan does not change. */
+  async #patched(id: string, before: StoredSubscription, patch: Readonly<Record<string, unknown>>) {
+    const planId = typeof patch["planId"] === "string" ? patch["planId"] : undefined;
+    // Sending the current plan is not a plan change, so that plan may be deactivated.
+    const isMove = planId !== undefined && planId !== before.planId;
+    const [tenant, plan, sold] = await Promise.all([
+      this.#tenant(id),
+      isMove ? loadPlan(this.work, planId, "/planId") : null,
+      isMove ? findTerms(this.work, before) : null,
+    ]);
+    const change = plan && planChange(before, sold, plan, this.work.now());
+    const moved = { ...change?.subscription ?? before, version: before.version };
+    const record = rules.anchored(this.#subscriptions.patched(moved, patch), patch);
+    return { tenant, plan, sold, change, decided: await this.#decide(tenant, before, record, plan) };
+  }
+
+  /**
+   * What a change to another plan would do now. Nothing is written. Throws what the change would throw, and `validation_failed` for the
+   * present plan.
+   */
+  async preview(tenantId: string, data: PlanChoice, options: ChangeOptions = {}): Promise<ChangePreview> {
+    const { planId } = parseInput(planChoice, data);
+    const id = shortTenantId(tenantId);
+    const { idempotencyKey: key } = options;
+    const call = key === undefined ? undefined : { operation: "subscription.previewed", key, request: { id, planId } };
+    const { result } = await this.work.transact(async () => {
+      const before = await this.#subscriptions.get(id);
+      if (!before) throw errors.notFound("subscription", id);
+      assertMatch(before.version, options);
+      const [{ tenant, plan, sold, change, decided }, { usage }] = await Promise.all([
+        this.#patched(id, before, { planId }),
+        usageOf(this.work, id, periodOf(this.work.context.clock.now())),
+      ]);
+      if (!plan || !change) throw samePlan(planId);
+      // The change writes the tenant only if its plan differs.
+      const after = decided.changes?.find(({ entity }) => entity === tenantEntity)?.after as Tenant | undefined ?? tenant;
+      const changes = { plan, sold, change, subscription: decided.record, tenant, after, usage, version: before.version };
+      const done = previewOf(changes, this.work.now());
+      return { done, resultOf: id };
+    }, call);
+    return result;
   }
 
   /** Sets `cancelAtPeriodEnd` and keeps the status (default), or cancels at once. Throws `not_found`, `forbidden`. */
@@ -154,4 +190,8 @@ export class SubscriptionService {
     if (plan.id !== tenant.plan) rules.assertTrialUnused(tenant, plan);
     if (this.#isOwn) rules.assertSelfService(this.work.platform.selfServicePlans, await findPlan(this.work, from), plan);
   }
+}
+
+function samePlan(planId: string) {
+  return errors.validation([{ path: "/planId", message: `must be another plan than the present one, ${planId}`, code: "same_plan" }]);
 }
