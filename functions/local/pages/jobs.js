@@ -23,7 +23,9 @@ export async function loadJobs(token) {
 }
 
 /** @param {Job} job */
-function item({ name, summary, running, nextRunAt, lastFinishedAt, lastDurationMs, lastProcessed, lastError, backlog, overdue, ageSeconds }) {
+function item(
+  { name, summary, running, nextRunAt, lastFinishedAt, lastDurationMs, lastProcessed, lastError, backlog, overdue, ageSeconds },
+) {
   const last = lastFinishedAt === null
     ? "never ran"
     : `ran ${clock(lastFinishedAt)}, ${lastProcessed ?? 0} items in ${lastDurationMs ?? 0} ms`;
