@@ -27,6 +27,8 @@ export interface ContainerOptions {
   readonly auditKey?: string | null;
   /** The key before `auditKey`, or `none`. Default: none is accepted besides `auditKey`. */
   readonly previousAuditKey?: string | null;
+  /** See `Platform`. Default: null, for programs with a clock of their own. */
+  readonly maxClockSkewMs?: number | null;
   /** Where audit entries are archived. Default: nowhere. */
   readonly archive?: Archive | null;
 }
@@ -53,11 +55,12 @@ export function createBackend(options: ContainerOptions): Backend {
     selfServicePlans = "none",
     auditKey = null,
     previousAuditKey = null,
+    maxClockSkewMs = null,
     archive = null,
     jobs = loadJobs,
   } = options;
   const registry = async () => (await import("./features/registry.ts")).registry;
-  const settings = { currency, hosts, regions, selfServicePlans, auditKey, previousAuditKey, archive };
+  const settings = { currency, hosts, regions, selfServicePlans, auditKey, previousAuditKey, maxClockSkewMs, archive };
   const platform: Platform = { ...settings, registry, jobs, scopes, logger };
   const turns = new Turns();
   return {

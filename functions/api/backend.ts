@@ -7,6 +7,9 @@ import type { SqlDriver } from "../../shared/kv/driver.ts";
 import { createStore } from "../../shared/kv/sql-store.ts";
 import type { Fetch, Files } from "../../shared/ports.ts";
 
+/** Retention keeps records for 5 minutes longer than their policy, because clocks may differ by that. */
+const MAX_CLOCK_SKEW_MS = 5 * 60_000;
+
 export interface BackendSurroundings {
   readonly clock: Clock;
   readonly fetch: Fetch;
@@ -19,7 +22,8 @@ export async function backendOf(config: Config, surroundings: BackendSurrounding
   const { clock } = surroundings;
   const archive = await archiveOf(config.archive, surroundings);
   const store = createStore(await loadDriver(config.database), { clock });
-  return createBackend({ store, clock, logger, hosts: config, currency, regions, selfServicePlans, auditKey, previousAuditKey, archive });
+  const settings = { hosts: config, currency, regions, selfServicePlans, auditKey, previousAuditKey, archive };
+  return createBackend({ store, clock, logger, ...settings, maxClockSkewMs: MAX_CLOCK_SKEW_MS });
 }
 
 async function archiveOf(archive: Config["archive"], { fetch, files }: BackendSurroundings): Promise<Archive | null> {

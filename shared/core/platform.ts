@@ -14,6 +14,8 @@ export interface Platform {
   readonly auditKey: string | null;
   /** The key until `auditKey` replaced it; `none` if there was none. Its signatures are accepted, and replaced by the job. */
   readonly previousAuditKey: string | null;
+  /** Retention deletes nothing while the program's clock and the server's differ by more. Null: they are not compared. */
+  readonly maxClockSkewMs: number | null;
   /** Where audit entries are written before their deletion, if a policy says so. Null: nowhere. */
   readonly archive: Archive | null;
   /** Loads every declared entity. A function, because most requests need only the entities of their feature. */

@@ -212,6 +212,12 @@ export const ERROR_KINDS = {
     retryable: true,
     summary: "Audit entries could not be written to the archive, so they were not deleted.",
   },
+  clock_skew: {
+    status: 503,
+    title: "Clocks differ",
+    retryable: true,
+    summary: "The clocks of the program and of the database differ by more than 5 minutes, so retention deletes nothing.",
+  },
   store_unavailable: {
     status: 503,
     title: "Store unavailable",

@@ -10,6 +10,8 @@ export interface StoreState {
   readonly pending: readonly string[];
   /** The reason why writes are refused, for example on a standby; null if they are accepted. */
   readonly refusesWrites: string | null;
+  /** The server's time, ISO. */
+  readonly now: string;
 }
 
 /**

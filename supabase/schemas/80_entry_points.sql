@@ -88,7 +88,7 @@ begin
   return claim(p_claim, p_now);
 end $$;
 
--- Returns the newest migration, pending builds, and the reason why writes are refused, or null. Volatile, because PostgREST runs
+-- Returns the newest migration, pending builds, the reason why writes are refused, or null, and the server's time. Volatile, because PostgREST runs
 -- stable functions in read-only transactions.
 create function public.kv_ping() returns json
 language plpgsql security definer set search_path = pg_catalog, kv_service, pg_temp set row_security = on as $$
@@ -98,7 +98,8 @@ begin
     'refusesWrites', case
       when current_setting('transaction_read_only')::boolean then 'the database is read-only'
       when current_setting('transaction_isolation') <> 'read committed' then
-        format('transactions of this login are %s, not read committed', current_setting('transaction_isolation')) end);
+        format('transactions of this login are %s, not read committed', current_setting('transaction_isolation')) end,
+    'now', to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'));
 end $$;
 
 -- The head of an audit chain, {seq, hash}; null if the chain has no entries.

@@ -2,7 +2,7 @@ import { auditEntry } from "../../core/audit-entry.ts";
 import { Collection, type Stored } from "../../core/collection.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { isoTime } from "../../kernel/clock.ts";
-import { errors, isInnkeepError } from "../../kernel/errors.ts";
+import { errors, InnkeepError, isInnkeepError } from "../../kernel/errors.ts";
 import { isOutage } from "../jobs/rules.ts";
 import { OldAuditEntries } from "./chains.ts";
 import { policy, retentionRun } from "./entity.ts";
@@ -36,8 +36,25 @@ export class Cleanup {
 
   /** One step of the first task that is not complete, which goes to the end of the list. Null if all are complete. */
   async step(tasks: readonly Task[]): Promise<Task[] | null> {
+    await this.#assertClock();
     const next = tasks.find(({ isDone }) => !isDone);
     return next ? [...tasks.filter((task) => task !== next), await this.#advance(next)] : null;
+  }
+
+  /** A clock that is ahead would delete what is young. Throws `clock_skew`, so that the run goes on when the clock is right. */
+  async #assertClock(): Promise<void> {
+    const { store, context, platform: { maxClockSkewMs } } = this.work;
+    if (maxClockSkewMs === null || this.dryRun) return;
+    const { now } = await store.ping();
+    const skewMs = context.clock.now() - Date.parse(now);
+    if (Math.abs(skewMs) <= maxClockSkewMs) return;
+    const seconds = Math.round(Math.abs(skewMs) / 1_000);
+    throw new InnkeepError(
+      "clock_skew",
+      `The clock of the program is ${seconds} s ${
+        skewMs > 0 ? "ahead of" : "behind"
+      } that of the database. Correct the clocks; nothing was deleted.`,
+    );
   }
 
   /** An error ends the task until the next run, and the others go on. Throws if the database is not available. */

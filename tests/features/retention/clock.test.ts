@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { cleanup, DAY_MS, events, left, log, program, seqs, taskOf, usage } from "../../support/retention.ts";
+import { codeOf } from "../../support/store.ts";
 import { openTestContext } from "../../support/test-context.ts";
 
 let context: Awaited<ReturnType<typeof openTestContext>>;
@@ -50,4 +51,22 @@ test("C16: entries written while the clock was a year ahead keep what follows th
   context.clock.advance(365 * DAY_MS);
   await cleanup(await program(context));
   expect(await seqs(context, id)).toEqual([7]);
+});
+
+test("C16: while the clocks of program and database differ by more than 5 minutes, nothing is deleted; then the run goes on", async () => {
+  // The server's clock is the real one.
+  const old = new Date(Date.now() - 40 * DAY_MS).toISOString();
+  await context.store.set("outbox:evt_skew", { id: "evt_skew", type: "x.y", subject: "s", data: {}, createdAt: old });
+  const withClock = async (offsetMs: number) => {
+    const clock = { now: () => Date.now() + offsetMs };
+    return await program(context, { clock, maxClockSkewMs: 5 * 60_000 });
+  };
+  for (const offsetMs of [6 * 60_000, 365 * DAY_MS, -6 * 60_000, -365 * DAY_MS]) {
+    const { RetentionService } = await withClock(offsetMs);
+    expect([offsetMs, await codeOf(RetentionService.run())]).toEqual([offsetMs, "clock_skew"]);
+    expect((await RetentionService.run({ dryRun: true })).dryRun).toBe(true);
+    expect(await left(context, ["outbox:evt_skew"])).toBe(1);
+  }
+  expect((await (await withClock(4 * 60_000)).RetentionService.run()).complete).toBe(true);
+  expect(await left(context, ["outbox:evt_skew"])).toBe(0);
 });
