@@ -23,10 +23,17 @@ async function everything(client: pg.Client): Promise<Record<string, unknown>> {
   const results: Record<string, unknown> = {};
   for (const name of NAMES) {
     for (const [i, args] of CALLS[name].entries()) {
-      results[`${name} ${i}`] = await resultOf(client, name, args).catch((error: unknown) => String(error));
+      const result = await resultOf(client, name, args).catch((error: unknown) => String(error));
+      results[`${name} ${i}`] = name === "kv_ping" ? withoutDigits(result) : result;
     }
   }
   return results;
+}
+
+/** The server's time has the same form in every session. */
+function withoutDigits(result: unknown): unknown {
+  if (typeof result !== "object" || result === null || !("now" in result)) return result;
+  return { ...result, now: String(result.now).replace(/\d/g, "0") };
 }
 
 const inSession = <T>(work: (client: pg.Client) => Promise<T>) => withClient(opened.database.appUrl, work);
