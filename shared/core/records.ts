@@ -23,7 +23,7 @@ export interface Decided<R> extends Pick<Transaction<unknown>, "changes" | "chec
   readonly record: R;
   /** Data of the audit entry, in addition to the changed fields. */
   readonly data?: JsonObject | undefined;
-  /** Members of the event beside the record, such as the tenant's entitlements. */
+  /** Members of the event beside the record, which are not shortened, such as the tenant's entitlements. */
   readonly eventData?: JsonObject | undefined;
 }
 
@@ -232,7 +232,13 @@ export class Records<E extends AnyEntity> extends Collection<E> {
       ...rest,
       changes: [change, ...changes],
       audit: [{ action, resource: this.entity.name, resourceId, tenantId, of: change, ...(data ? { data } : {}) }],
-      events: [{ type: action, subject: resourceId, tenantId, data: { [camelCase(this.entity.name)]: shown as JsonObject, ...eventData } }],
+      events: [{
+        type: action,
+        subject: resourceId,
+        tenantId,
+        data: { [camelCase(this.entity.name)]: shown as JsonObject },
+        whole: eventData,
+      }],
       refuse: (conflict, reason) => {
         const refused = rest.refuse?.(conflict, reason);
         if (refused || !exists || conflict !== this.keyOfRecord(record)) return refused;

@@ -40,3 +40,11 @@ const SIDE_BOUNDS = { bytes: 60 * 1_024, levels: 56, memberBytes: 8_192 } as con
 export function bounded(side: JsonObject): JsonObject {
   return boundedJson(side, SIDE_BOUNDS);
 }
+
+/** With the bounded members, this fits the store's limit of 256 KiB. */
+const WHOLE_BOUNDS = { bytes: 180 * 1_024, levels: 56, memberBytes: 180 * 1_024 } as const;
+
+/** The data of an event. Only the members of `whole` can be long. */
+export function eventData(data: JsonObject, whole: JsonObject): JsonObject {
+  return { ...bounded(data), ...boundedJson(whole, WHOLE_BOUNDS) };
+}

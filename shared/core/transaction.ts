@@ -28,7 +28,10 @@ export interface EventNote {
   readonly type: string;
   readonly subject: string;
   readonly tenantId?: string | undefined;
+  /** Long members are replaced by their size. */
   readonly data: JsonObject;
+  /** Members that receivers need whole. */
+  readonly whole?: JsonObject | undefined;
 }
 
 /** One decided transaction. */

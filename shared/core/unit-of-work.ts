@@ -14,7 +14,7 @@ import { Collection, parseInput } from "./collection.ts";
 import { KeyedCall, type Outcome } from "./keyed-call.ts";
 import { outboxEvent } from "./outbox-event.ts";
 import type { Platform } from "./platform.ts";
-import { bounded, diff } from "./redaction.ts";
+import { bounded, diff, eventData } from "./redaction.ts";
 import type { AuditNote, Change, Decision, EventNote, Transaction } from "./transaction.ts";
 
 export type { AuditNote, Change, Decision, EventNote, Outcome, Transaction };
@@ -216,7 +216,9 @@ export class UnitOfWork {
       type: event.type,
       subject: event.subject,
       createdAt,
-      data: bounded(plainJson(event.data) as JsonObject) as RecordOf<typeof outboxEvent>["data"],
+      data: eventData(plainJson(event.data) as JsonObject, plainJson(event.whole ?? {}) as JsonObject) as RecordOf<
+        typeof outboxEvent
+      >["data"],
       ...(event.tenantId === undefined ? {} : { tenantId: event.tenantId }),
     });
   }

@@ -98,7 +98,7 @@ export const ERROR_KINDS = {
     status: 409,
     title: "Metric in use",
     retryable: false,
-    summary: "A plan limits the metric, or usage of it is recorded.",
+    summary: "A plan or grant limits the metric, or usage of it is recorded.",
   },
   job_running: {
     status: 409,

@@ -4,7 +4,7 @@ import { expectProblem, useApi } from "./support/api.ts";
 const api = useApi();
 const get = (path: string, token: string) => api.send("GET", path, { token });
 
-test("T02: one call returns a tenant with its plan, subscription and usage, each as on its own route", async () => {
+test("T02: one call returns a tenant with its plan, subscription, entitlements and usage, each as on its own route", async () => {
   const { id } = await api.tenant({ plan: "Basic" });
   const admin = api.admin("admin");
   await api.send("POST", `/v1/tenants/${id}/usage/bookings/increment`, { token: admin, json: { amount: 40 } });
@@ -17,6 +17,7 @@ test("T02: one call returns a tenant with its plan, subscription and usage, each
       tenant: (await get(path, token)).body,
       plan: (await get("/v1/plans/Basic", token)).body,
       subscription: (await get(`${path}/subscription`, token)).body,
+      entitlements: (await get(`${path}/entitlements`, token)).body,
       usage: (await get(`${path}/usage`, token)).body.data,
     });
     expect(answer.body.usage).toContainEqual(expect.objectContaining({ metric: "bookings", current: 40, limit: 1_000, percentage: 4 }));

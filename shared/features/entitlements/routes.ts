@@ -24,17 +24,18 @@ export const routes: readonly Route[] = [
     output: entitlementsView,
     run: async ({ service, params }) => await service.get(params.tenantId),
   }),
-  verb(`GET ${path}/:key`, {
+  verb(`GET ${path}/check`, {
     ...read,
-    operationId: "getEntitlement",
+    operationId: "checkEntitlement",
     summary: "Check one feature or limit of a tenant",
     description: "A key that is no limit is a feature, and an unknown feature is not allowed.",
     query: z.strictObject({
+      key: z.string().min(1).max(100).meta({ description: "The feature, or the metric that is limited (or `customDomains`)." }),
       kind: z.enum(GRANT_KINDS).optional().meta({ description: "If a feature and a limit have the same key. Default: the limit." }),
     }),
     output: entitlementView,
-    sample: { params: { key: "api" } },
-    run: async ({ service, params, query }) => await service.check(params.tenantId, params.key, query.kind),
+    sample: { query: "key=api" },
+    run: async ({ service, params, query }) => await service.check(params.tenantId, query.key, query.kind),
   }),
   ...crud(grant, {
     path: "/v1/tenants/:tenantId/grants",

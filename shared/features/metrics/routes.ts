@@ -11,7 +11,7 @@ export const routes: readonly Route[] = crud(metric, {
   errors: { delete: ["metric_in_use"] },
   descriptions: {
     create: "Within 10 seconds, usage of the metric can be recorded and plans can limit it.",
-    delete: "Refused with `metric_in_use` while a plan limits the metric or usage of it is recorded.",
+    delete: "Refused with `metric_in_use` while a plan or grant limits the metric or usage of it is recorded.",
   },
   sample: {
     create: (n) => ({ id: `metric_${n}`, name: `Metric ${n}`, unit: "pieces", kind: "counter" }),

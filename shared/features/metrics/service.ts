@@ -4,6 +4,7 @@ import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { errors, InnkeepError, isInnkeepError } from "../../kernel/errors.ts";
 import type { JsonObject } from "../../kernel/json.ts";
 import type { ChangeOptions } from "../../kernel/version.ts";
+import { grant } from "../entitlements/entity.ts";
 import { plan as planEntity } from "../plans/entity.ts";
 import { usageRecord } from "../usage/entity.ts";
 import { forgetCatalogue, MAX_METRICS, type StoredMetric } from "./catalogue.ts";
@@ -42,7 +43,7 @@ export class MetricService extends EntityService<typeof metric> {
     return await this.#forgetting(super.update(metricId, updates, options));
   }
 
-  /** Returns whether the metric existed. Throws `metric_in_use` if a plan limits it or usage of it is recorded. */
+  /** Returns whether the metric existed. Throws `metric_in_use` if a plan or grant limits it or usage of it is recorded. */
   override async delete(metricId: string, options: ChangeOptions = {}): Promise<boolean> {
     return await this.#forgetting(this.deleteUnused(metricId, options, usersOf, ({ id }) => this.#assertUnused(id)));
   }
@@ -71,11 +72,16 @@ export class MetricService extends EntityService<typeof metric> {
   }
 
   async #assertUnused(id: string): Promise<void> {
-    const [plans, usage] = await Promise.all([this.#plansNaming(id), this.#isMetered(id)]);
-    if (plans.length === 0 && !usage) return;
+    const [plans, usage, grants] = await Promise.all([
+      this.#plansNaming(id),
+      this.#isMetered(id),
+      this.work.store.count({ entity: grant, where: grantsOf(id) }),
+    ]);
+    if (plans.length === 0 && !usage && grants === 0) return;
     const users = [
       ...(plans.length > 0 ? [`limited by ${plans.length === 1 ? "plan" : "plans"} ${plans.join(", ")}`] : []),
       ...(usage ? ["metered for tenants"] : []),
+      ...(grants > 0 ? [`named by ${grants} ${grants === 1 ? "grant" : "grants"} of tenants`] : []),
     ];
     throw new InnkeepError("metric_in_use", `Metric ${id} is ${users.join(" and ")}. You can delete only a metric that nothing uses.`);
   }
@@ -91,13 +97,18 @@ export class MetricService extends EntityService<typeof metric> {
   }
 }
 
+function grantsOf(metric: string) {
+  return [{ field: "kind", in: ["limit"] }, { field: "key", in: [metric] }];
+}
+
 /**
- * The plans that limit the metric, and its usage. Without a match this reads all usage keys. That is rare, so usage has no index
+ * The plans and grants that limit the metric, and its usage. Without a match this reads all usage keys. That is rare, so usage has no index
  * for it, which every count would maintain.
  */
 function usersOf({ id }: Metric) {
   return [
     { entity: planEntity, where: [{ field: "limits", has: id }] },
     { entity: usageRecord, where: [{ field: "metric", in: [id] }] },
+    { entity: grant, where: grantsOf(id) },
   ];
 }

@@ -4,6 +4,8 @@ import { periodOf } from "../../core/periods.ts";
 import { Records } from "../../core/records.ts";
 import { component, exampleOf, recordOf } from "../../core/schemas.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
+import { entitlementsOf } from "../entitlements/reads.ts";
+import { type EntitlementsView, entitlementsView, viewAt } from "../entitlements/view.ts";
 import { plan } from "../plans/entity.ts";
 import { subscription } from "../subscriptions/entity.ts";
 import { type Usage, usageOf } from "../usage/reads.ts";
@@ -16,6 +18,8 @@ export interface TenantOverview {
   /** Null if the tenant's plan does not exist, which only an import can cause. */
   readonly plan: Stored<typeof plan> | null;
   readonly subscription: Stored<typeof subscription> | null;
+  /** With what decides each, so that a gift is visible beside the revenue. */
+  readonly entitlements: EntitlementsView | null;
   /** Every metric of the current month, as in the list of usage. */
   readonly usage: Usage[];
 }
@@ -26,24 +30,28 @@ export const overview = component(
     tenant: recordOf(tenant),
     plan: recordOf(plan).nullable(),
     subscription: recordOf(subscription).nullable(),
+    entitlements: entitlementsView.nullable(),
     usage: z.array(usageView).meta({ description: "Every metric of the current month." }),
   }),
   () => ({
     tenant: exampleOf(recordOf(tenant)),
     plan: exampleOf(recordOf(plan)),
     subscription: exampleOf(recordOf(subscription)),
+    entitlements: exampleOf(entitlementsView),
     usage: [exampleOf(usageView)],
   }),
 );
 
-/** Null if there is no such tenant. Its plan, subscription and usage are read concurrently. */
+/** Null if there is no such tenant. Its plan, subscription, entitlements and usage are read concurrently. */
 export async function overviewOf(work: UnitOfWork, tenantId: string): Promise<TenantOverview | null> {
   const found = await new Records(tenant, work).get(tenantId);
   if (!found) return null;
-  const [itsPlan, itsSubscription, { usage }] = await Promise.all([
+  const [itsPlan, itsSubscription, record, { usage }] = await Promise.all([
     new Records(plan, work).get(found.plan),
     new Records(subscription, work).get(found.id),
+    entitlementsOf(work, found.id),
     usageOf(work, found.id, periodOf(work.context.clock.now())),
   ]);
-  return { tenant: found, plan: itsPlan, subscription: itsSubscription, usage };
+  const entitlements = record && viewAt(record, work.now());
+  return { tenant: found, plan: itsPlan, subscription: itsSubscription, entitlements, usage };
 }

@@ -3,6 +3,7 @@ import { crud } from "../../core/crud.ts";
 import { flag } from "../../core/list-query.ts";
 import { type Route, verb } from "../../core/route.ts";
 import { recordOf } from "../../core/schemas.ts";
+import { entitlements } from "../entitlements/entity.ts";
 import { subscription } from "../subscriptions/entity.ts";
 import { tenant, TENANT_STATUSES } from "./entity.ts";
 import { nameOfHost } from "./host-names.ts";
@@ -75,7 +76,7 @@ export const routes: readonly Route[] = [
   verb("GET /v1/tenants/:tenantId/overview", {
     service: TenantService,
     operationId: "getTenantOverview",
-    summary: "Get a tenant with its plan, its subscription and this month's usage",
+    summary: "Get a tenant with its plan, subscription, entitlements and this month's usage",
     description: "Everything that an overview page of a tenant shows, except members and alerts, which the API does not store.",
     scope: "read:tenants",
     resource: "tenant",
@@ -149,7 +150,7 @@ export const routes: readonly Route[] = [
   }),
   verb("POST /v1/tenants/:tenantId/reactivate", {
     ...step,
-    loads: [tenant, subscription],
+    loads: [tenant, subscription, entitlements],
     operationId: "reactivateTenant",
     summary: "Reactivate a cancelled tenant",
     description: "A suspended tenant is refused with `invalid_transition`: unsuspend it instead.",

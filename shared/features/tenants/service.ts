@@ -54,7 +54,7 @@ export class TenantService extends EntityService<typeof tenant> {
     return await listPage(this.records, { ...selectionOf(tenant, { ...others, ...plans }), sort, pagination });
   }
 
-  /** The tenant with its plan, its subscription and this month's usage. Null if there is no such tenant. */
+  /** The tenant with its plan, subscription, entitlements and this month's usage. Null if there is no such tenant. */
   async overview(tenantId: string): Promise<TenantOverview | null> {
     return await overviewOf(this.work, shortTenantId(tenantId));
   }

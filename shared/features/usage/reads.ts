@@ -3,10 +3,12 @@ import { dayOf, periodOf } from "../../core/periods.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { errors } from "../../kernel/errors.ts";
 import { keyOf, matchKey } from "../../kv/define.ts";
-import type { Check } from "../../kv/store.ts";
+import type { Check, Entry } from "../../kv/store.ts";
 import { catalogueOf, forgetCatalogue, type StoredMetric } from "../metrics/catalogue.ts";
 import { metric as metricEntity } from "../metrics/entity.ts";
-import { plan as planEntity } from "../plans/entity.ts";
+import { entitlements as entitlementsEntity } from "../entitlements/entity.ts";
+import { entitlementsKey, entitlementsOf } from "../entitlements/reads.ts";
+import { limitsOf, resolved } from "../entitlements/rules.ts";
 import { tenant as tenantEntity } from "../tenants/entity.ts";
 import { type UsageRecord, usageRecord } from "./entity.ts";
 import { firstUsage } from "./limits.ts";
@@ -43,8 +45,8 @@ export interface Opening {
 /** Null if the tenant does not exist. Throws `not_found` if the metric was deleted, `write_conflict` if its kind changed. */
 export async function openingOf(work: UnitOfWork, place: Place): Promise<Opening | null> {
   const { tenantId, metric, period } = place;
-  const keys = [keyOf(tenantEntity, { id: tenantId }), keyOf(metricEntity, metric)];
-  const [[tenantEntry, present], earlier] = await Promise.all([
+  const keys = [keyOf(tenantEntity, { id: tenantId }), keyOf(metricEntity, metric), entitlementsKey(tenantId)];
+  const [[tenantEntry, present, entitled = null], earlier] = await Promise.all([
     work.store.mget(keys),
     metric.kind === "gauge" ? latestBefore(work, place) : null,
   ]);
@@ -53,11 +55,15 @@ export async function openingOf(work: UnitOfWork, place: Place): Promise<Opening
   if (!present) throw errors.notFound("metric", metric.id);
   // The metric was deleted and created again since this process read the catalogue. No other change of it matters here.
   if (new Collection(metricEntity, work.store).read(present).kind !== metric.kind) throw errors.writeConflict(present.key);
-  const limits = await planLimits(work, new Collection(tenantEntity, work.store).read(tenantEntry).plan);
+  const limits = await tenantLimits(work, tenantId, entitled);
   const record = firstUsage(tenantId, metric.id, period, limitOf(limits, metric.id), work.now(), earlier?.current);
   return {
     record,
-    checks: [tenantEntry, present].map(({ key, version }) => ({ key, version })),
+    // A change of the limits while the record does not exist yet would miss it.
+    checks: [
+      ...[tenantEntry, present].map(({ key, version }) => ({ key, version })),
+      { key: entitlementsKey(tenantId), version: entitled?.version ?? null },
+    ],
     carried: earlier && { key: earlier.id, version: earlier.version },
   };
 }
@@ -69,24 +75,28 @@ async function latestBefore(work: UnitOfWork, { tenantId, metric, key }: Place):
   return entry ? new Collection(usageRecord, work.store).read(entry) : null;
 }
 
-async function planLimits(work: UnitOfWork, planId: string) {
-  return (await new Collection(planEntity, work.store).get(planId))?.limits ?? {};
+/** The limits of the tenant at the present instant, from its entitlements. */
+async function tenantLimits(work: UnitOfWork, tenantId: string, entry: Entry | null) {
+  const stored = entry && new Collection(entitlementsEntity, work.store).read(entry);
+  const record = stored ?? await entitlementsOf(work, tenantId);
+  return record ? limitsOf(resolved(record, work.now())) : {};
 }
 
 /**
- * Every metric of one period, with the tenant from the same read. If metrics have no record, also reads the plan for their limits
- * and, for gauges, the keys of the tenant's usage and the last earlier records. Throws `not_found` if the tenant does not exist.
+ * Every metric of one period, with the tenant and its limits from the same read. If gauges have no record, also reads the keys of the
+ * tenant's usage and the last earlier records. Throws `not_found` if the tenant does not exist.
  */
 export async function usageOf(work: UnitOfWork, tenantId: string, period: string) {
   const records = new Collection(usageRecord, work.store);
   const places = [...(await catalogueOf(work)).values()].map((metric) => placeOf(tenantId, metric, period));
-  const [tenantEntry, ...found] = await work.store.mget([keyOf(tenantEntity, { id: tenantId }), ...places.map(({ key }) => key)]);
+  const its = [keyOf(tenantEntity, { id: tenantId }), entitlementsKey(tenantId)];
+  const [tenantEntry, entitled = null, ...found] = await work.store.mget([...its, ...places.map(({ key }) => key)]);
   if (!tenantEntry) throw errors.notFound("tenant", tenantId);
   const tenant = new Collection(tenantEntity, work.store).read(tenantEntry);
   const missing = places.filter((_, i) => !found[i]);
   const [limits, carried] = missing.length === 0
     ? [{}, new Map<string, StoredUsage>()]
-    : await Promise.all([planLimits(work, tenant.plan), carriedInto(work, tenantId, missing)]);
+    : await Promise.all([tenantLimits(work, tenantId, entitled), carriedInto(work, tenantId, missing)]);
   const usage = places.map((place, i): Usage => {
     const entry = found[i];
     if (entry) return viewOf(records.read(entry), place.metric, entry.version);
