@@ -56,6 +56,8 @@ const TABLE: readonly (readonly [string, string])[] = [
   ["write:metrics", "yynn nnnn"],
   ["read:usage", "yyyy yyyy"],
   ["write:usage", "yynn nnnn"],
+  ["read:entitlements", "yyyy yyyy"],
+  ["write:entitlements", "yynn nnnn"],
   ["read:revenue", "yyyy nnnn"],
   ["write:revenue", "yynn nnnn"],
   ["read:policies", "yyyy nnnn"],

@@ -1,3 +1,4 @@
+import { Records } from "../../core/records.ts";
 import type { Change, UnitOfWork } from "../../core/unit-of-work.ts";
 import { errors } from "../../kernel/errors.ts";
 import type { JsonObject } from "../../kernel/json.ts";
@@ -69,13 +70,22 @@ export function firstEntitlements(
     : UNCHANGED;
 }
 
+/** Writes the entitlements again if a grant has expired, with an event and the limits of usage. */
+export async function refreshEntitlements(work: UnitOfWork, tenantId: string): Promise<void> {
+  await new Records(entitlements, work).change(tenantId, {}, "entitlements.updated", async (before) => {
+    const record = revised(before, before, work.now());
+    if (!record) return { record: before };
+    return { record, mutations: await usageLimits(work, before, record), eventData: eventDataOf(resolved(record, work.now())) };
+  });
+}
+
 /** The member of an event with which a receiver keeps the highest revision. */
-export function eventDataOf(after: Resolved): JsonObject {
+function eventDataOf(after: Resolved): JsonObject {
   return { entitlements: after as unknown as JsonObject };
 }
 
 /** The limits of the usage records after a revision, where they differ. `before` is null if nothing was written yet. */
-export async function usageLimits(work: UnitOfWork, before: Entitlements | null, after: Entitlements): Promise<Mutation[]> {
+async function usageLimits(work: UnitOfWork, before: Entitlements | null, after: Entitlements): Promise<Mutation[]> {
   const limits = resolved(after, after.updatedAt);
   const isMoved = before?.planId !== after.planId || before.planVersion !== after.planVersion;
   // The records have the limits of the last write, when the grants that have expired since still counted.

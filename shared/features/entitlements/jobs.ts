@@ -2,8 +2,8 @@ import { Collection } from "../../core/collection.ts";
 import type { Job, JobRun, JobStep } from "../../core/job.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { isoTime } from "../../kernel/clock.ts";
+import { refreshEntitlements } from "./changes.ts";
 import { entitlements } from "./entity.ts";
-import { EntitlementService } from "./service.ts";
 
 const expired: Job = {
   name: "entitlements",
@@ -17,9 +17,8 @@ const expired: Job = {
       limit,
       ...(typeof after === "string" ? { cursor: after } : {}),
     });
-    const items = page.entries.map(({ key, tenantId }) => ({ id: key, tenantId }));
-    const service = new EntitlementService(work);
-    const processed = await each(items, ({ tenantId }) => service.refresh(tenantId ?? ""));
+    const items = page.entries.map(({ key, tenantId }) => ({ id: key, tenantId: tenantId ?? "" }));
+    const processed = await each(items, ({ tenantId }) => refreshEntitlements(work, tenantId));
     return { processed, cursor: page.cursor === null ? null : { after: page.cursor } };
   },
   backlog: async (work) => {

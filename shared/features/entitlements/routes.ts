@@ -41,7 +41,6 @@ export const routes: readonly Route[] = [
     path: "/v1/tenants/:tenantId/grants",
     scope: "entitlements",
     service: GrantService,
-    platformOnly: ["create", "update", "delete"],
     descriptions: {
       create: "Adds a feature or a limit to those of the plan, or replaces it with an override. `kind` and `key` never change.",
       delete: "What the plan and the other grants give counts again at once.",

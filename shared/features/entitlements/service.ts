@@ -1,7 +1,6 @@
 import type { Stored } from "../../core/collection.ts";
 import { TenantReadService } from "../../core/entity-service.ts";
 import type { CreateInput, UpdateInput } from "../../core/fields.ts";
-import { Records } from "../../core/records.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import type { JsonObject } from "../../kernel/json.ts";
 import type { ChangeOptions } from "../../kernel/version.ts";
@@ -9,11 +8,11 @@ import { metricOf } from "../metrics/catalogue.ts";
 import { LIMITS_WITHOUT_METRIC } from "../plans/entity.ts";
 import { metricChecks } from "../plans/limits.ts";
 import { shortTenantId } from "../tenants/entity.ts";
-import { type EntitlementChange, eventDataOf, grantChanges, usageLimits } from "./changes.ts";
-import { type Entitlements, entitlements, type Grant, grant, type GrantKind } from "./entity.ts";
+import { type EntitlementChange, grantChanges } from "./changes.ts";
+import { type Grant, grant, type GrantKind } from "./entity.ts";
 import { assertPlatform, checkedGrant, edited } from "./grants.ts";
 import { entitlementsOf } from "./reads.ts";
-import { one, resolved, revised } from "./rules.ts";
+import { one } from "./rules.ts";
 import { type EntitlementsView, type EntitlementView, versionAt, viewAt } from "./view.ts";
 
 export type StoredGrant = Stored<typeof grant>;
@@ -65,11 +64,7 @@ export class GrantService extends TenantReadService<typeof grant> {
 
 /** A tenant's features and limits at the present instant. */
 export class EntitlementService {
-  readonly #records: Records<typeof entitlements>;
-
-  constructor(private readonly work: UnitOfWork) {
-    this.#records = new Records(entitlements, work);
-  }
+  constructor(private readonly work: UnitOfWork) {}
 
   /** Null if there is no such tenant. */
   async get(tenantId: string): Promise<EntitlementsView | null> {
@@ -88,15 +83,5 @@ export class EntitlementService {
     const { isNamed = true, ...shown } = one(record, key, kind, now);
     if (!isNamed && !LIMITS_WITHOUT_METRIC.has(key)) await metricOf(this.work, key);
     return { ...shown, version: versionAt(record, now) };
-  }
-
-  /** Writes the entitlements again if a grant has expired, with an event and the limits of usage. Null if they do not exist. */
-  async refresh(tenantId: string): Promise<Entitlements | null> {
-    const { work } = this;
-    return await this.#records.change(tenantId, {}, "entitlements.updated", async (before) => {
-      const record = revised(before, before, work.now());
-      if (!record) return { record: before };
-      return { record, mutations: await usageLimits(work, before, record), eventData: eventDataOf(resolved(record, work.now())) };
-    });
   }
 }

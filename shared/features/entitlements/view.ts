@@ -48,7 +48,7 @@ export const entitlementsView = component(
     revision,
     active,
     planId: segment,
-    planVersion: z.int().optional(),
+    planVersion: z.int().optional().meta({ description: "The version of the plan that the tenant was sold." }),
     features: z.array(z.object(decided)).meta({ description: "The features that the tenant has, by key." }),
     limits: z.array(z.object({ ...decided, limit })).meta({
       description: "The limits that the plan or a grant names, by key. A metric that is not listed is unlimited.",
