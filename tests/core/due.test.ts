@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { dueBacklog, duePage } from "../../shared/core/due.ts";
+import { dueBacklog, type DuePage, duePage } from "../../shared/core/due.ts";
 import { createBackend } from "../../shared/container.ts";
 import type { UnitOfWork } from "../../shared/core/unit-of-work.ts";
 import { entitlements } from "../../shared/features/entitlements/entity.ts";
@@ -35,7 +35,7 @@ test("O08: a run sees what was due when it began, the earliest first, page by pa
   const seen: string[] = [];
   let cursor: JsonObject | null = null;
   for (let pages = 0; pages === 0 || cursor !== null; pages++) {
-    const page = await duePage({ work, cursor, limit: 3 }, entitlements, "nextExpiryAt");
+    const page: DuePage<typeof entitlements> = await duePage({ work, cursor, limit: 3 }, entitlements, "nextExpiryAt");
     seen.push(...page.records.map(({ tenantId }) => tenantId));
     // As JSON, as the schedule stores it.
     cursor = page.cursor && JSON.parse(JSON.stringify(page.cursor)) as JsonObject;
