@@ -3,6 +3,7 @@ import { byServer, changedInstant, createdInstant, createOnly, generated, given,
 import { instant, segment } from "../../core/values.ts";
 import { defineEntity, type RecordOf } from "../../kv/define.ts";
 import { planLimits } from "../plans/entity.ts";
+import { METRIC_UNIT } from "../usage/entity.ts";
 
 export const GRANT_KINDS = ["feature", "limit"] as const;
 export type GrantKind = (typeof GRANT_KINDS)[number];
@@ -17,7 +18,7 @@ const kind = z.enum(GRANT_KINDS);
 const key = z.string().min(1).max(100).meta({ description: "The feature, or the metric that is limited (or `customDomains`)." });
 const value = z.union([z.boolean(), z.int().min(0).max(1e15)]).nullable().meta({
   description:
-    "A feature: true adds it, and false, in an override, removes it. A limit: an amount in the metric's unit, or null for unlimited.",
+    `A feature: true adds it, and false, in an override, removes it. A limit: an amount in ${METRIC_UNIT}, or null for unlimited.`,
 });
 const source = z.enum(GRANT_SOURCES).default("grant").meta({
   description: "`override` replaces what the plan and the other grants give. `grant` and `trial` add to the plan.",

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { component } from "../../core/schemas.ts";
 import { instant, segment } from "../../core/values.ts";
+import { METRIC_UNIT } from "../usage/entity.ts";
 import { type Entitlements, entitlements, GRANT_KINDS, SOURCES } from "./entity.ts";
 import { resolved, revisionAt } from "./rules.ts";
 
@@ -10,7 +11,7 @@ const decided = {
   grantIds: z.array(segment).optional().meta({ description: "The grants that decide. Absent if the plan does." }),
   expiresAt: instant.optional().meta({ description: "When the first of these grants expires." }),
 };
-const limit = z.number().nullable().meta({ description: "In the metric's unit. Null means unlimited." });
+const limit = z.number().nullable().meta({ description: `In ${METRIC_UNIT}. Null means unlimited.` });
 const revision = z.int().min(0).meta({
   description: "Grows with every change and with every grant that expires. A receiver of events keeps the highest.",
 });
@@ -68,7 +69,7 @@ export const entitlementView = component(
     kind: z.enum(GRANT_KINDS),
     active,
     allowed: z.boolean().optional().meta({ description: "Only for a feature: whether the tenant may use it now." }),
-    limit: limit.optional().meta({ description: "Only for a limit, in the metric's unit. Null means unlimited." }),
+    limit: limit.optional().meta({ description: `Only for a limit, in ${METRIC_UNIT}. Null means unlimited.` }),
     revision,
     version,
   }),

@@ -65,7 +65,7 @@ describe("a grant", () => {
     expect(keys).toEqual(["booking-engine", "email-support", "front-desk", "sso"]);
   });
 
-  it("U17: of a limit changes the current usage record in the same commit, and later months, and no other metric", async () => {
+  it("B04: of a limit changes the current usage record in the same commit, and later months, and no other metric", async () => {
     const { id } = await context.tenant({ plan: "Basic" });
     await context.UsageService.record(id, "users", 3, 7);
     const { id: grantId } = await grantTo(id, { kind: "limit", key: "bookings", value: 500 });

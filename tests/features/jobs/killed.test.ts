@@ -6,7 +6,9 @@ import { LEASE_MS } from "../../../shared/features/jobs/rules.ts";
 import { type JobsProcess, startJobs } from "../../support/jobs-function.ts";
 import { seededRandom } from "../../support/random.ts";
 import { openTestContext, type TestContext } from "../../support/test-context.ts";
+import type { Services } from "../../../shared/container.ts";
 import { cleanup } from "./killed-cleanup.ts";
+import { entitlements } from "./killed-entitlements.ts";
 
 /** What a job must have done in the end, however often it was killed. */
 export interface Killed {
@@ -14,7 +16,7 @@ export interface Killed {
 }
 
 /** The jobs of the program: each makes work of its own and returns its invariants. */
-const TABLE: Readonly<Record<string, (context: TestContext) => Promise<Killed>>> = { cleanup };
+const TABLE: Readonly<Record<string, (context: TestContext & Services) => Promise<Killed>>> = { cleanup, entitlements };
 
 const KILLS = Number(process.env["KILLS"] ?? 50);
 /** The longest time until a process is killed. */

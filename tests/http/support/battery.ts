@@ -117,7 +117,9 @@ function tenants(api: TestApi, everyRoute: EveryRoute): void {
       if (!before) return;
       expect((await call(reader, ids, api.admin("super_admin"))).text).toBe(before.text);
       if (before.body.version === null || route.sample?.params || route.responses[201]) return;
-      expectProblem(await call(route, { ...ids, tenantId: own.id }, token), 404, "not_found");
+      const mayCall = scopes.ofTenant("owner").has(route.scope);
+      const answer = await call(route, { ...ids, tenantId: own.id }, token);
+      expectProblem(answer, mayCall ? 404 : 403, mayCall ? "not_found" : "insufficient_scope");
     });
   });
 
