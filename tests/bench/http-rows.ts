@@ -9,6 +9,7 @@ import { createSigningKey, issuerOf, signToken } from "../../functions/local/tok
 import type { SigningKey } from "../../functions/local/tokens.ts";
 import { createTokenVerifier } from "../../shared/adapters/token-verifier.ts";
 import { admin as adminUser } from "../../shared/features/admins/entity.ts";
+import { entitlements } from "../../shared/features/entitlements/entity.ts";
 import { DEFAULT_METRICS } from "../../shared/features/metrics/default-metrics.ts";
 import { metric } from "../../shared/features/metrics/entity.ts";
 import { plan } from "../../shared/features/plans/entity.ts";
@@ -24,6 +25,8 @@ const ENTRY = fileURLToPath(new URL("../../functions/api/index.ts", import.meta.
 const PROJECT = fileURLToPath(new URL("../../", import.meta.url));
 
 const PLANS = ["Trial", "Basic", "Pro", "Enterprise"];
+/** As many as the largest default plan has. */
+const FEATURES = Array.from({ length: 11 }, (_, i) => `feature-${i}`);
 const tenantId = (i: number) => `tn_${String((i * 7919) % 100_000).padStart(7, "0")}`;
 
 /** The API under Deno on the large data set. */
@@ -32,6 +35,11 @@ export async function httpRows(store: Store, databaseUrl: string, report: (row: 
   const userId = "bench-admin";
   await store.mset([[`admin:${userId}`, { ...adminUser.example, userId } as JsonObject]]);
   await store.mset(PLANS.map((id) => [`plan:${id}`, { ...plan.example, id, name: id } as JsonObject] as const));
+  const entitled = Array.from({ length: 100 }, (_, i) => {
+    const record = { ...entitlements.example, tenantId: tenantId(i), planFeatures: FEATURES };
+    return [`entitlements:${tenantId(i)}`, record as JsonObject] as const;
+  });
+  await store.mset(entitled);
   await store.mset(DEFAULT_METRICS.map((each) => [`metric:${each.id}`, { ...metric.example, ...each } as JsonObject] as const));
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
@@ -61,10 +69,17 @@ async function requests(url: string, token: string, report: (row: Row) => void):
   const of = byName(
     await interleave([
       { name: "tenant", run: (i) => call(`/v1/tenants/${tenantId(i)}`) },
+      { name: "few", run: (i) => call(`/v1/tenants/${tenantId(i % 100)}`) },
+      { name: "entitlements", run: (i) => call(`/v1/tenants/${tenantId(i % 100)}/entitlements`) },
+      { name: "check", run: (i) => call(`/v1/tenants/${tenantId(i % 100)}/entitlements/check?key=feature-3`) },
       { name: "usage", run: (i) => call(`/v1/tenants/${tenantId(i % 100)}/usage/api_calls/increment`, "POST") },
       { name: "list", run: () => call(list) },
       { name: "constant", run: () => call("/health") },
-    ], { callers: 64, operations: { tenant: 6_000, usage: 4_000, list: 1_500, constant: 6_000 }, rounds: 7 }),
+    ], {
+      callers: 64,
+      operations: { tenant: 6_000, few: 6_000, entitlements: 6_000, check: 6_000, usage: 4_000, list: 1_500, constant: 6_000 },
+      rounds: 7,
+    }),
   );
   const rows = [
     ["tenant", "HTTP GET /v1/tenants/:id with JWT and scope check, Deno", 0.4],
@@ -80,6 +95,27 @@ async function requests(url: string, token: string, report: (row: Row) => void):
       other: rate(of("constant")),
       ratio: ratio(of(name), of("constant")),
       target,
+    });
+  }
+  entitlementRows(of, report);
+}
+
+/** The time of a read of entitlements, as a multiple of a read of a tenant by its id. */
+function entitlementRows(of: ReturnType<typeof byName>, report: (row: Row) => void): void {
+  const rows = [["entitlements", "HTTP GET …/entitlements over 100 tenants"], [
+    "check",
+    "HTTP GET …/entitlements/check?key= over 100 tenants",
+  ]];
+  for (const [name = "", operation = ""] of rows) {
+    report({
+      operation,
+      callers: 64,
+      store: rate(of(name)),
+      against: "GET /v1/tenants/:id",
+      other: rate(of("few")),
+      ratio: ratio(of("few"), of(name)),
+      target: 1.5,
+      atMost: true,
     });
   }
 }
