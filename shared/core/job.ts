@@ -35,9 +35,20 @@ export interface JobRun {
   readonly dryRun: boolean;
   /**
    * Handles items one by one. An item that throws is recorded, retried in a later run with backoff, and after 8 attempts kept as a
-   * dead letter; the others go on. Returns the number of handled items. Throws if the database is not available.
+   * dead letter; the others go on. Returns the number of handled items. Throws if the database is not available. With `blocks`, items
+   * that have not failed before are handled together; if a block throws, its items are handled one by one.
    */
-  readonly each: <T extends JobItem>(items: readonly T[], handle: (item: T) => Promise<unknown>) => Promise<number>;
+  readonly each: <T extends JobItem>(
+    items: readonly T[],
+    handle: (item: T) => Promise<unknown>,
+    blocks?: Blocks<T>,
+  ) => Promise<number>;
+}
+
+/** How a job handles several items in one commit. */
+export interface Blocks<T extends JobItem> {
+  readonly size: number;
+  readonly handle: (items: readonly T[]) => Promise<unknown>;
 }
 
 export interface JobItem {

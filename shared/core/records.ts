@@ -15,7 +15,7 @@ import {
   type UpdateInput,
 } from "./fields.ts";
 import { changedFields, mergePatch } from "./merge-patch.ts";
-import { redact } from "./redaction.ts";
+import { type Notes, notesOf } from "./notes.ts";
 import type { Change, Outcome, Transaction, UnitOfWork } from "./unit-of-work.ts";
 
 /** The result of a decision: the new record, and the other parts of the commit. */
@@ -25,6 +25,8 @@ export interface Decided<R> extends Pick<Transaction<unknown>, "changes" | "chec
   readonly data?: JsonObject | undefined;
   /** Members of the event beside the record, which are not shortened, such as the tenant's entitlements. */
   readonly eventData?: JsonObject | undefined;
+  /** The audit entries and events of records that change with it. */
+  readonly notes?: readonly Notes[] | undefined;
 }
 
 type PutDecision<E> = Decided<RecordOf<E>> & { readonly action: string };
@@ -218,27 +220,20 @@ export class Records<E extends AnyEntity> extends Collection<E> {
   #transaction<T>(
     action: string,
     before: Stored<E> | null,
-    { record: after, data, eventData, changes = [], ...rest }: Decided<RecordOf<E> | null>,
+    { record: after, data, eventData, notes = [], changes = [], ...rest }: Decided<RecordOf<E> | null>,
     result: T,
     isPut = false,
   ): Transaction<T> {
     const record = after ?? before as RecordOf<E>;
     const change: Change = { entity: this.entity, before, after };
     const resourceId = this.subjectOf(record);
-    const tenantId = this.#tenantIdOf(record) ?? undefined;
-    const { version: _, ...shown } = redact(this.entity, record);
+    const own = notesOf(action, resourceId, change, { auditData: data, eventData });
     const exists = before === null && !isPut && `The ${this.entity.name} ${resourceId} already exists. Choose another id.`;
     return {
       ...rest,
       changes: [change, ...changes],
-      audit: [{ action, resource: this.entity.name, resourceId, tenantId, of: change, ...(data ? { data } : {}) }],
-      events: [{
-        type: action,
-        subject: resourceId,
-        tenantId,
-        data: { [camelCase(this.entity.name)]: shown as JsonObject },
-        whole: eventData,
-      }],
+      audit: [own, ...notes].map(({ audit }) => audit),
+      events: [own, ...notes].map(({ event }) => event),
       refuse: (conflict, reason) => {
         const refused = rest.refuse?.(conflict, reason);
         if (refused || !exists || conflict !== this.keyOfRecord(record)) return refused;
@@ -283,8 +278,4 @@ function differs(before: object, { record, changes = [], mutations = [] }: Decid
   const { version: _, ...shown } = before as { version: string };
   const changed = changedFields(shown, record as Record<string, unknown>);
   return changes.length + mutations.length + Object.keys(changed.before).length + Object.keys(changed.after).length > 0;
-}
-
-function camelCase(name: string): string {
-  return name.replaceAll(/-(\w)/g, (_, letter: string) => letter.toUpperCase());
 }

@@ -33,6 +33,7 @@ export const features = [
     entities: () => import("./subscriptions/entity.ts"),
     services: () => import("./subscriptions/service.ts"),
     routes: () => import("./subscriptions/routes.ts"),
+    jobs: () => import("./subscriptions/jobs.ts"),
   },
   {
     name: "metrics",

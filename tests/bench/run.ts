@@ -19,6 +19,7 @@ import { jobRows } from "./job-rows.ts";
 import { listRows } from "./list-rows.ts";
 import { neighbourRows } from "./neighbour-rows.ts";
 import { pointRows } from "./point-rows.ts";
+import { renewalRows } from "./renewal-rows.ts";
 import { line, markdown, reached } from "./report.ts";
 import type { Row } from "./report.ts";
 
@@ -115,7 +116,10 @@ try {
     await listRows(stores, { large: habitOf(appUrl), million: habitOf(million.appUrl) }, superUrl, report);
   });
   await part("growth", (report) => growthRows(cluster, report));
-  await part("jobs", (report) => jobRows(cluster, jobEntries, open, report));
+  await part("jobs", async (report) => {
+    await renewalRows(cluster, open, report);
+    await jobRows(cluster, jobEntries, open, report);
+  });
 } finally {
   await Promise.allSettled(opened.map((each) => each.close()));
   await cluster.remove();

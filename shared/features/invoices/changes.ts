@@ -1,3 +1,4 @@
+import type { Stored } from "../../core/collection.ts";
 import type { CreateInput } from "../../core/fields.ts";
 import { Records } from "../../core/records.ts";
 import type { Change, UnitOfWork } from "../../core/unit-of-work.ts";
@@ -15,39 +16,68 @@ interface Issued<R> {
   readonly attempts: number;
 }
 
+/** When an invoice is issued, and the numbers of its commit. */
+export interface IssueOptions {
+  /** Default: now. A job that is late sets the instant at which the invoice was due to be issued. */
+  readonly at?: string;
+  /** Default: one number, whose change is returned. A commit with several invoices passes the block, and adds its changes itself. */
+  readonly numbers?: NumberBlock;
+}
+
 /**
  * A new invoice of a tenant with the next number, for the commit of a service or job. Call it only within a decision. The input must
  * be checked. Throws `validation_failed` for amounts that do not sum, and for another currency than the platform's.
  */
-export async function issuedInvoice(work: UnitOfWork, tenantId: string, input: CreateInput<typeof invoice>): Promise<Issued<Invoice>> {
-  const now = work.now();
+export async function issuedInvoice(
+  work: UnitOfWork,
+  tenantId: string,
+  input: CreateInput<typeof invoice>,
+  { at = work.now(), numbers }: IssueOptions = {},
+): Promise<Issued<Invoice>> {
   const { currency } = work.platform;
   assertCurrency(input.currency, currency, "the platform's currency");
-  const fields = { ...input, ...summed(input as SumsInput, currency), currency, dueDate: dueDateOf(input.dueDate, now) };
-  const { number, change } = await nextNumber(work, "invoice", now);
+  const fields = { ...input, ...summed(input as SumsInput, currency), currency, dueDate: dueDateOf(input.dueDate, at) };
+  const block = numbers ?? new NumberBlock(work, "invoice");
+  const number = await block.take(at);
   const isFree = fields.total === 0;
   const record = new Records(invoice, work).newRecord({
     ...fields,
     tenantId,
     number,
     status: isFree ? "paid" : "pending",
-    ...(isFree ? { paidAt: now } : {}),
-    issuedAt: now,
+    ...(isFree ? { paidAt: at } : {}),
+    issuedAt: at,
   });
-  return { record, changes: [change], attempts: NUMBER_ATTEMPTS };
+  return { record, changes: numbers ? [] : block.changes(), attempts: NUMBER_ATTEMPTS };
 }
 
-/** The next number of a series, and the change of its counter. A commit that is refused takes no number. */
-export async function nextNumber(
-  work: UnitOfWork,
-  series: Series,
-  now: string,
-): Promise<{ readonly number: string; readonly change: Change }> {
-  const name = counterName(series, now);
-  const before = await new Records(counter, work).get(name);
-  const last = (before?.last ?? 0) + 1;
-  const after = { ...(before ?? { name, createdAt: now }), last, updatedAt: now };
-  return { number: numberOf(series, now, last), change: { entity: counter, before, after } };
+type StoredCounter = Stored<typeof counter>;
+
+/** The next numbers of a series, for one commit. A commit that is refused takes none. */
+export class NumberBlock {
+  /** By name: a commit at the turn of the year can take numbers of both years. */
+  readonly #taken = new Map<string, { readonly before: Promise<StoredCounter | null>; count: number }>();
+  readonly #changes = new Map<string, Change>();
+
+  constructor(private readonly work: UnitOfWork, private readonly series: Series) {}
+
+  async take(at: string): Promise<string> {
+    const name = counterName(this.series, at);
+    const taken = this.#taken.get(name) ?? { before: new Records(counter, this.work).get(name), count: 0 };
+    this.#taken.set(name, taken);
+    const own = ++taken.count;
+    const before = await taken.before;
+    const now = this.work.now();
+    const first = before?.last ?? 0;
+    const after = { ...(before ?? { name, createdAt: now }), last: first + taken.count, updatedAt: now };
+    this.#changes.set(name, { entity: counter, before, after });
+    return numberOf(this.series, at, first + own);
+  }
+
+  /** The changes of the counters, which must be in the commit. */
+  changes(): Change[] {
+    return [...this.#changes.values()];
+  }
 }
 
 /** Also for library callers, which no route checks. Throws `forbidden` for a tenant's own user. */

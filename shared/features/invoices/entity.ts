@@ -92,7 +92,12 @@ export const invoice = defineEntity({
   schema: z.looseObject({
     id: generated("inv", segment),
     tenantId: byServer(segment),
-    subscriptionId: createOnly(segment.optional().meta({ description: "The subscription that the invoice is for. It is not checked." })),
+    subscriptionId: createOnly(
+      segment.optional().meta({
+        description:
+          "The subscription that the invoice is for. If it is the tenant's, an unpaid invoice makes it past due. It is not checked.",
+      }),
+    ),
     number: byServer(z.string().regex(/^INV-\d{4}-\d{6,}$/).meta({ description: "Without gaps in a year, over all tenants." })),
     currency: currencyOf("the platform's"),
     ...sums,

@@ -1,6 +1,8 @@
 import { crud } from "../../core/crud.ts";
 import { type Route, verb } from "../../core/route.ts";
 import { recordOf } from "../../core/schemas.ts";
+import { subscription } from "../subscriptions/entity.ts";
+import { tenant } from "../tenants/entity.ts";
 import { creditNote, invoice, payment } from "./entity.ts";
 import { CreditNoteService, InvoiceService } from "./service.ts";
 
@@ -10,7 +12,7 @@ const step = {
   service: InvoiceService,
   scope: "write:invoices",
   output: recordOf(invoice),
-  loads: [invoice],
+  loads: [invoice, subscription, tenant],
   errors: ["invalid_transition", "tenant_deleted"],
 } as const;
 const line = { description: "Pro, one month", quantity: 1, unitAmount: 29900 };

@@ -7,8 +7,9 @@ import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { errors, InnkeepError, isInnkeepError } from "../../kernel/errors.ts";
 import type { JsonObject } from "../../kernel/json.ts";
 import type { ChangeOptions } from "../../kernel/version.ts";
+import { issueChanges, settlementChanges } from "../subscriptions/settlement.ts";
 import { shortTenantId } from "../tenants/entity.ts";
-import { assertCurrency, assertPlatform, issuedInvoice, nextNumber, NUMBER_ATTEMPTS } from "./changes.ts";
+import { assertCurrency, assertPlatform, issuedInvoice, NUMBER_ATTEMPTS, NumberBlock } from "./changes.ts";
 import { type CreditNote, creditNote, type Invoice, invoice, type Payment, payment } from "./entity.ts";
 import * as rules from "./rules.ts";
 
@@ -32,7 +33,8 @@ export class InvoiceService extends TenantReadService<typeof invoice> {
       "invoice.created",
       async () => {
         const [issued] = await Promise.all([issuedInvoice(this.work, id, input), this.tenantOf(id)]);
-        return issued;
+        const { changes = [], ...owed } = await issueChanges(this.work, issued.record);
+        return { ...issued, ...owed, changes: [...issued.changes, ...changes] };
       },
       options,
       { ...input, tenantId: id } as JsonObject,
@@ -71,7 +73,10 @@ export class InvoiceService extends TenantReadService<typeof invoice> {
   ): Promise<StoredInvoice | null> {
     assertPlatform(this.work);
     try {
-      return await this.records.change(this.keyOf(tenantId, invoiceId), options, action, (before) => ({ record: move(before) }), request);
+      return await this.records.change(this.keyOf(tenantId, invoiceId), options, action, async (before) => {
+        const record = move(before);
+        return record === before ? { record } : { record, ...await settlementChanges(this.work, record) };
+      }, request);
     } catch (error) {
       // Null stands for a missing invoice, so what is not found is the tenant.
       if (!isInnkeepError(error, "not_found")) throw error;
@@ -105,9 +110,10 @@ export class CreditNoteService extends TenantReadService<typeof creditNote> {
 
   async #decide(tenantId: string, input: CreditNoteCreate): Promise<Decided<CreditNote>> {
     const now = this.work.now();
-    const [found, { number, change }] = await Promise.all([
+    const numbers = new NumberBlock(this.work, "credit-note");
+    const [found, number] = await Promise.all([
       this.#invoices.get(invoiceKey(tenantId, input.invoiceId)),
-      nextNumber(this.work, "credit-note", now),
+      numbers.take(now),
       this.tenantOf(tenantId),
     ]);
     if (!found) throw unknownInvoice(input.invoiceId);
@@ -119,7 +125,7 @@ export class CreditNoteService extends TenantReadService<typeof creditNote> {
     const after: Invoice = { ...rules.credited(found, sums.total), updatedAt: now };
     return {
       record: this.records.newRecord({ ...input, ...sums, invoiceId, currency, tenantId, number, issuedAt: now }),
-      changes: [{ entity: invoice, before: found, after }, change],
+      changes: [{ entity: invoice, before: found, after }, ...numbers.changes()],
       attempts: NUMBER_ATTEMPTS,
       data: { invoice: { before: { creditedTotal: found.creditedTotal }, after: { creditedTotal: after.creditedTotal } } },
     };

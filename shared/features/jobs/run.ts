@@ -1,5 +1,5 @@
 import { Collection } from "../../core/collection.ts";
-import type { JobItem, JobRun } from "../../core/job.ts";
+import type { Blocks, JobItem, JobRun } from "../../core/job.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import type { JsonObject } from "../../kernel/json.ts";
 import { isInnkeepError } from "../../kernel/errors.ts";
@@ -45,20 +45,37 @@ export class ItemRunner {
   }
 
   run(cursor: JsonObject | null, limit: number): JobRun {
-    return { work: this.work, cursor, limit, dryRun: this.dryRun, each: (items, handle) => this.#each(items, handle) };
+    return { work: this.work, cursor, limit, dryRun: this.dryRun, each: (items, handle, blocks) => this.#each(items, handle, blocks) };
   }
 
-  async #each<T extends JobItem>(items: readonly T[], handle: (item: T) => Promise<unknown>): Promise<number> {
+  async #each<T extends JobItem>(items: readonly T[], handle: (item: T) => Promise<unknown>, blocks?: Blocks<T>): Promise<number> {
     if (items.length === 0) return 0;
     const letters = await this.#letters.ofItems(this.job, items);
+    const tried = items.map((item, i) => ({ item, letter: letters[i] ?? null }))
+      .filter(({ letter }) => isAttempted(letter, this.work.now()));
+    this.attempted += tried.length;
+    if (this.dryRun) return tried.length;
+    const single = blocks ? tried.filter(({ letter }) => letter !== null) : tried;
+    const others = blocks ? tried.filter(({ letter }) => letter === null).map(({ item }) => item) : [];
     let handled = 0;
-    for (const [i, item] of items.entries()) {
-      const letter = letters[i] ?? null;
-      if (!isAttempted(letter, this.work.now())) continue;
-      this.attempted++;
-      if (this.dryRun || await this.#attempt(item, letter, handle)) handled++;
+    for (let at = 0; blocks && at < others.length; at += blocks.size) {
+      const block = others.slice(at, at + blocks.size);
+      if (await this.#together(block, blocks)) handled += block.length;
+      else single.push(...block.map((item) => ({ item, letter: null })));
     }
+    for (const { item, letter } of single) if (await this.#attempt(item, letter, handle)) handled++;
     return handled;
+  }
+
+  /** False if the items have to be handled one by one, to find the one that fails. */
+  async #together<T extends JobItem>(block: readonly T[], { handle }: Blocks<T>): Promise<boolean> {
+    try {
+      await handle(block);
+      return true;
+    } catch (error) {
+      if (isOutage(error)) throw error;
+      return false;
+    }
   }
 
   async #attempt<T extends JobItem>(item: T, letter: StoredDeadLetter | null, handle: (item: T) => Promise<unknown>): Promise<boolean> {
@@ -79,6 +96,7 @@ export class ItemRunner {
     if (letter) await this.#letters.forget(letter);
     return true;
   }
+
   /** Whether the item failed because its tenant was deleted meanwhile. Then there is nothing to retry. */
   async #isOfDeletedTenant({ tenantId }: JobItem, error: unknown): Promise<boolean> {
     if (tenantId === null || !isInnkeepError(error)) return false;

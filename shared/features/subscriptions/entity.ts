@@ -11,6 +11,9 @@ export const SUBSCRIPTION_STATUSES = ["trialing", "active", "past_due", "cancell
 /** A plan change beyond them adds up the oldest, so that they fit one invoice. */
 export const MAX_PENDING_ITEMS = 200;
 
+/** The steps of dunning that an unpaid invoice has passed. */
+export const DUNNING_STEPS = ["issued", "past_due", "reminded", "suspended"] as const;
+
 export const subscription = defineEntity({
   name: "subscription",
   summary: "The subscription of a tenant to a plan.",
@@ -30,13 +33,13 @@ export const subscription = defineEntity({
     ),
     invoicedUntil: platformOnly(
       instant.optional().meta({
-        description:
-          "The end of the last period with an invoice. Set it when you import a subscription that is billed elsewhere until then.",
+        description: "The end of the last period that is invoiced or free. Set it when you import a subscription that is billed " +
+          "elsewhere until then.",
       }),
     ),
     nextBillingAt: byServer(
       instant.optional().meta({
-        description: "When the trial or period ends or an invoice is due to be issued. Absent if nothing is.",
+        description: "When the trial or period ends, an invoice is due to be issued, or an unpaid one is due. Absent if nothing is.",
       }),
     ),
     pendingItems: byServer(
@@ -52,6 +55,11 @@ export const subscription = defineEntity({
         intervalCount: z.int().min(1).meta({ description: "The number of units in a billing interval." }),
       }).optional().meta({
         description: "The price that the tenant kept when a plan migration moved it. Absent: that of the plan version.",
+      }),
+    ),
+    unpaidInvoices: byServer(
+      z.array(z.looseObject({ invoiceId: segment, dueDate: instant, step: z.enum(DUNNING_STEPS) })).max(1_000).default([]).meta({
+        description: "The unpaid invoices of the subscription, each with the last step of its dunning.",
       }),
     ),
     cancelAtPeriodEnd: z.boolean().default(false),
@@ -79,12 +87,14 @@ export const subscription = defineEntity({
     invoicedUntil: "2026-02-01T00:00:00.000Z",
     nextBillingAt: "2026-02-01T00:00:00.000Z",
     pendingItems: [],
+    unpaidInvoices: [],
     cancelAtPeriodEnd: false,
     createdAt: "2026-01-01T00:00:00.000Z",
   },
 });
 
 export type Subscription = RecordOf<typeof subscription>;
+export type UnpaidInvoice = Subscription["unpaidInvoices"][number];
 
 /** The body of a preview. */
 export const planChoice = z.strictObject({ planId: planReference });

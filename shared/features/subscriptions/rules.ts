@@ -4,6 +4,7 @@ import type { SelfServicePlans } from "../../core/platform.ts";
 import { errors, InnkeepError } from "../../kernel/errors.ts";
 import type { Plan, PlanTerms } from "../plans/entity.ts";
 import type { Tenant, TenantStatus } from "../tenants/entity.ts";
+import { nextDunning } from "./dunning.ts";
 import type { Subscription } from "./entity.ts";
 
 /** The subscription cancelled at `now`. A cancelled one is unchanged. */
@@ -21,7 +22,7 @@ export function trialEnd({ trialDays }: Pick<PlanTerms, "trialDays">, now: strin
 }
 
 /** Whether the plan is only a trial: free, with `trialDays`. */
-function isTrialPlan({ price, trialDays }: PlanTerms): boolean {
+export function isTrialPlan({ price, trialDays }: PlanTerms): boolean {
   return price === 0 && (trialDays ?? 0) > 0;
 }
 
@@ -35,9 +36,10 @@ export function started(tenant: Tenant, terms: Recurrence, now: string) {
   const isTrial = isOnTrial(tenant);
   const status: Subscription["status"] = tenant.status === "cancelled" ? "cancelled" : isTrial ? "trialing" : "active";
   const trialEndsAt = isTrial ? tenant.trialEndsAt ?? now : now;
+  // A pending tenant pays from its activation on.
   return {
     status,
-    ...(isTrial ? trialPeriod(trialEndsAt, terms, now) : firstPeriod(terms, now)),
+    ...(isTrial || tenant.status === "pending" ? trialPeriod(trialEndsAt, terms, now) : firstPeriod(terms, now)),
     ...(status === "cancelled" ? { cancelledAt: now } : {}),
   };
 }
@@ -69,12 +71,21 @@ export function resumed(subscription: Subscription, tenant: Tenant, now: string,
 }
 
 /**
- * The subscription after its tenant changed its status. A pending tenant's trial becomes its subscription's, activation ends the
- * trial, cancellation cancels it, and a suspension does not change it. After a reactivation, see {@link resumed}.
+ * The subscription after its tenant changed its status. A pending tenant's trial becomes its subscription's, its activation starts the
+ * first paid period by `terms`, activation ends a trial, cancellation cancels it, and a suspension does not change it. After a
+ * reactivation, see {@link resumed}.
  */
-export function followed(subscription: Subscription, from: TenantStatus, to: Tenant, now: string): Subscription {
+export function followed(
+  subscription: Subscription,
+  from: TenantStatus,
+  to: Tenant,
+  now: string,
+  terms: Recurrence | null = null,
+): Subscription {
   const { status, trialEndsAt } = to;
   if (status === "cancelled") return ended(subscription, now);
+  const isUnbilled = subscription.status === "active" && subscription.anchorDay === undefined;
+  if (from === "pending" && status === "active" && isUnbilled && terms) return { ...subscription, ...firstPeriod(terms, now) };
   if (status === "active" && subscription.status === "trialing") return { ...subscription, status: "active" };
   if (from !== "pending" || status !== "trial" || subscription.status !== "active") return subscription;
   const period = trialEndsAt === undefined || trialEndsAt <= now ? {} : { currentPeriodStart: now, currentPeriodEnd: trialEndsAt };
@@ -153,19 +164,32 @@ export function assertOwnReactivation(subscription: Subscription, terms: PlanTer
 
 /**
  * Fits the other fields to the status and period: a cancelled subscription has `cancelledAt` and is not due to be cancelled, a live
- * one has none; `nextBillingAt` follows from both.
+ * one has none; `nextBillingAt` follows from them and the unpaid invoices.
  */
 export function fitted<S extends Subscription>({ nextBillingAt: _, cancelledAt, ...rest }: S, now: string): S {
   const cancelled = rest.status === "cancelled" ? { cancelAtPeriodEnd: false, cancelledAt: cancelledAt ?? now } : {};
-  const due = nextBillingAt(rest as unknown as S, now);
-  return { ...rest, ...cancelled, ...(due === undefined ? {} : { nextBillingAt: due }) } as unknown as S;
+  const after = { ...rest, ...cancelled } as unknown as S;
+  const [due] = [billingDue(after)?.at, nextDunning(after)?.at].filter((at) => at !== undefined).sort();
+  return due === undefined ? after : { ...after, nextBillingAt: due };
+}
+
+/** What is billed next, and its instant. */
+export interface BillingDue {
+  readonly at: string;
+  /** `final`: the charges that are left after a cancellation. `invoice`: the present period. `period_end`: the end of a period or trial. */
+  readonly kind: "final" | "invoice" | "period_end";
 }
 
 /** A paid period is invoiced at its start and renewed at its end. A trial is free until its end, also if the tenant is activated before. */
-function nextBillingAt({ status, anchorDay, invoicedUntil = "", pendingItems, ...period }: Subscription, now: string) {
-  if (status === "cancelled") return pendingItems.length > 0 ? now : undefined;
-  const isPaidFor = anchorDay === undefined || invoicedUntil >= period.currentPeriodEnd;
-  return status === "trialing" || isPaidFor ? period.currentPeriodEnd : period.currentPeriodStart;
+export function billingDue(
+  { status, anchorDay, invoicedUntil = "", pendingItems, cancelledAt, ...period }: Subscription,
+): BillingDue | null {
+  if (status === "cancelled") {
+    const owed = pendingItems.reduce((sum, { amount }) => sum + amount, 0);
+    return owed > 0 && cancelledAt !== undefined ? { at: cancelledAt, kind: "final" } : null;
+  }
+  const isPaidFor = status === "trialing" || anchorDay === undefined || invoicedUntil >= period.currentPeriodEnd;
+  return isPaidFor ? { at: period.currentPeriodEnd, kind: "period_end" } : { at: period.currentPeriodStart, kind: "invoice" };
 }
 
 /** Throws `validation_failed` if the period does not end after its start. */

@@ -109,7 +109,9 @@ export class SubscriptionService {
   /** Sets `cancelAtPeriodEnd` and keeps the status (default), or cancels at once. Throws `not_found`, `forbidden`. */
   async cancel(tenantId: string, cancelAtPeriodEnd = true, options: ChangeOptions = {}): Promise<StoredSubscription> {
     if (this.#isOwn) rules.assertOwnCancellation(!cancelAtPeriodEnd);
-    return await this.#step(tenantId, options, "subscription.cancelled", { cancelAtPeriodEnd }, (before, { now }) => (
+    // At the end of the period, the job `subscriptions` reports the cancellation.
+    const action = cancelAtPeriodEnd ? "subscription.updated" : "subscription.cancelled";
+    return await this.#step(tenantId, options, action, { cancelAtPeriodEnd }, (before, { now }) => (
       cancelAtPeriodEnd && before.status !== "cancelled" ? { ...before, cancelAtPeriodEnd: true } : rules.ended(before, now)
     ));
   }

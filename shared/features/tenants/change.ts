@@ -88,7 +88,7 @@ function isReactivation(before: Tenant, after: Tenant): boolean {
 
 /** Whether the change depends on the terms of the tenant's plan, which may be deactivated. */
 function needsTerms(before: Tenant, after: Tenant): boolean {
-  return isTrialStart(before, after) || isReactivation(before, after);
+  return isTrialStart(before, after) || isReactivation(before, after) || (before.status === "pending" && after.status === "active");
 }
 
 /** The terms that the tenant was sold; without a subscription, which only an import can cause, its plan's. */
@@ -114,7 +114,7 @@ function subscriptionChange(
     ? resumed(moved, tenantAfter, now, terms)
     : tenantAfter.status === tenantBefore.status
     ? moved
-    : followed(moved, tenantBefore.status, tenantAfter, now);
+    : followed(moved, tenantBefore.status, tenantAfter, now, terms);
   const after = fitted(decided, now);
   const differs = diff(subscriptionEntity, before, after);
   return differs ? { entity: subscriptionEntity, before, after: { ...after, updatedAt: now } } : null;

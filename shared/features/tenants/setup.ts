@@ -47,6 +47,7 @@ export function setupChanges(tenant: Tenant, plan: StoredPlan, work: UnitOfWork)
     ...started(tenant, plan, now),
     cancelAtPeriodEnd: false,
     pendingItems: [],
+    unpaidInvoices: [],
     createdAt: now,
     updatedAt: now,
   };

@@ -55,6 +55,13 @@ describe("a subscription follows its tenant", () => {
     }
   });
 
+  test("T07: a pending tenant's first paid period begins with its activation, once", () => {
+    const pending = is("active", { anchorDay: undefined, invoicedUntil: undefined });
+    const active = rules.followed(pending, "pending", hotel(), later, { interval: "monthly" });
+    expect(active).toMatchObject({ currentPeriodStart: later, currentPeriodEnd: "2026-04-30T10:00:00.000Z", anchorDay: 31 });
+    expect(rules.followed(is("active"), "pending", hotel(), later, { interval: "monthly" })).toEqual(is("active"));
+  });
+
   test("T07: a cancellation replaces one that was due at period end, and does not change a cancelled one", () => {
     const once = rules.ended(is("active", { cancelAtPeriodEnd: true }), now);
     expect(once).toMatchObject({ status: "cancelled", cancelAtPeriodEnd: false, cancelledAt: now });
@@ -88,7 +95,7 @@ describe("a new subscription", () => {
   const { anchorDay: _, ...trialMonth } = month;
   const trial = { currentPeriodStart: now, currentPeriodEnd: trialEndsAt };
   test.each<[string, Partial<Tenant>, object]>([
-    ["pending", { status: "pending" }, { status: "active", ...month }],
+    ["pending", { status: "pending" }, { status: "active", ...trialMonth }],
     ["active", { status: "active" }, { status: "active", ...month }],
     ["active after a trial", { status: "active", trialEndsAt }, { status: "active", ...month }],
     ["on trial", { status: "trial", trialEndsAt }, { status: "trialing", ...trial }],
@@ -297,6 +304,15 @@ describe("whether a change is allowed", () => {
     ["the end of a trial", { status: "trialing", invoicedUntil: undefined }, "2026-02-01T00:00:00.000Z"],
     ["absent after a cancellation", { status: "cancelled" }, undefined],
     ["at once after a cancellation with charges that have no invoice", { status: "cancelled", pendingItems: [charge] }, now],
+    ["absent after a cancellation with credits that are as much", {
+      status: "cancelled",
+      pendingItems: [charge, { ...charge, amount: -100 }],
+    }, undefined],
+    ["the due date of an unpaid invoice", {
+      unpaidInvoices: [{ invoiceId: "inv_1", dueDate: later, step: "issued" }],
+      currentPeriodEnd: "2026-06-01T00:00:00.000Z",
+      invoicedUntil: "2026-06-01T00:00:00.000Z",
+    }, later],
   ])("T09: the next billing is %s", (_, fields, expected) => {
     expect(rules.fitted(is("active", fields), now).nextBillingAt).toBe(expected);
   });
