@@ -100,6 +100,16 @@ export const features = [
     jobs: () => import("./entitlements/jobs.ts"),
   },
   {
+    name: "plan-migrations",
+    summary: "Moves of existing subscribers to another version of their plan, or to another plan.",
+    paths: ["/v1/plan-migrations"],
+    scopes: { "plan-migrations": { tenants: "none" } },
+    entities: () => import("./plan-migrations/entity.ts"),
+    services: () => import("./plan-migrations/service.ts"),
+    routes: () => import("./plan-migrations/routes.ts"),
+    jobs: () => import("./plan-migrations/jobs.ts"),
+  },
+  {
     name: "retention",
     summary: "How long records are kept, and their deletion.",
     paths: ["/v1/policies"],

@@ -9,7 +9,21 @@ export async function loadIds(): Promise<void> {
   random12 ??= (await import("nanoid")).customAlphabet("0123456789abcdefghijklmnopqrstuvwxyz", 12);
 }
 
-export type IdPrefix = "tn" | "sub" | "inv" | "cn" | "alert" | "ff" | "webhook" | "key" | "req" | "notif" | "delivery" | "evt" | "grant";
+export type IdPrefix =
+  | "tn"
+  | "sub"
+  | "inv"
+  | "cn"
+  | "alert"
+  | "ff"
+  | "webhook"
+  | "key"
+  | "req"
+  | "notif"
+  | "delivery"
+  | "evt"
+  | "grant"
+  | "pm";
 
 /** `<prefix>_<unix milliseconds>_<nonce>`: sorts by time. Throws if `loadIds` has not been awaited. */
 export function newId(prefix: IdPrefix, epochMs: number): string {

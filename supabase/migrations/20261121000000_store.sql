@@ -2151,6 +2151,20 @@ select kv.add_index('grant', fields) from unnest(array[
   'owner, createdAt time', 'kind text, key text', 'expiresAt time'
 ]) fields;
 
+-- plan-migration: A move of existing subscribers to another version of their plan, or to another plan.
+select kv.add_family('planmigration');
+select kv.add_entity('plan-migration', 'planmigration', 1, owner_rule => 'platform');
+select kv.add_index('plan-migration', fields) from unnest(array[
+  'status text, createdAt time', 'createdAt time'
+]) fields;
+
+-- plan-move: A subscriber in a plan migration: whether it was moved, and why not.
+select kv.add_family('planmove');
+select kv.add_entity('plan-move', 'planmove', 2, owner_rule => 'platform');
+select kv.add_index('plan-move', fields) from unnest(array[
+  'migrationId text, status text, createdAt time', 'createdAt time'
+]) fields;
+
 -- policy: How long the records of one entity are kept, instead of the declared time: all, those of one tenant, or of the tenants of a plan.
 select kv.add_family('policy');
 select kv.add_entity('policy', 'policy', 1, owner_rule => 'platform');

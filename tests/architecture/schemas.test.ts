@@ -27,6 +27,8 @@ const AT_LOAD: Readonly<Record<string, readonly string[]>> = {
   "shared/features/audit/routes.ts": ["text"],
   "shared/features/invoices/entity.ts": ["at", "currencyOf"],
   "shared/features/jobs/routes.ts": ["at", "count"],
+  "shared/features/plan-migrations/entity.ts": ["count"],
+  "shared/features/plan-migrations/routes.ts": ["count", "counts", "minor"],
   "shared/features/tenants/entity.ts": ["brandingOf", "text"],
   "shared/features/usage/entity.ts": ["amountOf"],
 };

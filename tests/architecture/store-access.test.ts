@@ -25,6 +25,7 @@ const MAKERS = ["functions/api/pipeline.ts", "functions/jobs/app.ts", "shared/co
 const UNAUDITED = [
   "shared/features/jobs/dead-letters.ts",
   "shared/features/jobs/schedules.ts",
+  "shared/features/plan-migrations/wave.ts",
   "shared/features/retention/heads.ts",
   "shared/features/retention/records.ts",
   "shared/features/usage/meter.ts",

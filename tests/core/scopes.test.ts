@@ -68,6 +68,8 @@ const TABLE: readonly (readonly [string, string])[] = [
   ["write:admins", "ynnn nnnn"],
   ["read:invoices", "yyyy yyyy"],
   ["write:invoices", "yynn nnnn"],
+  ["read:plan-migrations", "yyyy nnnn"],
+  ["write:plan-migrations", "yynn nnnn"],
   ["read:jobs", "yyyy nnnn"],
   ["write:jobs", "yynn nnnn"],
 ];

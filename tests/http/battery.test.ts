@@ -32,6 +32,7 @@ describe("the app", () => {
       incrementUsage: 0,
       consumeUsage: 0,
       previewPlanChange: 0,
+      previewPlanMigration: 0,
       deleteTenant: 2,
     });
   });

@@ -72,7 +72,7 @@ export const subscription = defineEntity({
   }),
   owner: "tenant",
   filterable: ["status", "planId", "planVersion", "cancelAtPeriodEnd", "nextBillingAt"],
-  sortable: ["currentPeriodEnd", "nextBillingAt"],
+  sortable: ["currentPeriodEnd", "nextBillingAt", "planVersion"],
   indexes: [["planId", "planVersion"], ["status", "currentPeriodEnd"], ["nextBillingAt"]],
   exported: true,
   example: {

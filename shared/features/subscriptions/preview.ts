@@ -1,4 +1,6 @@
 import { addInterval, type Recurrence } from "../../core/periods.ts";
+import type { Entitlements } from "../entitlements/entity.ts";
+import { limitsOf, resolved } from "../entitlements/rules.ts";
 import type { LineItem } from "../invoices/entity.ts";
 import { LIMITS_WITHOUT_METRIC, type Plan, type PlanTerms } from "../plans/entity.ts";
 import type { Tenant } from "../tenants/entity.ts";
@@ -27,19 +29,23 @@ export interface ChangePreview {
 interface PreviewInput {
   readonly version: string;
   readonly plan: Plan;
-  /** The terms that the tenant was sold. Null if they no longer exist. */
-  readonly sold: PlanTerms | null;
   readonly change: PlanChange;
   readonly subscription: Subscription;
   /** Before the change. */
   readonly tenant: Tenant;
   readonly after: Tenant;
-  /** Of the present month. */
-  readonly usage: readonly { readonly metric: string; readonly current: number }[];
+  readonly entitled: Entitlements;
+  readonly usage: Usage;
 }
 
+/** The usage of the present month. */
+type Usage = readonly { readonly metric: string; readonly current: number }[];
+
 /** `subscription` and `after` are what the change would write. */
-export function previewOf({ version, plan, sold, change, subscription, tenant, after, usage }: PreviewInput, now: string): ChangePreview {
+export function previewOf(
+  { version, plan, change, subscription, tenant, after, entitled, usage }: PreviewInput,
+  now: string,
+): ChangePreview {
   return {
     planId: plan.id,
     planVersion: plan.planVersion,
@@ -48,9 +54,7 @@ export function previewOf({ version, plan, sold, change, subscription, tenant, a
     pendingItems: change.items,
     nextInvoice: nextInvoice(subscription, plan, now),
     mrr: { before: tenant.mrr, after: after.mrr },
-    entitlementsLost: featuresLost(sold?.features ?? [], plan.features),
-    limitsLowered: limitsLowered(sold?.limits ?? {}, plan.limits),
-    quotasExceeded: quotasExceeded(plan.limits, usage, tenant),
+    ...lossOf(entitled, plan, { tenant, usage }, now),
     version,
   };
 }
@@ -96,10 +100,28 @@ function periodItem(planId: string, price: number, periodStart: string, periodEn
   return { description, quantity: 1, unitAmount: price, amount: price, kind: "plan", periodStart, periodEnd };
 }
 
-type Limits = PlanTerms["limits"];
+type Loss = Pick<ChangePreview, "entitlementsLost" | "limitsLowered" | "quotasExceeded">;
 
-/** The limits that are lower after a change. One that a plan does not name is unlimited. */
-export function limitsLowered(from: Limits, to: Limits): LoweredLimit[] {
+/** What a tenant loses with a change to these terms. What a grant gives it stays. */
+export function lossOf(
+  entitled: Entitlements,
+  { features, limits }: Pick<PlanTerms, "features" | "limits">,
+  { tenant, usage }: { readonly tenant: Pick<Tenant, "customDomain">; readonly usage: Usage },
+  now: string,
+): Loss {
+  const [before, after] = [resolved(entitled, now), resolved({ ...entitled, planFeatures: features, planLimits: limits }, now)];
+  const kept = new Set(after.features.map(({ key }) => key));
+  return {
+    entitlementsLost: before.features.map(({ key }) => key).filter((key) => !kept.has(key)).toSorted(),
+    limitsLowered: limitsLowered(limitsOf(before), limitsOf(after)),
+    quotasExceeded: quotasExceeded(limitsOf(after), usage, tenant),
+  };
+}
+
+type Limits = Readonly<Record<string, number | null>>;
+
+/** The limits that are lower after a change. One that is not named is unlimited. */
+function limitsLowered(from: Limits, to: Limits): LoweredLimit[] {
   return Object.keys(to).toSorted().flatMap((metric) => {
     const [before, after] = [limitOf(from, metric), limitOf(to, metric)];
     return after !== null && (before === null || after < before) ? [{ metric, from: before, to: after }] : [];
@@ -107,18 +129,10 @@ export function limitsLowered(from: Limits, to: Limits): LoweredLimit[] {
 }
 
 /** The limits below what the tenant already uses. */
-export function quotasExceeded(
-  limits: Limits,
-  usage: readonly { readonly metric: string; readonly current: number }[],
-  { customDomain }: Pick<Tenant, "customDomain">,
-): ExceededQuota[] {
+function quotasExceeded(limits: Limits, usage: Usage, { customDomain }: Pick<Tenant, "customDomain">): ExceededQuota[] {
   const used = [...usage, ...[...LIMITS_WITHOUT_METRIC].map((metric) => ({ metric, current: customDomain === undefined ? 0 : 1 }))];
   return used.flatMap(({ metric, current }) => {
     const limit = limitOf(limits, metric);
     return limit !== null && current > limit ? [{ metric, current, limit }] : [];
   });
-}
-
-export function featuresLost(from: readonly string[], to: readonly string[]): string[] {
-  return from.filter((feature) => !to.includes(feature)).toSorted();
 }

@@ -8,6 +8,7 @@ import type { JsonObject } from "../../kernel/json.ts";
 import { assertMatch, type ChangeOptions } from "../../kernel/version.ts";
 import { keyOf } from "../../kv/define.ts";
 import { entitlementChanges } from "../entitlements/changes.ts";
+import { entitlementsOf } from "../entitlements/reads.ts";
 import { findPlan, loadPlan, planCheck, type StoredPlan } from "../plans/subscribers.ts";
 import { findTerms, soldTerms } from "../plans/versions.ts";
 import { movementChanges } from "../revenue/changes.ts";
@@ -76,7 +77,7 @@ export class SubscriptionService {
     const change = plan && planChange(before, sold, plan, this.work.now());
     const moved = { ...change?.subscription ?? before, version: before.version };
     const record = rules.anchored(this.#subscriptions.patched(moved, patch), patch);
-    return { tenant, plan, sold, change, decided: await this.#decide(tenant, before, record, plan) };
+    return { tenant, plan, change, decided: await this.#decide(tenant, before, record, plan) };
   }
 
   /**
@@ -92,14 +93,16 @@ export class SubscriptionService {
       const before = await this.#subscriptions.get(id);
       if (!before) throw errors.notFound("subscription", id);
       assertMatch(before.version, options);
-      const [{ tenant, plan, sold, change, decided }, { usage }] = await Promise.all([
+      const [{ tenant, plan, change, decided }, entitled, { usage }] = await Promise.all([
         this.#patched(id, before, { planId }),
+        entitlementsOf(this.work, id),
         usageOf(this.work, id, periodOf(this.work.context.clock.now())),
       ]);
       if (!plan || !change) throw samePlan(planId);
+      if (!entitled) throw errors.notFound("tenant", id);
       // The change writes the tenant only if its plan differs.
       const after = decided.changes?.find(({ entity }) => entity === tenantEntity)?.after as Tenant | undefined ?? tenant;
-      const changes = { plan, sold, change, subscription: decided.record, tenant, after, usage, version: before.version };
+      const changes = { plan, change, entitled, subscription: decided.record, tenant, after, usage, version: before.version };
       const done = previewOf(changes, this.work.now());
       return { done, resultOf: id };
     }, call);
