@@ -1,4 +1,4 @@
-import { addInterval, type Recurrence } from "../../core/periods.ts";
+import { addInterval } from "../../core/periods.ts";
 import type { Entitlements } from "../entitlements/entity.ts";
 import { limitsOf, resolved } from "../entitlements/rules.ts";
 import type { LineItem } from "../invoices/entity.ts";
@@ -7,6 +7,8 @@ import type { Tenant } from "../tenants/entity.ts";
 import { limitOf } from "../usage/rules.ts";
 import type { Subscription } from "./entity.ts";
 import { type PlanChange, sumOf } from "./proration.ts";
+import { periodLines } from "./renewals.ts";
+import { billingDue, isTrialPlan } from "./rules.ts";
 
 /** What a plan change would do. */
 export interface ChangePreview {
@@ -63,7 +65,7 @@ export function previewOf(
 export interface NextInvoice {
   readonly date: string;
   readonly lineItems: LineItem[];
-  /** Before tax. At least 0: credits that exceed the charges stay pending. */
+  /** Before tax. At least 0: what exceeds the charges of a credit stays pending. */
   readonly total: number;
 }
 
@@ -80,24 +82,16 @@ export interface ExceededQuota {
   readonly limit: number;
 }
 
-/** The next invoice of a subscription whose other fields fit its status and period. Null if none is due, or it would be empty. */
-export function nextInvoice(subscription: Subscription, terms: Pick<PlanTerms, "price"> & Recurrence, now: string): NextInvoice | null {
-  const { nextBillingAt, currentPeriodStart, currentPeriodEnd, anchorDay, pendingItems, status } = subscription;
-  if (nextBillingAt === undefined) return null;
-  const isNext = nextBillingAt === currentPeriodEnd;
-  const periodStart = isNext ? currentPeriodEnd : currentPeriodStart;
-  const periodEnd = isNext ? addInterval(currentPeriodEnd, terms, anchorDay) : currentPeriodEnd;
-  const isOver = status === "cancelled" || (isNext && subscription.cancelAtPeriodEnd);
-  const lineItems = isOver || terms.price === 0
-    ? pendingItems
-    : [periodItem(subscription.planId, terms.price, periodStart, periodEnd), ...pendingItems];
-  if (!lineItems.some(({ amount }) => amount > 0)) return null;
-  return { date: nextBillingAt < now ? now : nextBillingAt, lineItems, total: Math.max(0, sumOf(lineItems)) };
-}
-
-function periodItem(planId: string, price: number, periodStart: string, periodEnd: string): LineItem {
-  const description = `${planId}, ${periodStart.slice(0, 10)} to ${periodEnd.slice(0, 10)}`;
-  return { description, quantity: 1, unitAmount: price, amount: price, kind: "plan", periodStart, periodEnd };
+/** The next invoice of a subscription to the plan, as the job would issue it. Null if none is due, or it would be empty. */
+export function nextInvoice(subscription: Subscription, plan: Plan, now: string): NextInvoice | null {
+  const due = billingDue(subscription);
+  if (!due) return null;
+  const { at, kind } = due;
+  const isOver = subscription.cancelAtPeriodEnd || (subscription.status === "trialing" && isTrialPlan(plan));
+  const isCharged = kind === "invoice" || (kind === "period_end" && !isOver);
+  const next = { ...subscription, currentPeriodStart: at, currentPeriodEnd: addInterval(at, plan, subscription.anchorDay) };
+  const { lines } = periodLines(kind === "period_end" ? next : subscription, { planId: plan.id, price: isCharged ? plan.price : 0 });
+  return lines.length === 0 ? null : { date: at < now ? now : at, lineItems: lines, total: sumOf(lines) };
 }
 
 type Loss = Pick<ChangePreview, "entitlementsLost" | "limitsLowered" | "quotasExceeded">;
