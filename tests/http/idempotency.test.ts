@@ -84,7 +84,7 @@ describe("every route that changes something", () => {
       expect({ status: again.status < 300, replayed: again.headers.get("idempotent-replayed") }, again.text)
         .toEqual({ status: true, replayed: "true" });
       expect(await written()).toEqual(done);
-      if (!route.path.includes("/usage")) expect(done.audit).toBeGreaterThan(at.audit);
+      if (route.sample?.auditEntries !== 0) expect(done.audit).toBeGreaterThan(at.audit);
       if (again.body?.version !== undefined) expect(again.headers.get("etag")).toBe(`"${again.body.version}"`);
     });
   });
