@@ -92,6 +92,12 @@ export function followed(
   return { ...subscription, status: "trialing", ...period };
 }
 
+/** The subscription after its tenant's trial was extended or shortened. One that is not in its trial stays as it is. */
+export function withTrialEnd(subscription: Subscription, { trialEndsAt }: Tenant): Subscription {
+  const isMoved = subscription.status === "trialing" && trialEndsAt !== undefined && trialEndsAt > subscription.currentPeriodStart;
+  return isMoved ? { ...subscription, currentPeriodEnd: trialEndsAt } : subscription;
+}
+
 /** The fields of a tenant that follow from a move to the plan. A move to a trial plan starts the tenant's only trial. */
 export function onPlan(tenant: Tenant, plan: Plan, now: string) {
   return {

@@ -20,6 +20,7 @@ import {
   onPlan,
   resumed,
   trialEnd,
+  withTrialEnd,
 } from "../subscriptions/rules.ts";
 import type { Tenant, tenant } from "./entity.ts";
 import { claimChanges, refuseClaim, releasedClaims } from "./names.ts";
@@ -41,11 +42,12 @@ export async function decideChange(work: UnitOfWork, before: StoredTenant, move:
   const moved = moveStatus(move.patched, move, now);
   const isPlanChange = moved.plan !== before.plan;
   const isMove = isPlanChange || moved.status !== before.status;
+  const isFollowed = isMove || moved.trialEndsAt !== before.trialEndsAt;
   if (isPlanChange) assertTenantCanChangePlan(before);
   const subscriptions = new Records(subscriptionEntity, work);
   const [newPlan, subscription, stored] = await Promise.all([
     isPlanChange ? loadPlan(work, moved.plan, "/plan") : null,
-    isMove ? subscriptions.get(before.id) : null,
+    isFollowed ? subscriptions.get(before.id) : null,
     isMove ? storedEntitlements(work, before.id) : null,
   ]);
   const [terms, sold] = await Promise.all([
@@ -58,7 +60,7 @@ export async function decideChange(work: UnitOfWork, before: StoredTenant, move:
   const after: Tenant = { ...moved, ...trial, ...(newPlan ? onPlan(moved, newPlan, now) : {}), ...explicitRevenue(move) };
   const change = subscription && subscriptionChange(subscription, before, after, { newPlan, terms, sold }, now);
   // An unchanged or absent subscription is checked, because a concurrent change of it would not follow this one.
-  const beside = isMove && !change ? [{ key: subscriptions.key({ tenantId: before.id }), version: subscription?.version ?? null }] : [];
+  const beside = isFollowed && !change ? [{ key: subscriptions.key({ tenantId: before.id }), version: subscription?.version ?? null }] : [];
   const its = (change ? change.after : subscription) as Subscription | null;
   const entitled = isMove ? await entitlementChanges(work, { tenant: after, subscription: its, terms: newPlan, stored }) : null;
   return {
@@ -101,7 +103,7 @@ function explicitRevenue({ patched, explicitMrr }: TenantMove): Partial<Tenant> 
   return explicitMrr ? { mrr: patched.mrr, mrrSource: "explicit" } : {};
 }
 
-/** The change of the subscription that follows from its tenant's plan and status. Null if nothing changes. */
+/** The change of the subscription that follows from its tenant's plan, status and trial. Null if nothing changes. */
 function subscriptionChange(
   before: StoredSubscription,
   tenantBefore: Tenant,
@@ -113,7 +115,7 @@ function subscriptionChange(
   const decided = isReactivation(tenantBefore, tenantAfter) && terms
     ? resumed(moved, tenantAfter, now, terms)
     : tenantAfter.status === tenantBefore.status
-    ? moved
+    ? tenantAfter.trialEndsAt === tenantBefore.trialEndsAt ? moved : withTrialEnd(moved, tenantAfter)
     : followed(moved, tenantBefore.status, tenantAfter, now, terms);
   const after = fitted(decided, now);
   const differs = diff(subscriptionEntity, before, after);

@@ -118,6 +118,22 @@ describe("the job subscriptions", () => {
     expect(await invoicesOf(id)).toMatchObject([{ total: 29_900, issuedAt: context.clock.iso() }]);
   });
 
+  test("B10: ends an extended or shortened trial at its new end", async () => {
+    const [longer, shorter] = [
+      await context.tenant({ plan: "Trial", status: "trial" }),
+      await context.tenant({ plan: "Trial", status: "trial" }),
+    ];
+    await context.TenantService.update(longer.id, { trialEndsAt: context.clock.iso(20 * DAY) });
+    await context.TenantService.update(shorter.id, { trialEndsAt: context.clock.iso(DAY) });
+    const states: string[] = [];
+    for (const days of [1, 13, 6]) {
+      context.clock.advance(days * DAY);
+      await run();
+      states.push(`${(await subscriptionOf(longer.id)).status} ${(await subscriptionOf(shorter.id)).status}`);
+    }
+    expect(states).toEqual(["trialing cancelled", "trialing cancelled", "cancelled cancelled"]);
+  });
+
   test("B06: renews a month from 31 January on 28 February and 31 March, at the same time of day", async () => {
     const start = context.clock.iso();
     context.clock.set("2027-01-31T08:30:00.000Z");

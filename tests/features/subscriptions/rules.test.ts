@@ -130,6 +130,14 @@ describe("a trial", () => {
     for (const plan of [paidWithTrial, ...free]) expect(outcome(() => rules.assertTrialUnused(had, plan))).toBe("passes");
   });
 
+  test("B10: ends with its tenant's, and only while it lasts", () => {
+    const trialing = is("trialing", { currentPeriodStart: now, currentPeriodEnd: trialEndsAt });
+    expect(rules.withTrialEnd(trialing, hotel({ trialEndsAt: later }))).toEqual({ ...trialing, currentPeriodEnd: later });
+    for (const end of [now, undefined]) expect(rules.withTrialEnd(trialing, hotel({ trialEndsAt: end }))).toBe(trialing);
+    const active = is("active");
+    expect(rules.withTrialEnd(active, hotel({ trialEndsAt: later }))).toBe(active);
+  });
+
   test("B10: begins with the move to its plan, and no other move begins one", () => {
     expect(rules.onPlan(hotel(), TRIAL, now)).toEqual({
       plan: "Trial",
