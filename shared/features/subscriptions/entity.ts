@@ -37,6 +37,11 @@ export const subscription = defineEntity({
           "elsewhere until then.",
       }),
     ),
+    freeUntil: byServer(
+      instant.optional().meta({
+        description: "The end of the last period without an invoice because the tenant was suspended or pending at its start.",
+      }),
+    ),
     nextBillingAt: byServer(
       instant.optional().meta({
         description: "When the trial or period ends, an invoice is due to be issued, or an unpaid one is due. Absent if nothing is.",

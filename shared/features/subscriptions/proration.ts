@@ -58,9 +58,12 @@ function changed(subscription: Subscription, items: LineItem[], startsPeriod: bo
   return { subscription: { ...subscription, pendingItems }, items, net: sumOf(items), startsPeriod };
 }
 
-/** Whether the present period is paid for. Without an anchor it is a trial, also after an early activation. */
-export function isBilled({ status, anchorDay }: Subscription): boolean {
-  return status !== "cancelled" && status !== "trialing" && anchorDay !== undefined;
+/**
+ * Whether the present period is paid for. Without an anchor it is a trial, also after an early activation. One that began in a
+ * suspension is free.
+ */
+export function isBilled({ status, anchorDay, freeUntil = "", currentPeriodEnd }: Subscription): boolean {
+  return status !== "cancelled" && status !== "trialing" && anchorDay !== undefined && freeUntil < currentPeriodEnd;
 }
 
 /** Whether the present period has its invoice. Otherwise the invoice of the present plan for all of it is due. */

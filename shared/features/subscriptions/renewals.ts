@@ -105,7 +105,9 @@ function withoutTrial(tenant: Tenant): Tenant {
 /** The present period with its invoice. A tenant that is pending or suspended at its start is not invoiced for it. */
 function invoiced({ subscription, tenant }: Billed, terms: PlanVersion, at: string): Billed & Pick<Step, "lines" | "currency"> {
   const after: Subscription = { ...subscription, invoicedUntil: subscription.currentPeriodEnd };
-  if (isWithoutInvoice(tenant, at)) return { subscription: after, tenant, lines: [] };
+  if (isWithoutInvoice(tenant, at)) {
+    return { subscription: { ...after, freeUntil: subscription.currentPeriodEnd }, tenant, lines: [] };
+  }
   const { lines, rest } = periodLines(subscription, terms);
   return { subscription: { ...after, pendingItems: rest }, tenant, lines, currency: terms.currency };
 }

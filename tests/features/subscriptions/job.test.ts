@@ -287,6 +287,8 @@ describe("a tenant that changes while its subscription is renewed", () => {
     const { currentPeriodEnd: end, invoicedUntil } = await subscriptionOf(id);
     expect(invoicedUntil).toBe(end);
     await context.TenantService.unsuspend(id);
+    // Nobody paid for the period, so a cheaper plan gives no credit for it.
+    expect(await context.SubscriptionService.upsert(id, { planId: "Basic" })).toMatchObject({ planId: "Basic", pendingItems: [] });
     context.clock.set(end);
     await run();
     expect((await invoicesOf(id)).map(({ issuedAt }) => issuedAt)).toEqual([first?.issuedAt, end]);
