@@ -8,6 +8,7 @@ import { openTestContext, type TestContext } from "../../support/test-context.ts
 import type { Services } from "../../../shared/container.ts";
 import { cleanup } from "./killed-cleanup.ts";
 import { entitlements } from "./killed-entitlements.ts";
+import { planMigrations } from "./killed-migrations.ts";
 import { subscriptions } from "./killed-subscriptions.ts";
 
 /** What a job must have done in the end, however often it was killed. */
@@ -16,7 +17,12 @@ export interface Killed {
 }
 
 /** The jobs of the program: each makes work of its own and returns its invariants. */
-const TABLE: Readonly<Record<string, (context: TestContext & Services) => Promise<Killed>>> = { cleanup, entitlements, subscriptions };
+const TABLE: Readonly<Record<string, (context: TestContext & Services) => Promise<Killed>>> = {
+  cleanup,
+  entitlements,
+  subscriptions,
+  "plan-migrations": planMigrations,
+};
 
 const KILLS = Number(process.env["KILLS"] ?? 50);
 /** The longest time until a process is killed. */

@@ -34,11 +34,10 @@ export function migrating(context: Awaited<ReturnType<typeof openTestContext>>) 
       const id = `Sold${++made}`;
       const terms = { price: 30_000, currency: "USD", interval: "monthly" as const, limits: { rooms: 50, users: 10 } };
       await context.PlanService.create({ ...terms, features: ["api", "sso"], name: id });
-      const tenants: string[] = [];
-      for (let i = 0; i < count; i++) tenants.push((await context.tenant({ plan: id })).id);
-      for (const tenant of tenants) {
+      const tenants = await Promise.all(Array.from({ length: count }, async () => (await context.tenant({ plan: id })).id));
+      await Promise.all(tenants.map(async (tenant) => {
         await context.SubscriptionService.upsert(tenant, { invoicedUntil: (await subscriptionOf(tenant)).currentPeriodEnd });
-      }
+      }));
       await context.PlanService.update(id, { price: 60_000, limits: { rooms: 20, users: null }, features: ["api"] });
       return { id, tenants };
     },
