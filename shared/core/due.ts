@@ -8,6 +8,8 @@ import type { UnitOfWork } from "./unit-of-work.ts";
 /** A page of the records that are due, and where the next step of the run goes on. */
 export interface DuePage<E> {
   readonly records: readonly Stored<E>[];
+  /** The instant of the run. */
+  readonly until: string;
   readonly cursor: JsonObject | null;
 }
 
@@ -28,7 +30,7 @@ export async function duePage<E extends AnyEntity>(
     limit,
     ...(after === undefined ? {} : { cursor: after }),
   });
-  return { records: page.records, cursor: page.cursor === null ? null : { until, after: page.cursor } };
+  return { records: page.records, until, cursor: page.cursor === null ? null : { until, after: page.cursor } };
 }
 
 /** The number of records that are due, and the earliest instant. */

@@ -1,7 +1,10 @@
 import process from "node:process";
 import { createBackend, createContainer } from "../../shared/container.ts";
+import { dueBacklog, duePage } from "../../shared/core/due.ts";
+import type { UnitOfWork } from "../../shared/core/unit-of-work.ts";
 import { JobService } from "../../shared/features/jobs/service.ts";
 import { BillingRun } from "../../shared/features/subscriptions/billing-run.ts";
+import { subscription } from "../../shared/features/subscriptions/entity.ts";
 import { isoTime, systemClock } from "../../shared/kernel/clock.ts";
 import { systemContext } from "../../shared/kernel/context.ts";
 import { silentLogger } from "../../shared/kernel/logger.ts";
@@ -38,9 +41,9 @@ export async function renewalRows(cluster: Cluster, open: (url: string) => Store
     rates.job.push(await perSecond(async () => (await jobs.run("subscriptions")).processed));
     const { user, system } = process.cpuUsage(before);
     cpuMs = Math.max(cpuMs, (user + system) / 1_000);
-    rates.each.push(await perSecond(() => oneByOne(new BillingRun(work, isoTime(Date.now())), RENEWALS / ROUNDS / 2)));
+    rates.each.push(await perSecond(() => oneByOne(work, RENEWALS / ROUNDS / 2)));
   }
-  const [invoices, left] = [await store.count("invoice"), (await new BillingRun(work, isoTime(Date.now())).page(null, 1)).items.length];
+  const [invoices, left] = [await store.count("invoice"), (await dueBacklog(work, subscription, "nextBillingAt")).count];
   if (invoices !== RENEWALS || left > 0) throw new Error(`${invoices} of ${RENEWALS} invoices were issued`);
   report({
     operation: `${number(RENEWALS)} renewals, each with its invoice, audit entries and events`,
@@ -54,12 +57,13 @@ export async function renewalRows(cluster: Cluster, open: (url: string) => Store
   });
 }
 
-async function oneByOne(run: BillingRun, count: number): Promise<number> {
+async function oneByOne(work: UnitOfWork, count: number): Promise<number> {
   let done = 0;
   while (done < count) {
-    const { items } = await run.page(null, 100);
-    if (items.length === 0) break;
-    for (const item of items) done += (await run.advance([item])).length;
+    const { records, until } = await duePage({ work, cursor: null, limit: 100 }, subscription, "nextBillingAt");
+    if (records.length === 0) break;
+    const run = new BillingRun(work, until);
+    for (const item of await run.itemsOf(records)) done += (await run.advance([item])).length;
   }
   return done;
 }

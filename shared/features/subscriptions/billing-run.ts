@@ -4,10 +4,9 @@ import type { JobItem } from "../../core/job.ts";
 import { type Notes, notesOf } from "../../core/notes.ts";
 import { diff } from "../../core/redaction.ts";
 import type { Change, Transaction, UnitOfWork } from "../../core/unit-of-work.ts";
-import { isoTime } from "../../kernel/clock.ts";
 import { errors } from "../../kernel/errors.ts";
 import type { JsonObject } from "../../kernel/json.ts";
-import type { Check, Condition } from "../../kv/store.ts";
+import type { Check } from "../../kv/store.ts";
 import { entitlementChanges } from "../entitlements/changes.ts";
 import { issuedInvoice, NUMBER_ATTEMPTS, NumberBlock } from "../invoices/changes.ts";
 import { type Invoice, invoice } from "../invoices/entity.ts";
@@ -60,24 +59,14 @@ export class BillingRun {
     this.#invoices = new Collection(invoice, work.store);
   }
 
-  /** The subscriptions with something due, the oldest first. */
-  async page(after: string | null, limit: number): Promise<{ readonly items: DueItem[]; readonly cursor: string | null }> {
-    const { records, cursor } = await this.#subscriptions.list({
-      where: [dueBy(this.until)],
-      orderBy: [{ field: "nextBillingAt", direction: "asc" }],
-      limit,
-      ...(after === null ? {} : { cursor: after }),
-    });
+  /** The subscriptions that are due, with their tenants as they are now. */
+  async itemsOf(records: readonly Stored<typeof subscription>[]): Promise<DueItem[]> {
     const tenants = await this.#tenants.getMany(records.map(({ tenantId }) => this.#tenants.key({ id: tenantId })));
-    const items = records.map((record, i) => {
+    return records.map((record, i) => {
       const owner = tenants[i];
-      return {
-        id: this.#subscriptions.key(record),
-        tenantId: record.tenantId,
-        state: owner ? { subscription: record, tenant: owner } : null,
-      };
+      const state = owner ? { subscription: record, tenant: owner } : null;
+      return { id: this.#subscriptions.key(record), tenantId: record.tenantId, state };
     });
-    return { items, cursor };
   }
 
   /** The next step of an item as it was read, without writing it. Null if there is none. Throws what the step would. */
@@ -215,11 +204,6 @@ export class BillingRun {
     this.#terms.set(key, terms);
     return { ...terms, ...record.keptPrice };
   }
-}
-
-/** Selects the subscriptions with something due at the instant or before. The end of a range is exclusive. */
-export function dueBy(until: string): Condition {
-  return { field: "nextBillingAt", to: isoTime(Date.parse(until) + 1) };
 }
 
 /** The item after its step. All records of a commit have one version. */

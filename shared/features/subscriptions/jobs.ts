@@ -1,9 +1,8 @@
-import { Collection } from "../../core/collection.ts";
-import type { Backlog, Job, JobRun, JobStep } from "../../core/job.ts";
-import type { UnitOfWork } from "../../core/unit-of-work.ts";
+import { dueBacklog, duePage } from "../../core/due.ts";
+import type { Job, JobRun, JobStep } from "../../core/job.ts";
 import { isInnkeepError } from "../../kernel/errors.ts";
 import type { JsonObject } from "../../kernel/json.ts";
-import { type Advanced, BillingRun, dueBy, type DueItem } from "./billing-run.ts";
+import { type Advanced, BillingRun, type DueItem } from "./billing-run.ts";
 import { subscription } from "./entity.ts";
 import { counted, isContinued, NOTHING, type Tally } from "./tally.ts";
 
@@ -16,14 +15,12 @@ const subscriptions: Job = {
   name: "subscriptions",
   summary: "Ends trials and periods, renews subscriptions, issues their invoices, and follows up unpaid ones.",
   everySeconds: 60,
-  backlog,
-  step: async ({ work, cursor, limit, dryRun, each }: JobRun): Promise<JobStep> => {
-    const until = typeof cursor?.["until"] === "string" ? cursor["until"] : work.now();
-    const after = typeof cursor?.["after"] === "string" ? cursor["after"] : null;
-    const run = new BillingRun(work, until);
-    const page = await run.page(after, limit);
-    const done = dryRun ? await preview(run, page.items) : await visit(run, page.items, each);
-    return { ...done, cursor: page.cursor === null ? null : { until, after: page.cursor } };
+  backlog: (work) => dueBacklog(work, subscription, "nextBillingAt"),
+  step: async (job) => {
+    const { records, until, cursor } = await duePage(job, subscription, "nextBillingAt");
+    const run = new BillingRun(job.work, until);
+    const items = await run.itemsOf(records);
+    return { ...(job.dryRun ? await preview(run, items) : await visit(run, items, job.each)), cursor };
   },
 };
 
@@ -57,15 +54,6 @@ async function preview(run: BillingRun, items: readonly DueItem[]): Promise<Pick
   }
   const failed = Object.values(failing).reduce((sum, count) => sum + count, 0);
   return { processed: items.length - failed, report: { ...tally, failing: failed } satisfies JsonObject };
-}
-
-async function backlog(work: UnitOfWork): Promise<Backlog> {
-  const where = [dueBy(work.now())];
-  const [count, oldest] = await Promise.all([
-    work.store.count({ entity: subscription, where }),
-    new Collection(subscription, work.store).list({ where, orderBy: [{ field: "nextBillingAt", direction: "asc" }], limit: 1 }),
-  ]);
-  return { count, oldestAt: oldest.records[0]?.nextBillingAt ?? null };
 }
 
 export const jobs: readonly Job[] = [subscriptions];
