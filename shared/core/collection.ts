@@ -1,5 +1,5 @@
 import type { z } from "zod";
-import { errors, InnkeepError } from "../kernel/errors.ts";
+import { errors, InnkeepError, isInnkeepError } from "../kernel/errors.ts";
 import { fieldErrors, pointerOf } from "../kernel/field-errors.ts";
 import { findUnstorable, isUnparsable } from "../kernel/json.ts";
 import type { JsonObject } from "../kernel/json.ts";
@@ -64,6 +64,16 @@ export class Collection<E extends AnyEntity> {
     if (parsed.success) return known.keep(entry, schema, { ...parsed.data, version: entry.version } as Stored<E>);
     const places = parsed.error.issues.map((issue: z.core.$ZodIssue) => pointerOf(issue.path) || "/").join(", ");
     throw new InnkeepError("internal", `The stored ${this.entity.name} ${entry.key} does not match its declaration at ${places}.`);
+  }
+
+  /** Like `read`; null for a row that does not match its declaration. */
+  readIfValid(entry: Entry): Stored<E> | null {
+    try {
+      return this.read(entry);
+    } catch (error) {
+      if (!isInnkeepError(error, "internal")) throw error;
+      return null;
+    }
   }
 
   keyOfRecord(record: RecordOf<E>): string {

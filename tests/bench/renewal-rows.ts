@@ -1,6 +1,6 @@
 import process from "node:process";
 import { createBackend, createContainer } from "../../shared/container.ts";
-import { dueBacklog, duePage } from "../../shared/core/due.ts";
+import { duePage } from "../../shared/core/due.ts";
 import type { UnitOfWork } from "../../shared/core/unit-of-work.ts";
 import { JobService } from "../../shared/features/jobs/service.ts";
 import { BillingRun } from "../../shared/features/subscriptions/billing-run.ts";
@@ -43,7 +43,10 @@ export async function renewalRows(cluster: Cluster, open: (url: string) => Store
     cpuMs = Math.max(cpuMs, (user + system) / 1_000);
     rates.each.push(await perSecond(() => oneByOne(work, RENEWALS / ROUNDS / 2)));
   }
-  const [invoices, left] = [await store.count("invoice"), (await dueBacklog(work, subscription, "nextBillingAt")).count];
+  const [invoices, left] = [
+    await store.count("invoice"),
+    (await duePage({ work, cursor: null, limit: 1 }, subscription, "nextBillingAt")).entries.length,
+  ];
   if (invoices !== RENEWALS || left > 0) throw new Error(`${invoices} of ${RENEWALS} invoices were issued`);
   report({
     operation: `${number(RENEWALS)} renewals, each with its invoice, audit entries and events`,
@@ -58,12 +61,12 @@ export async function renewalRows(cluster: Cluster, open: (url: string) => Store
 }
 
 async function oneByOne(work: UnitOfWork, count: number): Promise<number> {
+  const run = new BillingRun(work, work.now());
   let done = 0;
   while (done < count) {
-    const { records, until } = await duePage({ work, cursor: null, limit: 100 }, subscription, "nextBillingAt");
-    if (records.length === 0) break;
-    const run = new BillingRun(work, until);
-    for (const item of await run.itemsOf(records)) done += (await run.advance([item])).length;
+    const { entries } = await duePage({ work, cursor: null, limit: 100 }, subscription, "nextBillingAt");
+    if (entries.length === 0) break;
+    for (const item of await run.itemsOf(entries)) done += (await run.advance([item])).length;
   }
   return done;
 }

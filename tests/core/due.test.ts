@@ -35,8 +35,8 @@ test("O08: a run sees what was due when it began, the earliest first, page by pa
   const seen: string[] = [];
   let cursor: JsonObject | null = null;
   for (let pages = 0; pages === 0 || cursor !== null; pages++) {
-    const page: DuePage<typeof entitlements> = await duePage({ work, cursor, limit: 3 }, entitlements, "nextExpiryAt");
-    seen.push(...page.records.map(({ tenantId }) => tenantId));
+    const page: DuePage = await duePage({ work, cursor, limit: 3 }, entitlements, "nextExpiryAt");
+    seen.push(...page.entries.map(({ tenantId }) => String(tenantId)));
     // As JSON, as the schedule stores it.
     cursor = page.cursor && JSON.parse(JSON.stringify(page.cursor)) as JsonObject;
     opened.clock.advance(5_000);

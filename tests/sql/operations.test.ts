@@ -13,6 +13,7 @@ const page = read("docs/operations.md");
 const typed = [...page.matchAll(/```sql\n([\s\S]*?)```/g)].map(([, sql]) => sql ?? "");
 const containing = (words: string) => typed.find((sql) => sql.includes(words)) ?? "";
 
+const DAY_MS = 24 * 3_600_000;
 let context: Awaited<ReturnType<typeof openTestContext>>;
 let admin: pg.Client;
 beforeAll(async () => {
@@ -35,6 +36,8 @@ async function rolledBack<T>(work: () => Promise<T>): Promise<T> {
 }
 
 test("A08: the SQL of the operations page reports each broken link of an audit chain, and none in intact chains", async () => {
+  // The database deletes no entry that is younger than 30 days by its own clock.
+  context.clock.advance(-800 * DAY_MS);
   const { id } = await context.tenant();
   for (const name of ["One", "Two"]) await context.TenantService.update(id, { name });
   const faults = async () => (await admin.query<{ scope: string; key: string }>(containing("kv.chains"))).rows;
@@ -49,6 +52,17 @@ test("A08: the SQL of the operations page reports each broken link of an audit c
   expect(middle).toEqual([{ scope: id, key: expect.stringMatching(/^audit:/) as string }]);
   expect(await damage("delete from kv.entries where MINE and value->>'seq' = '3'")).toEqual([{ scope: id, key: "missing at the end" }]);
   expect(await damage("delete from kv.entries where MINE")).toEqual([{ scope: id, key: "missing at the end" }]);
+  // What retention deletes is not missing.
+  await context.RetentionService.upsert("short", { type: "audit-entry", retentionDays: 30, action: "delete", enabled: true });
+  context.clock.advance(31 * DAY_MS);
+  await context.TenantService.update(id, { name: "Three" });
+  while (!(await context.RetentionService.run()).complete);
+  const kept = (await admin.query("select from kv.entries where owner = $1 and key like 'audit:%'", [id])).rowCount;
+  expect(kept).toBe(1);
+  expect(await faults()).toEqual([]);
+  const shorter = await damage("delete from kv.entries where key like 'checkpoint:%' and value->>'kind' = 'base'");
+  expect(shorter.map(({ scope }) => scope)).toContain(id);
+  context.clock.advance((800 - 31) * DAY_MS);
 });
 
 test("R14: the SQL of the operations page reopens the bootstrap of a platform without administrators", async () => {

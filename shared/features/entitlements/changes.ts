@@ -70,9 +70,9 @@ export function firstEntitlements(
     : UNCHANGED;
 }
 
-/** Writes the entitlements again if a grant has expired, with an event and the limits of usage. */
-export async function refreshEntitlements(work: UnitOfWork, tenantId: string): Promise<void> {
-  await new Records(entitlements, work).change(tenantId, {}, "entitlements.updated", async (before) => {
+/** Writes the entitlements again if a grant has expired, with an event and the limits of usage. `id`: the tenant's, or the key. */
+export async function refreshEntitlements(work: UnitOfWork, id: string): Promise<void> {
+  await new Records(entitlements, work).change(id, {}, "entitlements.updated", async (before) => {
     const record = revised(before, before, work.now());
     if (!record) return { record: before };
     return { record, mutations: await usageLimits(work, before, record), eventData: eventDataOf(resolved(record, work.now())) };

@@ -18,7 +18,7 @@ const MAX_MESSAGE = 1_000;
 type Timing = Pick<Job, "name" | "everySeconds" | "overdueAfterSeconds">;
 
 /** The schedule of a job that has never run: it is due. */
-export function firstSchedule({ name }: Timing, now: string): Schedule {
+export function firstSchedule({ name }: Pick<Job, "name">, now: string): Schedule {
   return { job: name, dueAt: now, nextRunAt: now, processed: 0, failures: 0, createdAt: now };
 }
 
@@ -38,12 +38,12 @@ export function isBeyondReach({ dueAt, leaseId, failures }: Schedule, { everySec
 }
 
 /** The schedule with a new lease, as `begun`. */
-export function leased(schedule: Schedule, leaseId: string, nowMs: number): Schedule {
+export function leased<S extends Schedule>(schedule: S, leaseId: string, nowMs: number): S {
   return { ...begun(schedule, nowMs), leaseId, dueAt: isoTime(nowMs + LEASE_MS) };
 }
 
 /** A claimed schedule: a run begins, or continues at the cursor of one that was paused, failed or killed. */
-export function begun<S extends Schedule>(schedule: S, nowMs: number): S {
+function begun<S extends Schedule>(schedule: S, nowMs: number): S {
   const now = isoTime(nowMs);
   return schedule.cursor === undefined ? { ...schedule, startedAt: now, processed: 0 } : { startedAt: now, ...schedule };
 }
@@ -86,11 +86,15 @@ export function completed(schedule: Schedule, processed: number, backlog: Backlo
   } as Schedule;
 }
 
-/** After a step that failed as a whole. It is repeated from its cursor with backoff. */
+/**
+ * After a step that failed as a whole. It is repeated from its cursor with backoff, and after every eighth failure from the beginning:
+ * a cursor that no step can read, such as one of another version of the program, must not stop the job for good.
+ */
 export function failed(schedule: Schedule, error: unknown, random: number, nowMs: number): Schedule {
-  const { leaseId: _, startedAt = isoTime(nowMs), ...rest } = schedule;
+  const { leaseId: _, cursor, startedAt = isoTime(nowMs), ...rest } = schedule;
   return {
     ...rest,
+    ...(cursor === undefined || (schedule.failures + 1) % MAX_ATTEMPTS === 0 ? {} : { cursor }),
     startedAt,
     failures: schedule.failures + 1,
     dueAt: isoTime(nowMs + backoffMs(schedule.failures + 1, random)),

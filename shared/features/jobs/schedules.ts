@@ -2,7 +2,9 @@ import { Collection, type Stored } from "../../core/collection.ts";
 import type { Job } from "../../core/job.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { isoTime } from "../../kernel/clock.ts";
+import { InnkeepError, isInnkeepError } from "../../kernel/errors.ts";
 import { loadIds, newNonce } from "../../kernel/ids.ts";
+import type { Entry } from "../../kv/store.ts";
 import { type Schedule, schedule } from "./entity.ts";
 import * as rules from "./rules.ts";
 
@@ -25,7 +27,8 @@ export class Schedules {
 
   /** In the order of the jobs; null for a job that has never run. */
   async ofJobs(jobs: readonly Job[]): Promise<(StoredSchedule | null)[]> {
-    return await this.#records.getMany(jobs.map(({ name }) => this.#records.key({ job: name })));
+    const entries = await this.work.store.mget(jobs.map(({ name }) => this.#records.key({ job: name })));
+    return jobs.map((job, i) => this.#readIfAny(job, entries[i] ?? null));
   }
 
   /** The schedules of the jobs that are due, without claiming them. */
@@ -36,35 +39,59 @@ export class Schedules {
   }
 
   /**
-   * Claims the jobs that are due, in the order of their times. Jobs that have never run, or whose time was set by a clock that was
-   * ahead, are not found by time: they are claimed one by one.
+   * Claims the jobs that are due, in the order of their times. Not found by time, and claimed one by one: jobs that have never run,
+   * whose time was set by a clock that was ahead, or whose schedule is damaged.
    */
   async claimDue(jobs: readonly Job[]): Promise<Claimed[]> {
     await loadIds();
     const nowMs = this.work.context.clock.now();
     const [claimed, known] = await Promise.all([this.#claim(jobs, nowMs), this.ofJobs(jobs)]);
-    const taken = claimed.flatMap((held) => jobs.filter(({ name }) => name === held.job).map((job) => ({ job, held })));
+    const taken = [...claimed];
     for (const [i, job] of jobs.entries()) {
-      const found = known[i] ?? null;
-      if (found && !rules.isBeyondReach(found, job, nowMs)) continue;
-      const held = await this.claim(found ?? this.unsaved(job));
+      const found = known[i] ?? this.unsaved(job);
+      if (claimed.some((each) => each.job === job) || !rules.isDue(found, job, nowMs)) continue;
+      const held = await this.claim(found);
       if (held) taken.push({ job, held });
     }
     return taken;
   }
 
   /** Of this program's jobs only: a newer program may have others. */
-  async #claim(jobs: readonly Job[], nowMs: number): Promise<StoredSchedule[]> {
+  async #claim(jobs: readonly Job[], nowMs: number): Promise<Claimed[]> {
     if (jobs.length === 0) return [];
+    const leaseId = newNonce();
     const entries = await this.work.store.claim({
       entity: schedule,
       due: "dueAt",
       until: isoTime(nowMs + rules.LEASE_MS),
-      set: { leaseId: newNonce(), updatedAt: isoTime(nowMs) },
+      set: { leaseId, updatedAt: isoTime(nowMs) },
       where: [{ field: "job", in: jobs.map(({ name }) => name) }],
       limit: jobs.length,
     });
-    return entries.map((entry) => rules.begun(this.#records.read(entry), nowMs));
+    return entries.flatMap((entry) =>
+      jobs.filter(({ name }) => this.#records.key({ job: name }) === entry.key)
+        .map((job) => ({ job, held: rules.leased(this.#readOrNew(job, entry), leaseId, nowMs) }))
+    );
+  }
+
+  /**
+   * A schedule that was damaged, for example by a change in the database, must not stop the other jobs: its job begins anew, and the
+   * record is replaced.
+   */
+  #readOrNew(job: Pick<Job, "name">, entry: Entry): StoredSchedule {
+    try {
+      const read = this.#records.read(entry);
+      if (read.job !== job.name) throw new InnkeepError("internal", `The stored schedule ${entry.key} is that of another job.`);
+      return read;
+    } catch (error) {
+      if (!isInnkeepError(error, "internal")) throw error;
+      this.work.platform.logger.error("schedule_invalid", { job: job.name, reason: error.message });
+      return { ...rules.firstSchedule(job, this.work.now()), version: entry.version } as StoredSchedule;
+    }
+  }
+
+  #readIfAny(job: Pick<Job, "name">, entry: Entry | null): StoredSchedule | null {
+    return entry && this.#readOrNew(job, entry);
   }
 
   unsaved(job: Job): StoredSchedule {
@@ -81,7 +108,7 @@ export class Schedules {
   async save(before: StoredSchedule, after: Schedule): Promise<StoredSchedule | null> {
     const record = { ...after, updatedAt: this.work.now() };
     const { result, version } = await this.work.transact(async () => {
-      const found = await this.#records.get(after.job);
+      const found = this.#readIfAny({ name: after.job }, await this.work.store.get(this.#records.key(after)));
       if ((found?.version ?? UNSAVED) !== before.version) return { done: { saved: false }, resultOf: null };
       return {
         commit: { changes: [{ entity: schedule, before: found, after: record }], audit: "none", result: { saved: true } },

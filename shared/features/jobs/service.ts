@@ -107,7 +107,7 @@ function stateOf(job: Job, at: StoredSchedule | null, backlog: Backlog | null, n
     summary,
     everySeconds,
     running,
-    nextRunAt: at === null ? isoTime(nowMs) : running ? at.nextRunAt : at.dueAt,
+    nextRunAt: at === null || rules.isBeyondReach(at, job, nowMs) ? isoTime(nowMs) : running ? at.nextRunAt : at.dueAt,
     lastStartedAt: at?.lastStartedAt ?? null,
     lastFinishedAt: at?.lastFinishedAt ?? null,
     lastDurationMs: at?.lastDurationMs ?? null,

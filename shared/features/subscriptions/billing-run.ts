@@ -6,7 +6,7 @@ import { diff } from "../../core/redaction.ts";
 import type { Change, Transaction, UnitOfWork } from "../../core/unit-of-work.ts";
 import { errors } from "../../kernel/errors.ts";
 import type { JsonObject } from "../../kernel/json.ts";
-import type { Check } from "../../kv/store.ts";
+import type { Check, Entry } from "../../kv/store.ts";
 import { entitlementChanges } from "../entitlements/changes.ts";
 import { issuedInvoice, NUMBER_ATTEMPTS, NumberBlock } from "../invoices/changes.ts";
 import { type Invoice, invoice } from "../invoices/entity.ts";
@@ -59,20 +59,21 @@ export class BillingRun {
     this.#invoices = new Collection(invoice, work.store);
   }
 
-  /** The subscriptions that are due, with their tenants as they are now. */
-  async itemsOf(records: readonly Stored<typeof subscription>[]): Promise<DueItem[]> {
-    const tenants = await this.#tenants.getMany(records.map(({ tenantId }) => this.#tenants.key({ id: tenantId })));
-    return records.map((record, i) => {
-      const owner = tenants[i];
-      const state = owner ? { subscription: record, tenant: owner } : null;
-      return { id: this.#subscriptions.key(record), tenantId: record.tenantId, state };
+  /** The items of due subscriptions. Those that cannot be read, or whose tenant cannot, have no state: each fails as an item. */
+  async itemsOf(entries: readonly Entry[]): Promise<DueItem[]> {
+    const owned = entries.flatMap((entry) => entry.tenantId === null ? [] : [{ entry, tenantId: entry.tenantId }]);
+    const tenants = await this.work.store.mget(owned.map(({ tenantId }) => this.#tenants.key({ id: tenantId })));
+    return owned.map(({ entry, tenantId }, i) => {
+      const found = tenants[i] ?? null;
+      const [record, owner] = [this.#subscriptions.readIfValid(entry), found && this.#tenants.readIfValid(found)];
+      return { id: entry.key, tenantId, state: record && owner ? { subscription: record, tenant: owner } : null };
     });
   }
 
   /** The next step of an item as it was read, without writing it. Null if there is none. Throws what the step would. */
-  async preview({ state, tenantId }: DueItem): Promise<Step | null> {
-    if (!state) throw errors.notFound("tenant", tenantId);
-    return nextStep(state, await this.#termsOf(state.subscription), this.until);
+  async preview(item: DueItem): Promise<Step | null> {
+    const state = item.state ?? (await this.#load([item]))[0] ?? null;
+    return state && nextStep(state, await this.#termsOf(state.subscription), this.until);
   }
 
   /** Does the next step of each item in one commit. Returns those that had one. */

@@ -1,4 +1,4 @@
-import { dueBacklog, duePage } from "../../core/due.ts";
+import { dueBacklog, duePage, dueUntil } from "../../core/due.ts";
 import type { Job, JobRun, JobStep } from "../../core/job.ts";
 import { isInnkeepError } from "../../kernel/errors.ts";
 import type { JsonObject } from "../../kernel/json.ts";
@@ -16,10 +16,10 @@ const subscriptions: Job = {
   summary: "Ends trials and periods, renews subscriptions, issues their invoices, and follows up unpaid ones.",
   everySeconds: 60,
   backlog: (work) => dueBacklog(work, subscription, "nextBillingAt"),
-  step: async (job) => {
-    const { records, until, cursor } = await duePage(job, subscription, "nextBillingAt");
-    const run = new BillingRun(job.work, until);
-    const items = await run.itemsOf(records);
+  step: async (job: JobRun): Promise<JobStep> => {
+    const run = new BillingRun(job.work, dueUntil(job));
+    const { entries, cursor } = await duePage(job, subscription, "nextBillingAt");
+    const items = await run.itemsOf(entries);
     return { ...(job.dryRun ? await preview(run, items) : await visit(run, items, job.each)), cursor };
   },
 };
