@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { dataModelDocument, errorsDocument } from "../../shared/core/documents.ts";
+import { loadJobs } from "../../shared/features/index.ts";
 import { registry } from "../../shared/features/registry.ts";
 import { ERROR_KINDS } from "../../shared/kernel/errors.ts";
 import { declaredBy, NOTHING_DECLARED, schemaChanges } from "../../shared/kv/declared.ts";
@@ -14,6 +15,13 @@ describe("documents", () => {
     ["supabase/schemas/95_declared.sql", "npm run schema", `-- Written by \`npm run schema\` from the declarations.\n\n${declarations}\n`],
   ])("%s is fresh (else: %s)", (path, _, text) => {
     expect(read(path)).toBe(text);
+  });
+
+  test("docs/jobs.md lists every job with its interval", async () => {
+    const jobs = await loadJobs();
+    const rows = [...read("docs/jobs.md").matchAll(/^\| `([a-z-]+)` \| (\d+) (min|h) \|/gm)];
+    const listed = rows.map(([, name, count, unit]) => `${name} ${Number(count) * (unit === "h" ? 3_600 : 60)}`);
+    expect(listed.sort()).toEqual(jobs.map(({ name, everySeconds }) => `${name} ${everySeconds}`).sort());
   });
 
   test("every link between the pages has a target", () => {
