@@ -68,6 +68,7 @@ export async function seedStack(options: SeedOptions): Promise<string | null> {
     if (!options.demo) return null;
     const ids: string[] = [];
     for (const [i, hotel] of HOTELS.entries()) ids.push(await seedHotel(seeding, hotel, addDays(opening, i + 1)));
+    await payInvoices(seeding, ids);
     options.say(`${HOTELS.length} hotels with ${MONTHS} months of usage are ready`);
     return ids[0] ?? null;
   } finally {
@@ -100,7 +101,7 @@ async function seedHotel(seeding: Seeding, hotel: Hotel, joined: string): Promis
   if (hotel.upgradedFrom) await seeding.at(addDays(joined, 70)).TenantService.update(id, { plan: hotel.plan });
   await seedUsage(seeding, hotel, id);
   await seeding.at(isoTime(nowMs)).UsageService.refreshPercent(id);
-  const start = `${periodOf(nowMs)}-01T00:00:00.000Z`;
+  const start = monthStart(nowMs);
   if (hotel.plan !== "Trial") {
     await seeding.at(start).SubscriptionService.put(id, {
       currentPeriodStart: start,
@@ -112,6 +113,22 @@ async function seedHotel(seeding: Seeding, hotel: Hotel, joined: string): Promis
   if (hotel.ending === "suspended") await ended.TenantService.suspend(id, "The last two invoices are unpaid");
   if (hotel.ending === "cancelled") await ended.TenantService.cancel(id);
   return id;
+}
+
+/** Issues the invoices of this month and pays them: otherwise the hotels would be overdue, and suspended from the 29th on. */
+async function payInvoices({ at, nowMs }: Seeding, ids: readonly string[]): Promise<void> {
+  const start = monthStart(nowMs);
+  const { JobService, InvoiceService } = at(start);
+  await JobService.run("subscriptions");
+  for (const id of ids) {
+    const { data } = await InvoiceService.list(id);
+    const paidAt = isoTime(Math.min(nowMs, Date.parse(addDays(start, 2))));
+    for (const invoice of data.filter(({ status }) => status === "pending")) await at(paidAt).InvoiceService.markPaid(id, invoice.id);
+  }
+}
+
+function monthStart(nowMs: number): string {
+  return `${periodOf(nowMs)}-01T00:00:00.000Z`;
 }
 
 /**

@@ -38,6 +38,18 @@ test("U06: the seeded usagePercent of a hotel is the highest percentage of its u
   }
 });
 
+test("T09: the seeded hotels have paid this month, and none is overdue or suspended when the jobs run", async () => {
+  expect(await finish(runLocal("jobs", ["subscriptions", "--data", dataDir]))).toMatchObject({ code: 0 });
+  const { data: tenants } = await read<{ readonly data: readonly { id: string; status: string; plan: string }[] }>("/v1/tenants?limit=100");
+  const paying = tenants.filter(({ status, plan }) => status === "active" && plan !== "Trial");
+  expect(paying).toHaveLength(HOTELS.filter(({ plan, ending }) => plan !== "Trial" && !ending).length);
+  for (const { id } of paying) {
+    const { data: invoices } = await read<{ readonly data: readonly { status: string }[] }>(`/v1/tenants/${id}/invoices`);
+    expect(invoices.map(({ status }) => status)).toEqual(["paid"]);
+    expect(await read(`/v1/tenants/${id}/subscription`)).toMatchObject({ status: "active" });
+  }
+});
+
 async function read<T>(path: string): Promise<T> {
   return (await call(stack.info, "GET", path)).body as T;
 }
