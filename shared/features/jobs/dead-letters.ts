@@ -5,6 +5,7 @@ import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { randomFraction } from "../../kernel/backoff.ts";
 import { sha256Hex } from "../../kernel/sha256.ts";
 import type { ChangeOptions } from "../../kernel/version.ts";
+import type { Entry } from "../../kv/store.ts";
 import { type DeadLetter, deadLetter } from "./entity.ts";
 import * as rules from "./rules.ts";
 
@@ -19,21 +20,41 @@ export class DeadLetterService extends EntityService<typeof deadLetter> {
   /** The letters of a job's items, in their order; null for an item that has not failed. */
   async ofItems(job: string, items: readonly JobItem[]): Promise<(StoredDeadLetter | null)[]> {
     const ids = await Promise.all(items.map(({ id }) => letterId(job, id)));
-    return await this.records.getMany(ids.map((id) => this.records.key({ id })));
+    const entries = await this.work.store.mget(ids.map((id) => this.records.key({ id })));
+    return entries.map((entry, i) => this.#read(entry ?? null, this.#newLetter(ids[i] ?? "", job, items[i])));
+  }
+
+  /** A letter that does not match its declaration, for example after a change in the database, begins anew: it must not stop the job. */
+  #read(entry: Entry | null, replacement: DeadLetter): StoredDeadLetter | null {
+    return entry && (this.records.readIfValid(entry) ?? { ...replacement, version: entry.version } as StoredDeadLetter);
+  }
+
+  #newLetter(id: string, job: string, item: JobItem | undefined): DeadLetter {
+    const tenant = item?.tenantId ? { tenant: item.tenantId } : {};
+    const error = { code: "internal", message: "" };
+    return {
+      id,
+      job,
+      item: (item?.id ?? "").slice(0, MAX_ITEM),
+      ...tenant,
+      status: "retrying",
+      attempts: 0,
+      error,
+      createdAt: this.work.now(),
+    };
   }
 
   /** Records a failed attempt. The attempt is bookkeeping of the program, so it is not audited. */
   async recordFailure(job: string, item: JobItem, error: unknown): Promise<DeadLetter> {
     const id = await letterId(job, item.id);
     const { result } = await this.work.transact(async () => {
-      const before = await this.get(id);
+      const first = this.#newLetter(id, job, item);
+      const before = this.#read(await this.work.store.get(this.records.key({ id })), first);
       // Dropped while it was being handled.
       if (before?.status === "dropped") return { done: before, resultOf: null };
-      const now = this.work.now();
-      const tenant = item.tenantId === null ? {} : { tenant: item.tenantId };
-      const { version: _, ...known } = before ??
-        { id, job, item: item.id.slice(0, MAX_ITEM), ...tenant, attempts: 0, createdAt: now, version: "" };
-      const after: DeadLetter = { ...rules.failedItem(known, error, randomFraction(), this.work.context.clock.now()), updatedAt: now };
+      const { version: _, ...known } = before ?? { ...first, version: "" };
+      const nowMs = this.work.context.clock.now();
+      const after = { ...rules.failedItem(known, error, randomFraction(), nowMs), updatedAt: this.work.now() } as DeadLetter;
       return { commit: { changes: [{ entity: deadLetter, before, after }], audit: "none", result: after }, resultOf: null };
     });
     return result;
@@ -42,7 +63,7 @@ export class DeadLetterService extends EntityService<typeof deadLetter> {
   /** Removes the letter of an item that was handled in the end. */
   async forget(letter: StoredDeadLetter): Promise<void> {
     await this.work.transact(async () => {
-      const before = await this.get(letter.id);
+      const before = this.#read(await this.work.store.get(this.records.key(letter)), letter);
       if (!before) return { done: {}, resultOf: null };
       return { commit: { changes: [{ entity: deadLetter, before, after: null }], audit: "none", result: {} }, resultOf: null };
     });

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Job } from "../../../shared/core/job.ts";
 import { type Logger, silentLogger } from "../../../shared/kernel/logger.ts";
+import type { JsonObject } from "../../../shared/kernel/json.ts";
 import { openTestContext } from "../../support/test-context.ts";
 import { counting, ids, processOf } from "./support.ts";
 
@@ -70,5 +71,29 @@ describe("a schedule that was changed in the database", () => {
     }
     expect(await jobs.run("strict")).toMatchObject({ processed: 150, complete: true, errors: [] });
     expect(await jobs.list()).toMatchObject([{ failures: 0, backlog: { count: 0 } }]);
+  });
+});
+
+describe("a dead letter that was changed in the database", () => {
+  test("O05: and cannot be read does not stop the job: its item is tried again, and the letter is replaced or deleted", async () => {
+    let isBroken = true;
+    const fail = ({ id }: { readonly id: string }) => isBroken && id === "i1" ? Promise.reject(new TypeError("x")) : Promise.resolve();
+    const { jobs, dead } = processOf(context, [counting("letters", ids(3), fail)]);
+    await jobs.run("letters");
+    const damage = async () => {
+      const [letter] = (await dead.list({})).data.filter(({ job }) => job === "letters");
+      await context.store.set(`dead:${letter?.id}`, { ...letter, status: "wild", attempts: -1 } as object as JsonObject);
+    };
+    await damage();
+    expect(await jobs.run("letters")).toMatchObject({ complete: true, processed: 2, errors: [{ item: "i1", code: "internal" }] });
+    expect((await dead.list({})).data.filter(({ job }) => job === "letters")).toMatchObject([{
+      item: "i1",
+      status: "retrying",
+      attempts: 1,
+    }]);
+    await damage();
+    isBroken = false;
+    expect(await jobs.run("letters")).toMatchObject({ complete: true, processed: 3, errors: [] });
+    expect((await dead.list({})).data.filter(({ job }) => job === "letters")).toEqual([]);
   });
 });
