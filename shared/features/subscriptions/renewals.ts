@@ -6,6 +6,7 @@ import type { Tenant } from "../tenants/entity.ts";
 import { moveStatus } from "../tenants/rules.ts";
 import { type Billed, dunned, type DunningStep, nextDunning } from "./dunning.ts";
 import type { Subscription } from "./entity.ts";
+import { withRevenue } from "./revenue.ts";
 import { billingDue, ended, isTrialPlan } from "./rules.ts";
 
 export const TRIAL_ENDED = "The trial ended";
@@ -65,9 +66,10 @@ function finalStep({ subscription, tenant }: Billed, at: string): Step {
 function expired({ subscription, tenant }: Billed, at: string): Step {
   const isTrial = subscription.status === "trialing";
   const after = isTrial && tenant.status === "trial" ? moveStatus(tenant, { to: "suspended", reason: TRIAL_ENDED }, at) : tenant;
-  const moved = isTrial ? withoutTrial(after) : after;
+  const over = ended(subscription, at);
+  const moved = withRevenue(isTrial ? withoutTrial(after) : after, over, null);
   return {
-    subscription: ended(subscription, at),
+    subscription: over,
     tenant: moved,
     at,
     actions: [

@@ -17,6 +17,7 @@ import { usageOf } from "../usage/reads.ts";
 import { type PlanChoice, planChoice, type Subscription, subscription } from "./entity.ts";
 import { type ChangePreview, previewOf } from "./preview.ts";
 import { planChange } from "./proration.ts";
+import { isResumed, withRevenue } from "./revenue.ts";
 import * as rules from "./rules.ts";
 
 export type StoredSubscription = Stored<typeof subscription>;
@@ -170,12 +171,14 @@ export class SubscriptionService {
     rules.assertPeriod(record);
     rules.assertTenantNotCancelled(record, tenant);
     const checks = plan ? [planCheck(plan)] : [];
-    if (!plan || plan.id === tenant.plan) {
+    const moved = plan && plan.id !== tenant.plan ? { ...tenant, ...rules.onPlan(tenant, plan, now) } : tenant;
+    const resumed = isResumed(before, record) ? await soldTerms(this.work, record) : null;
+    const decidedTenant = withRevenue(moved, record, resumed);
+    if (decidedTenant === tenant) {
       const entitled = await entitlementChanges(this.work, { tenant, subscription: record, terms: plan });
       return { record, checks: [...checks, { key: keyOf(tenantEntity, tenant), version: tenant.version }], ...entitled };
     }
-    const moved = rules.onPlan(tenant, plan, now);
-    const after = { ...tenant, ...moved, updatedAt: now };
+    const after = { ...decidedTenant, updatedAt: now };
     const [{ changes, ...entitled }, movements] = await Promise.all([
       entitlementChanges(this.work, { tenant: after, subscription: record, terms: plan }),
       movementChanges(this.work, tenant, after),
@@ -185,7 +188,7 @@ export class SubscriptionService {
       checks,
       changes: [{ entity: tenantEntity, before: tenant, after }, ...movements, ...changes],
       ...entitled,
-      data: { tenant: { before: { plan: tenant.plan, mrr: tenant.mrr }, after: { plan: moved.plan, mrr: moved.mrr } } },
+      data: { tenant: { before: { plan: tenant.plan, mrr: tenant.mrr }, after: { plan: after.plan, mrr: after.mrr } } },
     };
   }
 

@@ -11,6 +11,7 @@ import { findTerms, soldTerms } from "../plans/versions.ts";
 import { movementChanges } from "../revenue/changes.ts";
 import { type Subscription, subscription as subscriptionEntity } from "../subscriptions/entity.ts";
 import { planChange } from "../subscriptions/proration.ts";
+import { isResumed, withRevenue } from "../subscriptions/revenue.ts";
 import {
   assertLive,
   assertTenantCanChangePlan,
@@ -57,11 +58,12 @@ export async function decideChange(work: UnitOfWork, before: StoredTenant, move:
   if (newPlan) assertTrialUnused(before, newPlan);
   if (newPlan && subscription) assertLive(subscription);
   const trial = terms && isTrialStart(before, moved) ? { trialEndsAt: trialEnd(terms, now) } : {};
-  const after: Tenant = { ...moved, ...trial, ...(newPlan ? onPlan(moved, newPlan, now) : {}), ...explicitRevenue(move) };
-  const change = subscription && subscriptionChange(subscription, before, after, { newPlan, terms, sold }, now);
+  const decided: Tenant = { ...moved, ...trial, ...(newPlan ? onPlan(moved, newPlan, now) : {}), ...explicitRevenue(move) };
+  const change = subscription && subscriptionChange(subscription, before, decided, { newPlan, terms, sold }, now);
   // An unchanged or absent subscription is checked, because a concurrent change of it would not follow this one.
   const beside = isFollowed && !change ? [{ key: subscriptions.key({ tenantId: before.id }), version: subscription?.version ?? null }] : [];
   const its = (change ? change.after : subscription) as Subscription | null;
+  const after = withRevenue(decided, its, its && isResumed(subscription, its) ? terms : null);
   const entitled = isMove ? await entitlementChanges(work, { tenant: after, subscription: its, terms: newPlan, stored }) : null;
   return {
     record: after,

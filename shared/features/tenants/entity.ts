@@ -23,7 +23,8 @@ const brandingInput = brandingOf(webUrl);
 
 const mrr = majorUnits.meta({
   description: "Monthly recurring revenue in the major unit of the platform's currency: 299 means 299.00 per month. " +
-    "At most 2 decimals; in a currency without a minor unit, such as JPY, none.",
+    "At most 2 decimals; in a currency without a minor unit, such as JPY, none. 0 while the subscription is cancelled, " +
+    "unless it was set explicitly.",
 });
 
 export const tenant = defineEntity({

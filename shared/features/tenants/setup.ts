@@ -23,7 +23,8 @@ export function initialFields(input: Given, plan: StoredPlan, nowMs: number): Pa
   return {
     plan: plan.id,
     status,
-    mrr: input.mrr ?? monthlyRevenue(plan),
+    // Its subscription is cancelled with it.
+    mrr: input.mrr ?? (status === "cancelled" ? 0 : monthlyRevenue(plan)),
     mrrSource: input.mrr === undefined ? "plan" : "explicit",
     created: now.slice(0, 10),
     ...(status === "trial" ? { trialEndsAt: input.trialEndsAt ?? trialEnd(plan, now) } : {}),

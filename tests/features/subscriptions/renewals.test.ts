@@ -68,9 +68,9 @@ describe("the next step of a subscription", () => {
       },
     ],
     ["cancels at the end of the period", { cancelAtPeriodEnd: true }, {}, null, END, {
-      actions: ["subscription.cancelled"],
+      actions: ["subscription.cancelled", "tenant.updated"],
       subscription: { status: "cancelled", cancelledAt: END, cancelAtPeriodEnd: false },
-      tenant: { status: "active" },
+      tenant: { status: "active", mrr: 0 },
     }],
     [
       "invoices the charges that are left",
