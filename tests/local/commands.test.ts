@@ -20,6 +20,7 @@ const PROGRAMS = [
   "functions/local/docs.ts",
   "functions/local/check.ts",
   "functions/local/verify.ts",
+  "functions/local/verify-archive.ts",
   "tests/bench/run.ts",
 ];
 const program = async (file: string, ...args: readonly string[]) => await finish(run(DENO, ["run", "-A", file, ...args]));

@@ -5,7 +5,7 @@ import { startCluster } from "../support/cluster.ts";
 import { PGBOUNCER, startPgBouncer } from "../support/pgbouncer.ts";
 import { emptyDatabase, freshDatabase } from "../support/postgres.ts";
 import type { TestDatabase } from "../support/postgres.ts";
-import { cleanUp, finish, runLocal, temporaryFolder } from "./stack.ts";
+import { cleanUp, finish, runLocal, temporaryFolder, unusedPort } from "./stack.ts";
 
 let migrated: TestDatabase;
 let empty: TestDatabase;
@@ -24,7 +24,11 @@ async function lineOf(
   env: Readonly<Record<string, string>>,
   admin = ADMIN,
 ): Promise<string> {
-  const args = { migrate: [], "bootstrap-admin": admin, start: ["--data", `${await temporaryFolder()}/data`] }[program];
+  const args = {
+    migrate: [],
+    "bootstrap-admin": admin,
+    start: ["--data", `${await temporaryFolder()}/data`, "--port", String(await unusedPort())],
+  }[program];
   const { code, output } = await finish(runLocal(program, args, env));
   const said = output.split("\n").filter((line) => line.startsWith("innkeep: ") || /^\s+at |Error\b/.test(line));
   expect([code, said.length, output]).toEqual([1, 1, output]);

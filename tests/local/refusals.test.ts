@@ -1,7 +1,7 @@
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
-import { cleanUp, DENO, finish, run, runLocal, temporaryFolder } from "./stack.ts";
+import { cleanUp, DENO, finish, run, runLocal, temporaryFolder, unusedPort } from "./stack.ts";
 
 afterEach(cleanUp);
 
@@ -67,7 +67,9 @@ describe("npm start refuses", () => {
   test("O01: a database that does not respond, without its password in the message", async () => {
     const folder = await temporaryFolder();
     const { code, output } = await finish(
-      runLocal("start", ["--data", folder], { DATABASE_URL: "postgres://nobody:secret-word@127.0.0.1:1/none" }),
+      runLocal("start", ["--data", folder, "--port", String(await unusedPort())], {
+        DATABASE_URL: "postgres://nobody:secret-word@127.0.0.1:1/none",
+      }),
     );
     expect(code).toBe(1);
     expect(output).toContain("cannot connect to PostgreSQL at 127.0.0.1:1");

@@ -33,9 +33,8 @@ export class Schedules {
 
   /** The schedules of the jobs that are due, without claiming them. */
   async due(jobs: readonly Job[]): Promise<Claimed[]> {
-    const nowMs = this.work.context.clock.now();
     const known = await this.ofJobs(jobs);
-    return jobs.map((job, i) => ({ job, held: known[i] ?? this.unsaved(job) })).filter(({ job, held }) => rules.isDue(held, job, nowMs));
+    return jobs.map((job, i) => ({ job, held: known[i] ?? this.unsaved(job) })).filter(({ job, held }) => this.#isDue(held, job));
   }
 
   /**
@@ -44,16 +43,20 @@ export class Schedules {
    */
   async claimDue(jobs: readonly Job[]): Promise<Claimed[]> {
     await loadIds();
-    const nowMs = this.work.context.clock.now();
-    const [claimed, known] = await Promise.all([this.#claim(jobs, nowMs), this.ofJobs(jobs)]);
+    const [claimed, known] = await Promise.all([this.#claim(jobs, this.work.context.clock.now()), this.ofJobs(jobs)]);
     const taken = [...claimed];
     for (const [i, job] of jobs.entries()) {
       const found = known[i] ?? this.unsaved(job);
-      if (claimed.some((each) => each.job === job) || !rules.isDue(found, job, nowMs)) continue;
+      if (claimed.some((each) => each.job === job) || !this.#isDue(found, job)) continue;
       const held = await this.claim(found);
       if (held) taken.push({ job, held });
     }
     return taken;
+  }
+
+  /** Read the clock again: a schedule that begins anew is due from the moment at which it was read. */
+  #isDue(found: StoredSchedule, job: Job): boolean {
+    return rules.isDue(found, job, this.work.context.clock.now());
   }
 
   /** Of this program's jobs only: a newer program may have others. */

@@ -46,6 +46,20 @@ describe("a schedule that was changed in the database", () => {
     expect(await jobs.list()).toMatchObject([{ name, running: false, failures: 0, overdue: false }, { overdue: false }]);
   });
 
+  test.each([["that is missing", null], ["that is damaged", { job: "ticking" }]])(
+    "O07: %s is due at once, by a clock that goes on with every reading",
+    async (title, stored) => {
+      const name = `ticking-${title.length}`;
+      let ms = context.clock.now();
+      const clock = Object.assign(Object.create(context.clock), { now: () => ms++ }) as typeof context.clock;
+      const { jobs } = processOf({ store: context.store, clock }, [counting(name, ids(2))]);
+      if (stored) await context.store.set(`schedule:${name}`, stored);
+      expect(await jobs.runDue({ dryRun: true })).toMatchObject([{ job: name, processed: 2 }]);
+      expect(await jobs.runDue()).toMatchObject([{ job: name, processed: 2, complete: true }]);
+      expect(await jobs.runDue()).toEqual([]);
+    },
+  );
+
   test("O07: can be run by name", async () => {
     const { jobs } = processOf(context, [counting("named", ids(2))]);
     await context.store.set("schedule:named", { job: "named" });

@@ -12,7 +12,8 @@ const DAY = 86_400_000;
 const movementsOf = async (tenantId: string) =>
   (await context.dump(`movement:${tenantId}`)).map(({ value }) => movement.schema.parse(value)).map(({ kind, amount }) => [kind, amount]);
 const tenantOf = async (id: string) => await context.TenantService.get(id) as StoredTenant;
-const totals = async () => [await context.TenantService.calculateTotalMRR(), (await context.RevenueService.movements()).data.at(-1)?.ending];
+const totals =
+  async () => [await context.TenantService.calculateTotalMRR(), (await context.RevenueService.movements()).data.at(-1)?.ending];
 
 /** Every way in which a subscription ends, and is live again. */
 const ENDS = {
