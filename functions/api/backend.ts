@@ -1,20 +1,15 @@
 import type { Config } from "../../shared/config.ts";
 import { type Backend, createBackend } from "../../shared/container.ts";
 import type { Archive } from "../../shared/kernel/archive.ts";
-import type { Clock } from "../../shared/kernel/clock.ts";
 import type { Logger } from "../../shared/kernel/logger.ts";
 import type { SqlDriver } from "../../shared/kv/driver.ts";
 import { createStore } from "../../shared/kv/sql-store.ts";
-import type { Fetch, Files } from "../../shared/ports.ts";
+import type { Surroundings } from "./deps.ts";
 
 /** Retention keeps records for 5 minutes longer than their policy, because clocks may differ by that. */
 const MAX_CLOCK_SKEW_MS = 5 * 60_000;
 
-export interface BackendSurroundings {
-  readonly clock: Clock;
-  readonly fetch: Fetch;
-  readonly files: Files;
-}
+type BackendSurroundings = Omit<Surroundings, "write">;
 
 /** Creates the backend of a configuration. The database is used on the first request that needs it. */
 export async function backendOf(config: Config, surroundings: BackendSurroundings, logger: Logger): Promise<Backend> {

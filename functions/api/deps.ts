@@ -1,5 +1,15 @@
 import type { Backend } from "../../shared/container.ts";
-import type { TokenVerifier } from "../../shared/ports.ts";
+import type { Clock } from "../../shared/kernel/clock.ts";
+import type { LogWriter } from "../../shared/kernel/logger.ts";
+import type { Fetch, Files, TokenVerifier } from "../../shared/ports.ts";
+
+/** What a function takes from the runtime. */
+export interface Surroundings {
+  readonly clock: Clock;
+  readonly fetch: Fetch;
+  readonly files: Files;
+  readonly write: LogWriter;
+}
 
 /** The dependencies of the routes. */
 export interface ApiDeps {

@@ -5,8 +5,7 @@ import { systemContext } from "../../shared/kernel/context.ts";
 import { isInnkeepError } from "../../shared/kernel/errors.ts";
 import type { Logger } from "../../shared/kernel/logger.ts";
 import { backendOf } from "./backend.ts";
-import type { ApiDeps } from "./deps.ts";
-import type { Surroundings } from "./start.ts";
+import type { ApiDeps, Surroundings } from "./deps.ts";
 
 /** Creates the dependencies of the routes. The database and the keys are used on the first request that needs them. */
 export async function loadDeps(config: Config, surroundings: Surroundings, logger: Logger): Promise<ApiDeps> {

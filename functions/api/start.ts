@@ -1,19 +1,11 @@
 import { type Config, type Environment, loadConfig } from "../../shared/config.ts";
-import type { Clock } from "../../shared/kernel/clock.ts";
 import { isInnkeepError } from "../../shared/kernel/errors.ts";
-import { jsonLogger, type Logger, type LogWriter } from "../../shared/kernel/logger.ts";
-import type { Fetch, Files } from "../../shared/ports.ts";
+import { jsonLogger, type Logger } from "../../shared/kernel/logger.ts";
 import { type Api, createApi } from "./app.ts";
+import type { Surroundings } from "./deps.ts";
 import { once } from "./once.ts";
 
 export { standardLog } from "./standard-log.ts";
-
-export interface Surroundings {
-  readonly clock: Clock;
-  readonly fetch: Fetch;
-  readonly files: Files;
-  readonly write: LogWriter;
-}
 
 /** Creates the API from environment variables. Logs one line for each invalid variable and then returns null. */
 export function apiFrom(env: Environment, surroundings: Surroundings): Api | null {
