@@ -6,6 +6,7 @@ import type { Surroundings } from "./deps.ts";
 import { once } from "./once.ts";
 
 export { standardLog } from "./standard-log.ts";
+export type { Surroundings };
 
 /** Creates the API from environment variables. Logs one line for each invalid variable and then returns null. */
 export function apiFrom(env: Environment, surroundings: Surroundings): Api | null {

@@ -1,8 +1,7 @@
 import type { Config, Environment } from "../../shared/config.ts";
 import { InnkeepError } from "../../shared/kernel/errors.ts";
-import type { Surroundings } from "../api/deps.ts";
 import { once } from "../api/once.ts";
-import { configured } from "../api/start.ts";
+import { configured, type Surroundings } from "../api/start.ts";
 import { createJobs, type Jobs } from "./app.ts";
 
 export { standardLog } from "../api/start.ts";
