@@ -14,7 +14,9 @@ const PLATFORM = "global";
  */
 export async function checkpointsOf(store: Store, scope: string | null): Promise<StoredCheckpoint[]> {
   const { entries } = await store.list({ prefix: `checkpoint:${scope ?? PLATFORM}`, limit: LIMITS.pageEntries });
-  return entries.map(({ key, value, version }) => {
+  // The keys allow any owner, because the tenant may be deleted. What another tenant has put there is no checkpoint of this chain.
+  const own = entries.filter(({ tenantId }) => tenantId === null || tenantId === scope);
+  return own.map(({ key, value, version }) => {
     const parsed = checkpoint.schema.safeParse(value);
     return { ...(parsed.success ? parsed.data : DAMAGED), id: key, version };
   }).sort((a, b) => a.seq - b.seq);

@@ -3,6 +3,7 @@ import { Collection } from "../../core/collection.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { isInnkeepError } from "../../kernel/errors.ts";
 import type { JsonObject } from "../../kernel/json.ts";
+import { isSegment } from "../../kv/key.ts";
 import type { Entry, Mutation } from "../../kv/store.ts";
 import { archiveChain } from "../audit/archive.ts";
 import { brokenBecause, type Recorded, START } from "../audit/chain.ts";
@@ -155,6 +156,7 @@ export class OldAuditEntries implements Old {
   }
 
   async #recorded(scope: string | null): Promise<Recorded> {
+    if (scope !== null && !isSegment(scope)) return { head: null, checkpoints: [] };
     const [checkpoints, head] = await Promise.all([checkpointsOf(this.work.store, scope), this.work.store.chainHead(scope)]);
     return { head, checkpoints };
   }

@@ -3,6 +3,7 @@ import { Collection } from "../../core/collection.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { isInnkeepError } from "../../kernel/errors.ts";
 import type { JsonObject } from "../../kernel/json.ts";
+import { isSegment } from "../../kv/key.ts";
 import type { ChainHead, Entry, Mutation } from "../../kv/store.ts";
 import type { Recorded } from "../audit/chain.ts";
 import { baseOf, checkpointFault, checkpointKey, checkpointsOf, newCheckpoint, resigned } from "../audit/checkpoints.ts";
@@ -16,8 +17,10 @@ const PAGE_HEADS = 500;
 /** Writes a checkpoint of the head of each chain that grew, so that a chain that is cut is found even if its head is rewritten. */
 export async function checkpointHeads(work: UnitOfWork, task: Task, limit: number): Promise<Task> {
   const heads = await work.store.chainHeads({ ...(task.after === null ? {} : { after: task.after }), limit: PAGE_HEADS });
-  const known = await work.store.mget(heads.map(({ scope, seq }) => checkpointKey(scope || null, seq)));
-  const grown = heads.filter((_, i) => !known[i]);
+  // Only a statement in the database can have made a chain of another scope. It must not stop the checkpoints of others.
+  const sound = heads.filter(({ scope }) => scope === "" || isSegment(scope));
+  const known = await work.store.mget(sound.map(({ scope, seq }) => checkpointKey(scope || null, seq)));
+  const grown = sound.filter((_, i) => !known[i]);
   for (const head of grown.slice(0, limit)) await checkpointHead(work, head);
   const last = grown.length > limit ? grown[limit - 1] : heads.at(-1);
   return { ...task, after: last?.scope ?? null, isDone: last === heads.at(-1) && heads.length < PAGE_HEADS };

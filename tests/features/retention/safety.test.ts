@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Logger } from "../../../shared/kernel/logger.ts";
 import { cleanup, cutTail, DAY_MS, events, left, log, program, seqs, taskOf, usage } from "../../support/retention.ts";
+import type { JsonObject } from "../../../shared/kernel/json.ts";
+import { withClient } from "../../support/client.ts";
 import { openTestContext } from "../../support/test-context.ts";
 
 let context: Awaited<ReturnType<typeof openTestContext>>;
@@ -49,6 +51,45 @@ describe("the cleanup is safe", () => {
       fields: expect.objectContaining({ scope: id, key: `checkpoint:${id}:15` }) as unknown,
     });
     expect(await context.AuditService.verify(id)).toMatchObject({ ok: false });
+  });
+
+  test("A09: a checkpoint that another tenant's statement puts into a chain breaks neither the chain nor its retention", async () => {
+    const [one, other] = await Promise.all([context.tenant(), context.tenant()]);
+    const forged = { kind: "head", seq: 99, hash: "a".repeat(64), takenAt: context.clock.iso() };
+    for (const scope of ["global", one.id]) {
+      await context.store.forTenant(other.id).set(`checkpoint:${scope}:99`, { id: `checkpoint:${scope}:99`, scope, ...forged });
+    }
+    await cleanup(await program(context));
+    expect(await context.AuditService.verify()).toMatchObject({ ok: true });
+    expect(await context.AuditService.verify(one.id)).toMatchObject({ ok: true });
+    context.clock.advance(731 * DAY_MS);
+    await log(context, one.id, 1);
+    await cleanup(await program(context));
+    expect((await seqs(context, one.id))[0]).toBe(2);
+  });
+
+  test("C14: a tenant that cannot be read, and chains of ids that no tenant can have, are kept and stop nothing of the others", async () => {
+    const [one, other] = await Promise.all([context.tenant(), context.tenant()]);
+    for (const { id } of [one, other]) await log(context, id, 3);
+    const entry = await context.store.get(`tenant:${one.id}`);
+    await context.store.set(`tenant:${one.id}`, { ...entry?.value as JsonObject, plan: null }, { tenantId: one.id });
+    const contentHash = "c".repeat(64);
+    for (const scope of [".", ".."]) {
+      for (const n of [1, 2]) {
+        const value = { contentHash, timestamp: context.clock.iso() };
+        const mutation = { op: "set", key: `audit:${scope}:${context.clock.iso()}:x${n}`, value };
+        await withClient(
+          context.database.appUrl,
+          (client) => client.query("select kv_commit('[]', $1, 1000, now())", [JSON.stringify([mutation])]),
+        );
+      }
+    }
+    context.clock.advance(731 * DAY_MS);
+    const tasks = await cleanup(await program(context));
+    expect(tasks.filter(({ error }) => error !== null)).toEqual([]);
+    expect((await seqs(context, one.id))[0]).toBe(1);
+    expect((await seqs(context, other.id))[0]).toBeGreaterThan(1);
+    await context.store.set(`tenant:${one.id}`, entry?.value as JsonObject, { tenantId: one.id });
   });
 
   test.each(["yes", "false", 1, {}, []])("C09: a hold that is written as %j is a hold", async (legalHold) => {
