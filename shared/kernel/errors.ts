@@ -43,8 +43,11 @@ export function isInnkeepError(error: unknown, code?: ErrorCode): error is Innke
 
 /** Factories of errors that are thrown in several places. */
 export const errors = {
-  notFound: (resource: string, id?: string) =>
-    new InnkeepError("not_found", id === undefined ? `The ${resource} was not found.` : `The ${resource} ${id} was not found.`),
+  /** `resource`: in words, or as a parameter is called: `deadLetter` is shown as "dead letter". */
+  notFound: (resource: string, id?: string) => {
+    const name = resource.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
+    return new InnkeepError("not_found", id === undefined ? `The ${name} was not found.` : `The ${name} ${id} was not found.`);
+  },
   validation: (fields: readonly FieldError[]) =>
     new InnkeepError("validation_failed", fields.map((f) => `${f.path || "/"}: ${f.message}`).join("; "), fields),
   forbiddenFields: (pointers: readonly string[]) =>

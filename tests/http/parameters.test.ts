@@ -34,6 +34,12 @@ describe("an empty parameter", () => {
   });
 });
 
+test("H01: the error of an id that is not found names the resource in words", async () => {
+  const answer = await api.send("DELETE", "/v1/jobs/dead/nope", { token: api.admin("super_admin") });
+  expectProblem(answer, 404, "not_found");
+  expect(answer.body["detail"]).toBe("The dead letter nope was not found.");
+});
+
 describe("a DELETE with a body", () => {
   test("H22: is refused and deletes nothing; an empty body is accepted", async () => {
     const token = api.admin("super_admin");
