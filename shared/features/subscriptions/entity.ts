@@ -14,6 +14,13 @@ export const MAX_PENDING_ITEMS = 200;
 /** The steps of dunning that an unpaid invoice has passed. */
 export const DUNNING_STEPS = ["issued", "past_due", "reminded", "suspended"] as const;
 
+const price = z.object({
+  price: minorUnits.meta({ description: "The price of one billing interval, in the minor unit of `currency`." }),
+  currency,
+  interval: z.enum(INTERVALS),
+  intervalCount: z.int().min(1).meta({ description: "The number of units in a billing interval." }),
+});
+
 export const subscription = defineEntity({
   name: "subscription",
   summary: "The subscription of a tenant to a plan.",
@@ -33,8 +40,8 @@ export const subscription = defineEntity({
     ),
     invoicedUntil: platformOnly(
       instant.optional().meta({
-        description: "The end of the last period that is invoiced or free. Set it when you import a subscription that is billed " +
-          "elsewhere until then.",
+        description: "The end of the last period that is invoiced or free. Set it, and `currentPeriodEnd`, when you import a " +
+          "subscription that is billed elsewhere until then.",
       }),
     ),
     freeUntil: byServer(
@@ -53,13 +60,13 @@ export const subscription = defineEntity({
       }),
     ),
     keptPrice: byServer(
-      z.object({
-        price: minorUnits.meta({ description: "The price of one billing interval, in the minor unit of `currency`." }),
-        currency,
-        interval: z.enum(INTERVALS),
-        intervalCount: z.int().min(1).meta({ description: "The number of units in a billing interval." }),
-      }).optional().meta({
+      price.optional().meta({
         description: "The price that the tenant kept when a plan migration moved it. Absent: that of the plan version.",
+      }),
+    ),
+    periodPrice: byServer(
+      price.optional().meta({
+        description: "The price of the present period, if a plan migration has set another one for the next period.",
       }),
     ),
     unpaidInvoices: byServer(

@@ -3,7 +3,7 @@ import type { Recurrence } from "../../core/periods.ts";
 import type { LineItem } from "../invoices/entity.ts";
 import type { Plan, PlanTerms } from "../plans/entity.ts";
 import { MAX_PENDING_ITEMS, type Subscription } from "./entity.ts";
-import { firstPeriod } from "./rules.ts";
+import { newPeriod } from "./rules.ts";
 
 type Price = Pick<PlanTerms, "price" | "currency" | "interval" | "intervalCount">;
 
@@ -20,32 +20,42 @@ export interface PlanChange {
 
 /**
  * A change of plan at `now`. With the same billing interval the period continues, and two items settle the rest of it: a credit for
- * the old plan and a charge for the new one. With another interval a new period begins. A trial is free, so nothing is settled, and
- * neither is a plan whose terms no longer exist (null).
+ * the old plan and a charge for the new one. With another interval, or if the caller sets a new period, a new one begins. A trial is
+ * free, so nothing is settled, and neither is a plan whose terms no longer exist (null).
  */
-export function planChange(subscription: Subscription, from: PlanTerms | null, to: Plan, now: string): PlanChange {
+export function planChange(subscription: Subscription, from: PlanTerms | null, to: Plan, now: string, isNewPeriod = false): PlanChange {
   const moved = onPlan(subscription, to);
   if (!isBilled(subscription) || from === null) return unbilled(moved);
   const at = within(subscription, now);
-  const startsPeriod = !isSameInterval(from, to);
-  const items = settled(subscription, from, startsPeriod ? null : to, at);
+  const price = presentPrice(subscription, from);
+  const startsPeriod = isNewPeriod || !isSameInterval(price, to);
+  const items = settled(subscription, price, startsPeriod ? null : to, at);
   // What was paid for the rest of the old period is credited, so the new one is paid up to its start.
-  return changed(startsPeriod ? { ...moved, ...firstPeriod(to, at), invoicedUntil: at } : moved, items, startsPeriod);
+  return changed(startsPeriod ? newPeriod(moved, to, at) : moved, items, startsPeriod);
 }
 
 /** A change of plan whose price begins with the next period. The present period costs what it did, whether it is invoiced or not. */
 export function changeWithNextPeriod(subscription: Subscription, from: PlanTerms, to: Plan): PlanChange {
   const moved = onPlan(subscription, to);
-  return isBilled(subscription) ? changed(moved, settled(subscription, from, to, subscription.currentPeriodEnd), false) : unbilled(moved);
+  return unbilled(isBilled(subscription) ? { ...moved, periodPrice: presentPrice(subscription, from) } : moved);
 }
 
 /** A change of plan that keeps the price and the billing interval of the old one, also in later periods. */
 export function changeWithKeptPrice(subscription: Subscription, from: PlanTerms, to: Plan): PlanChange {
-  const { price, currency, interval, intervalCount } = from;
-  return unbilled({ ...onPlan(subscription, to), keptPrice: { price, currency, interval, intervalCount } });
+  const { periodPrice } = subscription;
+  return unbilled({ ...onPlan(subscription, to), keptPrice: priceOf(from), ...(periodPrice ? { periodPrice } : {}) });
 }
 
-function onPlan({ keptPrice: _, ...subscription }: Subscription, { id, planVersion }: Plan): Subscription {
+/** The price of the present period. `sold`: that of the next one. */
+function presentPrice({ periodPrice }: Subscription, sold: PlanTerms): Price {
+  return periodPrice ?? priceOf(sold);
+}
+
+function priceOf({ price, currency, interval, intervalCount }: PlanTerms): Price {
+  return { price, currency, interval, intervalCount };
+}
+
+function onPlan({ keptPrice: _, periodPrice: _price, ...subscription }: Subscription, { id, planVersion }: Plan): Subscription {
   return { ...subscription, planId: id, planVersion } as Subscription;
 }
 

@@ -44,7 +44,7 @@ export function nextStep(state: Billed, terms: PlanVersion | null, until: string
   if (kind === "final") return finalStep(state, at);
   if (kind === "period_end" && subscription.cancelAtPeriodEnd) return expired(state, at);
   if (!terms) throw new InnkeepError("internal", "The terms of the subscription were not loaded.");
-  if (kind === "invoice") return { at, actions: [], ...invoiced(state, terms, at) };
+  if (kind === "invoice") return { at, actions: [], ...invoiced(state, { ...terms, ...subscription.periodPrice }, at) };
   return subscription.status === "trialing" && isTrialPlan(terms) ? expired(state, at) : nextPeriod(state, terms, at);
 }
 
@@ -87,14 +87,15 @@ function nextPeriod({ subscription, tenant }: Billed, terms: PlanVersion, at: st
   const live = isTrial && tenant.status === "trial" ? moveStatus(tenant, { to: "active" }, at) : tenant;
   const after = isTrial ? withoutTrial(live) : live;
   const anchorDay = subscription.anchorDay ?? dayOfMonth(at);
-  const period: Subscription = {
-    ...subscription,
+  const { periodPrice: _, ...next } = subscription;
+  const period = {
+    ...next,
     status: subscription.status === "trialing" ? "active" : subscription.status,
     currentPeriodStart: at,
     currentPeriodEnd: addInterval(at, terms, anchorDay),
     // A pending tenant pays from its activation on.
     ...(tenant.status === "pending" ? {} : { anchorDay }),
-  };
+  } as Subscription;
   const actions = [isTrial ? "subscription.trial_ended" : "subscription.renewed", ...(after === tenant ? [] : ["tenant.updated"])];
   return { at, actions, ...invoiced({ subscription: period, tenant: after }, terms, at) };
 }

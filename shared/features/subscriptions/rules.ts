@@ -4,7 +4,7 @@ import type { SelfServicePlans } from "../../core/platform.ts";
 import { errors, InnkeepError } from "../../kernel/errors.ts";
 import type { Plan, PlanTerms } from "../plans/entity.ts";
 import type { Tenant, TenantStatus } from "../tenants/entity.ts";
-import { nextDunning } from "./dunning.ts";
+import { isOverdue, nextDunning } from "./dunning.ts";
 import type { Subscription } from "./entity.ts";
 
 /** The subscription cancelled at `now`. A cancelled one is unchanged. */
@@ -49,10 +49,46 @@ function trialPeriod(trialEndsAt: string, terms: Recurrence, now: string) {
   return { currentPeriodStart: now, currentPeriodEnd: trialEndsAt > now ? trialEndsAt : addInterval(now, terms) };
 }
 
-/** The subscription after a patch. If it sets a paid period, the end is the anchor of the later ones. */
-export function anchored(after: Subscription, patch: Readonly<Record<string, unknown>>): Subscription {
+type Patch = Readonly<Record<string, unknown>>;
+
+/** Whether a patch begins a new period. Otherwise it can only extend or shorten the present one. */
+export function setsPeriod({ currentPeriodStart }: Subscription, { currentPeriodStart: start }: Patch): boolean {
+  return start !== undefined && start !== currentPeriodStart;
+}
+
+/**
+ * The subscription after a patch. If it sets a paid period, the end is the anchor of the later ones. A period that is extended or
+ * shortened stays invoiced, or free. Throws `validation_failed` for an `invoicedUntil` after the end of the period.
+ */
+export function anchored(before: Subscription, after: Subscription, patch: Patch): Subscription {
   const isSet = patch["currentPeriodStart"] !== undefined || patch["currentPeriodEnd"] !== undefined;
-  return isSet && after.status !== "trialing" ? { ...after, anchorDay: dayOfMonth(after.currentPeriodEnd) } : after;
+  const ends = isSet && !setsPeriod(before, patch) ? movedEnds(before, after, patch) : {};
+  assertInvoicedUntil({ ...after, ...ends }, patch);
+  return isSet && after.status !== "trialing"
+    ? { ...after, ...ends, anchorDay: dayOfMonth(after.currentPeriodEnd) }
+    : { ...after, ...ends };
+}
+
+/** Whether a patch makes a cancelled subscription live after its period: a new one begins, and the time between is not charged. */
+export function isPutBack({ status: from, currentPeriodEnd }: Subscription, patch: Patch, now: string): boolean {
+  const { status, currentPeriodStart, currentPeriodEnd: end } = patch;
+  const isLive = status === "active" || status === "past_due";
+  return from === "cancelled" && isLive && currentPeriodStart === undefined && end === undefined && currentPeriodEnd <= now;
+}
+
+/** The ends of what is invoiced and free, which follow the end of the present period. */
+function movedEnds({ invoicedUntil = "", freeUntil = "", currentPeriodEnd: end }: Subscription, after: Subscription, patch: Patch) {
+  const { currentPeriodEnd } = after;
+  return {
+    ...(invoicedUntil >= end && patch["invoicedUntil"] === undefined ? { invoicedUntil: currentPeriodEnd } : {}),
+    ...(freeUntil >= end ? { freeUntil: currentPeriodEnd } : {}),
+  };
+}
+
+function assertInvoicedUntil({ currentPeriodEnd, invoicedUntil = "" }: Subscription, patch: Patch): void {
+  if (typeof patch["invoicedUntil"] !== "string" || invoicedUntil <= currentPeriodEnd) return;
+  const message = `must not be after currentPeriodEnd, ${currentPeriodEnd}, when the next invoice is issued; set both to bill later`;
+  throw errors.validation([{ path: "/invoicedUntil", message, code: "invalid" }]);
 }
 
 /** The first paid period, which anchors the later ones. */
@@ -61,13 +97,32 @@ export function firstPeriod(terms: Recurrence, start: string) {
   return { currentPeriodStart: start, currentPeriodEnd: addInterval(start, terms, anchorDay), anchorDay };
 }
 
-/** The subscription with its cancellation reversed. It keeps its period and trial; if the period is over, a new one begins at `now`. */
+/** The subscription with a paid period that begins at `start`, whatever was paid or free before. */
+export function newPeriod({ freeUntil: _, periodPrice: _price, ...subscription }: Subscription, terms: Recurrence, start: string) {
+  return { ...subscription, ...firstPeriod(terms, start), invoicedUntil: start } as Subscription;
+}
+
+/**
+ * Whether the present period is free only because its tenant was pending or suspended at its start, and the tenant is live now. Nobody
+ * gets a free period by paying late: a paid one begins when the tenant is live again.
+ */
+export function isFreed({ status, anchorDay, freeUntil = "", currentPeriodEnd }: Subscription, tenant: Pick<Tenant, "status">): boolean {
+  const isLive = tenant.status === "active" || tenant.status === "trial";
+  return isLive && (status === "active" || status === "past_due") && anchorDay !== undefined && freeUntil >= currentPeriodEnd;
+}
+
+/**
+ * The subscription with its cancellation reversed. It keeps its period and trial; if the period is over, or was free because of a
+ * suspension, a new one begins at `now`.
+ */
 export function resumed(subscription: Subscription, tenant: Tenant, now: string, terms: Recurrence): Subscription {
   const { cancelledAt: _, ...rest } = subscription;
   const kept = { ...rest, cancelAtPeriodEnd: false } as Subscription;
   if (subscription.status !== "cancelled") return kept;
-  if (subscription.currentPeriodEnd > now) return { ...kept, status: isOnTrial(tenant) ? "trialing" : "active" };
-  return { ...kept, status: "active", ...firstPeriod(terms, now) };
+  const status = isOverdue(kept) ? "past_due" : "active";
+  const live: Subscription = { ...kept, status };
+  if (subscription.currentPeriodEnd <= now || isFreed(live, tenant)) return newPeriod(live, terms, now);
+  return isOnTrial(tenant) ? { ...kept, status: "trialing" } : live;
 }
 
 /**
@@ -85,7 +140,7 @@ export function followed(
   const { status, trialEndsAt } = to;
   if (status === "cancelled") return ended(subscription, now);
   const isUnbilled = subscription.status === "active" && subscription.anchorDay === undefined;
-  if (from === "pending" && status === "active" && isUnbilled && terms) return { ...subscription, ...firstPeriod(terms, now) };
+  if (from === "pending" && status === "active" && isUnbilled && terms) return newPeriod(subscription, terms, now);
   if (status === "active" && subscription.status === "trialing") return { ...subscription, status: "active" };
   if (from !== "pending" || status !== "trial" || subscription.status !== "active") return subscription;
   const period = trialEndsAt === undefined || trialEndsAt <= now ? {} : { currentPeriodStart: now, currentPeriodEnd: trialEndsAt };
@@ -137,9 +192,9 @@ export function assertTrialUnused(tenant: Tenant, plan: Plan): void {
 
 /**
  * Checks a plan change by a tenant's own user. A trial plan is not a cheaper plan: only the platform moves a tenant to it.
- * `from` is null if the current plan does not exist, so that its price is unknown. Throws `plan_change_forbidden`.
+ * `from` is what the tenant was sold; null if it does not exist, so that its price is unknown. Throws `plan_change_forbidden`.
  */
-export function assertSelfService(allowed: SelfServicePlans, from: Plan | null, to: Plan): void {
+export function assertSelfService(allowed: SelfServicePlans, from: PlanTerms | null, to: Plan): void {
   if (allowed !== "none" && isTrialPlan(to)) {
     throw new InnkeepError("plan_change_forbidden", `You cannot move to the trial plan ${to.id} yourself. Ask the platform's support.`);
   }

@@ -60,7 +60,8 @@ export class SubscriptionService {
       const [tenant, asked] = await Promise.all([this.#tenant(id), planId === undefined ? null : loadPlan(this.work, planId, "/planId")]);
       const plan = asked ?? await loadPlan(this.work, tenant.plan, "/planId");
       const initial = { id: this.work.newId("sub"), tenantId: tenant.id, ...rules.started(tenant, plan, this.work.now()) };
-      const record = this.#subscriptions.newRecord({ ...initial, ...patch, planId: plan.id, planVersion: plan.planVersion });
+      const given = this.#subscriptions.newRecord({ ...initial, ...patch, planId: plan.id, planVersion: plan.planVersion });
+      const record = rules.anchored(given, given, patch);
       return { action: "subscription.created", ...await this.#decide(tenant, null, record, plan) };
     }, { patch: patch as JsonObject });
   }
@@ -73,11 +74,12 @@ export class SubscriptionService {
     const [tenant, plan, sold] = await Promise.all([
       this.#tenant(id),
       isMove ? loadPlan(this.work, planId, "/planId") : null,
-      isMove ? findTerms(this.work, before) : null,
+      isMove || rules.isPutBack(before, patch, this.work.now()) ? findTerms(this.work, before) : null,
     ]);
-    const change = plan && planChange(before, sold, plan, this.work.now());
+    const change = plan && planChange(before, sold, plan, this.work.now(), rules.setsPeriod(before, patch));
     const moved = { ...change?.subscription ?? before, version: before.version };
-    const record = rules.anchored(this.#subscriptions.patched(moved, patch), patch);
+    const patched = rules.anchored(moved, this.#subscriptions.patched(moved, patch), patch);
+    const record = sold && rules.isPutBack(before, patch, this.work.now()) ? rules.newPeriod(patched, sold, this.work.now()) : patched;
     return { tenant, plan, change, decided: await this.#decide(tenant, before, record, plan) };
   }
 
@@ -166,7 +168,7 @@ export class SubscriptionService {
   ): Promise<Decided<Subscription>> {
     const now = this.work.now();
     const from = before?.planId ?? tenant.plan;
-    if (plan && plan.id !== from) await this.#assertMove(tenant, before ?? decided, from, plan);
+    if (plan && plan.id !== from) await this.#assertMove(tenant, before, decided, plan);
     const record = rules.fitted(plan ? { ...decided, planVersion: plan.planVersion } : decided, now);
     rules.assertPeriod(record);
     rules.assertTenantNotCancelled(record, tenant);
@@ -192,11 +194,13 @@ export class SubscriptionService {
     };
   }
 
-  async #assertMove(tenant: StoredTenant, subscription: Subscription, from: string, plan: StoredPlan): Promise<void> {
+  async #assertMove(tenant: StoredTenant, before: StoredSubscription | null, decided: Subscription, plan: StoredPlan): Promise<void> {
     rules.assertTenantCanChangePlan(tenant);
-    rules.assertLive(subscription);
+    rules.assertLive(before ?? decided);
     if (plan.id !== tenant.plan) rules.assertTrialUnused(tenant, plan);
-    if (this.#isOwn) rules.assertSelfService(this.work.platform.selfServicePlans, await findPlan(this.work, from), plan);
+    if (!this.#isOwn) return;
+    const sold = before ? await findTerms(this.work, before) : await findPlan(this.work, tenant.plan);
+    rules.assertSelfService(this.work.platform.selfServicePlans, sold, plan);
   }
 }
 

@@ -6,11 +6,12 @@ import type { Change, UnitOfWork } from "../../core/unit-of-work.ts";
 import type { JsonObject } from "../../kernel/json.ts";
 import { entitlementChanges } from "../entitlements/changes.ts";
 import type { Invoice } from "../invoices/entity.ts";
+import { findTerms } from "../plans/versions.ts";
 import { movementChanges } from "../revenue/changes.ts";
-import { tenant as tenantEntity } from "../tenants/entity.ts";
+import { type Tenant, tenant as tenantEntity } from "../tenants/entity.ts";
 import { type Billed, owing, settled } from "./dunning.ts";
 import { type Subscription, subscription as subscriptionEntity } from "./entity.ts";
-import { fitted } from "./rules.ts";
+import { fitted, isFreed, newPeriod } from "./rules.ts";
 
 type StoredSubscription = Stored<typeof subscriptionEntity>;
 type StoredTenant = Stored<typeof tenantEntity>;
@@ -36,7 +37,7 @@ export async function settlementChanges(work: UnitOfWork, after: Invoice): Promi
   ]);
   if (!subscription || !tenant || subscription.id !== subscriptionId) return {};
   const effectiveAt = status === "paid" ? after.paidAt ?? work.now() : work.now();
-  const next = settled({ subscription, tenant }, after.id, status, work.now());
+  const next = await restarted(work, tenant, settled({ subscription, tenant }, after.id, status, work.now()), effectiveAt);
   const own = subscriptionPart(work, subscription, next.subscription);
   const lifted = await liftedPart(work, tenant, next);
   const eventData: JsonObject = { effectiveAt, ...lifted.eventData };
@@ -53,6 +54,16 @@ export async function settlementChanges(work: UnitOfWork, after: Invoice): Promi
     eventData: lifted.eventData,
     notes: [...recovered, ...(unsuspended ? [notesOf("tenant.unsuspended", tenantId, unsuspended, { eventData })] : [])],
   };
+}
+
+/**
+ * A period that was free because of the suspension is paid from the payment on, as if that had been recorded at its instant. Without
+ * the terms, which only an import can cause, it goes on.
+ */
+async function restarted(work: UnitOfWork, before: Tenant, { subscription, tenant }: Billed, at: string): Promise<Billed> {
+  const terms = tenant !== before && isFreed(subscription, tenant) ? await findTerms(work, subscription) : null;
+  const { currentPeriodStart: first } = subscription;
+  return { subscription: terms ? newPeriod(subscription, terms, at < first ? first : at) : subscription, tenant };
 }
 
 /** The change of a subscription, and its fields for the audit entry of the invoice. Null if nothing changes. */

@@ -18,6 +18,8 @@ import {
   assertTrialUnused,
   fitted,
   followed,
+  isFreed,
+  newPeriod,
   onPlan,
   resumed,
   trialEnd,
@@ -53,7 +55,7 @@ export async function decideChange(work: UnitOfWork, before: StoredTenant, move:
   ]);
   const [terms, sold] = await Promise.all([
     newPlan ?? (needsTerms(before, moved) ? currentTerms(work, subscription, moved.plan) : null),
-    newPlan && subscription ? findTerms(work, subscription) : null,
+    subscription && (newPlan || isBack(before, moved, subscription)) ? findTerms(work, subscription) : null,
   ]);
   if (newPlan) assertTrialUnused(before, newPlan);
   if (newPlan && subscription) assertLive(subscription);
@@ -90,6 +92,11 @@ function isReactivation(before: Tenant, after: Tenant): boolean {
   return before.status === "cancelled" && after.status !== "cancelled";
 }
 
+/** Whether the tenant is live again in a period that was free because it was not, which ends. */
+function isBack(before: Tenant, after: Tenant, subscription: Subscription): boolean {
+  return !isFreed(subscription, before) && isFreed(subscription, after);
+}
+
 /** Whether the change depends on the terms of the tenant's plan, which may be deactivated. */
 function needsTerms(before: Tenant, after: Tenant): boolean {
   return isTrialStart(before, after) || isReactivation(before, after) || (before.status === "pending" && after.status === "active");
@@ -119,7 +126,8 @@ function subscriptionChange(
     : tenantAfter.status === tenantBefore.status
     ? tenantAfter.trialEndsAt === tenantBefore.trialEndsAt ? moved : withTrialEnd(moved, tenantAfter)
     : followed(moved, tenantBefore.status, tenantAfter, now, terms);
-  const after = fitted(decided, now);
+  const paid = newPlan ?? sold;
+  const after = fitted(paid && isBack(tenantBefore, tenantAfter, decided) ? newPeriod(decided, paid, now) : decided, now);
   const differs = diff(subscriptionEntity, before, after);
   return differs ? { entity: subscriptionEntity, before, after: { ...after, updatedAt: now } } : null;
 }

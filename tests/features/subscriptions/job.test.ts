@@ -286,10 +286,10 @@ describe("a tenant that changes while its subscription is renewed", () => {
     expect(await invoicesOf(id)).toHaveLength(1);
     const { currentPeriodEnd: end, invoicedUntil } = await subscriptionOf(id);
     expect(invoicedUntil).toBe(end);
-    await context.TenantService.unsuspend(id);
     // Nobody paid for the period, so a cheaper plan gives no credit for it.
     expect(await context.SubscriptionService.upsert(id, { planId: "Basic" })).toMatchObject({ planId: "Basic", pendingItems: [] });
     context.clock.set(end);
+    await context.TenantService.unsuspend(id);
     await run();
     expect((await invoicesOf(id)).map(({ issuedAt }) => issuedAt)).toEqual([first?.issuedAt, end]);
   });

@@ -169,10 +169,28 @@ describe("a change to another interval", () => {
 
 describe("a plan migration", () => {
   test("CP10: with the next period leaves the present one at its price, invoiced or not", () => {
-    expect(changeWithNextPeriod(january(), pro, enterprise)).toMatchObject({ items: [], subscription: { planId: "Enterprise" } });
-    const { items, net } = changeWithNextPeriod(january({ invoicedUntil: undefined }), pro, enterprise);
-    // The invoice of the present period will have the price of the new plan.
-    expect([amounts(items), enterprise.price + net]).toEqual([[29_900, -99_900], pro.price]);
+    for (const invoicedUntil of [january().invoicedUntil, undefined]) {
+      const { items, subscription } = changeWithNextPeriod(january({ invoicedUntil }), pro, enterprise);
+      expect(items).toEqual([]);
+      expect(subscription).toMatchObject({ planId: "Enterprise", periodPrice: { price: 29_900, interval: "monthly", intervalCount: 1 } });
+    }
+  });
+
+  test("CP10: a plan change after it settles what the present period costs, not what the next one would", () => {
+    const annual = planOf("Annual", 299_000, { interval: "yearly" });
+    for (const migrated of [enterprise, annual]) {
+      const { subscription } = changeWithNextPeriod(january(), pro, migrated);
+      const next = planChange(subscription, migrated, basic, at("2026-01-11"));
+      expect(amounts(next.items)).toEqual([-20_255, 6_706]);
+      expect(next.subscription).not.toHaveProperty("periodPrice");
+    }
+    // Moved twice, and then to a version without a billing change: the next periods have the price of the second move.
+    const twice = changeWithNextPeriod(changeWithNextPeriod(january(), pro, enterprise).subscription, enterprise, basic).subscription;
+    expect(twice.periodPrice?.price).toBe(29_900);
+    expect(changeWithKeptPrice(twice, basic, pro).subscription).toMatchObject({
+      periodPrice: { price: 29_900 },
+      keptPrice: { price: 9_900 },
+    });
   });
 
   test("CP10: without a billing change keeps the price, until the next plan change", () => {

@@ -74,7 +74,7 @@ describe("a subscription follows its tenant", () => {
     const started = rules.resumed(cancelled, hotel(), "2026-02-01T00:00:00.000Z", { interval: "monthly" });
     expect(started.currentPeriodStart).toBe("2026-02-01T00:00:00.000Z");
     expect(rules.resumed(cancelled, hotel(), later, { interval: "monthly" })).toEqual(
-      is("active", { currentPeriodStart: later, currentPeriodEnd: "2026-04-30T10:00:00.000Z", anchorDay: 31 }),
+      is("active", { currentPeriodStart: later, currentPeriodEnd: "2026-04-30T10:00:00.000Z", anchorDay: 31, invoicedUntil: later }),
     );
     expect(rules.resumed(cancelled, hotel(), later, { interval: "yearly" }).currentPeriodEnd).toBe("2027-03-31T10:00:00.000Z");
     expect(rules.resumed(is("past_due", { cancelAtPeriodEnd: true }), hotel(), later, { interval: "monthly" })).toEqual(is("past_due"));
