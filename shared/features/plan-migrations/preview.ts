@@ -45,7 +45,8 @@ export async function migrationPreview(work: UnitOfWork, scheme: Scheme, target:
   let cursor: string | null = null;
   for (let read = 0; read < PREVIEWED; read += PAGE) {
     const page: Awaited<ReturnType<typeof subscribersOf>> = await subscribersOf(work, scheme, cursor, PAGE);
-    const effects = await Promise.all(page.subscribers.map((subscriber) => effectOn(work, scheme, target, subscriber)));
+    const known = await Promise.all(page.subscribers.map((subscriber) => effectOn(work, scheme, target, subscriber)));
+    const effects = [...known, ...page.unreadable.map(() => "unreadable")];
     preview = effects.reduce(added, { ...preview, subscribers: preview.subscribers + effects.length, complete: page.cursor === null });
     cursor = page.cursor;
     if (cursor === null) break;

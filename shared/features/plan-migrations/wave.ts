@@ -52,12 +52,13 @@ export class MigrationStep {
 
   /** Lists a page of the cohort. A page that is repeated after a crash finds its records listed. */
   async #list(before: StoredMigration, limit: number, dryRun: boolean): Promise<number> {
-    const { subscribers, read, cursor } = await subscribersOf(this.work, before, before.cursor ?? null, limit);
+    const { subscribers, unreadable, read, cursor } = await subscribersOf(this.work, before, before.cursor ?? null, limit);
     if (dryRun) return read;
     const now = this.work.now();
-    const moves = subscribers.map(({ tenant }): PlanMove => {
-      const id = keyOf(planMove, { migrationId: before.id, tenant: tenant.id });
-      return { id, migrationId: before.id, tenant: tenant.id, status: "waiting", createdAt: now, updatedAt: now };
+    // One that cannot be read fails with its move, not with the whole list.
+    const moves = [...subscribers.map(({ tenant }) => tenant.id), ...unreadable].map((tenantId): PlanMove => {
+      const id = keyOf(planMove, { migrationId: before.id, tenant: tenantId });
+      return { id, migrationId: before.id, tenant: tenantId, status: "waiting", createdAt: now, updatedAt: now };
     });
     await this.#bookkeep(before.id, async (migration) => {
       if (migration.phase !== "list" || migration.cursor !== before.cursor) return null;

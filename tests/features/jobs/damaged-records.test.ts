@@ -36,6 +36,25 @@ test("O05: a subscription or tenant that cannot be read fails as one item of the
   expect(await context.dump("dead")).toHaveLength(2);
 });
 
+test("O05: a subscriber that cannot be read fails alone in a plan migration, and the others are moved", async () => {
+  const { PlanService, PlanMigrationService } = context;
+  await PlanService.create({ name: "Moved", price: 100, currency: "USD", interval: "monthly", limits: {} });
+  const [first, second] = await Promise.all([1, 2].map(() => context.tenant({ plan: "Moved" })));
+  if (!first || !second) throw new Error("no tenants");
+  await PlanService.update("Moved", { price: 200 });
+  await damage(`subscription:${first.id}`, { anchorDay: "x" });
+  expect(await PlanMigrationService.preview({ planId: "Moved", mode: "prorate" })).toMatchObject({ moving: 1, skipped: { unreadable: 1 } });
+  const { id } = await PlanMigrationService.create({ planId: "Moved", mode: "prorate" });
+  await PlanMigrationService.start(id);
+  while ((await run("plan-migrations")).processed > 0) context.clock.advance(5 * 60_000);
+  expect(await PlanMigrationService.get(id)).toMatchObject({ moved: 1, failed: 1, waiting: 0 });
+  expect((await context.SubscriptionService.get(second.id))?.planVersion).toBe(2);
+  expect((await PlanMigrationService.listMoves(id)).data.find(({ tenant }) => tenant === first.id)).toMatchObject({
+    status: "failed",
+    reason: "internal",
+  });
+});
+
 test("O05: entitlements that cannot be read fail as one item of the job entitlements, and those of others are written", async () => {
   const [first, second] = await Promise.all([1, 2].map(() => context.tenant({ plan: "Basic" })));
   if (!first || !second) throw new Error("no tenants");
