@@ -1,12 +1,14 @@
 import process from "node:process";
 import pg from "pg";
 import { createBackend } from "../../shared/container.ts";
+import { AuditService } from "../../shared/features/audit/service.ts";
 import { JobService } from "../../shared/features/jobs/service.ts";
 import { isoTime, systemClock } from "../../shared/kernel/clock.ts";
 import { systemContext } from "../../shared/kernel/context.ts";
 import { silentLogger } from "../../shared/kernel/logger.ts";
 import type { Store } from "../../shared/kv/store.ts";
 import type { Cluster } from "../support/cluster.ts";
+import { writeChain } from "../features/retention/chain-of.ts";
 import { withClient } from "../support/client.ts";
 import { declareTasks, task } from "../support/task.ts";
 import { type BenchDatabase, createDatabase, loadFast } from "./dataset.ts";
@@ -22,13 +24,14 @@ const number = (value: number) => Math.round(value).toLocaleString("en-US");
 /** What the jobs do at the size of `count` entries. */
 export async function jobRows(cluster: Cluster, count: number, open: (url: string) => Store, report: (row: Row) => void): Promise<void> {
   const database = await createDatabase(cluster, "bench_jobs");
-  await cleaning(database, count, open(database.appUrl), report);
+  const eventsPerSecond = await cleaning(database, count, open(database.appUrl), report);
+  await cleaningChains(await createDatabase(cluster, "bench_chains"), count, open, { eventsPerSecond, report });
   await declareTasks(database);
   await claims(database, count, open(database.appUrl), report);
 }
 
 /** Old outgoing events are deleted by the job, and the same rows of a plain table by key, 1,000 in a statement. */
-async function cleaning(database: BenchDatabase, count: number, store: Store, report: (row: Row) => void): Promise<void> {
+async function cleaning(database: BenchDatabase, count: number, store: Store, report: (row: Row) => void): Promise<number> {
   await loadFast(database, async (client) => {
     await client.query(EVENTS, [count]);
     await client.query("create table public.events as select key, value from kv.entries_outbox");
@@ -76,7 +79,60 @@ async function cleaning(database: BenchDatabase, count: number, store: Store, re
     note: `${calls} calls of the job; the one with the most CPU time took ${ms(cpuMs)} of it in the program; memory of the process ` +
       `${mib[0]} MiB before and ${mib.slice(1).join(", ")} MiB after each fifth`,
   });
+  return median(rates.job);
 }
+
+const CHAINS = 100;
+
+/** Old audit entries are deleted by the job from the beginnings of their chains, which then still verify. */
+async function cleaningChains(
+  database: BenchDatabase,
+  count: number,
+  open: (url: string) => Store,
+  { eventsPerSecond, report }: { readonly eventsPerSecond: number; readonly report: (row: Row) => void },
+): Promise<void> {
+  const store = open(database.appUrl);
+  const options = { store, clock: systemClock, logger: silentLogger };
+  const work = createBackend(options).bind(systemContext(systemClock, "bench", "jobs"));
+  const jobs = new JobService(work);
+  const [each, kept] = [Math.floor(count / CHAINS), 10];
+  const clock = { iso: (offsetMs: number) => isoTime(Date.now() + offsetMs) };
+  const ids = Array.from({ length: CHAINS }, (_, i) => `tn_${String(i).padStart(7, "0")}`);
+  for (const id of ids) {
+    await store.commit([], [{ op: "set", key: `audit:${id}:${clock.iso(0)}:first`, value: FIRST, tenantId: id, cascades: false }]);
+    await writeChain({ clock, database }, id, each, each - kept);
+  }
+  const rss = [process.memoryUsage().rss];
+  const rates: number[] = [];
+  let calls = 0;
+  for (let round = 0; round < ROUNDS; round++) {
+    rates.push(
+      await perSecond((each - kept) * CHAINS / ROUNDS, async () => {
+        calls++;
+        return (await jobs.run("cleanup")).processed;
+      }),
+    );
+    rss.push(process.memoryUsage().rss);
+  }
+  const audit = new AuditService(work);
+  for (const id of ids) {
+    const { ok, checked } = await audit.verify(id);
+    if (!ok || checked !== kept) throw new Error(`the chain of ${id} does not verify: ${checked} entries are left`);
+  }
+  const mib = rss.map((bytes) => Math.round(bytes / 2 ** 20));
+  report({
+    operation: `cleaning ${number(count)} audit entries of ${CHAINS} chains, which verify afterwards`,
+    callers: 1,
+    store: `${number(median(rates))} rows/s`,
+    against: "cleaning outgoing events",
+    other: `${number(eventsPerSecond)} rows/s`,
+    ratio: median(rates) / eventsPerSecond,
+    target: null,
+    note: `${calls} calls of the job; memory of the process ${mib[0]} MiB before and ${mib.slice(1).join(", ")} MiB after each fifth`,
+  });
+}
+
+const FIRST = { action: "room.opened", contentHash: "0".repeat(64) };
 
 /** Rows per second until `rows` are done. */
 async function perSecond(rows: number, run: () => Promise<number>): Promise<number> {

@@ -1,13 +1,17 @@
 import { createHash } from "node:crypto";
 import canonicalize from "canonicalize";
 import { withClient } from "../../support/client.ts";
-import type { TestContext } from "../../support/test-context.ts";
 
 const DAY_MS = 24 * 3_600_000;
 const sha256 = (text: string) => createHash("sha256").update(text, "utf8").digest("hex");
 
+interface Target {
+  readonly clock: { iso(offsetMs: number): string };
+  readonly database: { readonly superUrl: string };
+}
+
 /** Writes a chain of valid entries directly, of which the first `old` are 800 days old: one commit each would take minutes. */
-export async function writeChain({ clock, database }: TestContext, id: string, entries: number, old: number): Promise<void> {
+export async function writeChain({ clock, database }: Target, id: string, entries: number, old: number): Promise<void> {
   await withClient(database.superUrl, async (client) => {
     await client.query("set session_replication_role = replica");
     await client.query("delete from kv.entries where owner = $1 and key like 'audit:%'", [id]);
