@@ -90,7 +90,8 @@ export function nextInvoice(subscription: Subscription, plan: Plan, now: string)
   const isOver = subscription.cancelAtPeriodEnd || (subscription.status === "trialing" && isTrialPlan(plan));
   const isCharged = kind === "invoice" || (kind === "period_end" && !isOver);
   const next = { ...subscription, currentPeriodStart: at, currentPeriodEnd: addInterval(at, plan, subscription.anchorDay) };
-  const { lines } = periodLines(kind === "period_end" ? next : subscription, { planId: plan.id, price: isCharged ? plan.price : 0 });
+  const { id: planId, price, currency } = plan;
+  const { lines } = periodLines(kind === "period_end" ? next : subscription, { planId, currency, price: isCharged ? price : 0 });
   return lines.length === 0 ? null : { date: at < now ? now : at, lineItems: lines, total: sumOf(lines) };
 }
 

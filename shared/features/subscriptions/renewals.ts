@@ -1,4 +1,6 @@
+import { maxPrice } from "../../core/money.ts";
 import { addInterval, dayOfMonth } from "../../core/periods.ts";
+import { MAX_MINOR_UNITS } from "../../core/values.ts";
 import { InnkeepError } from "../../kernel/errors.ts";
 import type { LineItem } from "../invoices/entity.ts";
 import type { PlanTerms, PlanVersion } from "../plans/entity.ts";
@@ -58,7 +60,7 @@ function dunningStep(state: Billed, dunning: DunningStep): Step {
 
 /** The invoice of what is left to pay after a cancellation. */
 function finalStep({ subscription, tenant }: Billed, at: string): Step {
-  const { lines, rest } = payable(subscription.pendingItems);
+  const { lines, rest } = payable(subscription.pendingItems, MAX_MINOR_UNITS);
   return { subscription: { ...subscription, pendingItems: rest }, tenant, at, actions: [], lines };
 }
 
@@ -122,27 +124,36 @@ function isWithoutInvoice({ status, suspendedAt = "" }: Tenant, at: string): boo
 /** The lines of the invoice of the present period: its charge and the pending items. `rest`: credits that exceed the charges. */
 export function periodLines(
   { currentPeriodStart: periodStart, currentPeriodEnd: periodEnd, pendingItems }: Subscription,
-  { planId, price }: Pick<PlanVersion, "planId"> & Pick<PlanTerms, "price">,
+  { planId, price, currency }: Pick<PlanVersion, "planId"> & Pick<PlanTerms, "price" | "currency">,
 ): { readonly lines: LineItem[]; readonly rest: LineItem[] } {
   const description = `${planId}, ${periodStart.slice(0, 10)} to ${periodEnd.slice(0, 10)}`;
   const charge: LineItem = { description, quantity: 1, unitAmount: price, amount: price, kind: "plan", periodStart, periodEnd };
-  return payable(price > 0 ? [charge, ...pendingItems] : pendingItems);
+  return payable(price > 0 ? [charge, ...pendingItems] : pendingItems, maxPrice(currency));
 }
 
-/** The items that one invoice can contain, which does not sum to less than 0. A credit that is too large is split. */
-function payable(items: readonly LineItem[]): { readonly lines: LineItem[]; readonly rest: LineItem[] } {
-  let left = items.reduce((sum, { amount }) => sum + Math.max(amount, 0), 0);
-  const isCharged = left > 0;
+/**
+ * The items that one invoice can contain, which sums to 0 at least and to the highest price at most. A credit that is too large is
+ * split; a charge that is too large waits for the next invoice.
+ */
+function payable(items: readonly LineItem[], highest: number): { readonly lines: LineItem[]; readonly rest: LineItem[] } {
+  let charged = 0;
+  const waits = new Set<LineItem>();
+  for (const item of items) {
+    if (charged + item.amount > highest) waits.add(item);
+    else charged += Math.max(item.amount, 0);
+  }
+  let left = charged;
   const lines: LineItem[] = [];
   const rest: LineItem[] = [];
   for (const item of items) {
     const used = Math.min(left, Math.max(-item.amount, 0));
     left -= used;
-    if (item.amount >= 0) lines.push(item);
+    if (waits.has(item)) rest.push(item);
+    else if (item.amount >= 0) lines.push(item);
     else if (used > 0) lines.push(partOf(item, -used));
     if (item.amount + used < 0) rest.push(partOf(item, item.amount + used));
   }
-  return { lines: isCharged ? lines : [], rest };
+  return { lines: charged > 0 ? lines : [], rest };
 }
 
 function partOf(item: LineItem, amount: number): LineItem {

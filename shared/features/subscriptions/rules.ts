@@ -111,6 +111,11 @@ export function isFreed({ status, anchorDay, freeUntil = "", currentPeriodEnd }:
   return isLive && (status === "active" || status === "past_due") && anchorDay !== undefined && freeUntil >= currentPeriodEnd;
 }
 
+/** Whether it was activated as a cancelled one, so that nothing is billed yet. The rest of a trial stays free. */
+function isUnbilled({ anchorDay }: Subscription, { status, trialEndsAt = "" }: Tenant, now: string): boolean {
+  return status === "active" && anchorDay === undefined && trialEndsAt <= now;
+}
+
 /**
  * The subscription with its cancellation reversed. It keeps its period and trial; if the period is over, or was free because of a
  * suspension, a new one begins at `now`.
@@ -121,7 +126,7 @@ export function resumed(subscription: Subscription, tenant: Tenant, now: string,
   if (subscription.status !== "cancelled") return kept;
   const status = isOverdue(kept) ? "past_due" : "active";
   const live: Subscription = { ...kept, status };
-  if (subscription.currentPeriodEnd <= now || isFreed(live, tenant)) return newPeriod(live, terms, now);
+  if (subscription.currentPeriodEnd <= now || isFreed(live, tenant) || isUnbilled(live, tenant, now)) return newPeriod(live, terms, now);
   return isOnTrial(tenant) ? { ...kept, status: "trialing" } : live;
 }
 
@@ -139,8 +144,8 @@ export function followed(
 ): Subscription {
   const { status, trialEndsAt } = to;
   if (status === "cancelled") return ended(subscription, now);
-  const isUnbilled = subscription.status === "active" && subscription.anchorDay === undefined;
-  if (from === "pending" && status === "active" && isUnbilled && terms) return newPeriod(subscription, terms, now);
+  const isFirst = subscription.status === "active" && subscription.anchorDay === undefined;
+  if (from === "pending" && status === "active" && isFirst && terms) return newPeriod(subscription, terms, now);
   if (status === "active" && subscription.status === "trialing") return { ...subscription, status: "active" };
   if (from !== "pending" || status !== "trial" || subscription.status !== "active") return subscription;
   const period = trialEndsAt === undefined || trialEndsAt <= now ? {} : { currentPeriodStart: now, currentPeriodEnd: trialEndsAt };

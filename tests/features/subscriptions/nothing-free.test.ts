@@ -106,6 +106,28 @@ describe("a period that is free because of a suspension", () => {
   });
 });
 
+describe("a subscription that was cancelled before its first paid period", () => {
+  test("B21: is paid from its reactivation on, if its tenant was activated meanwhile", async () => {
+    const { id } = await context.tenant({ plan: "Monthly", status: "pending" });
+    await context.SubscriptionService.cancel(id, false);
+    await context.TenantService.update(id, { status: "active" });
+    await context.SubscriptionService.reactivate(id);
+    await run();
+    expect((await invoicesOf(id)).map(({ total }) => total)).toEqual([30_000]);
+  });
+
+  test("B10: keeps the free rest of its trial", async () => {
+    const { id } = await context.tenant({ plan: "Monthly", status: "trial", trialEndsAt: context.clock.iso(10 * DAY) });
+    await context.TenantService.update(id, { status: "active" });
+    const before = await subscriptionOf(id);
+    await context.SubscriptionService.cancel(id, false);
+    await context.SubscriptionService.reactivate(id);
+    expect(await subscriptionOf(id)).toMatchObject({ status: "active", currentPeriodEnd: before.currentPeriodEnd });
+    await run();
+    expect(await invoicesOf(id)).toEqual([]);
+  });
+});
+
 describe("a period that the platform sets", () => {
   const paid = async () => {
     const { id } = await context.tenant({ plan: "Monthly" });

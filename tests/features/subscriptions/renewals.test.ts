@@ -164,14 +164,15 @@ describe("the invoice of a period", () => {
     ["uses the oldest credits first", 100, [-60, -60, -60], [100, -60, -40], [-20, -60]],
     ["has no lines if it is free, and keeps credits", 0, [-50], [], [-50]],
     ["has pending charges of a free period", 0, [70, -20], [70, -20], []],
+    ["leaves a charge to the next one that would exceed the highest total", 1e14, [5, -7], [1e14, -7], [5]],
   ])("B25: %s", (_, price, pending, lines, rest) => {
-    const found = periodLines(sub({ pendingItems: pending.map(item) }), { planId: "Pro", price });
+    const found = periodLines(sub({ pendingItems: pending.map(item) }), { planId: "Pro", price, currency: "USD" });
     expect([found.lines, found.rest].map((items) => items.map(({ amount }) => amount))).toEqual([lines, rest]);
     for (const { quantity, unitAmount, amount } of [...found.lines, ...found.rest]) expect(quantity * unitAmount).toBe(amount);
   });
 
   test("B25: names the plan and the period", () => {
-    expect(periodLines(sub(), { planId: "Pro", price: 1 }).lines).toEqual([
+    expect(periodLines(sub(), { planId: "Pro", price: 1, currency: "USD" }).lines).toEqual([
       {
         description: "Pro, 2026-01-01 to 2026-02-01",
         quantity: 1,
