@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { seededRandom } from "../support/random.ts";
 import { expectProblem, useApi } from "./support/api.ts";
+import { bodyOf, pathOf, prepare } from "./support/samples.ts";
 
 const api = useApi();
 const { seed } = seededRandom("merge patch over HTTP");
@@ -172,6 +173,31 @@ describe("merge patch", () => {
     await fc.assert(run, { seed, numRuns: 60, endOnFailure: true });
   });
 });
+
+test("H05: every route that documents 412 returns it for a stale If-Match and changes nothing, and no other route does", async () => {
+  const document = (await api.send("GET", "/openapi.json")).body as unknown as Document;
+  const checked: string[] = [];
+  for (const route of api.routes.filter(({ method }) => method !== "GET")) {
+    const ids = await prepare(api, route);
+    const json = bodyOf(route);
+    const before = await api.auditCount();
+    const sent = { token: token(), headers: { "if-match": '"0"' }, ...(json ? { json } : {}) };
+    const { status } = await api.send(route.method, pathOf(route, ids), sent);
+    const path = route.path.replaceAll(/:(\w+)/g, "{$1}");
+    const isDocumented = document.paths[path]?.[route.method.toLowerCase()]?.responses["412"] !== undefined;
+    expect([route.operationId, status === 412], route.path).toEqual([route.operationId, isDocumented]);
+    if (!isDocumented) continue;
+    expect(await api.auditCount(), route.path).toBe(before);
+    checked.push(route.operationId);
+  }
+  expect(checked).toEqual(
+    expect.arrayContaining(["putSubscription", "previewPlanChange", "payInvoice", "deleteGrant", "startPlanMigration"]),
+  );
+});
+
+interface Document {
+  readonly paths: Readonly<Record<string, Readonly<Record<string, { readonly responses: Readonly<Record<string, unknown>> }>>>>;
+}
 
 /** The algorithm of RFC 7396 §2. */
 function merged(target: unknown, change: unknown): unknown {
