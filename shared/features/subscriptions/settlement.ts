@@ -80,6 +80,9 @@ async function liftedPart(work: UnitOfWork, before: StoredTenant, { subscription
   if (tenant === before) return { changes: [], mutations: [], eventData: {} };
   const after = { ...tenant, updatedAt: work.now() };
   const change: Change = { entity: tenantEntity, before, after };
-  const entitled = await entitlementChanges(work, { tenant: after, subscription });
-  return { ...entitled, changes: [change, ...await movementChanges(work, before, after), ...entitled.changes] };
+  const [entitled, movements] = await Promise.all([
+    entitlementChanges(work, { tenant: after, subscription }),
+    movementChanges(work, before, after),
+  ]);
+  return { ...entitled, changes: [change, ...movements, ...entitled.changes] };
 }

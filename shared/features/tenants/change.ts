@@ -8,7 +8,8 @@ import { storedEntitlements } from "../entitlements/reads.ts";
 import type { PlanTerms } from "../plans/entity.ts";
 import { currentPlan, loadPlan, planCheck, type StoredPlan } from "../plans/subscribers.ts";
 import { findTerms, soldTerms } from "../plans/versions.ts";
-import { movementChanges } from "../revenue/changes.ts";
+import { hadRevenue, movementChanges } from "../revenue/changes.ts";
+import { revenueOf } from "../revenue/rules.ts";
 import { type Subscription, subscription as subscriptionEntity } from "../subscriptions/entity.ts";
 import { planChange } from "../subscriptions/proration.ts";
 import { isResumed, withRevenue } from "../subscriptions/revenue.ts";
@@ -48,10 +49,11 @@ export async function decideChange(work: UnitOfWork, before: StoredTenant, move:
   const isFollowed = isMove || moved.trialEndsAt !== before.trialEndsAt;
   if (isPlanChange) assertTenantCanChangePlan(before);
   const subscriptions = new Records(subscriptionEntity, work);
-  const [newPlan, subscription, stored] = await Promise.all([
+  const [newPlan, subscription, stored, had] = await Promise.all([
     isPlanChange ? loadPlan(work, moved.plan, "/plan") : null,
     isFollowed ? subscriptions.get(before.id) : null,
     isMove ? storedEntitlements(work, before.id) : null,
+    isMove && revenueOf(before) === 0 ? hadRevenue(work, before) : null,
   ]);
   const [terms, sold] = await Promise.all([
     newPlan ?? (needsTerms(before, moved) ? currentTerms(work, subscription, moved.plan) : null),
@@ -66,13 +68,16 @@ export async function decideChange(work: UnitOfWork, before: StoredTenant, move:
   const beside = isFollowed && !change ? [{ key: subscriptions.key({ tenantId: before.id }), version: subscription?.version ?? null }] : [];
   const its = (change ? change.after : subscription) as Subscription | null;
   const after = withRevenue(decided, its, its && isResumed(subscription, its) ? terms : null);
-  const entitled = isMove ? await entitlementChanges(work, { tenant: after, subscription: its, terms: newPlan, stored }) : null;
+  const [entitled, movements] = await Promise.all([
+    isMove ? entitlementChanges(work, { tenant: after, subscription: its, terms: newPlan, stored }) : null,
+    movementChanges(work, before, after, had),
+  ]);
   return {
     record: after,
     changes: [
       ...claimChanges(before, after, now),
       ...(change ? [change] : []),
-      ...await movementChanges(work, before, after),
+      ...movements,
       ...entitled?.changes ?? [],
     ],
     checks: [...(newPlan ? [planCheck(newPlan)] : []), ...beside],

@@ -90,6 +90,21 @@ describe("the revenue of a subscription that ends", () => {
     expect((await context.TenantService.reactivate(imported.id))?.mrr).toBe(299);
   });
 
+  test.each(
+    [
+      ["suspended", (id: string) => context.TenantService.unsuspend(id)],
+      ["cancelled", (id: string) => context.TenantService.reactivate(id)],
+    ] as const,
+  )("B18: the first revenue of a tenant that is created as %s is new, and later it is a reactivation", async (status, back) => {
+    const { id } = await context.tenant(status === "suspended" ? { status, suspensionReason: "an import" } : { status });
+    await back(id);
+    context.clock.advance(1);
+    await context.TenantService.suspend(id, "unpaid");
+    context.clock.advance(1);
+    await context.TenantService.unsuspend(id);
+    expect(await movementsOf(id)).toEqual([["new", 299], ["churn", -299], ["reactivation", 299]]);
+  });
+
   test("B18: of a tenant that is deleted is in no sum", async () => {
     const [before] = await totals();
     const { id } = await context.tenant();

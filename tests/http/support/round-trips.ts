@@ -11,7 +11,7 @@ export const ROUND_TRIPS: readonly (readonly [route: string, trips: number, beca
   ["POST /v1/tenants/:tenantId/suspend", 3],
   ["POST /v1/tenants/:tenantId/unsuspend", 3],
   ["POST /v1/tenants/:tenantId/cancel", 3],
-  ["POST /v1/tenants/:tenantId/reactivate", 3],
+  ["POST /v1/tenants/:tenantId/reactivate", 4, "reads the terms that were sold, and whether the tenant had revenue"],
   ["GET /v1/plans", 2],
   ["POST /v1/plans", 3],
   ["GET /v1/plans/:planId", 1],
