@@ -34,7 +34,7 @@ export async function subscriptions(context: TestContext): Promise<Killed> {
   const expected: [string[], string[]][] = [
     [await group("active", null), ["invoice.created"]],
     [await group("active", period), ["invoice.created", "subscription.renewed"]],
-    [await group("active", { ...period, cancelAtPeriodEnd: true }), ["subscription.cancelled"]],
+    [await group("active", { ...period, cancelAtPeriodEnd: true }), ["subscription.cancelled", "tenant.updated"]],
     [trials, ["invoice.created", "subscription.trial_ended", "tenant.updated"]],
   ];
   return {
