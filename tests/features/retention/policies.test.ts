@@ -134,13 +134,14 @@ describe("policies for a tenant or a plan", () => {
 
   test("C14: is refused for a tenant or plan that does not exist, for both at once, and for records of no tenant", async () => {
     const { id } = await context.tenant();
-    for (
-      const  of of[
-        { tenantId: "tn_none" }, { planId: "None" }, { tenantId: id, planId: "Pro" }, { action: "archive" }, { action: "forget" }
-      ] as object[]
-    ) {
-      expect([of, await codeOf(put("bad", 60, of))]).toEqual([of, "validation_failed"]);
-    }
+    const refused: object[] = [
+      { tenantId: "tn_none" },
+      { planId: "None" },
+      { tenantId: id, planId: "Pro" },
+      { action: "archive" },
+      { action: "forget" },
+    ];
+    for (const members of refused) expect([members, await codeOf(put("bad", 60, members))]).toEqual([members, "validation_failed"]);
     expect(await codeOf(put("bad", 60, { tenantId: id }, "dead-letter"))).toBe("validation_failed");
     expect(await codeOf(put("bad", 29, {}, "audit-entry"))).toBe("validation_failed");
     expect(await codeOf(put("bad", 60, { action: "archive" }, "audit-entry"))).toBe("validation_failed");
