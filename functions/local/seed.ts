@@ -125,6 +125,8 @@ async function payInvoices({ at, nowMs }: Seeding, ids: readonly string[]): Prom
     const paidAt = isoTime(Math.min(nowMs, Date.parse(addDays(start, 2))));
     for (const invoice of data.filter(({ status }) => status === "pending")) await at(paidAt).InvoiceService.markPaid(id, invoice.id);
   }
+  // The job has run at the start of the month. Without a run now, it would be overdue.
+  await at(isoTime(nowMs)).JobService.run("subscriptions");
 }
 
 function monthStart(nowMs: number): string {

@@ -41,6 +41,11 @@ export function isInnkeepError(error: unknown, code?: ErrorCode): error is Innke
   return error instanceof InnkeepError && (code === undefined || error.code === code);
 }
 
+/** Whether the database is not available, so that the work has not failed and can be repeated. */
+export function isOutage(error: unknown): error is InnkeepError {
+  return isInnkeepError(error, "store_unavailable") || isInnkeepError(error, "commit_unknown");
+}
+
 /** Factories of errors that are thrown in several places. */
 export const errors = {
   /** `resource`: in words, or as a parameter is called: `deadLetter` is shown as "dead letter". */

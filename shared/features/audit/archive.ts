@@ -6,11 +6,6 @@ import { type AuditKeys, checkpointFault } from "./checkpoints.ts";
 import { type Checkpoint, checkpoint } from "./entity.ts";
 
 /** One file of an archive: consecutive entries of a chain, and the checkpoint of the last one. */
-export interface ArchiveFile {
-  readonly path: string;
-  readonly bytes: Uint8Array;
-}
-
 export interface ArchiveReport {
   readonly ok: boolean;
   /** The scope: the id of a tenant, or `global` for the platform. */

@@ -1,6 +1,6 @@
 import type { Backlog, Job, JobStep } from "../../core/job.ts";
 import { isoTime } from "../../kernel/clock.ts";
-import { type InnkeepError, isInnkeepError } from "../../kernel/errors.ts";
+import { isInnkeepError } from "../../kernel/errors.ts";
 import type { DeadLetter, Schedule } from "./entity.ts";
 
 /** Longer than an Edge Function can run (150 s): a lease that ended belongs to a run that was killed. */
@@ -160,11 +160,6 @@ export function requeued(letter: DeadLetter, now: string): DeadLetter {
 /** Not handled again. */
 export function dropped({ nextAttemptAt: _, ...letter }: DeadLetter): DeadLetter {
   return { ...letter, status: "dropped" } as DeadLetter;
-}
-
-/** The database is not available: the item has not failed. */
-export function isOutage(error: unknown): error is InnkeepError {
-  return isInnkeepError(error, "store_unavailable") || isInnkeepError(error, "commit_unknown");
 }
 
 /** An unexpected error shows its name only: its message may contain data. */

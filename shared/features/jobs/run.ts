@@ -2,10 +2,10 @@ import { Collection } from "../../core/collection.ts";
 import type { Blocks, JobItem, JobRun } from "../../core/job.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import type { JsonObject } from "../../kernel/json.ts";
-import { isInnkeepError } from "../../kernel/errors.ts";
+import { isInnkeepError, isOutage } from "../../kernel/errors.ts";
 import { tenant } from "../tenants/entity.ts";
 import { DeadLetterService, type StoredDeadLetter } from "./dead-letters.ts";
-import { isAttempted, isOutage } from "./rules.ts";
+import { isAttempted } from "./rules.ts";
 
 /** An item of this call that failed, for its response. */
 export interface ItemError {

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { byServer } from "../../core/fields.ts";
 import { instant, MAX_MAJOR_UNITS, period, segment } from "../../core/values.ts";
-import { defineEntity, type RecordOf } from "../../kv/define.ts";
+import { defineEntity } from "../../kv/define.ts";
 
 export const MOVEMENT_KINDS = ["new", "expansion", "contraction", "churn", "reactivation"] as const;
 
@@ -38,4 +38,3 @@ export const movement = defineEntity({
 });
 
 export type MovementKind = (typeof MOVEMENT_KINDS)[number];
-export type Movement = RecordOf<typeof movement>;
