@@ -3,13 +3,18 @@ import type { TestSpecification } from "vitest/node";
 
 /** The files that take longest, mostly waiting. If one of them started last, it would prolong the run. */
 const LONG = [
+  "features/jobs/killed",
   "kv/supabase",
   "kv/postgres",
-  "kv/pgbouncer",
-  "sql/declared",
   "local/permissions",
   "local/terminal",
+  "sql/declared",
+  "browser/local-page",
+  "sql/session-isolation",
   "sql/plans",
+  "local/interrupted",
+  "features/subscriptions/golden-year",
+  "kv/pgbouncer",
 ];
 
 /** Runs the long files of both projects first, so that no core is idle at the end. */
