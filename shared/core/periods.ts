@@ -94,6 +94,19 @@ export function periodFault(period: string, nowMs: number): string | null {
   return isPeriod ? null : `must be a month from ${FIRST_PERIOD} to ${last}, such as ${now}`;
 }
 
+/** How long after its end a month still takes late usage and open reservations. */
+export const CLOSES_AFTER_DAYS = 3;
+
+/** The instant from which on a month is closed. */
+export function closesAt(period: string): string {
+  return addDays(periodEnd(period), CLOSES_AFTER_DAYS);
+}
+
+/** Whether the month is closed: its usage is final, and only a correction changes it. */
+export function isClosed(period: string, nowMs: number): boolean {
+  return nowMs >= Date.parse(closesAt(period));
+}
+
 /** Throws `validation_failed` for an invalid period of usage. `path` is its JSON Pointer in the input. */
 export function assertPeriod(period: string, nowMs: number, path = "/period"): void {
   const message = periodFault(period, nowMs);

@@ -5,7 +5,9 @@ import {
   addDays,
   addInterval,
   assertPeriod,
+  closesAt,
   dayOf,
+  isClosed,
   periodEnd,
   periodFault,
   periodOf,
@@ -125,6 +127,22 @@ describe("the end of the calendar", () => {
   test("a result before the year 0 is its first instant", () => {
     expect(addDays("0000-01-01T12:00:00.000Z", -1)).toBe("0000-01-01T00:00:00.000Z");
     expect(addDays("0000-01-02T12:00:00.000Z", -1)).toBe("0000-01-01T12:00:00.000Z");
+  });
+});
+
+describe("the close of a month", () => {
+  test.each([
+    ["2026-01", "2026-02-04T00:00:00.000Z"],
+    ["2026-02", "2026-03-04T00:00:00.000Z"],
+    ["2026-12", "2027-01-04T00:00:00.000Z"],
+  ])("U11: %s is open until %s and closed from then on", (period, instant) => {
+    expect(closesAt(period)).toBe(instant);
+    expect(isClosed(period, Date.parse(instant) - 1)).toBe(false);
+    expect(isClosed(period, Date.parse(instant))).toBe(true);
+  });
+
+  test("U11: a later month is open", () => {
+    expect(isClosed("2027-03", Date.parse("2026-11-01T00:00:00.000Z"))).toBe(false);
   });
 });
 
