@@ -6,7 +6,7 @@ import type { AppEnv } from "./middleware/request-context.ts";
 
 const ADDRESS = /^[0-9a-fA-F:.]{2,45}$/;
 
-/** The context of the caller's services. A tenant's user is bound to that tenant, which the database enforces as well. */
+/** The context of the caller's services. A tenant's user or key is bound to that tenant, which the database enforces as well. */
 export function callerContext(c: HonoContext<AppEnv>, caller: Caller, clock: Clock, idempotency?: Idempotency): Context {
   // Each proxy appends the address it received the request from. The caller may have written everything to its left.
   const ipAddress = c.req.header("x-forwarded-for")?.split(",").at(-1)?.trim();
@@ -16,7 +16,7 @@ export function callerContext(c: HonoContext<AppEnv>, caller: Caller, clock: Clo
     tenantId: caller.tenantId,
     requestId: c.get("requestId"),
     clock,
-    ...(caller.kind === "admin" ? { scopes: caller.scopes } : {}),
+    scopes: caller.scopes,
     ...(caller.kind === "user" ? { role: caller.role } : {}),
     ...(ipAddress && ADDRESS.test(ipAddress) ? { ipAddress } : {}),
     ...(userAgent ? { userAgent } : {}),

@@ -25,15 +25,15 @@ export interface HostClaim {
 }
 
 /**
- * Returns the tenant of a request: from the path or query, else `X-Tenant-Id`, else the host, else the caller's own. A tenant's
- * user who names another tenant in any of them gets the same 404 as for a tenant or host that does not exist.
+ * Returns the tenant of a request: from the path or query, else `X-Tenant-Id`, else the host, else the caller's own. A caller that is
+ * bound to a tenant and names another in any of them gets the same 404 as for a tenant or host that does not exist.
  */
 export async function resolveTenant(caller: Caller, { host, ...sources }: TenantSources, store: Store): Promise<string | null> {
   if (sources.header === "") {
     throw new InnkeepError("not_found", "The X-Tenant-Id header is empty. Send the id of a tenant, or omit the header.");
   }
   const [path, query, header] = [sources.path, sources.query, sources.header].map((id) => id === undefined ? id : shortTenantId(id));
-  if (caller.kind === "user") {
+  if (caller.tenantId !== null) {
     const other = [path, query, header].find((id) => id !== undefined && id !== caller.tenantId);
     if (other !== undefined) throw errors.notFound("tenant", other.slice(0, 200));
     if (host && host.tenantId !== caller.tenantId) throw new InnkeepError("not_found", "There is no tenant at this host.");
@@ -41,7 +41,7 @@ export async function resolveTenant(caller: Caller, { host, ...sources }: Tenant
   }
   const outer = [header, host?.tenantId ?? undefined].filter((id) => id !== undefined);
   const distinct = [...new Set([path ?? query, ...outer].filter((id) => id !== undefined))];
-  if (caller.kind === "admin" && outer.length > 0) await assertReachable(distinct, store);
+  if (caller.kind !== "anonymous" && outer.length > 0) await assertReachable(distinct, store);
   return distinct[0] ?? null;
 }
 
@@ -55,18 +55,19 @@ async function assertReachable(ids: readonly string[], store: Store): Promise<vo
   if (ids.length > 1) throw new InnkeepError("tenant_mismatch", "The path, X-Tenant-Id and host of this request name different tenants.");
 }
 
-/** Refuses the users of a suspended or cancelled tenant, then callers without the route's scope. */
+/** Refuses the users and keys of a suspended or cancelled tenant, then callers without the route's scope. */
 export function authorize(caller: Caller, route: Route): void {
   if (route.scope === "public") return;
-  if (
-    caller.kind === "user" && !route.openWhenSuspended && (caller.tenant.status === "suspended" || caller.tenant.status === "cancelled")
-  ) {
-    throw new InnkeepError("tenant_suspended", `Your tenant is ${caller.tenant.status}. Ask the platform's support.`);
+  const status = caller.kind === "user" || caller.kind === "key" ? caller.tenant?.status : undefined;
+  if (!route.openWhenSuspended && (status === "suspended" || status === "cancelled")) {
+    throw new InnkeepError("tenant_suspended", `Your tenant is ${status}. Ask the platform's support.`);
   }
   if (route.scope !== "caller" && !caller.scopes.has(route.scope)) {
     throw new InnkeepError("insufficient_scope", `You need the scope ${route.scope}.`, [], { requiredScope: route.scope });
   }
-  if (route.platformOnly && caller.kind !== "admin") throw new InnkeepError("forbidden", "Only platform admins may do this.");
+  if (route.platformOnly && caller.tenantId !== null) {
+    throw new InnkeepError("forbidden", "Only platform admins and API keys without a tenant may do this.");
+  }
 }
 
 /** Returns the claim on a host, or null if the host cannot name a tenant. */

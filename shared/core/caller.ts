@@ -2,7 +2,7 @@ import type { Actor } from "../kernel/context.ts";
 import type { AdminRole, Scopes, TenantRole } from "./scopes.ts";
 
 /** The caller of a request, with the role and scopes that the store has for it now. */
-export type Caller = Anonymous | PlatformAdmin | TenantUser;
+export type Caller = Anonymous | PlatformAdmin | TenantUser | ApiKeyCaller;
 
 export interface Anonymous {
   readonly kind: "anonymous";
@@ -27,7 +27,34 @@ export interface TenantUser {
   readonly scopes: Scopes;
   readonly tenantId: string;
   readonly role: TenantRole;
-  readonly tenant: { readonly id: string; readonly name: string; readonly status: string; readonly plan: string };
+  readonly tenant: CallerTenant;
+}
+
+/** A program with an API key. A key without a tenant is a platform caller; one with a tenant has no rights of the tenant's owner. */
+export interface ApiKeyCaller {
+  readonly kind: "key";
+  readonly actor: Actor;
+  readonly scopes: Scopes;
+  readonly tenantId: string | null;
+  /** Null for a key without a tenant. */
+  readonly tenant: CallerTenant | null;
+  readonly name: string;
+  /** The key's own rate limit, instead of the platform's. */
+  readonly rateLimit?: RateLimit | undefined;
+}
+
+/** What the records say of a caller's tenant now. */
+export interface CallerTenant {
+  readonly id: string;
+  readonly name: string;
+  readonly status: string;
+  readonly plan: string;
+}
+
+/** At most `limit` requests in each window. */
+export interface RateLimit {
+  readonly limit: number;
+  readonly windowSeconds: number;
 }
 
 export const ANONYMOUS: Anonymous = {

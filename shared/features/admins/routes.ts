@@ -8,10 +8,11 @@ import { admin } from "./entity.ts";
 import { AdminUserService } from "./service.ts";
 
 const me = z.object({
-  type: z.enum(["admin", "user"]),
-  userId: z.string(),
+  type: z.enum(["admin", "user", "api_key"]),
+  userId: z.string().meta({ description: "The user's id, or that of the API key." }),
   email: z.string().optional(),
-  role: z.enum([...ADMIN_ROLES, ...TENANT_ROLES]),
+  name: z.string().optional().meta({ description: "The name of the API key." }),
+  role: z.enum([...ADMIN_ROLES, ...TENANT_ROLES]).optional().meta({ description: "An API key has scopes and no role." }),
   scopes: z.array(z.string()),
   tenantId: z.string().nullable(),
   tenant: z.object({ id: z.string(), name: z.string(), status: z.string(), plan: z.string() }).optional(),
@@ -66,5 +67,6 @@ function describe(caller: Caller): z.output<typeof me> {
   };
   if (caller.kind === "admin") return { type: "admin", ...who, role: caller.role };
   if (caller.kind === "anonymous") throw new TypeError("A route with the scope `caller` ran without a caller.");
+  if (caller.kind === "key") return { type: "api_key", ...who, name: caller.name, ...(caller.tenant ? { tenant: caller.tenant } : {}) };
   return { type: "user", ...who, role: caller.role, tenant: caller.tenant };
 }
