@@ -4,15 +4,14 @@ import { errors } from "../kernel/errors.ts";
 import type { JsonObject } from "../kernel/json.ts";
 import { Batcher } from "./batcher.ts";
 import type { Outcome } from "./batcher.ts";
-import { DEFAULT_TIMEOUT_MS } from "./deadline.ts";
-import type { Deadline } from "./deadline.ts";
-import { SqlError, TimeoutFault } from "./driver.ts";
-import type { SqlDriver } from "./driver.ts";
+import { type Deadline, DEFAULT_TIMEOUT_MS } from "./deadline.ts";
+import { type SqlDriver, SqlError, TimeoutFault } from "./driver.ts";
 import { conflictOf, isLockTimeout, isOutage, storeError, withRetries, withSecondTry } from "./faults.ts";
 import { joinsSameKey, joinsWrites, mergeWrites, takeApart } from "./increment.ts";
 import type { MergedWrite, WriteCall } from "./increment.ts";
 import { inOrder } from "./row.ts";
 import type { CommitResult, Entry } from "./store.ts";
+import { takeBatcher } from "./take.ts";
 
 interface ReadCall {
   readonly tenantId: string | null;
@@ -60,7 +59,10 @@ export class Batches {
   readonly #commits: Batcher<() => Promise<unknown>, unknown>;
   readonly #held: Batcher<() => Promise<unknown>, unknown>;
 
+  readonly takes: ReturnType<typeof takeBatcher>;
+
   constructor(private readonly driver: SqlDriver, private readonly clock: Clock) {
+    this.takes = takeBatcher(driver);
     const { timeoutMs = DEFAULT_TIMEOUT_MS } = driver;
     const limits = (writing: boolean) => ({
       maxCalls: MAX_CALLS,

@@ -33,6 +33,7 @@ import type {
   StoreState,
   WriteOptions,
 } from "./store.ts";
+import { assertTake, type Take, type Taken } from "./take.ts";
 
 /** The store on the SQL functions, for any driver. */
 export function createStore(driver: SqlDriver, options: { readonly clock: Clock }): Store {
@@ -220,15 +221,12 @@ class SqlStore implements Store {
   }
 
   async chainHead(scope: string | null): Promise<{ readonly seq: number; readonly hash: string } | null> {
-    const args = { scope: scope ?? "" };
+    const [name, own] = this.tenantId === null
+      ? ["kv_chain_head", {}] as const
+      : ["kv_tenant_chain_head", { tenant: this.tenantId }] as const;
     const deadline = this.#deadline();
-    return await this.#read(
-      () =>
-        this.tenantId === null
-          ? this.driver.call("kv_chain_head", args, deadline)
-          : this.driver.call("kv_tenant_chain_head", { tenant: this.tenantId, ...args }, deadline),
-      deadline,
-    ) as { seq: number; hash: string } | null;
+    const head = await this.#read(() => this.driver.call(name, { ...own, scope: scope ?? "" }, deadline), deadline);
+    return head as { seq: number; hash: string } | null;
   }
 
   async chainHeads({ after, limit }: { readonly after?: string; readonly limit: number }): Promise<ChainHead[]> {
@@ -252,16 +250,19 @@ class SqlStore implements Store {
     if (this.tenantId !== null) throw new InnkeepError("forbidden", "A tenant-bound store cannot claim entries.");
     const deadline = this.#deadline();
     const wire = wireClaim(claim, this.clock.now());
+    const call = () => this.driver.call("kv_claim", { claim: wire, now: wire.now }, deadline);
     try {
-      const rows = await withRetries(
-        () => this.driver.call("kv_claim", { claim: wire, now: wire.now }, deadline),
-        claim.entity.name,
-        deadline,
-      );
+      const rows = await withRetries(call, claim.entity.name, deadline);
       return ((rows ?? []) as readonly WireEntry[]).map(toEntry);
     } catch (error) {
       throw storeError(error, true);
     }
+  }
+
+  async take(take: Take): Promise<Taken> {
+    if (this.tenantId !== null) throw new InnkeepError("forbidden", "A tenant-bound store cannot take tokens.");
+    assertTake(take);
+    return await this.batches.takes.run(take, deadlineIn(take.timeoutMs));
   }
 
   async ping(): Promise<StoreState> {

@@ -1,6 +1,7 @@
 import type { JsonObject, JsonValue } from "../kernel/json.ts";
 import type { AnyEntity } from "./define.ts";
 import type { ParsedRecords } from "./parsed-records.ts";
+import type { Take, Taken } from "./take.ts";
 
 /** The result of `ping`. */
 export interface StoreState {
@@ -69,6 +70,8 @@ export interface Store {
    * which waits for no one. Returns them as changed, in the order of their due times. Service level only.
    */
   claim(claim: Claim): Promise<Entry[]>;
+  /** Takes tokens from a token bucket, by the server's clock. Concurrent calls share a statement. Service level only. */
+  take(take: Take): Promise<Taken>;
   /** Queries the database for its migration, pending builds and whether it accepts writes. */
   ping(): Promise<StoreState>;
   close(): Promise<void>;

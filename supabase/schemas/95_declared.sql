@@ -150,4 +150,8 @@ select kv.add_index('outbox-event', 'createdAt time');
 select kv.add_family('idem');
 select kv.add_entity('idempotency-record', 'idem', 2, owner_rule => 'given');
 
+-- rate-limit-bucket: The tokens that a caller has left. Its key is a digest of the caller. It expires when it must be full again.
+select kv.add_family('ratelimit', 75);
+select kv.add_entity('rate-limit-bucket', 'ratelimit', 1, owner_rule => 'platform');
+
 select kv.attach_families();

@@ -11,6 +11,7 @@ import { limitCases } from "./limits.ts";
 import { listCases } from "./lists.ts";
 import { queryCases } from "./queries.ts";
 import { raceCases } from "./races.ts";
+import { takeCases } from "./takes.ts";
 import { tenantCases } from "./tenants.ts";
 
 /** Registers a test case. */
@@ -34,6 +35,7 @@ const THEMES: Readonly<Record<string, Theme>> = {
   tenants: tenantCases,
   cascade: cascadeCases,
   claims: claimCases,
+  takes: takeCases,
 };
 
 /** The contract of every driver, with one new store per theme. Each case uses its own keys. */
