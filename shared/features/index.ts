@@ -47,7 +47,7 @@ export const features = [
   {
     name: "usage",
     summary: "The usage of each metric by tenant and month, with its limit.",
-    paths: ["/v1/tenants/:tenantId/usage"],
+    paths: ["/v1/tenants/:tenantId/usage", "/v1/usage"],
     scopes: { usage: { tenants: "read" } },
     entities: () => import("./usage/entity.ts"),
     services: () => import("./usage/service.ts"),

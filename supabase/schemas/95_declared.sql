@@ -47,6 +47,24 @@ select kv.add_index('metric', fields) from unnest(array[
   'createdAt time', 'name text', 'search(name, description)'
 ]) fields;
 
+-- usage-change: Says that usage of a tenant in a month changed, so that the job `usage` finds it.
+select kv.add_family('usagechange');
+select kv.add_entity('usage-change', 'usagechange', 2, owner_rule => 'segment');
+select kv.add_index('usage-change', 'until time');
+
+-- usage-level: A copy of one metric's usage of a tenant in a month, at most a minute old, by which all tenants are sorted and summed.
+select kv.add_family('usagelevel');
+select kv.add_entity('usage-level', 'usagelevel', 3, owner_rule => 'segment');
+select kv.add_index('usage-level', fields) from unnest(array[
+  'metric text, period text, percentage number', 'metric text, period text, current number', 'period text, percentage number',
+  'tenantId text, period text', 'updatedAt time'
+]) fields;
+select kv.add_rollup('usage-level', '{metric, period}', sum => 'current');
+
+-- usage-month: The month that the percentages of all tenants stand for. In another month, the job `usage` computes them again.
+select kv.add_family('usagemonth');
+select kv.add_entity('usage-month', 'usagemonth', 1, owner_rule => 'platform');
+
 -- usage-record: One metric of one tenant in one month.
 select kv.add_family('usage', 75);
 select kv.add_entity('usage-record', 'usage', 3, owner_rule => 'segment');

@@ -7,6 +7,9 @@ import { LIMITS_WITHOUT_METRIC } from "../plans/entity.ts";
 export const METRIC_KINDS = ["gauge", "counter"] as const;
 export type MetricKind = (typeof METRIC_KINDS)[number];
 
+/** Percentages of the limit at which usage alerts are sent, unless the metric has others. */
+export const DEFAULT_THRESHOLDS: readonly number[] = [80, 100];
+
 const METRIC_ID = /^[A-Za-z][A-Za-z0-9_.-]{0,63}$/;
 
 function idFault(id: string): string | null {
@@ -25,6 +28,10 @@ export const metric = defineEntity({
     /** Fixed: usage recorded as one kind has no meaning as the other. */
     kind: createOnly(z.enum(METRIC_KINDS)),
     description: z.string().max(2_000).default(""),
+    thresholds: z.array(z.int().min(1).max(1_000)).max(10)
+      .refine((each) => new Set(each).size === each.length, "must not contain a percentage twice")
+      .default([...DEFAULT_THRESHOLDS])
+      .meta({ description: "The percentages of the limit that trigger a usage alert. An empty list means none." }),
     createdAt: createdInstant(instant),
     updatedAt: changedInstant(instant.optional()),
   }),

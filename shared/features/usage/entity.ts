@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { byServer } from "../../core/fields.ts";
 import { day, instant, period, quantity, QUANTITY_DECIMALS, segment } from "../../core/values.ts";
 import { defineEntity } from "../../kv/define.ts";
 import type { RecordOf } from "../../kv/define.ts";
@@ -43,6 +44,65 @@ export const usageRecord = defineEntity({
 });
 
 export type UsageRecord = RecordOf<typeof usageRecord>;
+
+/** Written with the first count of each 10 seconds, so that usage itself needs no index that every count would have to maintain. */
+export const usageChange = defineEntity({
+  name: "usage-change",
+  summary: "Says that usage of a tenant in a month changed, so that the job `usage` finds it.",
+  key: "usagechange:{tenantId}:{period}",
+  schema: z.looseObject({
+    tenantId: byServer(segment),
+    period: byServer(period),
+    until: byServer(instant.meta({ description: "From then on the job deletes it: no count that it stands for can be on its way." })),
+  }),
+  owner: "tenant",
+  filterable: ["until"],
+  sortable: ["until"],
+  indexes: [["until"]],
+  example: { tenantId: "tn_1767225600000_a1b2c3d4e5f6", period: "2026-01", until: "2026-01-01T12:02:40.000Z" },
+});
+
+export const usageLevel = defineEntity({
+  name: "usage-level",
+  summary: "A copy of one metric's usage of a tenant in a month, at most a minute old, by which all tenants are sorted and summed.",
+  key: "usagelevel:{tenantId}:{metric}:{period}",
+  schema: z.looseObject({
+    tenantId: byServer(segment),
+    metric: byServer(segment),
+    period: byServer(period),
+    current: byServer(z.number().min(0).meta({ description: `Used in the period, in ${METRIC_UNIT}.` })),
+    limit: byServer(z.number().min(0).nullable().meta({ description: `In ${METRIC_UNIT}. Null means unlimited.` })),
+    percentage: byServer(z.int().min(0).max(100).meta({ description: "Of the limit; 0 if there is none." })),
+    updatedAt: byServer(instant),
+  }),
+  owner: "tenant",
+  retention: { days: 730, after: "updatedAt" },
+  filterable: ["tenantId", "metric", "period", "percentage"],
+  sortable: ["percentage", "current"],
+  defaultSort: "-percentage",
+  indexes: [["metric", "period", "percentage"], ["metric", "period", "current"], ["period", "percentage"], ["tenantId", "period"]],
+  rollup: { groupBy: ["metric", "period"], sum: "current" },
+  example: {
+    tenantId: "tn_1767225600000_a1b2c3d4e5f6",
+    metric: "api_calls",
+    period: "2026-01",
+    current: 1200,
+    limit: 1_000_000,
+    percentage: 0,
+    updatedAt: "2026-01-01T12:00:00.000Z",
+  },
+});
+
+export type UsageLevel = RecordOf<typeof usageLevel>;
+
+export const usageMonth = defineEntity({
+  name: "usage-month",
+  summary: "The month that the percentages of all tenants stand for. In another month, the job `usage` computes them again.",
+  key: "usagemonth:{id}",
+  schema: z.looseObject({ id: byServer(z.literal("current")), period: byServer(period), updatedAt: byServer(instant) }),
+  owner: "platform",
+  example: { id: "current", period: "2026-01", updatedAt: "2026-01-01T00:00:10.000Z" },
+});
 
 const MAX_AMOUNT = 1e12;
 const difference = z.number().min(-MAX_AMOUNT).max(MAX_AMOUNT)

@@ -6,6 +6,7 @@ import type { Mutation } from "../../kv/store.ts";
 import { catalogueOf } from "../metrics/catalogue.ts";
 import type { Plan } from "../plans/entity.ts";
 import { usageRecord } from "./entity.ts";
+import { markMutation } from "./marks.ts";
 import { limitOf, meteredOf } from "./rules.ts";
 
 /**
@@ -23,12 +24,15 @@ export async function limitMutations(
   // The plan may limit a metric that the cached catalogue does not have yet.
   const metrics = new Set(meteredOf(only ?? [...catalogue.keys(), ...Object.keys(limits)]));
   const places = [...[...metrics].map((metric) => ({ tenantId, metric, period })), ...later.filter(({ metric }) => metrics.has(metric))];
-  return places.map((place) => ({
+  const written = places.map((place): Mutation => ({
     op: "increment",
     key: keyOf(usageRecord, place),
     add: [],
     merge: { limit: limitOf(limits, place.metric), updatedAt: work.now() },
   }));
+  // Another limit is another percentage: the job finds a threshold that is reached without a count.
+  const periods = new Set(places.map((place) => place.period));
+  return [...written, ...[...periods].map((each) => markMutation(work, tenantId, each))];
 }
 
 /** A commit has at most 1,000 mutations, of which the current period takes one for each of at most 100 metrics. */

@@ -9,6 +9,7 @@ import { keyOf } from "../../kv/define.ts";
 import type { Addition, Check, Mutation } from "../../kv/store.ts";
 import { tenant as tenantEntity } from "../tenants/entity.ts";
 import { type UsageRecord, usageRecord } from "./entity.ts";
+import { type Mark, markFor } from "./marks.ts";
 import { bookingDay, type Opening, openingOf, type Place, usageOf } from "./reads.ts";
 import { checkAmount, corrected, highestPercentage, type Level, plus } from "./rules.ts";
 
@@ -57,15 +58,19 @@ export class Meter {
   async count(place: Place, count: Count, options: ChangeOptions, idempotency: Idempotency | undefined): Promise<Counted> {
     if (!isConditional(options) && idempotency === undefined && this.work.idempotency === undefined) {
       const { add, merge } = count;
-      const counting = count.refusal ? this.#lower(place, count) : this.work.store.increment(place.key, add, { merge });
+      const mark = markFor(this.work, place.tenantId, place.period);
+      const isPlain = !mark && !count.refusal;
+      const counting = isPlain ? this.work.store.increment(place.key, add, { merge }) : this.#withMark(place, count, mark);
       const counted = await unlessDeleted(place.tenantId, counting);
       if (counted) return counted;
     }
     let decisions = 0;
-    const outcome = await this.work.transact(async () => {
-      decisions += 1;
-      return { commit: this.#commit(place, count, await this.#find(place, options), decisions, options), resultOf: place.tenantId };
-    }, idempotency);
+    const outcome = await this.#marking(place, (mark) =>
+      this.work.transact(async () => {
+        decisions += 1;
+        const found = await this.#find(place, options);
+        return { commit: this.#commit(place, count, found, decisions, options, mark), resultOf: place.tenantId };
+      }, idempotency));
     return countedBy(place, outcome);
   }
 
@@ -78,13 +83,14 @@ export class Meter {
     idempotency: Idempotency | undefined,
   ): Promise<Counted & { readonly tooMuch?: undefined } | { readonly tooMuch: Level }> {
     let decisions = 0;
-    const outcome = await this.work.transact<{ readonly tooMuch?: Level }>(async () => {
-      decisions += 1;
-      const found = await this.#find(place, options);
-      const { current, limit } = found.record;
-      if (!checkAmount(current, limit, amount).allowed) return { done: { tooMuch: { current, limit } }, resultOf: place.tenantId };
-      return { commit: this.#commit(place, countWithin(limit), found, decisions, options), resultOf: place.tenantId };
-    }, idempotency);
+    const outcome = await this.#marking(place, (mark) =>
+      this.work.transact<{ readonly tooMuch?: Level }>(async () => {
+        decisions += 1;
+        const found = await this.#find(place, options);
+        const { current, limit } = found.record;
+        if (!checkAmount(current, limit, amount).allowed) return { done: { tooMuch: { current, limit } }, resultOf: place.tenantId };
+        return { commit: this.#commit(place, countWithin(limit), found, decisions, options, mark), resultOf: place.tenantId };
+      }, idempotency));
     const { tooMuch } = outcome.result;
     return tooMuch ? { tooMuch } : countedBy(place, outcome);
   }
@@ -92,15 +98,19 @@ export class Meter {
   /** Sets a counter, with a check of the version that was read, so that the audit entry has the previous value. */
   async correct(place: Place, { to, limit, request }: Correction, options: ChangeOptions): Promise<Counted & { readonly before: Level }> {
     let level: Level = { current: 0, limit: null };
+    let isCorrected = false;
+    const mark = markFor(this.work, place.tenantId, place.period);
     const { record: { version, ...value } } = await this.#usage.put(place.key, options, async (before) => {
       const opening = before ? null : await this.#opening(place);
       const { version: _, ...found } = (before ?? opening?.record) as UsageRecord & { version?: string };
       level = found;
       const after = { ...corrected(found, to(found.current), this.#day(place)), limit: limit === undefined ? found.limit : limit };
       const differs = !before || after.current !== found.current || after.limit !== found.limit;
+      isCorrected = differs;
       const record = differs ? { ...after, updatedAt: this.work.now() } : found;
-      return { action: "usage.corrected", record, checks: opening?.checks ?? [] };
+      return { action: "usage.corrected", record, checks: opening?.checks ?? [], mutations: differs && mark ? [mark.mutation] : [] };
     }, request);
+    if (isCorrected && !this.work.replayed) mark?.written();
     return { before: level, value: value as JsonObject, version };
   }
 
@@ -165,9 +175,18 @@ export class Meter {
     }
   }
 
-  /** A count with a lower bound. Throws the count's refusal if it would pass the bound. Null if there is no record. */
-  async #lower({ key }: Place, { add, merge, refusal }: Count): Promise<Counted | null> {
-    const committed = await this.work.store.commit([], [{ op: "increment", key, add, merge }]);
+  /** Runs a transaction that writes the mark. Without a version it wrote nothing, and neither did one that had been recorded before. */
+  async #marking<T>({ tenantId, period }: Place, run: (mark: Mark | null) => Promise<Outcome<T>>): Promise<Outcome<T>> {
+    const mark = markFor(this.work, tenantId, period);
+    const outcome = await run(mark);
+    if (outcome.version !== null && !this.work.replayed) mark?.written();
+    return outcome;
+  }
+
+  /** A count with a mark or a lower bound. Throws the count's refusal if it would pass the bound. Null if there is no record. */
+  async #withMark({ key }: Place, { add, merge, refusal }: Count, mark: Mark | null): Promise<Counted | null> {
+    const committed = await this.work.store.commit([], [{ op: "increment", key, add, merge }, ...mark ? [mark.mutation] : []]);
+    if (committed.ok) mark?.written();
     if (!committed.ok) throw committed.reason === "bounds" && refusal ? refusal : errors.writeConflict(key);
     const value = committed.values[key];
     return value ? { value, version: committed.versions[key] ?? "" } : null;
@@ -188,6 +207,7 @@ export class Meter {
     { record, version, opening }: Found,
     decisions: number,
     options: ChangeOptions,
+    mark: Mark | null,
   ): Transaction<Readonly<Record<never, never>>> {
     const { key, metric } = place;
     const behind = opening ? 0 : this.#behind(place, record);
@@ -206,7 +226,7 @@ export class Meter {
         merge,
         receipt: true,
         ...initial,
-      }],
+      }, ...mark ? [mark.mutation] : []],
       audit: "none",
       refuse: (_, reason) => reason === "bounds" ? refusal : undefined,
       result: {},

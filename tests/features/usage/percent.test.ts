@@ -35,16 +35,19 @@ describe("a tenant's usagePercent", () => {
   it("U06: that the store fails to write is logged with tenant, metric and code, and the count stands", async () => {
     const { id } = await context.tenant({ plan: "Trial" });
     const lines: Record<string, unknown>[] = [];
+    let isAway = false;
     const failing = new Proxy(context.store, {
       get: (real, name: keyof Store) => {
-        if (name === "commit") return () => Promise.reject(new InnkeepError("store_unavailable", "The store is away."));
+        if (name === "commit" && isAway) return () => Promise.reject(new InnkeepError("store_unavailable", "The store is away."));
         return typeof real[name] === "function" ? real[name].bind(real) : real[name];
       },
     });
     const logger = jsonLogger((line) => lines.push(JSON.parse(line) as Record<string, unknown>), context.clock.now);
     const container = await createContainer({ store: failing, clock: context.clock, logger });
     const { UsageService } = container.services({ actor: ADMIN, tenantId: null, requestId: "req_settle", clock: context.clock });
-    expect(await UsageService.increment(id, "bookings", 90)).toMatchObject({ current: 90 });
+    await UsageService.increment(id, "bookings", 1);
+    isAway = true;
+    expect(await UsageService.increment(id, "bookings", 89)).toMatchObject({ current: 90 });
     expect(await percentOf(id)).toBeUndefined();
     const line = { level: "warn", event: "usage_not_settled", requestId: "req_settle", tenantId: id, metric: "bookings" };
     expect(lines).toEqual([{ ...line, code: "store_unavailable", time: context.clock.iso() }]);
