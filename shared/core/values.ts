@@ -26,13 +26,15 @@ export const majorUnits = z.number().min(0).max(MAX_MAJOR_UNITS)
   .refine((amount) => Math.round(amount * 100) / 100 === amount, "must have at most 2 decimals");
 /** The maximum number of decimals of a metered amount. */
 export const QUANTITY_DECIMALS = 6;
+/** Rounded to the decimals of a metered amount. */
+export const roundedQuantity = (amount: number) => Number(amount.toFixed(QUANTITY_DECIMALS));
 /**
  * A metered amount: a non-negative number with at most 6 decimals. Sums are exact, and a sum is stored only if a double
  * represents it. Any sum of up to 15 digits is represented, so sums below 1e9 never fail.
  */
 export const quantity = (max: number) =>
   z.number().min(0).max(max)
-    .refine((amount) => Number(amount.toFixed(QUANTITY_DECIMALS)) === amount, `must have at most ${QUANTITY_DECIMALS} decimals`)
+    .refine((amount) => roundedQuantity(amount) === amount, `must have at most ${QUANTITY_DECIMALS} decimals`)
     .meta({ description: `At most ${QUANTITY_DECIMALS} decimals.` });
 /** A URL that callers send and browsers open: https, or http on localhost. */
 export const webUrl = z.string().check(({ value, issues }) => {

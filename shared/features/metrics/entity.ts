@@ -1,11 +1,12 @@
 import { z } from "zod";
 import { changedInstant, createdInstant, createOnly, given } from "../../core/fields.ts";
-import { checkedText, instant, segment } from "../../core/values.ts";
+import { checkedText, instant, percent, segment } from "../../core/values.ts";
 import { defineEntity, type RecordOf } from "../../kv/define.ts";
 import { LIMITS_WITHOUT_METRIC } from "../plans/entity.ts";
 
 export const METRIC_KINDS = ["gauge", "counter"] as const;
 export type MetricKind = (typeof METRIC_KINDS)[number];
+export const METRIC_POLICIES = ["hard", "soft", "overage"] as const;
 
 /** Percentages of the limit at which usage alerts are sent, unless the metric has others. */
 export const DEFAULT_THRESHOLDS: readonly number[] = [80, 100];
@@ -27,6 +28,11 @@ export const metric = defineEntity({
     unit: z.string().min(1).max(40).meta({ description: "The unit of the metric, such as `rooms` or `bytes`." }),
     /** Fixed: usage recorded as one kind has no meaning as the other. */
     kind: createOnly(z.enum(METRIC_KINDS)),
+    policy: z.enum(METRIC_POLICIES).default("hard").meta({
+      description: "What happens above the limit. `hard`: the amount is refused. `soft`: it is allowed and reported. " +
+        "`overage`: it is allowed, and billed at the price of the plan version.",
+    }),
+    gracePercent: percent.default(0).meta({ description: "The percentage of the limit by which a `hard` metric may exceed it." }),
     description: z.string().max(2_000).default(""),
     thresholds: z.array(z.int().min(1).max(1_000)).max(10)
       .refine((each) => new Set(each).size === each.length, "must not contain a percentage twice")
@@ -47,6 +53,8 @@ export const metric = defineEntity({
     name: "API calls",
     unit: "calls",
     kind: "counter",
+    policy: "hard",
+    gracePercent: 0,
     description: "API requests in the month.",
     createdAt: "2026-01-01T00:00:00.000Z",
   },

@@ -10,8 +10,9 @@ import type { Addition, Check, Mutation } from "../../kv/store.ts";
 import { tenant as tenantEntity } from "../tenants/entity.ts";
 import { type UsageRecord, usageRecord } from "./entity.ts";
 import { type Mark, markFor } from "./marks.ts";
+import { fits } from "./policies.ts";
 import { bookingDay, type Opening, openingOf, type Place, usageOf } from "./reads.ts";
-import { checkAmount, corrected, highestPercentage, type Level, plus } from "./rules.ts";
+import { corrected, highestPercentage, type Level, plus } from "./rules.ts";
 
 /** A usage record after a count. For a repeated idempotency key, the record as the first call left it. */
 export interface Counted {
@@ -74,7 +75,7 @@ export class Meter {
     return countedBy(place, outcome);
   }
 
-  /** Adds an amount with the limit as upper bound. If it passes the bound, the record is read again, and then it does not fit. */
+  /** Adds an amount, up to the limit or what the policy allows above it. If it passes the bound, the record is read again, and then it does not fit. */
   async consume(
     place: Place,
     amount: number,
@@ -88,7 +89,7 @@ export class Meter {
         decisions += 1;
         const found = await this.#find(place, options);
         const { current, limit } = found.record;
-        if (!checkAmount(current, limit, amount).allowed) return { done: { tooMuch: { current, limit } }, resultOf: place.tenantId };
+        if (!fits(found.record, amount, place.metric)) return { done: { tooMuch: { current, limit } }, resultOf: place.tenantId };
         return { commit: this.#commit(place, countWithin(limit), found, decisions, options, mark), resultOf: place.tenantId };
       }, idempotency));
     const { tooMuch } = outcome.result;

@@ -3,9 +3,10 @@ import { decimal } from "../../core/list-query.ts";
 import { type Route, verb } from "../../core/route.ts";
 import { exampleOf } from "../../core/schemas.ts";
 import { period } from "../../core/values.ts";
+import { METRIC_POLICIES } from "../metrics/entity.ts";
 import { METRIC_UNIT, usageConsume, usageIncrement, usagePut } from "./entity.ts";
 import { UsageService } from "./service.ts";
-import { percentage, usageView as usage } from "./view.ts";
+import { overLimit, percentage, usageView as usage } from "./view.ts";
 
 const path = "/v1/tenants/:tenantId/usage";
 const ofPeriod = z.strictObject({ period: period.optional().meta({ description: "YYYY-MM in UTC. Default: the current month." }) });
@@ -14,8 +15,19 @@ const consumption = z.object({
   current: z.number().meta({ description: `Used so far, in ${METRIC_UNIT}.` }),
   limit: z.number().nullable().meta({ description: `In ${METRIC_UNIT}. Null means unlimited.` }),
   remaining: z.number().nullable().meta({ description: `What remains of the limit, in ${METRIC_UNIT}. Null means unlimited.` }),
+  policy: z.enum(METRIC_POLICIES).meta({ description: "What the metric does above the limit." }),
+  overLimit: overLimit.meta({ description: "Whether the limit is reached or exceeded, with the amount if it is allowed." }),
+  overage: z.number().min(0).meta({ description: `What is above the limit with the amount if it is allowed, in ${METRIC_UNIT}.` }),
 });
-const example = { allowed: true, current: 1200, limit: 1_000_000, remaining: 998_800 };
+const example = {
+  allowed: true,
+  current: 1200,
+  limit: 1_000_000,
+  remaining: 998_800,
+  policy: "hard",
+  overLimit: false,
+  overage: 0,
+} as const;
 const consumed = consumption.meta({ examples: [example] });
 const check = consumption.extend({ percentage }).meta({ examples: [{ ...example, percentage: 0 }] });
 const counter = { params: { metric: "api_calls" } } as const;

@@ -1,4 +1,4 @@
-import { QUANTITY_DECIMALS } from "../../core/values.ts";
+import { roundedQuantity } from "../../core/values.ts";
 import { periodEnd } from "../../core/periods.ts";
 import type { Metric } from "../metrics/entity.ts";
 import { LIMITS_WITHOUT_METRIC, type Plan } from "../plans/entity.ts";
@@ -9,9 +9,11 @@ import type { UsageRecord } from "./entity.ts";
 export type Level = Pick<UsageRecord, "current" | "limit">;
 
 /** A usage record as responses show it, with the fields of its metric and the computed ones. */
-export type Usage = UsageRecord & Pick<Metric, "unit" | "kind"> & {
+export type Usage = UsageRecord & Pick<Metric, "unit" | "kind" | "policy"> & {
   /** 0–100, rounded; 100 when over, 0 when unlimited. */
   readonly percentage: number;
+  /** Whether the limit is reached or exceeded. */
+  readonly overLimit: boolean;
   /** First instant of the next period; null for a gauge, which carries over. */
   readonly resetsAt: string | null;
   /** Null if nothing was recorded in this period. */
@@ -19,16 +21,18 @@ export type Usage = UsageRecord & Pick<Metric, "unit" | "kind"> & {
 };
 
 /** The metric of a usage record, as it was read. */
-export type SeenMetric = Pick<Metric, "unit" | "kind" | "createdAt" | "updatedAt"> & { readonly version: string };
+export type SeenMetric = Pick<Metric, "unit" | "kind" | "policy" | "createdAt" | "updatedAt"> & { readonly version: string };
 
 export function viewOf(record: UsageRecord, metric: SeenMetric, recordVersion: string | null): Usage {
-  const { unit, kind } = metric;
+  const { unit, kind, policy } = metric;
+  const { current, limit } = record;
   const resetsAt = kind === "counter" ? periodEnd(record.period) : null;
   const version = recordVersion === null ? null : recordVersion + versionSuffix(metric);
-  return { ...record, unit, kind, percentage: usagePercentage(record.current, record.limit), resetsAt, version };
+  const percentage = usagePercentage(current, limit);
+  return { ...record, unit, kind, policy, percentage, overLimit: isOverLimit(current, limit), resetsAt, version };
 }
 
-/** `unit` is the metric's: a representation that shows another one must have another ETag (RFC 9110 §8.8.1). */
+/** `unit` and `policy` are the metric's: a representation that shows another one must have another ETag (RFC 9110 §8.8.1). */
 export function versionSuffix({ createdAt, updatedAt, version }: SeenMetric): string {
   return updatedAt === undefined || updatedAt === createdAt ? "" : `-${version}`;
 }
@@ -59,18 +63,6 @@ export function isOverLimit(current: number, limit: number | null): boolean {
   return limit !== null && current >= limit;
 }
 
-export interface AmountCheck {
-  readonly allowed: boolean;
-  /** The amount that still fits, before this one. Null if unlimited. */
-  readonly remaining: number | null;
-}
-
-/** Whether `amount` more fits. Reaching the limit exactly is allowed. */
-export function checkAmount(current: number, limit: number | null, amount: number): AmountCheck {
-  if (limit === null) return { allowed: true, remaining: null };
-  return { allowed: plus(current, amount) <= limit, remaining: Math.max(0, plus(limit, -current)) };
-}
-
 /** Percentages of the limit. Crossing one refreshes the tenant's `usagePercent` at once. */
 const THRESHOLDS = [80, 100] as const;
 
@@ -81,7 +73,7 @@ export function thresholdsReached({ current, limit }: Level): number {
 
 /** A sum, rounded to the decimals of a metered amount: 0.1 + 0.2 is 0.3. */
 export function plus(a: number, b: number): number {
-  return Number((a + b).toFixed(QUANTITY_DECIMALS));
+  return roundedQuantity(a + b);
 }
 
 /** The record of a counter with another total. The day takes the difference, so that the days still add up to the total. */

@@ -11,21 +11,16 @@ import { metricOf } from "../metrics/catalogue.ts";
 import { shortTenantId } from "../tenants/entity.ts";
 import { usageConsume, usageIncrement, usagePut, type UsageRecord, usageRecord } from "./entity.ts";
 import { type Counted, Meter } from "./meter.ts";
+import { ceilingOf, judged, type Judgement } from "./policies.ts";
 import { bookingDay, openingOf, type Place, placeOf, usageOf } from "./reads.ts";
 import * as rules from "./rules.ts";
 import type { Level, Usage } from "./rules.ts";
 
 export type { Usage };
 
-export interface UsageConsumption {
-  readonly allowed: boolean;
-  readonly current: number;
-  readonly limit: number | null;
-  /** The amount that still fits. Null if unlimited. */
-  readonly remaining: number | null;
-}
+export type UsageConsumption = Judgement;
 
-export interface UsageCheck extends UsageConsumption {
+export interface UsageCheck extends Judgement {
   readonly percentage: number;
 }
 
@@ -94,7 +89,7 @@ export class UsageService {
     return await this.#counted(place, counted, (after) => before === undefined ? less(after, amount) : before);
   }
 
-  /** Adds an amount only if all of it fits, atomically. Concurrent calls never exceed the limit together. */
+  /** Adds an amount only if the policy allows all of it, atomically. Concurrent calls never exceed the limit of a `hard` metric. */
   async consume(
     tenantId: string,
     metric: string,
@@ -104,14 +99,14 @@ export class UsageService {
   ): Promise<UsageConsumption> {
     parseInput(usageConsume, { amount });
     const place = await this.#place(tenantId, metric, this.#periodToWrite(period));
-    const within = (limit: number | null) => (
-      { add: this.#adding(place, amount, limit === null ? {} : { max: limit }), merge: this.#merge(undefined) }
-    );
+    const within = (limit: number | null) => {
+      const max = ceilingOf(limit, place.metric);
+      return { add: this.#adding(place, amount, max === null ? {} : { max }), merge: this.#merge(undefined) };
+    };
     const idempotency = keyed("usage.consume", options, { key: place.key, amount });
     const consumed = await exactly(() => matching(place, options, (own) => this.#meter.consume(place, amount, within, own, idempotency)));
     const level = consumed.tooMuch ?? await this.#counted(place, consumed, (after) => less(after, amount));
-    const { current, limit } = level;
-    return { allowed: !consumed.tooMuch, current, limit, remaining: rules.checkAmount(current, limit, 0).remaining };
+    return judged(level, 0, place.metric, !consumed.tooMuch);
   }
 
   async isOverLimit(tenantId: string, metric: string, period?: string): Promise<boolean> {
@@ -122,10 +117,10 @@ export class UsageService {
   /** Whether `amount` more would fit. Records nothing. Throws `not_found` if the tenant does not exist. */
   async check(tenantId: string, metric: string, amount = 1, period?: string): Promise<UsageCheck> {
     parseInput(usageConsume, { amount });
-    const usage = await this.get(tenantId, metric, period);
+    const place = await this.#place(tenantId, metric, this.#periodToRead(period));
+    const usage = await this.#read(place);
     if (!usage) throw errors.notFound("tenant", tenantId);
-    const { current, limit, percentage } = usage;
-    return { ...rules.checkAmount(current, limit, amount), current, limit, percentage };
+    return { ...judged(usage, amount, place.metric), percentage: usage.percentage };
   }
 
   /** Updates the tenant's `usagePercent`, the highest percentage of the current period, if it differs. Throws `not_found`. */

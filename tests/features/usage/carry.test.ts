@@ -42,8 +42,8 @@ describe("a gauge", () => {
     const { id } = await context.tenant({ plan: "Basic" });
     await context.UsageService.record(id, "rooms", 59);
     context.clock.set("2026-04-01T00:00:00.000Z");
-    expect(await context.UsageService.consume(id, "rooms", 2)).toEqual({ allowed: false, current: 59, limit: 60, remaining: 1 });
-    expect(await context.UsageService.consume(id, "rooms", 1)).toEqual({ allowed: true, current: 60, limit: 60, remaining: 0 });
+    expect(await context.UsageService.consume(id, "rooms", 2)).toMatchObject({ allowed: false, current: 59, limit: 60, remaining: 1 });
+    expect(await context.UsageService.consume(id, "rooms", 1)).toMatchObject({ allowed: true, current: 60, limit: 60, remaining: 0 });
     expect(await context.UsageService.isOverLimit(id, "rooms")).toBe(true);
   });
 

@@ -7,6 +7,9 @@ let context: Awaited<ReturnType<typeof openTestContext>>;
 beforeAll(async () => void (context = await openTestContext()));
 afterAll(() => context.close());
 
+/** At the limit, not above it. */
+const FULL = { policy: "hard", overLimit: true, overage: 0 } as const;
+
 describe("consume", () => {
   it("U12: of 100 racers in 10 processes for 10 units exactly 10 are allowed, each with the amount that remains", async () => {
     const stores = await context.racers(10);
@@ -18,7 +21,7 @@ describe("consume", () => {
     const allowed = answers.filter((answer) => answer.allowed);
     expect(allowed.map(({ remaining }) => remaining).sort((a, b) => Number(a) - Number(b))).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
     expect(answers.filter((answer) => !answer.allowed)).toEqual(
-      Array.from({ length: 90 }, () => ({ allowed: false, current: 10, limit: 10, remaining: 0 })),
+      Array.from({ length: 90 }, () => ({ allowed: false, current: 10, limit: 10, remaining: 0, ...FULL })),
     );
     expect((await context.UsageService.get(id, "rooms"))?.current).toBe(10);
   });
@@ -58,9 +61,14 @@ describe("consume", () => {
 
   it("U12: without a limit everything fits, with a limit of zero nothing, and a refusal writes nothing", async () => {
     const { id } = await context.tenant({ plan: "Enterprise" });
-    expect(await context.UsageService.consume(id, "bookings", 1e9)).toEqual({ allowed: true, current: 1e9, limit: null, remaining: null });
+    expect(await context.UsageService.consume(id, "bookings", 1e9)).toMatchObject({
+      allowed: true,
+      current: 1e9,
+      limit: null,
+      remaining: null,
+    });
     const { version } = await context.UsageService.record(id, "users", 0, 0);
-    expect(await context.UsageService.consume(id, "users", 1)).toEqual({ allowed: false, current: 0, limit: 0, remaining: 0 });
+    expect(await context.UsageService.consume(id, "users", 1)).toEqual({ allowed: false, current: 0, limit: 0, remaining: 0, ...FULL });
     expect((await context.UsageService.get(id, "users"))?.version).toBe(version);
     expect(await codeOf(context.UsageService.consume(id, "users", -1))).toBe("validation_failed");
     expect(await codeOf(context.UsageService.consume("tn_none", "users", 1))).toBe("not_found");
@@ -70,14 +78,19 @@ describe("consume", () => {
     const { id } = await context.tenant();
     await context.UsageService.record(id, "storage", 0, 1);
     for (let i = 1; i <= 10; i++) expect((await context.UsageService.consume(id, "storage", 0.1)).allowed, String(i)).toBe(true);
-    expect(await context.UsageService.consume(id, "storage", 0.000001)).toEqual({ allowed: false, current: 1, limit: 1, remaining: 0 });
+    expect(await context.UsageService.consume(id, "storage", 0.000001)).toMatchObject({
+      allowed: false,
+      current: 1,
+      limit: 1,
+      remaining: 0,
+    });
   });
 
   it("U08: with an idempotency key consumes once, however often it is sent", async () => {
     const { id } = await context.tenant();
     await context.UsageService.record(id, "users", 0, 2);
     const send = () => context.UsageService.consume(id, "users", 2, undefined, { idempotencyKey: "order-7" });
-    for (let i = 0; i < 3; i++) expect(await send()).toEqual({ allowed: true, current: 2, limit: 2, remaining: 0 });
+    for (let i = 0; i < 3; i++) expect(await send()).toEqual({ allowed: true, current: 2, limit: 2, remaining: 0, ...FULL });
   });
 
   it("H05: checks the version if one is given, and consumes nothing if it is stale", async () => {

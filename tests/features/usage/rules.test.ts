@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { plan } from "../../../shared/features/plans/entity.ts";
+import { fits, judged } from "../../../shared/features/usage/policies.ts";
 import { usageRecord } from "../../../shared/features/usage/entity.ts";
 import {
-  checkAmount,
   corrected,
   highestPercentage,
   isOverLimit,
@@ -14,6 +14,8 @@ import {
   usagePercentage,
   viewOf,
 } from "../../../shared/features/usage/rules.ts";
+
+const HARD = { policy: "hard", gracePercent: 0 } as const;
 
 describe("usage against a limit", () => {
   test.each([
@@ -35,7 +37,7 @@ describe("usage against a limit", () => {
   ])("U06: %d of %s is %d %%, over: %s, one more allowed: %s, remaining: %s", (current, limit, percentage, over, allowed, remaining) => {
     expect(usagePercentage(current, limit)).toBe(percentage);
     expect(isOverLimit(current, limit)).toBe(over);
-    expect(checkAmount(current, limit, 1)).toEqual({ allowed, remaining });
+    expect(judged({ current, limit }, 1, HARD)).toMatchObject({ allowed, remaining });
   });
 
   test.each([
@@ -46,7 +48,7 @@ describe("usage against a limit", () => {
     [0, 0, 0, true],
     [0.5, 1, 0.5, true],
   ])("U06: at %d of %d, %d more are allowed: %s", (current, limit, amount, allowed) => {
-    expect(checkAmount(current, limit, amount).allowed).toBe(allowed);
+    expect(fits({ current, limit }, amount, HARD)).toBe(allowed);
   });
 
   test.each([
@@ -109,7 +111,7 @@ describe("a corrected counter", () => {
 describe("usage as callers see it", () => {
   const record = usageRecord.schema.parse({ ...usageRecord.example, current: 30, limit: 40 });
   const at = "2026-01-01T00:00:00.000Z";
-  const metric = { unit: "bytes", kind: "gauge", createdAt: at, updatedAt: at, version: "3" } as const;
+  const metric = { unit: "bytes", kind: "gauge", policy: "soft", createdAt: at, updatedAt: at, version: "3" } as const;
 
   test.each(
     [
@@ -121,7 +123,9 @@ describe("usage as callers see it", () => {
       ...record,
       unit: "bytes",
       kind,
+      policy: "soft",
       percentage: 75,
+      overLimit: false,
       resetsAt,
       version: "7",
     });

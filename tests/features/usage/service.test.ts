@@ -178,7 +178,13 @@ describe("metering", () => {
       const what = `${current} of ${limit}`;
       expect(usage.percentage, what).toBe(percentage);
       expect(await context.UsageService.isOverLimit(id, "users"), what).toBe(over);
-      expect(await context.UsageService.check(id, "users", 1), what).toEqual({ allowed: !over, current, limit, remaining, percentage });
+      expect(await context.UsageService.check(id, "users", 1), what).toMatchObject({
+        allowed: !over,
+        current,
+        limit,
+        remaining,
+        percentage,
+      });
     }
     await context.UsageService.record(id, "users", 8, 10);
     expect((await context.UsageService.check(id, "users", 2)).allowed).toBe(true);
