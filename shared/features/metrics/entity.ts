@@ -13,10 +13,23 @@ export const DEFAULT_THRESHOLDS: readonly number[] = [80, 100];
 
 const METRIC_ID = /^[A-Za-z][A-Za-z0-9_.-]{0,63}$/;
 
+/** The fixed segments of the paths of usage, which an id would hide. */
+const PATH_SEGMENTS: ReadonlySet<string> = new Set(["events", "history", "track"]);
+
 function idFault(id: string): string | null {
   if (!METRIC_ID.test(id)) return "must be 1-64 characters of A-Z a-z 0-9 _ . - and begin with a letter";
+  if (PATH_SEGMENTS.has(id)) return "is reserved for a path of usage; choose another id";
   return LIMITS_WITHOUT_METRIC.has(id) ? "is reserved for a plan limit that is not metered; choose another id" : null;
 }
+
+/** The maximum number of dimensions of a metric. The usage of a month has up to 200 groups for each. */
+export const MAX_DIMENSIONS = 5;
+const dimensions = z.array(
+  z.string().regex(/^[A-Za-z][A-Za-z0-9_]{0,39}$/, "must be 1-40 characters of A-Z a-z 0-9 _ and begin with a letter"),
+)
+  .max(MAX_DIMENSIONS)
+  .refine((names) => new Set(names).size === names.length, "must not name a dimension twice")
+  .meta({ description: "The names by which usage events can be grouped, such as `endpoint`.", examples: [["endpoint", "method"]] });
 
 export const metric = defineEntity({
   name: "metric",
@@ -38,8 +51,17 @@ export const metric = defineEntity({
       .refine((each) => new Set(each).size === each.length, "must not contain a percentage twice")
       .default([...DEFAULT_THRESHOLDS])
       .meta({ description: "The percentages of the limit that trigger a usage alert. An empty list means none." }),
+    dimensions: dimensions.optional(),
+    resolution: z.enum(["day", "hour"]).optional().meta({
+      description: "The shortest buckets in which usage is recorded. Default: `day`. Only a counter can have hours.",
+    }),
     createdAt: createdInstant(instant),
     updatedAt: changedInstant(instant.optional()),
+  }).check(({ value: { kind, resolution, dimensions: names = [] }, issues }) => {
+    if (kind === "counter") return;
+    const message = "must be omitted for a gauge, whose level is recorded by day";
+    if (resolution === "hour") issues.push({ code: "custom", input: resolution, path: ["resolution"], message });
+    if (names.length > 0) issues.push({ code: "custom", input: names, path: ["dimensions"], message });
   }),
   owner: "platform",
   filterable: ["kind"],

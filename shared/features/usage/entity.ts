@@ -7,6 +7,9 @@ import type { RecordOf } from "../../kv/define.ts";
 /** The unit of amounts, for descriptions. */
 export const METRIC_UNIT = "the metric's unit, such as bytes of `storage`";
 
+/** An hour in UTC, `YYYY-MM-DDTHH`. */
+const hour = z.string().regex(/^\d{4}-\d{2}-\d{2}T([01]\d|2[0-3])$/, "must be YYYY-MM-DDTHH");
+
 export const usageRecord = defineEntity({
   name: "usage-record",
   summary: "One metric of one tenant in one month.",
@@ -21,6 +24,11 @@ export const usageRecord = defineEntity({
     limit: z.number().min(0).nullable().default(null).meta({ description: `In ${METRIC_UNIT}. Null means unlimited.` }),
     daily: z.record(day, z.number().meta({ description: `The amount of one day, in ${METRIC_UNIT}.` })).default({})
       .meta({ description: "The amount of each day. For a gauge it is the last value of the day." }),
+    hourly: z.record(hour, z.number().meta({ description: `The amount of one hour, in ${METRIC_UNIT}.` })).optional()
+      .meta({ description: "The amount of each hour in UTC. Only for a metric with the resolution `hour`." }),
+    adjustments: z.record(period, z.number().meta({ description: `The amount of one closed month, in ${METRIC_UNIT}.` })).optional()
+      .meta({ description: "What is counted here for closed months, by month: late usage events, and corrections of events." }),
+    levelAt: instant.optional().meta({ description: "The time of the last usage event that set the level of a gauge." }),
     createdAt: instant,
     updatedAt: instant.optional(),
   }),

@@ -11,7 +11,7 @@ import { tenant as tenantEntity } from "../tenants/entity.ts";
 import { type UsageRecord, usageRecord } from "./entity.ts";
 import { type Mark, markFor } from "./marks.ts";
 import { fits } from "./policies.ts";
-import { bookingDay, type Opening, openingOf, type Place, usageOf } from "./reads.ts";
+import { bookingDay, bookingHour, type Opening, openingOf, type Place, usageOf } from "./reads.ts";
 import { corrected, highestPercentage, type Level, plus } from "./rules.ts";
 
 /** A usage record after a count. For a repeated idempotency key, the record as the first call left it. */
@@ -105,7 +105,10 @@ export class Meter {
       const opening = before ? null : await this.#opening(place);
       const { version: _, ...found } = (before ?? opening?.record) as UsageRecord & { version?: string };
       level = found;
-      const after = { ...corrected(found, to(found.current), this.#day(place)), limit: limit === undefined ? found.limit : limit };
+      const after = {
+        ...corrected(found, to(found.current), this.#day(place), bookingHour(place, this.work.context.clock.now())),
+        limit: limit === undefined ? found.limit : limit,
+      };
       const differs = !before || after.current !== found.current || after.limit !== found.limit;
       isCorrected = differs;
       const record = differs ? { ...after, updatedAt: this.work.now() } : found;

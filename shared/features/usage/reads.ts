@@ -1,9 +1,10 @@
 import { Collection, type Stored } from "../../core/collection.ts";
 import { dayOf, periodOf } from "../../core/periods.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
+import { isoTime } from "../../kernel/clock.ts";
 import { errors } from "../../kernel/errors.ts";
 import { keyOf, matchKey } from "../../kv/define.ts";
-import type { Check, Entry } from "../../kv/store.ts";
+import type { Addition, Check, Entry } from "../../kv/store.ts";
 import { catalogueOf, forgetCatalogue, type StoredMetric } from "../metrics/catalogue.ts";
 import { metric as metricEntity } from "../metrics/entity.ts";
 import { entitlements as entitlementsEntity } from "../entitlements/entity.ts";
@@ -32,6 +33,27 @@ export function placeOf(tenantId: string, metric: StoredMetric, period: string):
 /** The day to which a count is added: today in the current period, else the first day of the period. */
 export function bookingDay(period: string, nowMs: number): string {
   return periodOf(nowMs) === period ? dayOf(nowMs) : `${period}-01`;
+}
+
+/** The hour to which a count is added. Null if the metric has no hours. */
+export function bookingHour({ metric, period }: Place, nowMs: number): string | null {
+  if (metric.resolution !== "hour") return null;
+  return periodOf(nowMs) === period ? isoTime(nowMs).slice(0, 13) : `${period}-01T00`;
+}
+
+/** The additions that count an amount: to the total, to its day, and to its hour if the metric has hours. */
+export function additionsOf(
+  place: Place,
+  by: number,
+  nowMs: number,
+  bounds: { readonly min?: number; readonly max?: number } = {},
+): Addition[] {
+  const hour = bookingHour(place, nowMs);
+  return [
+    { path: ["current"], by, ...bounds },
+    { path: ["daily", bookingDay(place.period, nowMs)], by },
+    ...(hour === null ? [] : [{ path: ["hourly", hour], by }]),
+  ];
 }
 
 /** The first usage record of a metric in a period, and the versions that it depends on. */

@@ -76,10 +76,12 @@ export function plus(a: number, b: number): number {
   return roundedQuantity(a + b);
 }
 
-/** The record of a counter with another total. The day takes the difference, so that the days still add up to the total. */
-export function corrected(record: UsageRecord, current: number, day: string): UsageRecord {
-  const daily = { ...record.daily, [day]: plus(record.daily[day] ?? 0, plus(current, -record.current)) };
-  return { ...record, current, daily };
+/** The record of a counter with another total. The day and the hour take the difference, so that they still add up to the total. */
+export function corrected(record: UsageRecord, current: number, day: string, hour: string | null): UsageRecord {
+  const by = plus(current, -record.current);
+  const daily = { ...record.daily, [day]: plus(record.daily[day] ?? 0, by) };
+  const hourly = hour === null ? {} : { hourly: { ...record.hourly, [hour]: plus(record.hourly?.[hour] ?? 0, by) } };
+  return { ...record, current, daily, ...hourly };
 }
 
 /** The highest percentage of all metrics, a tenant's `usagePercent`. */

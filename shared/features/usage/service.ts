@@ -12,7 +12,7 @@ import { shortTenantId } from "../tenants/entity.ts";
 import { usageConsume, usageIncrement, usagePut, type UsageRecord, usageRecord } from "./entity.ts";
 import { type Counted, Meter } from "./meter.ts";
 import { ceilingOf, judged, type Judgement } from "./policies.ts";
-import { bookingDay, openingOf, type Place, placeOf, usageOf } from "./reads.ts";
+import { additionsOf, bookingDay, openingOf, type Place, placeOf, usageOf } from "./reads.ts";
 import * as rules from "./rules.ts";
 import type { Level, Usage } from "./rules.ts";
 
@@ -152,7 +152,7 @@ export class UsageService {
   }
 
   #adding(place: Place, by: number, bounds: { readonly min?: number; readonly max?: number }): Addition[] {
-    return [{ path: ["current"], by, ...bounds }, { path: ["daily", this.#day(place)], by }];
+    return additionsOf(place, by, this.#nowMs, bounds);
   }
 
   #merge(limit: number | null | undefined): JsonObject {
@@ -221,7 +221,8 @@ async function exactly<T>(count: () => Promise<T>): Promise<T> {
   try {
     return await count();
   } catch (error) {
-    const isInexact = isInnkeepError(error, "validation_failed") && error.fields.some(({ path }) => /^\/(current|daily)\b/.test(path));
+    const isInexact = isInnkeepError(error, "validation_failed") &&
+      error.fields.some(({ path }) => /^\/(current|daily|hourly)\b/.test(path));
     throw isInexact ? errors.validation([{ path: "/amount", ...rules.INEXACT }]) : error;
   }
 }

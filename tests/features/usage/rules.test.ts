@@ -86,9 +86,16 @@ describe("a corrected counter", () => {
     [90, "2026-01-02", { "2026-01-01": 100, "2026-01-02": -10 }],
     [130.25, "2026-01-03", { "2026-01-01": 100, "2026-01-02": 30, "2026-01-03": 0.25 }],
   ])("U04: set to %d on %s keeps days that add up to it", (current, day, daily) => {
-    const after = corrected(record, current, day);
+    const after = corrected(record, current, day, null);
     expect(after).toMatchObject({ current, daily });
+    expect(after).not.toHaveProperty("hourly");
     expect(Object.values(after.daily).reduce(plus)).toBe(current);
+  });
+
+  test("U21: keeps hours that add up to its days", () => {
+    const hours = { ...record, hourly: { "2026-01-01T08": 100, "2026-01-02T23": 30 } };
+    const after = corrected(hours, 90, "2026-01-02", "2026-01-02T23");
+    expect(after).toMatchObject({ current: 90, daily: { "2026-01-02": -10 }, hourly: { "2026-01-01T08": 100, "2026-01-02T23": -10 } });
   });
 
   test.each([[10, -10, 0], [0.3, -0.1, 0.2], [5, -0.000001, 4.999999]])("U04: %d plus %d is %d", (current, amount, rest) => {
