@@ -1,5 +1,5 @@
 import type { Context } from "hono";
-import type { Method } from "../../shared/core/route.ts";
+import { isMutation, type Route } from "../../shared/core/route.ts";
 import { errors } from "../../shared/kernel/errors.ts";
 import type { ChangeOptions, IfMatch } from "../../shared/kernel/version.ts";
 
@@ -23,8 +23,8 @@ function readCondition(name: "If-Match" | "If-None-Match", header: string | unde
 }
 
 /** The preconditions of a mutating request (RFC 9110 §13.1). */
-export function readConditions(c: Context, method: Method): Pick<ChangeOptions, "ifMatch" | "ifNoneMatch"> {
-  if (method === "GET") return {};
+export function readConditions(c: Context, route: Route): Pick<ChangeOptions, "ifMatch" | "ifNoneMatch"> {
+  if (!isMutation(route)) return {};
   const read = (name: "If-Match" | "If-None-Match") => readCondition(name, c.req.header(name));
   return { ifMatch: read("If-Match"), ifNoneMatch: read("If-None-Match") };
 }

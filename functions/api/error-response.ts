@@ -19,7 +19,8 @@ export function problemType(code: ErrorCode): string {
 export function errorResponse(c: Context<AppEnv>, thrown: unknown, logger: Logger): Response {
   const requestId = c.get("requestId");
   if (thrown instanceof ClientClosedRequest) c.set("clientClosed", true);
-  const error = publicError(thrown);
+  const shown = publicError(thrown);
+  const error = c.get("restate")?.(shown) ?? shown;
   const { status, title } = ERROR_KINDS[error.code];
   c.set("code", error.code);
   if (status >= 500) logger.error("request_failed", { requestId, code: error.code, ...describe(thrown) });

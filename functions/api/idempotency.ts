@@ -1,13 +1,13 @@
 import type { Context as HonoContext } from "hono";
 import { isIdempotencyKey, MAX_KEY_CHARS } from "../../shared/core/keyed-call.ts";
-import type { Route } from "../../shared/core/route.ts";
+import { isMutation, type Route } from "../../shared/core/route.ts";
 import type { Context, Idempotency } from "../../shared/kernel/context.ts";
 import { errors, InnkeepError } from "../../shared/kernel/errors.ts";
 import type { JsonObject } from "../../shared/kernel/json.ts";
 
 /** Returns the request's `Idempotency-Key` with the parsed parts that a repeat must match: route, path, tenant, query and body. */
 export function readIdempotency(c: HonoContext, route: Route, request: Readonly<Record<string, unknown>>): Idempotency | undefined {
-  const key = route.method === "GET" ? undefined : c.req.header("idempotency-key");
+  const key = isMutation(route) ? c.req.header("idempotency-key") : undefined;
   if (key === undefined) return undefined;
   if (!isIdempotencyKey(key)) throw errors.parameter("Idempotency-Key", `must be 1 to ${MAX_KEY_CHARS} visible ASCII characters`);
   return { operation: `${route.method} ${route.path}`, key, request: request as JsonObject };

@@ -1,5 +1,5 @@
 import type { z } from "zod";
-import { pathParams, type ResponseSpec, type Route } from "../../shared/core/route.ts";
+import { isMutation, pathParams, type ResponseSpec, type Route } from "../../shared/core/route.ts";
 import { refTo } from "./openapi-components.ts";
 import { hasEtag, hasMember } from "./openapi-etag.ts";
 import { problemsOf } from "./openapi-problems.ts";
@@ -45,14 +45,14 @@ function bodyExample({ sample }: Route, body: z.ZodType): unknown {
 
 function parametersOf(route: Route): Json[] {
   const conditional = hasEtag(route) || route.method === "DELETE"
-    ? [refTo("parameters", route.method === "GET" ? "IfNoneMatch" : "IfMatch")]
+    ? [refTo("parameters", isMutation(route) ? "IfMatch" : "IfNoneMatch")]
     : [];
   return [
     ...pathParams(route.path).map(pathParameter),
     ...Object.entries(route.query?.shape ?? {}).map(([name, schema]) => queryParameter(name, schema as z.ZodType)),
     ...conditional,
     ...(route.method === "PUT" ? [refTo("parameters", "CreateOnly")] : []),
-    ...(route.method === "GET" ? [] : [refTo("parameters", "IdempotencyKey")]),
+    ...(isMutation(route) ? [refTo("parameters", "IdempotencyKey")] : []),
     ...(route.scope === "public" ? [] : [refTo("parameters", "TenantId")]),
     refTo("parameters", "RequestId"),
   ];
@@ -87,7 +87,7 @@ function success(route: Route, status: number, spec: ResponseSpec | undefined, s
       "Server-Timing": refTo("headers", "ServerTiming"),
       ...(route.etag || hasMember(schema, "version") ? { ETag: refTo("headers", "ETag") } : {}),
       ...(status === 201 ? { Location: refTo("headers", "Location") } : {}),
-      ...(route.method === "GET" ? {} : { "Idempotent-Replayed": refTo("headers", "IdempotentReplayed") }),
+      ...(isMutation(route) ? { "Idempotent-Replayed": refTo("headers", "IdempotentReplayed") } : {}),
       ...(hasMember(schema, "pagination") ? { Link: refTo("headers", "Link") } : {}),
     },
     ...(id ? { content: { "application/json": { schema: refTo("schemas", id), examples: { [id]: refTo("examples", id) } } } } : {}),
@@ -95,7 +95,7 @@ function success(route: Route, status: number, spec: ResponseSpec | undefined, s
 }
 
 function notModified(route: Route): Json {
-  if (route.method !== "GET" || !hasEtag(route)) return {};
+  if (isMutation(route) || !hasEtag(route)) return {};
   return {
     304: {
       description: "The version in If-None-Match is current.",

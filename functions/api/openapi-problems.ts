@@ -1,5 +1,5 @@
 import { ERROR_KINDS, type ErrorCode } from "../../shared/kernel/errors.ts";
-import type { Route } from "../../shared/core/route.ts";
+import { isMutation, type Route } from "../../shared/core/route.ts";
 import { problemType } from "./error-response.ts";
 import { refTo } from "./openapi-components.ts";
 import { hasEtag } from "./openapi-etag.ts";
@@ -14,11 +14,11 @@ export function errorCodes(route: Route): ErrorCode[] {
     if (route.scope !== "caller") codes.push("insufficient_scope");
     if (!route.openWhenSuspended) codes.push("tenant_suspended");
   }
-  if (route.method !== "GET") codes.push("commit_unknown", "write_conflict", "idempotency_in_progress", "idempotency_mismatch");
+  if (isMutation(route)) codes.push("commit_unknown", "write_conflict", "idempotency_in_progress", "idempotency_mismatch");
   if (route.method === "POST" || route.method === "PUT" || route.method === "PATCH") {
-    codes.push("invalid_json", "payload_too_large", "unsupported_media_type", "validation_failed");
+    codes.push("invalid_json", "payload_too_large", "unsupported_media_type", route.errorProtocol?.invalidBody ?? "validation_failed");
   }
-  if (route.method !== "GET" && (route.method === "DELETE" || hasEtag(route))) codes.push("precondition_failed");
+  if (isMutation(route) && (route.method === "DELETE" || hasEtag(route))) codes.push("precondition_failed");
   return [...new Set<ErrorCode>([...codes, "internal"])];
 }
 

@@ -1,7 +1,7 @@
 import type { Context, Handler } from "hono";
 import type { Caller } from "../../shared/core/caller.ts";
 import { ANONYMOUS } from "../../shared/core/caller.ts";
-import { idParam, pathParams, type Route, type ServiceClass } from "../../shared/core/route.ts";
+import { idParam, pathParams, restated, type Route, type ServiceClass } from "../../shared/core/route.ts";
 import { errors, InnkeepError } from "../../shared/kernel/errors.ts";
 import { type AnyEntity, keyOf, keyParams, matchKey } from "../../shared/kv/define.ts";
 import { tenant } from "../../shared/features/tenants/entity.ts";
@@ -34,6 +34,7 @@ function handlerOf(route: Route, deps: ApiDeps, running: RunningCalls): Handler<
   const entities = entitiesOf(route);
   return async (c) => {
     c.set("route", route.path);
+    if (route.errorProtocol) c.set("restate", (error) => restated(route, error, c.req.param() as Params));
     const authStartedAt = performance.now();
     const params = readParams(c, names, entities);
     const lookUp = () => ({
@@ -50,7 +51,7 @@ function handlerOf(route: Route, deps: ApiDeps, running: RunningCalls): Handler<
     authorize(caller, route);
     c.set("authMs", since(authStartedAt));
     const input = await checkedInput(c, route);
-    const options = readConditions(c, route.method);
+    const options = readConditions(c, route);
     const context = callerContext(c, caller, backend.clock, readIdempotency(c, route, { params, tenantId, ...input }));
     const work = backend.bind(context, visibleTo(caller, loaded));
     const storeStartedAt = performance.now();

@@ -1,5 +1,5 @@
 import type { Context } from "hono";
-import type { Route } from "../../shared/core/route.ts";
+import { isMutation, type Route } from "../../shared/core/route.ts";
 import type { Reply } from "../../shared/core/reply.ts";
 import { etagOf, noneMatches } from "./conditional.ts";
 
@@ -11,7 +11,7 @@ export function respond(c: Context, route: Route, reply: Reply, external: (path:
     const isPublic = route.scope === "public";
     headers.set("cache-control", isPublic ? "public, no-cache" : "private, no-cache");
     if (!isPublic) headers.set("vary", "Authorization, X-Tenant-Id");
-    if (route.method === "GET" && noneMatches(c.req.header("if-none-match"), reply.version)) {
+    if (!isMutation(route) && noneMatches(c.req.header("if-none-match"), reply.version)) {
       return new Response(null, { status: 304, headers });
     }
   }

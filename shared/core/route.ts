@@ -1,5 +1,5 @@
 import type { z } from "zod";
-import { type ErrorCode, errors } from "../kernel/errors.ts";
+import { type ErrorCode, errors, InnkeepError } from "../kernel/errors.ts";
 import type { ChangeOptions } from "../kernel/version.ts";
 import { type AnyEntity, keyParams } from "../kv/define.ts";
 import type { Caller } from "./caller.ts";
@@ -60,6 +60,14 @@ export interface Sample<T, B = Readonly<Record<string, unknown>>> {
   readonly auditEntries?: number;
 }
 
+/** The error format of another protocol, for routes that implement it. */
+export interface ErrorProtocol {
+  /** The code of a body that does not match its schema, instead of `validation_failed`. */
+  readonly invalidBody: ErrorCode;
+  /** The members of an error in that format. `problem` of `schemas.ts` declares them. `params`: those of the path, unchecked. */
+  readonly membersOf: (error: InnkeepError, params: Readonly<Record<string, string>>) => Readonly<Record<string, unknown>>;
+}
+
 interface RouteText {
   readonly operationId: string;
   readonly summary: string;
@@ -72,8 +80,12 @@ interface RouteText {
   readonly openWhenSuspended?: boolean;
   /** The response has an ETag although it is not a record. */
   readonly etag?: boolean;
+  /** A POST that changes nothing. It accepts If-None-Match as a GET does, and an idempotency key has no effect. */
+  readonly readOnly?: boolean;
   /** Error codes in addition to those of every route of its kind. They are documentation only. */
   readonly errors?: readonly ErrorCode[];
+  /** Errors are problems (RFC 9457) that have the members of this protocol too. */
+  readonly errorProtocol?: ErrorProtocol;
   /** The name of the record in a 404. Default: the last parameter of the path. */
   readonly resource?: string;
   /** Entities whose keys the path contains. Their records are read concurrently with the look-up of the caller. */
@@ -163,6 +175,19 @@ export function verb<
       return replied(body);
     },
   } as Route;
+}
+
+/** The error as the route's protocol states it. */
+export function restated({ errorProtocol }: Route, error: InnkeepError, params: Readonly<Record<string, string>>): InnkeepError {
+  if (!errorProtocol) return error;
+  const { invalidBody, membersOf } = errorProtocol;
+  const code = error.code === "validation_failed" ? invalidBody : error.code;
+  return new InnkeepError(code, error.message, error.fields, { ...error.details, ...membersOf(error, params) });
+}
+
+/** Whether the route can change something. */
+export function isMutation({ method, readOnly }: Pick<Route, "method" | "readOnly">): boolean {
+  return method !== "GET" && !readOnly;
 }
 
 /** 200 with the result of a service: a record with its ETag, a page with the cursor of the next one. */

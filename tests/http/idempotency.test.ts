@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, test } from "vitest";
-import type { Route } from "../../shared/core/route.ts";
+import { isMutation, type Route } from "../../shared/core/route.ts";
 import type { Store } from "../../shared/kv/store.ts";
 import { InnkeepError } from "../../shared/kernel/errors.ts";
 import { withClient } from "../support/client.ts";
@@ -7,7 +7,6 @@ import { type Answer, expectProblem, useApi } from "./support/api.ts";
 import { bodyOf, pathOf, prepare } from "./support/samples.ts";
 
 const api = useApi();
-const mutating = (route: Route) => route.method !== "GET";
 const HOUR_MS = 3_600_000;
 
 let root: string;
@@ -35,7 +34,7 @@ async function written(): Promise<{ readonly audit: number; readonly events: num
 }
 
 async function everyMutation(check: (route: Route, key: string) => Promise<void>): Promise<void> {
-  const routes = api.routes.filter(mutating);
+  const routes = api.routes.filter(isMutation);
   expect(routes.length).toBeGreaterThan(10);
   for (const route of routes) {
     try {

@@ -74,7 +74,7 @@ test("O11: every route takes the number of round trips in docs/performance.md", 
     const token = api.admin("super_admin");
     const run = async () => {
       const ids = await prepare(api, route);
-      return await measured(route.method, pathOf(route, ids), token, bodyOf(route));
+      return await measured(route.method, pathOf(route, ids), token, bodyOf(route, ids));
     };
     await run(); // The first call loads the feature, and fills what the process remembers.
     const trips = await run();

@@ -1,4 +1,5 @@
 import type { MiddlewareHandler } from "hono";
+import type { InnkeepError } from "../../../shared/kernel/errors.ts";
 import { newRequestId } from "../../../shared/kernel/ids.ts";
 import type { Logger } from "../../../shared/kernel/logger.ts";
 import { since } from "../elapsed.ts";
@@ -16,6 +17,8 @@ export interface AppEnv {
     storeMs: number;
     /** The code of the error that the response reports. */
     code: string;
+    /** States an error in the protocol of the route, if it has one. */
+    restate: (error: InnkeepError) => InnkeepError;
     /** The client disconnected while it sent its request. */
     clientClosed: boolean;
   };

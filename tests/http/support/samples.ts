@@ -1,16 +1,28 @@
 import type { Route } from "../../../shared/core/route.ts";
+import { ERROR_KINDS, type ErrorCode } from "../../../shared/kernel/errors.ts";
 import type { Container } from "../../../shared/container.ts";
 import { systemContext } from "../../../shared/kernel/context.ts";
 import type { TestApi } from "./api.ts";
 
 let calls = 0;
 
-/** The body of a valid call. Throws if a route with a body has no sample. */
-export function bodyOf(route: Route): Record<string, unknown> | undefined {
+/** The status and code of a body that does not match the route's schema. */
+export function invalidBody({ errorProtocol }: Route): [status: number, code: ErrorCode] {
+  const code = errorProtocol?.invalidBody ?? "validation_failed";
+  return [ERROR_KINDS[code].status, code];
+}
+
+/** The body of a valid call. `:tenantId` and the like in it stand for the ids. Throws if a route with a body has no sample. */
+export function bodyOf(route: Route, ids: Readonly<Record<string, string>> = {}): Record<string, unknown> | undefined {
   calls += 1;
   const { body } = route.sample ?? {};
   if (!body && route.body && !route.bodyOptional) throw new Error(`${route.operationId} has a body and no sample of it`);
-  return typeof body === "function" ? body(calls) : body;
+  const given = typeof body === "function" ? body(calls) : body;
+  return given && JSON.parse(JSON.stringify(given), (_, value: unknown) => typeof value === "string" ? filled(value, ids) : value);
+}
+
+function filled(text: string, ids: Readonly<Record<string, string>>): string {
+  return text.startsWith(":") ? ids[text.slice(1)] ?? text : text;
 }
 
 /** Fills a route's path with the given ids, and with ids that do not exist for the others. */
