@@ -11,7 +11,7 @@ import { joinsSameKey, joinsWrites, mergeWrites, takeApart } from "./increment.t
 import type { MergedWrite, WriteCall } from "./increment.ts";
 import { inOrder } from "./row.ts";
 import type { CommitResult, Entry } from "./store.ts";
-import { takeBatcher } from "./take.ts";
+import { takeBatcher } from "./take-batcher.ts";
 
 interface ReadCall {
   readonly tenantId: string | null;

@@ -12,26 +12,26 @@ import { assertTenantId, encodeCommit } from "./mutation.ts";
 import { ParsedRecords } from "./parsed-records.ts";
 import { assertLimit, assertPage, assertPosition, declaredType, wireOrder, wirePage, wireRollup, wireSelection } from "./query-plan.ts";
 import { inOrder, toEntry, type WireEntry } from "./row.ts";
-import { LIMITS } from "./store.ts";
-import type {
-  Addition,
-  AggregateQuery,
-  AggregateRow,
-  ChainHead,
-  Check,
-  Claim,
-  CommitResult,
-  Entry,
-  Incremented,
-  IncrementOptions,
-  ListOptions,
-  ListPage,
-  Mutation,
-  Query,
-  QueryPage,
-  Store,
-  StoreState,
-  WriteOptions,
+import {
+  type Addition,
+  type AggregateQuery,
+  type AggregateRow,
+  type ChainHead,
+  type Check,
+  type Claim,
+  type CommitResult,
+  type Entry,
+  type Incremented,
+  type IncrementOptions,
+  LIMITS,
+  type ListOptions,
+  type ListPage,
+  type Mutation,
+  type Query,
+  type QueryPage,
+  type Store,
+  type StoreState,
+  type WriteOptions,
 } from "./store.ts";
 import { assertTake, type Take, type Taken } from "./take.ts";
 
