@@ -128,6 +128,15 @@ export const features = [
     services: () => import("./jobs/service.ts"),
     routes: () => import("./jobs/routes.ts"),
   },
+  {
+    name: "flags",
+    summary: "Feature flags, and what they are for a tenant.",
+    paths: ["/v1/flags", "/v1/tenants/:tenantId/flags"],
+    scopes: { flags: { tenants: "read" } },
+    entities: () => import("./flags/entity.ts"),
+    services: () => import("./flags/service.ts"),
+    routes: () => import("./flags/routes.ts"),
+  },
 ] as const satisfies readonly Feature[];
 
 /** The background jobs of all features, in the order of the list. */

@@ -100,6 +100,19 @@ export const ERROR_KINDS = {
     retryable: false,
     summary: "A plan or grant limits the metric, or usage of it is recorded.",
   },
+  flag_key_taken: { status: 409, title: "Flag key taken", retryable: false, summary: "Another flag has this key." },
+  flag_key_reserved: {
+    status: 409,
+    title: "Flag key reserved",
+    retryable: false,
+    summary: "A deleted flag had this key. A new flag takes it only with `reuseKey`.",
+  },
+  flag_in_use: {
+    status: 409,
+    title: "Flag in use",
+    retryable: false,
+    summary: "Too many tenants override the flag to delete it. Clear overrides first.",
+  },
   job_running: {
     status: 409,
     title: "Job running",

@@ -159,6 +159,27 @@ select kv.add_family('schedule');
 select kv.add_entity('schedule', 'schedule', 1, owner_rule => 'platform');
 select kv.add_index('schedule', 'dueAt time');
 
+-- flag: A feature flag: who gets a feature, or which variant of it.
+select kv.add_family('flag');
+select kv.add_entity('flag', 'flag', 1, owner_rule => 'platform', tenant_readable => true);
+select kv.add_index('flag', fields, colons => 1) from unnest(array[
+  'key text', 'name text', 'created time', 'updated time', 'search(key, name, description)'
+]) fields;
+
+-- flag-key-claim: The flag that holds or held a key. It outlives its flag, so that no other flag takes the key by accident.
+select kv.add_family('flagkey');
+select kv.add_entity('flag-key-claim', 'flagkey', 1, owner_rule => 'platform');
+
+-- flag-override: What one tenant gets of a feature flag, whatever its rules say.
+select kv.add_entity('flag-override', 'flag', 2, owner_rule => 'segment');
+select kv.add_index('flag-override', fields, colons => 2) from unnest(array[
+  'flagId text, createdAt time', 'expiresAt time'
+]) fields;
+
+-- flag-set: The revision of all flags. Every change of a flag counts it up, and processes that cache the flags compare its version.
+select kv.add_family('flagset');
+select kv.add_entity('flag-set', 'flagset', 1, owner_rule => 'platform', tenant_readable => true);
+
 -- outbox-event: An outgoing event, committed with the change it reports.
 select kv.add_family('outbox');
 select kv.add_entity('outbox-event', 'outbox', 1, owner_rule => 'given', cascades => false);

@@ -58,6 +58,8 @@ const TABLE: readonly (readonly [string, string])[] = [
   ["write:usage", "yynn nnnn"],
   ["read:entitlements", "yyyy yyyy"],
   ["write:entitlements", "yynn nnnn"],
+  ["read:flags", "yyyy yyyy"],
+  ["write:flags", "yynn nnnn"],
   ["read:revenue", "yyyy nnnn"],
   ["write:revenue", "yynn nnnn"],
   ["read:policies", "yyyy nnnn"],
