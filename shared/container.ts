@@ -1,5 +1,6 @@
 import { DEFAULT_REGIONS, type HostRules, NO_HOST_RULES, type Platform, type SelfServicePlans } from "./core/platform.ts";
 import type { Job } from "./core/job.ts";
+import { Coalescer } from "./core/coalescer.ts";
 import { type PlainKv, plainKv } from "./core/plain.ts";
 import { UnitOfWork } from "./core/unit-of-work.ts";
 import { features, loadJobs, scopes } from "./features/index.ts";
@@ -27,6 +28,12 @@ export interface ContainerOptions {
   readonly auditKey?: string | null;
   /** The key before `auditKey`, or `none`. Default: none is accepted besides `auditKey`. */
   readonly previousAuditKey?: string | null;
+  /** The key of the HMAC of API keys, at least 32 characters. Default: none, so there are no API keys. */
+  readonly apiKeySecret?: string | null;
+  /** The key before `apiKeySecret`. */
+  readonly previousApiKeySecret?: string | null;
+  /** Keeps the runtime alive until work in the background has ended. */
+  readonly background?: (work: Promise<unknown>) => void;
   /** See `Platform`. Default: null, for programs with a clock of their own. */
   readonly maxClockSkewMs?: number | null;
   /** Where audit entries are archived. Default: nowhere. */
@@ -55,13 +62,17 @@ export function createBackend(options: ContainerOptions): Backend {
     selfServicePlans = "none",
     auditKey = null,
     previousAuditKey = null,
+    apiKeySecret = null,
+    previousApiKeySecret = null,
+    background,
     maxClockSkewMs = null,
     archive = null,
     jobs = loadJobs,
   } = options;
   const registry = async () => (await import("./features/registry.ts")).registry;
   const settings = { currency, hosts, regions, selfServicePlans, auditKey, previousAuditKey, maxClockSkewMs, archive };
-  const platform: Platform = { ...settings, registry, jobs, scopes, logger };
+  const uses = new Coalescer({ store, logger, background });
+  const platform: Platform = { ...settings, apiKeySecret, previousApiKeySecret, uses, registry, jobs, scopes, logger };
   const turns = new Turns();
   return {
     store,

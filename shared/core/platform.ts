@@ -1,6 +1,7 @@
 import type { Archive } from "../kernel/archive.ts";
 import type { Logger } from "../kernel/logger.ts";
 import type { AnyEntity } from "../kv/define.ts";
+import type { Coalescer } from "./coalescer.ts";
 import type { ScopeCatalogue } from "./scopes.ts";
 
 /** What is the same for all callers: settings, and values derived from the declarations. */
@@ -23,6 +24,11 @@ export interface Platform {
   /** Loads the background jobs of all features, of the type `Job`. */
   readonly jobs: () => Promise<readonly { readonly name: string }[]>;
   readonly scopes: ScopeCatalogue;
+  /** The key of the HMAC of API keys, and the key before it. Null: there are no API keys. */
+  readonly apiKeySecret: string | null;
+  readonly previousApiKeySecret: string | null;
+  /** Counts uses of records in the background. */
+  readonly uses: Coalescer;
   /** For what a call goes on without. */
   readonly logger: Logger;
 }
