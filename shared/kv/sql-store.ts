@@ -233,8 +233,7 @@ class SqlStore implements Store {
     if (this.tenantId !== null) throw new InnkeepError("forbidden", "A tenant-bound store cannot list the chains of all tenants.");
     assertLimit(limit);
     const deadline = this.#deadline();
-    const args = { after: after ?? null, limit };
-    return await this.#read(() => this.driver.call("kv_chain_heads", args, deadline), deadline) as ChainHead[];
+    return await this.#read(() => this.driver.call("kv_chain_heads", { after: after ?? null, limit }, deadline), deadline) as ChainHead[];
   }
 
   async sweep(limit: number, { except = [] }: { readonly except?: readonly string[] } = {}): Promise<number> {
