@@ -52,6 +52,16 @@ export const features = [
     entities: () => import("./usage/entity.ts"),
     services: () => import("./usage/service.ts"),
     routes: () => import("./usage/routes.ts"),
+    jobs: () => import("./usage/jobs.ts"),
+  },
+  {
+    name: "alerts",
+    summary: "The thresholds of its limits that a tenant's usage has reached.",
+    paths: ["/v1/tenants/:tenantId/alerts"],
+    scopes: { alerts: { tenants: "write" } },
+    entities: () => import("./alerts/entity.ts"),
+    services: () => import("./alerts/service.ts"),
+    routes: () => import("./alerts/routes.ts"),
   },
   {
     name: "audit",

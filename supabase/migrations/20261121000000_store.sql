@@ -2166,6 +2166,13 @@ select kv.add_entity('usage-month', 'usagemonth', 1, owner_rule => 'platform');
 select kv.add_family('usage', 75);
 select kv.add_entity('usage-record', 'usage', 3, owner_rule => 'segment');
 
+-- alert: Usage of a metric reached a percentage of its limit. There is one for each metric, month and threshold.
+select kv.add_family('alert');
+select kv.add_entity('alert', 'alert', 2, owner_rule => 'segment');
+select kv.add_index('alert', fields) from unnest(array[
+  'owner, triggeredAt time', 'openUntil time', 'resolvedAt time'
+]) fields;
+
 -- audit-entry: A record of a change: the action, the actor and the resource. Append-only and hash-chained.
 select kv.add_family('audit');
 select kv.add_entity('audit-entry', 'audit', 5, owner_rule => 'segment', cascades => false, append_only => true);

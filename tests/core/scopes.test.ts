@@ -56,6 +56,8 @@ const TABLE: readonly (readonly [string, string])[] = [
   ["write:metrics", "yynn nnnn"],
   ["read:usage", "yyyy yyyy"],
   ["write:usage", "yynn nnnn"],
+  ["read:alerts", "yyyy yyyy"],
+  ["write:alerts", "yynn nnyy"],
   ["read:entitlements", "yyyy yyyy"],
   ["write:entitlements", "yynn nnnn"],
   ["read:flags", "yyyy yyyy"],

@@ -5,14 +5,13 @@ import type { Idempotency } from "../../kernel/context.ts";
 import { errors, type InnkeepError, isInnkeepError } from "../../kernel/errors.ts";
 import type { JsonObject } from "../../kernel/json.ts";
 import { assertMatch, type ChangeOptions } from "../../kernel/version.ts";
-import { keyOf } from "../../kv/define.ts";
 import type { Addition, Check, Mutation } from "../../kv/store.ts";
-import { tenant as tenantEntity } from "../tenants/entity.ts";
 import { type UsageRecord, usageRecord } from "./entity.ts";
 import { type Mark, markFor } from "./marks.ts";
 import { fits } from "./policies.ts";
-import { bookingDay, bookingHour, type Opening, openingOf, type Place, usageOf } from "./reads.ts";
-import { corrected, highestPercentage, type Level, plus } from "./rules.ts";
+import { bookingDay, bookingHour, type Opening, openingOf, type Place } from "./reads.ts";
+import { corrected, type Level, plus } from "./rules.ts";
+import { settleUsage } from "./settle.ts";
 
 /** A usage record after a count. For a repeated idempotency key, the record as the first call left it. */
 export interface Counted {
@@ -44,8 +43,8 @@ interface Found {
 
 /** The attempts in which a gauge's first write checks the earlier record that it continues. After them, a write there counts as later. */
 const CARRY_CHECKS = 3;
-/** Above this, counts move a percentage faster than it can be written; the next count writes it again. */
-const MAX_PERCENT_WRITES = 5;
+/** Above this, counts change usage faster than what follows from it can be written. The job `usage` writes it within a minute. */
+const MAX_SETTLEMENTS = 5;
 
 /** Writes usage. Counts are not audited, because the usage record is the record of them. Corrections of counters are audited. */
 export class Meter {
@@ -134,39 +133,26 @@ export class Meter {
   }
 
   /**
-   * Writes the tenant's `usagePercent` if it differs. `updatedAt` is unchanged. Reads again after a write: a concurrent count that
-   * restored the earlier percentage found nothing to write. Throws `not_found`.
+   * Writes what follows from the usage of the current month: the tenant's `usagePercent` without `updatedAt`, alerts and levels. Reads
+   * again after a write: a concurrent count that restored the earlier level found nothing to write. Throws `not_found`.
    */
-  async refreshPercent(tenantId: string): Promise<number> {
+  async settle(tenantId: string): Promise<number> {
     for (let writes = 1;; writes++) {
-      const { percent, written } = await this.#writePercent(tenantId);
-      if (!written || writes === MAX_PERCENT_WRITES) return percent;
+      const { percent, written } = await settleUsage(this.work, tenantId, periodOf(this.work.context.clock.now()));
+      if (!written || writes === MAX_SETTLEMENTS) return percent;
     }
   }
 
-  async #writePercent(tenantId: string): Promise<{ readonly percent: number; readonly written: boolean }> {
-    const { result } = await this.work.transact(async () => {
-      const { tenant, usage } = await usageOf(this.work, tenantId, periodOf(this.work.context.clock.now()));
-      const percent = highestPercentage(usage);
-      if (tenant.usagePercent === percent) return { done: { percent, written: false }, resultOf: tenantId };
-      const key = keyOf(tenantEntity, tenant);
-      const mutation: Mutation = { op: "increment", key, add: [{ path: ["usagePercent"], to: percent }] };
-      const checks = [{ key, version: tenant.version }];
-      return { commit: { checks, mutations: [mutation], audit: "none", result: { percent, written: true } }, resultOf: tenantId };
-    });
-    return result;
-  }
-
-  /** Like `refreshPercent`, after a count in the current period. A retryable failure is ignored. */
-  async refreshPercentAfter(place: Place): Promise<void> {
+  /** Like `settle`, after a count in the current period. A retryable failure is ignored: the job `usage` settles what the count marked. */
+  async settleAfter(place: Place): Promise<void> {
     if (place.period === periodOf(this.work.context.clock.now())) {
-      await this.#afterCounting(place, () => this.refreshPercent(place.tenantId));
+      await this.#afterCounting(place, () => this.settle(place.tenantId));
     }
   }
 
   /**
    * A write that follows a committed count. A retryable failure is logged and not reported, because an error would make the caller
-   * count again. A later count repeats the write.
+   * count again. The job `usage` repeats the write.
    */
   async #afterCounting<T>({ tenantId, metric }: Place, write: () => Promise<T>): Promise<T | null> {
     try {

@@ -1,11 +1,11 @@
 import { z } from "zod";
-import { decimal } from "../../core/list-query.ts";
+import { decimal, listArguments, listQuery } from "../../core/list-query.ts";
 import { type Route, verb } from "../../core/route.ts";
-import { exampleOf } from "../../core/schemas.ts";
-import { period } from "../../core/values.ts";
+import { component, exampleOf, pagination } from "../../core/schemas.ts";
+import { period, segment } from "../../core/values.ts";
 import { METRIC_POLICIES } from "../metrics/entity.ts";
-import { METRIC_UNIT, usageConsume, usageIncrement, usagePut } from "./entity.ts";
-import { UsageService } from "./service.ts";
+import { METRIC_UNIT, usageConsume, usageIncrement, usageLevel, usagePut } from "./entity.ts";
+import { UsageLevelService, UsageService } from "./service.ts";
 import { overLimit, percentage, usageView as usage } from "./view.ts";
 
 const path = "/v1/tenants/:tenantId/usage";
@@ -34,8 +34,62 @@ const counter = { params: { metric: "api_calls" } } as const;
 const gauge = { params: { metric: "storage" } } as const;
 const one = { service: UsageService, output: usage } as const;
 
+const acrossPage = component(
+  "UsagePage",
+  z.object({ data: z.array(usage), pagination }),
+  () => ({
+    data: [exampleOf(usage)],
+    pagination: { page: 1, limit: 20, total: 1, totalPages: 1, hasPrev: false, hasNext: false },
+  }),
+);
+const totals = component(
+  "UsageTotals",
+  z.object({
+    data: z.array(z.object({
+      metric: segment,
+      period,
+      current: z.number().meta({ description: `The sum over all tenants, in ${METRIC_UNIT}.` }),
+      tenants: z.int().meta({ description: "The number of tenants that have used the metric in the month." }),
+    })).meta({ description: "Every month of the range for every metric, also without usage." }),
+  }),
+  () => ({ data: [{ metric: "api_calls", period: "2026-01", current: 1_250_000, tenants: 42 }] }),
+);
+
 /** Metering. Increments are not audited, because the usage record is the record of them. Corrections of counters are audited. */
 export const routes: readonly Route[] = [
+  verb("GET /v1/usage", {
+    service: UsageLevelService,
+    operationId: "listUsageOfTenants",
+    summary: "List the usage of all tenants in a month",
+    description: "Default: the current month. Filters and order are at most a minute behind the numbers shown. " +
+      "A metric that a tenant has not used is not listed.",
+    scope: "read:usage",
+    platformOnly: true,
+    query: listQuery(usageLevel),
+    output: acrossPage,
+    sample: {
+      prepare: async (_, { tenantId = "" }, use) => {
+        await use(UsageService).increment(tenantId, "api_calls");
+        await use(UsageService).refreshPercent(tenantId);
+      },
+    },
+    run: async ({ service, query }) => await service.list(...listArguments(query)),
+  }),
+  verb("GET /v1/usage/totals", {
+    service: UsageLevelService,
+    operationId: "getUsageTotals",
+    summary: "Get the usage of all tenants by metric and month",
+    description: "At most a minute behind. Usage of deleted tenants is not contained. The total of a gauge is the sum of the last levels.",
+    scope: "read:usage",
+    platformOnly: true,
+    query: z.strictObject({
+      from: period.optional().meta({ description: "The first month, YYYY-MM. Default: 11 months before `to`." }),
+      to: period.optional().meta({ description: "The last month, YYYY-MM. Default: the current month." }),
+      metric: segment.optional().meta({ description: "Only this metric. Default: all." }),
+    }),
+    output: totals,
+    run: async ({ service, query }) => ({ data: await service.totals(query) }),
+  }),
   verb(`GET ${path}`, {
     service: UsageService,
     operationId: "listUsage",

@@ -1,6 +1,6 @@
-import { roundedQuantity } from "../../core/values.ts";
+import { QUANTITY_DECIMALS, roundedQuantity } from "../../core/values.ts";
 import { periodEnd } from "../../core/periods.ts";
-import type { Metric } from "../metrics/entity.ts";
+import { DEFAULT_THRESHOLDS, type Metric } from "../metrics/entity.ts";
 import { LIMITS_WITHOUT_METRIC, type Plan } from "../plans/entity.ts";
 import { errors, InnkeepError } from "../../kernel/errors.ts";
 import type { UsageRecord } from "./entity.ts";
@@ -63,12 +63,19 @@ export function isOverLimit(current: number, limit: number | null): boolean {
   return limit !== null && current >= limit;
 }
 
-/** Percentages of the limit. Crossing one refreshes the tenant's `usagePercent` at once. */
-const THRESHOLDS = [80, 100] as const;
+/** Whether usage is at a percentage of the limit or above, exactly and without rounding. What is not used reaches nothing. */
+export function isReached({ current, limit }: Level, threshold: number): boolean {
+  return limit !== null && current > 0 && millionths(current) * 100n >= millionths(limit) * BigInt(threshold);
+}
 
-/** The number of thresholds reached, without rounding: 79.9 % reaches none. */
-export function thresholdsReached({ current, limit }: Level): number {
-  return limit === null ? 0 : THRESHOLDS.filter((threshold) => current >= (limit * threshold) / 100).length;
+/** The number of thresholds that are reached. */
+export function thresholdsReached(level: Level, thresholds: readonly number[] = DEFAULT_THRESHOLDS): number {
+  return thresholds.filter((threshold) => isReached(level, threshold)).length;
+}
+
+/** An amount has at most 6 decimals. */
+function millionths(amount: number): bigint {
+  return BigInt(amount.toFixed(QUANTITY_DECIMALS).replace(".", ""));
 }
 
 /** A sum, rounded to the decimals of a metered amount: 0.1 + 0.2 is 0.3. */

@@ -17,6 +17,7 @@ import * as rules from "./rules.ts";
 import type { Level, Usage } from "./rules.ts";
 
 export type { Usage };
+export { UsageLevelService } from "./levels.ts";
 
 export type UsageConsumption = Judgement;
 
@@ -123,9 +124,9 @@ export class UsageService {
     return { ...judged(usage, amount, place.metric), percentage: usage.percentage };
   }
 
-  /** Updates the tenant's `usagePercent`, the highest percentage of the current period, if it differs. Throws `not_found`. */
+  /** Updates the tenant's `usagePercent`, alerts and levels of the current period, where they differ. Throws `not_found`. */
   async refreshPercent(tenantId: string): Promise<number> {
-    return await this.#meter.refreshPercent(shortTenantId(tenantId));
+    return await this.#meter.settle(shortTenantId(tenantId));
   }
 
   async #correct(place: Place, correction: Parameters<Meter["correct"]>[1], options: ChangeOptions): Promise<Usage> {
@@ -133,13 +134,14 @@ export class UsageService {
     return await this.#counted(place, counted, () => before);
   }
 
-  /** The usage after a count. Refreshes the tenant's `usagePercent` if the count crossed a threshold, or if that is unknown. */
+  /** The usage after a count. Writes alerts and `usagePercent` if the count crossed a threshold, or if that is unknown. */
   async #counted(place: Place, counted: Counted, levelBefore: (after: UsageRecord) => Level | null): Promise<Usage> {
     const record = usageRecord.schema.parse(counted.value);
     const settled = await this.#meter.settleDay(place, record, counted.version);
     const before = levelBefore(record);
-    const crossed = !before || rules.thresholdsReached(before) !== rules.thresholdsReached(record);
-    if (crossed) await this.#meter.refreshPercentAfter(place);
+    const { thresholds } = place.metric;
+    const crossed = !before || rules.thresholdsReached(before, thresholds) !== rules.thresholdsReached(record, thresholds);
+    if (crossed) await this.#meter.settleAfter(place);
     if (!settled) return rules.viewOf(record, place.metric, counted.version);
     return rules.viewOf(usageRecord.schema.parse(settled.value), place.metric, settled.version);
   }

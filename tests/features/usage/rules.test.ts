@@ -62,7 +62,8 @@ describe("usage against a limit", () => {
     [250, 100, 2],
     [7, 9, 0],
     [8, 9, 1],
-    [0, 0, 2],
+    [0, 0, 0],
+    [1, 0, 2],
     [1e15, null, 0],
   ])("U06: %d of %s reaches %d of the thresholds 80 and 100 %%, unrounded", (current, limit, reached) => {
     expect(thresholdsReached({ current, limit })).toBe(reached);
