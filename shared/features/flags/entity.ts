@@ -27,13 +27,16 @@ const VARIANT = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/;
 const variantName = z.string().regex(VARIANT, "must be 1-64 characters of A-Z a-z 0-9 _ . - and begin with a letter or digit");
 
 const hasAtMostTwoDecimals = (amount: number) => Math.round(amount * 100) / 100 === amount;
-const share = percent.refine(hasAtMostTwoDecimals, "must have at most 2 decimals");
+const SHARE = "A percentage, 0 to 100.";
+const storedShare = percent.meta({ description: SHARE });
+const share = percent.refine(hasAtMostTwoDecimals, "must have at most 2 decimals").meta({ description: `${SHARE} At most 2 decimals.` });
 
 const attribute = z.string().min(1).max(100).meta({
   description: "`tenantId`, `plan`, `region`, `status`, `userId`, or a member of the evaluation context.",
 });
 const operator = z.enum(OPERATORS);
-const comparedValue = z.union([z.string(), z.number(), z.boolean()]);
+const COMPARED = { description: "A text, number or boolean that the attribute is compared with." };
+const comparedValue = z.union([z.string(), z.number(), z.boolean()]).meta(COMPARED);
 
 /** The stored forms are open and unbounded, so that a later, stricter rule leaves stored flags readable. */
 const storedRule = z.looseObject({
@@ -41,13 +44,13 @@ const storedRule = z.looseObject({
   when: z.array(z.looseObject({ attribute: z.string(), operator, values: z.array(comparedValue) })),
   enabled: z.boolean().optional(),
   variant: z.string().optional(),
-  rolloutPercentage: percent.optional(),
+  rolloutPercentage: storedShare.optional(),
 });
 
 const condition = z.strictObject({
   attribute,
   operator,
-  values: z.array(z.union([z.string().max(200), z.number(), z.boolean()])).min(1).max(200).meta({
+  values: z.array(z.union([z.string().max(200), z.number(), z.boolean()]).meta(COMPARED)).min(1).max(200).meta({
     description: "The condition holds if it holds for one of them; `notIn` if the attribute equals none. " +
       "Comparisons of numbers, dates and versions take one value.",
   }),
@@ -67,7 +70,7 @@ const tenantIdsInput = z.array(tenantReference).max(1_000);
 const variants = z.record(z.string(), z.json()).meta({
   description: "The values by name, of the flag's type. A boolean flag has `on` and `off` without declaring them.",
 });
-const weights = z.record(z.string(), percent).meta({
+const weights = z.record(z.string(), storedShare).meta({
   description: "The percentages of the variants of an enabled flag, which sum to 100. A bucket of the stickiness attribute picks one.",
 });
 
@@ -99,7 +102,7 @@ export const flag = defineEntity({
     ),
     weights: given(weights.optional(), z.record(variantName, share).optional()),
     rules: given(z.array(storedRule).optional(), z.array(rule).max(100).optional()),
-    rolloutPercentage: given(percent.optional(), share.optional()),
+    rolloutPercentage: given(storedShare.optional(), share.optional()),
     stickiness: given(z.string().default("tenantId"), attribute.default("tenantId")),
     serverOnly: z.boolean().default(false).meta({ description: "Whether it is hidden from tenants and client programs." }),
     metadata: metadata.optional(),

@@ -10,7 +10,6 @@ import { FeatureFlagService } from "./service.ts";
 import { evaluationInput, evaluationView, explanationView, tenantEvaluationsView } from "./view.ts";
 
 const path = "/v1/tenants/:tenantId/flags";
-const ALL = ["list", "create", "get", "update", "delete"] as const;
 const reuseKey = z.boolean().optional().meta({
   description: "Whether the flag may take the key of a deleted one. Send true only if no program reads the old flag any more.",
 });
@@ -24,8 +23,9 @@ async function sampleOverride(service: FeatureFlagService, { tenantId = "" }: Re
   await service.setOverride(SAMPLE.id, tenantId, { enabled: false });
 }
 const ofSample = { params: { flagId: SAMPLE.id } } as const;
-const one = { service: FeatureFlagService, resource: "flag", loads: [tenant] } as const;
-const override = { ...one, scope: "write:flags", platformOnly: true } as const;
+const one = { service: FeatureFlagService, resource: "flag", loads: [tenant, flag] } as const;
+const evaluation = { ...one, scope: "read:flags", errors: ["precondition_failed", "write_conflict"] } as const;
+const override = { ...one, scope: "write:flags", loads: [tenant, flagOverride, flag] } as const;
 
 /** Flags belong to the platform. A tenant gets only what they are for it. */
 export const routes: readonly Route[] = [
@@ -33,8 +33,7 @@ export const routes: readonly Route[] = [
     path: "/v1/flags",
     scope: "flags",
     service: FeatureFlagService,
-    only: ALL,
-    platformOnly: ALL,
+    platformOnly: ["list", "get"],
     input: { create: inputsOf(flag).create.extend({ reuseKey }) },
     errors: { create: ["flag_key_taken", "flag_key_reserved", "payload_too_large"], delete: ["flag_in_use"] },
     descriptions: {
@@ -94,11 +93,10 @@ export const routes: readonly Route[] = [
     run: async ({ service, params, options }) => await service.clearOverride(params.flagId, params.tenantId, options),
   }),
   verb(`POST ${path}/:flagId/evaluate`, {
-    ...one,
+    ...evaluation,
     operationId: "evaluateFlag",
     summary: "Evaluate one flag for a tenant",
     description: "Records nothing. `:flagId` is the flag's id or key.",
-    scope: "read:flags",
     input: evaluationInput,
     inputOptional: true,
     output: evaluationView,
@@ -106,11 +104,10 @@ export const routes: readonly Route[] = [
     run: async ({ service, params, body, options }) => await service.evaluateOnce(params.flagId, params.tenantId, body, options),
   }),
   verb(`POST ${path}/:flagId/explain`, {
-    ...one,
+    ...evaluation,
     operationId: "explainFlag",
     summary: "Evaluate one flag for a tenant, step by step",
     description: "Records nothing. `:flagId` is the flag's id or key.",
-    scope: "read:flags",
     platformOnly: true,
     input: evaluationInput.omit({ type: true }),
     inputOptional: true,

@@ -82,6 +82,17 @@ export const ROUND_TRIPS: readonly (readonly [route: string, trips: number, beca
   ["GET /v1/jobs/dead", 2],
   ["POST /v1/jobs/dead/:deadLetterId/requeue", 2],
   ["DELETE /v1/jobs/dead/:deadLetterId", 2],
+  ["GET /v1/flags", 2],
+  ["POST /v1/flags", 3],
+  ["GET /v1/flags/:flagId", 1],
+  ["PATCH /v1/flags/:flagId", 2],
+  ["DELETE /v1/flags/:flagId", 3, "reads the overrides that it deletes"],
+  ["GET /v1/flags/:flagId/overrides", 2, "reads a page, like other lists"],
+  ["GET /v1/tenants/:tenantId/flags", 2, "reads the tenant's overrides after the lookup"],
+  ["PUT /v1/tenants/:tenantId/flags/:flagId", 2],
+  ["DELETE /v1/tenants/:tenantId/flags/:flagId", 2],
+  ["POST /v1/tenants/:tenantId/flags/:flagId/evaluate", 2],
+  ["POST /v1/tenants/:tenantId/flags/:flagId/explain", 2],
 ];
 
 /** The section of docs/performance.md. */
