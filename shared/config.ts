@@ -1,5 +1,5 @@
 import type { JSONWebKeySet } from "jose";
-import { DEFAULT_REGIONS, SELF_SERVICE_PLANS, type SelfServicePlans } from "./core/platform.ts";
+import { DEFAULT_RATE_LIMITS, DEFAULT_REGIONS, type RateLimits, SELF_SERVICE_PLANS, type SelfServicePlans } from "./core/platform.ts";
 import * as read from "./environment-values.ts";
 import { InnkeepError } from "./kernel/errors.ts";
 import type { FieldError } from "./kernel/errors.ts";
@@ -31,6 +31,8 @@ export interface Config {
   readonly regions: readonly string[];
   /** The plan changes that a tenant's own users may make. */
   readonly selfServicePlans: SelfServicePlans;
+  /** Null: callers are not limited. */
+  readonly rateLimits: RateLimits | null;
 }
 
 export type DatabaseConfig =
@@ -82,6 +84,10 @@ const READERS = {
   INNKEEP_CURRENCY: read.currency,
   INNKEEP_REGIONS: read.regions,
   INNKEEP_SELF_SERVICE_PLANS: read.oneOf(...SELF_SERVICE_PLANS),
+  INNKEEP_RATE_LIMITS: read.boolean,
+  INNKEEP_RATE_LIMIT_USER: read.rateLimit,
+  INNKEEP_RATE_LIMIT_KEY: read.rateLimit,
+  INNKEEP_RATE_LIMIT_ADDRESS: read.rateLimit,
   INNKEEP_LOG_LEVEL: read.oneOf("info", "warn", "error"),
   INNKEEP_BOOTSTRAP_ADMIN_EMAIL: read.email,
   INNKEEP_BOOTSTRAP_ADMIN_USER_ID: read.userId,
@@ -127,6 +133,16 @@ export function loadConfig(env: Environment): Config {
     currency: usable.INNKEEP_CURRENCY ?? "USD",
     regions: usable.INNKEEP_REGIONS ?? DEFAULT_REGIONS,
     selfServicePlans: usable.INNKEEP_SELF_SERVICE_PLANS ?? "none",
+    rateLimits: rateLimitsOf(usable),
+  };
+}
+
+function rateLimitsOf(env: Values): RateLimits | null {
+  if (env.INNKEEP_RATE_LIMITS === false) return null;
+  return {
+    user: env.INNKEEP_RATE_LIMIT_USER ?? DEFAULT_RATE_LIMITS.user,
+    key: env.INNKEEP_RATE_LIMIT_KEY ?? DEFAULT_RATE_LIMITS.key,
+    address: env.INNKEEP_RATE_LIMIT_ADDRESS ?? DEFAULT_RATE_LIMITS.address,
   };
 }
 

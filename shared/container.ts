@@ -1,7 +1,8 @@
-import { DEFAULT_REGIONS, type HostRules, NO_HOST_RULES, type Platform, type SelfServicePlans } from "./core/platform.ts";
+import { DEFAULT_REGIONS, type HostRules, NO_HOST_RULES, type Platform, type RateLimits, type SelfServicePlans } from "./core/platform.ts";
 import type { Job } from "./core/job.ts";
 import { Coalescer } from "./core/coalescer.ts";
 import { type PlainKv, plainKv } from "./core/plain.ts";
+import { RateLimiter } from "./core/rate-limiter.ts";
 import { UnitOfWork } from "./core/unit-of-work.ts";
 import { features, loadJobs, scopes } from "./features/index.ts";
 import type { Archive } from "./kernel/archive.ts";
@@ -38,6 +39,8 @@ export interface ContainerOptions {
   readonly maxClockSkewMs?: number | null;
   /** Where audit entries are archived. Default: nowhere. */
   readonly archive?: Archive | null;
+  /** Default: null, so callers are not limited. */
+  readonly rateLimits?: RateLimits | null;
 }
 
 /** The store and the settings that all callers share. `bind` makes the unit of work of one caller. */
@@ -67,12 +70,14 @@ export function createBackend(options: ContainerOptions): Backend {
     background,
     maxClockSkewMs = null,
     archive = null,
+    rateLimits = null,
     jobs = loadJobs,
   } = options;
   const registry = async () => (await import("./features/registry.ts")).registry;
   const settings = { currency, hosts, regions, selfServicePlans, auditKey, previousAuditKey, maxClockSkewMs, archive };
   const uses = new Coalescer({ store, logger, background });
-  const platform: Platform = { ...settings, apiKeySecret, previousApiKeySecret, uses, registry, jobs, scopes, logger };
+  const limiter = rateLimits && new RateLimiter({ store, logger, limits: rateLimits });
+  const platform: Platform = { ...settings, apiKeySecret, previousApiKeySecret, uses, registry, jobs, scopes, logger, limiter };
   const turns = new Turns();
   return {
     store,

@@ -109,6 +109,15 @@ export function regions(text: string): string[] {
   return ids;
 }
 
+/** `600/60`: 600 requests in 60 seconds. */
+export function rateLimit(text: string): { readonly limit: number; readonly windowSeconds: number } {
+  const [, limit, windowSeconds] = (/^([1-9]\d{0,6})\/([1-9]\d{0,4})$/.exec(text.trim()) ?? []).map(Number);
+  if (limit === undefined || windowSeconds === undefined || windowSeconds > 86_400) {
+    throw new WrongValue("must be requests/seconds such as 600/60, with at most 9999999 requests in at most 86400 seconds");
+  }
+  return { limit, windowSeconds };
+}
+
 export function keySet(text: string): JSONWebKeySet {
   const set = json(text, "a JSON Web Key Set");
   if (!isObject(set)) throw new WrongValue('must be a JSON Web Key Set: {"keys": [...]}');

@@ -1,4 +1,5 @@
 import type { Caller } from "../../shared/core/caller.ts";
+import type { Payer } from "../../shared/core/rate-limiter.ts";
 import { Collection, type Stored } from "../../shared/core/collection.ts";
 import { isTenantRole, type TenantRole } from "../../shared/core/scopes.ts";
 import { admin } from "../../shared/features/admins/entity.ts";
@@ -12,12 +13,12 @@ import type { ApiDeps } from "./deps.ts";
 
 /**
  * Returns the caller of a bearer token. Reads the admin and the tenant on every request, so that disabling an admin or
- * suspending a tenant takes effect at once. `lookUp` starts other reads that share the round trip.
+ * suspending a tenant takes effect at once. `lookUp` starts other reads that share the round trip, and the charge of its rate limit.
  */
 export async function authenticate<T>(
   header: string | undefined,
   { backend, verifier }: ApiDeps,
-  lookUp: () => T,
+  lookUp: (payer: Payer) => T,
 ): Promise<T & { readonly caller: Caller }> {
   if (header === undefined) {
     throw new InnkeepError("unauthenticated", "This request needs a bearer token. Send it as `Authorization: Bearer <token>`.");
@@ -32,7 +33,7 @@ export async function authenticate<T>(
   const adminKey = isSegment(claims.subject) ? admins.key({ userId: claims.subject }) : null;
   const tenantKey = bound && tenants.key({ id: bound.tenantId });
   const found = Promise.all([adminKey, tenantKey].map((key) => key === null ? null : store.get(key)));
-  const started = lookUp();
+  const started = lookUp({ kind: "user", subject: claims.subject, tenantId: bound?.tenantId ?? null });
   const [adminEntry, tenantEntry] = await found;
   const person = readWith(admins, adminEntry);
   const own = readWith(tenants, tenantEntry);

@@ -6,10 +6,15 @@ import type { AppEnv } from "./middleware/request-context.ts";
 
 const ADDRESS = /^[0-9a-fA-F:.]{2,45}$/;
 
+/** The address that the last proxy received the request from. Each appends one; the caller may have written everything to its left. */
+export function addressOf(c: HonoContext): string | undefined {
+  const address = c.req.header("x-forwarded-for")?.split(",").at(-1)?.trim() ?? "";
+  return ADDRESS.test(address) ? address : undefined;
+}
+
 /** The context of the caller's services. A tenant's user or key is bound to that tenant, which the database enforces as well. */
 export function callerContext(c: HonoContext<AppEnv>, caller: Caller, clock: Clock, idempotency?: Idempotency): Context {
-  // Each proxy appends the address it received the request from. The caller may have written everything to its left.
-  const ipAddress = c.req.header("x-forwarded-for")?.split(",").at(-1)?.trim();
+  const ipAddress = addressOf(c);
   const userAgent = c.req.header("user-agent")?.slice(0, 256);
   return Object.freeze({
     actor: caller.actor,
@@ -18,7 +23,7 @@ export function callerContext(c: HonoContext<AppEnv>, caller: Caller, clock: Clo
     clock,
     scopes: caller.scopes,
     ...(caller.kind === "user" ? { role: caller.role } : {}),
-    ...(ipAddress && ADDRESS.test(ipAddress) ? { ipAddress } : {}),
+    ...(ipAddress === undefined ? {} : { ipAddress }),
     ...(userAgent ? { userAgent } : {}),
     ...(idempotency ? { idempotency } : {}),
   });

@@ -12,6 +12,16 @@ export const HEADERS = {
   Link: { description: 'The next page, `rel="next"` (RFC 8288); absent on the last.', schema: text },
   RequestId: { description: "The id of this request in logs, audit entries and errors.", required: true, schema: text },
   ServerTiming: { description: "Milliseconds spent on authentication, on the store, and in total.", schema: text },
+  RateLimitPolicy: {
+    description: "The caller's limit: `q` requests in `w` seconds. Absent if requests are not limited.",
+    schema: text,
+    example: '"default";q=1200;w=60',
+  },
+  RateLimit: {
+    description: "`r` requests are left. After `t` seconds all of them are again; after a 429, one request is.",
+    schema: text,
+    example: '"default";r=1199;t=1',
+  },
   WWWAuthenticate: { description: "The required credential (RFC 6750).", required: true, schema: text },
   IdempotentReplayed: { description: "`true` if this is the response to an earlier request with the same key.", schema: text },
   RetryAfterRunning: {
@@ -72,3 +82,9 @@ export const SECURITY_SCHEMES = {
 export const refTo = (kind: "schemas" | "headers" | "parameters" | "responses" | "examples", name: string) => ({
   $ref: `#/components/${kind}/${name}`,
 });
+
+/** The headers of every response to a request that was charged. */
+export const RATE_LIMIT_HEADERS = {
+  "RateLimit-Policy": refTo("headers", "RateLimitPolicy"),
+  RateLimit: refTo("headers", "RateLimit"),
+};

@@ -1,6 +1,6 @@
 import type { z } from "zod";
 import { isMutation, pathParams, type ResponseSpec, type Route } from "../../shared/core/route.ts";
-import { refTo } from "./openapi-components.ts";
+import { RATE_LIMIT_HEADERS, refTo } from "./openapi-components.ts";
 import { hasEtag, hasMember } from "./openapi-etag.ts";
 import { problemsOf } from "./openapi-problems.ts";
 import { type Json, parameterSchema, type Schemas } from "./openapi-schemas.ts";
@@ -85,6 +85,7 @@ function success(route: Route, status: number, spec: ResponseSpec | undefined, s
     headers: {
       "X-Request-Id": refTo("headers", "RequestId"),
       "Server-Timing": refTo("headers", "ServerTiming"),
+      ...(route.cost === 0 ? {} : RATE_LIMIT_HEADERS),
       ...(route.etag || hasMember(schema, "version") ? { ETag: refTo("headers", "ETag") } : {}),
       ...(status === 201 ? { Location: refTo("headers", "Location") } : {}),
       ...(isMutation(route) ? { "Idempotent-Replayed": refTo("headers", "IdempotentReplayed") } : {}),
@@ -99,7 +100,7 @@ function notModified(route: Route): Json {
   return {
     304: {
       description: "The version in If-None-Match is current.",
-      headers: { ETag: refTo("headers", "ETag"), "X-Request-Id": refTo("headers", "RequestId") },
+      headers: { ETag: refTo("headers", "ETag"), "X-Request-Id": refTo("headers", "RequestId"), ...RATE_LIMIT_HEADERS },
     },
   };
 }

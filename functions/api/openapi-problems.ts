@@ -1,7 +1,7 @@
 import { ERROR_KINDS, type ErrorCode } from "../../shared/kernel/errors.ts";
 import { isMutation, type Route } from "../../shared/core/route.ts";
 import { problemType } from "./error-response.ts";
-import { refTo } from "./openapi-components.ts";
+import { RATE_LIMIT_HEADERS, refTo } from "./openapi-components.ts";
 import { hasEtag } from "./openapi-etag.ts";
 import type { Json } from "./openapi-schemas.ts";
 
@@ -14,6 +14,7 @@ export function errorCodes(route: Route): ErrorCode[] {
     if (route.scope !== "caller") codes.push("insufficient_scope");
     if (!route.openWhenSuspended) codes.push("tenant_suspended");
   }
+  if (route.cost !== 0) codes.push("rate_limited");
   if (isMutation(route)) codes.push("commit_unknown", "write_conflict", "idempotency_in_progress", "idempotency_mismatch");
   if (route.method === "POST" || route.method === "PUT" || route.method === "PATCH") {
     codes.push("invalid_json", "payload_too_large", "unsupported_media_type", route.errorProtocol?.invalidBody ?? "validation_failed");
@@ -53,6 +54,7 @@ function responseOf(status: number, codes: readonly ErrorCode[]): Json {
     description: codes.map((code) => `\`${code}\`: ${ERROR_KINDS[code].summary}`).join("\n\n"),
     headers: {
       "X-Request-Id": refTo("headers", "RequestId"),
+      ...RATE_LIMIT_HEADERS,
       ...(status === 401 ? { "WWW-Authenticate": refTo("headers", "WWWAuthenticate") } : {}),
       ...(status === 503 || status === 429 ? { "Retry-After": refTo("headers", "RetryAfter") } : {}),
       ...(codes.includes("idempotency_in_progress") ? { "Retry-After": refTo("headers", "RetryAfterRunning") } : {}),

@@ -1,6 +1,7 @@
 import type { Context, Handler } from "hono";
 import type { Caller } from "../../shared/core/caller.ts";
 import { ANONYMOUS } from "../../shared/core/caller.ts";
+import type { Payer } from "../../shared/core/rate-limiter.ts";
 import { idParam, pathParams, restated, type Route, type ServiceClass } from "../../shared/core/route.ts";
 import { errors, InnkeepError } from "../../shared/kernel/errors.ts";
 import { type AnyEntity, keyOf, keyParams, matchKey } from "../../shared/kv/define.ts";
@@ -15,6 +16,7 @@ import { externalPath } from "./function-path.ts";
 import { since } from "./elapsed.ts";
 import { readIdempotency, RunningCalls } from "./idempotency.ts";
 import type { AppEnv } from "./middleware/request-context.ts";
+import { chargeOf } from "./rate-limit.ts";
 import { respond } from "./respond.ts";
 import { authorize, claimedBy, resolveTenant, type TenantSources } from "./tenant-scope.ts";
 import { checkedInput } from "./validate.ts";
@@ -37,14 +39,17 @@ function handlerOf(route: Route, deps: ApiDeps, running: RunningCalls): Handler<
     if (route.errorProtocol) c.set("restate", (error) => restated(route, error, c.req.param() as Params));
     const authStartedAt = performance.now();
     const params = readParams(c, names, entities);
-    const lookUp = () => ({
-      loaded: params instanceof InnkeepError ? [] : load(route, params, backend.store),
-      host: claimedBy(new URL(c.req.url).host, backend.platform.hosts, backend.store),
-    });
+    const charge = chargeOf(c, route, backend.platform.limiter);
+    const lookUp = (payer: Payer) => {
+      charge.start(payer);
+      const loaded = params instanceof InnkeepError ? [] : load(route, params, backend.store);
+      return { loaded, host: claimedBy(new URL(c.req.url).host, backend.platform.hosts, backend.store) };
+    };
     const { caller, loaded, host } = route.scope === "public"
       ? { caller: ANONYMOUS, loaded: [], host: Promise.resolve(null) }
-      : await authenticate(c.req.header("authorization"), deps, lookUp);
+      : await authenticate(c.req.header("authorization"), deps, lookUp).catch(charge.refuse);
     if (caller.kind !== "anonymous") c.set("caller", `${caller.kind}:${caller.actor.id}`);
+    await charge.settle(caller);
     if (params instanceof InnkeepError) throw params;
     const tenantId = route.scope === "public" ? null : await resolveTenant(caller, await sourcesOf(c, route, params, host), backend.store);
     c.set("tenantId", tenantId);

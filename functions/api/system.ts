@@ -52,6 +52,7 @@ export function systemRoutes(document: () => Promise<Record<string, unknown>>): 
   return [
     verb("GET /health", {
       ...open,
+      cost: 0,
       operationId: "getHealth",
       summary: "Whether the process runs",
       description: "Does not use the database.",
@@ -60,6 +61,8 @@ export function systemRoutes(document: () => Promise<Record<string, unknown>>): 
     }),
     verb("GET /ready", {
       ...open,
+      // A load balancer asks often, and while the database does not answer.
+      cost: 0,
       operationId: "getReadiness",
       summary: "Whether the database is available and has the schema that this program requires",
       description:

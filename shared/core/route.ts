@@ -78,6 +78,8 @@ interface RouteText {
   readonly platformOnly?: boolean;
   /** Available to the users of a suspended or cancelled tenant, such as billing reads. */
   readonly openWhenSuspended?: boolean;
+  /** The tokens that a request takes from its caller's rate limit; 0 for none. Default: 1. */
+  readonly cost?: number;
   /** The response has an ETag although it is not a record. */
   readonly etag?: boolean;
   /** A POST that changes nothing. It accepts If-None-Match as a GET does, and an idempotency key has no effect. */

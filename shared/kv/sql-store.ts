@@ -221,12 +221,10 @@ class SqlStore implements Store {
   }
 
   async chainHead(scope: string | null): Promise<{ readonly seq: number; readonly hash: string } | null> {
-    const [name, own] = this.tenantId === null
-      ? ["kv_chain_head", {}] as const
-      : ["kv_tenant_chain_head", { tenant: this.tenantId }] as const;
+    const args = { scope: scope ?? "", ...(this.tenantId === null ? {} : { tenant: this.tenantId }) };
+    const name = this.tenantId === null ? "kv_chain_head" : "kv_tenant_chain_head";
     const deadline = this.#deadline();
-    const head = await this.#read(() => this.driver.call(name, { ...own, scope: scope ?? "" }, deadline), deadline);
-    return head as { seq: number; hash: string } | null;
+    return await this.#read(() => this.driver.call(name, args, deadline), deadline) as { seq: number; hash: string } | null;
   }
 
   async chainHeads({ after, limit }: { readonly after?: string; readonly limit: number }): Promise<ChainHead[]> {

@@ -63,7 +63,7 @@ const ROLES = ["service_role", "innkeep_owner", "innkeep_app", "kv_service", "kv
 const SERVER_PROGRAMS = ["pg_trgm", "pg_dump"];
 const SERVER_SETTINGS = ["statement_timeout", "default_transaction_isolation"];
 /** A code and an event that only the log has. */
-const LOG_NAMES = ["client_closed_request", "request_failed", "usage_not_settled"];
+const LOG_NAMES = ["client_closed_request", "rate_limits_unavailable", "request_failed", "usage_not_settled"];
 
 const everything = new Set(
   ["docs", "functions", "shared", "supabase", "tests"].flatMap((folder) => filesBelow(folder)).concat("README.md"),

@@ -27,6 +27,8 @@ export function corsByList(origins: readonly string[]): MiddlewareHandler {
       "Idempotent-Replayed",
       "Link",
       "Location",
+      "RateLimit",
+      "RateLimit-Policy",
       "Retry-After",
       "Server-Timing",
       "WWW-Authenticate",

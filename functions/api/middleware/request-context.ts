@@ -19,6 +19,8 @@ export interface AppEnv {
     code: string;
     /** States an error in the protocol of the route, if it has one. */
     restate: (error: InnkeepError) => InnkeepError;
+    /** The values of the headers RateLimit-Policy and RateLimit. */
+    rateLimit: { readonly policy: string; readonly state: string };
     /** The client disconnected while it sent its request. */
     clientClosed: boolean;
   };
@@ -53,6 +55,11 @@ export function requestContext(logger: Logger): MiddlewareHandler<AppEnv> {
     const { headers } = c.res;
     headers.set("x-request-id", requestId);
     headers.set("server-timing", `auth;dur=${c.get("authMs") ?? 0}, store;dur=${c.get("storeMs") ?? 0}, total;dur=${durationMs}`);
+    const rateLimit = c.get("rateLimit");
+    if (rateLimit) {
+      headers.set("ratelimit-policy", rateLimit.policy);
+      headers.set("ratelimit", rateLimit.state);
+    }
     for (const [name, value] of SECURITY_HEADERS) if (!headers.has(name)) headers.set(name, value);
     if (!headers.has("cache-control")) headers.set("cache-control", "no-store");
     if (c.req.method === "HEAD" && c.res.body) headers.set("content-length", String((await c.res.clone().arrayBuffer()).byteLength));

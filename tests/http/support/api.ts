@@ -5,6 +5,7 @@ import { createTokenVerifier } from "../../../shared/adapters/token-verifier.ts"
 import { type Container, createContainer, type Services } from "../../../shared/container.ts";
 import { ADMIN_ROLES, type AdminRole, type TenantRole } from "../../../shared/core/scopes.ts";
 import { auditEntry } from "../../../shared/core/audit-entry.ts";
+import type { RateLimits } from "../../../shared/core/platform.ts";
 import { systemContext } from "../../../shared/kernel/context.ts";
 import { jsonLogger } from "../../../shared/kernel/logger.ts";
 import type { StoredTenant, TenantCreate } from "../../../shared/features/tenants/service.ts";
@@ -53,6 +54,8 @@ export interface ApiOptions {
   readonly corsOrigins?: readonly string[];
   readonly baseDomain?: string | null;
   readonly apiHosts?: readonly string[];
+  /** Default: requests are not limited. */
+  readonly rateLimits?: RateLimits | null;
   /** Another database than one on the server of the test run. */
   readonly database?: () => Promise<TestDatabase>;
 }
@@ -75,13 +78,13 @@ export function useApi(options: ApiOptions = {}): TestApi {
 }
 
 async function openApi(
-  { corsOrigins = ["https://admin.example"], baseDomain = "innkeep.example", apiHosts = [], database }: ApiOptions,
+  { corsOrigins = ["https://admin.example"], baseDomain = "innkeep.example", apiHosts = [], rateLimits = null, database }: ApiOptions,
 ): Promise<TestApi> {
   const clock = testClock();
   const open = await freshStore({ driver: "postgres", clock, ...(database ? { database: await database() } : {}) });
   const logs: Record<string, unknown>[] = [];
   const logger = jsonLogger((line) => logs.push(JSON.parse(line) as Record<string, unknown>), clock.now);
-  const containerOver = (store: Store) => createContainer({ store, clock, logger, hosts: { baseDomain, apiHosts } });
+  const containerOver = (store: Store) => createContainer({ store, clock, logger, hosts: { baseDomain, apiHosts }, rateLimits });
   const container = await containerOver(open.store);
   const signer = await makeSigner(clock);
   const verifier = createTokenVerifier({ issuer: ISSUER, audience: AUDIENCE, jwks: signer.jwks, clock, fetch });

@@ -5,6 +5,9 @@ import type { Answer } from "./api.ts";
 
 type Json = Record<string, unknown>;
 
+/** Headers that a response has only where there is something to say. */
+const OPTIONAL_HEADERS: ReadonlySet<string> = new Set(["Link", "Idempotent-Replayed", "RateLimit", "RateLimit-Policy"]);
+
 export interface Contract {
   readonly document: Json;
   /** Fails if the file does not document the status, media type, body or headers of this response. */
@@ -34,7 +37,7 @@ export function contractOf(document: Json): Contract {
       const documented = operation.responses[answer.status];
       expect(documented, `${where} is not documented`).toBeDefined();
       for (const header of Object.keys(documented?.["headers"] ?? {})) {
-        if (header !== "Link" && header !== "Idempotent-Replayed" && !(header === "ETag" && answer.body?.version === null)) {
+        if (!OPTIONAL_HEADERS.has(header) && !(header === "ETag" && answer.body?.version === null)) {
           expect(answer.headers.has(header), `${where} lacks ${header}`).toBe(true);
         }
       }

@@ -1,0 +1,136 @@
+import { InnkeepError } from "../kernel/errors.ts";
+import type { Logger } from "../kernel/logger.ts";
+import { sha256Hex } from "../kernel/sha256.ts";
+import { keyOf } from "../kv/define.ts";
+import type { Store } from "../kv/store.ts";
+import type { RateLimit } from "./caller.ts";
+import type { RateLimits } from "./platform.ts";
+import { answered, costUnder, counted, decisionOf, denied, leaseUsed, openAccount, stepOf, wantedBy } from "./rate-account.ts";
+import type { RateAccount, RateDecision } from "./rate-account.ts";
+import { rateLimitBucket } from "./rate-limit-bucket.ts";
+
+export type { RateDecision };
+
+/** Whom a call is charged to. A person has one bucket in each tenant. */
+export type Payer =
+  | { readonly kind: "user"; readonly subject: string; readonly tenantId: string | null }
+  | { readonly kind: "key"; readonly id: string }
+  | { readonly kind: "address"; readonly address: string };
+
+export interface ChargeOptions {
+  /** Tokens of the call. Default: 1. */
+  readonly cost?: number;
+  /** The payer's own limit. Default: the one it was last charged under, else that of its kind. */
+  readonly limit?: RateLimit | undefined;
+}
+
+export interface RateLimiterOptions {
+  /** The service-level store. */
+  readonly store: Pick<Store, "take">;
+  readonly logger: Logger;
+  readonly limits: RateLimits;
+  /** Milliseconds of a monotonic clock. Default: `performance.now()`. */
+  readonly monotonicMs?: () => number;
+}
+
+interface Held {
+  account: RateAccount;
+  key?: string;
+}
+
+const MAX_PAYERS = 10_000;
+const TIMEOUT_MS = 1_000;
+/** After a failure the database is not asked for this time. */
+const PAUSE_MS = 1_000;
+const WARN_EVERY_MS = 60_000;
+
+/**
+ * Token buckets in the store. Under load, a process takes several tokens at once, so that most calls need no database call; calls
+ * that are denied without asking are charged later. While the store does not answer, calls are allowed: the API itself needs the
+ * same store, and limits must not end what still works.
+ */
+export class RateLimiter {
+  /** By payer, the least recently charged first. */
+  readonly #held = new Map<string, Held>();
+  readonly #now: () => number;
+  #pausedUntilMs = -Infinity;
+  #warnedAtMs = -Infinity;
+
+  constructor(private readonly options: RateLimiterOptions) {
+    this.#now = options.monotonicMs ?? (() => performance.now());
+  }
+
+  /** Whether the payer's limit is known, so that a call can be charged before its credential is read. */
+  knows(payer: Payer): boolean {
+    return payer.kind !== "key" || this.#held.has(nameOf(payer));
+  }
+
+  /** Remembers the payer's own limit for its next call; without one, that of its kind. */
+  learn(payer: Payer, limit: RateLimit | undefined): void {
+    this.#holdOf(payer, limit ?? this.options.limits[payer.kind]);
+  }
+
+  /** Charges a call. Null if the store does not answer. Never rejects. */
+  async charge(payer: Payer, { cost: asked = 1, limit }: ChargeOptions = {}): Promise<RateDecision | null> {
+    const held = this.#holdOf(payer, limit);
+    const cost = costUnder(held.account.limit, asked);
+    const nowMs = this.#now();
+    held.account = counted(held.account, cost, nowMs);
+    const step = stepOf(held.account, cost, nowMs);
+    if (step === "ask") return await this.#ask(payer, held, cost);
+    held.account = step === "lease" ? leaseUsed(held.account, cost) : denied(held.account, cost);
+    return decisionOf(held.account, step === "lease", cost, nowMs);
+  }
+
+  async #ask(payer: Payer, held: Held, cost: number): Promise<RateDecision | null> {
+    if (this.#now() < this.#pausedUntilMs) return null;
+    const { limit: { limit: capacity, windowSeconds }, owed } = held.account;
+    const wanted = wantedBy(held.account);
+    held.account = { ...held.account, owed: 0 };
+    try {
+      const key = held.key ??= keyOf(rateLimitBucket, { hash: await sha256Hex(nameOf(payer)) });
+      const taken = await this.options.store.take({ key, capacity, windowSeconds, cost, owed, wanted, timeoutMs: TIMEOUT_MS });
+      const nowMs = this.#now();
+      held.account = answered(held.account, taken, nowMs);
+      return decisionOf(held.account, taken.granted, cost, nowMs);
+    } catch (error) {
+      held.account = denied(held.account, owed);
+      this.#pausedUntilMs = this.#now() + PAUSE_MS;
+      this.#warn(error);
+      return null;
+    }
+  }
+
+  #holdOf(payer: Payer, given: RateLimit | undefined): Held {
+    const name = nameOf(payer);
+    const found = this.#held.get(name);
+    const limit = given ?? found?.account.limit ?? this.options.limits[payer.kind];
+    const held = found ?? { account: openAccount(limit, this.#now()) };
+    if (!isSame(held.account.limit, limit)) held.account = openAccount(limit, this.#now());
+    this.#held.delete(name);
+    this.#held.set(name, held);
+    const [oldest] = this.#held.keys();
+    if (this.#held.size > MAX_PAYERS && oldest !== undefined) this.#held.delete(oldest);
+    return held;
+  }
+
+  #warn(error: unknown): void {
+    const nowMs = this.#now();
+    if (nowMs - this.#warnedAtMs < WARN_EVERY_MS) return;
+    this.#warnedAtMs = nowMs;
+    this.options.logger.warn("rate_limits_unavailable", {
+      code: error instanceof InnkeepError ? error.code : "internal",
+      error: String(error),
+    });
+  }
+}
+
+/** Unambiguous, because no part before the last contains a space. */
+function nameOf(payer: Payer): string {
+  if (payer.kind === "key") return `key ${payer.id}`;
+  return payer.kind === "address" ? `address ${payer.address}` : `user ${payer.tenantId ?? ""} ${payer.subject}`;
+}
+
+function isSame(a: RateLimit, b: RateLimit): boolean {
+  return a.limit === b.limit && a.windowSeconds === b.windowSeconds;
+}
