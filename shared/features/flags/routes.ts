@@ -24,7 +24,7 @@ async function sampleOverride(service: FeatureFlagService, { tenantId = "" }: Re
 }
 const ofSample = { params: { flagId: SAMPLE.id } } as const;
 const one = { service: FeatureFlagService, resource: "flag", loads: [tenant, flag] } as const;
-const evaluation = { ...one, scope: "read:flags", errors: ["precondition_failed", "write_conflict"] } as const;
+const evaluation = { ...one, scope: "read:flags", readOnly: true } as const;
 const override = { ...one, scope: "write:flags", loads: [tenant, flagOverride, flag] } as const;
 
 /** Flags belong to the platform. A tenant gets only what they are for it. */
@@ -100,8 +100,11 @@ export const routes: readonly Route[] = [
     input: evaluationInput,
     inputOptional: true,
     output: evaluationView,
-    sample: { ...ofSample, prepare: sampleFlag, auditEntries: 0, body: { context: { userId: "user-1" } } },
-    run: async ({ service, params, body, options }) => await service.evaluateOnce(params.flagId, params.tenantId, body, options),
+    sample: { ...ofSample, prepare: sampleFlag, body: { context: { userId: "user-1" } } },
+    run: async ({ service, params, body: { context, type } }) => {
+      const result = await service.evaluate(params.flagId, params.tenantId, context, { type });
+      return result?.reason === "FLAG_NOT_FOUND" ? null : result;
+    },
   }),
   verb(`POST ${path}/:flagId/explain`, {
     ...evaluation,
@@ -112,7 +115,7 @@ export const routes: readonly Route[] = [
     input: evaluationInput.omit({ type: true }),
     inputOptional: true,
     output: explanationView,
-    sample: { ...ofSample, prepare: sampleFlag, auditEntries: 0, body: { context: { userId: "user-1" } } },
-    run: async ({ service, params, body, options }) => await service.explain(params.flagId, params.tenantId, body.context, options),
+    sample: { ...ofSample, prepare: sampleFlag, body: { context: { userId: "user-1" } } },
+    run: async ({ service, params, body }) => await service.explain(params.flagId, params.tenantId, body.context),
   }),
 ];

@@ -8,7 +8,7 @@ import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { errors, InnkeepError } from "../../kernel/errors.ts";
 import type { JsonObject } from "../../kernel/json.ts";
 import { sha256Hex } from "../../kernel/sha256.ts";
-import { assertMatch, type ChangeOptions } from "../../kernel/version.ts";
+import type { ChangeOptions } from "../../kernel/version.ts";
 import { isSegment } from "../../kv/key.ts";
 import { shortTenantId, tenant as tenantEntity } from "../tenants/entity.ts";
 import { type Flag, flag, type FlagOverride, flagOverride, type FlagType, MAX_FLAGS } from "./entity.ts";
@@ -183,52 +183,13 @@ export class FeatureFlagService extends EntityService<typeof flag> {
     return { data, version: (await sha256Hex(JSON.stringify([read.version, data]))).slice(0, 32) };
   }
 
-  /** Evaluates a flag like `evaluate`, for a route: throws `not_found`, compares the flag's version, and honours an idempotency key. */
-  async evaluateOnce(
-    flagId: string,
-    tenantId: string,
-    { context, type }: { readonly context: JsonObject; readonly type?: FlagType | undefined },
-    options: ChangeOptions = {},
-  ): Promise<Evaluation> {
-    return await this.#once("flag.evaluated", flagId, tenantId, { context, type: type ?? null }, options, async () => {
-      const result = await this.evaluate(flagId, tenantId, context, { type });
-      if (!result) throw errors.notFound("tenant", tenantId);
-      if (result.errorCode === "FLAG_NOT_FOUND") throw errors.notFound("flag", flagId);
-      return result;
-    });
-  }
-
-  /** Evaluates one flag, by key or id, and lists each step. Throws `not_found`, and `forbidden` for a tenant's own caller. */
-  async explain(key: string, tenantId: string, context: JsonObject = {}, options: ChangeOptions = {}): Promise<Explanation> {
+  /** Evaluates one flag, by key or id, and lists each step. Null without the flag or tenant. Throws `forbidden` for a tenant's own caller. */
+  async explain(key: string, tenantId: string, context: JsonObject = {}): Promise<Explanation | null> {
     this.#assertPlatform();
     parseInput(evaluationInput, { context });
-    return await this.#once("flag.explained", key, tenantId, { context }, options, async () => {
-      const read = await oneFlag(this.work, key, shortTenantId(tenantId));
-      if (!read) throw errors.notFound("tenant", tenantId);
-      const found = read.set.find(key);
-      if (!found) throw errors.notFound("flag", key);
-      return explained(found, subjectOf(read.tenant, context, this.work.now()), read.overrides.get(found.id));
-    });
-  }
-
-  async #once<T extends object>(
-    operation: string,
-    flagId: string,
-    tenantId: string,
-    request: JsonObject,
-    options: ChangeOptions,
-    run: () => Promise<T>,
-  ): Promise<T> {
-    const { idempotencyKey: key } = options;
-    const call = key === undefined ? undefined : { operation, key, request: { ...request, flagId, tenantId } };
-    const { result } = await this.work.transact<T>(async () => {
-      if (options.ifMatch !== undefined || options.ifNoneMatch !== undefined) {
-        const found = (await oneFlag(this.work, flagId, shortTenantId(tenantId)))?.set.find(flagId);
-        if (found) assertMatch(found.version, options);
-      }
-      return { done: await run(), resultOf: shortTenantId(tenantId) };
-    }, call);
-    return result;
+    const read = await oneFlag(this.work, key, shortTenantId(tenantId));
+    const found = read?.set.find(key);
+    return read && found ? explained(found, subjectOf(read.tenant, context, this.work.now()), read.overrides.get(found.id)) : null;
   }
 
   /** What the caller may see of a result: rules are the platform's. */

@@ -6,8 +6,6 @@ import { type Answer, expectProblem, type TestApi } from "./api.ts";
 import { bodyOf, invalidBody, pathOf, prepare } from "./samples.ts";
 
 export const isGuarded = (route: Route) => route.scope !== "public";
-/** Evaluations, which change nothing: they are POSTs because the context is a body. */
-const READING_POSTS: readonly string[] = ["evaluateFlag", "explainFlag"];
 const takesBody = ({ method }: Route) => method !== "GET" && method !== "DELETE";
 /** Whether the route changes one existing record. A creation has no version to compare. */
 const changesOne = (route: Route) => isMutation(route) && route.path.includes(":") && !(route.method === "POST" && route.responses[201]);
@@ -81,7 +79,7 @@ function credentials(api: TestApi, everyRoute: EveryRoute): void {
         expectProblem(answer, 403, "insufficient_scope");
         expect(answer.body.requiredScope).toBe(route.scope);
       }
-      if (without.length === 0 && isMutation(route) && !READING_POSTS.includes(route.operationId)) open.push(route.operationId);
+      if (without.length === 0 && isMutation(route)) open.push(route.operationId);
     });
     expect(open, "nothing that changes anything is open to all three").toEqual([]);
   });
