@@ -50,6 +50,8 @@ export interface Sample<T, B = Readonly<Record<string, unknown>>> {
   readonly query?: string;
   /** Path parameters that are not ids of created records, such as a metric's id. */
   readonly params?: Readonly<Record<string, string>>;
+  /** Path parameters that are members of a record, by the collection that creates it: `{ key: "/v1/flags" }`. */
+  readonly memberOf?: Readonly<Record<string, string>>;
   /** Puts the tenant into a state in which the call changes something. `use` makes another service of the same caller. */
   readonly prepare?: (
     service: T,

@@ -147,6 +147,24 @@ export const features = [
     services: () => import("./flags/service.ts"),
     routes: () => import("./flags/routes.ts"),
   },
+  {
+    name: "stale-flags",
+    summary: "Feature flags that are no longer needed.",
+    paths: ["/v1/flags/stale"],
+    scopes: {},
+    entities: () => import("./stale-flags/entity.ts"),
+    services: () => import("./stale-flags/service.ts"),
+    routes: () => import("./stale-flags/routes.ts"),
+  },
+  {
+    name: "ofrep",
+    summary: "The evaluation of feature flags for the SDKs of OpenFeature (OFREP).",
+    paths: ["/ofrep/v1"],
+    scopes: {},
+    entities: () => Promise.resolve({}),
+    services: () => import("./ofrep/service.ts"),
+    routes: () => import("./ofrep/routes.ts"),
+  },
 ] as const satisfies readonly Feature[];
 
 /** The background jobs of all features, in the order of the list. */

@@ -187,6 +187,10 @@ select kv.add_index('flag-override', fields, colons => 2) from unnest(array[
 select kv.add_family('flagset');
 select kv.add_entity('flag-set', 'flagset', 1, owner_rule => 'platform', tenant_readable => true);
 
+-- flag-evaluation: When a flag was last evaluated. It is created and deleted with the flag.
+select kv.add_family('flageval');
+select kv.add_entity('flag-evaluation', 'flageval', 1, owner_rule => 'platform');
+
 -- outbox-event: An outgoing event, committed with the change it reports.
 select kv.add_family('outbox');
 select kv.add_entity('outbox-event', 'outbox', 1, owner_rule => 'given', cascades => false);

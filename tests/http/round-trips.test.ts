@@ -72,12 +72,12 @@ test("O11: every route takes the number of round trips in docs/performance.md", 
   const wrong: string[] = [];
   for (const route of api.routes.filter(({ scope }) => scope !== "public")) {
     const token = api.admin("super_admin");
-    const run = async () => {
-      const ids = await prepare(api, route);
-      return await measured(route.method, pathOf(route, ids), token, bodyOf(route, ids));
-    };
-    await run(); // The first call loads the feature, and fills what the process remembers.
-    const trips = await run();
+    const run = async (ids: Readonly<Record<string, string>>) =>
+      await measured(route.method, pathOf(route, ids), token, bodyOf(route, ids));
+    const first = await prepare(api, route);
+    await run(first); // The first call loads the feature, and fills what the process remembers.
+    // What a route evaluates is not new to the process as a rule.
+    const trips = await run(route.sample?.memberOf ? first : await prepare(api, route));
     const place = `${route.method} ${route.path}`;
     rows.push([place, trips]);
     const isNamed = (route.loads ?? []).length > 0;

@@ -61,6 +61,11 @@ async function setAt(work: UnitOfWork, revision: Entry | null): Promise<FlagSet>
   }
 }
 
+/** The flags at this instant. Waits once, unless a flag has changed since the last call. */
+export async function currentSet(work: UnitOfWork): Promise<FlagSet> {
+  return await setAt(work, await work.read(SET_KEY));
+}
+
 /** One statement reads all flags, so they are of one instant. */
 async function readSet(work: UnitOfWork): Promise<FlagSet> {
   const flags = new Collection(flag, work.store);

@@ -9,7 +9,10 @@ import { errors, InnkeepError } from "../../kernel/errors.ts";
 import type { JsonObject } from "../../kernel/json.ts";
 import { sha256Hex } from "../../kernel/sha256.ts";
 import type { ChangeOptions } from "../../kernel/version.ts";
+import { keyOf } from "../../kv/define.ts";
 import { isSegment } from "../../kv/key.ts";
+import { flagEvaluation } from "../stale-flags/entity.ts";
+import { markEvaluated } from "../stale-flags/marks.ts";
 import { shortTenantId, tenant as tenantEntity } from "../tenants/entity.ts";
 import { type Flag, flag, type FlagOverride, flagOverride, type FlagType, MAX_FLAGS } from "./entity.ts";
 import { evaluated, type Evaluation, explained, type ExplainedStep, mismatched, unknownFlag } from "./evaluation.ts";
@@ -69,7 +72,8 @@ export class FeatureFlagService extends EntityService<typeof flag> {
         if (count >= MAX_FLAGS && !await this.records.get(record.id)) problems.push(tooMany());
         if (problems.length > 0) throw errors.validation(problems);
         const checks = [{ key: SET_KEY, entity: flag, atMost: MAX_FLAGS - 1 }];
-        return { record, changes: [claim], checks, mutations: [revisionMutation(this.work)] };
+        const evaluation = { entity: flagEvaluation, before: null, after: { flagId: record.id, createdAt: record.created } };
+        return { record, changes: [claim, evaluation], checks, mutations: [revisionMutation(this.work)] };
       },
       options,
       { ...input, reuseKey } as JsonObject,
@@ -98,7 +102,8 @@ export class FeatureFlagService extends EntityService<typeof flag> {
     this.#assertPlatform();
     const deleted = await this.records.remove(flagId, options, "flag.deleted", async (before) => {
       const [claim, overrides] = await Promise.all([released(this.work, before), overridesToDelete(this.work, before)]);
-      return { ...overrides, changes: [claim], mutations: [...overrides.mutations, revisionMutation(this.work)] };
+      const evaluation = { op: "delete", key: keyOf(flagEvaluation, { flagId: before.id }) } as const;
+      return { ...overrides, changes: [claim], mutations: [...overrides.mutations, evaluation, revisionMutation(this.work)] };
     });
     return deleted !== null;
   }
@@ -159,6 +164,7 @@ export class FeatureFlagService extends EntityService<typeof flag> {
     if (!read) return null;
     const found = read.set.find(key);
     if (!found || this.#isHidden(found)) return unknownFlag(key);
+    markEvaluated(this.work, [found.id], "one");
     if (type !== undefined && type !== found.type) return mismatched(found);
     const plan = options.planType?.replace(/^plan:/, "") ?? read.tenant.plan;
     const subject = subjectOf({ ...read.tenant, plan }, context, this.work.now());
@@ -179,6 +185,7 @@ export class FeatureFlagService extends EntityService<typeof flag> {
     if (!read) return null;
     const subject = subjectOf(read.tenant, context, this.work.now());
     const shown = read.set.flags.filter((one) => !this.#isHidden(one) && !(options.clientOnly && one.serverOnly));
+    markEvaluated(this.work, shown.map(({ id }) => id), "all");
     const data = shown.map((one) => this.#shown(evaluated(one, subject, read.overrides.get(one.id))));
     return { data, version: (await sha256Hex(JSON.stringify([read.version, data]))).slice(0, 32) };
   }

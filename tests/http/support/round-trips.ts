@@ -93,6 +93,9 @@ export const ROUND_TRIPS: readonly (readonly [route: string, trips: number, beca
   ["DELETE /v1/tenants/:tenantId/flags/:flagId", 2],
   ["POST /v1/tenants/:tenantId/flags/:flagId/evaluate", 2],
   ["POST /v1/tenants/:tenantId/flags/:flagId/explain", 2],
+  ["GET /v1/flags/stale", 3, "reads the flags before their evaluations and overrides"],
+  ["POST /ofrep/v1/evaluate/flags", 2],
+  ["POST /ofrep/v1/evaluate/flags/:key", 2],
 ];
 
 /** The section of docs/performance.md. */

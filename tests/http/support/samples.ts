@@ -2,7 +2,7 @@ import type { Route } from "../../../shared/core/route.ts";
 import { ERROR_KINDS, type ErrorCode } from "../../../shared/kernel/errors.ts";
 import type { Container } from "../../../shared/container.ts";
 import { systemContext } from "../../../shared/kernel/context.ts";
-import type { TestApi } from "./api.ts";
+import type { Answer, TestApi } from "./api.ts";
 
 let calls = 0;
 
@@ -37,7 +37,9 @@ export async function prepare(api: TestApi, route: Route): Promise<Record<string
   const { id: tenantId } = await api.tenant();
   const ids: Record<string, string> = { tenantId, ...route.sample?.params };
   for (const { index, 1: name = "" } of route.path.matchAll(/\/:(\w+)/g)) {
-    if (ids[name] === undefined) Object.assign(ids, await make(api, route.path.slice(0, index), name, ids));
+    const collection = route.sample?.memberOf?.[name];
+    if (collection !== undefined) ids[name] = String((await create(api, collection, name, ids))?.body[name]);
+    else if (ids[name] === undefined) Object.assign(ids, await make(api, route.path.slice(0, index), name, ids));
   }
   await prepareFor(api, route, ids);
   return ids;
@@ -48,21 +50,30 @@ async function prepareFor(api: TestApi, route: Route, ids: Readonly<Record<strin
   await route.sample?.prepare?.(new route.service(work), ids, (Service) => new Service(work));
 }
 
-/** Creates a record of a collection by its POST, else by a PUT that creates. */
 async function make(
   api: TestApi,
   collection: string,
   name: string,
   ids: Readonly<Record<string, string>>,
 ): Promise<Record<string, string>> {
+  const made = await create(api, collection, name, ids);
+  return made ? { [name]: made.headers.get("location")?.split("/").at(-1) ?? "" } : {};
+}
+
+/** Creates a record of a collection by its POST, else by a PUT that creates. Null if neither exists. */
+async function create(
+  api: TestApi,
+  collection: string,
+  name: string,
+  ids: Readonly<Record<string, string>>,
+): Promise<Answer | null> {
   const posts = api.routes.find(({ method, path }) => method === "POST" && path === collection);
   const puts = api.routes.find(({ method, path, responses }) => method === "PUT" && path === `${collection}/:${name}` && responses[201]);
   const creation = posts ?? puts;
-  if (!creation) return {};
+  if (!creation) return null;
   await prepareFor(api, creation, ids);
-  const made = await api.send(creation.method, pathOf(creation, { ...ids, [name]: `made-${calls}` }), {
+  return await api.send(creation.method, pathOf(creation, { ...ids, [name]: `made-${calls}` }), {
     token: api.admin("super_admin"),
-    json: bodyOf(creation),
+    json: bodyOf(creation, ids),
   });
-  return { [name]: made.headers.get("location")?.split("/").at(-1) ?? "" };
 }
