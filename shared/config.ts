@@ -18,6 +18,10 @@ export interface Config {
   readonly auditKey: string | null;
   /** The key before `auditKey`, `none` if there was none; null after the checkpoints were signed again. */
   readonly previousAuditKey: string | null;
+  /** The key of the HMAC of API keys. Null: there are no API keys. */
+  readonly apiKeySecret: string | null;
+  /** The key before `apiKeySecret`; null after every key was used or rotated. */
+  readonly previousApiKeySecret: string | null;
   /** Where audit entries are archived. Null: nowhere. */
   readonly archive: ArchiveConfig | null;
   /** The secret of the scheduler's requests. */
@@ -93,6 +97,8 @@ const READERS = {
   INNKEEP_BOOTSTRAP_ADMIN_USER_ID: read.userId,
   INNKEEP_AUDIT_KEY: read.signingKey,
   INNKEEP_AUDIT_KEY_PREVIOUS: read.previousKey,
+  INNKEEP_API_KEY_SECRET: read.signingKey,
+  INNKEEP_API_KEY_SECRET_PREVIOUS: read.signingKey,
   INNKEEP_ARCHIVE_BUCKET: read.bucket,
   INNKEEP_ARCHIVE_DIR: read.anyText,
   JOBS_SECRET: read.bearerSecret,
@@ -113,8 +119,8 @@ export function loadConfig(env: Environment): Config {
   const jwt = jwtOf(settings);
   const bootstrapAdmin = bootstrapOf(settings);
   const archive = archiveOf(settings);
-  if (settings.has("INNKEEP_AUDIT_KEY_PREVIOUS") && !settings.has("INNKEEP_AUDIT_KEY")) {
-    settings.missing("INNKEEP_AUDIT_KEY", "is needed with INNKEEP_AUDIT_KEY_PREVIOUS");
+  for (const variable of ["INNKEEP_AUDIT_KEY", "INNKEEP_API_KEY_SECRET"] as const) {
+    if (settings.has(`${variable}_PREVIOUS`) && !settings.has(variable)) settings.missing(variable, `is needed with ${variable}_PREVIOUS`);
   }
   if (faults.length > 0 || !database) throw invalid(faults);
   const { env: usable } = settings;
@@ -127,6 +133,8 @@ export function loadConfig(env: Environment): Config {
     apiHosts: usable.INNKEEP_API_HOSTS ?? [],
     auditKey: usable.INNKEEP_AUDIT_KEY ?? null,
     previousAuditKey: usable.INNKEEP_AUDIT_KEY_PREVIOUS ?? null,
+    apiKeySecret: usable.INNKEEP_API_KEY_SECRET ?? null,
+    previousApiKeySecret: usable.INNKEEP_API_KEY_SECRET_PREVIOUS ?? null,
     archive,
     jobsSecret: usable.JOBS_SECRET ?? null,
     logLevel: usable.INNKEEP_LOG_LEVEL ?? "info",

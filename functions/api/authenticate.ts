@@ -4,27 +4,47 @@ import { Collection, type Stored } from "../../shared/core/collection.ts";
 import { isTenantRole, type TenantRole } from "../../shared/core/scopes.ts";
 import { admin } from "../../shared/features/admins/entity.ts";
 import { tenant } from "../../shared/features/tenants/entity.ts";
+import { isSecret, SECRET_LIKE } from "../../shared/features/api-keys/secret.ts";
 import { InnkeepError } from "../../shared/kernel/errors.ts";
+import { equalSecrets } from "../../shared/kernel/sha256.ts";
 import { isSegment, RESERVED_TENANT_IDS } from "../../shared/kv/key.ts";
 import type { AnyEntity } from "../../shared/kv/define.ts";
 import type { Entry } from "../../shared/kv/store.ts";
 import type { TokenClaims } from "../../shared/ports.ts";
 import type { ApiDeps } from "./deps.ts";
 
+/** The credential of a request, not yet verified. */
+export type Credential = { readonly kind: "token" | "key"; readonly text: string };
+
+/** Reads the headers. Throws `unauthenticated`, and `bad_request` for two different credentials. */
+export async function credentialOf(authorization: string | undefined, apiKey: string | undefined): Promise<Credential> {
+  if (authorization === undefined && apiKey === undefined) {
+    throw new InnkeepError("unauthenticated", "This request needs a credential. Send it as `Authorization: Bearer <token or API key>`.");
+  }
+  const bearer = authorization === undefined ? undefined : /^Bearer +([A-Za-z0-9._~+/=-]+) *$/i.exec(authorization)?.[1];
+  if (authorization !== undefined && bearer === undefined) {
+    throw new InnkeepError("unauthenticated", "The Authorization header must be `Bearer <token or API key>`.");
+  }
+  if (bearer !== undefined && apiKey !== undefined && !await equalSecrets(bearer, apiKey)) {
+    throw new InnkeepError("bad_request", "Authorization and X-API-Key have different credentials. Send one of them.");
+  }
+  if (apiKey === undefined && bearer !== undefined && !SECRET_LIKE.test(bearer)) return { kind: "token", text: bearer };
+  const text = apiKey ?? bearer ?? "";
+  if (!isSecret(text)) {
+    throw new InnkeepError("unauthenticated", "The API key is malformed. Send the whole key, as it was shown when it was made.");
+  }
+  return { kind: "key", text };
+}
+
 /**
  * Returns the caller of a bearer token. Reads the admin and the tenant on every request, so that disabling an admin or
  * suspending a tenant takes effect at once. `lookUp` starts other reads that share the round trip, and the charge of its rate limit.
  */
 export async function authenticate<T>(
-  header: string | undefined,
+  token: string,
   { backend, verifier }: ApiDeps,
   lookUp: (payer: Payer) => T,
 ): Promise<T & { readonly caller: Caller }> {
-  if (header === undefined) {
-    throw new InnkeepError("unauthenticated", "This request needs a bearer token. Send it as `Authorization: Bearer <token>`.");
-  }
-  const token = /^Bearer +([A-Za-z0-9._~+/=-]+) *$/i.exec(header)?.[1];
-  if (!token) throw new InnkeepError("unauthenticated", "The Authorization header must be `Bearer <token>`.");
   const claims = await verifier.verify(token);
   const bound = tenantOf(claims);
   const { store, platform: { scopes } } = backend;

@@ -13,12 +13,13 @@ type BackendSurroundings = Omit<Surroundings, "write">;
 
 /** Creates the backend of a configuration. The database is used on the first request that needs it. */
 export async function backendOf(config: Config, surroundings: BackendSurroundings, logger: Logger): Promise<Backend> {
-  const { currency, regions, selfServicePlans, auditKey, previousAuditKey, rateLimits } = config;
-  const { clock } = surroundings;
+  const { currency, regions, selfServicePlans, auditKey, previousAuditKey, apiKeySecret, previousApiKeySecret, rateLimits } = config;
+  const { clock, background } = surroundings;
   const archive = await archiveOf(config.archive, surroundings);
   const store = createStore(await loadDriver(config.database), { clock });
   const settings = { hosts: config, currency, regions, selfServicePlans, auditKey, previousAuditKey, archive, rateLimits };
-  return createBackend({ store, clock, logger, ...settings, maxClockSkewMs: MAX_CLOCK_SKEW_MS });
+  const keys = { apiKeySecret, previousApiKeySecret, ...(background ? { background } : {}) };
+  return createBackend({ store, clock, logger, ...settings, ...keys, maxClockSkewMs: MAX_CLOCK_SKEW_MS });
 }
 
 async function archiveOf(archive: Config["archive"], { fetch, files }: BackendSurroundings): Promise<Archive | null> {

@@ -9,6 +9,8 @@ export interface Surroundings {
   readonly fetch: Fetch;
   readonly files: Files;
   readonly write: LogWriter;
+  /** Keeps the runtime alive until work in the background has ended. */
+  readonly background?: ((work: Promise<unknown>) => void) | undefined;
 }
 
 /** The dependencies of the routes. */

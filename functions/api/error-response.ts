@@ -51,10 +51,9 @@ function headersOf(c: Context<AppEnv>, error: InnkeepError): [string, string][] 
   const { status } = ERROR_KINDS[error.code];
   const { retryAfterSeconds, allow, currentVersion } = error.details;
   if (status === 401) {
-    const challenge = c.req.header("authorization") === undefined
-      ? 'Bearer realm="innkeep"'
-      : 'Bearer realm="innkeep", error="invalid_token"';
-    return [["www-authenticate", challenge]];
+    const hasCredential = c.req.header("authorization") !== undefined || c.req.header("x-api-key") !== undefined;
+    const reason = error.code === "unauthenticated" ? "" : `, error_description="${error.code}"`;
+    return [["www-authenticate", `Bearer realm="innkeep"${hasCredential ? `, error="invalid_token"${reason}` : ""}`]];
   }
   if (error.code === "insufficient_scope") {
     return [["www-authenticate", `Bearer realm="innkeep", error="insufficient_scope", scope="${String(error.details["requiredScope"])}"`]];

@@ -1,9 +1,10 @@
 /** The Edge Function `api`: configuration, container, app, server. */
 import { systemClock } from "../../shared/kernel/clock.ts";
-import { apiFrom, standardLog } from "./start.ts";
+import { apiFrom, backgroundOf, standardLog } from "./start.ts";
 
 const write = standardLog(globalThis, systemClock, (line) => console.log(line));
-const app = apiFrom(Deno.env.toObject(), { clock: systemClock, fetch, files: Deno, write });
+const background = backgroundOf(globalThis);
+const app = apiFrom(Deno.env.toObject(), { clock: systemClock, fetch, files: Deno, write, background });
 
 if (app) Deno.serve((request) => app.fetch(request));
 else Deno.exitCode = 1;

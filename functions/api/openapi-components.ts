@@ -76,7 +76,8 @@ export const PARAMETERS = {
 };
 
 export const SECURITY_SCHEMES = {
-  bearer: { type: "http", scheme: "bearer", bearerFormat: "JWT", description: "A Supabase Auth access token." },
+  bearer: { type: "http", scheme: "bearer", bearerFormat: "JWT", description: "A Supabase Auth access token, or an API key." },
+  apiKey: { type: "apiKey", in: "header", name: "X-API-Key", description: "An API key, never in a query string." },
 };
 
 export const refTo = (kind: "schemas" | "headers" | "parameters" | "responses" | "examples", name: string) => ({

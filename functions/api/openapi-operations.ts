@@ -13,7 +13,7 @@ export function operationOf(route: Route, tag: string, schemas: Schemas): Json {
     summary: route.summary,
     description: [...(route.description ? [route.description] : []), access(route)].join("\n\n"),
     tags: [tag],
-    security: route.scope === "public" ? [] : [{ bearer: [] }],
+    security: route.scope === "public" ? [] : [{ bearer: [] }, { apiKey: [] }],
     "x-scope": route.scope,
     ...(route.platformOnly ? { "x-platform-only": true } : {}),
     parameters: parametersOf(route),

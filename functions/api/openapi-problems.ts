@@ -10,7 +10,19 @@ export function errorCodes(route: Route): ErrorCode[] {
   const codes: ErrorCode[] = ["bad_request", "invalid_parameter", ...(route.errors ?? [])];
   if (route.query && Object.hasOwn(route.query.shape, "cursor")) codes.push("invalid_cursor");
   if (route.scope !== "public") {
-    codes.push("unauthenticated", "forbidden", "tenant_mismatch", "not_found", "store_unavailable", "keys_unavailable");
+    codes.push(
+      "unauthenticated",
+      "key_expired",
+      "key_revoked",
+      "key_disabled",
+      "address_not_allowed",
+      "api_keys_disabled",
+      "forbidden",
+      "tenant_mismatch",
+      "not_found",
+      "store_unavailable",
+      "keys_unavailable",
+    );
     if (route.scope !== "caller") codes.push("insufficient_scope");
     if (!route.openWhenSuspended) codes.push("tenant_suspended");
   }

@@ -9,49 +9,60 @@ import { tenant } from "../../shared/features/tenants/entity.ts";
 import { isKey, isSegment, RESERVED_TENANT_IDS } from "../../shared/kv/key.ts";
 import type { Entry } from "../../shared/kv/store.ts";
 import type { ApiDeps } from "./deps.ts";
-import { authenticate } from "./authenticate.ts";
-import { callerContext } from "./caller-context.ts";
+import { authenticate, credentialOf } from "./authenticate.ts";
+import { KeyAuthenticator } from "./authenticate-key.ts";
+import { addressOf, callerContext } from "./caller-context.ts";
 import { readConditions } from "./conditional.ts";
 import { externalPath } from "./function-path.ts";
 import { since } from "./elapsed.ts";
 import { readIdempotency, RunningCalls } from "./idempotency.ts";
+import { assertNoKeyInQuery } from "./key-in-query.ts";
 import type { AppEnv } from "./middleware/request-context.ts";
 import { chargeOf } from "./rate-limit.ts";
+import { Refusals } from "./refusals.ts";
 import { respond } from "./respond.ts";
-import { authorize, claimedBy, resolveTenant, type TenantSources } from "./tenant-scope.ts";
+import { authorize, claimedBy, otherTenant, resolveTenant, type TenantSources } from "./tenant-scope.ts";
 import { checkedInput } from "./validate.ts";
 
 type Params = Readonly<Record<string, string>>;
 
 /** The handler of each route, over one backend. */
 export function handlersOver(deps: ApiDeps): (route: Route) => Handler<AppEnv> {
-  const running = new RunningCalls();
-  return (route) => handlerOf(route, deps, running);
+  const shared = { running: new RunningCalls(), keys: new KeyAuthenticator(deps), refusals: new Refusals(deps.backend) };
+  return (route) => handlerOf(route, deps, shared);
+}
+
+/** What all requests share. */
+interface Shared {
+  readonly running: RunningCalls;
+  readonly keys: KeyAuthenticator;
+  readonly refusals: Refusals;
 }
 
 /** The steps of a request: authentication, tenant, scope, validation, service, response. */
-function handlerOf(route: Route, deps: ApiDeps, running: RunningCalls): Handler<AppEnv> {
+function handlerOf(route: Route, deps: ApiDeps, shared: Shared): Handler<AppEnv> {
   const { backend } = deps;
   const names = pathParams(route.path);
   const entities = entitiesOf(route);
   return async (c) => {
     c.set("route", route.path);
     if (route.errorProtocol) c.set("restate", (error) => restated(route, error, c.req.param() as Params));
+    assertNoKeyInQuery(new URL(c.req.url).searchParams, route);
     const authStartedAt = performance.now();
     const params = readParams(c, names, entities);
     const charge = chargeOf(c, route, backend.platform.limiter);
-    const lookUp = (payer: Payer) => {
-      charge.start(payer);
+    const lookUp = (payer?: Payer) => {
+      if (payer) charge.start(payer);
       const loaded = params instanceof InnkeepError ? [] : load(route, params, backend.store);
       return { loaded, host: claimedBy(new URL(c.req.url).host, backend.platform.hosts, backend.store) };
     };
     const { caller, loaded, host } = route.scope === "public"
       ? { caller: ANONYMOUS, loaded: [], host: Promise.resolve(null) }
-      : await authenticate(c.req.header("authorization"), deps, lookUp).catch(charge.refuse);
+      : await callerOf(c, deps, shared, lookUp).catch(charge.refuse);
     if (caller.kind !== "anonymous") c.set("caller", `${caller.kind}:${caller.actor.id}`);
     await charge.settle(caller);
     if (params instanceof InnkeepError) throw params;
-    const tenantId = route.scope === "public" ? null : await resolveTenant(caller, await sourcesOf(c, route, params, host), backend.store);
+    const tenantId = route.scope === "public" ? null : await tenantOf(c, caller, await sourcesOf(c, route, params, host), deps, shared);
     c.set("tenantId", tenantId);
     authorize(caller, route);
     c.set("authMs", since(authStartedAt));
@@ -71,13 +82,39 @@ function handlerOf(route: Route, deps: ApiDeps, running: RunningCalls): Handler<
         tenantId,
         options,
       };
-      const response = respond(c, route, await running.run(context, () => route.handle(call)), externalPath(c));
+      const response = respond(c, route, await shared.running.run(context, () => route.handle(call)), externalPath(c));
       if (work.replayed) response.headers.set("idempotent-replayed", "true");
       return response;
     } finally {
       c.set("storeMs", since(storeStartedAt));
     }
   };
+}
+
+/** The caller of a request: the user of a token, or the program with an API key. */
+async function callerOf<T>(
+  c: Context,
+  deps: ApiDeps,
+  { keys }: Shared,
+  lookUp: (payer?: Payer) => T,
+): Promise<T & { readonly caller: Caller }> {
+  const { kind, text } = await credentialOf(c.req.header("authorization"), c.req.header("x-api-key"));
+  return kind === "key" ? await keys.caller(text, addressOf(c), lookUp) : await authenticate(text, deps, lookUp);
+}
+
+/** The tenant of a request. The refusal of a tenant's API key is audited. */
+async function tenantOf(
+  c: Context<AppEnv>,
+  caller: Caller,
+  sources: TenantSources,
+  { backend }: ApiDeps,
+  { refusals }: Shared,
+): Promise<string | null> {
+  const other = caller.kind === "key" && caller.tenantId !== null ? otherTenant(caller.tenantId, sources) : null;
+  if (caller.kind === "key" && other) {
+    await refusals.record(caller, "id" in other ? other.id : new URL(c.req.url).host, callerContext(c, caller, backend.clock));
+  }
+  return await resolveTenant(caller, sources, backend.store);
 }
 
 /** Maps each path parameter to its entity: `tenantId` to `tenant`. A caller may send the full key as the parameter. */

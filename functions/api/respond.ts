@@ -10,7 +10,7 @@ export function respond(c: Context, route: Route, reply: Reply, external: (path:
     headers.set("etag", etagOf(reply.version));
     const isPublic = route.scope === "public";
     headers.set("cache-control", isPublic ? "public, no-cache" : "private, no-cache");
-    if (!isPublic) headers.set("vary", "Authorization, X-Tenant-Id");
+    if (!isPublic) headers.set("vary", "Authorization, X-API-Key, X-Tenant-Id");
     if (!isMutation(route) && noneMatches(c.req.header("if-none-match"), reply.version)) {
       return new Response(null, { status: 304, headers });
     }

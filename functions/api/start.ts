@@ -8,6 +8,12 @@ import { once } from "./once.ts";
 export { standardLog } from "./standard-log.ts";
 export type { Surroundings };
 
+/** Supabase's Edge Runtime ends an instance once its requests are answered, unless it is told of other work. */
+export function backgroundOf(globals: object): Surroundings["background"] {
+  const { EdgeRuntime } = globals as { readonly EdgeRuntime?: { waitUntil?(work: Promise<unknown>): void } };
+  return EdgeRuntime?.waitUntil && ((work) => EdgeRuntime.waitUntil?.(work));
+}
+
 /** Creates the API from environment variables. Logs one line for each invalid variable and then returns null. */
 export function apiFrom(env: Environment, surroundings: Surroundings): Api | null {
   return configured(env, surroundings, (config, logger) => apiOf(config, surroundings, logger));

@@ -28,21 +28,36 @@ export interface HostClaim {
  * Returns the tenant of a request: from the path or query, else `X-Tenant-Id`, else the host, else the caller's own. A caller that is
  * bound to a tenant and names another in any of them gets the same 404 as for a tenant or host that does not exist.
  */
-export async function resolveTenant(caller: Caller, { host, ...sources }: TenantSources, store: Store): Promise<string | null> {
+export async function resolveTenant(caller: Caller, sources: TenantSources, store: Store): Promise<string | null> {
+  const { host } = sources;
   if (sources.header === "") {
     throw new InnkeepError("not_found", "The X-Tenant-Id header is empty. Send the id of a tenant, or omit the header.");
   }
-  const [path, query, header] = [sources.path, sources.query, sources.header].map((id) => id === undefined ? id : shortTenantId(id));
+  const [path, query, header] = namedIn(sources);
   if (caller.tenantId !== null) {
-    const other = [path, query, header].find((id) => id !== undefined && id !== caller.tenantId);
-    if (other !== undefined) throw errors.notFound("tenant", other.slice(0, 200));
-    if (host && host.tenantId !== caller.tenantId) throw new InnkeepError("not_found", "There is no tenant at this host.");
-    return caller.tenantId;
+    const other = otherTenant(caller.tenantId, sources);
+    if (other === null) return caller.tenantId;
+    throw "id" in other
+      ? errors.notFound("tenant", other.id.slice(0, 200))
+      : new InnkeepError("not_found", "There is no tenant at this host.");
   }
   const outer = [header, host?.tenantId ?? undefined].filter((id) => id !== undefined);
   const distinct = [...new Set([path ?? query, ...outer].filter((id) => id !== undefined))];
   if (caller.kind !== "anonymous" && outer.length > 0) await assertReachable(distinct, store);
   return distinct[0] ?? null;
+}
+
+/** The tenants that the path, the query and the header name. */
+function namedIn({ path, query, header }: TenantSources): (string | undefined)[] {
+  return [path, query, header].map((id) => id === undefined ? id : shortTenantId(id));
+}
+
+/** What a request names that is not the tenant of its bound caller: an id, or the host. Null if there is nothing. */
+export function otherTenant(own: string, sources: TenantSources): { readonly id: string } | { readonly host: true } | null {
+  const other = namedIn(sources).find((id) => id !== undefined && id !== own);
+  // An empty header names no tenant; it is refused before.
+  if (other !== undefined) return other === "" ? null : { id: other };
+  return sources.host && sources.host.tenantId !== own ? { host: true } : null;
 }
 
 /** Throws `not_found` if a tenant does not exist, and `tenant_mismatch` if there are several. */

@@ -82,13 +82,14 @@ function archiveDir({ path }: DataDirectory): string {
 
 /** The variables that Supabase would inject and the user's INNKEEP_ variables, and none of the machine's others. */
 function environment({ directory, port, url, appDatabaseUrl }: ApiOptions): Record<string, string> {
-  const { signingKey, jobsSecret } = directory.secrets;
+  const { signingKey, jobsSecret, apiKeySecret } = directory.secrets;
   const own = Object.entries(process.env).filter(([name]) =>
     name.startsWith("INNKEEP_") || name === "PATH" || name === "HOME" || name === "DENO_DIR"
   );
   return {
     INNKEEP_BASE_DOMAIN: "innkeep.example",
     INNKEEP_ARCHIVE_DIR: archiveDir(directory),
+    ...(apiKeySecret === undefined ? {} : { INNKEEP_API_KEY_SECRET: apiKeySecret }),
     ...Object.fromEntries(own.map(([name, value]) => [name, value ?? ""])),
     INNKEEP_CORS_ORIGINS: withLocalOrigins(process.env["INNKEEP_CORS_ORIGINS"] ?? ""),
     SUPABASE_URL: url,

@@ -35,6 +35,8 @@ const secretsSchema = z.object({
   ownerPassword: z.string().min(1),
   appPassword: z.string().min(1),
   jobsSecret: z.string().min(1),
+  /** Absent in directories of earlier versions until the next start. */
+  apiKeySecret: z.string().min(32).optional(),
   signingKey: z.object({ kid: z.string(), privateJwk: jwk, publicJwk: jwk }),
 });
 export type Secrets = z.output<typeof secretsSchema>;
@@ -108,7 +110,7 @@ export async function openDataDirectory(path: string, options: { readonly remove
   await lock(path);
   let isUsed = marker !== null;
   marker ??= await writeMarker(path, { format: FORMAT, postgres: POSTGRES_MAJOR });
-  const secrets = found ?? await makeSecrets(path);
+  const secrets = await completeSecrets(path, found);
   return {
     path,
     secrets,
@@ -229,14 +231,16 @@ async function readSecrets(path: string): Promise<Secrets | null> {
   return await readPrivate(path, "secrets.json");
 }
 
-async function makeSecrets(path: string): Promise<Secrets> {
+async function completeSecrets(path: string, found: Secrets | null): Promise<Secrets> {
+  if (found?.apiKeySecret !== undefined) return found;
   const random = () => randomBytes(24).toString("hex");
   const secrets: Secrets = {
     superuserPassword: random(),
     ownerPassword: random(),
     appPassword: random(),
     jobsSecret: random(),
-    signingKey: await createSigningKey(),
+    apiKeySecret: random(),
+    ...found ?? { signingKey: await createSigningKey() },
   };
   await writePrivate(path, "secrets.json", secrets);
   return secrets;

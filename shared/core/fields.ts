@@ -180,9 +180,10 @@ function patchOf(schema: z.ZodType): z.ZodType {
   if (schema instanceof z.ZodRecord) return withMetadataOf(schema, members);
   if (!(schema instanceof z.ZodObject)) return schema;
   const shape = Object.entries(schema.shape as Record<string, z.ZodType>).map(([name, member]) => (
-    [name, patchOf(withoutDefault(member)).nullable().optional()] as const
+    [name, withMetadataOf(member, patchOf(withoutDefault(member)).nullable()).optional()] as const
   ));
-  return withMetadataOf(schema, z.looseObject(Object.fromEntries(shape)));
+  const isStrict = schema.def.catchall instanceof z.ZodNever;
+  return withMetadataOf(schema, (isStrict ? z.strictObject : z.looseObject)(Object.fromEntries(shape)));
 }
 
 /** The members of a body that a tenant's own user with this role may not set, as JSON Pointers. */

@@ -86,6 +86,8 @@ interface RouteText {
   readonly etag?: boolean;
   /** A POST that changes nothing. It accepts If-None-Match as a GET does, and an idempotency key has no effect. */
   readonly readOnly?: boolean;
+  /** Members of the response that a repeat with the idempotency key does not have: they are shown only once. */
+  readonly shownOnce?: readonly string[];
   /** Error codes in addition to those of every route of its kind. They are documentation only. */
   readonly errors?: readonly ErrorCode[];
   /** Errors are problems (RFC 9457) that have the members of this protocol too. */

@@ -130,6 +130,16 @@ export const features = [
     jobs: () => import("./retention/jobs.ts"),
   },
   {
+    name: "api-keys",
+    summary: "The credentials of programs.",
+    paths: ["/v1/api-keys"],
+    scopes: { "api-keys": { tenants: "write", secret: true } },
+    entities: () => import("./api-keys/entity.ts"),
+    services: () => import("./api-keys/service.ts"),
+    routes: () => import("./api-keys/routes.ts"),
+    jobs: () => import("./api-keys/jobs.ts"),
+  },
+  {
     name: "jobs",
     summary: "The background jobs of the platform and the items that they could not handle.",
     paths: ["/v1/jobs"],

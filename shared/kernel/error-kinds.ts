@@ -36,6 +36,14 @@ export const ERROR_KINDS = {
     retryable: false,
     summary: "The request has no credential, or the credential is not valid.",
   },
+  key_expired: {
+    status: 401,
+    title: "API key expired",
+    retryable: false,
+    summary: "The API key has expired, or its secret was replaced and the overlap has ended.",
+  },
+  key_revoked: { status: 401, title: "API key revoked", retryable: false, summary: "The API key was revoked." },
+  key_disabled: { status: 401, title: "API key disabled", retryable: false, summary: "The API key is disabled." },
   forbidden: { status: 403, title: "Not allowed", retryable: false, summary: "The caller is authenticated but may not do this." },
   plan_change_forbidden: {
     status: 403,
@@ -54,6 +62,12 @@ export const ERROR_KINDS = {
     title: "Tenant suspended",
     retryable: false,
     summary: "The tenant is suspended or cancelled. Its users and keys are refused.",
+  },
+  address_not_allowed: {
+    status: 403,
+    title: "Address not allowed",
+    retryable: false,
+    summary: "The API key may not be used from this address.",
   },
   tenant_mismatch: {
     status: 403,
@@ -242,6 +256,12 @@ export const ERROR_KINDS = {
     title: "Signing keys unavailable",
     retryable: true,
     summary: "The keys that verify tokens cannot be read. Nothing was done.",
+  },
+  api_keys_disabled: {
+    status: 503,
+    title: "API keys disabled",
+    retryable: true,
+    summary: "The platform has no `INNKEEP_API_KEY_SECRET`, so API keys can neither be made nor used.",
   },
   commit_unknown: {
     status: 503,

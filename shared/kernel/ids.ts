@@ -36,6 +36,11 @@ export function newNonce(): string {
   return random12();
 }
 
+/** A cryptographically random text of the characters of an alphabet. */
+export async function randomText(alphabet: string, length: number): Promise<string> {
+  return (await import("nanoid")).customAlphabet(alphabet, length)();
+}
+
 /** `req_` and a random UUID (RFC 9562, version 4) without hyphens. */
 export function newRequestId(): string {
   return `req_${crypto.randomUUID().replaceAll("-", "")}`;

@@ -2251,6 +2251,19 @@ select kv.add_index('policy', 'createdAt time');
 select kv.add_family('retentionrun');
 select kv.add_entity('retention-run', 'retentionrun', 3, owner_rule => 'platform');
 
+-- api-key: A credential of a program: of the platform, or of one tenant. Its secret is not stored.
+select kv.add_family('apikey');
+select kv.add_entity('api-key', 'apikey', 1, owner_rule => 'given');
+select kv.add_index('api-key', fields) from unnest(array[
+  'createdAt time', 'owner, createdAt time', 'name text', 'unusedSince time', 'nextCheckAt time', 'endsAt time',
+  'search(name, description, prefix)'
+]) fields;
+
+-- api-key-hash: Finds an API key by the HMAC of its secret, and has what authentication needs of it. Each change of the key writes it too.
+select kv.add_family('apikeyhash');
+select kv.add_entity('api-key-hash', 'apikeyhash', 1, owner_rule => 'given');
+select kv.add_index('api-key-hash', 'endsAt time');
+
 -- dead-letter: An item of a job that failed. It is retried with backoff; after 8 failed attempts it is dead.
 select kv.add_family('dead');
 select kv.add_entity('dead-letter', 'dead', 1, owner_rule => 'platform');

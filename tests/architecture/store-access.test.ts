@@ -6,6 +6,8 @@ const sources = sourcesOf("shared", "functions");
 
 /** Files of functions/ that use the store outside of the caller's services, each with a reason. */
 const SERVICE_LEVEL: Readonly<Record<string, string>> = {
+  "functions/api/authenticate-key.ts":
+    "finds the API key and its tenant before there is a caller, and stores its hash under a new server key",
   "functions/api/authenticate.ts": "reads the caller's admin record or tenant before there is a caller",
   "functions/api/backend.ts": "makes the store",
   "functions/api/load-deps.ts": "makes the first administrator, when nobody could be the caller",
@@ -19,10 +21,11 @@ const SERVICE_LEVEL: Readonly<Record<string, string>> = {
 const MAKERS = ["functions/api/pipeline.ts", "functions/jobs/app.ts", "shared/container.ts", "shared/features/jobs/run.ts"];
 
 /**
- * The whole list of writes that leave no audit entry: metering, where the counting itself is the record, the jobs' bookkeeping, and
+ * The whole list of writes that leave no audit entry: metering and key usage, where the counting itself is the record, the jobs' bookkeeping, and
  * steps of retention, whose audit entry at the end of a run has the number of what its commits deleted.
  */
 const UNAUDITED = [
+  "shared/features/api-keys/due.ts",
   "shared/features/jobs/dead-letters.ts",
   "shared/features/jobs/schedules.ts",
   "shared/features/plan-migrations/wave.ts",

@@ -74,6 +74,8 @@ const TABLE: readonly (readonly [string, string])[] = [
   ["write:invoices", "yynn nnnn"],
   ["read:plan-migrations", "yyyy nnnn"],
   ["write:plan-migrations", "yynn nnnn"],
+  ["read:api-keys", "yyyn yyyy"],
+  ["write:api-keys", "yynn nnyy"],
   ["read:jobs", "yyyy nnnn"],
   ["write:jobs", "yynn nnnn"],
 ];

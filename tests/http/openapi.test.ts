@@ -226,7 +226,7 @@ describe("the OpenAPI file", () => {
     for (const { method, path, operation } of operations()) {
       const route = api.routes.find((one) => one.operationId === operation.operationId);
       const isPublic = route?.scope === "public";
-      expect(operation.security).toEqual(isPublic ? [] : [{ bearer: [] }]);
+      expect(operation.security).toEqual(isPublic ? [] : [{ bearer: [] }, { apiKey: [] }]);
       const statuses = Object.keys(operation.responses);
       for (const status of isPublic ? ["500"] : ["400", "401", "403", "404", "500", "503"]) {
         expect(statuses, `${method} ${path}`).toContain(status);

@@ -9,6 +9,8 @@ import type { StoredTenant, TenantCreate } from "../../shared/features/tenants/s
 import { freshStore } from "./store.ts";
 import type { OpenStore } from "./store.ts";
 
+/** The server's key of the HMAC of API keys. */
+export const API_KEY_SECRET = "the key of the tests, of 32 or more";
 export const ADMIN: Actor = { type: "admin", id: "admin-1", email: "ada@innkeep.example" };
 
 /** The services of a platform admin on a new database, with the default metrics and plans. */
@@ -30,10 +32,10 @@ export async function openTestContext(): Promise<TestContext & Services> {
   const opened = await freshStore({ driver: "postgres" });
   const { store, clock } = opened;
   const contextOf = (caller: Partial<Context>): Context => ({ actor: ADMIN, tenantId: null, requestId: "req_test", clock, ...caller });
-  const container = await createContainer({ store, clock, logger: silentLogger });
+  const container = await createContainer({ store, clock, logger: silentLogger, apiKeySecret: API_KEY_SECRET });
   const servicesOf = await loadServices();
   const over: TestContext["over"] = (other, caller = {}) =>
-    servicesOf(createBackend({ store: other, clock, logger: silentLogger }).bind(contextOf(caller)));
+    servicesOf(createBackend({ store: other, clock, logger: silentLogger, apiKeySecret: API_KEY_SECRET }).bind(contextOf(caller)));
   const services = over(store);
   await services.MetricService.seedDefaults();
   await services.PlanService.seedDefaults();

@@ -27,6 +27,8 @@ export interface AppEnv {
 }
 
 const MAX_PATH_CHARS = 500;
+/** An API key that was sent as a part of the path. */
+const SECRET = /ik_(?:live|test)_\w*/gi;
 const REQUEST_ID = /^[A-Za-z0-9._~-]{1,128}$/;
 
 /** No RFC defines it: nginx logs a client that disconnected before its response with this status. */
@@ -68,7 +70,7 @@ export function requestContext(logger: Logger): MiddlewareHandler<AppEnv> {
       requestId,
       method: c.req.method,
       route: c.get("route") ?? "unmatched",
-      path: c.req.path.slice(0, MAX_PATH_CHARS),
+      path: c.req.path.slice(0, MAX_PATH_CHARS).replaceAll(SECRET, "[redacted]"),
       status: c.res.status,
       durationMs,
       caller: c.get("caller") ?? "anonymous",

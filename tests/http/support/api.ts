@@ -9,6 +9,7 @@ import type { RateLimits } from "../../../shared/core/platform.ts";
 import { systemContext } from "../../../shared/kernel/context.ts";
 import { jsonLogger } from "../../../shared/kernel/logger.ts";
 import type { StoredTenant, TenantCreate } from "../../../shared/features/tenants/service.ts";
+import { API_KEY_SECRET } from "../../support/test-context.ts";
 import { freshStore, type OpenStore, type TestClock, testClock } from "../../support/store.ts";
 import type { Store } from "../../../shared/kv/store.ts";
 import type { TestDatabase } from "../../support/postgres.ts";
@@ -45,6 +46,8 @@ export interface TestApi {
   /** The same app over another store, which represents another process. */
   over(store: Store): Promise<TestApi["send"]>;
   admin(role: AdminRole): string;
+  /** The secret of a new API key: of a tenant, or of the platform. */
+  key(scopes: readonly string[], tenantId?: string): Promise<string>;
   user(tenantId: string, role?: TenantRole, subject?: string): Promise<string>;
   tenant(given?: Partial<TenantCreate>): Promise<StoredTenant>;
   auditCount(): Promise<number>;
@@ -84,7 +87,8 @@ async function openApi(
   const open = await freshStore({ driver: "postgres", clock, ...(database ? { database: await database() } : {}) });
   const logs: Record<string, unknown>[] = [];
   const logger = jsonLogger((line) => logs.push(JSON.parse(line) as Record<string, unknown>), clock.now);
-  const containerOver = (store: Store) => createContainer({ store, clock, logger, hosts: { baseDomain, apiHosts }, rateLimits });
+  const containerOver = (store: Store) =>
+    createContainer({ store, clock, logger, hosts: { baseDomain, apiHosts }, apiKeySecret: API_KEY_SECRET, rateLimits });
   const container = await containerOver(open.store);
   const signer = await makeSigner(clock);
   const verifier = createTokenVerifier({ issuer: ISSUER, audience: AUDIENCE, jwks: signer.jwks, clock, fetch });
@@ -124,6 +128,10 @@ async function openApi(
     send: sendTo(app),
     over: async (store) => sendTo(appOver(await containerOver(store))),
     admin: (role) => admins.get(role) ?? "",
+    key: async (granted, tenantId) => {
+      const { secret } = await services.ApiKeyService.generate("Key of a test", granted, tenantId === undefined ? {} : { tenantId });
+      return secret ?? "";
+    },
     user: (tenantId, role = "viewer", subject = `user-of-${tenantId}`) =>
       signer.sign(subject, { email: "guest@hotel.example", app_metadata: { tenant_id: tenantId, tenant_role: role } }),
     tenant: (given = {}) => {
