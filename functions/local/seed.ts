@@ -151,6 +151,7 @@ async function seedUsage({ store, at, nowMs }: Seeding, hotel: Hotel, tenantId: 
         metric,
         period,
         current: total(kind, Object.values(daily)),
+        reserved: 0,
         limit: plan && limitOf(plan.limits, metric),
         daily,
         createdAt: periodStart(period),

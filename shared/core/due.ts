@@ -1,7 +1,7 @@
 import { isoTime } from "../kernel/clock.ts";
 import type { JsonObject } from "../kernel/json.ts";
 import type { AnyEntity } from "../kv/define.ts";
-import type { Entry } from "../kv/store.ts";
+import type { Condition, Entry } from "../kv/store.ts";
 import type { Backlog, JobRun } from "./job.ts";
 import type { UnitOfWork } from "./unit-of-work.ts";
 
@@ -19,14 +19,19 @@ export function dueUntil({ work, cursor }: Pick<JobRun, "work" | "cursor">): str
 
 /**
  * The next page of the entries whose instant in `field` had come when the run began, the earliest first. A job that handles an entry
- * moves or removes the instant. The cursor has the instant of the run, because a cursor of the store is bound to its conditions.
+ * moves or removes the instant, or no longer matches the conditions in `also`. The cursor has the instant of the run, because a cursor of the store is bound to its conditions.
  */
-export async function duePage(run: Pick<JobRun, "work" | "cursor" | "limit">, entity: AnyEntity, field: string): Promise<DuePage> {
+export async function duePage(
+  run: Pick<JobRun, "work" | "cursor" | "limit">,
+  entity: AnyEntity,
+  field: string,
+  also: readonly Condition[] = [],
+): Promise<DuePage> {
   const until = dueUntil(run);
   const after = text(run.cursor?.["after"]);
   const { entries, cursor } = await run.work.store.query({
     entity,
-    where: [dueBy(field, until)],
+    where: [...also, dueBy(field, until)],
     orderBy: [{ field, direction: "asc" }],
     limit: run.limit,
     ...(after === undefined ? {} : { cursor: after }),
@@ -35,8 +40,8 @@ export async function duePage(run: Pick<JobRun, "work" | "cursor" | "limit">, en
 }
 
 /** The number of entries that are due, and the earliest instant. */
-export async function dueBacklog(work: UnitOfWork, entity: AnyEntity, field: string): Promise<Backlog> {
-  const where = [dueBy(field, work.now())];
+export async function dueBacklog(work: UnitOfWork, entity: AnyEntity, field: string, also: readonly Condition[] = []): Promise<Backlog> {
+  const where = [...also, dueBy(field, work.now())];
   const [count, { entries: [first] }] = await Promise.all([
     work.store.count({ entity, where }),
     work.store.query({ entity, where, orderBy: [{ field, direction: "asc" }], limit: 1 }),

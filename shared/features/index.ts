@@ -64,6 +64,20 @@ export const features = [
     routes: () => import("./alerts/routes.ts"),
   },
   {
+    name: "reservations",
+    summary: "Amounts of usage that are held before they are used.",
+    paths: [
+      "/v1/tenants/:tenantId/reservations",
+      "/v1/tenants/:tenantId/usage/:metric/reserve",
+      "/v1/tenants/:tenantId/usage/:metric/reservations",
+    ],
+    scopes: { reservations: { tenants: "read" } },
+    entities: () => import("./reservations/entity.ts"),
+    services: () => import("./reservations/service.ts"),
+    routes: () => import("./reservations/routes.ts"),
+    jobs: () => import("./reservations/jobs.ts"),
+  },
+  {
     name: "audit",
     summary: "The append-only, hash-chained log of changes.",
     paths: ["/v1/audit"],

@@ -81,6 +81,12 @@ export const ERROR_KINDS = {
     retryable: false,
     summary: "The record does not exist or is not visible to the caller.",
   },
+  usage_limit_exceeded: {
+    status: 402,
+    title: "Usage limit exceeded",
+    retryable: false,
+    summary: "The amount does not fit the limit of the metric. `current`, `limit` and `remaining` say what fits.",
+  },
   method_not_allowed: {
     status: 405,
     title: "Method not allowed",
@@ -144,6 +150,24 @@ export const ERROR_KINDS = {
     title: "Usage below zero",
     retryable: false,
     summary: "The amount is more than the recorded usage. Nothing was changed.",
+  },
+  period_closed: {
+    status: 409,
+    title: "Month closed",
+    retryable: false,
+    summary: "The month is closed, so usage is no longer counted in it. Correct it with PUT, or count in the current month.",
+  },
+  reservation_expired: {
+    status: 409,
+    title: "Reservation expired",
+    retryable: false,
+    summary: "The reservation expired before it was committed. Its amount is free again.",
+  },
+  reservation_ended: {
+    status: 409,
+    title: "Reservation ended",
+    retryable: false,
+    summary: "The reservation was committed with another amount, or released. `status` is its state.",
   },
   plan_inactive: { status: 409, title: "Plan inactive", retryable: false, summary: "The plan is not available to new tenants." },
   subscription_cancelled: {

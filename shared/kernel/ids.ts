@@ -23,6 +23,7 @@ export type IdPrefix =
   | "delivery"
   | "evt"
   | "grant"
+  | "res"
   | "pm";
 
 /** `<prefix>_<unix milliseconds>_<nonce>`: sorts by time. Throws if `loadIds` has not been awaited. */

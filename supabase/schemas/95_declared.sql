@@ -76,6 +76,13 @@ select kv.add_index('alert', fields) from unnest(array[
   'owner, triggeredAt time', 'openUntil time', 'resolvedAt time'
 ]) fields;
 
+-- reservation: An amount of a metric that is held for a caller until it commits the amount that it used, releases it, or lets it expire.
+select kv.add_family('reservation');
+select kv.add_entity('reservation', 'reservation', 2, owner_rule => 'segment');
+select kv.add_index('reservation', fields) from unnest(array[
+  'owner, createdAt time', 'owner, status text, expiresAt time', 'status text, expiresAt time', 'endedAt time'
+]) fields;
+
 -- audit-entry: A record of a change: the action, the actor and the resource. Append-only and hash-chained.
 select kv.add_family('audit');
 select kv.add_entity('audit-entry', 'audit', 5, owner_rule => 'segment', cascades => false, append_only => true);

@@ -20,7 +20,8 @@ export const usageRecord = defineEntity({
     /** An id of the metric catalogue. */
     metric: segment,
     period,
-    current: z.number().min(0).default(0).meta({ description: `Used in the period, in ${METRIC_UNIT}.` }),
+    current: z.number().min(0).default(0).meta({ description: `Used or reserved in the period, in ${METRIC_UNIT}.` }),
+    reserved: z.number().min(0).default(0).meta({ description: `The part of \`current\` that is reserved, in ${METRIC_UNIT}.` }),
     limit: z.number().min(0).nullable().default(null).meta({ description: `In ${METRIC_UNIT}. Null means unlimited.` }),
     daily: z.record(day, z.number().meta({ description: `The amount of one day, in ${METRIC_UNIT}.` })).default({})
       .meta({ description: "The amount of each day. For a gauge it is the last value of the day." }),
@@ -44,6 +45,7 @@ export const usageRecord = defineEntity({
     metric: "api_calls",
     period: "2026-01",
     current: 1200,
+    reserved: 0,
     limit: 1_000_000,
     daily: { "2026-01-01": 1200 },
     createdAt: "2026-01-01T00:00:00.000Z",

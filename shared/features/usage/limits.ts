@@ -56,6 +56,7 @@ export function firstUsage(tenantId: string, metric: string, period: string, lim
     metric,
     period,
     current,
+    reserved: 0,
     limit,
     daily: {},
     createdAt: now,

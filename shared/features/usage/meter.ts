@@ -6,11 +6,12 @@ import { errors, type InnkeepError, isInnkeepError } from "../../kernel/errors.t
 import type { JsonObject } from "../../kernel/json.ts";
 import { assertMatch, type ChangeOptions } from "../../kernel/version.ts";
 import type { Addition, Check, Mutation } from "../../kv/store.ts";
+import { releaseExpiredOf } from "../reservations/expiry.ts";
 import { type UsageRecord, usageRecord } from "./entity.ts";
 import { type Mark, markFor } from "./marks.ts";
 import { fits } from "./policies.ts";
 import { bookingDay, bookingHour, type Opening, openingOf, type Place } from "./reads.ts";
-import { corrected, type Level, plus } from "./rules.ts";
+import { corrected, type Level, plus, settledLevel } from "./rules.ts";
 import { settleUsage } from "./settle.ts";
 
 /** A usage record after a count. For a repeated idempotency key, the record as the first call left it. */
@@ -19,17 +20,21 @@ export interface Counted {
   readonly version: string;
 }
 
+/** The count beside an amount that is reserved: a program that sets or lowers a level does not change what others hold. */
+export type CountBeside = (reserved: number) => Count;
+
 /** A count: the additions, and the members to set with them. */
 export interface Count {
   readonly add: readonly Addition[];
   readonly merge: JsonObject;
-  /** The error if an addition would pass its lower bound. Only for additions that have one. */
+  /** The error if `current` would pass its lower bound. */
   readonly refusal?: InnkeepError | undefined;
 }
 
 /** A correction of a counter. An undefined limit is unchanged. */
 export interface Correction {
-  readonly to: (current: number) => number;
+  /** The new amount, without what is reserved. */
+  readonly to: (settled: number) => number;
   readonly limit: number | null | undefined;
   readonly request: JsonObject;
 }
@@ -46,6 +51,9 @@ const CARRY_CHECKS = 3;
 /** Above this, counts change usage faster than what follows from it can be written. The job `usage` writes it within a minute. */
 const MAX_SETTLEMENTS = 5;
 
+/** The decisions of a count that depends on what is reserved, which every reservation changes. */
+const BESIDE_ATTEMPTS = 20;
+
 /** Writes usage. Counts are not audited, because the usage record is the record of them. Corrections of counters are audited. */
 export class Meter {
   readonly #usage: Records<typeof usageRecord>;
@@ -55,12 +63,10 @@ export class Meter {
   }
 
   /** Counts with one store call if there is a record, and neither If-Match nor an idempotency key. */
-  async count(place: Place, count: Count, options: ChangeOptions, idempotency: Idempotency | undefined): Promise<Counted> {
+  async count(place: Place, count: Count | CountBeside, options: ChangeOptions, idempotency: Idempotency | undefined): Promise<Counted> {
     if (!isConditional(options) && idempotency === undefined && this.work.idempotency === undefined) {
-      const { add, merge } = count;
       const mark = markFor(this.work, place.tenantId, place.period);
-      const isPlain = !mark && !count.refusal;
-      const counting = isPlain ? this.work.store.increment(place.key, add, { merge }) : this.#withMark(place, count, mark);
+      const counting = mark ? this.#withMark(place, besides(count, 0), mark) : this.#plainly(place, count);
       const counted = await unlessDeleted(place.tenantId, counting);
       if (counted) return counted;
     }
@@ -69,7 +75,11 @@ export class Meter {
       this.work.transact(async () => {
         decisions += 1;
         const found = await this.#find(place, options);
-        return { commit: this.#commit(place, count, found, decisions, options, mark), resultOf: place.tenantId };
+        const own = besides(count, found.record.reserved);
+        if (own.refusal && isBelow(found.record, own)) throw own.refusal;
+        const commit = this.#commit(place, own, found, decisions, options, mark);
+        const beside = typeof count === "function" ? { attempts: BESIDE_ATTEMPTS } : {};
+        return { commit: { ...commit, ...beside }, resultOf: place.tenantId };
       }, idempotency));
     return countedBy(place, outcome);
   }
@@ -86,7 +96,7 @@ export class Meter {
     const outcome = await this.#marking(place, (mark) =>
       this.work.transact<{ readonly tooMuch?: Level }>(async () => {
         decisions += 1;
-        const found = await this.#find(place, options);
+        const found = await this.#findFitting(place, amount, options);
         const { current, limit } = found.record;
         if (!fits(found.record, amount, place.metric)) return { done: { tooMuch: { current, limit } }, resultOf: place.tenantId };
         return { commit: this.#commit(place, countWithin(limit), found, decisions, options, mark), resultOf: place.tenantId };
@@ -105,7 +115,12 @@ export class Meter {
       const { version: _, ...found } = (before ?? opening?.record) as UsageRecord & { version?: string };
       level = found;
       const after = {
-        ...corrected(found, to(found.current), this.#day(place), bookingHour(place, this.work.context.clock.now())),
+        ...corrected(
+          found,
+          plus(to(settledLevel(found)), found.reserved),
+          this.#day(place),
+          bookingHour(place, this.work.context.clock.now()),
+        ),
         limit: limit === undefined ? found.limit : limit,
       };
       const differs = !before || after.current !== found.current || after.limit !== found.limit;
@@ -121,12 +136,12 @@ export class Meter {
    * Sets a gauge's amount of the day to its level. The first addition of a day misses it, because the day starts at zero.
    * Only the last writer does this. Null if nothing was set.
    */
-  async settleDay(place: Place, { current, daily }: UsageRecord, version: string): Promise<Counted | null> {
-    const day = this.#day(place);
+  async settleDay(place: Place, record: UsageRecord, version: string): Promise<Counted | null> {
+    const [day, level] = [this.#day(place), settledLevel(record)];
     // A version with a decimal part is an intermediate result of a batch. The batch's last call settles the day.
-    if (place.metric.kind !== "gauge" || daily[day] === current || !/^\d+$/.test(version)) return null;
+    if (place.metric.kind !== "gauge" || record.daily[day] === level || !/^\d+$/.test(version)) return null;
     const { key } = place;
-    const mutation: Mutation = { op: "increment", key, add: [{ path: ["daily", day], to: current }] };
+    const mutation: Mutation = { op: "increment", key, add: [{ path: ["daily", day], to: level }] };
     const settled = await this.#afterCounting(place, () => this.work.store.commit([{ key, version }], [mutation]));
     const value = settled?.ok && settled.values[key];
     return value ? { value, version: settled.versions[key] ?? version } : null;
@@ -173,11 +188,22 @@ export class Meter {
     return outcome;
   }
 
-  /** A count with a mark or a lower bound. Throws the count's refusal if it would pass the bound. Null if there is no record. */
-  async #withMark({ key }: Place, { add, merge, refusal }: Count, mark: Mark | null): Promise<Counted | null> {
+  /** A count in one store call. Null if there is no record, or if something is reserved that the count has to consider. */
+  async #plainly({ key }: Place, count: Count | CountBeside): Promise<Counted | null> {
+    const { add, merge } = besides(count, 0);
+    try {
+      return await this.work.store.increment(key, add, { merge });
+    } catch (error) {
+      if (typeof count === "function" && isInnkeepError(error, "write_conflict")) return null;
+      throw error;
+    }
+  }
+
+  /** A count with its mark. Null if there is no record, or if it would pass a bound: then the record decides. */
+  async #withMark({ key }: Place, { add, merge }: Count, mark: Mark | null): Promise<Counted | null> {
     const committed = await this.work.store.commit([], [{ op: "increment", key, add, merge }, ...mark ? [mark.mutation] : []]);
     if (committed.ok) mark?.written();
-    if (!committed.ok) throw committed.reason === "bounds" && refusal ? refusal : errors.writeConflict(key);
+    if (!committed.ok) return null;
     const value = committed.values[key];
     return value ? { value, version: committed.versions[key] ?? "" } : null;
   }
@@ -191,9 +217,16 @@ export class Meter {
     return { record: record ?? (opening as Opening).record, version: record?.version ?? null, opening };
   }
 
+  /** Like `#find`. If the amount does not fit beside what is reserved, first releases the reservations that have expired. */
+  async #findFitting(place: Place, amount: number, options: ChangeOptions): Promise<Found> {
+    const found = await this.#find(place, options);
+    if (found.record.reserved === 0 || fits(found.record, amount, place.metric)) return found;
+    return await releaseExpiredOf(this.work, place) === 0 ? found : await this.#find(place, options);
+  }
+
   #commit(
     place: Place,
-    { add, merge, refusal }: Count,
+    { add, merge }: Count,
     { record, version, opening }: Found,
     decisions: number,
     options: ChangeOptions,
@@ -218,7 +251,6 @@ export class Meter {
         ...initial,
       }, ...mark ? [mark.mutation] : []],
       audit: "none",
-      refuse: (_, reason) => reason === "bounds" ? refusal : undefined,
       result: {},
     };
   }
@@ -230,8 +262,8 @@ export class Meter {
   }
 
   /** A gauge's level minus its amount of the day. Added here too, so that the result that a key records needs no `settleDay`. */
-  #behind(place: Place, { current, daily }: UsageRecord): number {
-    return place.metric.kind === "gauge" ? plus(current, -(daily[this.#day(place)] ?? 0)) : 0;
+  #behind(place: Place, record: UsageRecord): number {
+    return place.metric.kind === "gauge" ? plus(settledLevel(record), -(record.daily[this.#day(place)] ?? 0)) : 0;
   }
 
   #day({ period }: Place): string {
@@ -241,6 +273,15 @@ export class Meter {
 
 function isConditional({ ifMatch, ifNoneMatch }: ChangeOptions): boolean {
   return ifMatch !== undefined || ifNoneMatch !== undefined;
+}
+
+function besides(count: Count | CountBeside, reserved: number): Count {
+  return typeof count === "function" ? count(reserved) : count;
+}
+
+/** Whether the count would pass its lower bound. */
+function isBelow({ current }: UsageRecord, { add }: Count): boolean {
+  return add.some(({ path: [name], by = 0, min }) => name === "current" && min !== undefined && plus(current, by) < min);
 }
 
 function raised(addition: Addition, by: number): Addition {

@@ -13,7 +13,7 @@ import { limitsOf, resolved } from "../entitlements/rules.ts";
 import { tenant as tenantEntity } from "../tenants/entity.ts";
 import { type UsageRecord, usageRecord } from "./entity.ts";
 import { firstUsage } from "./limits.ts";
-import { limitOf, type Usage, viewOf } from "./rules.ts";
+import { limitOf, settledLevel, type Usage, viewOf } from "./rules.ts";
 
 export type { Usage };
 export type StoredUsage = Stored<typeof usageRecord>;
@@ -78,7 +78,7 @@ export async function openingOf(work: UnitOfWork, place: Place): Promise<Opening
   // The metric was deleted and created again since this process read the catalogue. No other change of it matters here.
   if (new Collection(metricEntity, work.store).read(present).kind !== metric.kind) throw errors.writeConflict(present.key);
   const limits = await tenantLimits(work, tenantId, entitled);
-  const record = firstUsage(tenantId, metric.id, period, limitOf(limits, metric.id), work.now(), earlier?.current);
+  const record = firstUsage(tenantId, metric.id, period, limitOf(limits, metric.id), work.now(), earlier ? settledLevel(earlier) : 0);
   return {
     record,
     // A change of the limits while the record does not exist yet would miss it.
@@ -123,7 +123,12 @@ export async function usageOf(work: UnitOfWork, tenantId: string, period: string
     const entry = found[i];
     if (entry) return viewOf(records.read(entry), place.metric, entry.version);
     const { id } = place.metric;
-    return viewOf(firstUsage(tenantId, id, period, limitOf(limits, id), work.now(), carried.get(id)?.current), place.metric, null);
+    const earlier = carried.get(id);
+    return viewOf(
+      firstUsage(tenantId, id, period, limitOf(limits, id), work.now(), earlier ? settledLevel(earlier) : 0),
+      place.metric,
+      null,
+    );
   });
   return { tenant, usage };
 }

@@ -83,6 +83,11 @@ export function plus(a: number, b: number): number {
   return roundedQuantity(a + b);
 }
 
+/** The level without what is only reserved. A gauge carries it over to the next month. */
+export function settledLevel({ current, reserved }: Pick<UsageRecord, "current" | "reserved">): number {
+  return plus(current, -reserved);
+}
+
 /** The record of a counter with another total. The day and the hour take the difference, so that they still add up to the total. */
 export function corrected(record: UsageRecord, current: number, day: string, hour: string | null): UsageRecord {
   const by = plus(current, -record.current);

@@ -10,7 +10,7 @@ import type { Addition } from "../../kv/store.ts";
 import { metricOf } from "../metrics/catalogue.ts";
 import { shortTenantId } from "../tenants/entity.ts";
 import { usageConsume, usageIncrement, usagePut, type UsageRecord, usageRecord } from "./entity.ts";
-import { type Counted, Meter } from "./meter.ts";
+import { type Count, type Counted, Meter } from "./meter.ts";
 import { ceilingOf, judged, type Judgement } from "./policies.ts";
 import { additionsOf, bookingDay, openingOf, type Place, placeOf, usageOf } from "./reads.ts";
 import * as rules from "./rules.ts";
@@ -59,10 +59,16 @@ export class UsageService {
     const request = { value, ...limited(limit) };
     if (place.metric.kind === "counter") return await this.#correct(place, { to: () => value, limit, request }, options);
     const before = await this.#usage.get(place.key);
-    const add = [{ path: ["current"], to: value }, { path: ["daily", this.#day(place)], to: value }];
+    const beside = (reserved: number): Count => ({
+      add: [
+        { path: ["current"], to: rules.plus(value, reserved) },
+        { path: ["daily", this.#day(place)], to: value },
+        reservedStays({ min: reserved, max: reserved }),
+      ],
+      merge: this.#merge(limit),
+    });
     const idempotency = keyed("usage.record", options, { key: place.key, ...request });
-    const count = { add, merge: this.#merge(limit) };
-    const counted = await matching(place, options, (own) => this.#meter.count(place, count, own, idempotency));
+    const counted = await matching(place, options, (own) => this.#meter.count(place, beside, own, idempotency));
     return await this.#counted(place, counted, () => before);
   }
 
@@ -83,8 +89,13 @@ export class UsageService {
       return await this.#correct(place, { to, limit, request }, options);
     }
     const before = limit === undefined ? undefined : await this.#usage.get(place.key);
-    const refusal = amount < 0 ? rules.belowZero(place.metric.id, amount) : undefined;
-    const count = { add: this.#adding(place, amount, refusal ? { min: 0 } : {}), merge: this.#merge(limit), refusal };
+    const merge = this.#merge(limit);
+    const lowering = (reserved: number): Count => ({
+      add: [...this.#adding(place, amount, { min: reserved }), reservedStays({ max: reserved })],
+      merge,
+      refusal: rules.belowZero(place.metric.id, amount),
+    });
+    const count = amount < 0 ? lowering : { add: this.#adding(place, amount, {}), merge };
     const idempotency = keyed("usage.increment", options, { key: place.key, ...request });
     const counted = await exactly(() => matching(place, options, (own) => this.#meter.count(place, count, own, idempotency)));
     return await this.#counted(place, counted, (after) => before === undefined ? less(after, amount) : before);
@@ -185,6 +196,11 @@ export class UsageService {
   get #nowMs(): number {
     return this.work.context.clock.now();
   }
+}
+
+/** Refuses the count if another amount is reserved by then, so that it is decided again. */
+function reservedStays(within: { readonly min?: number; readonly max: number }): Addition {
+  return { path: ["reserved"], by: 0, ...within };
 }
 
 function keyed(operation: string, { idempotencyKey: key }: ChangeOptions, request: JsonObject): Idempotency | undefined {
