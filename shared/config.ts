@@ -1,5 +1,6 @@
 import type { JSONWebKeySet } from "jose";
-import { DEFAULT_RATE_LIMITS, DEFAULT_REGIONS, type RateLimits, SELF_SERVICE_PLANS, type SelfServicePlans } from "./core/platform.ts";
+import { DEFAULT_RATE_LIMITS, type RateLimits } from "./core/caller.ts";
+import { DEFAULT_REGIONS, SELF_SERVICE_PLANS, type SelfServicePlans } from "./core/platform.ts";
 import * as read from "./environment-values.ts";
 import { InnkeepError } from "./kernel/errors.ts";
 import type { FieldError } from "./kernel/errors.ts";

@@ -1,7 +1,8 @@
-import { DEFAULT_REGIONS, type HostRules, NO_HOST_RULES, type Platform, type RateLimits, type SelfServicePlans } from "./core/platform.ts";
+import { DEFAULT_REGIONS, type HostRules, NO_HOST_RULES, type Platform, type SelfServicePlans } from "./core/platform.ts";
 import type { Job } from "./core/job.ts";
 import { Coalescer } from "./core/coalescer.ts";
 import { type PlainKv, plainKv } from "./core/plain.ts";
+import type { RateLimits } from "./core/caller.ts";
 import { RateLimiter } from "./core/rate-limiter.ts";
 import { UnitOfWork } from "./core/unit-of-work.ts";
 import { features, loadJobs, scopes } from "./features/index.ts";

@@ -57,6 +57,19 @@ export interface RateLimit {
   readonly windowSeconds: number;
 }
 
+/** The limits of callers: of a person, of an API key that has none of its own, and of an address without a valid credential. */
+export interface RateLimits {
+  readonly user: RateLimit;
+  readonly key: RateLimit;
+  readonly address: RateLimit;
+}
+
+export const DEFAULT_RATE_LIMITS: RateLimits = {
+  user: { limit: 1_200, windowSeconds: 60 },
+  key: { limit: 6_000, windowSeconds: 60 },
+  address: { limit: 600, windowSeconds: 60 },
+};
+
 export const ANONYMOUS: Anonymous = {
   kind: "anonymous",
   actor: { type: "user", id: "anonymous" },

@@ -2,7 +2,6 @@ import type { Archive } from "../kernel/archive.ts";
 import type { Logger } from "../kernel/logger.ts";
 import type { AnyEntity } from "../kv/define.ts";
 import type { Coalescer } from "./coalescer.ts";
-import type { RateLimit } from "./caller.ts";
 import type { RateLimiter } from "./rate-limiter.ts";
 import type { ScopeCatalogue } from "./scopes.ts";
 
@@ -36,19 +35,6 @@ export interface Platform {
   /** For what a call goes on without. */
   readonly logger: Logger;
 }
-
-/** The limits of callers: of a person, of an API key that has none of its own, and of an address without a valid credential. */
-export interface RateLimits {
-  readonly user: RateLimit;
-  readonly key: RateLimit;
-  readonly address: RateLimit;
-}
-
-export const DEFAULT_RATE_LIMITS: RateLimits = {
-  user: { limit: 1_200, windowSeconds: 60 },
-  key: { limit: 6_000, windowSeconds: 60 },
-  address: { limit: 600, windowSeconds: 60 },
-};
 
 /** The plan changes that a tenant's own users may make: none, to a cheaper plan, or to any plan. */
 export const SELF_SERVICE_PLANS = ["none", "downgrade", "any"] as const;

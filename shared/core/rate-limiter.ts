@@ -3,8 +3,7 @@ import type { Logger } from "../kernel/logger.ts";
 import { sha256Hex } from "../kernel/sha256.ts";
 import { keyOf } from "../kv/define.ts";
 import type { Store } from "../kv/store.ts";
-import type { RateLimit } from "./caller.ts";
-import type { RateLimits } from "./platform.ts";
+import type { RateLimit, RateLimits } from "./caller.ts";
 import { answered, costUnder, counted, decisionOf, denied, leaseUsed, openAccount, stepOf, wantedBy } from "./rate-account.ts";
 import type { RateAccount, RateDecision } from "./rate-account.ts";
 import { rateLimitBucket } from "./rate-limit-bucket.ts";
@@ -39,7 +38,6 @@ interface Held {
 }
 
 const MAX_PAYERS = 10_000;
-const TIMEOUT_MS = 1_000;
 /** After a failure the database is not asked for this time. */
 const PAUSE_MS = 1_000;
 const WARN_EVERY_MS = 60_000;
@@ -89,7 +87,7 @@ export class RateLimiter {
     held.account = { ...held.account, owed: 0 };
     try {
       const key = held.key ??= keyOf(rateLimitBucket, { hash: await sha256Hex(nameOf(payer)) });
-      const taken = await this.options.store.take({ key, capacity, windowSeconds, cost, owed, wanted, timeoutMs: TIMEOUT_MS });
+      const taken = await this.options.store.take({ key, capacity, windowSeconds, cost, owed, wanted });
       const nowMs = this.#now();
       held.account = answered(held.account, taken, nowMs);
       return decisionOf(held.account, taken.granted, cost, nowMs);

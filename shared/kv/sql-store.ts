@@ -259,7 +259,7 @@ class SqlStore implements Store {
   async take(take: Take): Promise<Taken> {
     if (this.tenantId !== null) throw new InnkeepError("forbidden", "A tenant-bound store cannot take tokens.");
     assertTake(take);
-    return await this.batches.takes.run(take, deadlineIn(take.timeoutMs));
+    return await this.batches.takes.run(take);
   }
 
   async ping(): Promise<StoreState> {

@@ -14,7 +14,6 @@ export interface Take {
   readonly owed?: number;
   /** Tokens to take for later calls. At most a twentieth of what is left is given. */
   readonly wanted?: number;
-  readonly timeoutMs: number;
 }
 
 export interface Taken {

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import type { RateLimits } from "../../shared/core/platform.ts";
+import type { RateLimits } from "../../shared/core/caller.ts";
 import { type RateDecision, RateLimiter } from "../../shared/core/rate-limiter.ts";
 import { InnkeepError } from "../../shared/kernel/errors.ts";
 import { type Logger, silentLogger } from "../../shared/kernel/logger.ts";

@@ -5,7 +5,7 @@ import { createTokenVerifier } from "../../../shared/adapters/token-verifier.ts"
 import { type Container, createContainer, type Services } from "../../../shared/container.ts";
 import { ADMIN_ROLES, type AdminRole, type TenantRole } from "../../../shared/core/scopes.ts";
 import { auditEntry } from "../../../shared/core/audit-entry.ts";
-import type { RateLimits } from "../../../shared/core/platform.ts";
+import type { RateLimits } from "../../../shared/core/caller.ts";
 import { systemContext } from "../../../shared/kernel/context.ts";
 import { jsonLogger } from "../../../shared/kernel/logger.ts";
 import type { StoredTenant, TenantCreate } from "../../../shared/features/tenants/service.ts";

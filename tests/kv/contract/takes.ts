@@ -10,7 +10,7 @@ import type { Theme } from "./index.ts";
 const LONG = 10_000_000;
 
 function takeOf(hash: string, more: Partial<Take> = {}): Take {
-  return { key: keyOf(rateLimitBucket, { hash }), capacity: 10, windowSeconds: LONG, cost: 1, timeoutMs: 15_000, ...more };
+  return { key: keyOf(rateLimitBucket, { hash }), capacity: 10, windowSeconds: LONG, cost: 1, ...more };
 }
 
 export const takeCases: Theme = (open, serverCase) => {
