@@ -10,6 +10,7 @@ import { cleanup } from "./killed-cleanup.ts";
 import { entitlements } from "./killed-entitlements.ts";
 import { planMigrations } from "./killed-migrations.ts";
 import { subscriptions } from "./killed-subscriptions.ts";
+import { usage } from "./killed-usage.ts";
 
 /** What a job must have done in the end, however often it was killed. */
 export interface Killed {
@@ -22,6 +23,7 @@ const TABLE: Readonly<Record<string, (context: TestContext & Services) => Promis
   entitlements,
   subscriptions,
   "plan-migrations": planMigrations,
+  usage,
 };
 
 const KILLS = Number(process.env["KILLS"] ?? 50);
