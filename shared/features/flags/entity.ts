@@ -24,12 +24,23 @@ const keyFault = (key: string) =>
   KEY.test(key) && key !== "." && key !== ".." ? null : "must be 1-100 characters of a-z 0-9 _ . -, and not . or ..";
 
 const VARIANT = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/;
-const variantName = z.string().regex(VARIANT, "must be 1-64 characters of A-Z a-z 0-9 _ . - and begin with a letter or digit");
+const NAME_RULE = "must be 1-64 characters of A-Z a-z 0-9 _ . - and begin with a letter or digit";
+const DECIMALS_RULE = "must have at most 2 decimals";
+const variantName = z.string().regex(VARIANT, NAME_RULE);
 
-const hasAtMostTwoDecimals = (amount: number) => Math.round(amount * 100) / 100 === amount;
+/** What is wrong with the name of a variant. Also for a patch, which checks the members of an object only after the merge. */
+export function variantNameFault(name: string): string | null {
+  return VARIANT.test(name) ? null : NAME_RULE;
+}
+
+/** What is wrong with a percentage between 0 and 100: a bucket is a hundredth. */
+export function shareFault(amount: number): string | null {
+  return Math.round(amount * 100) / 100 === amount ? null : DECIMALS_RULE;
+}
+
 const SHARE = "A percentage, 0 to 100.";
 const storedShare = percent.meta({ description: SHARE });
-const share = percent.refine(hasAtMostTwoDecimals, "must have at most 2 decimals").meta({ description: `${SHARE} At most 2 decimals.` });
+const share = percent.refine((amount) => shareFault(amount) === null, DECIMALS_RULE).meta({ description: `${SHARE} At most 2 decimals.` });
 
 const attribute = z.string().min(1).max(100).meta({
   description: "`tenantId`, `plan`, `region`, `status`, `userId`, or a member of the evaluation context.",
@@ -56,7 +67,7 @@ const condition = z.strictObject({
   }),
 });
 const rule = z.strictObject({
-  id: z.string().regex(VARIANT, "must be 1-64 characters of A-Z a-z 0-9 _ . - and begin with a letter or digit"),
+  id: variantName,
   when: z.array(condition).max(20).meta({ description: "All of them must hold. An empty list always holds." }),
   enabled: z.boolean().optional().meta({ description: "What the rule decides. Default: true." }),
   variant: variantName.optional().meta({ description: "The variant of the value. Default: that of on or off." }),

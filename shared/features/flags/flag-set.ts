@@ -105,24 +105,33 @@ export async function allFlags(work: UnitOfWork, tenantId: string): Promise<Tena
   return tenant && { tenant, overrides, set: await setAt(work, revision), version: revision?.version ?? "0" };
 }
 
-/** What decides on one flag, by key or id. Waits once, unless a flag has changed since the last call. Null without the tenant. */
+/**
+ * What decides on one flag, by key or id. Waits once, unless a flag has changed since the last call. One statement reads the revision and
+ * the override, so a flag that is deleted meanwhile is never evaluated without its override. Null without the tenant.
+ */
 export async function oneFlag(work: UnitOfWork, keyOrId: string, tenantId: string): Promise<TenantFlags | null> {
   if (!isSegment(tenantId)) return null;
-  const known = (await kept.get(work.platform)?.set.catch(() => null))?.find(keyOrId);
-  const overrides = new Collection(flagOverride, work.store);
-  const overrideOf = async (id: string | undefined) =>
-    id === undefined ? null : await overrides.get(keyOf(flagOverride, { tenantId, flagId: id }));
-  const [revision, tenant, likely] = await Promise.all([
-    work.read(SET_KEY),
-    new Records(tenantEntity, work).get(tenantId),
-    overrideOf(known?.id),
-  ]);
-  if (!tenant) return null;
-  const set = await setAt(work, revision);
-  const found = set.find(keyOrId);
-  const override = found?.id === known?.id ? likely : await overrideOf(found?.id);
-  const own = found && override ? [[found.id, override] as const] : [];
-  return { tenant, set, overrides: new Map(own), version: revision?.version ?? "0" };
+  const tenants = new Records(tenantEntity, work);
+  let id = (await keptSet(work))?.find(keyOrId)?.id;
+  for (;;) {
+    const [revision, tenant, override] = await Promise.all([work.read(SET_KEY), tenants.get(tenantId), overrideOf(work, tenantId, id)]);
+    if (!tenant) return null;
+    const set = await setAt(work, revision);
+    const found = set.find(keyOrId);
+    if (!found || found.id === id) {
+      return { tenant, set, overrides: new Map(found && override ? [[found.id, override]] : []), version: revision?.version ?? "0" };
+    }
+    id = found.id;
+  }
+}
+
+/** The cached flags, of any revision. Whoever reads them reports a failure. */
+async function keptSet(work: UnitOfWork): Promise<FlagSet | null> {
+  return await kept.get(work.platform)?.set.catch(() => null) ?? null;
+}
+
+async function overrideOf(work: UnitOfWork, tenantId: string, flagId: string | undefined): Promise<StoredOverride | null> {
+  return flagId === undefined ? null : await new Collection(flagOverride, work.store).get(keyOf(flagOverride, { tenantId, flagId }));
 }
 
 async function overridesOf(work: UnitOfWork, tenantId: string): Promise<Map<string, StoredOverride>> {

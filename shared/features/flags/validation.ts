@@ -1,6 +1,6 @@
 import { errors, type FieldError } from "../../kernel/errors.ts";
 import { pointerToken } from "../../kernel/json.ts";
-import { type Flag, type FlagOverride, type FlagRule, type FlagType, MAX_FLAG_BYTES } from "./entity.ts";
+import { type Flag, type FlagOverride, type FlagRule, type FlagType, MAX_FLAG_BYTES, shareFault, variantNameFault } from "./entity.ts";
 import { isVariant } from "./evaluation.ts";
 import { valuesFault } from "./operators.ts";
 
@@ -38,6 +38,7 @@ function hasType(type: FlagType, value: unknown): boolean {
 
 function variantProblems(flag: Flag): FieldError[] {
   const { type, variants = {}, onVariant, offVariant, weights } = flag;
+  const misnamed = invalidMembers("/variants", Object.keys(variants), variantNameFault);
   const wrong = Object.entries(variants).filter(([, value]) => !hasType(type, value)).map(([name]): FieldError => (
     {
       path: `/variants/${pointerToken(name)}`,
@@ -49,12 +50,21 @@ function variantProblems(flag: Flag): FieldError[] {
   const unknown = named.filter(([, name]) => name !== undefined && !isVariant(flag, name)).map(([path]) => unknownVariant(path));
   const isOnMissing = type !== "boolean" && onVariant === undefined && weights === undefined;
   const message = `is required for a flag of type ${type}; name the variant that the flag has while on, or set weights`;
-  return [...wrong, ...unknown, ...(isOnMissing ? [{ path: "/onVariant", message, code: "required" }] : [])];
+  return [...misnamed, ...wrong, ...unknown, ...(isOnMissing ? [{ path: "/onVariant", message, code: "required" }] : [])];
+}
+
+function invalidMembers(path: string, names: readonly string[], faultOf: (name: string) => string | null): FieldError[] {
+  return names.flatMap((name) => {
+    const message = faultOf(name);
+    return message === null ? [] : [{ path: `${path}/${pointerToken(name)}`, message, code: "invalid" }];
+  });
 }
 
 function weightProblems(flag: Flag): FieldError[] {
   const { weights } = flag;
   if (weights === undefined) return [];
+  const imprecise = invalidMembers("/weights", Object.keys(weights), (name) => shareFault(weights[name] ?? 0));
+  if (imprecise.length > 0) return imprecise;
   const unknown = Object.keys(weights).filter((name) => !isVariant(flag, name)).map((name) =>
     unknownVariant(`/weights/${pointerToken(name)}`)
   );

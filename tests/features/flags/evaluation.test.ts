@@ -27,8 +27,8 @@ const on: Override = { enabled: true };
 const off: Override = { enabled: false };
 const everyone = { id: "everyone", when: [] };
 const nobody = { id: "nobody", when: [{ attribute: "plan", operator: "in" as const, values: ["Basic"] }] };
-const ofPlan = { scope: "plan", enabledForPlans: ["Pro"] } as const;
-const otherPlan = { scope: "plan", enabledForPlans: ["Basic"] } as const;
+const ofPlan: Partial<Flag> = { scope: "plan", enabledForPlans: ["Pro"] };
+const otherPlan: Partial<Flag> = { scope: "plan", enabledForPlans: ["Basic"] };
 const listed = { enabledForTenants: ["tn_1"] };
 const blocked = { disabledForTenants: ["tn_1"] };
 
@@ -113,6 +113,82 @@ const FIXTURES:
     ["scope tenant, with an override", { scope: "tenant" }, on, true, "OVERRIDE"],
     ["scope tenant, with a rule", { scope: "tenant", rules: [everyone] }, undefined, true, "TARGETING_MATCH"],
   ];
+
+const COLOURS: Partial<Flag> = {
+  type: "string",
+  variants: { red: "#f00", blue: "#00f", grey: "#888" },
+  onVariant: "red",
+  offVariant: "grey",
+};
+
+describe("the value", () => {
+  test.each<[string, Partial<Flag>, Override | undefined, unknown, string | null]>([
+    ["on", COLOURS, undefined, "#f00", "red"],
+    ["off", { ...COLOURS, status: "disabled" }, undefined, "#888", "grey"],
+    ["off without an offVariant", { ...COLOURS, offVariant: undefined, status: "disabled" }, undefined, null, null],
+    ["of an override", COLOURS, { enabled: true, variant: "blue" }, "#00f", "blue"],
+    ["of an override that says off", COLOURS, { enabled: false, variant: "blue" }, "#00f", "blue"],
+    ["of an override whose variant was removed", COLOURS, { enabled: true, variant: "pink" }, "#f00", "red"],
+    ["of an override with an inherited name", COLOURS, { enabled: true, variant: "constructor" }, "#f00", "red"],
+    ["of a rule", { ...COLOURS, rules: [{ ...everyone, variant: "blue" }] }, undefined, "#00f", "blue"],
+    ["of a rule that says off", { ...COLOURS, rules: [{ ...everyone, enabled: false }] }, undefined, "#888", "grey"],
+    [
+      "outside the rollout of a rule",
+      { ...COLOURS, rules: [{ ...everyone, variant: "blue", rolloutPercentage: 0 }] },
+      undefined,
+      "#888",
+      "grey",
+    ],
+    ["by weight", { ...COLOURS, weights: { blue: 100 } }, undefined, "#00f", "blue"],
+    ["by weight, off", { ...COLOURS, weights: { blue: 100 }, status: "disabled" }, undefined, "#888", "grey"],
+    ["by weight, without the attribute", { ...COLOURS, weights: { grey: 100 }, stickiness: "userId" }, undefined, "#888", "grey"],
+    ["a number", { type: "number", variants: { none: 0 }, onVariant: "none" }, undefined, 0, "none"],
+    ["an object", { type: "json", variants: { a: { b: [1, null] } }, onVariant: "a" }, undefined, { b: [1, null] }, "a"],
+    ["a boolean of its own", { variants: { yes: true }, onVariant: "yes" }, undefined, true, "yes"],
+    ["a built-in name that the flag declares itself", { variants: { on: false } }, undefined, false, "on"],
+  ])("F11: %s", (_, fields, override, value, variant) => {
+    expect(evaluated(flagOf(fields), subjectOf(), override)).toMatchObject({ value, variant });
+  });
+});
+
+describe("targeting", () => {
+  const ofUser = (...values: string[]) => [{ attribute: "userId", operator: "in" as const, values }];
+
+  test("F03: all conditions of a rule must hold, and any of their values", () => {
+    const when = [...ofUser("u1", "u2"), { attribute: "seats", operator: "gte" as const, values: [5] }];
+    const flag = flagOf({ rules: [{ id: "r", when }], rolloutPercentage: 0 });
+    const reasonOf = (attributes: Readonly<Record<string, unknown>>) => evaluated(flag, subjectOf(attributes)).reason;
+    expect(reasonOf({ userId: "u2", seats: 5 })).toBe("TARGETING_MATCH");
+    for (
+      const other of [{ userId: "u2" }, { seats: 5 }, { userId: "u3", seats: 5 }, { userId: ["u2"], seats: 5 }, { userId: null, seats: 5 }]
+    ) {
+      expect(reasonOf(other), JSON.stringify(other)).toBe("SPLIT");
+    }
+    expect(evaluated(flag, subjectOf({ userId: "u1", seats: "7" })).ruleId).toBe("r");
+  });
+
+  test("F03: an inherited member is no attribute", () => {
+    const when = [{ attribute: "constructor", operator: "notIn" as const, values: ["x"] }];
+    expect(evaluated(flagOf({ rules: [{ id: "r", when }], rolloutPercentage: 0 }), subjectOf()).reason).toBe("SPLIT");
+  });
+
+  test("F10: the bucket hashes the attribute that stickiness names", () => {
+    const rollout = { rolloutPercentage: 50 };
+    const of = (stickiness: string, attributes: Readonly<Record<string, unknown>>) =>
+      evaluated(flagOf({ ...rollout, stickiness }), subjectOf(attributes)).enabled;
+    const users = Array.from({ length: 200 }, (_, n) => `user-${n}`);
+    expect(new Set(users.map((userId) => of("tenantId", { userId }))).size).toBe(1);
+    expect(new Set(users.map((userId) => of("userId", { userId }))).size).toBe(2);
+    for (const device of users) expect(of("device", { device })).toBe(of("userId", { userId: device }));
+    expect(evaluated(flagOf({ ...rollout, stickiness: "userId" }), subjectOf({ userId: "" })).reason).toBe("STICKINESS_MISSING");
+  });
+
+  test("F08: a rule's rollout of 100 % is on and of 0 % is off without the attribute", () => {
+    const of = (rolloutPercentage: number) =>
+      evaluated(flagOf({ rules: [{ ...everyone, rolloutPercentage }], stickiness: "userId" }), subjectOf()).enabled;
+    expect([of(100), of(0), of(50)]).toEqual([true, false, false]);
+  });
+});
 
 describe("the order of evaluation", () => {
   test.each(FIXTURES)("F03: %s", (_, fields, override, enabled, reason) => {
