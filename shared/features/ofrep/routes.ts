@@ -19,7 +19,7 @@ const evaluation = {
   input: ofrepRequest,
   inputOptional: true,
 } as const;
-const body = { context: { targetingKey: ":tenantId", userId: "guest-1" } };
+const body = { context: { targetingKey: "tn_1767225600000_a1b2c3d4e5f6", userId: "guest-1" } };
 
 /** The OpenFeature Remote Evaluation Protocol (OFREP). SDKs append these paths to the base URL of the API. */
 export const routes: readonly Route[] = [

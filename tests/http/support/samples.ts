@@ -5,6 +5,8 @@ import { systemContext } from "../../../shared/kernel/context.ts";
 import type { Answer, TestApi } from "./api.ts";
 
 let calls = 0;
+/** The tenant in the examples of the documentation. */
+const EXAMPLE_TENANT = "tn_1767225600000_a1b2c3d4e5f6";
 
 /** The status and code of a body that does not match the route's schema. */
 export function invalidBody({ errorProtocol }: Route): [status: number, code: ErrorCode] {
@@ -12,17 +14,14 @@ export function invalidBody({ errorProtocol }: Route): [status: number, code: Er
   return [ERROR_KINDS[code].status, code];
 }
 
-/** The body of a valid call. `:tenantId` and the like in it stand for the ids. Throws if a route with a body has no sample. */
+/** The body of a valid call. The tenant of the examples in it stands for `tenantId`. Throws if a route with a body has no sample. */
 export function bodyOf(route: Route, ids: Readonly<Record<string, string>> = {}): Record<string, unknown> | undefined {
   calls += 1;
   const { body } = route.sample ?? {};
   if (!body && route.body && !route.bodyOptional) throw new Error(`${route.operationId} has a body and no sample of it`);
   const given = typeof body === "function" ? body(calls) : body;
-  return given && JSON.parse(JSON.stringify(given), (_, value: unknown) => typeof value === "string" ? filled(value, ids) : value);
-}
-
-function filled(text: string, ids: Readonly<Record<string, string>>): string {
-  return text.startsWith(":") ? ids[text.slice(1)] ?? text : text;
+  const { tenantId = EXAMPLE_TENANT } = ids;
+  return given && JSON.parse(JSON.stringify(given), (_, value: unknown) => value === EXAMPLE_TENANT ? tenantId : value);
 }
 
 /** Fills a route's path with the given ids, and with ids that do not exist for the others. */
