@@ -31,8 +31,8 @@ function access({ scope, platformOnly, openWhenSuspended }: Route): string {
 }
 
 function requestBody(route: Route, body: z.ZodType, schemas: Schemas): Json {
-  const id = schemas.name("input", body, `${pascal(route)}Body`);
-  const types = route.method === "PATCH" ? ["application/merge-patch+json", "application/json"] : ["application/json"];
+  const id = schemas.name("input", route.shownBody ?? body, `${pascal(route)}Body`);
+  const types = [...(route.method === "PATCH" ? ["application/merge-patch+json"] : []), "application/json", ...route.bodyTypes ?? []];
   const content = { schema: refTo("schemas", id), example: bodyExample(route, body) };
   return { required: !route.bodyOptional, content: Object.fromEntries(types.map((type) => [type, content])) };
 }

@@ -13,13 +13,14 @@ export class ClientClosedRequest extends Error {
 
 /**
  * Returns the JSON body, or undefined if there is none. Checks in this order: 413 for more than 1 MiB, 415 for another
- * type, 422 for too many levels or values, 400 for malformed JSON.
+ * type, 422 for too many levels or values, 400 for malformed JSON. `types`: media types besides those of JSON and merge patch.
  */
-export async function readJsonBody(c: Context): Promise<unknown> {
+export async function readJsonBody(c: Context, types: readonly string[] = []): Promise<unknown> {
   const bytes = await readBytes(c.req.raw);
   if (bytes.length === 0) return undefined;
   const type = c.req.header("content-type") ?? "";
-  if (!JSON_TYPE.test(type) && !(c.req.method === "PATCH" && MERGE_PATCH_TYPE.test(type))) {
+  const isNamed = types.includes(type.split(";")[0]?.trim().toLowerCase() ?? "");
+  if (!isNamed && !JSON_TYPE.test(type) && !(c.req.method === "PATCH" && MERGE_PATCH_TYPE.test(type))) {
     throw new InnkeepError("unsupported_media_type", "The body must be application/json.");
   }
   if (!/^(identity)?$/i.test(c.req.header("content-encoding")?.trim() ?? "")) {

@@ -24,7 +24,7 @@ export async function checkedInput(c: Context, route: Route): Promise<{ query: u
   if (route.method === "DELETE") await assertNoBody(c);
   const body = route.method === "GET" || route.method === "DELETE"
     ? { value: undefined, errors: [] }
-    : checkBody(await readJsonBody(c), route);
+    : checkBody(await readJsonBody(c, route.bodyTypes), route);
   const found = [...query.errors, ...body.errors].slice(0, MAX_FIELD_ERRORS).map((error) => ({ ...error, path: boundedPath(error.path) }));
   if (query.errors.length > 0) throw new InnkeepError("invalid_parameter", sentence(found), found);
   if (body.errors.length > 0) throw errors.validation(found);
@@ -74,6 +74,10 @@ function checkBody(given: unknown, route: Route): Checked {
       value: undefined,
       errors: extra.slice(0, MAX_FIELD_ERRORS).map((name) => unknownField(pointerOf([name]))),
     };
+  }
+  if (route.checksItems && Array.isArray(value)) {
+    const items = route.body.safeParse(value);
+    return { value: items.data, errors: items.success ? [] : fieldErrors(items.error.issues) };
   }
   // Values that no schema may walk into are refused first. All other errors are reported together.
   const unstorable = findUnstorable(value);

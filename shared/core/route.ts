@@ -60,6 +60,8 @@ export interface Sample<T, B = Readonly<Record<string, unknown>>> {
   ) => Promise<unknown>;
   /** The number of audit entries that the call writes. Default: 1. */
   readonly auditEntries?: number;
+  /** The collection of the record that the call makes, if it has another path. */
+  readonly makes?: string;
 }
 
 /** The error format of another protocol, for routes that implement it. */
@@ -111,6 +113,12 @@ export interface VerbSpec<
   readonly input?: I;
   /** A request without a body counts as `{}`. */
   readonly inputOptional?: boolean;
+  /** The schema of the body in the OpenAPI file, if `input` accepts more, such as invalid items. */
+  readonly shownInput?: z.ZodType;
+  /** Media types of the body besides `application/json`. */
+  readonly inputTypes?: readonly string[];
+  /** Whether `input` checks each item of a list on its own, so that an invalid one does not refuse the others. */
+  readonly checksItems?: boolean;
   /** The schema of the response body. If omitted, the response is 204. */
   readonly output?: O;
   /** The path of the created record. The response is then 201. */
@@ -132,6 +140,9 @@ export interface Route extends RouteText {
   readonly query?: z.ZodObject | undefined;
   readonly body?: z.ZodType | undefined;
   readonly bodyOptional?: boolean | undefined;
+  readonly shownBody?: z.ZodType | undefined;
+  readonly bodyTypes?: readonly string[] | undefined;
+  readonly checksItems?: boolean | undefined;
   readonly responses: ResponseSpecs;
   readonly sample?: Sample<unknown> | undefined;
   readonly service: ServiceClass<unknown>;
@@ -156,7 +167,7 @@ export function verb<
   O extends z.ZodType | undefined = undefined,
 >(place: `${Method} ${P}`, spec: VerbSpec<T, P, Q, I, O>): Route {
   const [method = "GET", path = ""] = place.split(" ") as [Method, string];
-  const { input, inputOptional, output, location, replaces, run, ...text } = spec;
+  const { input, inputOptional, shownInput, inputTypes, output, location, replaces, run, ...text } = spec;
   const description = { description: text.summary, ...(output ? { schema: output } : {}) };
   const responses: ResponseSpecs = {
     ...(location ? { 201: description } : {}),
@@ -169,6 +180,8 @@ export function verb<
     path,
     body: input,
     bodyOptional: inputOptional,
+    shownBody: shownInput,
+    bodyTypes: inputTypes,
     responses,
     // The app calls it with the outputs of this route's schemas and an instance of its service class.
     handle: async (call) => {

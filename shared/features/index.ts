@@ -78,6 +78,20 @@ export const features = [
     jobs: () => import("./reservations/jobs.ts"),
   },
   {
+    name: "usage-events",
+    summary: "Usage events that senders repeat, delay and correct, each counted once.",
+    paths: [
+      "/v1/usage/events",
+      "/v1/tenants/:tenantId/usage/events",
+      "/v1/tenants/:tenantId/usage/track",
+      "/v1/tenants/:tenantId/usage/:metric/groups",
+    ],
+    scopes: {},
+    entities: () => import("./usage-events/entity.ts"),
+    services: () => import("./usage-events/service.ts"),
+    routes: () => import("./usage-events/routes.ts"),
+  },
+  {
     name: "audit",
     summary: "The append-only, hash-chained log of changes.",
     paths: ["/v1/audit"],

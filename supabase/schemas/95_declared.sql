@@ -83,6 +83,17 @@ select kv.add_index('reservation', fields) from unnest(array[
   'owner, createdAt time', 'owner, status text, expiresAt time', 'status text, expiresAt time', 'endedAt time'
 ]) fields;
 
+-- usage-event: A usage event that was received. It is written in the commit that counts it, and makes a repeat of it a duplicate.
+select kv.add_family('usageevent');
+select kv.add_entity('usage-event', 'usageevent', 1, owner_rule => 'given');
+select kv.add_index('usage-event', fields) from unnest(array[
+  'owner, time time', 'owner, metric text, time time', 'receivedAt time'
+]) fields;
+
+-- usage-groups: The usage events of one metric of one tenant in one month, summed by the values of each dimension.
+select kv.add_family('usagegroups', 75);
+select kv.add_entity('usage-groups', 'usagegroups', 3, owner_rule => 'segment');
+
 -- audit-entry: A record of a change: the action, the actor and the resource. Append-only and hash-chained.
 select kv.add_family('audit');
 select kv.add_entity('audit-entry', 'audit', 5, owner_rule => 'segment', cascades => false, append_only => true);

@@ -31,6 +31,7 @@ const UNAUDITED = [
   "shared/features/plan-migrations/wave.ts",
   "shared/features/retention/heads.ts",
   "shared/features/retention/records.ts",
+  "shared/features/usage-events/counting.ts",
   "shared/features/usage/jobs.ts",
   "shared/features/usage/meter.ts",
   "shared/features/usage/settle.ts",

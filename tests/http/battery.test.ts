@@ -31,6 +31,8 @@ describe("the app", () => {
       recordUsage: 0,
       incrementUsage: 0,
       consumeUsage: 0,
+      ingestUsageEvents: 0,
+      trackUsage: 0,
       previewPlanChange: 0,
       previewPlanMigration: 0,
       deleteTenant: 2,

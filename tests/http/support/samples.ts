@@ -59,7 +59,7 @@ async function make(
   return made ? { [name]: made.headers.get("location")?.split("/").at(-1) ?? "" } : {};
 }
 
-/** Creates a record of a collection by its POST, else by a PUT that creates. Null if neither exists. */
+/** Creates a record of a collection by its POST, else by a PUT that creates, else by a route whose sample makes one. Null if there is none. */
 async function create(
   api: TestApi,
   collection: string,
@@ -68,7 +68,7 @@ async function create(
 ): Promise<Answer | null> {
   const posts = api.routes.find(({ method, path }) => method === "POST" && path === collection);
   const puts = api.routes.find(({ method, path, responses }) => method === "PUT" && path === `${collection}/:${name}` && responses[201]);
-  const creation = posts ?? puts;
+  const creation = posts ?? puts ?? api.routes.find(({ sample }) => sample?.makes === collection);
   if (!creation) return null;
   await prepareFor(api, creation, ids);
   return await api.send(creation.method, pathOf(creation, { ...ids, [name]: `made-${calls}` }), {

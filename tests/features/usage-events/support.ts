@@ -1,0 +1,21 @@
+import { type EventBatch, eventsBody } from "../../../shared/features/usage-events/cloud-event.ts";
+
+/** An event as a sender writes it. */
+export interface SentEvent {
+  readonly specversion: string;
+  readonly id: string;
+  readonly source: string;
+  readonly type: string;
+  readonly subject: string;
+  readonly time?: string;
+  readonly data?: Readonly<Record<string, unknown>>;
+}
+
+export function eventOf(subject: string, id: string, data?: Readonly<Record<string, unknown>>, more: Partial<SentEvent> = {}): SentEvent {
+  return { specversion: "1.0", id, source: "/gateways/eu-1", type: "api_calls", subject, ...(data ? { data } : {}), ...more };
+}
+
+/** The body of a request, as the route reads it. */
+export function batchOf(...events: readonly unknown[]): EventBatch {
+  return eventsBody.parse(events);
+}
