@@ -19,6 +19,7 @@ import { jobRows } from "./job-rows.ts";
 import { listRows } from "./list-rows.ts";
 import { neighbourRows } from "./neighbour-rows.ts";
 import { pointRows } from "./point-rows.ts";
+import { rateRows } from "./rate-rows.ts";
 import { renewalRows } from "./renewal-rows.ts";
 import { line, markdown, reached } from "./report.ts";
 import type { Row } from "./report.ts";
@@ -27,7 +28,7 @@ import type { Row } from "./report.ts";
  * In the order of the page. `npm run bench -- point http` runs only those parts and does not write the page. With
  * `--before=<checkout>`, each part also runs in that checkout first, and the page compares the two.
  */
-const PARTS = ["point", "list", "neighbours", "growth", "jobs", "http"] as const;
+const PARTS = ["point", "list", "neighbours", "growth", "jobs", "http", "limits"] as const;
 type Part = typeof PARTS[number];
 const IN_BOTH: readonly Part[] = ["point", "list", "http"];
 const HELP = `npm run bench -- [${PARTS.join("] [")}]     measures, and writes docs/performance.md if all parts run
@@ -61,7 +62,7 @@ await runProgram(() => {
 
 const started = performance.now();
 const earlier: EarlierRow[] = [];
-const rows: Record<Part, Row[]> = { point: [], list: [], neighbours: [], growth: [], jobs: [], http: [] };
+const rows: Record<Part, Row[]> = { point: [], list: [], neighbours: [], growth: [], jobs: [], http: [], limits: [] };
 async function part(name: Part, run: (report: (row: Row) => void) => Promise<void>): Promise<void> {
   if (chosen.length > 0 && !chosen.includes(name)) return;
   if (before !== undefined && IN_BOTH.includes(name)) earlier.push(...await earlierRows(before, name));
@@ -114,6 +115,10 @@ try {
     console.log(`   loaded after ${Math.round((performance.now() - started) / 1000)} s`);
     const stores = { large: open(appUrl), small: open(small.appUrl), million: open(million.appUrl) };
     await listRows(stores, { large: habitOf(appUrl), million: habitOf(million.appUrl) }, superUrl, report);
+  });
+  await part("limits", async (report) => {
+    const { appUrl } = await createDataset(cluster, "bench_limits", { tenants: 1_000 });
+    await rateRows(open(appUrl), appUrl, report);
   });
   await part("growth", (report) => growthRows(cluster, report));
   await part("jobs", async (report) => {
