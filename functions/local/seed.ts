@@ -1,5 +1,5 @@
 import { createContainer } from "../../shared/container.ts";
-import type { Services } from "../../shared/container.ts";
+import type { Container, Services } from "../../shared/container.ts";
 import { ADMIN_ROLES } from "../../shared/core/scopes.ts";
 import { DEFAULT_METRICS } from "../../shared/features/metrics/default-metrics.ts";
 import type { MetricKind } from "../../shared/features/metrics/entity.ts";
@@ -14,7 +14,9 @@ import { postgresDriver } from "../../shared/kv/drivers/postgres.ts";
 import { createStore } from "../../shared/kv/sql-store.ts";
 import type { Mutation, Store } from "../../shared/kv/store.ts";
 import { addDays, addInterval, dayOf, periodEnd, periodOf, periodStart } from "../../shared/core/periods.ts";
+import { markMutation } from "../../shared/features/usage/marks.ts";
 import { limitOf } from "../../shared/features/usage/rules.ts";
+import { seedFlags } from "./flags.ts";
 import { HOTELS, usageOn } from "./hotels.ts";
 import type { Hotel } from "./hotels.ts";
 import { LOCAL_ADMINS } from "./people.ts";
@@ -69,6 +71,8 @@ export async function seedStack(options: SeedOptions): Promise<string | null> {
     const ids: string[] = [];
     for (const [i, hotel] of HOTELS.entries()) ids.push(await seedHotel(seeding, hotel, addDays(opening, i + 1)));
     await payInvoices(seeding, ids);
+    await settleUsage(seeding, container, ids);
+    await seedFlags(seeding.at(opening), ids[0] ?? "");
     options.say(`${HOTELS.length} hotels with ${MONTHS} months of usage are ready`);
     return ids[0] ?? null;
   } finally {
@@ -100,7 +104,6 @@ async function seedHotel(seeding: Seeding, hotel: Hotel, joined: string): Promis
   });
   if (hotel.upgradedFrom) await seeding.at(addDays(joined, 70)).TenantService.update(id, { plan: hotel.plan });
   await seedUsage(seeding, hotel, id);
-  await seeding.at(isoTime(nowMs)).UsageService.refreshPercent(id);
   const start = monthStart(nowMs);
   if (hotel.plan !== "Trial") {
     await seeding.at(start).SubscriptionService.put(id, {
@@ -127,6 +130,14 @@ async function payInvoices({ at, nowMs }: Seeding, ids: readonly string[]): Prom
   }
   // The job has run at the start of the month. Without a run now, it would be overdue.
   await at(isoTime(nowMs)).JobService.run("subscriptions");
+}
+
+/** The records of usage were written without the service: the marks let the job compute percentages, alerts and levels. */
+async function settleUsage({ store, at, nowMs }: Seeding, { bind }: Container, ids: readonly string[]): Promise<void> {
+  const { JobService } = at(isoTime(nowMs));
+  const work = bind(systemContext({ now: () => nowMs }, "seed", "seed"));
+  await store.commit([], ids.flatMap((id) => periods(nowMs).map((period) => markMutation(work, id, period))));
+  await JobService.run("usage");
 }
 
 function monthStart(nowMs: number): string {
