@@ -21,7 +21,7 @@ const SERVICE_LEVEL: Readonly<Record<string, string>> = {
 const MAKERS = ["functions/api/pipeline.ts", "functions/jobs/app.ts", "shared/container.ts", "shared/features/jobs/run.ts"];
 
 /**
- * The whole list of writes that leave no audit entry: metering and key usage, where the counting itself is the record, the jobs' bookkeeping, and
+ * The whole list of writes that leave no audit entry: metering, where the counting itself is the record, the jobs' bookkeeping, and
  * steps of retention, whose audit entry at the end of a run has the number of what its commits deleted.
  */
 const UNAUDITED = [

@@ -23,6 +23,7 @@ const VERIFICATION_CODES = [
   "DISABLED",
   "FORBIDDEN_IP",
   "INSUFFICIENT_PERMISSIONS",
+  "RATE_LIMITED",
   "USAGE_EXCEEDED",
 ] as const;
 type VerificationCode = (typeof VERIFICATION_CODES)[number];
@@ -34,9 +35,11 @@ export const verifyInput = z.strictObject({
     description: "The address that sent the key to you. A key with `allowedIps` is not valid without it.",
   }),
   metric: z.string().min(1).max(128).optional().meta({
-    description: "A metric of which the key's tenant must have `cost` left in this month.",
+    description: "A metric of which the key's tenant must have `cost` left in this month. It is not consumed.",
   }),
-  cost: z.int().min(1).max(1_000_000).default(1).meta({ description: "The amount of `metric`. It is not consumed." }),
+  cost: z.int().min(1).max(1_000_000).default(1).meta({
+    description: "How many requests are charged to the key's rate limit, and the amount of `metric`.",
+  }),
 });
 
 export interface VerifyOptions {
@@ -101,6 +104,10 @@ async function stateOf(work: UnitOfWork, key: ApiKeyHash, options: VerifyOptions
   if (allowedIps && !await isInRanges(options.ipAddress, allowedIps)) return { code: "FORBIDDEN_IP" };
   const { scopes: catalogue } = work.platform;
   if (options.scopes && !covers(scopesOf(key, catalogue), new Set(options.scopes))) return { code: "INSUFFICIENT_PERMISSIONS" };
+  // The bucket is that of the key's own requests to this API.
+  const { limiter } = work.platform;
+  const charged = await limiter?.charge({ kind: "key", id: key.keyId }, { cost: options.cost ?? 1, limit: key.rateLimit });
+  if (charged && !charged.allowed) return { code: "RATE_LIMITED" };
   return { code: await hasUsageLeft(work, tenantId, options) ? "VALID" : "USAGE_EXCEEDED" };
 }
 

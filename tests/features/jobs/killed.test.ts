@@ -6,6 +6,7 @@ import { type JobsProcess, startJobs } from "../../support/jobs-function.ts";
 import { seededRandom } from "../../support/random.ts";
 import { openTestContext, type TestContext } from "../../support/test-context.ts";
 import type { Services } from "../../../shared/container.ts";
+import { apiKeys } from "./killed-api-keys.ts";
 import { cleanup } from "./killed-cleanup.ts";
 import { entitlements } from "./killed-entitlements.ts";
 import { planMigrations } from "./killed-migrations.ts";
@@ -19,6 +20,7 @@ export interface Killed {
 
 /** The jobs of the program: each makes work of its own and returns its invariants. */
 const TABLE: Readonly<Record<string, (context: TestContext & Services) => Promise<Killed>>> = {
+  "api-keys": apiKeys,
   cleanup,
   entitlements,
   subscriptions,

@@ -28,6 +28,8 @@ function exampleFor(entity: AnyEntity, tenantId: string): JsonObject {
     ...own,
     ...Object.fromEntries(Object.entries(unique).filter(([field]) => field in own)),
     ...(familyOf(entity) === "outbox" ? { id: `evt_${tenantId}` } : {}),
+    ...(familyOf(entity) === "apikey" ? { id: `key_${tenantId}` } : {}),
+    ...(familyOf(entity) === "apikeyhash" ? { hash: `hash_${tenantId}` } : {}),
   };
 }
 
