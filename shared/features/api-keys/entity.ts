@@ -83,7 +83,7 @@ export const apiKey = defineEntity({
   owner: "tenant",
   retention: { days: 90, after: "endsAt" },
   filterable: ["enabled", "environment", "createdBy", "createdAt", "expiresAt", "lastUsedAt", "revokedAt"],
-  sortable: ["name", "createdAt", "expiresAt", "lastUsedAt", "usageCount"],
+  sortable: ["name", "createdAt", "expiresAt", "lastUsedAt", "nextCheckAt", "unusedSince", "usageCount"],
   searchable: ["name", "description", "prefix"],
   indexes: [["createdAt"], ["@tenantId", "createdAt"], ["name"], ["unusedSince"], ["nextCheckAt"]],
   secrets: ["hash", "previousHash"],

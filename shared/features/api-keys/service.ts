@@ -28,6 +28,8 @@ export type ShownApiKey = { readonly [F in keyof Key as F extends Hidden ? never
 export type NewApiKey = ShownApiKey & { readonly secret?: string };
 
 const DAY_MS = 24 * 3_600_000;
+/** A revocation must not fail because others change the key. */
+const REVOKE_ATTEMPTS = 50;
 
 /** API keys of the platform and of tenants. A caller that is bound to a tenant has access to that tenant's keys only. */
 export class ApiKeyService {
@@ -43,7 +45,7 @@ export class ApiKeyService {
       ...selectionOf(apiKey, filters),
       sort,
       pagination,
-      ...(tenantId === undefined ? {} : { scope: shortTenantId(tenantId) }),
+      ...this.#scopeOf(tenantId),
     });
     return { ...page, data: data.map(shown) };
   }
@@ -135,7 +137,8 @@ export class ApiKeyService {
       const endsAt = before.endsAt !== undefined && before.endsAt < revokedAt ? before.endsAt : revokedAt;
       const why = reason === undefined ? {} : { revokedReason: reason };
       const record = scheduled({ ...rest, enabled: false, revokedAt, endsAt, ...why } as unknown as ApiKey);
-      return { record, mutations: [...withoutLookUps([previousHash]), ...lookUpsOf(this.work.store, record)] };
+      const mutations = [...withoutLookUps([previousHash]), ...lookUpsOf(this.work.store, record)];
+      return { record, mutations, attempts: REVOKE_ATTEMPTS };
     };
     const key = await this.#keys.change(keyId, options, "api-key.revoked", decide, reason === undefined ? {} : { reason });
     return key && shown(key);
@@ -148,7 +151,7 @@ export class ApiKeyService {
       where: [{ field: "enabled", in: [true] }, { field: "unusedSince", to }],
       sort: { field: "unusedSince", direction: "asc" },
       pagination,
-      ...(tenantId === undefined ? {} : { scope: shortTenantId(tenantId) }),
+      ...this.#scopeOf(tenantId),
     });
     return { ...page, data: data.map(shown) };
   }
@@ -161,6 +164,15 @@ export class ApiKeyService {
   /** Counts one use of a key. It is written in the background, together with others. */
   trackUsage(keyId: string, ipAddress?: string): void {
     countUse(this.work.platform, { keyId: keyId.slice(keyId.indexOf(":") + 1) }, this.work.now(), ipAddress);
+  }
+
+  /** Throws `not_found` for another tenant than the caller's own. */
+  #scopeOf(tenantId: string | undefined): { readonly scope?: string } {
+    if (tenantId === undefined) return {};
+    const { tenantId: bound } = this.work.context;
+    const scope = shortTenantId(tenantId);
+    if (bound !== null && scope !== bound) throw errors.notFound("tenant", scope);
+    return { scope };
   }
 
   #assertMayChange(before: Key): void {
