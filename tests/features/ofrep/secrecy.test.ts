@@ -7,7 +7,7 @@ import { bodyOf, pathOf } from "../../http/support/samples.ts";
 const api = useApi();
 const PLANTED = /plantagenet/i;
 
-test("F24: no answer that a tenant's user can read has a server-only flag, a rule, or the name of another tenant", async () => {
+test("F24: no answer that a tenant's user or API key can read has a server-only flag, a rule, or the name of another tenant", async () => {
   const { FeatureFlagService: flags } = api.services;
   const [own, other] = [await api.tenant(), await api.tenant({ name: "Hotel Plantagenet" })];
   const names = { name: "For Hotel Plantagenet", description: "Hotel Plantagenet paid.", metadata: { customer: "Hotel Plantagenet" } };
@@ -28,7 +28,8 @@ test("F24: no answer that a tenant's user can read has a server-only flag, a rul
 
   const routes = api.routes.filter((route) => route.scope !== "public" && !isMutation(route));
   const read = { evaluations: 0, others: 0 };
-  for (const token of await Promise.all(TENANT_ROLES.map((role) => api.user(own.id, role)))) {
+  const users = await Promise.all(TENANT_ROLES.map((role) => api.user(own.id, role)));
+  for (const token of [...users, await api.key(["read:flags", "read:audit"], own.id)]) {
     for (const route of routes) {
       for (const { id, key } of [shared, { id: hidden.id, key: "no-such" }]) {
         const ids = { tenantId: own.id, flagId: id, key };

@@ -30,9 +30,9 @@ beforeAll(async () => {
 afterAll(() => OpenFeature.close());
 
 /** A client of the official SDK over the official provider, as a program on a server has it. */
-async function clientOf(token: string, context: EvaluationContext = {}): Promise<Client> {
+async function clientOf(token: string, context: EvaluationContext = {}, name = "Authorization"): Promise<Client> {
   const domain = `domain-${++made}`;
-  const headers: [string, string][] = [["Authorization", `Bearer ${token}`]];
+  const headers: [string, string][] = [[name, name === "Authorization" ? `Bearer ${token}` : token]];
   await OpenFeature.setProviderAndWait(domain, new OFREPProvider({ baseUrl: served.url, headers }));
   return OpenFeature.getClient(domain, context);
 }
@@ -126,6 +126,27 @@ describe("the official OFREP provider of the server SDK", () => {
     };
     expect(await asked(neighborId)).toEqual(await asked("tn_none"));
     expect((await asked(neighborId))[0]).toBe("FLAG_NOT_FOUND");
+  });
+
+  test("F14: takes an API key as the credential, with the scope read:flags alone, in both headers", async () => {
+    const secret = await api.key(["read:flags"]);
+    for (const name of ["Authorization", "X-API-Key"]) {
+      const client = await clientOf(secret, { targetingKey: tenantId }, name);
+      expect(await client.getStringDetails("greeting", "")).toMatchObject({ variant: "long", flagMetadata: { ruleId: "long-for-pro" } });
+      expect(await client.getBooleanValue("nightly-export", false)).toBe(true);
+    }
+    expect((await api.send("GET", "/v1/tenants", { token: secret })).status).toBe(403);
+    expect((await (await clientOf(await api.key(["read:plans"]))).getBooleanDetails("late-checkout", false)).errorCode).toBe("GENERAL");
+    expect(served.seen.at(-1)?.status).toBe(403);
+  });
+
+  test("F24: with a tenant's API key sees the tenant's flags and no other's, as its users do", async () => {
+    const client = await clientOf(await api.key(["read:flags"], tenantId));
+    const { variant, flagMetadata } = await client.getStringDetails("greeting", "");
+    expect({ variant, rule: flagMetadata?.["ruleId"] }).toEqual({ variant: "long", rule: undefined });
+    expect((await client.getBooleanDetails("nightly-export", false)).errorCode).toBe("FLAG_NOT_FOUND");
+    expect((await client.getBooleanDetails("late-checkout", false, { targetingKey: neighborId })).errorCode).toBe("FLAG_NOT_FOUND");
+    expect(await client.getBooleanValue("late-checkout", false, { targetingKey: tenantId })).toBe(true);
   });
 
   test("F24: of a tenant does not find a server-only flag, which a platform caller evaluates", async () => {

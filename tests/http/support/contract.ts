@@ -53,9 +53,9 @@ interface Operation {
   matches(method: string, path: string): boolean;
 }
 
-/** Sorts literal paths before those with parameters, as a router does. */
+/** Sorts literal segments before parameters, as the router does. */
 function operationsOf(document: Json): Operation[] {
-  const paths = Object.entries(at(document, "paths")).sort(([a], [b]) => Number(a.includes("{")) - Number(b.includes("{")));
+  const paths = Object.entries(at(document, "paths")).sort(([a], [b]) => sortable(a) < sortable(b) ? -1 : 1);
   return paths.flatMap(([path, methods]) => {
     const pattern = new RegExp(`^(/functions/v1/api|/api)?${path.replaceAll(/\{\w+\}/g, "[^/]+").replaceAll(".", "\\.")}$`);
     return Object.entries(methods as Json).map(([method, operation]) => ({
@@ -65,6 +65,10 @@ function operationsOf(document: Json): Operation[] {
         pattern.test(new URL(url, "http://localhost").pathname),
     }));
   });
+}
+
+function sortable(path: string): string {
+  return path.replaceAll("{", "\u{ffff}");
 }
 
 function checkCommonHeaders({ headers }: Answer, where: string): void {
