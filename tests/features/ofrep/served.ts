@@ -1,6 +1,7 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, expect } from "vitest";
+import { read } from "../../architecture/sources.ts";
 import type { TestApi } from "../../http/support/api.ts";
 
 export interface Served {
@@ -44,4 +45,11 @@ export function useServed(api: TestApi): Served {
   };
 }
 
-const PASSED = new Set(["authorization", "content-type", "if-none-match", "x-api-key", "x-tenant-id", "origin"]);
+const PREFLIGHT = ["access-control-request-method", "access-control-request-headers"];
+const PASSED = new Set(["authorization", "content-type", "if-none-match", "x-api-key", "x-tenant-id", "origin", ...PREFLIGHT]);
+
+/** The program of docs/ofrep.md that imports this package. */
+export function programOf(imported: string): string {
+  const programs = [...read("docs/ofrep.md").matchAll(/```js\n(.*?)```/gs)].map(([, text = ""]) => text);
+  return programs.find((text) => text.includes(`from "${imported}"`)) ?? "throw new Error('the page has no such program')";
+}

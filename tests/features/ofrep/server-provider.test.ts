@@ -1,8 +1,8 @@
 import { OFREPProvider } from "@openfeature/ofrep-provider";
 import { type Client, type EvaluationContext, OpenFeature } from "@openfeature/server-sdk";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { useApi } from "../../http/support/api.ts";
-import { useServed } from "./served.ts";
+import { programOf, useServed } from "./served.ts";
 
 const api = useApi();
 const served = useServed(api);
@@ -184,5 +184,21 @@ describe("the official OFREP provider of the server SDK", () => {
     isOver = true;
     await reading;
     expect([...seen].sort()).toEqual(["false FLAG_NOT_FOUND", "true "]);
+  });
+
+  test("F14: runs the program of docs/ofrep.md, which offers the feature only where the flag is on", async () => {
+    const { FeatureFlagService: flags } = api.services;
+    const { id } = await flags.create({ key: "offered", name: "Offered", status: "disabled" });
+    const offerLateCheckout = vi.fn();
+    const credential = await api.key(["read:flags"]);
+    const names = { OpenFeature, OFREPProvider, baseUrl: served.url, credential, tenantId, userId: "guest-1", offerLateCheckout };
+    const program = programOf("@openfeature/server-sdk").replaceAll(/^import .*$/gm, "").replace("late-checkout", "offered");
+    const AsyncFunction = (async () => {}).constructor as new (...parts: string[]) => (...values: unknown[]) => Promise<void>;
+    const run = () => new AsyncFunction(...Object.keys(names), program)(...Object.values(names));
+    await run();
+    expect(offerLateCheckout).not.toHaveBeenCalled();
+    await flags.update(id, { status: "enabled" });
+    await run();
+    expect(offerLateCheckout).toHaveBeenCalledOnce();
   });
 });
