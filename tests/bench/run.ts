@@ -12,6 +12,7 @@ import { startCluster } from "../support/cluster.ts";
 import { compared, earlierRows } from "./before.ts";
 import type { Compared, EarlierRow } from "./before.ts";
 import { createDataset } from "./dataset.ts";
+import { flagRows } from "./flag-rows.ts";
 import { growthRows } from "./growth-rows.ts";
 import { Habit } from "./habit.ts";
 import { httpRows } from "./http-rows.ts";
@@ -28,7 +29,7 @@ import type { Row } from "./report.ts";
  * In the order of the page. `npm run bench -- point http` runs only those parts and does not write the page. With
  * `--before=<checkout>`, each part also runs in that checkout first, and the page compares the two.
  */
-const PARTS = ["point", "list", "neighbours", "growth", "jobs", "http", "limits"] as const;
+const PARTS = ["point", "list", "neighbours", "growth", "jobs", "flags", "http", "limits"] as const;
 type Part = typeof PARTS[number];
 const IN_BOTH: readonly Part[] = ["point", "list", "http"];
 const HELP = `npm run bench -- [${PARTS.join("] [")}]     measures, and writes docs/performance.md if all parts run
@@ -62,7 +63,7 @@ await runProgram(() => {
 
 const started = performance.now();
 const earlier: EarlierRow[] = [];
-const rows: Record<Part, Row[]> = { point: [], list: [], neighbours: [], growth: [], jobs: [], http: [], limits: [] };
+const rows: Record<Part, Row[]> = { point: [], list: [], neighbours: [], growth: [], jobs: [], flags: [], http: [], limits: [] };
 async function part(name: Part, run: (report: (row: Row) => void) => Promise<void>): Promise<void> {
   if (chosen.length > 0 && !chosen.includes(name)) return;
   if (before !== undefined && IN_BOTH.includes(name)) earlier.push(...await earlierRows(before, name));
@@ -121,6 +122,7 @@ try {
     await rateRows(open(appUrl), appUrl, report);
   });
   await part("growth", (report) => growthRows(cluster, report));
+  await part("flags", (report) => flagRows(cluster, open, report));
   await part("jobs", async (report) => {
     await renewalRows(cluster, open, report);
     await jobRows(cluster, jobEntries, open, report);

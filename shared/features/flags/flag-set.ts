@@ -90,8 +90,8 @@ export interface TenantFlags {
   readonly tenant: Tenant;
   readonly set: FlagSet;
   readonly overrides: ReadonlyMap<string, StoredOverride>;
-  /** The version of all flags. */
-  readonly version: string;
+  /** Of all flags. Null if no commit has counted one. */
+  readonly version: string | null;
 }
 
 /** Everything that decides on a tenant's flags. Waits once, unless a flag has changed since the last call. Null without the tenant. */
@@ -102,7 +102,7 @@ export async function allFlags(work: UnitOfWork, tenantId: string): Promise<Tena
     new Records(tenantEntity, work).get(tenantId),
     overridesOf(work, tenantId),
   ]);
-  return tenant && { tenant, overrides, set: await setAt(work, revision), version: revision?.version ?? "0" };
+  return tenant && { tenant, overrides, set: await setAt(work, revision), version: revision?.version ?? null };
 }
 
 /**
@@ -119,7 +119,7 @@ export async function oneFlag(work: UnitOfWork, keyOrId: string, tenantId: strin
     const set = await setAt(work, revision);
     const found = set.find(keyOrId);
     if (!found || found.id === id) {
-      return { tenant, set, overrides: new Map(found && override ? [[found.id, override]] : []), version: revision?.version ?? "0" };
+      return { tenant, set, overrides: new Map(found && override ? [[found.id, override]] : []), version: revision?.version ?? null };
     }
     id = found.id;
   }

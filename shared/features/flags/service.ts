@@ -187,7 +187,7 @@ export class FeatureFlagService extends EntityService<typeof flag> {
     const shown = read.set.flags.filter((one) => !this.#isHidden(one) && !(options.clientOnly && one.serverOnly));
     markEvaluated(this.work, shown.map(({ id }) => id), "all");
     const data = shown.map((one) => this.#shown(evaluated(one, subject, read.overrides.get(one.id))));
-    return { data, version: (await sha256Hex(JSON.stringify([read.version, data]))).slice(0, 32) };
+    return { data, version: await versionOf(read.version, data) };
   }
 
   /** Evaluates one flag, by key or id, and lists each step. Null without the flag or tenant. Throws `forbidden` for a tenant's own caller. */
@@ -233,6 +233,14 @@ export class FeatureFlagService extends EntityService<typeof flag> {
     if (this.work.context.tenantId === null) return;
     throw new InnkeepError("forbidden", "You cannot read or change feature flags. Evaluate them for your tenant instead.");
   }
+}
+
+/** Of all results. The revision of the flags stands for the values of their variants. */
+async function versionOf(revision: string | null, data: readonly Evaluation[]): Promise<string> {
+  const results = revision === null
+    ? data
+    : data.map(({ flagId, enabled, variant, reason, ruleId }) => [flagId, enabled, variant, reason, ruleId]);
+  return (await sha256Hex(JSON.stringify([revision, results]))).slice(0, 32);
 }
 
 function tooMany() {
