@@ -90,8 +90,20 @@ export function periodFault(period: string, nowMs: number): string | null {
   const months = Number(now.slice(0, 4)) * 12 + Number(now.slice(5)) - 1 + PERIODS_AHEAD;
   const year = Math.floor(months / 12);
   const last = year > 9_999 ? LAST_PERIOD : `${digits(year, 4)}-${digits(months % 12 + 1, 2)}`;
-  const isPeriod = /^\d{4}-(0[1-9]|1[0-2])$/.test(period) && period >= FIRST_PERIOD && period <= last;
-  return isPeriod ? null : `must be a month from ${FIRST_PERIOD} to ${last}, such as ${now}`;
+  const isValid = isPeriod(period) && period >= FIRST_PERIOD && period <= last;
+  return isValid ? null : `must be a month from ${FIRST_PERIOD} to ${last}, such as ${now}`;
+}
+
+export function isPeriod(text: string): boolean {
+  return /^\d{4}-(0[1-9]|1[0-2])$/.test(text);
+}
+
+export function nextPeriod(period: string): string {
+  return periodEnd(period).slice(0, 7);
+}
+
+export function previousPeriod(period: string): string {
+  return addMonths(periodStart(period), -1, 1).slice(0, 7);
 }
 
 /** How long after its end a month still takes late usage and open reservations. */

@@ -92,6 +92,16 @@ export const features = [
     routes: () => import("./usage-events/routes.ts"),
   },
   {
+    name: "closings",
+    summary: "The months that are closed: their usage is final and billed.",
+    paths: ["/v1/closings"],
+    scopes: { closings: { tenants: "none" } },
+    entities: () => import("./closings/entity.ts"),
+    services: () => import("./closings/service.ts"),
+    routes: () => import("./closings/routes.ts"),
+    jobs: () => import("./closings/jobs.ts"),
+  },
+  {
     name: "audit",
     summary: "The append-only, hash-chained log of changes.",
     paths: ["/v1/audit"],

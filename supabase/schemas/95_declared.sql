@@ -94,6 +94,13 @@ select kv.add_index('usage-event', fields) from unnest(array[
 select kv.add_family('usagegroups', 75);
 select kv.add_entity('usage-groups', 'usagegroups', 3, owner_rule => 'segment');
 
+-- closing: A month that is closed: its usage above the limits is billed.
+select kv.add_family('closing');
+select kv.add_entity('closing', 'closing', 1, owner_rule => 'platform');
+select kv.add_index('closing', fields) from unnest(array[
+  'period text', 'createdAt time'
+]) fields;
+
 -- audit-entry: A record of a change: the action, the actor and the resource. Append-only and hash-chained.
 select kv.add_family('audit');
 select kv.add_entity('audit-entry', 'audit', 5, owner_rule => 'segment', cascades => false, append_only => true);

@@ -29,6 +29,8 @@ const UNAUDITED = [
   "shared/features/jobs/dead-letters.ts",
   "shared/features/jobs/schedules.ts",
   "shared/features/plan-migrations/wave.ts",
+  "shared/features/reservations/expiry.ts",
+  "shared/features/reservations/service.ts",
   "shared/features/retention/heads.ts",
   "shared/features/retention/records.ts",
   "shared/features/usage-events/counting.ts",

@@ -17,6 +17,9 @@ export type MetricUpdate = UpdateInput<typeof metric>;
 /** Plans that a refusal names. */
 const MAX_NAMED = 20;
 
+/** The fields of a plan whose members are metrics. */
+const PLAN_FIELDS = ["limits", "overage"];
+
 /** The key that orders creations, so that racing ones keep to the limit. No id of a metric begins with `~`. */
 const CREATIONS = "metric:~creations";
 
@@ -43,7 +46,7 @@ export class MetricService extends EntityService<typeof metric> {
     return await this.#forgetting(super.update(metricId, updates, options));
   }
 
-  /** Returns whether the metric existed. Throws `metric_in_use` if a plan or grant limits it or usage of it is recorded. */
+  /** Returns whether the metric existed. Throws `metric_in_use` if a plan or grant limits it, a plan has a price for it, or usage of it is recorded. */
   override async delete(metricId: string, options: ChangeOptions = {}): Promise<boolean> {
     return await this.#forgetting(this.deleteUnused(metricId, options, usersOf, ({ id }) => this.#assertUnused(id)));
   }
@@ -87,8 +90,11 @@ export class MetricService extends EntityService<typeof metric> {
   }
 
   async #plansNaming(id: string): Promise<string[]> {
-    const page = await this.work.store.query({ entity: planEntity, where: [{ field: "limits", has: id }], limit: MAX_NAMED });
-    return page.entries.map(({ key }) => key.slice(key.indexOf(":") + 1));
+    const pages = await Promise.all(PLAN_FIELDS.map((field) => (
+      this.work.store.query({ entity: planEntity, where: [{ field, has: id }], limit: MAX_NAMED })
+    )));
+    const keys = pages.flatMap(({ entries }) => entries.map(({ key }) => key.slice(key.indexOf(":") + 1)));
+    return [...new Set(keys)].slice(0, MAX_NAMED);
   }
 
   async #isMetered(id: string): Promise<boolean> {
@@ -107,7 +113,7 @@ function grantsOf(metric: string) {
  */
 function usersOf({ id }: Metric) {
   return [
-    { entity: planEntity, where: [{ field: "limits", has: id }] },
+    ...PLAN_FIELDS.map((field) => ({ entity: planEntity, where: [{ field, has: id }] })),
     { entity: usageRecord, where: [{ field: "metric", in: [id] }] },
     { entity: grant, where: grantsOf(id) },
   ];

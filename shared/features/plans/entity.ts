@@ -16,6 +16,19 @@ export const planLimits = z.record(
   z.int().min(0).nullable().meta({ description: "The maximum, in the metric's unit, such as bytes of `storage`. Null means unlimited." }),
 ).meta({ description: "Limits by metric. A metric that is omitted is unlimited." });
 
+/** The price of each metric above its limit. */
+const overagePrices = z.record(
+  segment,
+  z.object({
+    unitAmount: minorUnits.meta({ description: "The price of one package, in the minor unit of `currency`." }),
+    per: z.int().min(1).max(1e15).default(1).meta({
+      description: "The size of a package, in the metric's unit. A package that is begun is billed whole.",
+    }),
+  }),
+).meta({
+  description: "Prices of what is used above the limit, by metric. Billed when a month closes, if the metric's policy is `overage`.",
+});
+
 /** What a subscriber pays and gets. A change of these fields makes a new version of the plan. */
 const terms = {
   price: minorUnits.meta({
@@ -29,6 +42,7 @@ const terms = {
   limits: planLimits,
   features: z.array(z.string().max(100)).max(200).default([]),
   trialDays: z.int().min(0).max(730).meta({ description: "The length of the trial in days." }).optional(),
+  overage: overagePrices.optional(),
 };
 export const TERMS = Object.keys(terms) as (keyof typeof terms)[];
 

@@ -7,14 +7,15 @@ import type { Interval } from "../../core/periods.ts";
 import { Records } from "../../core/records.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { errors, InnkeepError, isInnkeepError } from "../../kernel/errors.ts";
-import type { JsonObject } from "../../kernel/json.ts";
+import { type JsonObject, pointerToken } from "../../kernel/json.ts";
 import type { ChangeOptions } from "../../kernel/version.ts";
 import { familyOf, keyOf } from "../../kv/define.ts";
 import { isSegment } from "../../kv/key.ts";
+import type { Check } from "../../kv/store.ts";
 import { subscription as subscriptionEntity } from "../subscriptions/entity.ts";
 import { tenant as tenantEntity } from "../tenants/entity.ts";
 import { DEFAULT_PLANS } from "./default-plans.ts";
-import { type Plan, plan, planVersion } from "./entity.ts";
+import { LIMITS_WITHOUT_METRIC, type Plan, plan, planVersion } from "./entity.ts";
 import { metricChecks } from "./limits.ts";
 import type { StoredPlan } from "./subscribers.ts";
 import { versioned } from "./versions.ts";
@@ -39,7 +40,7 @@ export class PlanService extends EntityService<typeof plan> {
     if (!isSegment(String(id))) throw errors.validation([{ path: "/id", message: NAME_IS_NO_ID, code: "required" }]);
     const decide = async () => ({
       ...versioned(this.work, null, checkedTerms(this.records.newRecord({ ...input, id, displayName, planVersion: 1 }))),
-      checks: await metricChecks(this.work, Object.keys(data.limits)),
+      checks: await this.#metricChecks(Object.keys(data.limits), Object.keys(data.overage ?? {})),
     });
     return await this.records.create("plan.created", decide, options, input as JsonObject);
   }
@@ -47,10 +48,12 @@ export class PlanService extends EntityService<typeof plan> {
   override async update(planId: string, updates: PlanUpdate, options: ChangeOptions = {}): Promise<StoredPlan | null> {
     this.#assertCurrency(updates.currency);
     // A patch removes the members that it sets to null.
-    const named = Object.entries(updates.limits ?? {}).filter(([, limit]) => limit !== null).map(([name]) => name);
+    const [named, priced] = [updates.limits, updates.overage].map((members) => (
+      Object.entries(members ?? {}).filter(([, member]) => member !== null).map(([name]) => name)
+    ));
     const decide = async (record: Plan, before: Plan) => ({
       ...versioned(this.work, before, checkedTerms(record)),
-      checks: await metricChecks(this.work, named),
+      checks: await this.#metricChecks(named ?? [], priced ?? []),
     });
     return await this.records.patch(planId, updates, options, decide);
   }
@@ -66,6 +69,20 @@ export class PlanService extends EntityService<typeof plan> {
     return await this.deleteUnused(planId, options, usersOf, (plan) => this.#assertUnused(plan), ({ id }) => [
       { op: "deletePrefix", prefix: `${familyOf(planVersion)}:${id}` },
     ]);
+  }
+
+  async #metricChecks(limited: readonly string[], priced: readonly string[]): Promise<Check[]> {
+    // A plan limit without a metric has no usage to bill.
+    const unmetered = priced.find((name) => LIMITS_WITHOUT_METRIC.has(name));
+    if (unmetered !== undefined) {
+      throw errors.validation([{
+        path: pathOfPrice(unmetered),
+        message: "must be a metric; this limit is not metered",
+        code: "unknown_metric",
+      }]);
+    }
+    const checks = await Promise.all([metricChecks(this.work, limited), metricChecks(this.work, priced, pathOfPrice)]);
+    return [...new Map(checks.flat().map((check) => [check.key, check])).values()];
   }
 
   async #assertUnused(plan: Plan): Promise<void> {
@@ -97,6 +114,10 @@ export class PlanService extends EntityService<typeof plan> {
     }
     return made;
   }
+}
+
+function pathOfPrice(name: string): string {
+  return `/overage/${pointerToken(name)}`;
 }
 
 /** Selects the tenants and the subscriptions that have the plan. */

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { byServer, changedInstant, createdInstant, given, platformOnly } from "../../core/fields.ts";
 import { INTERVALS } from "../../core/periods.ts";
-import { currency, instant, metadata, minorUnits, segment } from "../../core/values.ts";
+import { currency, instant, metadata, minorUnits, period, segment } from "../../core/values.ts";
 import { defineEntity, type RecordOf } from "../../kv/define.ts";
 import { lineItem } from "../invoices/entity.ts";
 import { planReference } from "../plans/entity.ts";
@@ -10,6 +10,8 @@ export const SUBSCRIPTION_STATUSES = ["trialing", "active", "past_due", "cancell
 
 /** A plan change beyond them adds up the oldest, so that they fit one invoice. */
 export const MAX_PENDING_ITEMS = 200;
+
+export const MAX_OVERAGE_MONTHS = 24;
 
 /** The steps of dunning that an unpaid invoice has passed. */
 export const DUNNING_STEPS = ["issued", "past_due", "reminded", "suspended"] as const;
@@ -56,7 +58,12 @@ export const subscription = defineEntity({
     ),
     pendingItems: byServer(
       z.array(lineItem).max(MAX_PENDING_ITEMS).default([]).meta({
-        description: "Charges and credits of plan changes, for the next invoice.",
+        description: "Charges and credits of plan changes, and usage above the limits, for the next invoice.",
+      }),
+    ),
+    overageMonths: byServer(
+      z.array(period).max(MAX_OVERAGE_MONTHS).optional().meta({
+        description: "The last months whose usage above the limits was added to `pendingItems`.",
       }),
     ),
     keptPrice: byServer(

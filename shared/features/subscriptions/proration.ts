@@ -132,14 +132,18 @@ function itemOf(description: string, amount: number, part: Span): LineItem {
 }
 
 /** The items, of which the oldest are added up if a record could not hold them all. The sum stays. */
-function bounded(items: LineItem[]): LineItem[] {
+export function bounded(items: LineItem[]): LineItem[] {
   const surplus = items.slice(0, Math.max(0, items.length - MAX_PENDING_ITEMS + 1));
   if (surplus.length < 2) return items;
   const periodStart = surplus.map((item) => item.periodStart ?? "").filter(Boolean).toSorted()[0];
   const periodEnd = surplus.map((item) => item.periodEnd ?? "").toSorted().at(-1);
   const dates = periodStart && periodEnd ? { periodStart, periodEnd } : null;
   const amount = sumOf(surplus);
-  const merged = { description: "Earlier changes of plan", quantity: 1, unitAmount: amount, amount, kind: "proration" as const, ...dates };
+  const isChanges = surplus.every(({ kind }) => kind === "proration");
+  const named = isChanges
+    ? { description: "Earlier changes of plan", kind: "proration" as const }
+    : { description: "Earlier charges and credits", kind: "other" as const };
+  const merged = { ...named, quantity: 1, unitAmount: amount, amount, ...dates };
   return [merged, ...items.slice(surplus.length)];
 }
 

@@ -11,7 +11,7 @@ import { type UsageRecord, usageRecord } from "./entity.ts";
 import { type Mark, markFor } from "./marks.ts";
 import { fits } from "./policies.ts";
 import { bookingDay, bookingHour, type Opening, openingOf, type Place } from "./reads.ts";
-import { corrected, type Level, plus, settledLevel } from "./rules.ts";
+import { corrected, type Level, levelled, plus, settledLevel } from "./rules.ts";
 import { settleUsage } from "./settle.ts";
 
 /** A usage record after a count. For a repeated idempotency key, the record as the first call left it. */
@@ -105,7 +105,7 @@ export class Meter {
     return tooMuch ? { tooMuch } : countedBy(place, outcome);
   }
 
-  /** Sets a counter, with a check of the version that was read, so that the audit entry has the previous value. */
+  /** Sets a counter, or a gauge of a closed month, with a check of the version that was read, so that the audit entry has the previous value. */
   async correct(place: Place, { to, limit, request }: Correction, options: ChangeOptions): Promise<Counted & { readonly before: Level }> {
     let level: Level = { current: 0, limit: null };
     let isCorrected = false;
@@ -114,13 +114,10 @@ export class Meter {
       const opening = before ? null : await this.#opening(place);
       const { version: _, ...found } = (before ?? opening?.record) as UsageRecord & { version?: string };
       level = found;
+      const [day, hour] = [this.#day(place), bookingHour(place, this.work.context.clock.now())];
+      const value = to(settledLevel(found));
       const after = {
-        ...corrected(
-          found,
-          plus(to(settledLevel(found)), found.reserved),
-          this.#day(place),
-          bookingHour(place, this.work.context.clock.now()),
-        ),
+        ...(place.metric.kind === "gauge" ? levelled(found, value, day) : corrected(found, plus(value, found.reserved), day, hour)),
         limit: limit === undefined ? found.limit : limit,
       };
       const differs = !before || after.current !== found.current || after.limit !== found.limit;

@@ -114,7 +114,8 @@ export const routes: readonly Route[] = [
     ...one,
     operationId: "recordUsage",
     summary: "Set a gauge, or correct a counter",
-    description: "A correction is audited with the previous value.",
+    description: "The value does not include what is reserved. A correction, also of a gauge in a closed month, is audited with the " +
+      "previous value.",
     scope: "write:usage",
     input: usagePut,
     sample: { ...gauge, auditEntries: 0, body: (n) => ({ value: n }) },
@@ -129,7 +130,7 @@ export const routes: readonly Route[] = [
     scope: "write:usage",
     input: usageIncrement,
     inputOptional: true,
-    errors: ["usage_below_zero"],
+    errors: ["usage_below_zero", "period_closed"],
     sample: { ...counter, auditEntries: 0 },
     run: async ({ service, params, body, options }) =>
       await service.increment(params.tenantId, params.metric, body.amount, body.limit, body.period, options),
@@ -142,7 +143,7 @@ export const routes: readonly Route[] = [
     scope: "write:usage",
     input: usageConsume,
     output: consumed,
-    errors: ["precondition_failed", "write_conflict"],
+    errors: ["period_closed", "precondition_failed", "write_conflict"],
     sample: { ...counter, auditEntries: 0, body: { amount: 1 } },
     run: async ({ service, params, body, options }) =>
       await service.consume(params.tenantId, params.metric, body.amount, body.period, options),

@@ -1,5 +1,5 @@
 import { QUANTITY_DECIMALS, roundedQuantity } from "../../core/values.ts";
-import { periodEnd } from "../../core/periods.ts";
+import { closesAt, periodEnd } from "../../core/periods.ts";
 import { DEFAULT_THRESHOLDS, type Metric } from "../metrics/entity.ts";
 import { LIMITS_WITHOUT_METRIC, type Plan } from "../plans/entity.ts";
 import { errors, InnkeepError } from "../../kernel/errors.ts";
@@ -94,6 +94,18 @@ export function corrected(record: UsageRecord, current: number, day: string, hou
   const daily = { ...record.daily, [day]: plus(record.daily[day] ?? 0, by) };
   const hourly = hour === null ? {} : { hourly: { ...record.hourly, [hour]: plus(record.hourly?.[hour] ?? 0, by) } };
   return { ...record, current, daily, ...hourly };
+}
+
+/** The record of a gauge with another level, beside what is reserved. */
+export function levelled(record: UsageRecord, level: number, day: string): UsageRecord {
+  return { ...record, current: plus(level, record.reserved), daily: { ...record.daily, [day]: level } };
+}
+
+/** The refusal of a count in a month that is closed. */
+export function monthClosed(period: string): InnkeepError {
+  const message = `${period} closed at ${closesAt(period)}, so usage is no longer counted in it. ` +
+    "Correct its usage with PUT, or count in the current month.";
+  return new InnkeepError("period_closed", message);
 }
 
 /** The highest percentage of all metrics, a tenant's `usagePercent`. */

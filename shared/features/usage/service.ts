@@ -1,5 +1,5 @@
 import { parseInput } from "../../core/collection.ts";
-import { assertPeriod, periodFault, periodOf } from "../../core/periods.ts";
+import { assertPeriod, isClosed, periodFault, periodOf } from "../../core/periods.ts";
 import { Records } from "../../core/records.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import type { Idempotency } from "../../kernel/context.ts";
@@ -45,7 +45,7 @@ export class UsageService {
     return (await usageOf(this.work, shortTenantId(tenantId), this.#periodToRead(period))).usage;
   }
 
-  /** Sets an absolute value. For a counter it is a correction, which is audited. If omitted, `limit` is unchanged. */
+  /** Sets an absolute value. For a counter, or in a closed month, it is a correction, which is audited. If omitted, `limit` is unchanged. */
   async record(
     tenantId: string,
     metric: string,
@@ -57,7 +57,10 @@ export class UsageService {
     parseInput(usagePut, { value, limit });
     const place = await this.#place(tenantId, metric, this.#periodToWrite(period));
     const request = { value, ...limited(limit) };
-    if (place.metric.kind === "counter") return await this.#correct(place, { to: () => value, limit, request }, options);
+    // The usage of a closed month is final: whoever changes it leaves an audit entry.
+    if (place.metric.kind === "counter" || isClosed(place.period, this.#nowMs)) {
+      return await this.#correct(place, { to: () => value, limit, request }, options);
+    }
     const before = await this.#usage.get(place.key);
     const beside = (reserved: number): Count => ({
       add: [
@@ -72,7 +75,7 @@ export class UsageService {
     return await this.#counted(place, counted, () => before);
   }
 
-  /** Adds an amount atomically. Throws `usage_below_zero` if a negative one is too large. With an idempotency key it counts once. */
+  /** Adds an amount atomically. Throws `period_closed`, and `usage_below_zero` if a negative one is too large. With an idempotency key it counts once. */
   async increment(
     tenantId: string,
     metric: string,
@@ -88,6 +91,7 @@ export class UsageService {
       const to = (current: number) => rules.lowered(place.metric.id, current, amount);
       return await this.#correct(place, { to, limit, request }, options);
     }
+    this.#assertOpen(place);
     const before = limit === undefined ? undefined : await this.#usage.get(place.key);
     const merge = this.#merge(limit);
     const lowering = (reserved: number): Count => ({
@@ -101,7 +105,7 @@ export class UsageService {
     return await this.#counted(place, counted, (after) => before === undefined ? less(after, amount) : before);
   }
 
-  /** Adds an amount only if the policy allows all of it, atomically. Concurrent calls never exceed the limit of a `hard` metric. */
+  /** Adds an amount only if the policy allows all of it, atomically. Concurrent calls never exceed the limit of a `hard` metric. Throws `period_closed`. */
   async consume(
     tenantId: string,
     metric: string,
@@ -111,6 +115,7 @@ export class UsageService {
   ): Promise<UsageConsumption> {
     parseInput(usageConsume, { amount });
     const place = await this.#place(tenantId, metric, this.#periodToWrite(period));
+    this.#assertOpen(place);
     const within = (limit: number | null) => {
       const max = ceilingOf(limit, place.metric);
       return { add: this.#adding(place, amount, max === null ? {} : { max }), merge: this.#merge(undefined) };
@@ -191,6 +196,11 @@ export class UsageService {
   #periodToWrite(period = periodOf(this.#nowMs)): string {
     assertPeriod(period, this.#nowMs);
     return period;
+  }
+
+  /** Throws `period_closed`. */
+  #assertOpen({ period }: Place): void {
+    if (isClosed(period, this.#nowMs)) throw rules.monthClosed(period);
   }
 
   get #nowMs(): number {

@@ -8,8 +8,10 @@ import { openTestContext, type TestContext } from "../../support/test-context.ts
 import type { Services } from "../../../shared/container.ts";
 import { apiKeys } from "./killed-api-keys.ts";
 import { cleanup } from "./killed-cleanup.ts";
+import { closings } from "./killed-closings.ts";
 import { entitlements } from "./killed-entitlements.ts";
 import { planMigrations } from "./killed-migrations.ts";
+import { reservations } from "./killed-reservations.ts";
 import { subscriptions } from "./killed-subscriptions.ts";
 import { usage } from "./killed-usage.ts";
 
@@ -22,7 +24,9 @@ export interface Killed {
 const TABLE: Readonly<Record<string, (context: TestContext & Services) => Promise<Killed>>> = {
   "api-keys": apiKeys,
   cleanup,
+  closings,
   entitlements,
+  reservations,
   subscriptions,
   "plan-migrations": planMigrations,
   usage,

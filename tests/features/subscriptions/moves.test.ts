@@ -131,7 +131,7 @@ describe("a plan change", () => {
       ({ SubscriptionService }, id) => SubscriptionService.upsert(id, { planId: "Basic" }),
       ({ TenantService }, id) => TenantService.update(id, { plan: "Basic" }),
       ({ TenantService }, id) => TenantService.update(id, { name: "Late" }, { idempotencyKey: "late" }),
-      ({ UsageService }, id) => UsageService.increment(id, "rooms", 1, undefined, "2026-01"),
+      ({ UsageService }, id) => UsageService.increment(id, "rooms", 1, undefined, "2026-04"),
       ({ UsageService }, id) => UsageService.consume(id, "rooms", 1_000, undefined, { idempotencyKey: "late" }),
     ];
     for (const [i, write] of writes.entries()) {

@@ -52,7 +52,7 @@ describe("a gauge", () => {
     await context.UsageService.record(id, "rooms", 30);
     context.clock.set("2026-05-02T08:00:00.000Z");
     await context.UsageService.record(id, "rooms", 50);
-    await context.UsageService.increment(id, "rooms", 4, undefined, "2026-03");
+    await context.UsageService.record(id, "rooms", 34, undefined, "2026-03");
     const months = await Promise.all(["2026-03", "2026-04", "2026-05"].map((period) => context.UsageService.get(id, "rooms", period)));
     expect(months.map((usage) => usage?.current)).toEqual([34, 34, 50]);
   });

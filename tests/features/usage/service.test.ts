@@ -82,7 +82,7 @@ describe("metering", () => {
     const { id } = await context.tenant({ plan: "Basic" });
     const stores = await context.racers(10);
     for (let month = 1; month <= 12; month++) {
-      const period = `2025-${String(month).padStart(2, "0")}`;
+      const period = `${month < 10 ? 2026 : 2027}-${String((month + 2) % 12 + 1).padStart(2, "0")}`;
       await Promise.all(stores.map((store) => context.over(store).UsageService.increment(id, "bookings", 2, undefined, period)));
       expect(await context.UsageService.get(id, "bookings", period)).toMatchObject({ current: 20, limit: 1_000 });
     }
