@@ -213,6 +213,15 @@ export const features = [
     services: () => import("./ofrep/service.ts"),
     routes: () => import("./ofrep/routes.ts"),
   },
+  {
+    name: "dashboard",
+    summary: "The numbers of the platform's first page.",
+    paths: ["/v1/dashboard"],
+    scopes: { dashboard: { tenants: "none" } },
+    entities: () => Promise.resolve({}),
+    services: () => import("./dashboard/service.ts"),
+    routes: () => import("./dashboard/routes.ts"),
+  },
 ] as const satisfies readonly Feature[];
 
 /** The background jobs of all features, in the order of the list. */

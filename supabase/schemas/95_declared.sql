@@ -4,6 +4,10 @@
 select kv.add_family('domain');
 select kv.add_entity('domain-claim', 'domain', 1, owner_rule => 'given');
 
+-- sign-ups: The number of tenants created on each day of a month, in several records so that creations do not wait for each other.
+select kv.add_family('signups', 75);
+select kv.add_entity('sign-ups', 'signups', 2, owner_rule => 'platform');
+
 -- subdomain-claim: The tenant that holds a subdomain label.
 select kv.add_family('subdomain');
 select kv.add_entity('subdomain-claim', 'subdomain', 1, owner_rule => 'given');

@@ -76,6 +76,8 @@ const TABLE: readonly (readonly [string, string])[] = [
   ["write:plan-migrations", "yynn nnnn"],
   ["read:api-keys", "yyyn yyyy"],
   ["write:api-keys", "yynn nnyy"],
+  ["read:dashboard", "yyyy nnnn"],
+  ["write:dashboard", "yynn nnnn"],
   ["read:jobs", "yyyy nnnn"],
   ["write:jobs", "yynn nnnn"],
 ];

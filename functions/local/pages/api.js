@@ -7,6 +7,9 @@
 /** @typedef {{ total: number, byStatus: Record<string, number>, byPlan: Record<string, number>, totalMrr: number, currency: string }} Stats */
 /** @typedef {{ migration: string | null, pending: string[], refusesWrites: string | null }} Ready */
 /** @typedef {{ name: string, summary: string, running: boolean, nextRunAt: string, lastFinishedAt: string | null, lastDurationMs: number | null, lastProcessed: number | null, lastError: { code: string, message: string } | null, backlog: { count: number } | null, overdue: boolean, ageSeconds: number }} Job */
+/** @typedef {{ tenants: number, mrr: number }} Tally */
+/** @typedef {{ month: string, starting: number, new: number, expansion: number, contraction: number, churn: number, reactivation: number, ending: number }} Movements */
+/** @typedef {{ asOf: string, currency: string, tenants: Tally & { byStatus: Record<string, Tally>, byPlan: (Tally & { plan: string })[] }, revenue: { movements: Movements[] }, signUps: { tenants: number, days: { day: string, tenants: number }[] }, nearLimits: { fromPercent: number, tenants: number, highest: { id: string, name: string, plan: string, usagePercent: number }[] }, openAlerts: number, pastDueSubscriptions: number }} Dashboard */
 /** @typedef {{ role: string, person: string, token: string }} Token */
 /** @typedef {{ url: string, expiresAt: string, platform: Token[], tenantId: string | null, tenant: Token[] }} Tokens */
 

@@ -1,6 +1,7 @@
 /** The local page. It reads all data from the API with a token of the role read_only. */
 import { get } from "./api.js";
 import { byId, element, showProblem, words } from "./elements.js";
+import { loadDashboard } from "./dashboard.js";
 import { loadJobs } from "./jobs.js";
 import { figures, tenantItem } from "./tenants.js";
 import { fetchTokens, followChoice, offerTenants, showTokens, showTokensOf } from "./tokens.js";
@@ -44,7 +45,7 @@ async function load() {
   const turn = ++newest;
   list.setAttribute("aria-busy", "true");
   if (list.childElementCount === 0) list.replaceChildren(element("li", { class: "quiet" }, "Loading …"));
-  const [store, tenants] = await Promise.allSettled([readStore(), readTenants(), loadJobs(token)]);
+  const [store, tenants] = await Promise.allSettled([readStore(), readTenants(), loadDashboard(token), loadJobs(token)]);
   if (turn !== newest) return;
   if (store.status === "rejected") {
     sayStore("away", `Not ready: ${store.reason instanceof Error ? store.reason.message : String(store.reason)}`);

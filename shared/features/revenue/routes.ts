@@ -3,31 +3,13 @@ import { type Route, verb } from "../../core/route.ts";
 import { component } from "../../core/schemas.ts";
 import { currency, period } from "../../core/values.ts";
 import { RevenueService } from "./service.ts";
+import { monthOfRevenue } from "./view.ts";
 
-/** Descriptions of amounts. */
-const IN = {
-  starting: "The monthly recurring revenue at the start of the month, in the major unit of `currency`, as the other amounts.",
-  new: "Tenants with their first revenue.",
-  expansion: "Higher revenue of tenants that had some.",
-  contraction: "Lower revenue of tenants that keep some. Negative.",
-  churn: "Tenants whose revenue ended, also by a suspension. Negative.",
-  reactivation: "Tenants that have revenue again.",
-  ending: "The monthly recurring revenue at the end of the month: the sum of the others.",
-};
 const movements = component(
   "RevenueMovements",
   z.object({
     currency,
-    data: z.array(z.object({
-      month: period,
-      starting: z.number().meta({ description: IN.starting }),
-      new: z.number().meta({ description: IN.new }),
-      expansion: z.number().meta({ description: IN.expansion }),
-      contraction: z.number().meta({ description: IN.contraction }),
-      churn: z.number().meta({ description: IN.churn }),
-      reactivation: z.number().meta({ description: IN.reactivation }),
-      ending: z.number().meta({ description: IN.ending }),
-    })).meta({ description: "Every month of the range, also without movements." }),
+    data: z.array(monthOfRevenue).meta({ description: "Every month of the range, also without movements." }),
   }),
   () => ({
     currency: "USD",

@@ -19,6 +19,7 @@ import { assertAllowed, refuseClaim } from "./names.ts";
 import { overviewOf, type TenantOverview } from "./overview.ts";
 import { assertNoLegalHold, forbiddenMetadata, type StatusMove } from "./rules.ts";
 import { initialFields, setupChanges } from "./setup.ts";
+import { signUp } from "./sign-ups.ts";
 
 export type StoredTenant = Stored<typeof tenant>;
 export type TenantCreate = CreateInput<typeof tenant>;
@@ -99,7 +100,8 @@ export class TenantService extends EntityService<typeof tenant> {
         const record = this.records.newRecord({ ...input, ...initialFields(input, plan, this.work.context.clock.now()) });
         const { changes, eventData } = setupChanges(record, plan, this.work);
         const moved = await movementChanges(this.work, null, record);
-        return { record, changes: [...changes, ...moved], checks: [planCheck(plan)], refuse: refuseClaim(record), eventData };
+        const mutations = [signUp(record.id, this.work.context.clock.now())];
+        return { record, changes: [...changes, ...moved], mutations, checks: [planCheck(plan)], refuse: refuseClaim(record), eventData };
       },
       options,
       input as JsonObject,

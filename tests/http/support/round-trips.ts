@@ -59,6 +59,7 @@ export const ROUND_TRIPS: readonly (readonly [route: string, trips: number, beca
   ["POST /v1/tenants/:tenantId/credit-notes", 3],
   ["GET /v1/tenants/:tenantId/credit-notes/:creditNoteId", 1],
   ["GET /v1/revenue/movements", 2],
+  ["GET /v1/dashboard", 2],
   ["GET /v1/tenants/:tenantId/entitlements", 1],
   ["GET /v1/tenants/:tenantId/entitlements/check", 1],
   ["GET /v1/tenants/:tenantId/grants", 2],
