@@ -571,7 +571,7 @@ language plpgsql stable as $$
 declare
   v_family text;
   v_found json;
-  v_all text[] := '{}';
+  v_all json[] := '{}';
 begin
   foreach v_family in array array(select distinct split_part(k, ':', 1) from unnest(p_keys) k) loop
     if p_tenants is null then
@@ -592,11 +592,10 @@ begin
         join found e on e.key = p.key where e.owner = p.tenant or e.owner is null) r;
     end if;
     if v_found is not null then
-      v_all := v_all || v_found::text;
+      v_all := v_all || v_found;
     end if;
   end loop;
-  -- Each text is a JSON array. Joining their contents as text is faster than building one array of all elements again.
-  return case when cardinality(v_all) < 2 then v_all[1] else '[' || (select string_agg(substr(f, 2, length(f) - 2), ',') from unnest(v_all) f) || ']' end;
+  return case when cardinality(v_all) < 2 then v_all[1] else (select json_agg(e) from unnest(v_all) f cross join json_array_elements(f) e) end;
 end $$;
 
 -- An entry of a list. If only keys are requested, the value is not read from storage.

@@ -119,7 +119,7 @@ test("H10: while the store does not answer, calls are allowed, with one warning 
   expect(warned).toEqual(["rate_limits_unavailable", "rate_limits_unavailable"]);
 });
 
-test("H10: a process remembers at most 10,000 callers", async () => {
+test("H10: a process remembers at most 10,000 callers", () => {
   const limiter = limiterOver(open.store);
   for (let i = 0; i <= 10_000; i++) limiter.learn({ kind: "key", id: `k${i}` }, undefined);
   expect([0, 1, 10_000].map((i) => limiter.knows({ kind: "key", id: `k${i}` }))).toEqual([false, true, true]);
