@@ -1851,10 +1851,28 @@ begin
     from kv.entries e where e.key = p_key and (e.expires_at is null or e.expires_at > p_now)) r);
 end $$;
 
+-- Few keys are looked up one by one, as in kv_get: equality with a variable excludes the other partitions before the plan starts. All
+-- look-ups of a stable function have one snapshot.
 create function public.kv_mget(p_keys text[], p_now timestamptz) returns json
 language plpgsql stable security definer set search_path = pg_catalog, kv_service, pg_temp set row_security = on set plan_cache_mode = force_generic_plan as $$
+declare
+  v_key text;
+  v_entry text;
+  v_found text := '';
 begin
-  return mget(null, p_keys, p_now);
+  if cardinality(p_keys) > 4 then
+    return mget(null, p_keys, p_now);
+  end if;
+  foreach v_key in array p_keys loop
+    v_entry := (select row_to_json(r)::text from (
+      select e.key, e.value, e.version::text, e.owner,
+        kv.epoch_ms(e.created_at) as created_at, kv.epoch_ms(e.updated_at) as updated_at, kv.epoch_ms(e.expires_at) as expires_at
+      from kv.entries e where e.key = v_key and (e.expires_at is null or e.expires_at > p_now)) r);
+    if v_entry is not null then
+      v_found := v_found || ',' || v_entry;
+    end if;
+  end loop;
+  return '[' || substr(v_found, 2) || ']';
 end $$;
 
 create function public.kv_list(p_start text, p_end text, p_reverse boolean, p_limit integer, p_keys_only boolean, p_now timestamptz) returns json
@@ -2323,7 +2341,8 @@ select kv.add_index('flag-override', fields, colons => 2) from unnest(array[
 ]) fields;
 
 -- flag-set: The revision of all flags. Every change of a flag counts it up, and processes that cache the flags compare its version.
-select kv.add_entity('flag-set', 'flag', 3, owner_rule => 'platform', tenant_readable => true);
+select kv.add_family('flagset');
+select kv.add_entity('flag-set', 'flagset', 1, owner_rule => 'platform', tenant_readable => true);
 
 -- flag-evaluation: When a flag was last evaluated. It is created and deleted with the flag.
 select kv.add_family('flageval');
