@@ -226,7 +226,8 @@ select kv.add_index('flag-override', fields, colons => 2) from unnest(array[
 ]) fields;
 
 -- flag-set: The revision of all flags. Every change of a flag counts it up, and processes that cache the flags compare its version.
-select kv.add_entity('flag-set', 'flag', 3, owner_rule => 'platform', tenant_readable => true);
+select kv.add_family('flagset');
+select kv.add_entity('flag-set', 'flagset', 1, owner_rule => 'platform', tenant_readable => true);
 
 -- flag-evaluation: When a flag was last evaluated. It is created and deleted with the flag.
 select kv.add_family('flageval');

@@ -190,7 +190,7 @@ export const flagKeyClaim = defineEntity({
 export const flagSet = defineEntity({
   name: "flag-set",
   summary: "The revision of all flags. Every change of a flag counts it up, and processes that cache the flags compare its version.",
-  key: "flag:global:set:{id}",
+  key: "flagset:{id}",
   schema: z.looseObject({ id: segment, revision: z.int().min(0), updatedAt: instant }),
   owner: "platform",
   readableByTenants: true,

@@ -42,9 +42,9 @@ describe("a flag", () => {
 
   it("F01: a change that changes nothing writes nothing", async () => {
     const { id, version } = await newFlag();
-    const before = await context.store.get("flag:global:set:current");
+    const before = await context.store.get("flagset:current");
     expect((await flags().update(id, { status: "enabled" }))?.version).toBe(version);
-    expect(await context.store.get("flag:global:set:current")).toEqual(before);
+    expect(await context.store.get("flagset:current")).toEqual(before);
   });
 
   it("F01: its key is unique and never changes, and a deleted flag's key is taken only on purpose", async () => {
