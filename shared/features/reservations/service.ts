@@ -15,7 +15,7 @@ import { plus } from "../usage/rules.ts";
 import { commitInput, type Reservation, reservation, reserveInput } from "./entity.ts";
 import { releaseExpiredOf } from "./expiry.ts";
 import { assertCommittable, assertReleasable, committed, exceeded, released, shown } from "./rules.ts";
-import { findUsage, type FoundUsage, type UsagePart, usagePart } from "./usage.ts";
+import { findUsage, type FoundUsage, settleCrossed, type UsagePart, usagePart } from "./usage.ts";
 
 export type StoredReservation = Stored<typeof reservation>;
 
@@ -169,22 +169,28 @@ export class ReservationService extends TenantReadService<typeof reservation> {
     decide: (attempt: number) => Promise<Written | StoredReservation | null>,
   ): Promise<StoredReservation | null> {
     let attempt = 0;
-    let marks: UsagePart["marks"] = [];
+    let part = null as UsagePart | null;
     const run = async (): Promise<Decision<Result>> => {
       const decided = await decide(++attempt);
       if (!decided) return { done: { record: null }, isFailure: true };
       if (!isWritten(decided)) return { done: { record: decided }, resultOf: decided.tenantId };
       const { part: { checks, mutations }, before } = decided;
-      marks = decided.part.marks;
+      part = decided.part;
       const { version: _, ...record } = { ...decided.record, updatedAt: this.work.now() } as StoredReservation;
       const changes = [{ entity: reservation, before, after: record as Reservation }];
       const result = { record: record as Reservation };
       return { commit: { changes, checks, mutations, audit: "none", result }, resultOf: result.record.tenantId };
     };
     const outcome = await this.work.transact(run, key === undefined ? undefined : { operation, key, request });
-    const { result: { record }, version } = outcome;
-    if (version !== null && !this.work.replayed) { for (const mark of marks) mark.written(); }
+    const { result: { record }, version, values } = outcome;
+    if (version !== null && !this.work.replayed) await this.#follow(part, values);
     return record && this.#shown((version === null ? record : { ...record, version }) as StoredReservation);
+  }
+
+  /** What follows from a commit. */
+  async #follow(part: UsagePart | null, values: Readonly<Record<string, unknown>>): Promise<void> {
+    for (const mark of part?.marks ?? []) mark.written();
+    await settleCrossed(this.work, part?.added ?? [], values);
   }
 
   /** As responses show it. A representation that differs from the record has another ETag (RFC 9110 §8.8.1). */
@@ -199,5 +205,10 @@ function isWritten(decided: Written | StoredReservation): decided is Written {
 }
 
 function joined(a: UsagePart, b: UsagePart): UsagePart {
-  return { checks: [...a.checks, ...b.checks], mutations: [...a.mutations, ...b.mutations], marks: [...a.marks, ...b.marks] };
+  return {
+    checks: [...a.checks, ...b.checks],
+    mutations: [...a.mutations, ...b.mutations],
+    marks: [...a.marks, ...b.marks],
+    added: [...a.added, ...b.added],
+  };
 }

@@ -5,9 +5,10 @@ import type { JsonObject } from "../../kernel/json.ts";
 import type { Addition, Check, Mutation } from "../../kv/store.ts";
 import { type UsageRecord, usageRecord } from "../usage/entity.ts";
 import { type Mark, markFor } from "../usage/marks.ts";
+import { Meter } from "../usage/meter.ts";
 import { ceilingOf } from "../usage/policies.ts";
 import { additionsOf, bookingDay, type Opening, openingOf, type Place } from "../usage/reads.ts";
-import { plus, settledLevel } from "../usage/rules.ts";
+import { plus, settledLevel, thresholdsReached } from "../usage/rules.ts";
 
 /** The usage at a place, or its first form. */
 export interface FoundUsage {
@@ -27,11 +28,18 @@ export interface UsageChange {
   readonly used?: { readonly amount: number; readonly at: string };
 }
 
-/** The usage's part of a commit. `marks`: call `written` of each once the commit has succeeded. */
+/** What a commit adds to the usage at a place. */
+export interface Added {
+  readonly place: Place;
+  readonly by: number;
+}
+
+/** The usage's part of a commit. Once the commit has succeeded, call `written` of each mark, and {@link settleCrossed}. */
 export interface UsagePart {
   readonly checks: readonly Check[];
   readonly mutations: readonly Mutation[];
   readonly marks: readonly Mark[];
+  readonly added: readonly Added[];
 }
 
 /** The decisions in which a gauge's first write checks the earlier record that it continues. */
@@ -67,7 +75,19 @@ export function usagePart(work: UnitOfWork, found: FoundUsage, change: UsageChan
       ...(opening ? { initial: { value: { ...record, daily } as JsonObject } } : {}),
     }, ...(mark ? [mark.mutation] : [])],
     marks: mark ? [mark] : [],
+    added: [{ place, by: change.current }],
   };
+}
+
+/** Writes alerts and `usagePercent` if a commit crossed a threshold. `values`: the usage after the commit, by key. */
+export async function settleCrossed(work: UnitOfWork, added: readonly Added[], values: Readonly<Record<string, unknown>>): Promise<void> {
+  for (const { place, by } of added) {
+    if (!values[place.key]) continue;
+    const after = usageRecord.schema.parse(values[place.key]);
+    const before = { current: plus(after.current, -by), limit: after.limit };
+    const { thresholds } = place.metric;
+    if (thresholdsReached(before, thresholds) !== thresholdsReached(after, thresholds)) await new Meter(work).settleAfter(place);
+  }
 }
 
 function totals({ record, place }: FoundUsage, { current, reserved = 0 }: UsageChange): Addition[] {

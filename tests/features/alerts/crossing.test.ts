@@ -83,6 +83,16 @@ describe("a crossing", () => {
     }
   }, 30_000);
 
+  it("U15: by a reservation is written at once, and resolved when it is released", async () => {
+    const { id } = await context.tenant({ plan: "Trial" });
+    await context.UsageService.increment(id, "bookings", 70);
+    const held = await context.ReservationService.reserve(id, "bookings", 15);
+    expect([await stateOf(id), await percentOf(id)]).toEqual([["bookings 80 true"], 85]);
+    await context.ReservationService.release(id, "bookings", held.id);
+    expect([await stateOf(id), await percentOf(id)]).toEqual([["bookings 80 false"], 70]);
+    expect(await eventsOf(id)).toEqual([["usage.alert", 80, 85], ["usage.alert.resolved", 80, 70]]);
+  });
+
   it("U15: whose process failed after the count is made good by the job, once", async () => {
     const { id } = await context.tenant({ plan: "Trial" });
     let away = false;

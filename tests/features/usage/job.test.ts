@@ -1,5 +1,6 @@
 import { afterAll, beforeEach, describe, expect, it } from "vitest";
 import { jobs } from "../../../shared/features/usage/jobs.ts";
+import type { Store } from "../../../shared/kv/store.ts";
 import { openTestContext } from "../../support/test-context.ts";
 
 type Context = Awaited<ReturnType<typeof openTestContext>>;
@@ -55,9 +56,9 @@ describe("the mark of a change", () => {
     context.clock.advance(1);
     let isNew = false;
     const racing = new Proxy(context.store, {
-      get: (real, name: keyof typeof real) => {
+      get: (real, name: keyof Store) => {
         if (name === "commit" && !isNew) {
-          return async (...given: Parameters<typeof real.commit>) => {
+          return async (...given: Parameters<Store["commit"]>) => {
             if (given[1].some(({ op }) => op === "delete")) {
               isNew = true;
               await context.UsageService.increment(id, "bookings", 500);
