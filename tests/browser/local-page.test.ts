@@ -18,6 +18,14 @@ interface Usage {
   readonly percentage: number;
 }
 
+type Movement = Readonly<Record<"new" | "expansion" | "contraction" | "churn" | "reactivation" | "ending", number>>;
+interface Numbers {
+  readonly revenue: { readonly movements: readonly Movement[] };
+  readonly signUps: { readonly days: readonly { readonly tenants: number }[] };
+  readonly tenants: { readonly byPlan: readonly unknown[] };
+  readonly nearLimits: { readonly highest: readonly unknown[] };
+}
+
 const chromium = useChromium();
 let stack: Stack;
 let empty: Stack;
@@ -124,6 +132,50 @@ describe.skipIf(noBrowser !== null)("the page of the local stack", () => {
     expect(await meter("rooms").getAttribute("data-level")).toBe("over");
     expect(await meter("bookings").textContent()).toMatch(/^Bookings this month[\d,]+ of 1,000 · \d+%$/);
     expect(await meter("bookings").getAttribute("title")).toMatch(/ of 1,000 bookings; resets to 0 on \w+ 1, \d{4}$/);
+  });
+
+  test("B18: draws the dashboard from its numbers, with a text for every chart and the numbers behind it", async () => {
+    const { page, complaints, hosts } = await openPage();
+    await page.locator("[data-chart]").first().waitFor();
+    const shown = await read<Numbers>(stack, "/v1/dashboard");
+    const bars = (chart: string, series: string) => page.locator(`[data-chart="${chart}"] [data-series="${series}"]`).count();
+    for (const kind of ["new", "expansion", "contraction", "churn", "reactivation"] as const) {
+      expect([kind, await bars("revenue", kind)]).toEqual([kind, shown.revenue.movements.filter((month) => month[kind] !== 0).length]);
+    }
+    expect(await bars("sign-ups", "new")).toBe(shown.signUps.days.filter(({ tenants }) => tenants > 0).length);
+    expect(await bars("tenants", "plan")).toBe(shown.tenants.byPlan.length);
+    expect(await bars("near-limits", "over") + await bars("near-limits", "high")).toBe(shown.nearLimits.highest.length);
+    // The height of the bars of one kind is proportional to their amounts.
+    const gains = shown.revenue.movements.map((month) => month.new).filter((amount) => amount > 0);
+    const heights = await page.locator('[data-chart="revenue"] [data-series="new"]').evaluateAll((all) =>
+      all.map((one) => one.getAttribute("height"))
+    );
+    const scale = heights.map((height, i) => Number(height) / (gains[i] ?? 1));
+    for (const one of scale) expect(one / (scale[0] ?? 1)).toBeCloseTo(1, 1);
+    for (const chart of await page.locator("[data-chart] svg").all()) {
+      const [title, description] = ((await chart.getAttribute("aria-labelledby")) ?? "").split(" ");
+      expect(await chart.locator(`#${title}`).textContent()).not.toBe("");
+      expect(await chart.locator(`#${description}`).textContent()).not.toBe("");
+    }
+    const table = page.locator('[data-chart="revenue"] details');
+    await table.locator("summary").click();
+    expect(await table.locator("tbody tr").count()).toBe(12);
+    const last = shown.revenue.movements.at(-1)?.ending ?? 0;
+    expect(await table.locator("tbody tr").last().locator("td").last().textContent()).toBe(`$${last.toLocaleString("en")}`);
+    expect(complaints).toEqual([]);
+    expect([...hosts]).toEqual([new URL(stack.info.url).host]);
+  });
+
+  test("B18: draws the charts for the width of the window, also after it changes", async () => {
+    const { page, overflows } = await openPage({ viewport: { width: 1_100, height: 700 } });
+    const widths = () =>
+      page.locator("[data-chart] svg").evaluateAll((all) => (
+        all.map((one) => Math.abs(Number(one.getAttribute("viewBox")?.split(" ")[2]) - one.getBoundingClientRect().width))
+      ));
+    await expect.poll(async () => Math.max(...await widths())).toBeLessThan(2);
+    await page.setViewportSize({ width: 400, height: 700 });
+    await expect.poll(async () => Math.max(...await widths())).toBeLessThan(2);
+    expect(await overflows()).toBe(false);
   });
 
   test("O01: refreshes while it is open", async () => {

@@ -64,7 +64,7 @@ export function stackedColumns(frame, series, columns) {
     const x = MARGIN.left + slot * i + (slot - bar) / 2;
     const said = series.filter(({ key }) => values[key]).map(({ key, label: name }) => `${name} ${frame.format(values[key] ?? 0)}`);
     // The label of the last column is always shown, and others only at a distance from it.
-    const text = (columns.length - 1 - i) % every === 0 ? [svg("text", { x: x + bar / 2, y: HEIGHT - 6, "text-anchor": "middle" }, short)] : [];
+    const text = (columns.length - 1 - i) % every === 0 ? [svg("text", { x: Math.min(x + bar / 2, frame.width - LABEL_WIDTH / 2), y: HEIGHT - 6, "text-anchor": "middle" }, short)] : [];
     return [svg("g", {}, svg("title", {}, `${label}: ${said.join(", ") || "none"}`), ...stack(series, values, { x, bar, y })), ...text];
   });
   return picture(frame, HEIGHT, ...ticks.map((tick) => gridLine(frame, tick, y(tick))), ...drawn);
@@ -166,5 +166,5 @@ export function numbers(caption, head, rows) {
     element("thead", {}, element("tr", {}, ...head.map((text) => element("th", { scope: "col" }, text)))),
     element("tbody", {}, ...rows.map((row) => element("tr", {}, ...cells(row)))),
   );
-  return element("details", { class: "numbers" }, element("summary", {}, "Numbers"), element("div", {}, table));
+  return element("details", { class: "numbers" }, element("summary", {}, "Numbers"), element("div", { tabindex: "0" }, table));
 }

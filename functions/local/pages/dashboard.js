@@ -131,7 +131,7 @@ function tenants({ currency, tenants: { tenants: total, byStatus, byPlan } }, wi
  * @param {number} width
  */
 function nearLimits({ nearLimits: { fromPercent, tenants: total, highest }, openAlerts, pastDueSubscriptions }, width) {
-  const title = `Near a limit: ${count.format(total)} from ${fromPercent} % on`;
+  const title = `Near a limit: ${count.format(total)} at ${fromPercent} % or more`;
   const facts = element(
     "p",
     { class: "quiet" },
