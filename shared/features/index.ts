@@ -102,6 +102,19 @@ export const features = [
     jobs: () => import("./closings/jobs.ts"),
   },
   {
+    name: "usage-history",
+    summary: "Usage over time: buckets for charts, and forecasts.",
+    paths: [
+      "/v1/tenants/:tenantId/usage/history",
+      "/v1/tenants/:tenantId/usage/:metric/history",
+      "/v1/tenants/:tenantId/usage/:metric/forecast",
+    ],
+    scopes: {},
+    entities: () => import("./usage-history/entity.ts"),
+    services: () => import("./usage-history/service.ts"),
+    routes: () => import("./usage-history/routes.ts"),
+  },
+  {
     name: "audit",
     summary: "The append-only, hash-chained log of changes.",
     paths: ["/v1/audit"],

@@ -1,10 +1,10 @@
 import canonicalize from "canonicalize";
 import { dayOf, isClosed, periodOf } from "../../core/periods.ts";
 import { isoTime } from "../../kernel/clock.ts";
-import type { FieldError } from "../../kernel/errors.ts";
+import { errors, type FieldError } from "../../kernel/errors.ts";
 import type { Addition } from "../../kv/store.ts";
 import type { Metric } from "../metrics/entity.ts";
-import { plus } from "../usage/rules.ts";
+import { INEXACT, plus } from "../usage/rules.ts";
 import type { ReceivedEvent } from "./cloud-event.ts";
 import type { UsageEvent, UsageGroups } from "./entity.ts";
 
@@ -100,14 +100,21 @@ export function grouped(
   return { ...groups, ...Object.fromEntries(added) };
 }
 
+function exactSum(sum: number, by: number): number {
+  const next = plus(sum, by);
+  if (plus(next, -sum) !== by) throw errors.validation([{ path: "/data/amount", ...INEXACT }]);
+  return next;
+}
+
 /** Sums by path, in the order of their first amounts: one commit changes each record once. */
 export class Sums {
   readonly #amounts = new Map<string, { readonly path: readonly string[]; by: number }>();
 
+  /** Throws `validation_failed` if a double does not represent the sum: rounding it would lose the amount. */
   add(path: readonly string[], by: number): void {
     const name = JSON.stringify(path);
     const known = this.#amounts.get(name);
-    if (known) known.by = plus(known.by, by);
+    if (known) known.by = exactSum(known.by, by);
     else this.#amounts.set(name, { path, by });
   }
 
@@ -136,7 +143,7 @@ export interface Correction {
  * that month is closed. Null if there is no difference.
  */
 export function corrected(event: UsageEvent, to: number, nowMs: number): Correction | null {
-  const by = plus(to, -Object.values(event.counted).reduce(plus, 0));
+  const by = exactSum(-Object.values(event.counted).reduce(plus, 0), to);
   if (by === 0) return null;
   const booking = correctionIn(event, nowMs);
   return { by, booking, counted: { ...event.counted, [booking.period]: plus(event.counted[booking.period] ?? 0, by) } };

@@ -91,7 +91,7 @@ export async function openingOf(work: UnitOfWork, place: Place): Promise<Opening
 }
 
 /** The last record of the metric before the period. Null if there is none. */
-async function latestBefore(work: UnitOfWork, { tenantId, metric, key }: Place): Promise<StoredUsage | null> {
+export async function latestBefore(work: UnitOfWork, { tenantId, metric, key }: Place): Promise<StoredUsage | null> {
   const page = await work.store.list({ prefix: `usage:${tenantId}:${metric.id}`, end: key, reverse: true, limit: 1 });
   const [entry] = page.entries;
   return entry ? new Collection(usageRecord, work.store).read(entry) : null;
@@ -134,7 +134,7 @@ export async function usageOf(work: UnitOfWork, tenantId: string, period: string
 }
 
 /** The last earlier record of each gauge, by metric. */
-async function carriedInto(work: UnitOfWork, tenantId: string, places: readonly Place[]): Promise<Map<string, StoredUsage>> {
+export async function carriedInto(work: UnitOfWork, tenantId: string, places: readonly Place[]): Promise<Map<string, StoredUsage>> {
   const gauges = new Map(places.filter(({ metric }) => metric.kind === "gauge").map((place) => [place.metric.id, place]));
   const latest = new Map<string, string>();
   if (gauges.size === 0) return new Map();
