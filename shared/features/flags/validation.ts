@@ -33,7 +33,9 @@ const TYPE_NAMES: Readonly<Record<FlagType, string>> = {
 };
 
 function hasType(type: FlagType, value: unknown): boolean {
-  return type === "json" ? typeof value === "object" && value !== null : typeof value === type;
+  if (type === "json") return typeof value === "object" && value !== null;
+  // deno-lint-ignore valid-typeof -- the other types are names that `typeof` returns
+  return typeof value === type;
 }
 
 function variantProblems(flag: Flag): FieldError[] {
