@@ -4,10 +4,10 @@ import { expectProblem, useApi } from "./support/api.ts";
 const api = useApi();
 const get = (path: string, token: string) => api.send("GET", path, { token });
 
-test("T02: one call returns a tenant with its plan, subscription, entitlements and usage, each as on its own route", async () => {
+test("T02: one call returns a tenant with its plan, subscription, entitlements, usage and open alerts, each as on its own route", async () => {
   const { id } = await api.tenant({ plan: "Basic" });
   const admin = api.admin("admin");
-  await api.send("POST", `/v1/tenants/${id}/usage/bookings/increment`, { token: admin, json: { amount: 40 } });
+  await api.send("POST", `/v1/tenants/${id}/usage/bookings/increment`, { token: admin, json: { amount: 850 } });
   await api.send("PUT", `/v1/tenants/${id}/usage/rooms`, { token: admin, json: { value: 30 } });
   for (const token of [api.admin("read_only"), await api.user(id, "viewer"), await api.user(id, "owner")]) {
     const answer = await get(`/v1/tenants/tenant:${id}/overview`, token);
@@ -19,8 +19,10 @@ test("T02: one call returns a tenant with its plan, subscription, entitlements a
       subscription: (await get(`${path}/subscription`, token)).body,
       entitlements: (await get(`${path}/entitlements`, token)).body,
       usage: (await get(`${path}/usage`, token)).body.data,
+      alerts: (await get(`${path}/alerts?triggered=true`, token)).body.data,
     });
-    expect(answer.body.usage).toContainEqual(expect.objectContaining({ metric: "bookings", current: 40, limit: 1_000, percentage: 4 }));
+    expect(answer.body.alerts).toMatchObject([{ metric: "bookings", threshold: 80, triggered: true }]);
+    expect(answer.body.usage).toContainEqual(expect.objectContaining({ metric: "bookings", current: 850, limit: 1_000, percentage: 85 }));
     expect(answer.body.usage).toContainEqual(expect.objectContaining({ metric: "rooms", current: 30, limit: 60, percentage: 50 }));
   }
 });

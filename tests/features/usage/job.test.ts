@@ -81,7 +81,7 @@ describe("the mark of a change", () => {
     const { id } = await context.tenant({ plan: "Basic" });
     const now = context.clock.iso();
     context.clock.advance(366 * 86_400_000);
-    await context.UsageService.increment(id, "bookings", 10, undefined, "2026-03");
+    await context.UsageService.record(id, "bookings", 10, undefined, "2026-03");
     context.clock.set(now);
     await run();
     expect(await percentOf(id)).toBe(1);
@@ -143,11 +143,11 @@ describe("the job `usage`", () => {
     await context.UsageService.increment(id, "bookings", 10);
     await context.store.increment(`usage:${id}:bookings:2026-03`, [{ path: ["current"], by: 990 }]);
     context.clock.set("2026-04-01T00:00:20.000Z");
-    await context.UsageService.increment(id, "bookings", 1_000, undefined, "2026-01");
+    await context.UsageService.record(id, "bookings", 1_000, undefined, "2026-01");
     await run();
     expect(await stateOf(id)).toEqual(["2026-03 80 false period_ended", "2026-03 100 false period_ended"]);
     const events = (await context.dump("outbox")).map(({ value }) => (value as { readonly type: string }).type);
-    expect(events.filter((type) => type.startsWith("usage")).toSorted()).toEqual([
+    expect(events.filter((type) => type.startsWith("usage.alert")).toSorted()).toEqual([
       "usage.alert",
       "usage.alert",
       "usage.alert.resolved",
