@@ -47,7 +47,7 @@ export const metric = defineEntity({
     }),
     gracePercent: percent.default(0).meta({ description: "The percentage of the limit by which a `hard` metric may exceed it." }),
     description: z.string().max(2_000).default(""),
-    thresholds: z.array(z.int().min(1).max(1_000)).max(10)
+    thresholds: z.array(z.int().min(1).max(1_000).meta({ description: "A percentage of the limit." })).max(10)
       .refine((each) => new Set(each).size === each.length, "must not contain a percentage twice")
       .default([...DEFAULT_THRESHOLDS])
       .meta({ description: "The percentages of the limit that trigger a usage alert. An empty list means none." }),
