@@ -66,15 +66,16 @@ const MAX_MERGED_BY = 2 ** 31;
 
 /**
  * Calls with the same form can be merged: they add to the same paths and set the same members, so each call's record can be computed
- * from the last one. Null if a call cannot be merged: bounds apply to one call, and only integer sums can be separated again.
+ * from the last one. Null if a call cannot be merged: only integer sums can be separated again, and of bounds only one upper bound of
+ * amounts that are not negative: if their sum is within it, so is each intermediate result.
  */
 function formOf({ op, add = [], merge = {}, initial }: WireMutation): string | null {
-  const isSum = ({ by, min, max }: WireAddition) =>
-    Number.isSafeInteger(by) && Math.abs(by ?? 0) <= MAX_MERGED_BY && min === undefined && max === undefined;
+  const isSum = ({ by = NaN, min, max }: WireAddition) =>
+    Number.isSafeInteger(by) && Math.abs(by) <= MAX_MERGED_BY && min === undefined && (max === undefined || by >= 0);
   if (op !== "increment" || !add.every(isSum)) return null;
   const members = Object.keys(merge as JsonObject);
   if (add.some(({ path }) => members.includes(pathOf(path)[0] ?? ""))) return null;
-  return JSON.stringify([add.map(({ path }) => path), members, initial !== undefined]);
+  return JSON.stringify([add.map(({ path, max = null }) => [path, max]), members, initial !== undefined]);
 }
 
 export interface MergedWrite {
@@ -102,11 +103,11 @@ export function mergeWrites(batch: readonly WriteCall[]): MergedWrite[] {
 function addTogether(mutations: readonly WireMutation[]): WireMutation {
   const [first, ...others] = mutations;
   if (!first || others.length === 0) return first ?? { op: "increment" };
-  const add = (first.add ?? []).map(({ path }, i) => {
+  const add = (first.add ?? []).map(({ path, max: bound = Infinity }, i) => {
     const amounts = mutations.map((mutation) => mutation.add?.[i]?.by ?? 0);
     // With an integer result in these bounds, each intermediate sum is a safe integer. Otherwise calls are sent separately.
     const max = Number.MAX_SAFE_INTEGER - amounts.reduce((sum, by) => sum + Math.abs(by), 0);
-    return { path, by: amounts.reduce((sum, by) => sum + by, 0), min: -max, max, whole: true };
+    return { path, by: amounts.reduce((sum, by) => sum + by, 0), min: -max, max: Math.min(max, bound), whole: true };
   });
   return { ...first, add, ...("merge" in first ? { merge: mutations.at(-1)?.["merge"] } : {}) };
 }

@@ -2,42 +2,18 @@ import { periodOf } from "../../core/periods.ts";
 import { Records } from "../../core/records.ts";
 import { type Outcome, type Transaction, type UnitOfWork, unlessDeleted } from "../../core/unit-of-work.ts";
 import type { Idempotency } from "../../kernel/context.ts";
-import { errors, type InnkeepError, isInnkeepError } from "../../kernel/errors.ts";
+import { errors, isInnkeepError } from "../../kernel/errors.ts";
 import type { JsonObject } from "../../kernel/json.ts";
 import { assertMatch, type ChangeOptions } from "../../kernel/version.ts";
-import type { Addition, Check, Mutation } from "../../kv/store.ts";
+import type { Check, Mutation } from "../../kv/store.ts";
 import { releaseExpiredOf } from "../reservations/expiry.ts";
+import { besides, type Correction, type Count, type CountBeside, type Counted, isBelow, isConditional, raised } from "./count.ts";
 import { type UsageRecord, usageRecord } from "./entity.ts";
 import { type Mark, markFor } from "./marks.ts";
 import { fits } from "./policies.ts";
 import { bookingDay, bookingHour, type Opening, openingOf, type Place } from "./reads.ts";
 import { corrected, type Level, levelled, plus, settledLevel } from "./rules.ts";
 import { settleUsage } from "./settle.ts";
-
-/** A usage record after a count. For a repeated idempotency key, the record as the first call left it. */
-export interface Counted {
-  readonly value: JsonObject;
-  readonly version: string;
-}
-
-/** The count beside an amount that is reserved: a program that sets or lowers a level does not change what others hold. */
-export type CountBeside = (reserved: number) => Count;
-
-/** A count: the additions, and the members to set with them. */
-export interface Count {
-  readonly add: readonly Addition[];
-  readonly merge: JsonObject;
-  /** The error if `current` would pass its lower bound. */
-  readonly refusal?: InnkeepError | undefined;
-}
-
-/** A correction of a counter. An undefined limit is unchanged. */
-export interface Correction {
-  /** The new amount, without what is reserved. */
-  readonly to: (settled: number) => number;
-  readonly limit: number | null | undefined;
-  readonly request: JsonObject;
-}
 
 interface Found {
   readonly record: UsageRecord;
@@ -92,6 +68,10 @@ export class Meter {
     options: ChangeOptions,
     idempotency: Idempotency | undefined,
   ): Promise<Counted & { readonly tooMuch?: undefined } | { readonly tooMuch: Level }> {
+    if (!isConditional(options) && idempotency === undefined && this.work.idempotency === undefined) {
+      const counted = await unlessDeleted(place.tenantId, this.#consumePlainly(place, amount, countWithin));
+      if (counted) return counted;
+    }
     let decisions = 0;
     const outcome = await this.#marking(place, (mark) =>
       this.work.transact<{ readonly tooMuch?: Level }>(async () => {
@@ -214,6 +194,22 @@ export class Meter {
     return { record: record ?? (opening as Opening).record, version: record?.version ?? null, opening };
   }
 
+  /** Adds an amount that fits in one store call, which is merged with others. Null if the record has to be read again to decide. */
+  async #consumePlainly(place: Place, amount: number, countWithin: (limit: number | null) => Count): Promise<Counted | null> {
+    const { tenantId, period, key, metric } = place;
+    if (markFor(this.work, tenantId, period)) return null;
+    const record = await this.#usage.get(key);
+    if (!record || !fits(record, amount, metric) || this.#behind(place, record) !== 0) return null;
+    const { add, merge } = countWithin(record.limit);
+    try {
+      return await this.work.store.increment(key, add, { merge });
+    } catch (error) {
+      // Others have taken what was left.
+      if (isInnkeepError(error, "write_conflict")) return null;
+      throw error;
+    }
+  }
+
   /** Like `#find`. If the amount does not fit beside what is reserved, first releases the reservations that have expired. */
   async #findFitting(place: Place, amount: number, options: ChangeOptions): Promise<Found> {
     const found = await this.#find(place, options);
@@ -266,23 +262,6 @@ export class Meter {
   #day({ period }: Place): string {
     return bookingDay(period, this.work.context.clock.now());
   }
-}
-
-function isConditional({ ifMatch, ifNoneMatch }: ChangeOptions): boolean {
-  return ifMatch !== undefined || ifNoneMatch !== undefined;
-}
-
-function besides(count: Count | CountBeside, reserved: number): Count {
-  return typeof count === "function" ? count(reserved) : count;
-}
-
-/** Whether the count would pass its lower bound. */
-function isBelow({ current }: UsageRecord, { add }: Count): boolean {
-  return add.some(({ path: [name], by = 0, min }) => name === "current" && min !== undefined && plus(current, by) < min);
-}
-
-function raised(addition: Addition, by: number): Addition {
-  return addition.path[0] === "daily" && addition.by !== undefined ? { ...addition, by: plus(addition.by, by) } : addition;
 }
 
 function countedBy({ key }: Place, { values, version }: Pick<Outcome<object>, "values" | "version">): Counted {
