@@ -33,9 +33,8 @@ const TYPE_NAMES: Readonly<Record<FlagType, string>> = {
 };
 
 function hasType(type: FlagType, value: unknown): boolean {
-  if (type === "json") return typeof value === "object" && value !== null;
-  // deno-lint-ignore valid-typeof -- the other types are names that `typeof` returns
-  return typeof value === type;
+  const kind: string = typeof value;
+  return type === "json" ? kind === "object" && value !== null : kind === type;
 }
 
 function variantProblems(flag: Flag): FieldError[] {
