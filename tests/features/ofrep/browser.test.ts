@@ -53,11 +53,11 @@ test.skipIf(noBrowser !== null)(
     const hash = new URLSearchParams({ baseUrl: served.url, token: await api.user(tenantId, "viewer") });
     const { page: opened, complaints } = await chromium.visit(`${origin}/#${hash}`);
     const shown = () => opened.locator("#shown").textContent();
-    await expect.poll(shown, { timeout: 10_000 }).toBe(" off");
-    await expect.poll(() => served.seen.filter(({ status }) => status === 304).length, { timeout: 10_000 }).toBeGreaterThan(2);
+    await expect.poll(shown, { timeout: 20_000 }).toBe(" off");
+    await expect.poll(() => served.seen.filter(({ status }) => status === 304).length, { timeout: 20_000 }).toBeGreaterThan(2);
     expect(await shown()).toBe(" off");
     await flags.update(id, { status: "enabled" });
-    await expect.poll(shown, { timeout: 10_000 }).toBe(" off on");
+    await expect.poll(shown, { timeout: 20_000 }).toBe(" off on");
     expect(complaints).toEqual([]);
     await opened.close();
   },

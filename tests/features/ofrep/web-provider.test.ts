@@ -60,12 +60,12 @@ describe("the official OFREP provider of the web SDK", () => {
     const changed: string[][] = [];
     client.addHandler(ProviderEvents.ConfigurationChanged, (details) => void changed.push(details?.flagsChanged ?? []));
     const from = served.seen.length;
-    await vi.waitFor(() => expect(served.seen.length).toBeGreaterThan(from + 3), 5_000);
+    await vi.waitFor(() => expect(served.seen.length).toBeGreaterThan(from + 3), 20_000);
     expect([...new Set(served.seen.slice(from).map(({ status }) => status))]).toEqual([304]);
     expect(client.getBooleanValue("polled", true)).toBe(false);
     const [before] = served.seen.slice(-1);
     await flags().update(flag.id, { status: "enabled" });
-    await vi.waitFor(() => expect(client.getBooleanValue("polled", false)).toBe(true), 5_000);
+    await vi.waitFor(() => expect(client.getBooleanValue("polled", false)).toBe(true), 20_000);
     expect(changed).toEqual([["polled"]]);
     const etags = new Set(served.seen.slice(from).map(({ etag }) => etag));
     expect(etags.size).toBe(2);
