@@ -17,6 +17,7 @@ import { growthRows } from "./growth-rows.ts";
 import { Habit } from "./habit.ts";
 import { httpRows } from "./http-rows.ts";
 import { jobRows } from "./job-rows.ts";
+import { keyRows } from "./key-rows.ts";
 import { listRows } from "./list-rows.ts";
 import { neighbourRows } from "./neighbour-rows.ts";
 import { pointRows } from "./point-rows.ts";
@@ -29,7 +30,7 @@ import type { Row } from "./report.ts";
  * In the order of the page. `npm run bench -- point http` runs only those parts and does not write the page. With
  * `--before=<checkout>`, each part also runs in that checkout first, and the page compares the two.
  */
-const PARTS = ["point", "list", "neighbours", "growth", "jobs", "flags", "http", "limits"] as const;
+const PARTS = ["point", "list", "neighbours", "growth", "jobs", "flags", "http", "limits", "keys"] as const;
 type Part = typeof PARTS[number];
 const IN_BOTH: readonly Part[] = ["point", "list", "http"];
 const HELP = `npm run bench -- [${PARTS.join("] [")}]     measures, and writes docs/performance.md if all parts run
@@ -63,7 +64,7 @@ await runProgram(() => {
 
 const started = performance.now();
 const earlier: EarlierRow[] = [];
-const rows: Record<Part, Row[]> = { point: [], list: [], neighbours: [], growth: [], jobs: [], flags: [], http: [], limits: [] };
+const rows: Record<Part, Row[]> = { point: [], list: [], neighbours: [], growth: [], jobs: [], flags: [], http: [], limits: [], keys: [] };
 async function part(name: Part, run: (report: (row: Row) => void) => Promise<void>): Promise<void> {
   if (chosen.length > 0 && !chosen.includes(name)) return;
   if (before !== undefined && IN_BOTH.includes(name)) earlier.push(...await earlierRows(before, name));
@@ -120,6 +121,10 @@ try {
   await part("limits", async (report) => {
     const { appUrl } = await createDataset(cluster, "bench_limits", { tenants: 1_000 });
     await rateRows(open(appUrl), appUrl, report);
+  });
+  await part("keys", async (report) => {
+    const { appUrl } = await createDataset(cluster, "bench_keys", { tenants: 1_000, habit: "all" });
+    await keyRows(open(appUrl), habitOf(appUrl), report);
   });
   await part("growth", (report) => growthRows(cluster, report));
   await part("flags", (report) => flagRows(cluster, open, report));
