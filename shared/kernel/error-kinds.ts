@@ -75,12 +75,7 @@ export const ERROR_KINDS = {
     retryable: false,
     summary: "The path, the X-Tenant-Id header and the host name different tenants.",
   },
-  not_found: {
-    status: 404,
-    title: "Not found",
-    retryable: false,
-    summary: "The record does not exist or is not visible to the caller.",
-  },
+  not_found: { status: 404, title: "Not found", retryable: false, summary: "The record does not exist or is not visible to the caller." },
   usage_limit_exceeded: {
     status: 402,
     title: "Usage limit exceeded",
