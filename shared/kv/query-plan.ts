@@ -18,6 +18,8 @@ export interface WireQuery {
   readonly owner?: string | null;
   readonly where: readonly WireCondition[];
   readonly search?: { readonly text: string; readonly fields: readonly string[] };
+  /** Where a count ends. */
+  readonly upTo?: number;
 }
 type WireCondition = WireField & Omit<Condition, "field">;
 interface WireField {
@@ -31,11 +33,12 @@ interface Selection {
   readonly scope?: Scope | undefined;
   readonly where?: readonly Condition[] | undefined;
   readonly search?: string | undefined;
+  readonly upTo?: number | undefined;
 }
 
 /** Validates and encodes scope, filter and search. Throws `invalid_parameter`. */
 export function wireSelection(selection: Selection, tenantId: string | null): WireQuery {
-  const { entity, search } = selection;
+  const { entity, search, upTo } = selection;
   const scope = scopeOf(entity, selection.scope, tenantId);
   const colons = colonsOf(entity);
   if (search !== undefined && !entity.searchable?.length) {
@@ -49,6 +52,7 @@ export function wireSelection(selection: Selection, tenantId: string | null): Wi
     // Sorted, so that a cursor is valid for any order of the conditions.
     where: (selection.where ?? []).map((condition) => wireCondition(entity, condition)).sort((a, b) => a.field < b.field ? -1 : 1),
     ...(search === undefined ? {} : { search: { text: search, fields: entity.searchable ?? [] } }),
+    ...(upTo === undefined ? {} : { upTo }),
   };
 }
 

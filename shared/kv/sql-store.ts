@@ -120,7 +120,8 @@ class SqlStore implements Store {
 
   async count(what: Parameters<Store["count"]>[0]): Promise<number> {
     if (typeof what === "string") return Number(await this.#readSide("count", { ...prefixRange(what) }));
-    if (wireRollup({ ...what, groupBy: [] }, this.tenantId)) return (await this.aggregate({ ...what, groupBy: [] }))[0]?.count ?? 0;
+    const all = { ...what, groupBy: [] };
+    if (what.upTo === undefined && wireRollup(all, this.tenantId)) return (await this.aggregate(all))[0]?.count ?? 0;
     return Number(await this.#readSide("total", { query: wireSelection(what, this.tenantId) }));
   }
 

@@ -35,8 +35,8 @@ export interface Store {
   entries(options: Omit<ListOptions, "cursor" | "limit"> & { readonly pageSize?: number }): AsyncIterable<Entry>;
   /** All values under a prefix in key order, without a limit. */
   getByPrefix(prefix: string): Promise<JsonValue[]>;
-  /** The exact number of live entries under a prefix or of an entity. Reads no values. */
-  count(what: string | { readonly entity: AnyEntity; readonly scope?: Scope; readonly where?: readonly Condition[] }): Promise<number>;
+  /** The exact number of live entries under a prefix or of an entity, or `upTo` if there are more. Reads no values. */
+  count(what: string | Pick<Query, "entity" | "scope" | "where"> & { readonly upTo?: number }): Promise<number>;
   /** Filters, searches, sorts and pages in SQL by fields that the entity declares. */
   query(query: Query): Promise<QueryPage>;
   /** Counts and exact decimal sums by group, from the entity's rollup if one covers them. */

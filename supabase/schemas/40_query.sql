@@ -242,7 +242,9 @@ language plpgsql stable as $$
 declare
   v_total bigint;
 begin
-  execute 'select count(*) from kv.entries e where ' || kv.where_sql(p_query) into v_total using p_query, p_now;
+  -- With `upTo`, the scan ends there.
+  execute format('select count(*) from (select from kv.entries e where %s %s) found', kv.where_sql(p_query),
+    case when p_query ? 'upTo' then 'limit ' || (p_query->>'upTo')::integer end) into v_total using p_query, p_now;
   return v_total;
 end $$;
 

@@ -11,6 +11,7 @@ import { Refusal, runProgram } from "../../functions/local/refusal.ts";
 import { startCluster } from "../support/cluster.ts";
 import { compared, earlierRows } from "./before.ts";
 import type { Compared, EarlierRow } from "./before.ts";
+import { dashboardRows } from "./dashboard-rows.ts";
 import { createDataset } from "./dataset.ts";
 import { flagRows } from "./flag-rows.ts";
 import { growthRows } from "./growth-rows.ts";
@@ -30,7 +31,7 @@ import type { Row } from "./report.ts";
  * In the order of the page. `npm run bench -- point http` runs only those parts and does not write the page. With
  * `--before=<checkout>`, each part also runs in that checkout first, and the page compares the two.
  */
-const PARTS = ["point", "list", "neighbours", "growth", "jobs", "flags", "http", "limits", "keys"] as const;
+const PARTS = ["point", "list", "neighbours", "growth", "jobs", "flags", "http", "limits", "keys", "dashboard"] as const;
 type Part = typeof PARTS[number];
 const IN_BOTH: readonly Part[] = ["point", "list", "http"];
 const HELP = `npm run bench -- [${PARTS.join("] [")}]     measures, and writes docs/performance.md if all parts run
@@ -64,7 +65,7 @@ await runProgram(() => {
 
 const started = performance.now();
 const earlier: EarlierRow[] = [];
-const rows: Record<Part, Row[]> = { point: [], list: [], neighbours: [], growth: [], jobs: [], flags: [], http: [], limits: [], keys: [] };
+const rows = Object.fromEntries(PARTS.map((name): [Part, Row[]] => [name, []])) as Record<Part, Row[]>;
 async function part(name: Part, run: (report: (row: Row) => void) => Promise<void>): Promise<void> {
   if (chosen.length > 0 && !chosen.includes(name)) return;
   if (before !== undefined && IN_BOTH.includes(name)) earlier.push(...await earlierRows(before, name));
@@ -125,6 +126,10 @@ try {
   await part("keys", async (report) => {
     const { appUrl } = await createDataset(cluster, "bench_keys", { tenants: 1_000, habit: "all" });
     await keyRows(open(appUrl), habitOf(appUrl), report);
+  });
+  await part("dashboard", async (report) => {
+    const { appUrl } = await createDataset(cluster, "bench_dashboard", { tenants: 100_000 });
+    await dashboardRows(open(appUrl), report);
   });
   await part("growth", (report) => growthRows(cluster, report));
   await part("flags", (report) => flagRows(cluster, open, report));

@@ -15,6 +15,7 @@ const KINDS = [
 ];
 const SIGN_UPS = [{ key: "new", label: "tenants" }];
 const HIGH_PERCENT = 100;
+const COUNTED_UP_TO = 1_000;
 
 const place = byId("dashboard-problem", HTMLElement);
 const charts = byId("charts", HTMLElement);
@@ -131,11 +132,11 @@ function tenants({ currency, tenants: { tenants: total, byStatus, byPlan } }, wi
  * @param {number} width
  */
 function nearLimits({ nearLimits: { fromPercent, tenants: total, highest }, openAlerts, pastDueSubscriptions }, width) {
-  const title = `Near a limit: ${count.format(total)} at ${fromPercent} % or more`;
+  const title = `Near a limit: ${ended(total)} at ${fromPercent} % or more`;
   const facts = element(
     "p",
     { class: "quiet" },
-    `${count.format(openAlerts)} open usage alerts, ${count.format(pastDueSubscriptions)} subscriptions past due.`,
+    `${ended(openAlerts)} open usage alerts, ${ended(pastDueSubscriptions)} subscriptions past due.`,
   );
   if (highest.length === 0) return figure("near-limits", title, facts, element("p", {}, "No tenant is near a limit of its plan."));
   const description = highest.map(({ name, usagePercent }) => `${name}: ${usagePercent} %`).join(", ");
@@ -149,6 +150,14 @@ function nearLimits({ nearLimits: { fromPercent, tenants: total, highest }, open
   const rows = highest.map(({ name, plan, usagePercent }) => [name, plan, `${usagePercent} %`]);
   const table = numbers(title, ["Tenant", "Plan", "Highest usage"], rows);
   return figure("near-limits", title, facts, rowBars(frame, bars, HIGH_PERCENT), table);
+}
+
+/**
+ * A count that ends at 1,000.
+ * @param {number} counted
+ */
+function ended(counted) {
+  return counted >= COUNTED_UP_TO ? `${count.format(counted)} or more` : count.format(counted);
 }
 
 /**

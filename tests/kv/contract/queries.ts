@@ -120,6 +120,9 @@ export const queryCases: Theme = (open) => {
       sorted(expected, [["createdAt", "desc"]]),
     );
     expect(await open().store.count({ entity: tenant, where })).toBe(expected.length);
+    for (const upTo of [1, expected.length, 10_000]) {
+      expect(await open().store.count({ entity: tenant, where, upTo })).toBe(Math.min(upTo, expected.length));
+    }
     const page = await open().store.query({ entity: tenant, where, limit: 3, withTotal: true });
     expect(page.total).toBe(expected.length);
   });
