@@ -1,12 +1,12 @@
 import { Collection } from "../../core/collection.ts";
 import type { Job, JobItem, JobRun, JobStep } from "../../core/job.ts";
 import { closesAt, isPeriod } from "../../core/periods.ts";
-import { Records } from "../../core/records.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { deadLetter } from "../jobs/entity.ts";
 import { catalogueOf } from "../metrics/catalogue.ts";
 import { subscription } from "../subscriptions/entity.ts";
 import { OverageBilling } from "./billing.ts";
+import { closeMonth } from "./changes.ts";
 import { closing } from "./entity.ts";
 import { nextToClose } from "./rules.ts";
 
@@ -64,20 +64,13 @@ async function monthStep(run: JobRun, period: string, after: string | undefined)
   }));
   const processed = await billed(run, items.flat());
   if (page.cursor !== null) return { processed, cursor: { period, after: page.cursor } };
-  if (!run.dryRun) await close(run.work, period, metrics);
+  if (!run.dryRun) await closeMonth(run.work, period, metrics);
   return { processed, cursor: run.dryRun ? null : {}, report: { months: 1 } };
 }
 
 async function billed(run: JobRun, items: readonly BilledItem[]): Promise<number> {
   const metrics = items.length === 0 ? [] : await billedMetrics(run.work);
   return await run.each(items, ({ period, tenantId }) => new OverageBilling(run.work, period, metrics).bill(tenantId));
-}
-
-async function close(work: UnitOfWork, period: string, metrics: readonly string[]): Promise<void> {
-  await new Records(closing, work).put(period, {}, (before) => ({
-    action: "closing.created",
-    record: before ?? { period, metrics: [...metrics], createdAt: work.now() },
-  }));
 }
 
 function itemOf(id: string): BilledItem[] {

@@ -1,24 +1,50 @@
 import { crud } from "../../core/crud.ts";
+import { Records } from "../../core/records.ts";
 import { type Route, verb } from "../../core/route.ts";
 import { recordOf } from "../../core/schemas.ts";
+import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { commitInput, reservation, reserveInput } from "./entity.ts";
 import { ReservationService } from "./service.ts";
 
 const path = "/v1/tenants/:tenantId/usage/:metric";
+const LIST = "/v1/tenants/:tenantId/reservations";
 const METRIC = "api_calls";
+
+/** Makes the reservation of the sample. Others have generated ids. */
+class SampleReservations {
+  constructor(private readonly work: UnitOfWork) {}
+
+  async make(tenantId: string): Promise<void> {
+    const record = { ...reservation.schema.parse(reservation.example), tenantId };
+    await new Records(reservation, this.work).create("reservation.created", () => ({ record }));
+  }
+}
+
 const changes = { service: ReservationService, output: recordOf(reservation), scope: "write:usage" } as const;
 
 /** The platform reserves usage. A tenant's users read what is reserved. */
 export const routes: readonly Route[] = [
   ...crud(reservation, {
-    path: "/v1/tenants/:tenantId/reservations",
+    path: LIST,
     scope: "reservations",
     service: ReservationService,
-    only: ["list", "get"],
+    only: ["list"],
     descriptions: {
       list: "One that has expired is shown as released. The filter `status=held` lists it for up to a minute longer.",
     },
     sample: {},
+  }),
+  verb(`GET ${LIST}/:reservationId`, {
+    ...changes,
+    operationId: "getReservation",
+    summary: "Get a reservation",
+    scope: "read:reservations",
+    loads: [reservation],
+    sample: {
+      params: { reservationId: reservation.example.id },
+      prepare: async (_, { tenantId = "" }, use) => await use(SampleReservations).make(tenantId),
+    },
+    run: async ({ service, params }) => await service.get(params.tenantId, params.reservationId),
   }),
   verb(`POST ${path}/reserve`, {
     ...changes,
@@ -28,8 +54,8 @@ export const routes: readonly Route[] = [
       "Concurrent calls never exceed the limit together.",
     input: reserveInput,
     errors: ["usage_limit_exceeded", "write_conflict"],
-    location: ({ id }) => `/v1/tenants/:tenantId/reservations/${id}`,
-    sample: { params: { metric: METRIC }, auditEntries: 0, body: { amount: 1 } },
+    location: ({ id }) => `${LIST}/${id}`,
+    sample: { makes: `${path}/reservations`, params: { metric: METRIC }, auditEntries: 0, body: { amount: 1 } },
     run: async ({ service, params, body, options }) =>
       await service.reserve(params.tenantId, params.metric, body.amount, body.expiresInSeconds, options),
   }),
