@@ -31,6 +31,7 @@ const AT_LOAD: Readonly<Record<string, readonly string[]>> = {
   "shared/features/plan-migrations/routes.ts": ["count", "counts", "minor"],
   "shared/features/tenants/entity.ts": ["brandingOf", "text"],
   "shared/features/reservations/entity.ts": ["amountOf", "positive"],
+  "shared/features/usage-events/cloud-event.ts": ["text"],
   "shared/features/usage/entity.ts": ["amountOf"],
 };
 
