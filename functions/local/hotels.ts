@@ -13,6 +13,8 @@ export interface Hotel {
   /** Its earlier plan. */
   readonly upgradedFrom?: "Basic" | "Pro";
   readonly ending?: "suspended" | "cancelled";
+  /** Default: it joined before the first month of usage. */
+  readonly joinedDaysAgo?: number;
 }
 
 export const HOTELS: readonly Hotel[] = [
@@ -85,8 +87,18 @@ export const HOTELS: readonly Hotel[] = [
     ownerName: "Inés Quispe",
     rooms: 12,
     properties: 1,
+    joinedDaysAgo: 6,
   },
-  { name: "Juniper Inn", subdomain: "juniper", region: "us-west-2", plan: "Trial", ownerName: "June Park", rooms: 9, properties: 1 },
+  {
+    name: "Juniper Inn",
+    subdomain: "juniper",
+    region: "us-west-2",
+    plan: "Trial",
+    ownerName: "June Park",
+    rooms: 9,
+    properties: 1,
+    joinedDaysAgo: 3,
+  },
   {
     name: "Kestrel Airport Hotel",
     subdomain: "kestrel",

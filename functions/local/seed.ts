@@ -7,6 +7,7 @@ import { usageRecord } from "../../shared/features/usage/entity.ts";
 import { isoTime, systemClock } from "../../shared/kernel/clock.ts";
 import type { Clock } from "../../shared/kernel/clock.ts";
 import { systemContext } from "../../shared/kernel/context.ts";
+import type { JsonObject } from "../../shared/kernel/json.ts";
 import { silentLogger } from "../../shared/kernel/logger.ts";
 import { Collection } from "../../shared/core/collection.ts";
 import { keyOf } from "../../shared/kv/define.ts";
@@ -69,7 +70,11 @@ export async function seedStack(options: SeedOptions): Promise<string | null> {
     options.say(options.demo ? "plans and administrators are ready" : "plans and administrators are ready; no tenants (--seed none)");
     if (!options.demo) return null;
     const ids: string[] = [];
-    for (const [i, hotel] of HOTELS.entries()) ids.push(await seedHotel(seeding, hotel, addDays(opening, i + 1)));
+    for (const [i, hotel] of HOTELS.entries()) {
+      const { joinedDaysAgo } = hotel;
+      const joined = joinedDaysAgo === undefined ? addDays(opening, i + 1) : addDays(present, -joinedDaysAgo);
+      ids.push(await seedHotel(seeding, hotel, joined));
+    }
     await payInvoices(seeding, ids);
     await settleUsage(seeding, container, ids);
     await seedFlags(seeding.at(opening), ids[0] ?? "");
@@ -103,7 +108,7 @@ async function seedHotel(seeding: Seeding, hotel: Hotel, joined: string): Promis
     ...(hotel.plan === "Trial" ? { trialEndsAt: addDays(isoTime(nowMs), 9) } : {}),
   });
   if (hotel.upgradedFrom) await seeding.at(addDays(joined, 70)).TenantService.update(id, { plan: hotel.plan });
-  await seedUsage(seeding, hotel, id);
+  await seedUsage(seeding, hotel, id, joined);
   const start = monthStart(nowMs);
   if (hotel.plan !== "Trial") {
     await seeding.at(start).SubscriptionService.put(id, {
@@ -148,14 +153,16 @@ function monthStart(nowMs: number): string {
  * Metering is not audited, so the months of one hotel are one commit of records. Existing records are not replaced, because
  * they may have been incremented since.
  */
-async function seedUsage({ store, at, nowMs }: Seeding, hotel: Hotel, tenantId: string): Promise<void> {
-  // The creation of the tenant has written one record, for the month the hotel joined.
-  if (await store.count(`usage:${tenantId}:users`) > 1) return;
+async function seedUsage({ store, at, nowMs }: Seeding, hotel: Hotel, tenantId: string, joined: string): Promise<void> {
+  // The creation of the tenant has written the record of one month, without usage.
+  const first = await store.get(keyOf(usageRecord, { tenantId, metric: "users", period: periodOf(Date.parse(joined)) }));
+  if (await store.count(`usage:${tenantId}:users`) > 1 || Number((first?.value as JsonObject | undefined)?.["current"] ?? 0) > 0) return;
   const plan = await at(isoTime(nowMs)).PlanService.get(hotel.plan);
   const records = new Collection(usageRecord, store);
-  const mutations: Mutation[] = periods(nowMs).flatMap((period) =>
+  const mutations: Mutation[] = periods(nowMs).filter((period) => period >= joined.slice(0, 7)).flatMap((period) =>
     DEFAULT_METRICS.map(({ id: metric, kind }) => {
-      const daily = Object.fromEntries(daysOf(period, nowMs).map((day) => [day, usageOn(hotel, metric, day)]));
+      const days = daysOf(period, nowMs).filter((day) => day >= joined.slice(0, 10));
+      const daily = Object.fromEntries(days.map((day) => [day, usageOn(hotel, metric, day)]));
       return records.set({
         id: keyOf(usageRecord, { tenantId, metric, period }),
         tenantId,

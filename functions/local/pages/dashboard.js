@@ -15,7 +15,7 @@ const KINDS = [
 ];
 const SIGN_UPS = [{ key: "new", label: "tenants" }];
 const HIGH_PERCENT = 100;
-const COUNTED_UP_TO = 1_000;
+const COUNTED_UP_TO = 100;
 
 const place = byId("dashboard-problem", HTMLElement);
 const charts = byId("charts", HTMLElement);
@@ -153,7 +153,7 @@ function nearLimits({ nearLimits: { fromPercent, tenants: total, highest }, open
 }
 
 /**
- * A count that ends at 1,000.
+ * A count that ends at 100.
  * @param {number} counted
  */
 function ended(counted) {
