@@ -52,7 +52,7 @@ describe("every route that changes something", () => {
   test("H03: returns the first response to a repeat with its key; another body or caller is another request", async () => {
     await everyMutation(async (route, key) => {
       const ids = await prepare(api, route);
-      const json = bodyOf(route);
+      const json = bodyOf(route, ids);
       const sent = { ...keyed(key), ...(json ? { json } : {}) };
       const first = await api.send(route.method, pathOf(route, ids), sent);
       const before = await written();
@@ -63,7 +63,7 @@ describe("every route that changes something", () => {
       expect(elsewhere.headers.get("idempotent-replayed")).toBeNull();
       expect(elsewhere.body?.code, elsewhere.text).not.toBe("idempotency_mismatch");
       if (json && typeof route.sample?.body === "function") {
-        expectProblem(await api.send(route.method, pathOf(route, ids), { ...sent, json: bodyOf(route) }), 422, "idempotency_mismatch");
+        expectProblem(await api.send(route.method, pathOf(route, ids), { ...sent, json: bodyOf(route, ids) }), 422, "idempotency_mismatch");
       }
     });
   });
@@ -74,7 +74,7 @@ describe("every route that changes something", () => {
       if (MANY_COMMITS.has(route.operationId)) return;
       const key = `lost-${name}`;
       const ids = await prepare(api, route);
-      const json = bodyOf(route);
+      const json = bodyOf(route, ids);
       const sent = { ...keyed(key), ...(json ? { json } : {}) };
       const at = await written();
       expectProblem(await losing(route.method, pathOf(route, ids), sent), 503, "commit_unknown");

@@ -50,7 +50,7 @@ const sampleEvent = (n: number) => ({
   id: `call-${n}`,
   source: "/gateways/eu-1",
   type: "api_calls",
-  subject: ":tenantId",
+  subject: usageEvent.example.tenantId,
   data: { amount: 3, userId: "user-7" },
 });
 /** The event that the samples of void and correct name is made by a call of `track`. */

@@ -45,7 +45,7 @@ type EveryRoute = (keep: (route: Route) => boolean, check: (route: Route) => Pro
 
 function callerOf(api: TestApi) {
   return async (route: Route, ids: Readonly<Record<string, string>>, token: string | undefined, headers = {}): Promise<Answer> => {
-    const json = bodyOf(route);
+    const json = bodyOf(route, ids);
     return await api.send(route.method, pathOf(route, ids), { token, headers, ...(json ? { json } : {}) });
   };
 }
@@ -254,7 +254,7 @@ function changes(api: TestApi, everyRoute: EveryRoute): void {
     const token = api.admin("super_admin");
     await everyRoute(isMutation, async (route) => {
       const ids = await prepare(api, route);
-      const json = bodyOf(route);
+      const json = bodyOf(route, ids);
       const headers = { "idempotency-key": `battery-${route.operationId}-${ids["tenantId"]}` };
       const send = () => api.send(route.method, pathOf(route, ids), { token, headers, ...(json ? { json } : {}) });
       const first = await send();
