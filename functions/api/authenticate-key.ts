@@ -18,7 +18,7 @@ const MAX_KNOWN = 10_000;
 /** Authenticates API keys. Reads the key and its tenant on every request, so that a revocation takes effect at once. */
 export class KeyAuthenticator {
   /** The keys that were used, by hash: a key's tenant is then read, and its rate limit charged, while the key is read. */
-  readonly #known = new Map<string, Pick<ApiKeyHash, "keyId" | "tenantId">>();
+  readonly #known = new Map<string, Pick<ApiKeyHash, "keyId" | "tenantId" | "allowedIps">>();
 
   constructor(private readonly deps: Pick<ApiDeps, "backend">) {}
 
@@ -33,27 +33,33 @@ export class KeyAuthenticator {
     const hashes = await hashesOf(secret, platform);
     const known = this.#known.get(hashes.current);
     const expected = known?.tenantId;
+    // From an address that is not allowed, a stolen key must not use up the limit of its owner.
+    const isCharged = known !== undefined && await isAllowed(known, address);
     // Started in one turn, these reads are one database call.
     const reading = findKey(store, hashes);
     const readingTenant = expected === undefined ? null : handled(store.get(keyOf(tenant, { id: expected })));
-    const started = lookUp(known && { kind: "key", id: known.keyId });
+    const started = lookUp(isCharged ? { kind: "key", id: known.keyId } : undefined);
     const key = await reading;
     if (!key) throw new InnkeepError("unauthenticated", "The API key is unknown. It may have been deleted, or belong to another platform.");
     const tenantEntry = key.tenantId === undefined
       ? null
       : await (key.tenantId === expected && readingTenant ? readingTenant : store.get(keyOf(tenant, { id: key.tenantId })));
-    await this.#assertUsable(key, address);
+    const refusal = await this.#refusalOf(key, address);
+    if (refusal) {
+      this.#known.delete(hashes.current);
+      throw refusal;
+    }
     this.#remember(hashes.current, key);
     if (key.hash !== hashes.current) await this.#rehash(key, hashes.current);
     countUse(platform, key, isoTime(backend.clock.now()), address);
     return { ...started, caller: this.#callerOf(key, tenantEntry) };
   }
 
-  async #assertUsable(key: ApiKeyHash, address: string | undefined): Promise<void> {
+  async #refusalOf(key: ApiKeyHash, address: string | undefined): Promise<InnkeepError | null> {
     const refusal = refusalOf(key, isoTime(this.deps.backend.clock.now()));
-    if (refusal !== null) throw new InnkeepError(refusal, REFUSALS[refusal]);
-    if (key.allowedIps === undefined || await isInRanges(address, key.allowedIps)) return;
-    throw new InnkeepError("address_not_allowed", "This API key may not be used from your address. Add the address to its allowedIps.");
+    if (refusal !== null) return new InnkeepError(refusal, REFUSALS[refusal]);
+    if (await isAllowed(key, address)) return null;
+    return new InnkeepError("address_not_allowed", "This API key may not be used from your address. Add the address to its allowedIps.");
   }
 
   #callerOf(key: ApiKeyHash, tenantEntry: Entry | null): ApiKeyCaller {
@@ -82,11 +88,14 @@ export class KeyAuthenticator {
     }
   }
 
-  #remember(hash: string, { keyId, tenantId }: ApiKeyHash): void {
-    if (this.#known.has(hash)) return;
+  #remember(hash: string, { keyId, tenantId, allowedIps }: ApiKeyHash): void {
     if (this.#known.size >= MAX_KNOWN) this.#known.clear();
-    this.#known.set(hash, { keyId, tenantId });
+    this.#known.set(hash, { keyId, tenantId, allowedIps });
   }
+}
+
+async function isAllowed({ allowedIps }: Pick<ApiKeyHash, "allowedIps">, address: string | undefined): Promise<boolean> {
+  return allowedIps === undefined || await isInRanges(address, allowedIps);
 }
 
 function handled<T>(promise: Promise<T>): Promise<T> {

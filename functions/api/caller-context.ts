@@ -5,10 +5,14 @@ import type { Caller } from "../../shared/core/caller.ts";
 import type { AppEnv } from "./middleware/request-context.ts";
 
 const ADDRESS = /^[0-9a-fA-F:.]{2,45}$/;
+/** Some proxies append the port too, by which one client would count as many. */
+const WITH_PORT = /^(?:\[([^\]]+)\]|(\d+\.\d+\.\d+\.\d+)):\d+$/;
 
 /** The address that the last proxy received the request from. Each appends one; the caller may have written everything to its left. */
 export function addressOf(c: HonoContext): string | undefined {
-  const address = c.req.header("x-forwarded-for")?.split(",").at(-1)?.trim() ?? "";
+  const last = c.req.header("x-forwarded-for")?.split(",").at(-1)?.trim() ?? "";
+  const [, v6, v4] = WITH_PORT.exec(last) ?? [];
+  const address = v6 ?? v4 ?? last;
   return ADDRESS.test(address) ? address : undefined;
 }
 

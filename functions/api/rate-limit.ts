@@ -13,7 +13,7 @@ export interface RequestCharge {
   start(payer: Payer): void;
   /** Waits for the charge, for the headers of the response. Throws `rate_limited` if the request is denied. */
   settle(caller: Caller): Promise<void>;
-  /** Charges a request without a valid credential to its address. Throws `rate_limited`, or the error again. */
+  /** Charges a refused request to its caller, if that is known, else to its address. Throws `rate_limited`, or the error again. */
   refuse(error: unknown): Promise<never>;
 }
 
@@ -45,8 +45,8 @@ export function chargeOf(c: Context<AppEnv>, { cost = 1 }: Route, limiter: RateL
       enforce(c, await started ?? null);
     },
     async refuse(error) {
-      if (isInnkeepError(error, "unauthenticated")) await chargeAddress();
-      else enforce(c, await started ?? null);
+      if (started && !isInnkeepError(error, "unauthenticated")) enforce(c, await started);
+      else if (isInnkeepError(error) && error.status < 500) await chargeAddress();
       throw error;
     },
   };

@@ -98,6 +98,24 @@ describe("an address", () => {
     expect((await send(api.admin("support"))).status).toBe(200);
   });
 
+  test("H10: that sends a revoked key, or one that it may not use, has a limit too, and does not use up that of the key", async () => {
+    const keys = api.services.ApiKeyService;
+    const revoked = await keys.generate("Revoked", ["read:plans"]);
+    await keys.revoke(revoked.id);
+    const bound = await keys.generate("Bound", ["read:plans"], { allowedIps: ["198.51.100.3"] });
+    const send = ({ secret = "" }: { readonly secret?: string }, address: string) =>
+      api.send("GET", "/v1/plans", { token: secret, headers: from(address) });
+    expect(limitOf(await send(bound, "198.51.100.3"))).toMatchObject({ q: 1_000, r: 999 });
+    for (const left of [4, 3, 2]) expect(limitOf(await send(bound, "198.51.100.4"))).toMatchObject({ q: 5, r: left });
+    expect(limitOf(await send(bound, "198.51.100.3"))).toMatchObject({ q: 1_000, r: 998 });
+    for (const left of [1, 0]) {
+      const answer = await send(revoked, "198.51.100.4:4711");
+      expectProblem(answer, 401, "key_revoked");
+      expect(limitOf(answer)).toMatchObject({ q: 5, r: left });
+    }
+    for (const key of [revoked, bound]) expectProblem(await send(key, "198.51.100.4"), 429, "rate_limited");
+  });
+
   test("H10: has the same limit on routes that need no credential", async () => {
     const send = (address: string) => api.send("GET", "/openapi.json", { headers: from(address) });
     for (const left of [4, 3, 2, 1, 0]) expect(limitOf(await send("2001:db8:0:1::1"))["r"]).toBe(left);
