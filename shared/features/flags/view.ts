@@ -5,12 +5,21 @@ import { FLAG_TYPES } from "./entity.ts";
 import { type Evaluation, type ExplainedStep, REASONS } from "./evaluation.ts";
 
 const MAX_ATTRIBUTES = 100;
+/** Rules search texts for thousands of values, which takes seconds in a text of a megabyte. */
+const MAX_TEXT = 2_000;
 
 /** The evaluation context that a caller sends. Rules compare its texts, numbers and booleans; other members count as missing. */
 export const evaluationContext = z.record(z.string().min(1).max(100), z.json())
   .refine((context) => Object.keys(context).length <= MAX_ATTRIBUTES, `must have at most ${MAX_ATTRIBUTES} members`)
+  .check(({ value, issues }) => {
+    for (const [name, member] of Object.entries(value)) {
+      if (typeof member !== "string" || member.length <= MAX_TEXT) continue;
+      issues.push({ code: "custom", path: [name], message: `must have at most ${MAX_TEXT} characters`, input: value });
+    }
+  })
   .meta({
-    description: "Attributes for rules and buckets, such as `userId`. The tenant's own attributes take precedence over them.",
+    description: "Attributes for rules and buckets, such as `userId`. The tenant's own attributes take precedence over them. " +
+      `A text has at most ${MAX_TEXT} characters.`,
     maxProperties: MAX_ATTRIBUTES,
   });
 

@@ -109,8 +109,12 @@ describe("OFREP", () => {
       pattern: "(a+)+$",
       "constructor": "x",
       tenantId: "tn_x",
+      text: "x".repeat(2_000),
     };
     expect((await post(ONE, platform, { context })).body).toMatchObject({ value: true });
+    const long = await post(ONE, platform, { context: { ...context, text: "x".repeat(2_001) } });
+    expectOfrep(long, 400, "bad_request", "INVALID_CONTEXT", "late-checkout");
+    expect(long.body.errors).toMatchObject([{ path: "/context/text" }]);
     const named = await api.send("POST", ONE, {
       token: platform,
       raw: `{"context":{"targetingKey":"${tenantId}","__proto__":{"plan":"Pro"}}}`,
