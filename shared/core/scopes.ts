@@ -16,7 +16,7 @@ export interface ResourceTraits {
   readonly ownerOnly?: boolean;
   /** Platform support and a tenant's staff may write it too. */
   readonly supportWrites?: boolean;
-  /** Contains plain-text credentials. The role read_only may not read it. */
+  /** Concerns credentials. The role read_only and a tenant's viewers and staff may not read it. */
   readonly secret?: boolean;
   /** Only super_admin has its scopes. The grants `read:*` and `write:*` do not contain them. */
   readonly superAdminOnly?: boolean;
@@ -54,9 +54,10 @@ export function scopeCatalogue(resources: Readonly<Record<string, ResourceTraits
     read_only: select((_, { superAdminOnly, secret }, read) => read && !superAdminOnly && !secret),
   };
   const readsOwn = (of: Partial<ResourceTraits>, read: boolean) => read && of.tenants !== "none";
+  const viewsOwn = (of: Partial<ResourceTraits>, read: boolean) => readsOwn(of, read) && !of.secret;
   const tenants: Readonly<Record<TenantRole, Scopes>> = {
-    viewer: select((_, of, read) => readsOwn(of, read)),
-    staff: select((_, of, read) => readsOwn(of, read) || (of.tenants === "write" && of.supportWrites === true)),
+    viewer: select((_, of, read) => viewsOwn(of, read)),
+    staff: select((_, of, read) => viewsOwn(of, read) || (of.tenants === "write" && of.supportWrites === true)),
     admin: select((_, of, read) => readsOwn(of, read) || (of.tenants === "write" && !of.ownerOnly)),
     owner: select((_, of, read) => readsOwn(of, read) || of.tenants === "write"),
   };

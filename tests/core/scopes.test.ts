@@ -78,7 +78,7 @@ const TABLE: readonly (readonly [string, string])[] = [
   ["write:invoices", "yynn nnnn"],
   ["read:plan-migrations", "yyyy nnnn"],
   ["write:plan-migrations", "yynn nnnn"],
-  ["read:api-keys", "yyyn yyyy"],
+  ["read:api-keys", "yyyn nnyy"],
   ["write:api-keys", "yynn nnyy"],
   ["read:dashboard", "yyyy nnnn"],
   ["write:dashboard", "yynn nnnn"],
