@@ -1,5 +1,7 @@
 import type { ApiKeyCaller } from "../../shared/core/caller.ts";
 import { recordRefusal, REFUSED_EVERY_MS } from "../../shared/features/api-keys/lookup.ts";
+import { SECRET_LIKE } from "../../shared/features/api-keys/secret.ts";
+import { REDACTED } from "../../shared/core/redaction.ts";
 import type { Context } from "../../shared/kernel/context.ts";
 import type { Backend } from "../../shared/container.ts";
 
@@ -20,7 +22,8 @@ export class Refusals {
     if (this.#recordedAt.size >= MAX_KNOWN) this.#recordedAt.clear();
     this.#recordedAt.set(id, now);
     try {
-      await recordRefusal(backend.bind({ ...context, tenantId: null }), id, asked.slice(0, 200));
+      const shown = SECRET_LIKE.test(asked) ? REDACTED : asked.slice(0, 200);
+      await recordRefusal(backend.bind({ ...context, tenantId: null }), id, shown);
     } catch (error) {
       backend.logger.warn("refusal_not_recorded", { keyId: id, error: error instanceof Error ? error.message : String(error) });
     }

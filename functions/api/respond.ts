@@ -9,7 +9,7 @@ export function respond(c: Context, route: Route, reply: Reply, external: (path:
   if (reply.version !== undefined) {
     headers.set("etag", etagOf(reply.version));
     const isPublic = route.scope === "public";
-    headers.set("cache-control", isPublic ? "public, no-cache" : "private, no-cache");
+    headers.set("cache-control", route.shownOnce ? "no-store" : isPublic ? "public, no-cache" : "private, no-cache");
     if (!isPublic) headers.set("vary", "Authorization, X-API-Key, X-Tenant-Id");
     if (!isMutation(route) && noneMatches(c.req.header("if-none-match"), reply.version)) {
       return new Response(null, { status: 304, headers });

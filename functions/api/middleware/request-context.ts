@@ -27,8 +27,8 @@ export interface AppEnv {
 }
 
 const MAX_PATH_CHARS = 500;
-/** An API key that was sent as a part of the path. */
-const SECRET = /ik_(?:live|test)_\w*/gi;
+/** An API key that was sent as a part of the path, also percent-encoded. */
+const SECRET = /ik(?:_|%5f)(?:live|test)(?:_|%5f)[\w%]*/gi;
 const REQUEST_ID = /^[A-Za-z0-9._~-]{1,128}$/;
 
 /** No RFC defines it: nginx logs a client that disconnected before its response with this status. */
@@ -50,7 +50,7 @@ export function requestContext(logger: Logger): MiddlewareHandler<AppEnv> {
   return async (c, next) => {
     const startedAt = performance.now();
     const given = c.req.header("x-request-id");
-    const requestId = given !== undefined && REQUEST_ID.test(given) ? given : newRequestId();
+    const requestId = given !== undefined && REQUEST_ID.test(given) && given.search(SECRET) === -1 ? given : newRequestId();
     c.set("requestId", requestId);
     await next();
     const durationMs = since(startedAt);

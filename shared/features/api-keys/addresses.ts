@@ -4,14 +4,18 @@ import { errors } from "../../kernel/errors.ts";
 const load = () => import("ipaddr.js");
 type IpAddr = Awaited<ReturnType<typeof load>>["default"];
 
-/** An address is a range with its full length. Null if it is neither. */
-function rangeOf({ isValidCIDR, isValid, parse, parseCIDR }: IpAddr, text: string): ReturnType<IpAddr["parseCIDR"]> | null {
-  // The library reads octal and short forms such as 010.1 too, which readers take for other addresses.
-  if (/(^|\.)0\d/.test(text) || (!text.includes(":") && text.split("/")[0]?.split(".").length !== 4)) return null;
-  if (isValidCIDR(text)) return parseCIDR(text);
-  if (!isValid(text)) return null;
-  const address = parse(text);
-  return [address, address.kind() === "ipv4" ? 32 : 128];
+/** An address is a range with its full length. IPv4 ranges that are written as IPv6 ones count as IPv4. Null if it is neither. */
+function rangeOf({ isValidCIDR, isValid, parse, parseCIDR, IPv6 }: IpAddr, text: string): ReturnType<IpAddr["parseCIDR"]> | null {
+  if (!isPlain(text) || !(isValidCIDR(text) || isValid(text))) return null;
+  const [address, bits] = isValidCIDR(text) ? parseCIDR(text) : [parse(text), null];
+  const isMapped = address instanceof IPv6 && address.isIPv4MappedAddress() && (bits ?? 128) >= 96;
+  if (isMapped) return [address.toIPv4Address(), (bits ?? 128) - 96];
+  return [address, bits ?? (address.kind() === "ipv4" ? 32 : 128)];
+}
+
+/** The library reads octal, hexadecimal and short forms such as 010.0x1 too, which readers take for other addresses. */
+function isPlain(text: string): boolean {
+  return text.includes(":") ? !/(^|\.)0\d/.test(text) : /^(?:0|[1-9]\d{0,2})(?:\.(?:0|[1-9]\d{0,2})){3}(?:\/\d+)?$/.test(text);
 }
 
 /** Throws `validation_failed` for entries that are neither an address nor a CIDR range. */
@@ -32,7 +36,7 @@ export async function assertRanges(ranges: readonly string[] = []): Promise<void
 export async function isInRanges(address: string | undefined, ranges: readonly string[]): Promise<boolean> {
   if (address === undefined) return false;
   const { default: ipaddr } = await load();
-  if (!ipaddr.isValid(address)) return false;
+  if (!isPlain(address) || !ipaddr.isValid(address)) return false;
   const given = ipaddr.process(address);
   return ranges.some((text) => {
     const range = rangeOf(ipaddr, text);

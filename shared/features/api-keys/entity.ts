@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { byServer, changedInstant, createdInstant, createOnly, generated, given } from "../../core/fields.ts";
+import { byServer, changedInstant, createdInstant, createOnly, generated, given, platformOnly } from "../../core/fields.ts";
 import { instant, segment } from "../../core/values.ts";
 import { defineEntity, type RecordOf } from "../../kv/define.ts";
 
@@ -41,10 +41,13 @@ export const apiKey = defineEntity({
   summary: "A credential of a program: of the platform, or of one tenant. Its secret is not stored.",
   key: "apikey:{id}",
   schema: z.looseObject({
-    id: generated("key", segment),
+    /** Ids are unique on the platform, so a chosen one would tell a tenant which ids others have. */
+    id: platformOnly(generated("key", segment)),
     tenantId: createOnly(segment.optional()),
     environment: createOnly(z.enum(ENVIRONMENTS).default("live").meta({ description: "How the secret begins: `ik_live_` or `ik_test_`." })),
     ...rights,
+    /** A tenant could otherwise lift the platform's limit. */
+    rateLimit: platformOnly(rights.rateLimit),
     name: given(z.string().min(1).max(200), z.string().trim().min(1).max(200)),
     description: z.string().max(2_000).optional(),
     autoDisableAfterDays: autoDisableAfterDays.optional(),

@@ -88,16 +88,16 @@ export async function recordRefusal(work: UnitOfWork, keyId: string, asked: stri
   });
 }
 
-/** Counts one use of a key, in the background. */
+/** Counts one use of a key, in the background. One that was refused does not put off its disabling. */
 export function countUse(
   { uses }: Pick<Platform, "uses">,
-  { keyId, validUntil }: Pick<ApiKeyHash, "keyId" | "validUntil">,
+  { keyId, validUntil, isRefused = false }: Pick<ApiKeyHash, "keyId" | "validUntil"> & { readonly isRefused?: boolean },
   now: string,
   ip: string | undefined,
 ): void {
   uses.count(keyOf(apiKey, { id: keyId }), { usageCount: 1 }, {
     lastUsedAt: now,
-    unusedSince: now,
+    ...(isRefused ? {} : { unusedSince: now }),
     ...(ip === undefined ? {} : { lastUsedIp: ip }),
     ...(validUntil === undefined ? {} : { previousUsedAt: now }),
   });

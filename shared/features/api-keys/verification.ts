@@ -13,7 +13,7 @@ import { openingOf, placeOf } from "../usage/reads.ts";
 import { isInRanges } from "./addresses.ts";
 import type { ApiKeyHash } from "./entity.ts";
 import { countUse, findKey, hashesOf } from "./lookup.ts";
-import { refusalOf, scopesOf } from "./rules.ts";
+import { type Refusal, refusalOf, scopesOf } from "./rules.ts";
 import { isSecret } from "./secret.ts";
 
 const VERIFICATION_CODES = [
@@ -31,7 +31,7 @@ type VerificationCode = (typeof VERIFICATION_CODES)[number];
 export const verifyInput = z.strictObject({
   key: z.string().min(1).max(500).meta({ description: "The secret.", examples: ["ik_live_…"] }),
   scopes: z.array(z.string().min(1).max(100)).max(200).optional().meta({ description: "Scopes that the key must have." }),
-  ipAddress: z.string().min(1).max(64).optional().meta({
+  ipAddress: z.string().max(45).regex(/^[0-9a-fA-F:.]{2,45}$/, "must be an IPv4 or IPv6 address").optional().meta({
     description: "The address that sent the key to you. A key with `allowedIps` is not valid without it.",
   }),
   metric: z.string().min(1).max(128).optional().meta({
@@ -75,10 +75,11 @@ export async function verificationOf(work: UnitOfWork, secret: string, options: 
   const hashes = await hashesOf(secret, work.platform);
   const key = isSecret(secret) ? await findKey(work.store, hashes) : null;
   if (!key) return { valid: false, code: "NOT_FOUND" };
-  countUse(work.platform, key, work.now(), options.ipAddress);
-  const { keyId, name, tenantId, expiresAt } = key;
+  const { keyId, name, tenantId, expiresAt, validUntil } = key;
+  const refusal = refusalOf(key, work.now());
+  countUse(work.platform, { keyId, validUntil, isRefused: refusal !== null }, work.now(), options.ipAddress);
   const scopes = [...scopesOf(key, work.platform.scopes)].sort();
-  const { code, reason } = await stateOf(work, key, options);
+  const { code, reason } = refusal === null ? await stateOf(work, key, options) : refused(refusal);
   return {
     valid: code === "VALID",
     code,
@@ -96,9 +97,11 @@ interface State {
   readonly reason?: ErrorCode;
 }
 
+function refused(refusal: Refusal): State {
+  return refusal === "key_expired" ? { code: "EXPIRED" } : { code: "DISABLED", reason: refusal };
+}
+
 async function stateOf(work: UnitOfWork, key: ApiKeyHash, options: VerifyOptions): Promise<State> {
-  const refusal = refusalOf(key, work.now());
-  if (refusal !== null) return refusal === "key_expired" ? { code: "EXPIRED" } : { code: "DISABLED", reason: refusal };
   const { tenantId, allowedIps } = key;
   if (tenantId !== undefined && await isSuspended(work, tenantId)) return { code: "DISABLED", reason: "tenant_suspended" };
   if (allowedIps && !await isInRanges(options.ipAddress, allowedIps)) return { code: "FORBIDDEN_IP" };
@@ -106,7 +109,10 @@ async function stateOf(work: UnitOfWork, key: ApiKeyHash, options: VerifyOptions
   if (options.scopes && !covers(scopesOf(key, catalogue), new Set(options.scopes))) return { code: "INSUFFICIENT_PERMISSIONS" };
   // The bucket is that of the key's own requests to this API.
   const { limiter } = work.platform;
-  const charged = await limiter?.charge({ kind: "key", id: key.keyId }, { cost: options.cost ?? 1, limit: key.rateLimit });
+  const payer = { kind: "key", id: key.keyId } as const;
+  // A key that has no limit of its own any more has that of the platform again.
+  limiter?.learn(payer, key.rateLimit);
+  const charged = await limiter?.charge(payer, { cost: options.cost ?? 1 });
   if (charged && !charged.allowed) return { code: "RATE_LIMITED" };
   return { code: await hasUsageLeft(work, tenantId, options) ? "VALID" : "USAGE_EXCEEDED" };
 }

@@ -57,11 +57,35 @@ describe("an API key as a caller", () => {
         expect(answer.text).not.toContain(secret);
       }
     }
-    expectProblem(await api.send("GET", `/v1/api-keys/${secret}`, bearer(secret)), 404, "not_found");
+    for (const sent of [secret, secret.replaceAll("_", "%5F"), secret.replaceAll("_", "%5f")]) {
+      const answer = await api.send("GET", `/v1/api-keys/${sent}`, { ...bearer(secret), headers: { "x-request-id": secret } });
+      expectProblem(answer, 404, "not_found");
+      expect(answer.headers.get("x-request-id")).not.toBe(secret);
+    }
     expect(JSON.stringify(api.logs)).not.toContain(secret.slice(8));
     const { id } = await api.tenant();
     const declared = await api.send("GET", `/v1/tenants/${id}/entitlements/check?key=api`, bearer(secret));
     expect(declared.status, declared.text).toBe(200);
+  });
+
+  test("AK01: no cache may store the response that shows the secret, nor may a tenant choose the id or the rate limit of its key", async () => {
+    const { id: tenantId } = await api.tenant();
+    const token = await api.user(tenantId, "owner");
+    const json = { name: "Key", scopes: ["read:plans"] };
+    const made = await api.send("POST", "/v1/api-keys", { token, json });
+    const rotated = await api.send("POST", `/v1/api-keys/${made.body.id}/rotate`, { token, json: { overlapSeconds: 0 } });
+    expect([made, rotated].map(({ headers }) => headers.get("cache-control"))).toEqual(["no-store", "no-store"]);
+    const rateLimit = { limit: 1_000_000, windowSeconds: 1 };
+    const { id } = await makeKey();
+    for (const field of [{ rateLimit }, { id }, { id: "key_free" }]) {
+      for (const sent of [{ token }, header(await api.key(["write:api-keys", "read:plans"], tenantId))]) {
+        expectProblem(await api.send("POST", "/v1/api-keys", { ...sent, json: { ...json, ...field } }), 403, "forbidden");
+      }
+    }
+    for (const limit of [rateLimit, null]) {
+      expectProblem(await api.send("PATCH", `/v1/api-keys/${made.body.id}`, { token, json: { rateLimit: limit } }), 403, "forbidden");
+    }
+    expect((await api.send("PATCH", `/v1/api-keys/${made.body.id}`, { token: api.admin("admin"), json: { rateLimit } })).status).toBe(200);
   });
 
   test("AK03: that is garbled anywhere is refused without a read of the database", async () => {
@@ -170,6 +194,9 @@ describe("an API key as a caller", () => {
     });
     expect(latest).not.toHaveProperty("tenantId");
     expect(rest).toHaveLength(1);
+    api.clock.advance(60_000);
+    expectProblem(await api.send("GET", "/v1/plans", { headers: { "x-api-key": secret, "x-tenant-id": secret } }), 404, "not_found");
+    expect((await refusals())[0]).toMatchObject({ data: { asked: "[redacted]" } });
     expect((await api.send("GET", `/v1/tenants/${own.id}`, { headers: { "x-api-key": secret } })).status).toBe(200);
     const platform = await api.key(["read:plans"]);
     expect((await api.send("GET", "/v1/plans", { headers: { "x-api-key": platform, "x-tenant-id": other.id } })).status).toBe(200);
@@ -184,6 +211,11 @@ describe("an API key as a caller", () => {
     ["2001:DB9::1", ["2001:db8::/32"], false],
     ["::ffff:203.0.113.7", ["203.0.113.0/24"], true],
     ["198.51.100.1, 203.0.113.7", ["198.51.100.1"], false],
+    ["203.0.113.7", ["::ffff:203.0.113.0/120"], true],
+    ["203.0.113.7:4711", ["203.0.113.7"], true],
+    ["[2001:db8:1::1]:443", ["2001:db8::/32"], true],
+    ["010.0.0.1", ["8.0.0.1", "10.0.0.1"], false],
+    ["203.0.7", ["203.0.0.7"], false],
     [undefined, ["0.0.0.0/0", "::/0"], false],
   ])("AK14: from %s with the addresses %j is allowed: %s", async (from, allowedIps, allowed) => {
     const { secret } = await makeKey({ allowedIps });

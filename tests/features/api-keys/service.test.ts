@@ -147,6 +147,10 @@ describe("API keys", () => {
       scopes: ["read:plans"],
     });
     expect(await under.verify(secret, { cost: 3 })).toMatchObject({ valid: false, code: "RATE_LIMITED", keyId: id });
+    const { id: freed, secret: other = "" } = await keys().generate("Freed", ["read:plans"], { rateLimit: { limit: 1, windowSeconds: 3_600 } });
+    expect([await under.verify(other), await under.verify(other)]).toMatchObject([{ code: "VALID" }, { code: "RATE_LIMITED" }]);
+    await keys().update(freed, { rateLimit: null });
+    await expect.poll(async () => (await under.verify(other)).code).toBe("VALID");
     const check = async (options: Parameters<typeof under.verify>[1]) => (await keys().verify(secret, options)).code;
     expect(await check({ scopes: ["read:plans"] })).toBe("VALID");
     expect(await check({ scopes: ["read:plans", "write:plans"] })).toBe("INSUFFICIENT_PERMISSIONS");
@@ -187,6 +191,15 @@ describe("API keys", () => {
     await keys().update(old.id, { enabled: true });
     await run();
     expect(await keys().get(old.id)).toMatchObject({ enabled: true, nextCheckAt: context.clock.iso(90 * DAY_MS) });
+  });
+
+  test("AK16: are counted but not in use when a verification refuses them", async () => {
+    const expiresAt = context.clock.iso(1_000);
+    const { id, secret = "", unusedSince } = await keys().generate("Expired", ["read:plans"], { expiresAt });
+    context.clock.advance(1_000);
+    expect(await verify(secret)).toMatchObject({ code: "EXPIRED" });
+    await expect.poll(async () => (await keys().get(id))?.usageCount, { timeout: 8_000 }).toBe(1);
+    expect(await keys().get(id)).toMatchObject({ unusedSince, lastUsedAt: expiresAt });
   });
 
   test("AK02: move to a new key of the server when they are used, and are refused without any", async () => {
