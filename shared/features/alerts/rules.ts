@@ -1,7 +1,7 @@
 import { periodEnd, periodOf, periodStart } from "../../core/periods.ts";
 import type { JsonObject } from "../../kernel/json.ts";
 import { sha256Hex } from "../../kernel/sha256.ts";
-import { isReached, type Level } from "../usage/rules.ts";
+import { isReached, type Level, wholePercentage } from "../usage/rules.ts";
 import type { Alert } from "./entity.ts";
 
 /** The usage of a metric that alerts are decided on, with the metric's thresholds. */
@@ -123,6 +123,5 @@ function plain(alert: Alert): Alert {
 
 /** What receivers of events need besides the alert. The percentage is not capped: 210 of 100 is 210. */
 export function eventDataOf({ tenantId, metric, period, threshold }: Alert, { current, limit }: Level): JsonObject {
-  const percentage = limit === null ? 0 : limit === 0 ? 100 : Math.floor((current / limit) * 100);
-  return { tenantId, metric, period, threshold, current, limit, percentage };
+  return { tenantId, metric, period, threshold, current, limit, percentage: limit === null ? 0 : wholePercentage(current, limit) };
 }

@@ -99,7 +99,11 @@ function reachedAt(current: number, limit: number | null, dailyRate: number, now
 
 function projection(amount: number, limit: number | null) {
   const projected = rounded(amount);
-  return { projected, projectedPercentage: limit === null ? 0 : limit === 0 ? 100 : Math.round(projected / limit * 100) };
+  return { projected, projectedPercentage: limit === null ? 0 : percentageOf(projected, limit) };
+}
+
+function percentageOf(projected: number, limit: number): number {
+  return limit === 0 ? 100 : Math.min(Number.MAX_SAFE_INTEGER, Math.round(projected / limit * 100));
 }
 
 function rounded(amount: number): number {

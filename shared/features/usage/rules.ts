@@ -68,6 +68,14 @@ export function isReached({ current, limit }: Level, threshold: number): boolean
   return limit !== null && current > 0 && millionths(current) * 100n >= millionths(limit) * BigInt(threshold);
 }
 
+/** The percentage of the limit, exact and rounded down, not capped at 100. It fits an integer of JSON also if the limit is tiny. */
+export function wholePercentage(current: number, limit: number): number {
+  if (limit === 0) return 100;
+  const percentage = millionths(current) * 100n / millionths(limit);
+  return Number(percentage < MAX_INTEGER ? percentage : MAX_INTEGER);
+}
+const MAX_INTEGER = BigInt(Number.MAX_SAFE_INTEGER);
+
 /** The number of thresholds that are reached. */
 export function thresholdsReached(level: Level, thresholds: readonly number[] = DEFAULT_THRESHOLDS): number {
   return thresholds.filter((threshold) => isReached(level, threshold)).length;

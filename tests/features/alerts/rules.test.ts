@@ -153,6 +153,9 @@ test.each([
   [79.99, 100, 79],
   [1, 0, 100],
   [5, null, 0],
+  [29, 100, 29],
+  [58, 100, 58],
+  [1e15, 0.000001, Number.MAX_SAFE_INTEGER],
 ])("U15: the event of %d of %s says %d %%", (current, limit, percentage) => {
   expect(eventDataOf(open, { current, limit })).toEqual({
     tenantId: "tn_1",
