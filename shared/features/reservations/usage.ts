@@ -58,9 +58,10 @@ export async function findUsage(work: UnitOfWork, place: Place): Promise<FoundUs
 export function usagePart(work: UnitOfWork, found: FoundUsage, change: UsageChange, attempt: number): UsagePart {
   const { place, record, version, opening } = found;
   const { used } = change;
+  const now = work.now();
   const behind = used && !opening ? behindOf(found, used.at) : 0;
   const mark = markFor(work, place.tenantId, place.period);
-  const daily = place.metric.kind === "gauge" ? { [bookingDay(place.period, work.context.clock.now())]: record.current } : {};
+  const daily = place.metric.kind === "gauge" ? { [bookingDay(place, work.context.clock.now())]: record.current } : {};
   return {
     checks: [
       ...opening?.checks ?? [],
@@ -71,7 +72,7 @@ export function usagePart(work: UnitOfWork, found: FoundUsage, change: UsageChan
       op: "increment",
       key: place.key,
       add: [...totals(found, change), ...(used ? counted(place, used, behind) : [])],
-      merge: { updatedAt: work.now() },
+      merge: { updatedAt: now, ...(used && place.metric.kind === "gauge" ? { levelAt: now } : {}) },
       ...(opening ? { initial: { value: { ...record, daily } as JsonObject } } : {}),
     }, ...(mark ? [mark.mutation] : [])],
     marks: mark ? [mark] : [],
@@ -104,5 +105,5 @@ function counted(place: Place, { amount, at }: Required<UsageChange>["used"], be
 /** A gauge's level minus its amount of the day, which begins at zero. */
 function behindOf({ place, record }: FoundUsage, at: string): number {
   if (place.metric.kind !== "gauge") return 0;
-  return plus(settledLevel(record), -(record.daily[bookingDay(place.period, Date.parse(at))] ?? 0));
+  return plus(settledLevel(record), -(record.daily[bookingDay(place, Date.parse(at))] ?? 0));
 }

@@ -9,7 +9,7 @@ import { metricOf } from "../metrics/catalogue.ts";
 import { usageRecord } from "../usage/entity.ts";
 import { markMutation } from "../usage/marks.ts";
 import { openingOf, type Place, placeOf } from "../usage/reads.ts";
-import { belowZero } from "../usage/rules.ts";
+import { belowZero, plus, settledLevel } from "../usage/rules.ts";
 import { type UsageEvent, usageGroups } from "./entity.ts";
 import { addEvent, corrected, type Correction, Sums } from "./rules.ts";
 import { groupsKey } from "./tally.ts";
@@ -23,7 +23,7 @@ export interface CorrectionTo {
 
 /**
  * The event with another amount, and the commit that moves its usage and groups with it. Throws `invalid_transition` for an event that
- * was voided, `validation_failed` for one of a gauge, `usage_below_zero` if the month has less than what is subtracted.
+ * was voided, `validation_failed` for one of a gauge, `usage_below_zero` if less is used in the month than what is subtracted.
  */
 export async function correctionOf(
   work: UnitOfWork,
@@ -44,21 +44,27 @@ export async function correctionOf(
   const record = { ...event, status: to.status, reason: to.reason, counted: change?.counted ?? event.counted };
   if (!change) return { record };
   const place = placeOf(event.tenantId, metric, change.booking.period);
-  const refusal = belowZero(metric.id, change.by);
   const { checks, mutations } = await writesOf(work, place, event, change, isoTime(nowMs));
-  return { record, checks, mutations, refuse: (_, reason) => reason === "bounds" ? refusal : undefined };
+  return { record, checks, mutations, attempts: ATTEMPTS };
 }
+
+/** The decisions of a correction, which depends on what is reserved: every reservation changes that. */
+const ATTEMPTS = 20;
 
 async function writesOf(work: UnitOfWork, place: Place, event: UsageEvent, { by, booking }: Correction, now: string) {
   const sums = new Sums();
   addEvent(sums, booking, by, place.metric.resolution === "hour");
   const known = await new Collection(usageRecord, work.store).getMany([place.key]);
   const opening = known[0] ? null : await openingOf(work, place);
-  if (!known[0] && !opening) throw errors.notFound("tenant", place.tenantId);
+  const usage = known[0] ?? opening?.record;
+  if (!usage) throw errors.notFound("tenant", place.tenantId);
+  if (plus(settledLevel(usage), by) < 0) throw belowZero(place.metric.id, by);
+  // What is held stays. If it changes before the commit, a bound refuses that, and the correction is decided again.
+  const { reserved } = usage;
   const mutations: Mutation[] = [markMutation(work, place.tenantId, place.period), {
     op: "increment",
     key: place.key,
-    add: sums.additions({ min: 0 }),
+    add: by < 0 ? [...sums.additions({ min: reserved }), { path: ["reserved"], by: 0, max: reserved }] : sums.additions(),
     merge: { updatedAt: now },
     ...(opening ? { initial: { value: opening.record as JsonObject } } : {}),
   }];

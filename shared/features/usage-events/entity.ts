@@ -26,7 +26,9 @@ export const usageEvent = defineEntity({
     adjusts: period.optional().meta({
       description: "The closed month in which the usage happened. The event was counted in `period` as an adjustment.",
     }),
-    applied: z.boolean().meta({ description: "False for an event of a gauge that is older than its level, which it left unchanged." }),
+    applied: z.boolean().meta({
+      description: "False for an event of a gauge that is older than its level, or of a closed month: it left the level unchanged.",
+    }),
     counted: z.record(period, z.number().meta({ description: `In ${METRIC_UNIT}.` })).meta({
       description: `What the event adds to the usage of each month, in ${METRIC_UNIT}, after its corrections. Empty for a gauge.`,
     }),

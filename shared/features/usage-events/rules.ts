@@ -24,6 +24,8 @@ export interface Booking {
   readonly hour: string;
   /** The closed month in which the usage happened. */
   readonly adjusts?: string;
+  /** Whether the event is stored and changes nothing: it is of a gauge, whose month is closed. */
+  readonly isFinal?: true;
 }
 
 /**
@@ -37,7 +39,8 @@ export function bookingOf(event: Pick<ReceivedEvent, "time">, kind: Metric["kind
   if (timeMs > nowMs + MAX_AHEAD_MS) return refused(`must be at most ${MAX_AHEAD_MS / 60_000} minutes in the future`, "in_future");
   if (timeMs < nowMs - MAX_AGE_DAYS * DAY_MS) return refused(`must be at most ${MAX_AGE_DAYS} days ago`, "too_old");
   const own = periodOf(timeMs);
-  if (kind === "gauge" || !isClosed(own, nowMs)) return { time, ...placeIn(timeMs) };
+  if (!isClosed(own, nowMs)) return { time, ...placeIn(timeMs) };
+  if (kind === "gauge") return { time, ...placeIn(timeMs), isFinal: true };
   return { time, ...placeIn(nowMs), adjusts: own };
 }
 

@@ -5,6 +5,7 @@ import { keyOf } from "../../kv/define.ts";
 import type { Addition, Check, Mutation } from "../../kv/store.ts";
 import type { usageRecord } from "../usage/entity.ts";
 import type { Opening, Place } from "../usage/reads.ts";
+import { plus } from "../usage/rules.ts";
 import { usageGroups } from "./entity.ts";
 import { addEvent, type Booking, fullDimension, grouped, MAX_GROUPS, Sums } from "./rules.ts";
 
@@ -48,11 +49,11 @@ export class Tally {
     return { path: `/data/dimensions/${full}`, message, code: "too_many_groups" };
   }
 
-  /** Adds an event. Returns whether it changes the usage: an event of a gauge that is older than the level does not. */
+  /** Adds an event. Returns whether it changes the usage: an event of a gauge that is older than the level, or of a closed month, does not. */
   add(booking: Booking, amount: number, dimensions: Readonly<Record<string, string>>): boolean {
     const { metric } = this.place;
     if (metric.kind === "gauge") {
-      if (this.#levelAt !== undefined && booking.time < this.#levelAt) return false;
+      if (booking.isFinal || (this.#levelAt !== undefined && booking.time < this.#levelAt)) return false;
       this.#levelAt = booking.time;
       this.#levels.set(booking.day, amount);
     } else {
@@ -98,6 +99,8 @@ export class Tally {
   #additions(): Addition[] {
     if (this.place.metric.kind === "counter") return this.#usage.additions();
     const days = [...this.#levels].sort(([a], [b]) => a < b ? -1 : 1);
-    return [{ path: ["current"], to: days.at(-1)?.[1] ?? 0 }, ...days.map(([day, to]) => ({ path: ["daily", day], to }))];
+    // What is held stays beside the level. The check of the version keeps it the same until the commit.
+    const level = plus(days.at(-1)?.[1] ?? 0, this.usage?.reserved ?? 0);
+    return [{ path: ["current"], to: level }, ...days.map(([day, to]) => ({ path: ["daily", day], to }))];
   }
 }

@@ -11,6 +11,7 @@ import { subscription as subscriptionEntity } from "../subscriptions/entity.ts";
 import { shortTenantId, tenant as tenantEntity } from "../tenants/entity.ts";
 import { usageRecord } from "../usage/entity.ts";
 import { carriedInto, latestBefore, openingOf, placeOf } from "../usage/reads.ts";
+import { settledLevel } from "../usage/rules.ts";
 import { billingGrid, type BucketSize, bucketsOf, type Grid, gridOf, MAX_BUCKETS, periodsOf, shownSpan, type Span } from "./buckets.ts";
 import type { HistoryQuery, MonthsQuery } from "./entity.ts";
 import { type Forecast, forecastOf } from "./forecast.ts";
@@ -73,10 +74,10 @@ export class UsageHistoryService {
     const first = places.filter(({ period, key }) => period === periods[0] && !found.has(key));
     const carried = await carriedInto(this.work, id, first);
     return metrics.map((metric) => {
-      let level = carried.get(metric.id)?.current ?? 0;
+      let level = settledOf(carried.get(metric.id));
       const months = periods.map((period) => {
-        const current = found.get(placeOf(id, metric, period).key)?.current;
-        level = current ?? (metric.kind === "gauge" ? level : 0);
+        const record = found.get(placeOf(id, metric, period).key);
+        level = record ? settledOf(record) : metric.kind === "gauge" ? level : 0;
         return { period, amount: level };
       });
       return { ...shownMetric(metric), months };
@@ -113,7 +114,7 @@ export class UsageHistoryService {
       metric.kind === "gauge" ? latestBefore(this.work, placeOf(tenantId, metric, first)) : null,
     ]);
     const records = found.filter((record): record is Stored<typeof usageRecord> => record !== null);
-    if (metric.kind === "gauge") return levelsOf(records, buckets, earlier?.current ?? 0);
+    if (metric.kind === "gauge") return levelsOf(records, buckets, settledOf(earlier));
     const missing = byHour ? dayWithoutHours(records, { start: buckets[0]?.start ?? 0, end: buckets.at(-1)?.end ?? 0 }) : null;
     if (missing !== null) throw errors.parameter("from", `must be after ${missing}, of which no hours were recorded`);
     return sumsOf(records, buckets, byHour ? "hour" : "day");
@@ -145,6 +146,11 @@ export class UsageHistoryService {
     if (first < back(MAX_MONTHS - 1)) throw errors.parameter("from", `must be at most ${MAX_MONTHS - 1} months before to`);
     return periodsOf([{ start: Date.parse(`${first}-01T00:00:00.000Z`), end: Date.parse(`${to}-02T00:00:00.000Z`) }]);
   }
+}
+
+/** What is used, without what is only reserved: days and hours do not contain that either. */
+function settledOf(record: Stored<typeof usageRecord> | null | undefined): number {
+  return record ? settledLevel(record) : 0;
 }
 
 function shownMetric({ id, unit, kind }: StoredMetric): OfMetric {

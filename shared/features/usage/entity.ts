@@ -29,7 +29,7 @@ export const usageRecord = defineEntity({
       .meta({ description: "The amount of each hour in UTC. Only for a metric with the resolution `hour`." }),
     adjustments: z.record(period, z.number().meta({ description: `The amount of one closed month, in ${METRIC_UNIT}.` })).optional()
       .meta({ description: "What is counted here for closed months, by month: late usage events, and corrections of events." }),
-    levelAt: instant.optional().meta({ description: "The time of the last usage event that set the level of a gauge." }),
+    levelAt: instant.optional().meta({ description: "The time of the last level of a gauge. An older usage event does not change it." }),
     createdAt: instant,
     updatedAt: instant.optional(),
   }),

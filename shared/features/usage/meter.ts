@@ -259,8 +259,8 @@ export class Meter {
     return place.metric.kind === "gauge" ? plus(settledLevel(record), -(record.daily[this.#day(place)] ?? 0)) : 0;
   }
 
-  #day({ period }: Place): string {
-    return bookingDay(period, this.work.context.clock.now());
+  #day(place: Place): string {
+    return bookingDay(place, this.work.context.clock.now());
   }
 }
 

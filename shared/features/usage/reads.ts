@@ -1,5 +1,5 @@
 import { Collection, type Stored } from "../../core/collection.ts";
-import { dayOf, periodOf } from "../../core/periods.ts";
+import { dayOf, periodEnd, periodOf } from "../../core/periods.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { isoTime } from "../../kernel/clock.ts";
 import { errors } from "../../kernel/errors.ts";
@@ -30,9 +30,14 @@ export function placeOf(tenantId: string, metric: StoredMetric, period: string):
   return { tenantId, metric, period, key: keyOf(usageRecord, { tenantId, metric: metric.id, period }) };
 }
 
-/** The day to which a count is added: today in the current period, else the first day of the period. */
-export function bookingDay(period: string, nowMs: number): string {
-  return periodOf(nowMs) === period ? dayOf(nowMs) : `${period}-01`;
+/**
+ * The day to which a count is added: today in the current period, else the first day of the period. A level that is set after the period
+ * is that of its last day.
+ */
+export function bookingDay({ metric, period }: Pick<Place, "metric" | "period">, nowMs: number): string {
+  const current = periodOf(nowMs);
+  if (current === period) return dayOf(nowMs);
+  return metric.kind === "gauge" && period < current ? dayOf(Date.parse(periodEnd(period)) - 1) : `${period}-01`;
 }
 
 /** The hour to which a count is added. Null if the metric has no hours. */
@@ -51,7 +56,7 @@ export function additionsOf(
   const hour = bookingHour(place, nowMs);
   return [
     { path: ["current"], by, ...bounds },
-    { path: ["daily", bookingDay(place.period, nowMs)], by },
+    { path: ["daily", bookingDay(place, nowMs)], by },
     ...(hour === null ? [] : [{ path: ["hourly", hour], by }]),
   ];
 }

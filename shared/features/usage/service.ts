@@ -69,7 +69,7 @@ export class UsageService {
         { path: ["daily", this.#day(place)], to: value },
         reservedStays({ min: reserved, max: reserved }),
       ],
-      merge: this.#merge(limit),
+      merge: this.#merge(place, limit),
     });
     const idempotency = keyed("usage.record", options, { key: place.key, ...request });
     const counted = await matching(place, options, (own) => this.#meter.count(place, beside, own, idempotency));
@@ -94,7 +94,7 @@ export class UsageService {
     }
     this.#assertOpen(place);
     const before = limit === undefined ? undefined : await this.#usage.get(place.key);
-    const merge = this.#merge(limit);
+    const merge = this.#merge(place, limit);
     const lowering = (reserved: number): Count => ({
       add: [...this.#adding(place, amount, { min: reserved }), reservedStays({ max: reserved })],
       merge,
@@ -119,7 +119,7 @@ export class UsageService {
     this.#assertOpen(place);
     const within = (limit: number | null) => {
       const max = ceilingOf(limit, place.metric);
-      return { add: this.#adding(place, amount, max === null ? {} : { max }), merge: this.#merge(undefined) };
+      return { add: this.#adding(place, amount, max === null ? {} : { max }), merge: this.#merge(place, undefined) };
     };
     const idempotency = keyed("usage.consume", options, { key: place.key, amount });
     const consumed = await exactly(() => matching(place, options, (own) => this.#meter.consume(place, amount, within, own, idempotency)));
@@ -174,12 +174,13 @@ export class UsageService {
     return additionsOf(place, by, this.#nowMs, bounds);
   }
 
-  #merge(limit: number | null | undefined): JsonObject {
-    return { updatedAt: this.work.now(), ...(limit === undefined ? {} : { limit }) };
+  #merge({ metric }: Place, limit: number | null | undefined): JsonObject {
+    const now = this.work.now();
+    return { updatedAt: now, ...(metric.kind === "gauge" ? { levelAt: now } : {}), ...(limit === undefined ? {} : { limit }) };
   }
 
-  #day({ period }: Place): string {
-    return bookingDay(period, this.#nowMs);
+  #day(place: Place): string {
+    return bookingDay(place, this.#nowMs);
   }
 
   async #place(tenantId: string, metric: string, period: string): Promise<Place> {

@@ -126,7 +126,7 @@ describe("a closed month", () => {
     const before = (await context.auditOf(id)).length;
     expect(await UsageService.record(id, "bookings", 40, undefined, period)).toMatchObject({ current: 40 });
     expect(await UsageService.increment(id, "bookings", -1, undefined, period)).toMatchObject({ current: 39 });
-    expect(await UsageService.record(id, "rooms", 4, undefined, period)).toMatchObject({ current: 4, daily: { "2027-01-01": 4 } });
+    expect(await UsageService.record(id, "rooms", 4, undefined, period)).toMatchObject({ current: 4, daily: { "2027-01-31": 4 } });
     const corrections = (await context.auditOf(id)).slice(before);
     expect(corrections.map(({ action }) => action)).toEqual(["usage.corrected", "usage.corrected", "usage.corrected"]);
     await context.JobService.run("closings");

@@ -3,6 +3,7 @@ import { closesAt } from "../../../shared/core/periods.ts";
 import { MAX_HOLD_SECONDS } from "../../../shared/features/reservations/entity.ts";
 import { codeOf } from "../../support/store.ts";
 import { openTestContext } from "../../support/test-context.ts";
+import { batchOf, eventOf } from "../usage-events/support.ts";
 
 let context: Awaited<ReturnType<typeof openTestContext>>;
 beforeAll(async () => void (context = await openTestContext()));
@@ -216,6 +217,32 @@ describe("usage that others change while it is reserved", () => {
     expect(await codeOf(context.UsageService.increment(id, "rooms", -1))).toBe("usage_below_zero");
     await commit(id, held, 7, "rooms");
     expect(await usageOf(id, "rooms")).toMatchObject({ current: 7, reserved: 0, daily: { "2026-03-10": 7 } });
+  });
+
+  test("U13: an event of a gauge sets the level beside the reserved amount", async () => {
+    const id = await limited("rooms", 100);
+    const held = await reserve(id, 20, 60, "rooms");
+    await context.UsageEventService.ingest(batchOf(eventOf(id, "level", { amount: 5 }, { type: "rooms" })));
+    expect(await usageOf(id, "rooms")).toMatchObject({ current: 25, reserved: 20, daily: { "2026-03-10": 5 } });
+    await context.ReservationService.release(id, "rooms", held.id);
+    expect(await usageOf(id, "rooms")).toMatchObject({ current: 5, reserved: 0 });
+  });
+
+  test("U19: voiding an event takes nothing out of the reserved amount", async () => {
+    const id = await limited("bookings", 100);
+    const [{ usageEventId = "" } = {}] = await context.UsageEventService.ingest(batchOf(eventOf(id, "sold", { amount: 20 }, {
+      type: "bookings",
+    })));
+    await context.UsageService.record(id, "bookings", 10);
+    const held = await reserve(id, 50);
+    const voided = () => context.UsageEventService.void(id, usageEventId, { reason: "Sent by a test" });
+    expect(await codeOf(voided())).toBe("usage_below_zero");
+    expect(await usageOf(id)).toMatchObject({ current: 60, reserved: 50 });
+    await context.UsageService.increment(id, "bookings", 15);
+    await voided();
+    expect(await usageOf(id)).toMatchObject({ current: 55, reserved: 50 });
+    await release(id, held);
+    expect(await usageOf(id)).toMatchObject({ current: 5, reserved: 0 });
   });
 
   test("U13: correcting a counter sets what is used without what is reserved", async () => {

@@ -175,6 +175,19 @@ describe("late usage events", () => {
     );
     expect((await usage(id, "2026-03", "rooms"))?.current).toBe(53);
   });
+
+  it("U11: of a gauge leave a level that a call has set since, and that of a closed month", async () => {
+    const { id } = await context.tenant();
+    const level = (n: string, time: string) => eventOf(id, n, { amount: 4 }, { type: "rooms", time });
+    await context.UsageService.record(id, "rooms", 9, undefined, "2026-02");
+    await context.UsageService.increment(id, "rooms", 6);
+    const isApplied = async (n: string, time: string) => await ingest(level(n, time));
+    expect(await isApplied("before the call", "2026-03-09T10:00:00Z")).toMatchObject([{ status: "accepted", applied: false }]);
+    expect(await isApplied("of a closed month", "2026-02-28T10:00:00Z")).toMatchObject([{ status: "accepted", applied: false }]);
+    const now = new Date(context.clock.now()).toISOString();
+    expect(await isApplied("after the call", now)).toMatchObject([{ applied: true }]);
+    expect([(await usage(id, "2026-02", "rooms"))?.current, (await usage(id, "2026-03", "rooms"))?.current]).toEqual([9, 4]);
+  });
 });
 
 describe("dimensions", () => {

@@ -101,6 +101,23 @@ describe("the history of a metric", () => {
     ]]);
   });
 
+  it("U21: of a gauge agrees with its months after a late level of the last month, and leaves out what is reserved", async () => {
+    const { UsageService, UsageHistoryService, ReservationService } = context;
+    context.clock.set("2026-03-20T08:00:00.000Z");
+    const { id } = await context.tenant();
+    await UsageService.record(id, "rooms", 20);
+    context.clock.set("2026-03-31T23:59:00.000Z");
+    await ReservationService.reserve(id, "rooms", 7, 3_600);
+    context.clock.set("2026-04-01T00:01:00.000Z");
+    await UsageService.record(id, "rooms", 9, undefined, "2026-03");
+    for (const from of ["2026-03", "2026-04"]) {
+      const history = await UsageHistoryService.history(id, "rooms", { bucket: "month", from: `${from}-01` });
+      const months = (await UsageHistoryService.months(id, { from }))?.find(({ metric }) => metric === "rooms")?.months;
+      const expected = from === "2026-03" ? [9, 9] : [9];
+      expect([history?.data, months].map((data) => data?.map(({ amount }) => amount)), from).toEqual([expected, expected]);
+    }
+  });
+
   it("U21: is bounded, and known to the tenant's own users alone", async () => {
     const { id } = await context.tenant();
     const service = context.UsageHistoryService;
@@ -123,7 +140,7 @@ describe("all metrics of a tenant", () => {
   it("U21: by month have the amounts of each month, and the level of a gauge where it has no record", async () => {
     const { id } = await context.tenant();
     await context.UsageService.record(id, "rooms", 4, undefined, "2025-06");
-    await context.UsageService.increment(id, "bookings", 5, undefined, "2026-01");
+    await context.UsageService.record(id, "bookings", 5, undefined, "2026-01");
     await context.UsageService.increment(id, "bookings", 1);
     const months = await context.UsageHistoryService.months(id, { from: "2025-12", to: "2026-03" });
     const of = (metric: string) => months?.find((one) => one.metric === metric)?.months.map(({ amount }) => amount);
