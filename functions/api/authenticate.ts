@@ -28,7 +28,8 @@ export async function credentialOf(authorization: string | undefined, apiKey: st
   if (bearer !== undefined && apiKey !== undefined && !await equalSecrets(bearer, apiKey)) {
     throw new InnkeepError("bad_request", "Authorization and X-API-Key have different credentials. Send one of them.");
   }
-  if (apiKey === undefined && bearer !== undefined && !SECRET_LIKE.test(bearer)) return { kind: "token", text: bearer };
+  // Generated clients send one credential in both headers.
+  if (bearer !== undefined && !SECRET_LIKE.test(bearer)) return { kind: "token", text: bearer };
   const text = apiKey ?? bearer ?? "";
   if (!isSecret(text)) {
     throw new InnkeepError("unauthenticated", "The API key is malformed. Send the whole key, as it was shown when it was made.");

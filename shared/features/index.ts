@@ -82,7 +82,7 @@ export const features = [
     summary: "Usage events that senders repeat, delay and correct, each counted once.",
     paths: [
       "/v1/usage/events",
-      "/v1/tenants/:tenantId/usage/events",
+      "/v1/tenants/:tenantId/usage-events",
       "/v1/tenants/:tenantId/usage/track",
       "/v1/tenants/:tenantId/usage/:metric/groups",
     ],

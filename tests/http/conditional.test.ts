@@ -53,7 +53,7 @@ describe("conditional requests", () => {
   test("H05: any If-Match on a missing record returns 412 without an ETag", async () => {
     const token = api.admin("super_admin");
     const { id } = await api.tenant();
-    const json = { period: "2026-01" };
+    const json = { period: "2026-02" };
     for (const match of ["*", '"1"']) {
       const headers = { "if-match": match };
       const answer = await api.send("POST", `/v1/tenants/${id}/usage/bookings/increment`, { token, json, headers });
@@ -102,7 +102,7 @@ describe("conditional requests", () => {
     expectProblem(await put("subscription", { planId: "Pro" }, "42"), 400, "invalid_parameter");
     expect((await put("subscription", { planId: "Pro" }, '"0"')).status).toBe(200);
     for (const metric of ["rooms", "api_calls"]) {
-      const place = { value: 3, period: "2026-01" };
+      const place = { value: 3, period: "2026-02" };
       const made = await Promise.all([1, 2, 3, 4].map((value) => put(`usage/${metric}`, { ...place, value }, "*")));
       expect(made.map(({ status }) => status).toSorted(), metric).toEqual([200, 412, 412, 412]);
       expectProblem(await put(`usage/${metric}`, place, "*"), 412, "precondition_failed");

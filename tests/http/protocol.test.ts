@@ -139,7 +139,7 @@ describe("request ids and logs", () => {
     await api.send("PATCH", `/v1/tenants/${id}?x=query-secret`, {
       token,
       json: { name: "body-secret" },
-      headers: { "x-api-key": "header-secret" },
+      headers: { "x-other-key": "header-secret" },
     });
     await api.send("PATCH", `/v1/tenants/${id}`, { token, json: { name: "body-secret" } });
     await api.send("GET", "/nowhere/deep?x=query-secret");

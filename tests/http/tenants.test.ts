@@ -14,6 +14,9 @@ test("T01: a tenant is created with its id, location, times and ETag", async () 
   expect(answer.headers.get("etag")).toBe(`"${answer.body.version}"`);
 });
 
+/** Below the limit of a metric that refuses what exceeds it. */
+const WITHIN = { policy: "hard", overLimit: false, overage: 0 };
+
 test("T07: reactivating a suspended tenant is refused with what to do instead", async () => {
   const { id } = await api.tenant({ status: "suspended", suspensionReason: "unpaid" });
   const answer = await api.send("POST", `/v1/tenants/${id}/reactivate`, { token: api.admin("admin") });
@@ -69,7 +72,14 @@ test("T07: a tenant is created, moved to another plan, metered, cancelled and re
   expect(await get()).toMatchObject({ plan: "Enterprise", mrrSource: "plan" });
   const counted = await api.send("POST", `${path}/usage/bookings/increment`, { token, json: { amount: 40, limit: 100 } });
   expect(counted.body).toMatchObject({ metric: "bookings", current: 40, limit: 100, percentage: 40, resetsAt: "2026-04-01T00:00:00.000Z" });
-  expect(await get("/usage/bookings/check?amount=61")).toEqual({ allowed: false, current: 40, limit: 100, remaining: 60, percentage: 40 });
+  expect(await get("/usage/bookings/check?amount=61")).toEqual({
+    allowed: false,
+    current: 40,
+    limit: 100,
+    remaining: 60,
+    percentage: 40,
+    ...WITHIN,
+  });
   expect((await get("/usage?period=2026-03")).data).toHaveLength(6);
   expect((await get("/usage/bookings?period=2025-01")).current).toBe(0);
   const atEnd = await api.send("POST", `${path}/subscription/cancel`, { token });
@@ -118,8 +128,8 @@ test("U12: consume returns whether the amount was allowed, and only platform cal
   const path = `/v1/tenants/${id}/usage/rooms/consume`;
   const token = api.admin("admin");
   const answer = async (amount: number) => (await api.send("POST", path, { token, json: { amount } })).body;
-  expect(await answer(19)).toEqual({ allowed: true, current: 19, limit: 20, remaining: 1 });
-  expect(await answer(2)).toEqual({ allowed: false, current: 19, limit: 20, remaining: 1 });
+  expect(await answer(19)).toEqual({ allowed: true, current: 19, limit: 20, remaining: 1, ...WITHIN });
+  expect(await answer(2)).toEqual({ allowed: false, current: 19, limit: 20, remaining: 1, ...WITHIN });
   expectProblem(await api.send("POST", path, { token, json: {} }), 422, "validation_failed");
   expectProblem(await api.send("POST", path, { token: await api.user(id, "owner"), json: { amount: 1 } }), 403, "insufficient_scope");
   expectProblem(await api.send("POST", path, { token, json: { amount: 1, period: "2031-01" } }), 422, "validation_failed");

@@ -85,7 +85,7 @@ export const apiKey = defineEntity({
   }),
   owner: "tenant",
   retention: { days: 90, after: "endsAt" },
-  filterable: ["enabled", "environment", "createdBy", "createdAt", "expiresAt", "lastUsedAt", "revokedAt"],
+  filterable: ["enabled", "environment", "createdBy", "expiresAt", "lastUsedAt", "revokedAt"],
   sortable: ["name", "createdAt", "expiresAt", "lastUsedAt", "nextCheckAt", "unusedSince", "usageCount"],
   searchable: ["name", "description", "prefix"],
   indexes: [["createdAt"], ["@tenantId", "createdAt"], ["name"], ["unusedSince"], ["nextCheckAt"]],

@@ -14,7 +14,7 @@ export const DEFAULT_THRESHOLDS: readonly number[] = [80, 100];
 const METRIC_ID = /^[A-Za-z][A-Za-z0-9_.-]{0,63}$/;
 
 /** The fixed segments of the paths of usage, which an id would hide. */
-const PATH_SEGMENTS: ReadonlySet<string> = new Set(["events", "history", "track"]);
+const PATH_SEGMENTS: ReadonlySet<string> = new Set(["history", "track"]);
 
 function idFault(id: string): string | null {
   if (!METRIC_ID.test(id)) return "must be 1-64 characters of A-Z a-z 0-9 _ . - and begin with a letter";

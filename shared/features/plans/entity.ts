@@ -19,7 +19,7 @@ export const planLimits = z.record(
 /** The price of each metric above its limit. */
 const overagePrices = z.record(
   segment,
-  z.object({
+  z.strictObject({
     unitAmount: minorUnits.meta({ description: "The price of one package, in the minor unit of `currency`." }),
     per: z.int().min(1).max(1e15).default(1).meta({
       description: "The size of a package, in the metric's unit. A package that is begun is billed whole.",

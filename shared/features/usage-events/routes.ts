@@ -86,17 +86,17 @@ export const routes: readonly Route[] = [
     platformOnly: true,
     input: eventTrack,
     output: tracked,
-    location: ({ usageEventId }) => `/v1/tenants/:tenantId/usage/events/${usageEventId}`,
+    location: ({ usageEventId }) => `/v1/tenants/:tenantId/usage-events/${usageEventId}`,
     replaces: true,
     errors: ["idempotency_mismatch", "write_conflict"],
-    sample: { auditEntries: 0, body: sampleTrack, makes: `${path}/events` },
+    sample: { auditEntries: 0, body: sampleTrack, makes: `${path}-events` },
     run: async ({ service, params, body }) => {
       const event = await service.track(params.tenantId, body);
       if (event.status === "duplicate") return replied(event);
-      return created(event, `/v1/tenants/${params.tenantId}/usage/events/${event.usageEventId}`);
+      return created(event, `/v1/tenants/${params.tenantId}/usage-events/${event.usageEventId}`);
     },
   }),
-  verb(`GET ${path}/events`, {
+  verb(`GET ${path}-events`, {
     service: UsageEventService,
     operationId: "listUsageEvents",
     summary: "List usage events",
@@ -106,14 +106,14 @@ export const routes: readonly Route[] = [
     output: pageOf(usageEvent),
     run: async ({ service, params, query }) => await service.list(params.tenantId, ...listArguments(query)),
   }),
-  verb(`GET ${path}/events/:usageEventId`, {
+  verb(`GET ${path}-events/:usageEventId`, {
     ...one,
     operationId: "getUsageEvent",
     summary: "Get a usage event",
     scope: "read:usage",
     run: async ({ service, params }) => await service.get(params.tenantId, params.usageEventId),
   }),
-  verb(`POST ${path}/events/:usageEventId/void`, {
+  verb(`POST ${path}-events/:usageEventId/void`, {
     ...one,
     operationId: "voidUsageEvent",
     summary: "Void a usage event",
@@ -125,7 +125,7 @@ export const routes: readonly Route[] = [
     sample: { body: { reason: "Sent by a test." } },
     run: async ({ service, params, body, options }) => await service.void(params.tenantId, params.usageEventId, body, options),
   }),
-  verb(`POST ${path}/events/:usageEventId/correct`, {
+  verb(`POST ${path}-events/:usageEventId/correct`, {
     ...one,
     operationId: "correctUsageEvent",
     summary: "Correct the amount of a usage event",

@@ -29,6 +29,7 @@ function exampleFor(entity: AnyEntity, tenantId: string): JsonObject {
     ...Object.fromEntries(Object.entries(unique).filter(([field]) => field in own)),
     ...(familyOf(entity) === "outbox" ? { id: `evt_${tenantId}` } : {}),
     ...(familyOf(entity) === "apikey" ? { id: `key_${tenantId}` } : {}),
+    ...(familyOf(entity) === "usageevent" ? { id: `event_${tenantId}` } : {}),
     ...(familyOf(entity) === "apikeyhash" ? { hash: `hash_${tenantId}` } : {}),
   };
 }
@@ -152,7 +153,7 @@ describe("deleting a tenant", () => {
               DEFAULT_METRICS[i % DEFAULT_METRICS.length]?.id ?? "rooms",
               1,
               undefined,
-              `2026-${String(1 + (n % 12)).padStart(2, "0")}`,
+              `2026-${String(3 + (n % 10)).padStart(2, "0")}`,
             ),
           );
           if (late || !code.startsWith("no error")) refusedAfter = code;

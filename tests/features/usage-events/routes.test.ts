@@ -36,7 +36,7 @@ describe("the routes of usage events", () => {
       userId: "user-7",
     });
     expect((await api.send("POST", `/v1/tenants/${id}/usage/track`, { token, json: track })).status).toBe(200);
-    const list = await api.send("GET", `/v1/tenants/${id}/usage/events?metric=api_calls&period=${month}&timeTo=${month}-01`, { token });
+    const list = await api.send("GET", `/v1/tenants/${id}/usage-events?metric=api_calls&period=${month}&timeTo=${month}-01`, { token });
     expect(list.body.pagination.total).toBe(2);
     const groups = await api.send("GET", `/v1/tenants/${id}/usage/api_calls/groups?dimension=endpoint&period=${month}`, { token });
     expect(groups.body.data).toEqual([{ value: "/v1/rooms", amount: 3 }]);

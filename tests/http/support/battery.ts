@@ -35,7 +35,7 @@ export function routeBattery(api: TestApi, of: (route: Route) => boolean = () =>
 }
 
 /** The text of a response without the members that are shown only once. */
-function shownAgain({ shownOnce = [] }: Route, { text, body }: Answer): string {
+export function shownAgain({ shownOnce = [] }: Route, { text, body }: Answer): string {
   if (shownOnce.length === 0) return text;
   expect(Object.keys(body as object)).toEqual(expect.arrayContaining([...shownOnce]));
   return JSON.stringify(Object.fromEntries(Object.entries(body as object).filter(([name]) => !shownOnce.includes(name))));
