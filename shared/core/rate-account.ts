@@ -89,7 +89,8 @@ export function answered(account: RateAccount, { tokens, more }: Taken, nowMs: n
 export function decisionOf(account: RateAccount, allowed: boolean, cost: number, nowMs: number): RateDecision {
   const { limit } = account;
   const tokens = tokensAt(account, nowMs);
-  const left = tokens + (nowMs < account.leaseEndsMs ? account.leased : 0);
+  // The bucket can fill up while some of its tokens are leased.
+  const left = Math.min(limit.limit, tokens + (nowMs < account.leaseEndsMs ? account.leased : 0));
   const missing = allowed ? limit.limit - left : cost - tokens;
   const resetSeconds = Math.ceil(missing * limit.windowSeconds / limit.limit);
   return { allowed, limit, remaining: Math.max(0, Math.floor(left)), resetSeconds: Math.max(allowed ? 0 : 1, resetSeconds) };

@@ -51,6 +51,7 @@ describe("the headers of a call", () => {
     ["say when all is refilled", decisionOf(accountWith(30.5), true, 1, 0), 30, 30],
     ["count what was refilled since", decisionOf(accountWith(30), true, 1, 5_000), 35, 25],
     ["count what was taken in advance", decisionOf(leaseUsed(accountWith(30, 5), 1), true, 1, 0), 34, 26],
+    ["never say more than the limit", decisionOf(accountWith(60, 3), true, 1, 0), 60, 0],
     ["of a denied call say when it would be allowed", decisionOf(accountWith(-2.5), false, 1, 0), 0, 4],
     ["of a denied call include what is owed", decisionOf(denied(accountWith(0), 1), false, 1, 0), 0, 2],
     ["of a denied call never say more than one window", decisionOf(denied(accountWith(-59), 60), false, 1, 0), 0, 60],
