@@ -3,7 +3,7 @@ import type { Caller } from "../../shared/core/caller.ts";
 import { ANONYMOUS } from "../../shared/core/caller.ts";
 import type { Payer } from "../../shared/core/rate-limiter.ts";
 import { idParam, pathParams, restated, type Route, type ServiceClass } from "../../shared/core/route.ts";
-import { errors, InnkeepError } from "../../shared/kernel/errors.ts";
+import { errors, InnkeepError, OtherTenantError } from "../../shared/kernel/errors.ts";
 import { type AnyEntity, keyOf, keyParams, matchKey } from "../../shared/kv/define.ts";
 import { tenant } from "../../shared/features/tenants/entity.ts";
 import { isKey, isSegment, RESERVED_TENANT_IDS } from "../../shared/kv/key.ts";
@@ -85,6 +85,9 @@ function handlerOf(route: Route, deps: ApiDeps, shared: Shared): Handler<AppEnv>
       const response = respond(c, route, await shared.running.run(context, () => route.handle(call)), externalPath(c));
       if (work.replayed) response.headers.set("idempotent-replayed", "true");
       return response;
+    } catch (error) {
+      if (caller.kind === "key" && error instanceof OtherTenantError) await shared.refusals.record(caller, error.asked, context);
+      throw error;
     } finally {
       c.set("storeMs", since(storeStartedAt));
     }

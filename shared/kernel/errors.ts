@@ -36,6 +36,13 @@ export class InnkeepError extends Error {
   }
 }
 
+/** A caller that is bound to a tenant named another one in its body. The message is that for a tenant that does not exist. */
+export class OtherTenantError extends InnkeepError {
+  constructor(readonly asked: string) {
+    super("not_found", `The tenant ${asked.slice(0, 200)} was not found.`);
+  }
+}
+
 /** Whether the error is an InnkeepError, and has the code if one is given. */
 export function isInnkeepError(error: unknown, code?: ErrorCode): error is InnkeepError {
   return error instanceof InnkeepError && (code === undefined || error.code === code);

@@ -165,7 +165,7 @@ describe("an API key as a caller", () => {
     expectRefusal(await api.send("GET", `/v1/tenants/${id}`, bearer(secret)), "unauthenticated");
   });
 
-  test("AK08, T14: asked for another tenant by path, query, header or host answers 404, with one audit entry a minute", async () => {
+  test("AK08, T14: asked for another tenant by path, query, header, host or body answers 404, with one audit entry a minute", async () => {
     const [own, other] = [await api.tenant(), await api.tenant()];
     const { id, secret } = await makeKey({ tenantId: own.id });
     const refusals = async () =>
@@ -197,6 +197,19 @@ describe("an API key as a caller", () => {
     api.clock.advance(60_000);
     expectProblem(await api.send("GET", "/v1/plans", { headers: { "x-api-key": secret, "x-tenant-id": secret } }), 404, "not_found");
     expect((await refusals())[0]).toMatchObject({ data: { asked: "[redacted]" } });
+    const bodies: readonly [string, object][] = [
+      ["/v1/api-keys", { name: "Other", scopes: ["read:plans"], tenantId: other.id }],
+      ["/ofrep/v1/evaluate/flags", { context: { targetingKey: other.id } }],
+      ["/ofrep/v1/evaluate/flags/any", { context: { targetingKey: other.id } }],
+    ];
+    const writing = await makeKey({ tenantId: own.id }, ["read:*", "write:*"]);
+    for (const [path, json] of bodies) {
+      api.clock.advance(60_000);
+      const at = api.clock.iso();
+      expectProblem(await api.send("POST", path, { ...bearer(writing.secret), json }), 404, "not_found");
+      const [entry] = (await api.services.AuditService.getByResource("api-key", writing.id)).data;
+      expect(entry).toMatchObject({ action: "api-key.refused", data: { asked: other.id }, timestamp: at });
+    }
     expect((await api.send("GET", `/v1/tenants/${own.id}`, { headers: { "x-api-key": secret } })).status).toBe(200);
     const platform = await api.key(["read:plans"]);
     expect((await api.send("GET", "/v1/plans", { headers: { "x-api-key": platform, "x-tenant-id": other.id } })).status).toBe(200);
