@@ -3,9 +3,10 @@ import type { LineItem } from "../invoices/entity.ts";
 import type { PlanTerms } from "../plans/entity.ts";
 import { MAX_OVERAGE_MONTHS, type Subscription } from "../subscriptions/entity.ts";
 import { bounded } from "../subscriptions/proration.ts";
+import type { Tenant } from "../tenants/entity.ts";
 import type { UsageRecord } from "../usage/entity.ts";
 import { overageOf } from "../usage/policies.ts";
-import { settledLevel } from "../usage/rules.ts";
+import { plus, settledLevel } from "../usage/rules.ts";
 
 /** The newest month that is closed at an instant. */
 export function newestClosed(nowMs: number): string {
@@ -13,9 +14,12 @@ export function newestClosed(nowMs: number): string {
   return nowMs >= Date.parse(closesAt(last)) ? last : previousPeriod(last);
 }
 
-/** The month to close next, after `last`. Without one it is the newest closed month. Null if none is due. */
+/** A count that was decided before the month closed is committed by then, also by a process whose clock is behind. */
+export const SETTLED_AFTER_MS = 10 * 60_000;
+
+/** The month to bill next, after `last`, 10 minutes after it closed. Without one it is the newest such month. Null if none is due. */
 export function nextToClose(last: string | null, nowMs: number): string | null {
-  const newest = newestClosed(nowMs);
+  const newest = newestClosed(nowMs - SETTLED_AFTER_MS);
   const next = last === null ? newest : nextPeriod(last);
   return next <= newest ? next : null;
 }
@@ -23,6 +27,28 @@ export function nextToClose(last: string | null, nowMs: number): string | null {
 /** Whether usage above the limits of the month is still to be billed. A trial is free, and so is what was never paid. */
 export function isBillable({ status, anchorDay, overageMonths = [] }: Subscription, period: string): boolean {
   return status !== "trialing" && anchorDay !== undefined && !overageMonths.includes(period);
+}
+
+/**
+ * From when on the usage of a month is paid for. Null if none of it is: the month was over before the trial, or began after a
+ * cancellation or in a suspension that lasts.
+ */
+export function paidSince({ status, cancelledAt }: Subscription, tenant: PaidBy, period: string): string | null {
+  const { trialEndsAt = "", suspendedAt } = tenant;
+  const start = periodStart(period);
+  if (status === "cancelled" && cancelledAt !== undefined && cancelledAt <= start) return null;
+  if (tenant.status === "suspended" && suspendedAt !== undefined && suspendedAt <= start) return null;
+  if (trialEndsAt >= periodEnd(period)) return null;
+  return trialEndsAt > start ? trialEndsAt : start;
+}
+type PaidBy = Pick<Tenant, "status" | "suspendedAt" | "trialEndsAt">;
+
+/** A counter with at most what was used from an instant on above its limit: what was used before was free. Days that began before are. */
+export function usedSince(record: UsageRecord, since: string): UsageRecord {
+  const { period, current, reserved, limit, daily } = record;
+  if (limit === null || since <= periodStart(period)) return record;
+  const paid = Object.entries(daily).reduce((sum, [day, amount]) => `${day}T00:00:00.000Z` >= since ? plus(sum, amount) : sum, 0);
+  return { ...record, current: Math.min(current, plus(plus(limit, reserved), Math.max(0, paid))) };
 }
 
 /** The subscription with the lines of a month to be invoiced. */

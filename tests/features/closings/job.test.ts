@@ -39,7 +39,7 @@ describe("the close of a month", () => {
     context.clock.set("2026-04-03T23:59:59.999Z");
     await context.JobService.run("closings");
     expect(await itemsOf(id)).toEqual([]);
-    context.clock.set("2026-04-04T00:00:00.000Z");
+    context.clock.set("2026-04-04T00:10:00.000Z");
     expect(await context.JobService.run("closings", { dryRun: true })).toMatchObject({ errors: [] });
     expect(await itemsOf(id)).toEqual([]);
     for (let n = 0; n < 3; n++) {
@@ -67,7 +67,7 @@ describe("the close of a month", () => {
     for (const id of [live, gone]) {
       for (const one of (await context.InvoiceService.list(id)).data) await context.InvoiceService.markPaid(id, one.id);
     }
-    context.clock.set("2026-06-04T00:00:00.000Z");
+    context.clock.set("2026-06-04T00:10:00.000Z");
     await context.JobService.run("closings");
     await context.JobService.run("subscriptions");
     context.clock.set("2026-06-10T09:00:00.000Z");
@@ -97,7 +97,7 @@ describe("the close of a month", () => {
     const key = `subscription:${broken}`;
     const { value } = await context.store.get(key) as { value: JsonObject };
     await context.store.set(key, { ...value, planVersion: 99 }, { tenantId: broken });
-    context.clock.set("2026-12-04T00:00:00.000Z");
+    context.clock.set("2026-12-04T00:10:00.000Z");
     // October is still to be closed, too.
     expect((await context.JobService.run("closings")).errors).toMatchObject(
       ["2026-10", "2026-11"].map((period) => ({ item: `${period}:${broken}`, code: "not_found" })),
@@ -116,7 +116,7 @@ describe("a closed month", () => {
   test("U11: is no longer counted in; a correction is possible, audited, and bills nothing again", async () => {
     context.clock.set("2027-01-10T09:00:00.000Z");
     const id = await heavy();
-    context.clock.set("2027-02-04T00:00:00.000Z");
+    context.clock.set("2027-02-04T00:10:00.000Z");
     await context.JobService.run("closings");
     const { UsageService } = context;
     const period = "2027-01";
@@ -131,6 +131,37 @@ describe("a closed month", () => {
     expect(corrections.map(({ action }) => action)).toEqual(["usage.corrected", "usage.corrected", "usage.corrected"]);
     await context.JobService.run("closings");
     expect(await itemsOf(id)).toEqual([["Overage bookings 2027-01", 75]]);
+  });
+});
+
+describe("usage of a month that is not paid for", () => {
+  test("U14: in a trial or after a cancellation is not billed; the level that a gauge has kept from an earlier month is", async () => {
+    context.clock.set("2027-03-10T09:00:00.000Z");
+    await context.MetricService.create({ id: "seats", name: "Seats", unit: "seats", kind: "gauge", policy: "overage" });
+    await context.PlanService.create({
+      name: "Seated",
+      price: 1_000,
+      currency: "USD",
+      interval: "monthly",
+      limits: { seats: 5 },
+      overage: { seats: { unitAmount: 7, per: 1 } },
+    });
+    const [paying, trial, gone] = [
+      (await context.tenant({ plan: "Seated" })).id,
+      (await context.tenant({ plan: "Seated", status: "trial", trialEndsAt: "2027-05-01T00:00:00.000Z" })).id,
+      (await context.tenant({ plan: "Seated" })).id,
+    ];
+    for (const id of [paying, trial, gone]) await context.UsageService.record(id, "seats", 9);
+    await context.JobService.run("subscriptions");
+    await context.SubscriptionService.cancel(gone, false);
+    for (const now of ["2027-05-01T00:05:00.000Z", "2027-05-04T00:10:00.000Z"]) {
+      context.clock.set(now);
+      await context.JobService.run("subscriptions");
+    }
+    expect(await context.SubscriptionService.get(trial)).toMatchObject({ status: "active", anchorDay: 1 });
+    while ((await context.JobService.run("closings")).processed > 0);
+    const billed = async (id: string) => (await billedOf(id)).map(({ data }) => (data as JsonObject)["period"]);
+    expect([await billed(paying), await billed(trial), await billed(gone)]).toEqual([["2027-03", "2027-04"], [], ["2027-03"]]);
   });
 });
 

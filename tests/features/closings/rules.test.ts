@@ -1,5 +1,14 @@
 import { describe, expect, test } from "vitest";
-import { isBillable, newestClosed, nextToClose, overageLines, withOverage } from "../../../shared/features/closings/rules.ts";
+import {
+  isBillable,
+  newestClosed,
+  nextToClose,
+  overageLines,
+  paidSince,
+  SETTLED_AFTER_MS,
+  usedSince,
+  withOverage,
+} from "../../../shared/features/closings/rules.ts";
 import { MAX_OVERAGE_MONTHS, MAX_PENDING_ITEMS, subscription } from "../../../shared/features/subscriptions/entity.ts";
 import { usageRecord } from "../../../shared/features/usage/entity.ts";
 
@@ -23,8 +32,39 @@ describe("the months to close", () => {
     ["2026-01", "2026-02"],
     ["2026-02", null],
     ["2026-05", null],
-  ])("U14: on 4 March, after %s the next one is %s", (last, next) => {
-    expect(nextToClose(last, Date.parse("2026-03-04T00:00:00.000Z"))).toBe(next);
+  ])("U14: on 4 March, after %s the next one is %s, once all that was counted before the close is committed", (last, next) => {
+    const at = Date.parse("2026-03-04T00:00:00.000Z") + SETTLED_AFTER_MS;
+    expect(nextToClose(last, at)).toBe(next);
+    if (next === "2026-02") expect(nextToClose("2026-01", at - 1)).toBeNull();
+  });
+});
+
+describe("usage that is paid for", () => {
+  const tenant = { status: "active" } as const;
+  test.each(
+    [
+      ["of a month with a paid subscription", {}, {}, "2026-01-01T00:00:00.000Z"],
+      ["from the end of a trial on", {}, { trialEndsAt: "2026-01-20T15:00:00.000Z" }, "2026-01-20T15:00:00.000Z"],
+      ["not of a month of trial", {}, { trialEndsAt: "2026-02-01T00:00:00.000Z" }, null],
+      ["of the month of a cancellation", { status: "cancelled", cancelledAt: "2026-01-02T00:00:00.000Z" }, {}, "2026-01-01T00:00:00.000Z"],
+      ["not of a month after it", { status: "cancelled", cancelledAt: "2025-12-31T00:00:00.000Z" }, {}, null],
+      ["of the month of a suspension", {}, { status: "suspended", suspendedAt: "2026-01-02T00:00:00.000Z" }, "2026-01-01T00:00:00.000Z"],
+      ["not of a month within it", {}, { status: "suspended", suspendedAt: "2025-12-31T00:00:00.000Z" }, null],
+    ] as const,
+  )("U14: is that %s", (_, changes, by, since) => {
+    expect(paidSince({ ...sold, ...changes }, { ...tenant, ...by }, "2026-01")).toBe(since);
+  });
+
+  test.each([
+    // current, daily amounts, what is billed of it
+    [1_600, { "2026-01-10": 1_500, "2026-01-21": 100 }, 100],
+    [1_100, { "2026-01-10": 900, "2026-01-21": 200 }, 100],
+    [1_600, { "2026-01-10": 1_500, "2026-01-20": 100 }, 0],
+    [1_600, { "2026-01-10": 1_700, "2026-01-21": -100 }, 0],
+  ])("U14: after a trial until the 20th is, of %d with the days %j, %d above a limit of 1,000", (current, daily, billed) => {
+    const record = usedSince({ ...usageOf(current + 5, 1_000, 5), daily }, "2026-01-20T15:00:00.000Z");
+    const lines = overageLines({ bookings: { unitAmount: 1, per: 1 } }, [record]);
+    expect(lines.map(({ quantity }) => quantity)).toEqual(billed === 0 ? [] : [billed]);
   });
 });
 
