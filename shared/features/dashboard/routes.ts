@@ -83,7 +83,6 @@ export const routes: readonly Route[] = [
     summary: "Get the numbers of the platform's first page",
     description: "All numbers are from rollups and indexes, so the cost hardly grows with the number of tenants.",
     scope: "read:dashboard",
-    platformOnly: true,
     query: z.strictObject({
       days: integer(1, MAX_DAYS).optional().meta({
         description: `The number of days of sign-ups, at most ${MAX_DAYS}. Default: ${DEFAULT_DAYS}.`,
