@@ -39,8 +39,8 @@ export function chargeOf(c: Context<AppEnv>, { cost = 1 }: Route, limiter: RateL
       if (caller.kind === "anonymous") return await chargeAddress();
       if (caller.kind === "key") {
         const payer = { kind: "key", id: caller.actor.id } as const;
-        limiter.learn(payer, caller.rateLimit);
-        started ??= charge(payer);
+        // A new limit counts at once, though the charge was started under the old one.
+        if (limiter.learn(payer, caller.rateLimit) || !started) started = charge(payer);
       }
       enforce(c, await started ?? null);
     },

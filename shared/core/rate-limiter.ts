@@ -63,9 +63,12 @@ export class RateLimiter {
     return payer.kind !== "key" || this.#held.has(nameOf(payer));
   }
 
-  /** Remembers the payer's own limit for its next call; without one, that of its kind. */
-  learn(payer: Payer, limit: RateLimit | undefined): void {
-    this.#holdOf(payer, limit ?? this.options.limits[payer.kind]);
+  /** Remembers the payer's own limit; without one, that of its kind. Returns whether it was charged under another one so far. */
+  learn(payer: Payer, limit: RateLimit | undefined): boolean {
+    const before = this.#held.get(nameOf(payer))?.account.limit;
+    const now = limit ?? this.options.limits[payer.kind];
+    this.#holdOf(payer, now);
+    return before !== undefined && !isSame(before, now);
   }
 
   /** Charges a call. Null if the store does not answer. Never rejects. */
@@ -84,13 +87,16 @@ export class RateLimiter {
     if (this.#now() < this.#pausedUntilMs) return null;
     const { limit: { limit: capacity, windowSeconds }, owed } = held.account;
     const wanted = wantedBy(held.account);
-    held.account = { ...held.account, owed: 0 };
+    const asked = held.account = { ...held.account, owed: 0 };
     try {
       const key = held.key ??= keyOf(rateLimitBucket, { hash: await sha256Hex(nameOf(payer)) });
       const taken = await this.options.store.take({ key, capacity, windowSeconds, cost, owed, wanted });
       const nowMs = this.#now();
-      held.account = answered(held.account, taken, nowMs);
-      return decisionOf(held.account, taken.granted, cost, nowMs);
+      // The answer says nothing of the bucket under a limit that was learned meanwhile.
+      const isCurrent = isSame(held.account.limit, asked.limit);
+      const account = answered(isCurrent ? held.account : asked, taken, nowMs);
+      if (isCurrent) held.account = account;
+      return decisionOf(account, taken.granted, cost, nowMs);
     } catch (error) {
       held.account = denied(held.account, owed);
       this.#pausedUntilMs = this.#now() + PAUSE_MS;

@@ -85,6 +85,20 @@ test("H10: two processes share the buckets: of 500 requests at the same time no 
   expect(statuses.filter((status) => status === 429).length).toBe(500 - answered);
 });
 
+test("H10: a new limit of a key counts from the next request on, in every process", async () => {
+  const other = await api.over(api.open.another());
+  const keys = api.services.ApiKeyService;
+  const { id, secret: token } = await keys.generate("Throttled", ["read:plans"], { rateLimit: { limit: 50, windowSeconds: DAY } });
+  const send = async () => await Promise.all([api.send, other].map((to) => to("GET", "/v1/plans", { token })));
+  for (let i = 0; i < 3; i++) expect((await send()).map((answer) => [answer.status, limitOf(answer)["q"]])).toEqual([[200, 50], [200, 50]]);
+  await keys.update(id, { rateLimit: { limit: 60 } });
+  expect((await send()).map((answer) => limitOf(answer)["q"])).toEqual([60, 60]);
+  await keys.update(id, { rateLimit: { limit: 1 } });
+  const lowered = [...await send(), ...await send()];
+  expect(lowered.map((answer) => limitOf(answer)["q"])).toEqual([1, 1, 1, 1]);
+  expect(lowered.filter(({ status }) => status === 200).length).toBeLessThanOrEqual(1);
+});
+
 describe("an address", () => {
   const from = (address: string) => ({ "x-forwarded-for": `203.0.113.9, ${address}` });
 

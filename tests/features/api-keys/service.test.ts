@@ -147,7 +147,9 @@ describe("API keys", () => {
       scopes: ["read:plans"],
     });
     expect(await under.verify(secret, { cost: 3 })).toMatchObject({ valid: false, code: "RATE_LIMITED", keyId: id });
-    const { id: freed, secret: other = "" } = await keys().generate("Freed", ["read:plans"], { rateLimit: { limit: 1, windowSeconds: 3_600 } });
+    const { id: freed, secret: other = "" } = await keys().generate("Freed", ["read:plans"], {
+      rateLimit: { limit: 1, windowSeconds: 3_600 },
+    });
     expect([await under.verify(other), await under.verify(other)]).toMatchObject([{ code: "VALID" }, { code: "RATE_LIMITED" }]);
     await keys().update(freed, { rateLimit: null });
     await expect.poll(async () => (await under.verify(other)).code).toBe("VALID");
