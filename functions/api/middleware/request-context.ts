@@ -27,6 +27,7 @@ export interface AppEnv {
 }
 
 const MAX_PATH_CHARS = 500;
+const REDACTED = "[redacted]";
 /** An API key that was sent as a part of the path, also percent-encoded. */
 const SECRET = /ik(?:_|%5f)(?:live|test)(?:_|%5f)[\w%]*/gi;
 const REQUEST_ID = /^[A-Za-z0-9._~-]{1,128}$/;
@@ -70,11 +71,11 @@ export function requestContext(logger: Logger): MiddlewareHandler<AppEnv> {
       requestId,
       method: c.req.method,
       route: c.get("route") ?? "unmatched",
-      path: c.req.path.slice(0, MAX_PATH_CHARS).replaceAll(SECRET, "[redacted]"),
+      path: c.req.path.slice(0, MAX_PATH_CHARS).replaceAll(SECRET, REDACTED),
       status: c.res.status,
       durationMs,
       caller: c.get("caller") ?? "anonymous",
-      tenantId: c.get("tenantId") ?? null,
+      tenantId: c.get("tenantId")?.replaceAll(SECRET, REDACTED) ?? null,
       code: c.get("code"),
       ...(isClosed ? { status: CLIENT_CLOSED, code: "client_closed_request", unsentStatus: c.res.status } : {}),
     });

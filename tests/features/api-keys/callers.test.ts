@@ -62,6 +62,7 @@ describe("an API key as a caller", () => {
       expectProblem(answer, 404, "not_found");
       expect(answer.headers.get("x-request-id")).not.toBe(secret);
     }
+    expectProblem(await api.send("GET", `/v1/tenants/${secret}`, bearer(secret)), 404, "not_found");
     expect(JSON.stringify(api.logs)).not.toContain(secret.slice(8));
     const { id } = await api.tenant();
     const declared = await api.send("GET", `/v1/tenants/${id}/entitlements/check?key=api`, bearer(secret));
