@@ -105,8 +105,7 @@ async function stateOf(work: UnitOfWork, key: ApiKeyHash, options: VerifyOptions
   const { tenantId, allowedIps } = key;
   if (tenantId !== undefined && await isSuspended(work, tenantId)) return { code: "DISABLED", reason: "tenant_suspended" };
   if (allowedIps && !await isInRanges(options.ipAddress, allowedIps)) return { code: "FORBIDDEN_IP" };
-  const { scopes: catalogue } = work.platform;
-  if (options.scopes && !covers(scopesOf(key, catalogue), new Set(options.scopes))) return { code: "INSUFFICIENT_PERMISSIONS" };
+  if (options.scopes && !hasScopes(work, key, options.scopes)) return { code: "INSUFFICIENT_PERMISSIONS" };
   // The bucket is that of the key's own requests to this API.
   const { limiter } = work.platform;
   const payer = { kind: "key", id: key.keyId } as const;
@@ -115,6 +114,13 @@ async function stateOf(work: UnitOfWork, key: ApiKeyHash, options: VerifyOptions
   const charged = await limiter?.charge(payer, { cost: options.cost ?? 1 });
   if (charged && !charged.allowed) return { code: "RATE_LIMITED" };
   return { code: await hasUsageLeft(work, tenantId, options) ? "VALID" : "USAGE_EXCEEDED" };
+}
+
+/** A group stands for the same scopes as in a key of that tenant. */
+function hasScopes({ platform: { scopes: catalogue } }: UnitOfWork, key: ApiKeyHash, asked: readonly string[]): boolean {
+  const isGroup = (scope: string) => scope === "read:*" || scope === "write:*";
+  const each = asked.flatMap((scope) => isGroup(scope) ? [...scopesOf({ ...key, scopes: [scope] }, catalogue)] : [scope]);
+  return covers(scopesOf(key, catalogue), new Set(each));
 }
 
 async function isSuspended(work: UnitOfWork, tenantId: string): Promise<boolean> {

@@ -156,6 +156,11 @@ describe("API keys", () => {
     const check = async (options: Parameters<typeof under.verify>[1]) => (await keys().verify(secret, options)).code;
     expect(await check({ scopes: ["read:plans"] })).toBe("VALID");
     expect(await check({ scopes: ["read:plans", "write:plans"] })).toBe("INSUFFICIENT_PERMISSIONS");
+    const { secret: reader = "" } = await keys().generate("Reader", ["read:*"], { tenantId });
+    const codes = ["read:*", "read:usage", "write:*", "*", "read:admins", "read:none"].map(async (scope) =>
+      (await keys().verify(reader, { scopes: [scope] })).code
+    );
+    expect((await Promise.all(codes)).map((code) => code === "VALID")).toEqual([true, true, false, false, false, false]);
     const { limit = null } = await context.UsageService.get(tenantId, "bookings") ?? {};
     expect(await check({ metric: "bookings", cost: Number(limit) })).toBe("VALID");
     expect(await check({ metric: "bookings", cost: Number(limit) + 1 })).toBe("USAGE_EXCEEDED");
