@@ -2,7 +2,9 @@ import type { Context, Handler } from "hono";
 import type { Caller } from "../../shared/core/caller.ts";
 import { ANONYMOUS } from "../../shared/core/caller.ts";
 import type { Payer } from "../../shared/core/rate-limiter.ts";
-import { idParam, pathParams, restated, type Route, type ServiceClass } from "../../shared/core/route.ts";
+import type { Reply } from "../../shared/core/reply.ts";
+import { type AnyCall, idParam, pathParams, restated, type Route, type ServiceClass } from "../../shared/core/route.ts";
+import type { Context as CallContext } from "../../shared/kernel/context.ts";
 import { errors, InnkeepError, OtherTenantError } from "../../shared/kernel/errors.ts";
 import { type AnyEntity, keyOf, keyParams, matchKey } from "../../shared/kv/define.ts";
 import { tenant } from "../../shared/features/tenants/entity.ts";
@@ -82,16 +84,23 @@ function handlerOf(route: Route, deps: ApiDeps, shared: Shared): Handler<AppEnv>
         tenantId,
         options,
       };
-      const response = respond(c, route, await shared.running.run(context, () => route.handle(call)), externalPath(c));
+      const response = respond(c, route, await run(route, call, context, shared), externalPath(c));
       if (work.replayed) response.headers.set("idempotent-replayed", "true");
       return response;
-    } catch (error) {
-      if (caller.kind === "key" && error instanceof OtherTenantError) await shared.refusals.record(caller, error.asked, context);
-      throw error;
     } finally {
       c.set("storeMs", since(storeStartedAt));
     }
   };
+}
+
+/** Runs the route. If a tenant's API key named another tenant in its body, that is audited. */
+async function run(route: Route, call: AnyCall, context: CallContext, { running, refusals }: Shared): Promise<Reply> {
+  try {
+    return await running.run(context, () => route.handle(call));
+  } catch (error) {
+    if (call.caller.kind === "key" && error instanceof OtherTenantError) await refusals.record(call.caller, error.asked, context);
+    throw error;
+  }
 }
 
 /** The caller of a request: the user of a token, or the program with an API key. */

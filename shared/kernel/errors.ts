@@ -60,6 +60,7 @@ export const errors = {
     const name = resource.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
     return new InnkeepError("not_found", id === undefined ? `The ${name} was not found.` : `The ${name} ${id} was not found.`);
   },
+  otherTenant: (asked: string) => new OtherTenantError(asked),
   validation: (fields: readonly FieldError[]) =>
     new InnkeepError("validation_failed", fields.map((f) => `${f.path || "/"}: ${f.message}`).join("; "), fields),
   forbiddenFields: (pointers: readonly string[]) =>

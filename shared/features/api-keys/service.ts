@@ -5,7 +5,7 @@ import { type Filters, listPage, type Page, type Pagination, selectionOf, type S
 import { Records } from "../../core/records.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { isoTime } from "../../kernel/clock.ts";
-import { errors, InnkeepError, OtherTenantError } from "../../kernel/errors.ts";
+import { errors, InnkeepError } from "../../kernel/errors.ts";
 import type { JsonObject } from "../../kernel/json.ts";
 import type { ChangeOptions } from "../../kernel/version.ts";
 import type { Mutation } from "../../kv/store.ts";
@@ -193,7 +193,7 @@ export class ApiKeyService {
     const { tenantId: bound } = this.work.context;
     const asked = given === undefined ? undefined : shortTenantId(given);
     if (asked === undefined || asked === bound) return bound ?? undefined;
-    if (bound !== null) throw new OtherTenantError(asked);
+    if (bound !== null) throw errors.otherTenant(asked);
     if (await this.work.read(keyOf(tenant, { id: asked })) === null) throw errors.notFound("tenant", asked);
     return asked;
   }

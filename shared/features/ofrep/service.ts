@@ -1,6 +1,6 @@
 import { parseInput } from "../../core/collection.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
-import { errors, InnkeepError, OtherTenantError } from "../../kernel/errors.ts";
+import { errors, InnkeepError } from "../../kernel/errors.ts";
 import type { JsonObject } from "../../kernel/json.ts";
 import { sha256Hex } from "../../kernel/sha256.ts";
 import { evaluated } from "../flags/evaluation.ts";
@@ -55,7 +55,7 @@ export class OfrepService {
     const given = targetingKeyOf(context);
     const named = given === undefined ? requestTenant ?? bound : shortTenantId(given);
     if (named === null) throw targetingKeyMissing();
-    if (bound !== null && named !== bound) throw new OtherTenantError(named);
+    if (bound !== null && named !== bound) throw errors.otherTenant(named);
     if (requestTenant !== null && named !== requestTenant) {
       throw new InnkeepError("tenant_mismatch", "The targeting key and the request name different tenants.");
     }
