@@ -15,7 +15,10 @@ import { groupsKey, Tally } from "./tally.ts";
 
 /** The result of one event. */
 export type Outcome =
-  | ({ readonly status: "accepted" | "adjusted" | "duplicate" } & Pick<UsageEvent, "period" | "adjusts" | "applied">)
+  | (
+    & { readonly status: "accepted" | "adjusted" | "duplicate"; readonly usageEventId: string }
+    & Pick<UsageEvent, "period" | "adjusts" | "applied">
+  )
   | { readonly status: "rejected"; readonly error: FieldError };
 
 export function rejected(path: string, message: string, code: string): Extract<Outcome, { status: "rejected" }> {
@@ -28,8 +31,11 @@ export function mismatch(): Outcome {
 }
 
 /** The outcome of an event that was counted before. */
-export function duplicateOf({ period, adjusts, applied }: Pick<UsageEvent, "period" | "adjusts" | "applied">): Outcome {
-  return { status: "duplicate", period, ...(adjusts === undefined ? {} : { adjusts }), applied };
+export function duplicateOf(
+  { period, adjusts, applied }: Pick<UsageEvent, "period" | "adjusts" | "applied">,
+  usageEventId: string,
+): Outcome {
+  return { status: "duplicate", usageEventId, period, ...(adjusts === undefined ? {} : { adjusts }), applied };
 }
 
 /** Gets what each decision changes, for what follows its commit. It is no member of the result, which an idempotency key stores. */
@@ -52,7 +58,7 @@ export async function decideOn(
   const events: UsageEvent[] = [];
   const outcomes = chunk.map((one, i): Outcome => {
     const stored = found.events[i];
-    if (stored) return isRepeat(stored, one.event) ? duplicateOf(stored) : mismatch();
+    if (stored) return isRepeat(stored, one.event) ? duplicateOf(stored, stored.id) : mismatch();
     const booking = bookings[i] as Booking | FieldError;
     if ("message" in booking) return { status: "rejected", error: booking };
     const tally = found.tallies.get(placeOf(tenantId, one.metric, booking.period).key) as Tally;
@@ -61,8 +67,9 @@ export async function decideOn(
     if (error) return { status: "rejected", error };
     const record = recordOf(one, booking, tally.add(booking, amount, dimensions), isoTime(nowMs));
     events.push(record);
-    const { period, adjusts, applied } = record;
-    return adjusts === undefined ? { status: "accepted", period, applied } : { status: "adjusted", period, adjusts, applied };
+    const { id: usageEventId, period, adjusts, applied } = record;
+    const result = { usageEventId, period, applied };
+    return adjusts === undefined ? { status: "accepted", ...result } : { status: "adjusted", adjusts, ...result };
   });
   const tallies = [...found.tallies.values()].filter(({ isCounted }) => isCounted);
   const periods = new Set(tallies.map(({ place }) => place.period));

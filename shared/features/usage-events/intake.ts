@@ -133,7 +133,7 @@ export class Intake {
 /** The outcome of a repeat in the same batch. */
 function repeated(event: ReceivedEvent, first: Item, outcome: Outcome): Outcome {
   if (!("event" in first) || !isSame(first.event, event)) return mismatch();
-  return outcome.status === "rejected" ? outcome : duplicateOf(outcome);
+  return outcome.status === "rejected" ? outcome : duplicateOf(outcome, outcome.usageEventId);
 }
 
 /** The fault of the one event in a commit. The path is that of the event, not of the record that could not hold it. */

@@ -11,12 +11,12 @@ import { shortTenantId } from "../tenants/entity.ts";
 import { metricOf } from "../metrics/catalogue.ts";
 import { Meter } from "../usage/meter.ts";
 import { placeOf } from "../usage/reads.ts";
-import { type EventBatch, eventTrack, type ReceivedEvent, trackedEvent } from "./cloud-event.ts";
+import { type EventBatch, eventTrack, trackedEvent } from "./cloud-event.ts";
 import { correctionOf, type CorrectionTo } from "./corrections.ts";
 import type { Outcome } from "./counting.ts";
 import { eventCorrection, eventVoid, type UsageEvent, usageEvent } from "./entity.ts";
 import { type GroupedUsage, groupsOf } from "./groups.ts";
-import { Intake, usageEventIdOf } from "./intake.ts";
+import { Intake } from "./intake.ts";
 
 export type StoredUsageEvent = Stored<typeof usageEvent>;
 
@@ -27,7 +27,7 @@ export type EventResult = Outcome & {
   readonly usageEventId?: string;
 };
 
-export type TrackedEvent = Exclude<Outcome, { status: "rejected" }> & { readonly usageEventId: string };
+export type TrackedEvent = Exclude<Outcome, { status: "rejected" }>;
 
 /** Where the members of an event are in the body of `track`. */
 const TRACK_PATHS: Readonly<Record<string, string>> = {
@@ -53,13 +53,13 @@ export class UsageEventService {
     const [first] = items;
     if (single && first && "event" in first) {
       const outcome = thrown(await this.#intake.one(first.event));
-      return [await withId(first.event, outcome)];
+      return [{ id: first.event.id, source: first.event.source, ...outcome }];
     }
     const { result } = await this.work.transact(async () => ({ done: { outcomes: await this.#intake.all(items) }, resultOf: null }));
-    return await Promise.all(items.map(async (item, i) => {
-      const outcome = result.outcomes[i] as Outcome;
-      return "event" in item ? await withId(item.event, outcome) : { id: item.id, source: item.source, ...outcome };
-    }));
+    return items.map((item, i) => {
+      const { id, source } = "event" in item ? item.event : item;
+      return { id, source, ...result.outcomes[i] as Outcome };
+    });
   }
 
   /** Counts one event of a tenant. Throws `not_found`, `validation_failed`, `idempotency_mismatch`. */
@@ -68,8 +68,8 @@ export class UsageEventService {
     const input = parseInput(eventTrack, data);
     await loadIds();
     const event = trackedEvent(shortTenantId(tenantId), input.event_id ?? this.work.newId("evt"), input);
-    const outcome = thrown(await this.#intake.one(event), TRACK_PATHS);
-    return { ...outcome, usageEventId: await usageEventIdOf(event) };
+    // The id is part of the outcome: a repeat with an idempotency key has generated another one.
+    return thrown(await this.#intake.one(event), TRACK_PATHS);
   }
 
   /** The events of one tenant. Throws `not_found` if the tenant does not exist. */
@@ -138,9 +138,4 @@ function thrown(outcome: Outcome, paths: Readonly<Record<string, string>> = {}):
   throw code === "idempotency_mismatch"
     ? new InnkeepError(code, "Another event was received with this source and id. Use a new id for a new event.", [error])
     : errors.validation([error]);
-}
-
-async function withId(event: ReceivedEvent, outcome: Outcome): Promise<EventResult> {
-  const own = { id: event.id, source: event.source, ...outcome };
-  return outcome.status === "rejected" ? own : { ...own, usageEventId: await usageEventIdOf(event) };
 }

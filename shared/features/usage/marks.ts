@@ -7,8 +7,8 @@ import { usageChange } from "./entity.ts";
 
 /** How long a mark covers the counts of the process that wrote it. */
 export const WINDOW_MS = 10_000;
-/** A mark outlives its window by the longest deadline of a store call, 120 s, and by 30 s that clocks may differ. */
-const GRACE_MS = 150_000;
+/** A mark outlives its window by the longest deadline of a store call, 2 minutes, and by 5 minutes that clocks may differ. */
+const GRACE_MS = 420_000;
 /** The longest time from a mark to its end, on any clock. */
 export const REACH_MS = WINDOW_MS + 2 * GRACE_MS;
 /** Windows that a process keeps. Without its window, a count writes a mark that was not needed. */

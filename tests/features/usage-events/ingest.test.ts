@@ -84,9 +84,13 @@ describe("a batch of usage events", () => {
     const track = () => context.UsageEventService.track(id, { meter_id: "api_calls", event_value: 2, event_id: "t" });
     expect([(await track()).status, (await track()).status]).toEqual(["accepted", "duplicate"]);
     expect(await codeOf(context.UsageEventService.track(id, { meter_id: "api_calls", event_id: "t" }))).toBe("idempotency_mismatch");
+    const keyed = () => context.as({ idempotency: { operation: "track", key: "once", request: {} } }).UsageEventService;
+    const counted = await keyed().track(id, { meter_id: "api_calls" });
+    expect(await keyed().track(id, { meter_id: "api_calls" }), "with the id of the event that was counted").toEqual(counted);
+    expect(await context.UsageEventService.get(id, counted.usageEventId)).toMatchObject({ amount: 1 });
     expect(await codeOf(context.UsageEventService.track(id, { meter_id: "no_such" }))).toBe("not_found");
     expect(await codeOf(context.UsageEventService.track("tn_none", { meter_id: "api_calls" }))).toBe("not_found");
-    expect(await usage(id)).toMatchObject({ current: 8 });
+    expect(await usage(id)).toMatchObject({ current: 9 });
   });
 
   it("U09: loses none and counts none twice under two senders of one shuffled batch, increments between, and a crash between its commits", async () => {
