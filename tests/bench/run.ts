@@ -11,6 +11,7 @@ import { Refusal, runProgram } from "../../functions/local/refusal.ts";
 import { startCluster } from "../support/cluster.ts";
 import { compared, earlierRows } from "./before.ts";
 import type { Compared, EarlierRow } from "./before.ts";
+import { consumeRows } from "./consume-rows.ts";
 import { dashboardRows } from "./dashboard-rows.ts";
 import { createDataset } from "./dataset.ts";
 import { eventRows } from "./event-rows.ts";
@@ -32,7 +33,20 @@ import type { Row } from "./report.ts";
  * In the order of the page. `npm run bench -- point http` runs only those parts and does not write the page. With
  * `--before=<checkout>`, each part also runs in that checkout first, and the page compares the two.
  */
-const PARTS = ["point", "list", "neighbours", "growth", "jobs", "events", "flags", "http", "limits", "keys", "dashboard"] as const;
+const PARTS = [
+  "point",
+  "list",
+  "neighbours",
+  "growth",
+  "jobs",
+  "consume",
+  "events",
+  "flags",
+  "http",
+  "limits",
+  "keys",
+  "dashboard",
+] as const;
 type Part = typeof PARTS[number];
 const IN_BOTH: readonly Part[] = ["point", "list", "http"];
 const HELP = `npm run bench -- [${PARTS.join("] [")}]     measures, and writes docs/performance.md if all parts run
@@ -133,6 +147,7 @@ try {
     await dashboardRows(open(appUrl), report);
   });
   await part("growth", (report) => growthRows(cluster, report));
+  await part("consume", (report) => consumeRows(cluster, open, report));
   await part("events", (report) => eventRows(cluster, open, report));
   await part("flags", (report) => flagRows(cluster, open, report));
   await part("jobs", async (report) => {

@@ -43,7 +43,7 @@ export async function expectTourToHold(apiUrl: string, dataDir: string): Promise
 }
 
 /** Lets 64 callers increment one counter through HTTP. Every call must count exactly once. */
-export async function expectExactCount(info: LocalInfo, callsEach = 40): Promise<void> {
+export async function expectExactCount(info: LocalInfo, callsEach = 10): Promise<void> {
   const path = `/v1/tenants/${String(info.tenantId)}/usage/bookings`;
   const period = periodEnd(periodOf(Date.now())).slice(0, 7);
   const caller = async () => {
