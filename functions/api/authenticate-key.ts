@@ -3,7 +3,7 @@ import type { Payer } from "../../shared/core/rate-limiter.ts";
 import { Collection } from "../../shared/core/collection.ts";
 import { isInRanges } from "../../shared/features/api-keys/addresses.ts";
 import type { ApiKeyHash } from "../../shared/features/api-keys/entity.ts";
-import { countUse, findKey, hashesOf, rehash } from "../../shared/features/api-keys/lookup.ts";
+import { countUse, findKey, hashesOf, keepHashCurrent } from "../../shared/features/api-keys/lookup.ts";
 import { refusalOf, REFUSALS, scopesOf } from "../../shared/features/api-keys/rules.ts";
 import { tenant } from "../../shared/features/tenants/entity.ts";
 import { isoTime } from "../../shared/kernel/clock.ts";
@@ -50,7 +50,9 @@ export class KeyAuthenticator {
       throw refusal;
     }
     this.#remember(hashes.current, key);
-    if (key.hash !== hashes.current) await this.#rehash(key, hashes.current);
+    if (key.hash !== hashes.current) {
+      await keepHashCurrent(backend.bind(systemContext(backend.clock, "api-keys", "api-keys")), key, hashes.current);
+    }
     countUse(platform, key, isoTime(backend.clock.now()), address);
     return { ...started, caller: this.#callerOf(key, tenantEntry) };
   }
@@ -76,16 +78,6 @@ export class KeyAuthenticator {
       name,
       ...(rateLimit === undefined ? {} : { rateLimit }),
     };
-  }
-
-  /** Changes the stored hash to one under the present server key. The request goes on without it. */
-  async #rehash(key: ApiKeyHash, current: string): Promise<void> {
-    const { backend } = this.deps;
-    try {
-      await rehash(backend.bind(systemContext(backend.clock, "api-keys", "api-keys")), key, current);
-    } catch (error) {
-      backend.logger.warn("api_key_not_rehashed", { keyId: key.keyId, error: error instanceof Error ? error.message : String(error) });
-    }
   }
 
   #remember(hash: string, { keyId, tenantId, allowedIps }: ApiKeyHash): void {

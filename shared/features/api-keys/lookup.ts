@@ -64,6 +64,16 @@ export async function rehash(work: UnitOfWork, { keyId, hash }: ApiKeyHash, curr
   });
 }
 
+/** Stores a hash under the present key, if it was found under the one before. A failure is logged: the next use tries again. */
+export async function keepHashCurrent(work: UnitOfWork, key: ApiKeyHash, current: string): Promise<void> {
+  try {
+    if (key.hash !== current) await rehash(work, key, current);
+  } catch (error) {
+    const { keyId } = key;
+    work.platform.logger.warn("api_key_not_rehashed", { keyId, error: error instanceof Error ? error.message : String(error) });
+  }
+}
+
 export const REFUSED_EVERY_MS = 60_000;
 
 /** Records that a key of a tenant was used for another tenant, in the platform's chain, at most once a minute for each key. */

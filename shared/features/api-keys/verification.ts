@@ -12,7 +12,7 @@ import { fits } from "../usage/policies.ts";
 import { openingOf, placeOf } from "../usage/reads.ts";
 import { isInRanges } from "./addresses.ts";
 import type { ApiKeyHash } from "./entity.ts";
-import { countUse, findKey, hashesOf } from "./lookup.ts";
+import { countUse, findKey, hashesOf, keepHashCurrent } from "./lookup.ts";
 import { type Refusal, refusalOf, scopesOf } from "./rules.ts";
 import { isSecret } from "./secret.ts";
 
@@ -79,6 +79,7 @@ export async function verificationOf(work: UnitOfWork, secret: string, options: 
   const refusal = refusalOf(key, work.now());
   countUse(work.platform, { keyId, validUntil, isRefused: refusal !== null }, work.now(), options.ipAddress);
   const scopes = [...scopesOf(key, work.platform.scopes)].sort();
+  if (refusal === null) await keepHashCurrent(work, key, hashes.current);
   const { code, reason } = refusal === null ? await stateOf(work, key, options) : refused(refusal);
   return {
     valid: code === "VALID",

@@ -225,6 +225,13 @@ describe("API keys", () => {
     if (found) await Promise.all([1, 2, 3].map(() => rehash(next.bind(systemContext(clock)), found, hashes.current)));
     expect(await findKey(store, { current: hashes.current, previous: null })).toMatchObject({ keyId: id });
     expect(await findKey(store, { current: hashes.previous ?? "", previous: null })).toBeNull();
+    const { id: tenantId } = await context.tenant();
+    const { secret: verified = "" } = await keys().generate("Verified", ["read:plans"], { tenantId });
+    const bound = { ...systemContext(clock), ...asOwner(tenantId) } as Context;
+    for (let i = 0; i < 2; i++) {
+      expect(await (await loadServices())(next.bind(bound)).ApiKeyService.verify(verified)).toMatchObject({ code: "VALID" });
+      expect(await findKey(store, { ...await hashesOf(verified, next.platform), previous: null })).toMatchObject({ tenantId });
+    }
     const without = (await loadServices())(createBackend({ store, clock, logger: silentLogger }).bind(systemContext(clock))).ApiKeyService;
     for (
       const call of [
