@@ -4,13 +4,13 @@ import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import type { JsonObject } from "../../kernel/json.ts";
 import { metricOf } from "../metrics/catalogue.ts";
 import type { PlanVersion } from "../plans/entity.ts";
-import { soldTerms, versionKey } from "../plans/versions.ts";
+import { findTerms, soldTerms, versionKey } from "../plans/versions.ts";
 import { type Subscription, subscription } from "../subscriptions/entity.ts";
 import { fitted } from "../subscriptions/rules.ts";
 import { tenant as tenantEntity } from "../tenants/entity.ts";
 import { usageRecord } from "../usage/entity.ts";
 import { openingOf, placeOf } from "../usage/reads.ts";
-import { isBillable, overageLines, paidSince, usedSince, withOverage } from "./rules.ts";
+import { isBillable, overageLines, paidSince, soldIn, usedSince, withOverage } from "./rules.ts";
 
 /** Bills the usage above the limits of a closed month. */
 export class OverageBilling {
@@ -66,9 +66,12 @@ export class OverageBilling {
     return { record: opening?.record ?? null, checks: [check, ...(opening?.carried ? [opening.carried] : [])] };
   }
 
+  /** The terms with which the month ended: those of the present plan, or those from before a later change of plan. */
   async #termsOf(record: Subscription): Promise<PlanVersion> {
-    const key = versionKey(record);
-    const terms = this.#terms.get(key) ?? await soldTerms(this.work, { planId: record.planId, planVersion: record.planVersion });
+    const sold = soldIn(record, this.period);
+    const key = versionKey(sold);
+    const terms = this.#terms.get(key) ?? await findTerms(this.work, sold) ??
+      await soldTerms(this.work, { planId: record.planId, planVersion: record.planVersion });
     this.#terms.set(key, terms);
     return terms;
   }

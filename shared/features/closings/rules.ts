@@ -43,6 +43,13 @@ export function paidSince({ status, cancelledAt }: Subscription, tenant: PaidBy,
 }
 type PaidBy = Pick<Tenant, "status" | "suspendedAt" | "trialEndsAt">;
 
+/** The plan with which a month ended, as far as it is known. */
+export function soldIn({ planId, planVersion, monthPlan }: Subscription, period: string) {
+  return monthPlan && monthPlan.period > period
+    ? { planId: monthPlan.planId, planVersion: monthPlan.planVersion }
+    : { planId, planVersion };
+}
+
 /** A counter with at most what was used from an instant on above its limit: what was used before was free. Days that began before are. */
 export function usedSince(record: UsageRecord, since: string): UsageRecord {
   const { period, current, reserved, limit, daily } = record;

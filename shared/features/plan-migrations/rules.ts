@@ -74,8 +74,8 @@ export function planAt<P extends Plan>({ trialDays: _, ...plan }: P, version: Pl
 
 /** The subscription after its move. */
 export function moved(mode: Scheme["mode"], subscription: Subscription, from: PlanTerms, to: Plan, now: string): PlanChange {
-  if (mode === "next_period") return changeWithNextPeriod(subscription, from, to);
-  return mode === "prorate" ? planChange(subscription, from, to, now) : changeWithKeptPrice(subscription, from, to);
+  if (mode === "next_period") return changeWithNextPeriod(subscription, from, to, now);
+  return mode === "prorate" ? planChange(subscription, from, to, now) : changeWithKeptPrice(subscription, from, to, now);
 }
 
 const NEXT: Readonly<Record<MigrationStatus, readonly MigrationStatus[]>> = {

@@ -66,6 +66,12 @@ export const subscription = defineEntity({
         description: "The last months whose usage above the limits was added to `pendingItems`.",
       }),
     ),
+    monthPlan: byServer(
+      z.object({ period, planId: segment, planVersion: z.int().min(1) }).optional().meta({
+        description: "The plan with which the month of the last change of plan began. Usage above the limits of the months before is " +
+          "billed at its price.",
+      }),
+    ),
     keptPrice: byServer(
       price.optional().meta({
         description: "The price that the tenant kept when a plan migration moved it. Absent: that of the plan version.",

@@ -1,5 +1,5 @@
 import { dividedHalfUp } from "../../core/money.ts";
-import type { Recurrence } from "../../core/periods.ts";
+import { periodOf, type Recurrence } from "../../core/periods.ts";
 import type { LineItem } from "../invoices/entity.ts";
 import type { Plan, PlanTerms } from "../plans/entity.ts";
 import { MAX_PENDING_ITEMS, type Subscription } from "./entity.ts";
@@ -24,7 +24,7 @@ export interface PlanChange {
  * free, so nothing is settled, and neither is a plan whose terms no longer exist (null).
  */
 export function planChange(subscription: Subscription, from: PlanTerms | null, to: Plan, now: string, isNewPeriod = false): PlanChange {
-  const moved = onPlan(subscription, to);
+  const moved = onPlan(subscription, to, now);
   if (!isBilled(subscription) || from === null) return unbilled(moved);
   const at = within(subscription, now);
   const price = presentPrice(subscription, from);
@@ -35,15 +35,15 @@ export function planChange(subscription: Subscription, from: PlanTerms | null, t
 }
 
 /** A change of plan whose price begins with the next period. The present period costs what it did, whether it is invoiced or not. */
-export function changeWithNextPeriod(subscription: Subscription, from: PlanTerms, to: Plan): PlanChange {
-  const moved = onPlan(subscription, to);
+export function changeWithNextPeriod(subscription: Subscription, from: PlanTerms, to: Plan, now: string): PlanChange {
+  const moved = onPlan(subscription, to, now);
   return unbilled(isBilled(subscription) ? { ...moved, periodPrice: presentPrice(subscription, from) } : moved);
 }
 
 /** A change of plan that keeps the price and the billing interval of the old one, also in later periods. */
-export function changeWithKeptPrice(subscription: Subscription, from: PlanTerms, to: Plan): PlanChange {
+export function changeWithKeptPrice(subscription: Subscription, from: PlanTerms, to: Plan, now: string): PlanChange {
   const { periodPrice } = subscription;
-  return unbilled({ ...onPlan(subscription, to), keptPrice: priceOf(from), ...(periodPrice ? { periodPrice } : {}) });
+  return unbilled({ ...onPlan(subscription, to, now), keptPrice: priceOf(from), ...(periodPrice ? { periodPrice } : {}) });
 }
 
 /** The price of the present period. `sold`: that of the next one. */
@@ -55,8 +55,18 @@ function priceOf({ price, currency, interval, intervalCount }: PlanTerms): Price
   return { price, currency, interval, intervalCount };
 }
 
-function onPlan({ keptPrice: _, periodPrice: _price, ...subscription }: Subscription, { id, planVersion }: Plan): Subscription {
-  return { ...subscription, planId: id, planVersion } as Subscription;
+function onPlan(
+  { keptPrice: _, periodPrice: _price, ...subscription }: Subscription,
+  { id, planVersion }: Plan,
+  now: string,
+): Subscription {
+  return { ...subscription, planId: id, planVersion, monthPlan: monthPlan(subscription as Subscription, now) } as Subscription;
+}
+
+/** A change in the first days of a month does not change the price of what was used above the limits in the month before. */
+function monthPlan({ planId, planVersion, monthPlan: known }: Subscription, now: string): Subscription["monthPlan"] {
+  const period = periodOf(Date.parse(now));
+  return known?.period === period ? known : { period, planId, planVersion };
 }
 
 function unbilled(subscription: Subscription): PlanChange {

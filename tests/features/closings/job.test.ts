@@ -165,6 +165,21 @@ describe("usage of a month that is not paid for", () => {
   });
 });
 
+describe("a change of plan", () => {
+  test("U14: after the end of a month, also twice, leaves the price of what was used above the limits in it", async () => {
+    context.clock.set("2027-06-10T09:00:00.000Z");
+    const [later, twice, before] = [await heavy(), await heavy(), await heavy()];
+    await context.SubscriptionService.upsert(before, { planId: "Pro" });
+    context.clock.set("2027-07-02T09:00:00.000Z");
+    for (const id of [later, twice]) await context.SubscriptionService.upsert(id, { planId: "Pro" });
+    await context.SubscriptionService.upsert(twice, { planId: "Enterprise" });
+    context.clock.set("2027-07-04T00:10:00.000Z");
+    while ((await context.JobService.run("closings")).processed > 0);
+    expect((await Promise.all([later, twice, before].map(billedOf))).map(({ length }) => length)).toEqual([1, 1, 0]);
+    expect(await itemsOf(later)).toContainEqual(["Overage bookings 2027-06", 75]);
+  });
+});
+
 describe("a price of usage above the limit", () => {
   test("B03: makes a version of the plan, names a metric of the catalogue, and keeps the metric from being deleted", async () => {
     const { PlanService, MetricService } = context;

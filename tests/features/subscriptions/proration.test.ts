@@ -84,8 +84,9 @@ describe("a plan change settles the rest of the period", () => {
     expect(amounts(change.items)).toEqual(expected);
     expect(change.net).toBe(expected.reduce((sum, amount) => sum + amount, 0));
     expect(change.subscription).toMatchObject({ planId: plan.id, planVersion: 1, pendingItems: change.items });
-    const { planId: _plan, planVersion: _version, pendingItems: _items, ...rest } = change.subscription;
+    const { planId: _plan, planVersion: _version, pendingItems: _items, monthPlan, ...rest } = change.subscription;
     expect(subscription).toMatchObject(rest);
+    expect(monthPlan).toEqual({ period: now.slice(0, 7), planId: subscription.planId, planVersion: subscription.planVersion });
   });
 
   test("B11: the items name the plan and the dates", () => {
@@ -170,7 +171,7 @@ describe("a change to another interval", () => {
 describe("a plan migration", () => {
   test("CP10: with the next period leaves the present one at its price, invoiced or not", () => {
     for (const invoicedUntil of [january().invoicedUntil, undefined]) {
-      const { items, subscription } = changeWithNextPeriod(january({ invoicedUntil }), pro, enterprise);
+      const { items, subscription } = changeWithNextPeriod(january({ invoicedUntil }), pro, enterprise, at("2026-01-11"));
       expect(items).toEqual([]);
       expect(subscription).toMatchObject({ planId: "Enterprise", periodPrice: { price: 29_900, interval: "monthly", intervalCount: 1 } });
     }
@@ -179,22 +180,27 @@ describe("a plan migration", () => {
   test("CP10: a plan change after it settles what the present period costs, not what the next one would", () => {
     const annual = planOf("Annual", 299_000, { interval: "yearly" });
     for (const migrated of [enterprise, annual]) {
-      const { subscription } = changeWithNextPeriod(january(), pro, migrated);
+      const { subscription } = changeWithNextPeriod(january(), pro, migrated, at("2026-01-11"));
       const next = planChange(subscription, migrated, basic, at("2026-01-11"));
       expect(amounts(next.items)).toEqual([-20_255, 6_706]);
       expect(next.subscription).not.toHaveProperty("periodPrice");
     }
     // Moved twice, and then to a version without a billing change: the next periods have the price of the second move.
-    const twice = changeWithNextPeriod(changeWithNextPeriod(january(), pro, enterprise).subscription, enterprise, basic).subscription;
+    const twice = changeWithNextPeriod(
+      changeWithNextPeriod(january(), pro, enterprise, at("2026-01-11")).subscription,
+      enterprise,
+      basic,
+      at("2026-01-11"),
+    ).subscription;
     expect(twice.periodPrice?.price).toBe(29_900);
-    expect(changeWithKeptPrice(twice, basic, pro).subscription).toMatchObject({
+    expect(changeWithKeptPrice(twice, basic, pro, at("2026-01-11")).subscription).toMatchObject({
       periodPrice: { price: 29_900 },
       keptPrice: { price: 9_900 },
     });
   });
 
   test("CP10: without a billing change keeps the price, until the next plan change", () => {
-    const kept = changeWithKeptPrice(january(), pro, enterprise).subscription;
+    const kept = changeWithKeptPrice(january(), pro, enterprise, at("2026-01-11")).subscription;
     expect(kept).toMatchObject({
       planId: "Enterprise",
       keptPrice: { price: 29_900, currency: "USD", interval: "monthly", intervalCount: 1 },
