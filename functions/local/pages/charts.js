@@ -64,7 +64,9 @@ export function stackedColumns(frame, series, columns) {
     const x = MARGIN.left + slot * i + (slot - bar) / 2;
     const said = series.filter(({ key }) => values[key]).map(({ key, label: name }) => `${name} ${frame.format(values[key] ?? 0)}`);
     // The label of the last column is always shown, and others only at a distance from it.
-    const text = (columns.length - 1 - i) % every === 0 ? [svg("text", { x: Math.min(x + bar / 2, frame.width - LABEL_WIDTH / 2), y: HEIGHT - 6, "text-anchor": "middle" }, short)] : [];
+    const text = (columns.length - 1 - i) % every === 0
+      ? [svg("text", { x: Math.min(x + bar / 2, frame.width - LABEL_WIDTH / 2), y: HEIGHT - 6, "text-anchor": "middle" }, short)]
+      : [];
     return [svg("g", {}, svg("title", {}, `${label}: ${said.join(", ") || "none"}`), ...stack(series, values, { x, bar, y })), ...text];
   });
   return picture(frame, HEIGHT, ...ticks.map((tick) => gridLine(frame, tick, y(tick))), ...drawn);
@@ -117,7 +119,15 @@ export function rowBars(frame, rows, most) {
       svg("text", { x: 0, y: y + 13, class: "name" }, cut(label, width - text.length * 7)),
       svg("text", { x: width, y: y + 13, "text-anchor": "end" }, text),
       svg("rect", { x: 0, y: y + 18, width, height: ROW.bar, rx: 2, class: "track" }),
-      svg("rect", { x: 0, y: y + 18, width: Math.max(value > 0 ? 2 : 0, filled), height: ROW.bar, rx: 2, class: `series-${series}`, "data-series": series }),
+      svg("rect", {
+        x: 0,
+        y: y + 18,
+        width: Math.max(value > 0 ? 2 : 0, filled),
+        height: ROW.bar,
+        rx: 2,
+        class: `series-${series}`,
+        "data-series": series,
+      }),
     ];
   });
   return picture(frame, Math.max(1, rows.length) * ROW.height, ...drawn);

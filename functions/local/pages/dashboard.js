@@ -77,10 +77,16 @@ function revenue({ currency, tenants: { mrr }, revenue: { movements } }, width) 
   const format = (/** @type {number} */ value) => money(value, currency);
   const title = "Monthly revenue: movements by month";
   const first = movements[0]?.starting ?? 0;
-  const description = `In 12 months the monthly revenue went from ${format(first)} to ${format(mrr)}. Gains are above the line, losses below it.`;
+  const description = `In 12 months the monthly revenue went from ${format(first)} to ${
+    format(mrr)
+  }. Gains are above the line, losses below it.`;
   const frame = { id: "chart-revenue", title, description, width, format: (/** @type {number} */ value) => compactMoney(value, currency) };
   const at = (/** @type {string} */ month) => new Date(`${month}-01T00:00:00Z`);
-  const columns = movements.map(({ month, ...values }) => ({ label: longMonth.format(at(month)), short: monthName.format(at(month)), values }));
+  const columns = movements.map(({ month, ...values }) => ({
+    label: longMonth.format(at(month)),
+    short: monthName.format(at(month)),
+    values,
+  }));
   const rows = movements.map((one) => [
     one.month,
     ...[one.starting, one.new, one.expansion, one.reactivation, one.contraction, one.churn, one.ending].map(format),
@@ -118,7 +124,9 @@ function tenants({ currency, tenants: { tenants: total, byStatus, byPlan } }, wi
   const statuses = Object.entries(byStatus).map(([status, tally]) => ({ label: words(status), series: `status-${status}`, ...tally }));
   const plans = byPlan.map(({ plan, ...tally }) => ({ label: `Plan ${plan}`, series: "plan", ...tally }));
   const groups = [...statuses, ...plans];
-  const description = `${count.format(total)} tenants. ${groups.map(({ label, tenants: n }) => `${label}: ${count.format(n)}`).join(", ")}.`;
+  const description = `${count.format(total)} tenants. ${
+    groups.map(({ label, tenants: n }) => `${label}: ${count.format(n)}`).join(", ")
+  }.`;
   const bars = groups.map(({ label, series, tenants: n, mrr }) => (
     { label, series, value: n, text: `${count.format(n)} · ${money(mrr, currency)}` }
   ));

@@ -27,6 +27,7 @@ export type ShownApiKey = { readonly [F in keyof Key as F extends Hidden ? never
 /** A key with its secret, which is shown only once. It is absent when the call is repeated with its idempotency key. */
 export type NewApiKey = ShownApiKey & { readonly secret?: string };
 
+const MAX_TENANT_KEYS = 500;
 const DAY_MS = 24 * 3_600_000;
 /** A revocation must not fail because others change the key. */
 const REVOKE_ATTEMPTS = 50;
@@ -69,6 +70,7 @@ export class ApiKeyService {
     const { environment = "live" } = options;
     const tenantId = await this.#tenantIdOf(options.tenantId);
     await this.#assertGrantable({ scopes: [...scopes], tenantId }, options.allowedIps);
+    await this.#assertRoom();
     const { secret, prefix, last4 } = await newSecret(environment);
     const hash = await hashOf(secret, serverKeyOf(this.work.platform));
     const createdBy = this.work.context.actor.id;
@@ -86,6 +88,10 @@ export class ApiKeyService {
   async update(keyId: string, updates: UpdateInput<typeof apiKey>, options: ChangeOptions = {}): Promise<ShownApiKey | null> {
     const key = await this.#keys.patch(keyId, updates, options, async (after, before) => {
       this.#assertMayChange(before);
+      const { type, id } = this.work.context.actor;
+      if (type === "api_key" && id === before.id) {
+        throw new InnkeepError("forbidden", "An API key cannot change its own limits. Send another credential to change it.");
+      }
       if (changed(before, after, "scopes") || changed(before, after, "allowedIps")) await this.#assertGrantable(after, after.allowedIps);
       const now = this.work.now();
       // Otherwise a key that was disabled because nobody used it would be disabled again at once.
@@ -178,6 +184,14 @@ export class ApiKeyService {
   #assertMayChange(before: Key): void {
     assertNotRevoked(before);
     assertCovers(this.work.context.scopes, before, this.work.platform.scopes);
+  }
+
+  /** Each key has a rate limit of its own, so a tenant must not make any number of them. Concurrent calls may exceed it by a few. */
+  async #assertRoom(): Promise<void> {
+    const { context: { tenantId }, store } = this.work;
+    if (tenantId === null || await store.count({ entity: apiKey, scope: tenantId }) < MAX_TENANT_KEYS) return;
+    const message = `exceeds the limit of ${MAX_TENANT_KEYS} keys that a tenant makes, with those revoked in the last 90 days`;
+    throw errors.validation([{ path: "/tenantId", message, code: "too_many" }]);
   }
 
   /** Throws `validation_failed`, and `forbidden` for scopes that the caller does not have. */

@@ -96,6 +96,8 @@ describe("API keys", () => {
     await expect(keys().generate("X", ["read:none"])).rejects.toMatchObject({ code: "validation_failed" });
     await expect(keys().generate("X", ["read:plans"], { allowedIps: ["300.1.1.1", "10.0.0.0/8", "010.1.1.1"] }))
       .rejects.toMatchObject({ fields: [{ path: "/allowedIps/0" }, { path: "/allowedIps/2" }] });
+    const itself = keys({ actor: { type: "api_key", id: own.id }, scopes: new Set(["read:plans", "write:api-keys"]) });
+    await expect(itself.update(own.id, { expiresAt: null })).rejects.toMatchObject({ code: "forbidden" });
     expect(await narrow.revoke(wide.id, "Leaked")).toMatchObject({ revokedReason: "Leaked" });
     expect(await keys().revoke(wide.id, "Again")).toMatchObject({ revokedReason: "Leaked" });
     for (const change of [keys().update(wide.id, { name: "X" }), keys().rotate(wide.id, { overlapSeconds: 0 })]) {
