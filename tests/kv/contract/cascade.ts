@@ -22,7 +22,7 @@ async function storeTenant(store: Store, id: string): Promise<void> {
     { op: "set", key: `subscription:${id}`, value: { tenantId: id, status: "active", planId: "Pro" } },
     { op: "set", key: `usage:${id}:api_calls:2026-02`, value: { current: 1 } },
     { op: "set", key: `usage:${id}:api_calls:2026-03`, value: { current: 2 } },
-    { op: "set", key: `apikey:${id}`, value: { tenantId: id }, ...owned },
+    { op: "set", key: `sample:${id}`, value: { tenantId: id }, ...owned },
     { op: "set", key: `paper:${id}`, value: { kept: true }, ...owned, cascades: false },
     auditSet(id, "created"),
   ]);
@@ -34,7 +34,7 @@ export const cascadeCases: Theme = (open, serverCase) => {
     await storeTenant(store, "tn_gone");
     await storeTenant(store, "tn_gone2");
     const result = await store.commit([], [{ op: "deleteOwner", tenantId: "tn_gone" }]);
-    expect(result).toMatchObject({ ok: true, deleted: { tenant: 1, "subdomain-claim": 1, subscription: 1, "usage-record": 2, apikey: 1 } });
+    expect(result).toMatchObject({ ok: true, deleted: { tenant: 1, "subdomain-claim": 1, subscription: 1, "usage-record": 2, sample: 1 } });
     const left = (await store.list({ prefix: "" })).entries.filter((entry) => entry.tenantId === "tn_gone").map((entry) => entry.key);
     expect(left).toEqual([auditKey("tn_gone", "created"), "paper:tn_gone"]);
     expect((await store.list({ prefix: "" })).entries.filter((entry) => entry.tenantId === "tn_gone2")).toHaveLength(8);
@@ -49,7 +49,7 @@ export const cascadeCases: Theme = (open, serverCase) => {
     const add = [{ path: ["n"], by: 1 }];
     const calls = [
       store.set("tenant:tn_dead", tenantRecord("tn_dead")),
-      store.set("apikey:again", {}, { tenantId: "tn_dead" }),
+      store.set("sample:again", {}, { tenantId: "tn_dead" }),
       own.set("note:again", {}),
       store.mset([["note:beside", 1], ["subscription:tn_dead", {}]]),
       own.increment("usage:tn_dead:users:2026-03", add, { initial: { value: {} } }),
@@ -57,7 +57,7 @@ export const cascadeCases: Theme = (open, serverCase) => {
       own.commit([{ key: "note:again", version: null }], [{ op: "set", key: "note:again", value: 1 }]),
     ];
     expect(await Promise.all(calls.map(codeOf))).toEqual(calls.map(() => "tenant_deleted"));
-    expect(await store.mget(["note:beside", "note:again", "apikey:again", "tenant:tn_dead"])).toEqual([null, null, null, null]);
+    expect(await store.mget(["note:beside", "note:again", "sample:again", "tenant:tn_dead"])).toEqual([null, null, null, null]);
     expect(await store.commit([], [{ op: "deleteOwner", tenantId: "tn_dead" }])).toMatchObject({ ok: true, deleted: {} });
   });
 
