@@ -196,7 +196,7 @@ describe.skipIf(noBrowser !== null)("the page of the local stack", () => {
 
   test("O01: searches and filters, and says when nothing matches", async () => {
     const { page } = await openPage();
-    await page.getByLabel("Status").selectOption("suspended");
+    await page.getByRole("combobox", { name: "Status" }).selectOption("suspended");
     await expect.poll(() => page.locator("[data-tenant] h3").allTextContents()).toEqual(["Kestrel Airport Hotel"]);
     expect(await page.locator("#call").textContent()).toContain("status=suspended");
     await page.getByLabel("Search").fill("no such hotel");

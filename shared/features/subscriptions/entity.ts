@@ -67,7 +67,7 @@ export const subscription = defineEntity({
       }),
     ),
     monthPlan: byServer(
-      z.object({ period, planId: segment, planVersion: z.int().min(1) }).optional().meta({
+      z.object({ period, planId: segment, planVersion: z.int().min(1).meta({ description: "The version of the plan." }) }).optional().meta({
         description: "The plan with which the month of the last change of plan began. Usage above the limits of the months before is " +
           "billed at its price.",
       }),
