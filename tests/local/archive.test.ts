@@ -45,7 +45,7 @@ describe("the archive of the local stack", () => {
   test("A17: gets the audit entries that a policy archives, and npm run verify-archive verifies them without the database", async () => {
     const id = "tn_archived";
     // The scheduler's first run of the job would archive the entries before the request does.
-    await expect.poll(async () => (await call(stack.info, "GET", "/v1/jobs")).body).toMatchObject({
+    await expect.poll(async () => (await call(stack.info, "GET", "/v1/jobs")).body, { timeout: 30_000 }).toMatchObject({
       data: expect.arrayContaining([
         expect.objectContaining({ name: "cleanup", running: false, lastFinishedAt: expect.any(String) as unknown }),
       ]) as unknown,
