@@ -1813,6 +1813,10 @@ language plpgsql as $$
 declare
   v_taken json;
 begin
+  -- The function writes values without the checks of a commit, so it writes no other family.
+  if exists (select from jsonb_array_elements(p_takes) t where left(t->>'key', 10) is distinct from 'ratelimit:') then
+    raise exception 'must be the key of a rate limit' using errcode = 'KV001', detail = '/key';
+  end if;
   -- No caller waits for the disk: what a crash loses is the last fraction of a second.
   perform set_config('synchronous_commit', 'off', true);
   with taken as (

@@ -39,3 +39,18 @@ test("H10: a bucket that is charged again and again stays on its page and change
   expect(Number(row?.updates)).toBeGreaterThanOrEqual(100);
   expect(Number(row?.hot)).toBeGreaterThanOrEqual(0.95 * Number(row?.updates));
 });
+
+test("H10: the function writes rate limits alone, whatever key the application's login names", async () => {
+  const app = new pg.Client({ connectionString: database.appUrl });
+  await app.connect();
+  try {
+    for (const key of ["tenant:tn_1", "plan:Pro", "note:1", "ratelimit", "ratelimits:x", null]) {
+      const takes = JSON.stringify([{ key, capacity: 10, window: 60, cost: 1, wanted: 0 }]);
+      await expect(app.query("select public.kv_take($1::jsonb)", [takes]), String(key)).rejects.toMatchObject({ code: "KV001" });
+    }
+    const { rows } = await client.query("select key from kv.entries where key not like 'ratelimit:%'");
+    expect(rows).toEqual([]);
+  } finally {
+    await app.end();
+  }
+});
