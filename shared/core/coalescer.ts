@@ -23,6 +23,13 @@ interface Waiting {
   set: JsonObject;
 }
 
+/** The record of a write that failed. */
+interface Failure {
+  readonly key: string;
+  readonly isRepeated: boolean;
+  readonly error: string;
+}
+
 /**
  * Counts uses of records in memory and adds them to the records in the background, so that a request neither waits for the count nor
  * fails with it. The first use is written at once, later ones together after `everyMs`. Concurrent processes add up exactly. A process
@@ -40,10 +47,7 @@ export class Coalescer {
 
   /** Adds to top-level numbers of the record with this key, and sets members. Does nothing if the record does not exist when it is written. */
   count(key: string, by: Readonly<Record<string, number>>, set: JsonObject = {}): void {
-    const { maxRecords = MAX_RECORDS } = this.options;
-    const waiting = this.#waiting.get(key);
-    if (waiting || this.#waiting.size < maxRecords) this.#waiting.set(key, merged(waiting, { by: new Map(Object.entries(by)), set }));
-    else this.#dropped += 1;
+    this.#wait(key, merged(this.#waiting.get(key), { by: new Map(Object.entries(by)), set }));
     this.#schedule();
   }
 
@@ -70,21 +74,38 @@ export class Coalescer {
     this.#waiting = new Map();
     this.#nextAt = performance.now() + everyMs;
     // Started in one turn, the writes are one database call.
-    await Promise.all([...taken].map(([key, counts]) => this.#writeOne(key, counts)));
+    const failures = await Promise.all([...taken].map(([key, counts]) => this.#writeOne(key, counts)));
+    // One line for each cause: an outage fails all records for the same reason.
+    const causes = new Map<string, Failure & { readonly records: number }>();
+    for (const failure of failures.filter((each) => each !== null)) {
+      const cause = `${failure.isRepeated} ${failure.error}`;
+      const known = causes.get(cause) ?? { ...failure, records: 0 };
+      causes.set(cause, { ...known, records: known.records + 1 });
+    }
+    for (const cause of causes.values()) logger.warn("count_failed", { ...cause });
     this.#flushing = null;
     this.#scheduled = false;
     if (this.#waiting.size > 0) this.#schedule();
   }
 
-  async #writeOne(key: string, counts: Waiting): Promise<void> {
+  /** Null if the counts were written. */
+  async #writeOne(key: string, counts: Waiting): Promise<Failure | null> {
     try {
       await this.options.store.increment(key, [...counts.by].map(([name, by]) => ({ path: [name], by })), { merge: counts.set });
+      return null;
     } catch (error) {
       // A count whose commit is unknown is not repeated: it could count twice.
       const isRepeated = !isInnkeepError(error, "commit_unknown") && isInnkeepError(error) && error.retryable;
-      if (isRepeated) this.#waiting.set(key, merged(counts, this.#waiting.get(key)));
-      this.options.logger.warn("count_failed", { key, isRepeated, error: error instanceof Error ? error.message : String(error) });
+      if (isRepeated) this.#wait(key, merged(counts, this.#waiting.get(key)));
+      return { key, isRepeated, error: error instanceof Error ? error.message : String(error) };
     }
+  }
+
+  /** Keeps the counts for the next write, unless too many records wait. */
+  #wait(key: string, counts: Waiting): void {
+    const { maxRecords = MAX_RECORDS } = this.options;
+    if (this.#waiting.has(key) || this.#waiting.size < maxRecords) this.#waiting.set(key, counts);
+    else this.#dropped += 1;
   }
 }
 

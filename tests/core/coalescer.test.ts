@@ -93,9 +93,20 @@ describe("the coalescer", () => {
     await uses.flush();
     expect(lines.map((line) => JSON.parse(line) as object)).toMatchObject([
       { event: "counts_dropped", dropped: 2 },
-      { event: "count_failed", key: "flag:x1" },
-      { event: "count_failed", key: "flag:x2" },
+      { event: "count_failed", key: "flag:x1", records: 2 },
     ]);
+    // While a write fails, as many new records arrive: those of the write wait on only where there is room.
+    const failing = Object.create(open.store) as Store;
+    let arrived = 0;
+    const held = new Coalescer({ store: failing, logger, everyMs: 10_000, maxRecords: 2 });
+    failing.increment = () => {
+      held.count(`flag:y${++arrived}`, { uses: 1 });
+      return Promise.reject(new InnkeepError("store_unavailable", "The database is away."));
+    };
+    held.count("flag:y", { uses: 1 });
+    for (let flush = 0; flush < 6; flush++) await held.flush();
+    // 1 record, then 2, and never more, however long the outage is.
+    expect(arrived).toBe(11);
     const existing = new Coalescer({ store: open.store, logger: silentLogger });
     existing.count("flag:none", { uses: 1 });
     await existing.flush();
