@@ -178,6 +178,37 @@ describe.skipIf(noBrowser !== null)("the page of the local stack", () => {
     expect(await overflows()).toBe(false);
   });
 
+  test.each([320, 1_100])("B18: shows exact counts up to 100, and no text over another at %i pixels", async (width) => {
+    const shown = await read<Numbers>(stack, "/v1/dashboard");
+    const { page, overflows } = await chromium.visit("about:blank", { viewport: { width, height: 700 } });
+    const long = { id: "tn_long", name: `${"W".repeat(99)}<b>`, plan: "Basic", usagePercent: 96 };
+    const changed = {
+      ...shown,
+      nearLimits: { fromPercent: 80, tenants: 64, highest: [long] },
+      openAlerts: 100,
+      pastDueSubscriptions: 99,
+    };
+    await page.route("**/v1/dashboard*", (route) => route.fulfill({ json: changed }));
+    await page.goto(stack.info.url);
+    const chart = page.locator('[data-chart="near-limits"]');
+    await chart.waitFor();
+    expect(await chart.locator("h3").textContent()).toBe("Near a limit: 64 at 80 % or more");
+    expect(await chart.locator("p").textContent()).toBe("100 or more open usage alerts, 99 subscriptions past due.");
+    const covered = await page.locator("[data-chart] svg").evaluateAll((all) =>
+      all.flatMap((one) => {
+        const texts = [...one.querySelectorAll("text")].map((text) => ({
+          said: text.textContent,
+          ...text.getBoundingClientRect().toJSON(),
+        }));
+        return texts.flatMap((a, i) =>
+          texts.slice(i + 1).filter((b) => a.left < b.right && b.left < a.right && Math.abs(a.top - b.top) < 4).map((b) => [a.said, b.said])
+        );
+      })
+    );
+    expect(covered).toEqual([]);
+    expect(await overflows()).toBe(false);
+  });
+
   test("O01: refreshes while it is open", async () => {
     const { page } = await openPage();
     await page.clock.install();

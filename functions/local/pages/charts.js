@@ -9,8 +9,9 @@ const SVG = "http://www.w3.org/2000/svg";
 const HEIGHT = 220;
 const MARGIN = { top: 12, right: 4, bottom: 24, left: 56 };
 const ROW = { height: 30, bar: 8 };
-/** The width of a label below a column. */
-const LABEL_WIDTH = 34;
+/** The space between two texts on a line. */
+const GAP = 6;
+const ruler = document.createElement("canvas").getContext("2d");
 
 /**
  * @param {string} name
@@ -59,13 +60,16 @@ export function stackedColumns(frame, series, columns) {
   const slot = inner.width / columns.length;
   const bar = Math.max(2, Math.min(40, slot * 0.7));
   const ticks = Array.from({ length: Math.round((most - least) / step) + 1 }, (_, i) => least + i * step);
-  const every = Math.ceil(LABEL_WIDTH / slot);
+  const labelWidth = Math.max(...columns.map(({ short }) => textWidth(short))) + GAP;
+  // The last label is moved to the left if it does not fit below its column.
+  const moved = Math.max(0, (labelWidth - slot) / 2 - MARGIN.right);
+  const every = Math.ceil((labelWidth + moved) / slot);
   const drawn = columns.flatMap(({ label, short, values }, i) => {
     const x = MARGIN.left + slot * i + (slot - bar) / 2;
     const said = series.filter(({ key }) => values[key]).map(({ key, label: name }) => `${name} ${frame.format(values[key] ?? 0)}`);
     // The label of the last column is always shown, and others only at a distance from it.
     const text = (columns.length - 1 - i) % every === 0
-      ? [svg("text", { x: Math.min(x + bar / 2, frame.width - LABEL_WIDTH / 2), y: HEIGHT - 6, "text-anchor": "middle" }, short)]
+      ? [svg("text", { x: Math.min(x + bar / 2, frame.width - labelWidth / 2), y: HEIGHT - 6, "text-anchor": "middle" }, short)]
       : [];
     return [svg("g", {}, svg("title", {}, `${label}: ${said.join(", ") || "none"}`), ...stack(series, values, { x, bar, y })), ...text];
   });
@@ -116,7 +120,7 @@ export function rowBars(frame, rows, most) {
     const y = i * ROW.height;
     const filled = most === 0 ? 0 : value / most * width;
     return [
-      svg("text", { x: 0, y: y + 13, class: "name" }, cut(label, width - text.length * 7)),
+      svg("text", { x: 0, y: y + 13, class: "name" }, cut(label, width - textWidth(text) - GAP)),
       svg("text", { x: width, y: y + 13, "text-anchor": "end" }, text),
       svg("rect", { x: 0, y: y + 18, width, height: ROW.bar, rx: 2, class: "track" }),
       svg("rect", {
@@ -133,13 +137,24 @@ export function rowBars(frame, rows, most) {
   return picture(frame, Math.max(1, rows.length) * ROW.height, ...drawn);
 }
 
-/** A text that fits into so many pixels, at about 7 for each character.
+/** The width of a text in the font of charts.css, in pixels.
+ * @param {string} text
+ */
+function textWidth(text) {
+  if (ruler === null) return text.length * 7;
+  ruler.font = `12px ${getComputedStyle(document.body).fontFamily}`;
+  return ruler.measureText(text).width;
+}
+
+/** A text that fits into so many pixels.
  * @param {string} text
  * @param {number} pixels
  */
 function cut(text, pixels) {
-  const most = Math.max(4, Math.floor(pixels / 7) - 1);
-  return text.length <= most ? text : `${text.slice(0, most - 1)}…`;
+  if (textWidth(text) <= pixels) return text;
+  const characters = [...text];
+  while (characters.length > 1 && textWidth(`${characters.join("")}…`) > pixels) characters.pop();
+  return `${characters.join("")}…`;
 }
 
 /** The step of about four grid lines: 1, 2 or 5 times a power of ten, and at least 1.
