@@ -254,7 +254,13 @@ describe.skipIf(noBrowser !== null)("the page of the local stack", () => {
   });
 
   test.each([320, 360, 768])("O01: does not scroll sideways at %i pixels", async (width) => {
-    const { overflows } = await openPage({ viewport: { width, height: 700 } });
+    const { page, overflows } = await openPage({ viewport: { width, height: 700 } });
+    // The choice of a tenant is as wide as the longest name allows.
+    const choice = page.locator("#token-tenant");
+    await choice.selectOption({ index: 1 });
+    const narrow = (await choice.boundingBox())?.width ?? 0;
+    await choice.evaluate((select: HTMLSelectElement) => select.add(new Option("W".repeat(99))));
+    await expect.poll(async () => (await choice.boundingBox())?.width ?? 0).toBeGreaterThan(narrow);
     expect(await overflows()).toBe(false);
   });
 
