@@ -116,7 +116,7 @@ export function closesAt(period: string): string {
 
 /** Whether the month is closed: its usage is final, and only a correction changes it. */
 export function isClosed(period: string, nowMs: number): boolean {
-  return nowMs >= Date.parse(closesAt(period));
+  return period < periodOf(nowMs) && nowMs >= Date.parse(closesAt(period));
 }
 
 /** Throws `validation_failed` for an invalid period of usage. `path` is its JSON Pointer in the input. */

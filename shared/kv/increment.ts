@@ -70,12 +70,14 @@ const MAX_MERGED_BY = 2 ** 31;
  * amounts that are not negative: if their sum is within it, so is each intermediate result.
  */
 function formOf({ op, add = [], merge = {}, initial }: WireMutation): string | null {
-  const isSum = ({ by = NaN, min, max }: WireAddition) =>
-    Number.isSafeInteger(by) && Math.abs(by) <= MAX_MERGED_BY && min === undefined && (max === undefined || by >= 0);
+  const isSum = ({ by = NaN, min, max, maxOf }: WireAddition) =>
+    Number.isSafeInteger(by) && Math.abs(by) <= MAX_MERGED_BY && min === undefined && (max === undefined && maxOf === undefined || by >= 0);
   if (op !== "increment" || !add.every(isSum)) return null;
   const members = Object.keys(merge as JsonObject);
-  if (add.some(({ path }) => members.includes(pathOf(path)[0] ?? ""))) return null;
-  return JSON.stringify([add.map(({ path, max = null }) => [path, max]), members, initial !== undefined]);
+  const heads = add.map(({ path }) => pathOf(path)[0] ?? "");
+  if (heads.some((head) => members.includes(head))) return null;
+  if (add.some(({ maxOf }) => maxOf && (heads.includes(maxOf.member) || members.includes(maxOf.member)))) return null;
+  return JSON.stringify([add.map(({ path, max = null, maxOf = null }) => [path, max, maxOf]), members, initial !== undefined]);
 }
 
 export interface MergedWrite {
@@ -103,11 +105,18 @@ export function mergeWrites(batch: readonly WriteCall[]): MergedWrite[] {
 function addTogether(mutations: readonly WireMutation[]): WireMutation {
   const [first, ...others] = mutations;
   if (!first || others.length === 0) return first ?? { op: "increment" };
-  const add = (first.add ?? []).map(({ path, max: bound = Infinity }, i) => {
+  const add = (first.add ?? []).map(({ path, max: bound = Infinity, maxOf }, i) => {
     const amounts = mutations.map((mutation) => mutation.add?.[i]?.by ?? 0);
     // With an integer result in these bounds, each intermediate sum is a safe integer. Otherwise calls are sent separately.
     const max = Number.MAX_SAFE_INTEGER - amounts.reduce((sum, by) => sum + Math.abs(by), 0);
-    return { path, by: amounts.reduce((sum, by) => sum + by, 0), min: -max, max: Math.min(max, bound), whole: true };
+    return {
+      path,
+      by: amounts.reduce((sum, by) => sum + by, 0),
+      min: -max,
+      max: Math.min(max, bound),
+      whole: true,
+      ...(maxOf === undefined ? {} : { maxOf }),
+    };
   });
   return { ...first, add, ...("merge" in first ? { merge: mutations.at(-1)?.["merge"] } : {}) };
 }

@@ -227,6 +227,12 @@ export interface WriteOptions {
   readonly cascades?: boolean;
 }
 
+/** `percent` (100) of a top-level member, rounded to 6 decimals. If the member is not a number, there is no bound. */
+export interface MemberBound {
+  readonly member: string;
+  readonly percent?: number;
+}
+
 /** Adds `by` to the number at `path` (0 if missing), or sets it `to` a value, for gauges. */
 export type Addition =
   & {
@@ -234,6 +240,8 @@ export type Addition =
     /** Bounds of the result. Outside of them the commit is refused (`conflict`, reason "bounds"). */
     readonly min?: number;
     readonly max?: number;
+    /** A further upper bound from the record itself. */
+    readonly maxOf?: MemberBound;
   }
   & ({ readonly by: number; readonly to?: never } | { readonly to: number; readonly by?: never });
 

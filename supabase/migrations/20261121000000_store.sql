@@ -974,8 +974,8 @@ begin
   return p_value || jsonb_build_object(p_path[1], p_new);
 end $$;
 
--- The record after an `increment` or `append`: {add: [{path, by or to, min?, max?}], path?, items?, cap?, merge?}, with paths as
--- array literals. Returns a fault if the change is not possible, such as `bounds`.
+-- The record after an `increment` or `append`: {add: [{path, by or to, min?, max?, maxOf?: {member, percent?}}], path?, items?, cap?, merge?}, with
+-- paths as array literals. Returns a fault if the change is not possible, such as `bounds`.
 create function kv.change(p_value jsonb, p_mutation jsonb, out value jsonb, out fault text, out message text, out detail text)
 language plpgsql immutable as $$
 declare
@@ -984,6 +984,7 @@ declare
   v_path text[];
   v_parent jsonb;
   v_old jsonb;
+  v_bound jsonb;
   v_new numeric;
 begin
   value := p_value;
@@ -1035,6 +1036,13 @@ begin
       if v_new < (v_add->>'min')::numeric or v_new > (v_add->>'max')::numeric or v_add ? 'whole' and v_new <> trunc(v_new) then
         fault := 'bounds';
         exit;
+      end if;
+      if v_add ? 'maxOf' then
+        v_bound := value->(v_add->'maxOf'->>'member');
+        if jsonb_typeof(v_bound) = 'number' and v_new > round(v_bound::numeric * coalesce((v_add->'maxOf'->>'percent')::numeric, 100) / 100, 6) then
+          fault := 'bounds';
+          exit;
+        end if;
       end if;
       if (v_new <> trunc(v_new) or abs(v_new) > 9007199254740991) and not kv.fits_double(v_new) then
         fault := 'KV001'; message := 'must stay a number that a double represents exactly, and within 2^53 - 1';
@@ -1446,7 +1454,8 @@ begin
     perform kv.refuse(v_writes);
   end if;
   if v_checked then
-    v_keys := v_keys || array(select c->>'key' from jsonb_array_elements(p_checks) c);
+    -- A key that is checked and written counts once towards the limit of lock_keys.
+    v_keys := array(select k from unnest(v_keys) k union select c->>'key' from jsonb_array_elements(p_checks) c);
   end if;
   perform lock_keys(v_keys);
 

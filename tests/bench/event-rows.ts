@@ -49,7 +49,7 @@ export async function eventRows(cluster: Cluster, open: (url: string) => Store, 
     other: ms(median(each)),
     ratio: median(each.map((one, i) => one / (batch[i] ?? one))),
     target: 20,
-    note: "each event is stored, deduplicated and counted; commits of 90 events, so that no commit locks the usage of other tenants",
+    note: "each event is stored, deduplicated and counted; commits of 180 events, so that no commit locks the usage of other tenants",
   });
 }
 

@@ -14,7 +14,7 @@ import { rate, type Row } from "./report.ts";
 
 const FLAGS = 200;
 const TENANTS = 2_000;
-const OVERRIDES_EACH = 5;
+const OVERRIDES_EACH = 10;
 const number = (value: number) => value.toLocaleString("en-US");
 
 /** All flags of a tenant and one flag, with overrides of many tenants. */

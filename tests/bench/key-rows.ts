@@ -14,7 +14,7 @@ import { byName, interleave, ratio } from "./measure.ts";
 import { rate } from "./report.ts";
 import type { Row } from "./report.ts";
 
-const KEYS = 10_000;
+const KEYS = 20_000;
 const PER_COMMIT = 400;
 
 /** Verification of an API key: a look-up by its hash, against loading all keys and comparing their hashes. */

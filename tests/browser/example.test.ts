@@ -61,6 +61,7 @@ describe.skipIf(noBrowser !== null)("a frontend on another origin", () => {
   test("H01: shows the message of each invalid field beside the field, and any other problem with the request id", async () => {
     const { page } = await signIn(stack.info.tokens.superAdmin);
     const form = page.locator("#create");
+    await form.getByLabel("Plan").locator("option").first().waitFor({ state: "attached" });
     await form.getByLabel("Subdomain").fill("-no-");
     await form.getByRole("button").click();
     await expect.poll(() => form.locator(".field-error").count()).toBe(4);

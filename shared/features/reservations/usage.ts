@@ -6,7 +6,7 @@ import type { Addition, Check, Mutation } from "../../kv/store.ts";
 import { type UsageRecord, usageRecord } from "../usage/entity.ts";
 import { type Mark, markFor } from "../usage/marks.ts";
 import { Meter } from "../usage/meter.ts";
-import { ceilingOf } from "../usage/policies.ts";
+import { boundOf } from "../usage/policies.ts";
 import { additionsOf, bookingDay, type Opening, openingOf, type Place } from "../usage/reads.ts";
 import { plus, settledLevel, thresholdsReached } from "../usage/rules.ts";
 
@@ -91,9 +91,8 @@ export async function settleCrossed(work: UnitOfWork, added: readonly Added[], v
   }
 }
 
-function totals({ record, place }: FoundUsage, { current, reserved = 0 }: UsageChange): Addition[] {
-  const max = current > 0 ? ceilingOf(record.limit, place.metric) : null;
-  const bounds = { ...(max === null ? {} : { max }), ...(current < 0 ? { min: 0 } : {}) };
+function totals({ place }: FoundUsage, { current, reserved = 0 }: UsageChange): Addition[] {
+  const bounds = current > 0 ? boundOf(place.metric) : current < 0 ? { min: 0 } : {};
   return [{ path: ["current"], by: current, ...bounds }, { path: ["reserved"], by: reserved, min: 0 }];
 }
 

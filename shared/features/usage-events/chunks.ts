@@ -10,8 +10,8 @@ export interface Keyed {
 
 /** Above 200 keys in a commit, the database locks whole families of keys, and all other writers of usage wait. */
 const MAX_KEYS = 190;
-/** A check and a write. */
-const EVENT_KEYS = 2;
+/** The record of the event, which is checked and written. */
+const EVENT_KEYS = 1;
 /** The writes and checks of a usage record and its groups, and the checks that a first usage record depends on. */
 const PLACE_KEYS = 8;
 

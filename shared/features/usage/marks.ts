@@ -1,9 +1,9 @@
 import { Collection } from "../../core/collection.ts";
-import type { Platform } from "../../core/platform.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { isoTime } from "../../kernel/clock.ts";
 import type { Mutation } from "../../kv/store.ts";
 import { usageChange } from "./entity.ts";
+import { Windows } from "./windows.ts";
 
 /** How long a mark covers the counts of the process that wrote it. */
 export const WINDOW_MS = 10_000;
@@ -11,11 +11,8 @@ export const WINDOW_MS = 10_000;
 const GRACE_MS = 420_000;
 /** The longest time from a mark to its end, on any clock. */
 export const REACH_MS = WINDOW_MS + 2 * GRACE_MS;
-/** Windows that a process keeps. Without its window, a count writes a mark that was not needed. */
-const MAX_KEPT = 10_000;
-
-/** When the last mark of a tenant and month was written, by backend. A process has one backend. */
-const kept = new WeakMap<Platform, Map<string, number>>();
+/** The last marks of tenants and months. Without its window, a count writes a mark that was not needed. */
+const windows = new Windows(WINDOW_MS);
 
 /** A mark that a count has to write in its commit. */
 export interface Mark {
@@ -30,19 +27,11 @@ export interface Mark {
  */
 export function markFor(work: UnitOfWork, tenantId: string, period: string): Mark | null {
   const nowMs = work.context.clock.now();
-  const windows = windowsOf(work.platform);
   const name = `${tenantId}:${period}`;
-  const sinceMs = windows.get(name);
-  // A clock that was set back ends the window.
-  if (sinceMs !== undefined && nowMs >= sinceMs && nowMs < sinceMs + WINDOW_MS) return null;
+  if (windows.covers(work.platform, name, nowMs)) return null;
   return {
     mutation: markAt(work, tenantId, period, nowMs + WINDOW_MS + GRACE_MS),
-    written: () => {
-      windows.delete(name);
-      windows.set(name, nowMs);
-      const [oldest] = windows.keys();
-      if (windows.size > MAX_KEPT && oldest !== undefined) windows.delete(oldest);
-    },
+    written: () => windows.note(work.platform, name, nowMs),
   };
 }
 
@@ -53,10 +42,4 @@ export function markMutation(work: UnitOfWork, tenantId: string, period: string)
 
 function markAt(work: UnitOfWork, tenantId: string, period: string, untilMs: number) {
   return new Collection(usageChange, work.store).set({ tenantId, period, until: isoTime(untilMs) });
-}
-
-function windowsOf(platform: Platform): Map<string, number> {
-  let windows = kept.get(platform);
-  if (!windows) kept.set(platform, windows = new Map());
-  return windows;
 }

@@ -14,6 +14,7 @@ import { fits } from "./policies.ts";
 import { bookingDay, bookingHour, type Opening, openingOf, type Place } from "./reads.ts";
 import { corrected, type Level, levelled, plus, settledLevel } from "./rules.ts";
 import { settleUsage } from "./settle.ts";
+import { Windows } from "./windows.ts";
 
 interface Found {
   readonly record: UsageRecord;
@@ -29,6 +30,8 @@ const MAX_SETTLEMENTS = 5;
 
 /** The decisions of a count that depends on what is reserved, which every reservation changes. */
 const BESIDE_ATTEMPTS = 20;
+/** Records whose bound refused an amount within the last second. They are read first, because a refused batch is sent again one by one. */
+const refused = new Windows(1_000);
 
 /** Writes usage. Counts are not audited, because the usage record is the record of them. Corrections of counters are audited. */
 export class Meter {
@@ -64,12 +67,12 @@ export class Meter {
   async consume(
     place: Place,
     amount: number,
-    countWithin: (limit: number | null) => Count,
+    count: Count,
     options: ChangeOptions,
     idempotency: Idempotency | undefined,
   ): Promise<Counted & { readonly tooMuch?: undefined } | { readonly tooMuch: Level }> {
     if (!isConditional(options) && idempotency === undefined && this.work.idempotency === undefined) {
-      const counted = await unlessDeleted(place.tenantId, this.#consumePlainly(place, amount, countWithin));
+      const counted = await unlessDeleted(place.tenantId, this.#consumePlainly(place, count));
       if (counted) return counted;
     }
     let decisions = 0;
@@ -79,7 +82,7 @@ export class Meter {
         const found = await this.#findFitting(place, amount, options);
         const { current, limit } = found.record;
         if (!fits(found.record, amount, place.metric)) return { done: { tooMuch: { current, limit } }, resultOf: place.tenantId };
-        return { commit: this.#commit(place, countWithin(limit), found, decisions, options, mark), resultOf: place.tenantId };
+        return { commit: this.#commit(place, count, found, decisions, options, mark), resultOf: place.tenantId };
       }, idempotency));
     const { tooMuch } = outcome.result;
     return tooMuch ? { tooMuch } : countedBy(place, outcome);
@@ -194,19 +197,16 @@ export class Meter {
     return { record: record ?? (opening as Opening).record, version: record?.version ?? null, opening };
   }
 
-  /** Adds an amount that fits in one store call, which is merged with others. Null if the record has to be read again to decide. */
-  async #consumePlainly(place: Place, amount: number, countWithin: (limit: number | null) => Count): Promise<Counted | null> {
-    const { tenantId, period, key, metric } = place;
-    if (markFor(this.work, tenantId, period)) return null;
-    const record = await this.#usage.get(key);
-    if (!record || !fits(record, amount, metric) || this.#behind(place, record) !== 0) return null;
-    const { add, merge } = countWithin(record.limit);
+  /** Adds an amount that fits in one store call, which is merged with others. Null if the record has to be read to decide. */
+  async #consumePlainly({ tenantId, period, key }: Place, { add, merge }: Count): Promise<Counted | null> {
+    const { platform, context: { clock } } = this.work;
+    if (markFor(this.work, tenantId, period) || refused.covers(platform, key, clock.now())) return null;
     try {
       return await this.work.store.increment(key, add, { merge });
     } catch (error) {
-      // Others have taken what was left.
-      if (isInnkeepError(error, "write_conflict")) return null;
-      throw error;
+      if (!isInnkeepError(error, "write_conflict")) throw error;
+      refused.note(platform, key, clock.now());
+      return null;
     }
   }
 

@@ -1,4 +1,5 @@
 import { roundedQuantity } from "../../core/values.ts";
+import type { Addition } from "../../kv/store.ts";
 import type { Metric } from "../metrics/entity.ts";
 import { isOverLimit, type Level, plus } from "./rules.ts";
 
@@ -20,6 +21,11 @@ export interface Judgement extends Level, Pick<Metric, "policy"> {
 export function ceilingOf(limit: number | null, { policy, gracePercent }: Policy): number | null {
   if (limit === null || policy !== "hard") return null;
   return gracePercent === 0 ? limit : roundedQuantity(limit * (1 + gracePercent / 100));
+}
+
+/** The bound of an addition that enforces the ceiling of the record's own limit. */
+export function boundOf({ policy, gracePercent }: Policy): Pick<Addition, "maxOf"> {
+  return policy === "hard" ? { maxOf: { member: "limit", percent: 100 + gracePercent } } : {};
 }
 
 /** Whether `amount` more is allowed. Reaching the ceiling exactly is. */

@@ -51,7 +51,7 @@ export function additionsOf(
   place: Place,
   by: number,
   nowMs: number,
-  bounds: { readonly min?: number; readonly max?: number } = {},
+  bounds: Pick<Addition, "min" | "maxOf"> = {},
 ): Addition[] {
   const hour = bookingHour(place, nowMs);
   return [

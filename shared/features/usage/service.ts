@@ -12,7 +12,7 @@ import { shortTenantId } from "../tenants/entity.ts";
 import { usageConsume, usageIncrement, usagePut, type UsageRecord, usageRecord } from "./entity.ts";
 import type { Count, Counted } from "./count.ts";
 import { Meter } from "./meter.ts";
-import { ceilingOf, judged, type Judgement } from "./policies.ts";
+import { boundOf, judged, type Judgement } from "./policies.ts";
 import { additionsOf, bookingDay, openingOf, type Place, placeOf, usageOf } from "./reads.ts";
 import * as rules from "./rules.ts";
 import type { Level, Usage } from "./rules.ts";
@@ -117,12 +117,9 @@ export class UsageService {
     parseInput(usageConsume, { amount });
     const place = await this.#place(tenantId, metric, this.#periodToWrite(period));
     this.#assertOpen(place);
-    const within = (limit: number | null) => {
-      const max = ceilingOf(limit, place.metric);
-      return { add: this.#adding(place, amount, max === null ? {} : { max }), merge: this.#merge(place, undefined) };
-    };
+    const count = { add: this.#adding(place, amount, boundOf(place.metric)), merge: this.#merge(place, undefined) };
     const idempotency = keyed("usage.consume", options, { key: place.key, amount });
-    const consumed = await exactly(() => matching(place, options, (own) => this.#meter.consume(place, amount, within, own, idempotency)));
+    const consumed = await exactly(() => matching(place, options, (own) => this.#meter.consume(place, amount, count, own, idempotency)));
     const level = consumed.tooMuch ?? await this.#counted(place, consumed, (after) => less(after, amount));
     return judged(level, 0, place.metric, !consumed.tooMuch);
   }
@@ -170,7 +167,7 @@ export class UsageService {
     return opening && rules.viewOf(opening.record, place.metric, null);
   }
 
-  #adding(place: Place, by: number, bounds: { readonly min?: number; readonly max?: number }): Addition[] {
+  #adding(place: Place, by: number, bounds: Pick<Addition, "min" | "maxOf">): Addition[] {
     return additionsOf(place, by, this.#nowMs, bounds);
   }
 

@@ -143,6 +143,34 @@ export const incrementCases: Theme = (open, serverCase) => {
     expect(back).toEqual({ ok: false, conflict: "tally:seats", reason: "bounds" });
   });
 
+  test("U05: a bound from the record itself holds for concurrent, merged and committed additions, and ends with the member", async () => {
+    const { store } = open();
+    const add = (percent?: number) => [{ path: ["n"], by: 1, maxOf: { member: "limit", ...(percent === undefined ? {} : { percent }) } }];
+    await store.set("tally:own", { n: 0, limit: 10 });
+    const racers = await Promise.all(Array.from({ length: 64 }, () => codeOf(store.increment("tally:own", add()))));
+    expect(racers.filter((code) => code === "write_conflict")).toHaveLength(54);
+    expect((await store.get("tally:own"))?.value).toEqual({ n: 10, limit: 10 });
+    const committed = (percent: number) => store.commit([], [{ op: "increment", key: "tally:own", add: add(percent) }]);
+    expect(await committed(109.9)).toEqual({ ok: false, conflict: "tally:own", reason: "bounds" });
+    expect(await committed(110)).toMatchObject({ ok: true });
+    for (const limit of [null, "ten"]) {
+      await store.set("tally:own", { n: 11, limit });
+      const entries = await Promise.all(Array.from({ length: 8 }, () => store.increment("tally:own", add())));
+      expect(Math.max(...entries.map((entry) => (entry?.value as { n: number }).n))).toBe(19);
+    }
+  });
+
+  test("U05: a first addition is held to the bound of its initial value, and additions that change the bound count one after the other", async () => {
+    const { store } = open();
+    const within = { member: "limit" };
+    const first = () => store.increment("tally:first", [{ path: ["n"], by: 2, maxOf: within }], { initial: { value: { n: 0, limit: 1 } } });
+    expect(await codeOf(first())).toBe("write_conflict");
+    expect(await store.get("tally:first")).toBeNull();
+    await store.set("tally:grows", { n: 0, limit: 0 });
+    const grow = () => store.increment("tally:grows", [{ path: ["n"], by: 1, maxOf: within }, { path: ["limit"], by: 1 }]);
+    expect(await Promise.all([grow(), grow(), grow()].map(codeOf))).toEqual(Array(3).fill("write_conflict"));
+  });
+
   test("K06: of 40 concurrent commits, only those whose increment is out of its bounds are refused", async () => {
     const { store } = open();
     await store.set("tally:mixed", { n: 0 });
