@@ -51,9 +51,9 @@ async function fill({ FeatureFlagService }: Services, store: Store): Promise<str
       rolloutPercentage: n % 101,
     })));
   const now = new Date().toISOString();
-  for (let from = 0; from < TENANTS; from += 100) {
+  for (let from = 0; from < TENANTS; from += 50) {
     const pairs: [string, JsonValue][] = [];
-    for (let n = from; n < from + 100; n++) {
+    for (let n = from; n < from + 50; n++) {
       pairs.push([`tenant:${tenantId(n)}`, { ...tenant.example, id: tenantId(n), subdomain: `s${n}` } as JsonObject]);
       for (let i = 0; i < OVERRIDES_EACH; i++) {
         const { id: flagId = "" } = flags[(n * 7 + i * 31) % FLAGS] ?? {};
