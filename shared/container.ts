@@ -4,6 +4,8 @@ import { Coalescer } from "./core/coalescer.ts";
 import { type PlainKv, plainKv } from "./core/plain.ts";
 import type { RateLimits } from "./core/caller.ts";
 import { RateLimiter } from "./core/rate-limiter.ts";
+import { NO_ROOT_KEYS, type RootKeySource } from "./core/root-keys.ts";
+import { SecretBox } from "./core/secret-box.ts";
 import { UnitOfWork } from "./core/unit-of-work.ts";
 import { features, loadJobs, scopes } from "./features/index.ts";
 import type { Archive } from "./kernel/archive.ts";
@@ -34,6 +36,8 @@ export interface ContainerOptions {
   readonly apiKeySecret?: string | null;
   /** The key before `apiKeySecret`. */
   readonly previousApiKeySecret?: string | null;
+  /** Default: none, so nothing can be encrypted. */
+  readonly rootKeys?: RootKeySource;
   /** Keeps the runtime alive until work in the background has ended. */
   readonly background?: (work: Promise<unknown>) => void;
   /** See `Platform`. Default: null, for programs with a clock of their own. */
@@ -68,6 +72,7 @@ export function createBackend(options: ContainerOptions): Backend {
     previousAuditKey = null,
     apiKeySecret = null,
     previousApiKeySecret = null,
+    rootKeys = NO_ROOT_KEYS,
     background,
     maxClockSkewMs = null,
     archive = null,
@@ -78,7 +83,8 @@ export function createBackend(options: ContainerOptions): Backend {
   const settings = { currency, hosts, regions, selfServicePlans, auditKey, previousAuditKey, maxClockSkewMs, archive };
   const uses = new Coalescer({ store, logger, background });
   const limiter = rateLimits && new RateLimiter({ store, logger, limits: rateLimits });
-  const platform: Platform = { ...settings, apiKeySecret, previousApiKeySecret, uses, registry, jobs, scopes, logger, limiter };
+  const secrets = new SecretBox(rootKeys, clock);
+  const platform: Platform = { ...settings, apiKeySecret, previousApiKeySecret, secrets, uses, registry, jobs, scopes, logger, limiter };
   const turns = new Turns();
   return {
     store,

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { ERROR_KINDS } from "../kernel/errors.ts";
-import type { AnyEntity } from "../kv/define.ts";
+import { type AnyEntity, secretsOf } from "../kv/define.ts";
 import { cascadePlan } from "./cascade.ts";
 import type { CascadeRule } from "./cascade.ts";
 import { fieldType } from "./field-type.ts";
@@ -74,7 +74,8 @@ function fields(entity: AnyEntity): string {
     ["filter", entity.filterable],
     ["sort", entity.sortable],
     ["search", entity.searchable],
-    ["**secret**", entity.secrets],
+    ["**secret**", secretsOf(entity)],
+    ["encrypted", entity.encrypted],
   ];
   return table(
     ["field", "type", "default", ""],

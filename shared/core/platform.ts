@@ -4,6 +4,7 @@ import type { AnyEntity } from "../kv/define.ts";
 import type { Coalescer } from "./coalescer.ts";
 import type { RateLimiter } from "./rate-limiter.ts";
 import type { ScopeCatalogue } from "./scopes.ts";
+import type { SecretBox } from "./secret-box.ts";
 
 /** What is the same for all callers: settings, and values derived from the declarations. */
 export interface Platform {
@@ -28,6 +29,8 @@ export interface Platform {
   /** The key of the HMAC of API keys, and the key before it. Null: there are no API keys. */
   readonly apiKeySecret: string | null;
   readonly previousApiKeySecret: string | null;
+  /** Encrypts fields such as credentials. */
+  readonly secrets: SecretBox;
   /** Counts uses of records in the background. */
   readonly uses: Coalescer;
   /** Null: calls are not limited. */

@@ -1,4 +1,4 @@
-import type { AnyEntity } from "../kv/define.ts";
+import { type AnyEntity, secretsOf } from "../kv/define.ts";
 import { boundedJson } from "../kernel/bounded-json.ts";
 import type { JsonObject } from "../kernel/json.ts";
 import { changedFields } from "./merge-patch.ts";
@@ -10,7 +10,7 @@ type Members = Readonly<Record<string, unknown>>;
 
 /** The record with its declared secrets replaced by `[redacted]`. Every audit entry and event shows records in this form. */
 export function redact(entity: AnyEntity, record: Members): Record<string, unknown> {
-  const secrets: readonly string[] = entity.secrets ?? [];
+  const secrets = secretsOf(entity);
   const entries = Object.entries(record).map(([name, value]) => [name, isSecret(secrets, name, value) ? REDACTED : value] as const);
   return Object.fromEntries(entries);
 }

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { ERROR_KINDS } from "../kernel/errors.ts";
-import type { AnyEntity, RecordOf } from "../kv/define.ts";
+import { type AnyEntity, type RecordOf, secretsOf } from "../kv/define.ts";
 import type { Stored } from "./collection.ts";
 import type { Page } from "./paging.ts";
 
@@ -33,7 +33,7 @@ const pages = new WeakMap<AnyEntity, z.ZodType>();
 export function recordOf<E extends AnyEntity>(entity: E): z.ZodType<Stored<E>> {
   let schema = records.get(entity);
   if (!schema) {
-    const hidden: readonly string[] = entity.secrets ?? [];
+    const hidden = secretsOf(entity);
     const shape = entity.schema.shape as Readonly<Record<string, z.ZodType>>;
     const shown = z.object({ ...Object.fromEntries(Object.entries(shape).filter(([name]) => !hidden.includes(name))), version })
       .meta({ description: entity.summary });
@@ -54,7 +54,7 @@ export function viewOf<E extends AnyEntity, S extends z.ZodRawShape>(
 
 /** The entity's example as a response shows it. */
 function exampleRecord(entity: AnyEntity): Record<string, unknown> {
-  const hidden: readonly string[] = entity.secrets ?? [];
+  const hidden = secretsOf(entity);
   const stored = Object.entries(entity.schema.parse(entity.example) as object).filter(([name]) => !hidden.includes(name));
   return { ...Object.fromEntries(stored), version: "42" };
 }

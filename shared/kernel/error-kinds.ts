@@ -252,6 +252,12 @@ export const ERROR_KINDS = {
     retryable: true,
     summary: "An internal error occurred. The request id identifies it in the log.",
   },
+  decryption_failed: {
+    status: 500,
+    title: "Decryption failed",
+    retryable: false,
+    summary: "An encrypted field is damaged, or was encrypted for another record or field. The log names it.",
+  },
   archive_unavailable: {
     status: 503,
     title: "Archive unavailable",
@@ -275,6 +281,12 @@ export const ERROR_KINDS = {
     title: "Signing keys unavailable",
     retryable: true,
     summary: "The keys that verify tokens cannot be read. Nothing was done.",
+  },
+  root_key_unavailable: {
+    status: 503,
+    title: "Root key unavailable",
+    retryable: true,
+    summary: "The root key that encrypts credentials is missing, cannot be read, or is not the one that the records were encrypted with.",
   },
   api_keys_disabled: {
     status: 503,

@@ -12,6 +12,10 @@ type FieldOf<S extends z.ZodObject> = keyof S["shape"] & string;
 type ScalarFieldOf<S extends z.ZodObject> = {
   [F in FieldOf<S>]: z.output<S["shape"][F]> extends string | number | boolean | null | undefined ? F : never;
 }[FieldOf<S>];
+/** Fields with the stored form of an encrypted value, `sealed` of shared/core/sealed.ts. */
+type SealedFieldOf<S extends z.ZodObject> = {
+  [F in FieldOf<S>]: NonNullable<z.output<S["shape"][F]>> extends { keyId: string; wrappedKey: string; ciphertext: string } ? F : never;
+}[FieldOf<S>];
 type MissingParam<K extends string, S extends z.ZodObject> = Exclude<FieldParam<Params<K>>, FieldOf<S>>;
 
 /** What happens to a record when its tenant is deleted. */
@@ -45,6 +49,8 @@ export interface Entity<S extends z.ZodObject = z.ZodObject, K extends string = 
   readonly expires?: boolean;
   /** Fields that are redacted in logs, audit entries, exports and the kv view. */
   readonly secrets?: readonly FieldOf<S>[];
+  /** Fields that the secret box encrypts. They are secrets, too. */
+  readonly encrypted?: readonly SealedFieldOf<S>[];
   /** Whether tenants may read the platform's records of this entity. */
   readonly readableByTenants?: boolean;
   /** For counters: a lower fillfactor, so that an updated row stays on its page. */
@@ -114,6 +120,11 @@ export function indexesOf(entity: AnyEntity): readonly (readonly string[])[] {
   const indexes = (entity.indexes ?? []) as readonly (readonly string[])[];
   const time = entity.frequentUpdates ? undefined : entity.retention?.after as string | undefined;
   return time === undefined || indexes.some(([first]) => first === time) ? indexes : [...indexes, [time]];
+}
+
+/** The fields that no output shows. */
+export function secretsOf(entity: AnyEntity): readonly string[] {
+  return [...entity.secrets ?? [], ...entity.encrypted ?? []] as readonly string[];
 }
 
 /** The first segment of the entity's keys. */

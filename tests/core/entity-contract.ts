@@ -6,7 +6,7 @@ import { retentionPlan } from "../../shared/core/retention.ts";
 import { registry } from "../../shared/features/registry.ts";
 import { findUnstorable } from "../../shared/kernel/json.ts";
 import { declaredBy } from "../../shared/kv/declared.ts";
-import { cascadesOf, familyOf, tenantIdOf } from "../../shared/kv/define.ts";
+import { cascadesOf, familyOf, secretsOf, tenantIdOf } from "../../shared/kv/define.ts";
 import type { AnyEntity } from "../../shared/kv/define.ts";
 import { fieldTypeOf } from "../../shared/kv/fields.ts";
 import { exampleParams, keyFrom } from "./example.ts";
@@ -66,12 +66,12 @@ function contractOf(name: string, entity: AnyEntity): void {
   test("its searchable and secret fields are in its schema, and the searchable ones are texts", () => {
     const properties = propertiesOf(entity);
     for (const field of entity.searchable ?? []) expect(properties[field], field).toMatchObject({ type: "string" });
-    for (const field of entity.secrets ?? []) expect(Object.keys(properties)).toContain(field);
+    for (const field of secretsOf(entity)) expect(Object.keys(properties)).toContain(field);
   });
 
   test("no secret field can be searched, filtered or sorted by", () => {
     const visible: readonly string[] = [...fieldsOf(entity), ...entity.searchable ?? []];
-    for (const secret of entity.secrets ?? []) expect(visible).not.toContain(secret);
+    for (const secret of secretsOf(entity)) expect(visible).not.toContain(secret);
   });
 
   test("its key family has the shape of its key and gives the row the tenant of the record", () => {

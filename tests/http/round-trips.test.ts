@@ -7,7 +7,7 @@ import type { SqlDriver } from "../../shared/kv/driver.ts";
 import { postgresDriver } from "../../shared/kv/drivers/postgres.ts";
 import { createStore } from "../../shared/kv/sql-store.ts";
 import { read } from "../architecture/sources.ts";
-import { API_KEY_SECRET } from "../support/test-context.ts";
+import { KEYS } from "../support/test-context.ts";
 import { useApi } from "./support/api.ts";
 import { bodyOf, pathOf, prepare } from "./support/samples.ts";
 import { ROUND_TRIPS, roundTripsSection } from "./support/round-trips.ts";
@@ -38,7 +38,7 @@ beforeAll(() => {
   const verifier = createTokenVerifier({ issuer: ISSUER, audience: AUDIENCE, jwks: api.signer.jwks, clock: api.clock, fetch });
   const store = createStore(driver, { clock: api.clock });
   const hosts = { baseDomain: "innkeep.example", apiHosts: [] };
-  const backend = createBackend({ store, clock: api.clock, logger: silentLogger, hosts, apiKeySecret: API_KEY_SECRET });
+  const backend = createBackend({ store, clock: api.clock, logger: silentLogger, hosts, ...KEYS });
   app = createApi({ logger: silentLogger, corsOrigins: [] }, () => ({ backend, verifier }));
 });
 afterAll(() => driver.close());

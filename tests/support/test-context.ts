@@ -1,4 +1,5 @@
 import { type Container, createBackend, createContainer, loadServices, type Services } from "../../shared/container.ts";
+import { knownRootKeys } from "../../shared/core/root-keys.ts";
 import { registry } from "../../shared/features/registry.ts";
 import type { Actor, Context } from "../../shared/kernel/context.ts";
 import { silentLogger } from "../../shared/kernel/logger.ts";
@@ -12,6 +13,10 @@ import type { OpenStore } from "./store.ts";
 /** The server's key of the HMAC of API keys. */
 export const API_KEY_SECRET = "the key of the tests, of 32 or more";
 export const ADMIN: Actor = { type: "admin", id: "admin-1", email: "ada@innkeep.example" };
+
+export const ROOT_KEY = new Uint8Array(32).fill(7);
+/** The settings of every container of the tests. */
+export const KEYS = { apiKeySecret: API_KEY_SECRET, rootKeys: knownRootKeys(ROOT_KEY) };
 
 /** The services of a platform admin on a new database, with the default metrics and plans. */
 export interface TestContext extends OpenStore {
@@ -32,10 +37,10 @@ export async function openTestContext(): Promise<TestContext & Services> {
   const opened = await freshStore({ driver: "postgres" });
   const { store, clock } = opened;
   const contextOf = (caller: Partial<Context>): Context => ({ actor: ADMIN, tenantId: null, requestId: "req_test", clock, ...caller });
-  const container = await createContainer({ store, clock, logger: silentLogger, apiKeySecret: API_KEY_SECRET });
+  const container = await createContainer({ store, clock, logger: silentLogger, ...KEYS });
   const servicesOf = await loadServices();
   const over: TestContext["over"] = (other, caller = {}) =>
-    servicesOf(createBackend({ store: other, clock, logger: silentLogger, apiKeySecret: API_KEY_SECRET }).bind(contextOf(caller)));
+    servicesOf(createBackend({ store: other, clock, logger: silentLogger, ...KEYS }).bind(contextOf(caller)));
   const services = over(store);
   await services.MetricService.seedDefaults();
   await services.PlanService.seedDefaults();

@@ -7,6 +7,7 @@ import { systemContext } from "../../../shared/kernel/context.ts";
 import { type Logger, silentLogger } from "../../../shared/kernel/logger.ts";
 import type { Store } from "../../../shared/kv/store.ts";
 import type { OpenStore } from "../../support/store.ts";
+import { KEYS } from "../../support/test-context.ts";
 
 /** Counts the items of a list; each item's effect is one commit that is safe to repeat. */
 export function counting(name: string, items: readonly string[], handle: (item: JobItem) => Promise<void> = () => Promise.resolve()): Job {
@@ -39,7 +40,7 @@ export function processOf(
   jobs: readonly Job[],
   { over = store, logger = silentLogger }: { readonly over?: Store; readonly logger?: Logger } = {},
 ) {
-  const backend = createBackend({ store: over, clock, logger, jobs: () => Promise.resolve(jobs) });
+  const backend = createBackend({ store: over, clock, logger, ...KEYS, jobs: () => Promise.resolve(jobs) });
   const work = backend.bind(systemContext(clock, "req_jobs", "jobs"));
   return { jobs: new JobService(work), dead: new DeadLetterService(work), lateness: () => latenessOf(work) };
 }

@@ -9,7 +9,7 @@ import type { RateLimits } from "../../../shared/core/caller.ts";
 import { systemContext } from "../../../shared/kernel/context.ts";
 import { jsonLogger } from "../../../shared/kernel/logger.ts";
 import type { StoredTenant, TenantCreate } from "../../../shared/features/tenants/service.ts";
-import { API_KEY_SECRET } from "../../support/test-context.ts";
+import { KEYS } from "../../support/test-context.ts";
 import { freshStore, type OpenStore, type TestClock, testClock } from "../../support/store.ts";
 import type { Store } from "../../../shared/kv/store.ts";
 import type { TestDatabase } from "../../support/postgres.ts";
@@ -87,8 +87,7 @@ async function openApi(
   const open = await freshStore({ driver: "postgres", clock, ...(database ? { database: await database() } : {}) });
   const logs: Record<string, unknown>[] = [];
   const logger = jsonLogger((line) => logs.push(JSON.parse(line) as Record<string, unknown>), clock.now);
-  const containerOver = (store: Store) =>
-    createContainer({ store, clock, logger, hosts: { baseDomain, apiHosts }, apiKeySecret: API_KEY_SECRET, rateLimits });
+  const containerOver = (store: Store) => createContainer({ store, clock, logger, hosts: { baseDomain, apiHosts }, ...KEYS, rateLimits });
   const container = await containerOver(open.store);
   const signer = await makeSigner(clock);
   const verifier = createTokenVerifier({ issuer: ISSUER, audience: AUDIENCE, jwks: signer.jwks, clock, fetch });

@@ -1,0 +1,139 @@
+import { fromBase64, toBase64Url } from "../kernel/base64.ts";
+import type { Clock } from "../kernel/clock.ts";
+import { InnkeepError } from "../kernel/errors.ts";
+import type { JsonValue } from "../kernel/json.ts";
+import { ROOT_KEY_BYTES, type RootKey, type RootKeys, type RootKeySource } from "./root-keys.ts";
+import type { Sealed } from "./sealed.ts";
+
+const ALGORITHM = "AES-GCM";
+/** NIST SP 800-38D §8.2: 96 bits. */
+const NONCE_BYTES = 12;
+/** How often the keys are read again for a value under an unknown key, such as one that another process wrapped after a rotation. */
+const RELOAD_MS = 10_000;
+
+type Bytes = Uint8Array<ArrayBuffer>;
+
+/** The root keys as they are used. */
+interface Loaded {
+  readonly keys: RootKeys;
+  readonly byId: ReadonlyMap<string, CryptoKey>;
+  readonly loadedAtMs: number;
+}
+
+/**
+ * Encrypts single fields of records: AES-256-GCM under a random data key for each value, which a root key wraps. The record's key and
+ * the name of the field are authenticated with both, so a value that was moved to another record or field is not decrypted.
+ */
+export class SecretBox {
+  #loaded: Promise<Loaded> | undefined;
+
+  constructor(private readonly source: RootKeySource, private readonly clock: Clock) {}
+
+  /** The root keys. Throws `root_key_unavailable`. */
+  async rootKeys(): Promise<RootKeys> {
+    return (await this.#load()).keys;
+  }
+
+  /** Encrypts a value for a field of the record with this key. Throws `root_key_unavailable`. */
+  async seal(key: string, field: string, value: JsonValue): Promise<Sealed> {
+    const loaded = await this.#load();
+    const dataKey = crypto.getRandomValues(new Uint8Array(ROOT_KEY_BYTES));
+    const context = contextOf(key, field);
+    const ciphertext = await encrypt(await imported(dataKey), context, new TextEncoder().encode(JSON.stringify(value)));
+    return { ...await wrap(loaded, context, dataKey), ciphertext: toBase64Url(ciphertext) };
+  }
+
+  /** Throws `decryption_failed` if the value is damaged or of another field, and `root_key_unavailable` if its root key is unknown. */
+  async open(key: string, field: string, value: Sealed): Promise<JsonValue> {
+    const context = contextOf(key, field);
+    const dataKey = await this.#unwrap(key, field, value);
+    const plain = await decrypt(await imported(dataKey), context, value.ciphertext);
+    if (!plain) throw decryptionFailed(key, field);
+    return JSON.parse(new TextDecoder().decode(plain)) as JsonValue;
+  }
+
+  /** The value under the current root key. The ciphertext stays as it is. Throws like `open`. */
+  async rewrap(key: string, field: string, value: Sealed): Promise<Sealed> {
+    const dataKey = await this.#unwrap(key, field, value);
+    return { ...await wrap(await this.#load(), contextOf(key, field), dataKey), ciphertext: value.ciphertext };
+  }
+
+  async #unwrap(key: string, field: string, value: Sealed): Promise<Bytes> {
+    const rootKey = await this.#rootKey(value.keyId);
+    if (!rootKey) {
+      throw new InnkeepError(
+        "root_key_unavailable",
+        `The root key ${value.keyId} is needed to decrypt ${field} of ${key}. Set it as INNKEEP_ROOT_KEY_PREVIOUS.`,
+      );
+    }
+    const dataKey = await decrypt(rootKey, contextOf(key, field), value.wrappedKey);
+    if (!dataKey) throw decryptionFailed(key, field);
+    return dataKey;
+  }
+
+  async #rootKey(id: string): Promise<CryptoKey | undefined> {
+    const loaded = await this.#load();
+    const known = loaded.byId.get(id);
+    if (known || this.clock.now() - loaded.loadedAtMs < RELOAD_MS) return known;
+    this.#loaded = undefined;
+    return (await this.#load()).byId.get(id);
+  }
+
+  /** A failed read is repeated by the next call. */
+  async #load(): Promise<Loaded> {
+    const loading = this.#loaded ??= this.#read();
+    loading.catch(() => this.#loaded = this.#loaded === loading ? undefined : this.#loaded);
+    return await loading;
+  }
+
+  async #read(): Promise<Loaded> {
+    const keys = await this.source.load();
+    const all: readonly RootKey[] = [keys.current, ...keys.previous];
+    const byId = new Map(await Promise.all(all.map(async ({ id, bytes }) => [id, await imported(bytes)] as const)));
+    return { keys, byId, loadedAtMs: this.clock.now() };
+  }
+}
+
+/** What is authenticated with a value. No key contains a line break. */
+function contextOf(key: string, field: string): Bytes {
+  return new TextEncoder().encode(`${key}\n${field}`);
+}
+
+async function wrap({ keys, byId }: Loaded, context: Bytes, dataKey: Bytes): Promise<Pick<Sealed, "keyId" | "wrappedKey">> {
+  const keyId = keys.current.id;
+  return { keyId, wrappedKey: toBase64Url(await encrypt(byId.get(keyId) as CryptoKey, context, dataKey)) };
+}
+
+async function imported(key: Bytes): Promise<CryptoKey> {
+  return await crypto.subtle.importKey("raw", key, ALGORITHM, false, ["encrypt", "decrypt"]);
+}
+
+/** The nonce, followed by the ciphertext with its tag. */
+async function encrypt(key: CryptoKey, additionalData: Bytes, plain: Bytes): Promise<Bytes> {
+  const iv = crypto.getRandomValues(new Uint8Array(NONCE_BYTES));
+  const ciphertext = new Uint8Array(await crypto.subtle.encrypt({ name: ALGORITHM, iv, additionalData }, key, plain));
+  const whole = new Uint8Array(NONCE_BYTES + ciphertext.length);
+  whole.set(iv);
+  whole.set(ciphertext, NONCE_BYTES);
+  return whole;
+}
+
+/** Null if the text is not base64url, or was not encrypted with this key and context. */
+async function decrypt(key: CryptoKey, additionalData: Bytes, text: string): Promise<Bytes | null> {
+  const whole = fromBase64(text);
+  if (!whole || whole.length <= NONCE_BYTES) return null;
+  const iv = whole.subarray(0, NONCE_BYTES);
+  try {
+    return new Uint8Array(await crypto.subtle.decrypt({ name: ALGORITHM, iv, additionalData }, key, whole.subarray(NONCE_BYTES)));
+  } catch {
+    // Web Crypto reports every mismatch as an OperationError without a reason.
+    return null;
+  }
+}
+
+function decryptionFailed(key: string, field: string): InnkeepError {
+  return new InnkeepError(
+    "decryption_failed",
+    `${field} of ${key} cannot be decrypted: it was damaged, or encrypted for another record or field. Set it again.`,
+  );
+}
