@@ -1,6 +1,7 @@
 import { DEFAULT_REGIONS, type HostRules, NO_HOST_RULES, type Platform, type SelfServicePlans } from "./core/platform.ts";
 import type { Job } from "./core/job.ts";
 import { Coalescer } from "./core/coalescer.ts";
+import { NO_OUTBOUND, type Outbound } from "./core/outbound.ts";
 import { type PlainKv, plainKv } from "./core/plain.ts";
 import type { RateLimits } from "./core/caller.ts";
 import { RateLimiter } from "./core/rate-limiter.ts";
@@ -46,6 +47,8 @@ export interface ContainerOptions {
   readonly archive?: Archive | null;
   /** Default: null, so callers are not limited. */
   readonly rateLimits?: RateLimits | null;
+  /** Calls receivers of webhooks and providers. Default: every call fails. */
+  readonly outbound?: Outbound;
 }
 
 /** The store and the settings that all callers share. `bind` makes the unit of work of one caller. */
@@ -77,10 +80,11 @@ export function createBackend(options: ContainerOptions): Backend {
     maxClockSkewMs = null,
     archive = null,
     rateLimits = null,
+    outbound = NO_OUTBOUND,
     jobs = loadJobs,
   } = options;
   const registry = async () => (await import("./features/registry.ts")).registry;
-  const settings = { currency, hosts, regions, selfServicePlans, auditKey, previousAuditKey, maxClockSkewMs, archive };
+  const settings = { currency, hosts, regions, selfServicePlans, auditKey, previousAuditKey, maxClockSkewMs, archive, outbound };
   const uses = new Coalescer({ store, logger, background });
   const limiter = rateLimits && new RateLimiter({ store, logger, limits: rateLimits });
   const secrets = new SecretBox(rootKeys, clock);

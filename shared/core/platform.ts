@@ -2,6 +2,7 @@ import type { Archive } from "../kernel/archive.ts";
 import type { Logger } from "../kernel/logger.ts";
 import type { AnyEntity } from "../kv/define.ts";
 import type { Coalescer } from "./coalescer.ts";
+import type { Outbound } from "./outbound.ts";
 import type { RateLimiter } from "./rate-limiter.ts";
 import type { ScopeCatalogue } from "./scopes.ts";
 import type { SecretBox } from "./secret-box.ts";
@@ -35,6 +36,8 @@ export interface Platform {
   readonly uses: Coalescer;
   /** Null: calls are not limited. */
   readonly limiter: RateLimiter | null;
+  /** Calls receivers of webhooks and providers. */
+  readonly outbound: Outbound;
   /** For what a call goes on without. */
   readonly logger: Logger;
 }
