@@ -191,6 +191,15 @@ export const features = [
     jobs: () => import("./api-keys/jobs.ts"),
   },
   {
+    name: "webhooks",
+    summary: "Endpoints to which events are sent, their deliveries and their secrets.",
+    paths: ["/v1/webhooks"],
+    scopes: { webhooks: { tenants: "write" } },
+    entities: () => import("./webhooks/entity.ts"),
+    services: () => import("./webhooks/service.ts"),
+    routes: () => import("./webhooks/routes.ts"),
+  },
+  {
     name: "jobs",
     summary: "The background jobs of the platform and the items that they could not handle.",
     paths: ["/v1/jobs"],

@@ -24,7 +24,8 @@ export type IdPrefix =
   | "evt"
   | "grant"
   | "res"
-  | "pm";
+  | "pm"
+  | "replay";
 
 /** `<prefix>_<unix milliseconds>_<nonce>`: sorts by time. Throws if `loadIds` has not been awaited. */
 export function newId(prefix: IdPrefix, epochMs: number): string {

@@ -196,6 +196,32 @@ select kv.add_family('apikeyhash');
 select kv.add_entity('api-key-hash', 'apikeyhash', 1, owner_rule => 'given');
 select kv.add_index('api-key-hash', 'endsAt time');
 
+-- delivery: One event for one webhook, and the attempts to send it. Its body is made from the event.
+select kv.add_family('delivery');
+select kv.add_entity('delivery', 'delivery', 5, owner_rule => 'given');
+select kv.add_index('delivery', fields) from unnest(array[
+  'webhookId text, timestamp time', 'webhookId text, status text, timestamp time', 'webhookId text, nextRetryAt time', 'createdAt time'
+]) fields;
+
+-- webhook: An endpoint of the platform or of a tenant to which events are sent, signed as Standard Webhooks describe.
+select kv.add_family('webhook');
+select kv.add_entity('webhook', 'webhook', 1, owner_rule => 'given');
+select kv.add_index('webhook', fields) from unnest(array[
+  'createdAt time', 'owner, createdAt time', 'tenantId text, status text', 'dueAt time', 'owner, dueAt time', 'nextCheckAt time',
+  'search(url, description)'
+]) fields;
+
+-- webhook-count: The number of webhooks of a tenant, or of the platform. Creations and deletions change it, so it bounds concurrent ones.
+select kv.add_family('webhookcount');
+select kv.add_entity('webhook-count', 'webhookcount', 1, owner_rule => 'given');
+
+-- webhook-replay: A request to send the events since an instant again, which the job works off in steps.
+select kv.add_family('webhookreplay');
+select kv.add_entity('webhook-replay', 'webhookreplay', 2, owner_rule => 'given');
+select kv.add_index('webhook-replay', fields) from unnest(array[
+  'webhookId text, createdAt time', 'dueAt time', 'createdAt time'
+]) fields;
+
 -- dead-letter: An item of a job that failed. It is retried with backoff; after 8 failed attempts it is dead.
 select kv.add_family('dead');
 select kv.add_entity('dead-letter', 'dead', 1, owner_rule => 'platform');

@@ -33,6 +33,7 @@ const AT_LOAD: Readonly<Record<string, readonly string[]>> = {
   "shared/features/reservations/entity.ts": ["amountOf", "positive"],
   "shared/features/usage-events/cloud-event.ts": ["text"],
   "shared/features/usage/entity.ts": ["amountOf"],
+  "shared/features/webhooks/entity.ts": ["count", "shortText"],
 };
 
 /** Functions that cache the schema they build, for an object that lives as long as the program. */

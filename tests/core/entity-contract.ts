@@ -22,7 +22,13 @@ const declared = declaredBy(registry);
 
 function propertiesOf(entity: AnyEntity): Readonly<Record<string, z.core.JSONSchema._JSONSchema>> {
   const schema: z.core.JSONSchema.BaseSchema = z.toJSONSchema(entity.schema, { io: "input" });
-  return schema.properties ?? {};
+  return Object.fromEntries(Object.entries(schema.properties ?? {}).map(([name, property]) => [name, withoutNull(property)]));
+}
+
+/** The schema of what is not null. */
+function withoutNull(property: z.core.JSONSchema._JSONSchema): z.core.JSONSchema._JSONSchema {
+  if (typeof property !== "object" || property.anyOf?.length !== 2) return property;
+  return property.anyOf.find((each) => typeof each === "object" && each.type !== "null") ?? property;
 }
 
 /** The contract of every declared entity. */

@@ -80,6 +80,8 @@ const TABLE: readonly (readonly [string, string])[] = [
   ["write:plan-migrations", "yynn nnnn"],
   ["read:api-keys", "yyyn nnyy"],
   ["write:api-keys", "yynn nnyy"],
+  ["read:webhooks", "yyyy yyyy"],
+  ["write:webhooks", "yynn nnyy"],
   ["read:dashboard", "yyyy nnnn"],
   ["write:dashboard", "yynn nnnn"],
   ["read:jobs", "yyyy nnnn"],

@@ -1,0 +1,48 @@
+import { keyOf } from "../../kv/define.ts";
+import { isoTime } from "../../kernel/clock.ts";
+import { type Delivery, delivery, type Webhook } from "./entity.ts";
+
+/** Whether an event of this type is sent to a webhook with these patterns. */
+export function isSubscribed({ events }: Pick<Webhook, "events">, type: string): boolean {
+  return events.some((pattern) => pattern === "*" || pattern === type || (pattern.endsWith(".*") && type.startsWith(pattern.slice(0, -1))));
+}
+
+/** What a delivery repeats of its event. */
+export interface DeliveredEvent {
+  /** `evt_<unix milliseconds>_<nonce>`. */
+  readonly id: string;
+  readonly type: string;
+  readonly seq: number;
+}
+
+/** A new delivery, which is due now. Its id is made from the event's, so an event has one delivery for each webhook. */
+export function newDelivery({ id: webhookId, tenantId }: Pick<Webhook, "id" | "tenantId">, event: DeliveredEvent, now: string): Delivery {
+  return {
+    ...placeOf(event.id),
+    webhookId,
+    ...(tenantId === undefined ? {} : { tenantId }),
+    eventId: event.id,
+    event: event.type,
+    seq: event.seq,
+    status: "pending",
+    attemptCount: 0,
+    attempts: [],
+    nextRetryAt: now,
+    round: 0,
+    replays: 0,
+    createdAt: now,
+  };
+}
+
+/** The key of a delivery from its short id or that of its event; null for another text. A full key is accepted too. */
+export function deliveryKey(webhookId: string, id: string): string | null {
+  const prefix = `delivery:${webhookId}:`;
+  if (id.startsWith(prefix)) return id;
+  return /^(delivery|evt)_\d{1,14}_[0-9a-z]{1,64}$/.test(id) ? keyOf(delivery, { webhookId, ...placeOf(id) }) : null;
+}
+
+/** The instant and the random part of an event's id, and the id of its deliveries. */
+function placeOf(eventId: string): Pick<Delivery, "id" | "timestamp" | "nonce"> {
+  const [, ms = "", nonce = ""] = eventId.split("_");
+  return { id: `delivery_${ms}_${nonce}`, timestamp: isoTime(Number(ms)), nonce };
+}
