@@ -176,7 +176,7 @@ export class UnitOfWork {
       mutations.push(after ? collection(entity).set(after) : { op: "delete", key: collection(entity).keyOfRecord(before) });
     }
     for (const note of audit === "none" ? [] : audit) mutations.push(await this.#auditMutation(note));
-    for (const event of events) mutations.push(this.#eventMutation(event));
+    mutations.push(...events.map((event, position) => this.#eventMutation(event, position)));
     mutations.push(...kept() ?? []);
     return await this.store.commit(checks, mutations);
   }
@@ -209,13 +209,15 @@ export class UnitOfWork {
     return { op: "set", key: draft.id, value: { ...draft, contentHash }, tenantId: tenantId ?? null, cascades: false };
   }
 
-  #eventMutation(event: EventNote): Mutation {
+  #eventMutation(event: EventNote, position: number): Mutation {
     const createdAt = this.now();
     return new Collection(outboxEvent, this.store).set({
       id: this.newId("evt"),
       type: event.type,
       subject: event.subject,
       createdAt,
+      queuedAt: createdAt,
+      ...(position === 0 ? {} : { position }),
       data: eventData(plainJson(event.data) as JsonObject, plainJson(event.whole ?? {}) as JsonObject) as RecordOf<
         typeof outboxEvent
       >["data"],

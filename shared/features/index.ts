@@ -236,6 +236,15 @@ export const features = [
     routes: () => import("./ofrep/routes.ts"),
   },
   {
+    name: "events",
+    summary: "The outgoing events and their types.",
+    paths: ["/v1/events", "/v1/event-types"],
+    scopes: { events: { tenants: "read" } },
+    entities: () => import("./events/entity.ts"),
+    services: () => Promise.resolve({}),
+    routes: () => Promise.resolve({ routes: [] }),
+  },
+  {
     name: "dashboard",
     summary: "The numbers of the platform's first page.",
     paths: ["/v1/dashboard"],

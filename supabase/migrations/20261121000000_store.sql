@@ -2389,10 +2389,16 @@ select kv.add_entity('flag-set', 'flagset', 1, owner_rule => 'platform', tenant_
 select kv.add_family('flageval');
 select kv.add_entity('flag-evaluation', 'flageval', 1, owner_rule => 'platform');
 
+-- event-head: The number of the last event. The commit that numbers events checks and changes it.
+select kv.add_family('eventhead', 75);
+select kv.add_entity('event-head', 'eventhead', 1, owner_rule => 'platform', tenant_readable => true);
+
 -- outbox-event: An outgoing event, committed with the change it reports.
 select kv.add_family('outbox');
 select kv.add_entity('outbox-event', 'outbox', 1, owner_rule => 'given', cascades => false);
-select kv.add_index('outbox-event', 'createdAt time');
+select kv.add_index('outbox-event', fields) from unnest(array[
+  'createdAt time', 'queuedAt time', 'owner, queuedAt time', 'seq number', 'owner, seq number'
+]) fields;
 
 -- idempotency-record: The result of a call with an idempotency key, kept for 24 hours and committed with the change.
 select kv.add_family('idem');

@@ -76,6 +76,8 @@ const TABLE: readonly (readonly [string, string])[] = [
   ["write:admins", "ynnn nnnn"],
   ["read:invoices", "yyyy yyyy"],
   ["write:invoices", "yynn nnnn"],
+  ["read:events", "yyyy yyyy"],
+  ["write:events", "yynn nnnn"],
   ["read:plan-migrations", "yyyy nnnn"],
   ["write:plan-migrations", "yynn nnnn"],
   ["read:api-keys", "yyyn nnyy"],
