@@ -1,4 +1,4 @@
-import { InnkeepError } from "../kernel/errors.ts";
+import { InnkeepError, isInnkeepError } from "../kernel/errors.ts";
 import type { Logger } from "../kernel/logger.ts";
 import { sha256Hex } from "../kernel/sha256.ts";
 import { keyOf } from "../kv/define.ts";
@@ -35,17 +35,19 @@ export interface RateLimiterOptions {
 interface Held {
   account: RateAccount;
   key?: string;
+  /** Until then the database is not asked, because another session has locked the bucket. */
+  pausedUntilMs?: number;
 }
 
 const MAX_PAYERS = 10_000;
-/** After a failure the database is not asked for this time. */
+/** After a failure the database is not asked for this time: for one bucket if it is locked, else for all. */
 const PAUSE_MS = 1_000;
 const WARN_EVERY_MS = 60_000;
 
 /**
  * Token buckets in the store. Under load, a process takes several tokens at once, so that most calls need no database call; calls
- * that are denied without asking are charged later. While the store does not answer, calls are allowed: the API itself needs the
- * same store, and limits must not end what still works.
+ * that are denied without asking are charged later. While the store does not answer, or another session has locked the bucket, calls
+ * are allowed: the API itself needs the same store, and limits must not end what still works.
  */
 export class RateLimiter {
   /** By payer, the least recently charged first. */
@@ -84,7 +86,7 @@ export class RateLimiter {
   }
 
   async #ask(payer: Payer, held: Held, cost: number): Promise<RateDecision | null> {
-    if (this.#now() < this.#pausedUntilMs) return null;
+    if (this.#now() < Math.max(this.#pausedUntilMs, held.pausedUntilMs ?? -Infinity)) return null;
     const { limit: { limit: capacity, windowSeconds }, owed } = held.account;
     const wanted = wantedBy(held.account);
     const asked = held.account = { ...held.account, owed: 0 };
@@ -99,7 +101,9 @@ export class RateLimiter {
       return decisionOf(account, taken.granted, cost, nowMs);
     } catch (error) {
       held.account = denied(held.account, owed);
-      this.#pausedUntilMs = this.#now() + PAUSE_MS;
+      const untilMs = this.#now() + PAUSE_MS;
+      if (isInnkeepError(error, "write_conflict")) held.pausedUntilMs = untilMs;
+      else this.#pausedUntilMs = untilMs;
       this.#warn(error);
       return null;
     }

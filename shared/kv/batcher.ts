@@ -32,6 +32,15 @@ export interface BatcherOptions<Call, Result> {
 
 export type Outcome<T> = { readonly ok: true; readonly value: T | Promise<T> } | { readonly ok: false; readonly error: unknown };
 
+/**
+ * The outcome of a call that is sent again. It can fail before the other calls of its batch are answered. Until then nothing awaits it,
+ * and Node and Deno end a process for an unhandled rejection.
+ */
+export function pending<T>(value: Promise<T>): Outcome<T> {
+  value.catch(() => undefined);
+  return { ok: true, value };
+}
+
 interface Waiting<Call, Result> {
   readonly call: Call;
   readonly deadline: Deadline;

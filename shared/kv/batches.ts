@@ -2,7 +2,7 @@ import { isoTime } from "../kernel/clock.ts";
 import type { Clock } from "../kernel/clock.ts";
 import { errors } from "../kernel/errors.ts";
 import type { JsonObject } from "../kernel/json.ts";
-import { Batcher } from "./batcher.ts";
+import { Batcher, pending } from "./batcher.ts";
 import type { Outcome } from "./batcher.ts";
 import { type Deadline, DEFAULT_TIMEOUT_MS } from "./deadline.ts";
 import { type SqlDriver, SqlError, TimeoutFault } from "./driver.ts";
@@ -233,15 +233,6 @@ export class Batches {
       deadline,
     ) as CommitResult;
   }
-}
-
-/**
- * The outcome of a call that is sent again. It can fail before the other calls of its batch are answered. Until then nothing awaits it,
- * and Node and Deno end a process for an unhandled rejection.
- */
-function pending(value: Promise<Written>): Outcome<Written> {
-  value.catch(() => undefined);
-  return { ok: true, value };
 }
 
 function keyOf({ tenantId, key }: WriteCall): string {

@@ -26,7 +26,7 @@ export const SQL_FUNCTIONS = {
   kv_commit: { checks: "jsonb", mutations: "jsonb", lock_timeout_ms: "integer", now: "timestamptz" },
   kv_write_many: { calls: "jsonb", now: "timestamptz" },
   kv_claim: { claim: "jsonb", now: "timestamptz" },
-  kv_take: { takes: "jsonb" },
+  kv_take: { takes: "jsonb", wait: "boolean" },
   kv_sweep: { limit: "integer", except: "text[]", now: "timestamptz" },
   kv_ping: {},
   kv_chain_head: { scope: "text" },

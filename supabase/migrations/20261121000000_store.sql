@@ -1815,29 +1815,50 @@ begin
     'tokens', floor(greatest(v_left - v_more, 1 - v_capacity) * 1000000) / 1000000);
 end $$;
 
--- The buckets after the calls: {key: {had, more, tokens, …}}. Rows are locked in the order of their keys. A bucket expires when it
--- must be full again; its expiry changes once a window, so that an update stays on its page and changes no index.
-create function kv_service.take(p_takes jsonb) returns json
+-- Whether it is such a take, with whole numbers. The cost is the sum of many calls.
+create function kv_service.is_take(p_take jsonb) returns boolean
+language sql immutable
+return coalesce(p_take->>'key' ~ '^ratelimit:[A-Za-z0-9._~@+-]+$' and length(p_take->>'key') <= 138
+  and p_take @@ 'strict $.capacity >= 1 && $.capacity <= 10000000 && $.capacity == $.capacity.floor()
+    && $.window >= 1 && $.window <= 10000000 && $.window == $.window.floor()
+    && $.cost >= 0 && $.cost <= 9007199254740991 && $.cost == $.cost.floor()
+    && $.wanted >= 0 && $.wanted <= 10000000 && $.wanted == $.wanted.floor()', false);
+
+-- The buckets after the calls: {key: {had, more, tokens, …}}. A bucket expires when it must be full again; its expiry changes once a
+-- window, so that an update stays on its page and changes no index. Unless p_wait, a bucket that another transaction has locked is
+-- null and not charged, so that it delays no other. With p_wait, rows are locked in the order of their keys.
+create function kv_service.take(p_takes jsonb, p_wait boolean) returns json
 language plpgsql as $$
 declare
+  v_keys text[] := array(select t->>'key' from jsonb_array_elements(p_takes) t);
+  v_free text[];
+  v_held text[] := '{}';
   v_taken json;
 begin
-  -- The function writes values without the checks of a commit, so it writes no other family.
-  if exists (select from jsonb_array_elements(p_takes) t where left(t->>'key', 10) is distinct from 'ratelimit:') then
-    raise exception 'must be the key of a rate limit' using errcode = 'KV001', detail = '/key';
+  -- The function writes values without the checks of a commit, so it writes no other family and no other amounts.
+  if exists (select from jsonb_array_elements(p_takes) t where not is_take(t)) then
+    raise exception 'must be takes from rate limits, with whole numbers' using errcode = 'KV001', detail = '/takes';
   end if;
   -- No caller waits for the disk: what a crash loses is the last fraction of a second.
   perform set_config('synchronous_commit', 'off', true);
+  if p_wait is not true then
+    v_free := array(select e.key from kv.entries e where e.key = any(v_keys) and e.key >= 'ratelimit:' and e.key < 'ratelimit;' for no key update skip locked);
+    if cardinality(v_free) < cardinality(v_keys) then
+      v_held := array(select e.key from kv.entries e where e.key = any(v_keys) and e.key >= 'ratelimit:' and e.key < 'ratelimit;' and e.key <> all(v_free));
+    end if;
+  end if;
   with taken as (
     insert into kv.entries as e (key, value, version, owner, cascades, expires_at, created_at, updated_at)
-    select t->>'key', t - 'key' || charged(null, t), nextval('kv.versions'), null, true,
-      clock_timestamp() + make_interval(secs => 3 * (t->>'window')::integer), clock_timestamp(), clock_timestamp()
-    from jsonb_array_elements(p_takes) t order by t->>'key' collate "C"
+    select t->>'key', jsonb_build_object('capacity', t->'capacity', 'window', t->'window', 'cost', t->'cost', 'wanted', t->'wanted') || charged(null, t),
+      nextval('kv.versions'), null, true,
+      clock_timestamp() + make_interval(secs => 3 * (t->'window')::integer), clock_timestamp(), clock_timestamp()
+    from jsonb_array_elements(p_takes) t where t->>'key' <> all(v_held) order by t->>'key' collate "C"
     on conflict (key) do update set value = excluded.value || charged(e.value, excluded.value), version = excluded.version, updated_at = clock_timestamp(),
-      expires_at = case when e.expires_at > excluded.expires_at - make_interval(secs => (excluded.value->>'window')::integer)
+      expires_at = case when e.expires_at > excluded.expires_at - make_interval(secs => (excluded.value->'window')::integer)
         then e.expires_at else excluded.expires_at end
     returning e.key, e.value
-  ) select json_object_agg(t.key, t.value) into v_taken from taken t;
+  ) select json_object_agg(t.key, t.value) into v_taken
+    from (select * from taken union all select h.key, null from unnest(v_held) h(key)) t;
   return v_taken;
 end $$;
 
@@ -1949,11 +1970,11 @@ begin
   return claim(p_claim, p_now);
 end $$;
 
-create function public.kv_take(p_takes jsonb) returns json
+create function public.kv_take(p_takes jsonb, p_wait boolean) returns json
 language plpgsql security definer set search_path = pg_catalog, kv_service, pg_temp set row_security = on set plan_cache_mode = force_generic_plan set lock_timeout = '1s' as $$
 begin
   perform kv.assert_isolation();
-  return take(p_takes);
+  return take(p_takes, p_wait);
 end $$;
 
 -- Returns the newest migration, pending builds, the reason why writes are refused, or null, and the server's time. Volatile, because PostgREST runs

@@ -106,11 +106,11 @@ begin
   return claim(p_claim, p_now);
 end $$;
 
-create function public.kv_take(p_takes jsonb) returns json
+create function public.kv_take(p_takes jsonb, p_wait boolean) returns json
 language plpgsql security definer set search_path = pg_catalog, kv_service, pg_temp set row_security = on set plan_cache_mode = force_generic_plan set lock_timeout = '1s' as $$
 begin
   perform kv.assert_isolation();
-  return take(p_takes);
+  return take(p_takes, p_wait);
 end $$;
 
 -- Returns the newest migration, pending builds, the reason why writes are refused, or null, and the server's time. Volatile, because PostgREST runs

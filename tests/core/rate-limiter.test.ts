@@ -1,9 +1,14 @@
+import { setTimeout as pause } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { RateLimits } from "../../shared/core/caller.ts";
+import { rateLimitBucket } from "../../shared/core/rate-limit-bucket.ts";
 import { type RateDecision, RateLimiter } from "../../shared/core/rate-limiter.ts";
 import { InnkeepError } from "../../shared/kernel/errors.ts";
 import { type Logger, silentLogger } from "../../shared/kernel/logger.ts";
+import { sha256Hex } from "../../shared/kernel/sha256.ts";
+import { keyOf } from "../../shared/kv/define.ts";
 import type { Store } from "../../shared/kv/store.ts";
+import { withClient } from "../support/client.ts";
 import { freshStore, type OpenStore } from "../support/store.ts";
 
 const DAY = 86_400;
@@ -117,6 +122,45 @@ test("H10: while the store does not answer, calls are allowed, with one warning 
   for (; nowMs <= 60_000; nowMs += 100) expect(await limiter.charge(user("away"))).toBeNull();
   expect(calls).toBe(61);
   expect(warned).toEqual(["rate_limits_unavailable", "rate_limits_unavailable"]);
+});
+
+test("H10: while another session holds one bucket, its caller alone is not limited, and no other caller waits", async () => {
+  const limiter = limiterOver(open.store);
+  const others = Array.from({ length: 20 }, (_, i) => user(`beside-${i}`));
+  await Promise.all([user("held"), ...others].map((payer) => limiter.charge(payer)));
+  const key = keyOf(rateLimitBucket, { hash: await sha256Hex("user tn_a held") });
+  expect((await open.store.get(key))?.value).toMatchObject({ had: 100 });
+  await withClient(open.database.superUrl, async (holder) => {
+    await holder.query("begin");
+    await holder.query("select from kv.entries where key = $1 for update", [key]);
+    const stuck = limiter.charge(user("held"));
+    const start = performance.now();
+    const decisions = await Promise.all(others.map((payer) => limiter.charge(payer)));
+    const waitedMs = performance.now() - start;
+    expect(decisions.map((decision) => decision?.remaining)).toEqual(others.map(() => 98));
+    expect(await stuck).toBeNull();
+    expect(waitedMs).toBeLessThan(500);
+    // The caller is answered without the database, and the others are still limited.
+    expect(await limiter.charge(user("held"))).toBeNull();
+    expect(allowedOf(await Promise.all(others.map((payer) => limiter.charge(payer))))).toBe(20);
+    await holder.query("rollback");
+  });
+  await pause(1_000);
+  expect(await limiter.charge(user("held"))).toMatchObject({ allowed: true });
+});
+
+test("H10: calls of a bucket that another session locks for a moment wait for it, and each is charged once", async () => {
+  const take = { key: "ratelimit:moment", capacity: 100, windowSeconds: 10_000_000, cost: 1 };
+  await open.store.take(take);
+  await withClient(open.database.superUrl, async (holder) => {
+    await holder.query("begin");
+    await holder.query("select from kv.entries where key = $1 for update", [take.key]);
+    const calls = Array.from({ length: 10 }, () => open.store.take(take));
+    await pause(100);
+    await holder.query("rollback");
+    expect((await Promise.all(calls)).every(({ granted }) => granted)).toBe(true);
+  });
+  expect(await open.store.take(take)).toMatchObject({ granted: true, tokens: expect.closeTo(88, 1) });
 });
 
 test("H10: a process remembers at most 10,000 callers", () => {

@@ -47,6 +47,6 @@ if (!reason) {
   storeContract("postgres through PgBouncer", () => freshStore({ driver: "postgres", pooler: running() }), {
     serverCases: false,
     // The themes whose calls depend on a session: statements, settings of a transaction, batches.
-    themes: ["keys", "lists", "commits", "increments", "tenants", "cascade"],
+    themes: ["keys", "lists", "commits", "increments", "tenants", "cascade", "takes"],
   });
 }

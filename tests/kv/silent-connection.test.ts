@@ -110,6 +110,25 @@ test.each(DRIVERS)(
   },
 );
 
+test.each(DRIVERS)(
+  "H10: %s: a charge on a connection that does not respond ends at its deadline and is not repeated, and others continue meanwhile",
+  async (driver) => {
+    const { store, proxy, close } = await OPEN[driver](4);
+    const take = (name: string) => store.take({ key: `ratelimit:${driver}-${name}`, capacity: 10, windowSeconds: 10_000_000, cost: 1 });
+    await take("warm");
+    const silenced = proxy.silenceNextRequest();
+    const start = performance.now();
+    const stuck = codeOf(take("stuck"));
+    await silenced;
+    expect(await take("beside")).toMatchObject({ granted: true, tokens: 9 });
+    expect(performance.now() - start).toBeLessThan(TIMEOUT_MS);
+    expect(await stuck).toBe("store_unavailable");
+    expect(performance.now() - start).toBeLessThan(TIMEOUT_MS * 2);
+    expect(await take("stuck")).toMatchObject({ granted: true, tokens: 9 });
+    await close();
+  },
+);
+
 test("K31: postgres: in a pool of one, a connection that does not respond is replaced as soon as its call ends", async () => {
   const { store, proxy, close } = await OPEN.postgres(1);
   await store.get("warm:up");

@@ -94,7 +94,7 @@ export const CALLS: Readonly<Record<SqlFunctionName, readonly SqlArguments[]>> =
   kv_write_many: [{ calls: calls("iso") }],
   kv_sweep: [{ limit: 10, except: [] }, { limit: 10, except: ["tn_a"] }],
   kv_claim: [{ claim: { ...claim, perTenant: 1 } }, { claim }],
-  kv_take: [{ takes: [{ key: "ratelimit:iso", capacity: 10, window: 60, cost: 30, wanted: 1 }] }],
+  kv_take: [{ takes: [{ key: "ratelimit:iso", capacity: 10, window: 60, cost: 30, wanted: 1 }], wait: false }],
   kv_ping: [{}],
   kv_chain_head: [{ scope: "tn_a" }],
   kv_chain_heads: [{ after: null, limit: 10 }, { after: "tn_a", limit: 1 }],

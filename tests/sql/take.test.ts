@@ -17,7 +17,7 @@ afterAll(async () => {
   await database.drop();
 });
 
-const TAKE = `select public.kv_take('[{"key": "ratelimit:sql", "capacity": 10, "window": 60, "cost": 1, "wanted": 0}]')`;
+const TAKE = `select public.kv_take('[{"key": "ratelimit:sql", "capacity": 10, "window": 60, "cost": 1, "wanted": 0}]', false)`;
 
 test("H10: a decision does not wait for the disk, and the session's next transaction does", async () => {
   const setting = async () =>
@@ -40,16 +40,39 @@ test("H10: a bucket that is charged again and again stays on its page and change
   expect(Number(row?.hot)).toBeGreaterThanOrEqual(0.95 * Number(row?.updates));
 });
 
-test("H10: the function writes rate limits alone, whatever key the application's login names", async () => {
+/** Takes that no rate limit makes. */
+const WRONG: readonly Record<string, unknown>[] = [
+  ...["tenant:tn_1", "plan:Pro", "note:1", "ratelimit", "ratelimits:x", null].map((key) => ({ key })),
+  ...["ratelimit:", "ratelimit:a:b", "ratelimit:a b", "ratelimit:a\n", "ratelimit:\u0001", `ratelimit:${"a".repeat(129)}`].map((key) => ({
+    key,
+  })),
+  ...["capacity", "window", "cost", "wanted"].flatMap((name) =>
+    [-1, 0.5, 1e300, "NaN", "1", null, []].map((amount) => ({ [name]: amount }))
+  ),
+  { capacity: 0 },
+  { window: 0 },
+];
+
+test("H10: the function writes rate limits alone, with whole numbers, whatever the application's login sends", async () => {
   const app = new pg.Client({ connectionString: database.appUrl });
   await app.connect();
+  const valid = { key: "ratelimit:wrong", capacity: 10, window: 60, cost: 1, wanted: 0 };
   try {
-    for (const key of ["tenant:tn_1", "plan:Pro", "note:1", "ratelimit", "ratelimits:x", null]) {
-      const takes = JSON.stringify([{ key, capacity: 10, window: 60, cost: 1, wanted: 0 }]);
-      await expect(app.query("select public.kv_take($1::jsonb)", [takes]), String(key)).rejects.toMatchObject({ code: "KV001" });
+    for (const wrong of WRONG) {
+      const takes = JSON.stringify([valid, { ...valid, key: "ratelimit:other", ...wrong }]);
+      for (const wait of [false, true]) {
+        await expect(app.query("select public.kv_take($1::jsonb, $2)", [takes, wait]), takes).rejects.toMatchObject({ code: "KV001" });
+      }
     }
-    const { rows } = await client.query("select key from kv.entries where key not like 'ratelimit:%'");
+    const { rows } = await client.query("select key from kv.entries where key not like 'ratelimit:%' or key ~ 'wrong|other'");
     expect(rows).toEqual([]);
+    await app.query("select public.kv_take($1::jsonb, false)", [
+      JSON.stringify([{ ...valid, window: 60.0, more: 5, junk: "x".repeat(300_000) }]),
+    ]);
+    const { rows: [row] } = await client.query<{ members: string[] }>(
+      "select array(select jsonb_object_keys(value)) as members from kv.entries where key = 'ratelimit:wrong'",
+    );
+    expect(row?.members.sort()).toEqual(["at", "capacity", "cost", "had", "more", "tokens", "wanted", "window"]);
   } finally {
     await app.end();
   }
