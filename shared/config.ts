@@ -99,7 +99,7 @@ const READERS = {
   INNKEEP_AUDIT_KEY: read.signingKey,
   INNKEEP_AUDIT_KEY_PREVIOUS: read.previousKey,
   INNKEEP_API_KEY_SECRET: read.signingKey,
-  INNKEEP_API_KEY_SECRET_PREVIOUS: read.signingKey,
+  INNKEEP_API_KEY_SECRET_PREVIOUS: read.replacedKey,
   INNKEEP_ARCHIVE_BUCKET: read.bucket,
   INNKEEP_ARCHIVE_DIR: read.anyText,
   JOBS_SECRET: read.bearerSecret,

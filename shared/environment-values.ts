@@ -39,7 +39,13 @@ export const bearerSecret = textWhere(
   (text) => /^[\x21-\x7e]{16,}$/.test(text),
   "must be at least 16 visible ASCII characters, without spaces or line breaks",
 );
-export const signingKey = textWhere((text) => text.length >= 32, "must be at least 32 characters");
+/** White space around it would be part of the key, and the line break at the end of a file is lost when the key is copied. */
+export const signingKey = textWhere(
+  (text) => text.length >= 32 && text === text.trim(),
+  "must be at least 32 characters, without spaces or line breaks at its beginning or end",
+);
+/** A key that was set with white space around it can still be replaced. */
+export const replacedKey = textWhere((text) => text.length >= 32, "must be at least 32 characters");
 export const previousKey = textWhere((text) => text === "none" || text.length >= 32, "must be at least 32 characters, or none");
 export const bucket = textWhere((text) => /^[A-Za-z0-9._-]{3,63}$/.test(text), "must be the name of a bucket");
 export const email = textWhere((text) => text.length <= MAX_EMAIL_CHARS && EMAIL.test(text), "must be an email address");

@@ -139,6 +139,22 @@ describe("configuration", () => {
     },
   );
 
+  test.each(["INNKEEP_API_KEY_SECRET", "INNKEEP_AUDIT_KEY"])(
+    "AK02, A09: %s with a line break or space around it is refused, and can be replaced by one without",
+    (name) => {
+      const key = "0123456789abcdef0123456789abcdef";
+      for (const wrong of [`${key}\n`, `${key} `, ` ${key}`, `${key}\r\n`, `\ufeff${key}`]) {
+        expect(refusalOf({ ...SUPABASE, [name]: wrong }).fields, JSON.stringify(wrong)).toMatchObject([{
+          path: name,
+          message: "must be at least 32 characters, without spaces or line breaks at its beginning or end",
+        }]);
+        const config = loadConfig({ ...SUPABASE, [name]: key, [`${name}_PREVIOUS`]: wrong });
+        expect(Object.values(config)).toEqual(expect.arrayContaining([key, wrong]));
+      }
+      expect(refusalOf({ ...SUPABASE, [name]: key.slice(1) }).fields.map(({ path }) => path)).toEqual([name]);
+    },
+  );
+
   test("O01: all invalid variables are reported at once, by name", () => {
     const { fields, code } = refusalOf({
       DATABASE_URL: "mysql://x",
