@@ -13,7 +13,7 @@ import { compared, earlierRows } from "./before.ts";
 import type { Compared, EarlierRow } from "./before.ts";
 import { consumeRows } from "./consume-rows.ts";
 import { dashboardRows } from "./dashboard-rows.ts";
-import { createDataset } from "./dataset.ts";
+import { createDatabase, createDataset } from "./dataset.ts";
 import { eventRows } from "./event-rows.ts";
 import { flagRows } from "./flag-rows.ts";
 import { growthRows } from "./growth-rows.ts";
@@ -26,6 +26,7 @@ import { neighbourRows } from "./neighbour-rows.ts";
 import { pointRows } from "./point-rows.ts";
 import { rateRows } from "./rate-rows.ts";
 import { renewalRows } from "./renewal-rows.ts";
+import { sealedRows } from "./sealed-rows.ts";
 import { line, markdown, reached } from "./report.ts";
 import type { Row } from "./report.ts";
 
@@ -45,6 +46,7 @@ const PARTS = [
   "http",
   "limits",
   "keys",
+  "secrets",
   "dashboard",
 ] as const;
 type Part = typeof PARTS[number];
@@ -141,6 +143,10 @@ try {
   await part("keys", async (report) => {
     const { appUrl } = await createDataset(cluster, "bench_keys", { tenants: 1_000, habit: "all" });
     await keyRows(open(appUrl), habitOf(appUrl), report);
+  });
+  await part("secrets", async (report) => {
+    const { appUrl } = await createDatabase(cluster, "bench_secrets");
+    await sealedRows(open(appUrl), report);
   });
   await part("dashboard", async (report) => {
     const { appUrl } = await createDataset(cluster, "bench_dashboard", { tenants: 100_000 });
