@@ -2,10 +2,9 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { cascadePlan } from "../../../shared/core/cascade.ts";
 import { DEFAULT_METRICS } from "../../../shared/features/metrics/default-metrics.ts";
 import { registry } from "../../../shared/features/registry.ts";
-import type { JsonObject } from "../../../shared/kernel/json.ts";
 import { familyOf, keyOf, tenantIdOf } from "../../../shared/kv/define.ts";
-import type { AnyEntity } from "../../../shared/kv/define.ts";
 import type { Entry } from "../../../shared/kv/store.ts";
+import { exampleFor } from "../../support/examples.ts";
 import { codeOf } from "../../support/store.ts";
 import { ADMIN, openTestContext } from "../../support/test-context.ts";
 
@@ -14,25 +13,6 @@ beforeAll(async () => void (context = await openTestContext()));
 afterAll(() => context.close());
 
 const NEIGHBOURS = ["tn_1", "tn_10", "tn_1_", "tnX1"] as const;
-
-/** The example of a declaration as a record of this tenant, with its own name if names are unique. */
-function exampleFor(entity: AnyEntity, tenantId: string): JsonObject {
-  const text = JSON.stringify({ ...entity.example, tenantId });
-  const own = JSON.parse(text.replaceAll("tn_1767225600000_a1b2c3d4e5f6", tenantId)) as Record<string, never>;
-  const unique = {
-    label: `label-${tenantId.toLowerCase().replaceAll("_", "-")}-x`,
-    hostname: `x.${tenantId.replaceAll("_", "-").toLowerCase()}.example`,
-    callerHash: tenantId,
-  };
-  return {
-    ...own,
-    ...Object.fromEntries(Object.entries(unique).filter(([field]) => field in own)),
-    ...(familyOf(entity) === "outbox" ? { id: `evt_${tenantId}` } : {}),
-    ...(familyOf(entity) === "apikey" ? { id: `key_${tenantId}` } : {}),
-    ...(familyOf(entity) === "usageevent" ? { id: `event_${tenantId}` } : {}),
-    ...(familyOf(entity) === "apikeyhash" ? { hash: `hash_${tenantId}` } : {}),
-  };
-}
 
 const owned = registry.filter((entity) => entity.owner !== "platform" && !entity.appendOnly);
 const ownedBy = async (tenantId: string): Promise<Entry[]> => (await context.dump()).filter((entry) => entry.tenantId === tenantId);
@@ -60,6 +40,26 @@ describe("deleting a tenant", () => {
     expect((await ownedBy("tn_1")).filter(({ key }) => !kept.includes(key.split(":")[0] ?? ""))).toEqual([]);
     expect((await context.auditOf("tn_1")).length).toBeGreaterThan(0);
     expect(await Promise.all(neighbours.map(ownedBy))).toEqual(before);
+  });
+
+  it("T10: with alerts, reservations, usage events, overrides and keys that services made, leaves its id in audit and events only", async () => {
+    const { id } = await context.tenant();
+    await context.UsageService.increment(id, "bookings", 950, 1_000);
+    await context.ReservationService.reserve(id, "users", 1);
+    await context.UsageEventService.track(id, { meter_id: "api_calls", event_value: 5, dimensions: { endpoint: "rooms" } });
+    const flag = await context.FeatureFlagService.create({ key: "removal", name: "Removal", status: "enabled" });
+    await context.FeatureFlagService.setOverride(flag.id, id, { enabled: true });
+    const key = await context.ApiKeyService.generate("Removal", ["read:usage"], { tenantId: id });
+    await context.ApiKeyService.rotate(key.id, { overlapSeconds: 600 });
+    await context.JobService.run("usage");
+    const families = () => ownedBy(id).then((entries) => new Set(entries.map(({ key: name }) => name.split(":")[0])));
+    const made = ["alert", "reservation", "usageevent", "usagegroups", "usagechange", "usagelevel", "flag", "apikey", "apikeyhash"];
+    expect([...await families()]).toEqual(expect.arrayContaining(made));
+    expect(await context.TenantService.delete(id)).toBe(true);
+    // Also no record of the platform, and no key, names it.
+    const naming = (await context.dump()).filter((entry) => JSON.stringify(entry).includes(id)).map(({ key: name }) => name.split(":")[0]);
+    expect([...new Set(naming)].sort()).toEqual(["audit", "outbox"]);
+    expect(await context.ApiKeyService.verify(key.secret ?? "")).toMatchObject({ code: "NOT_FOUND" });
   });
 
   it("T10: frees its names, is gone for every read, and its id is never accepted again", async () => {
