@@ -1,5 +1,6 @@
 import type { JSONWebKeySet } from "jose";
 import { DEFAULT_RATE_LIMITS, type RateLimits } from "./core/caller.ts";
+import { DEFAULT_OUTBOUND_RULES, type OutboundRules } from "./core/outbound.ts";
 import { DEFAULT_REGIONS, SELF_SERVICE_PLANS, type SelfServicePlans } from "./core/platform.ts";
 import * as read from "./environment-values.ts";
 import { InnkeepError } from "./kernel/errors.ts";
@@ -38,6 +39,8 @@ export interface Config {
   readonly selfServicePlans: SelfServicePlans;
   /** Null: callers are not limited. */
   readonly rateLimits: RateLimits | null;
+  /** The URLs that may be called: receivers of webhooks, and providers. */
+  readonly outbound: OutboundRules;
 }
 
 export type DatabaseConfig =
@@ -102,6 +105,8 @@ const READERS = {
   INNKEEP_API_KEY_SECRET_PREVIOUS: read.replacedKey,
   INNKEEP_ARCHIVE_BUCKET: read.bucket,
   INNKEEP_ARCHIVE_DIR: read.anyText,
+  INNKEEP_OUTBOUND_PORTS: read.ports,
+  INNKEEP_OUTBOUND_LOCAL: read.boolean,
   JOBS_SECRET: read.bearerSecret,
 } as const satisfies Record<string, read.Reader<unknown>>;
 
@@ -143,6 +148,10 @@ export function loadConfig(env: Environment): Config {
     regions: usable.INNKEEP_REGIONS ?? DEFAULT_REGIONS,
     selfServicePlans: usable.INNKEEP_SELF_SERVICE_PLANS ?? "none",
     rateLimits: rateLimitsOf(usable),
+    outbound: {
+      ports: usable.INNKEEP_OUTBOUND_PORTS ?? DEFAULT_OUTBOUND_RULES.ports,
+      local: usable.INNKEEP_OUTBOUND_LOCAL ?? DEFAULT_OUTBOUND_RULES.local,
+    },
   };
 }
 

@@ -106,6 +106,14 @@ export function origins(text: string): string[] {
   return given;
 }
 
+export function ports(text: string): number[] {
+  try {
+    return parts(text).map(count(1, 65_535));
+  } catch {
+    throw new WrongValue("must be port numbers from 1 to 65535, separated by commas");
+  }
+}
+
 export function regions(text: string): string[] {
   const ids = parts(text);
   if (!ids.every((id) => SEGMENT.test(id))) {

@@ -44,3 +44,20 @@ interface OpenFile {
   sync(): Promise<void>;
   close(): void;
 }
+
+/** Connections to systems that are not ours, as the runtime makes them. */
+export interface Network {
+  /** Every IPv4 and IPv6 address of a host name. Throws if it has none. */
+  resolve(host: string): Promise<readonly string[]>;
+  /** Throws if the connection fails, or the signal ends it before it is made. */
+  connect(address: string, port: number, signal: AbortSignal): Promise<Connection>;
+}
+
+export interface Connection {
+  /** The same connection with TLS. Throws unless the certificate is valid for the host name or address. */
+  secure(host: string, signal: AbortSignal): Promise<Connection>;
+  write(bytes: Uint8Array): Promise<void>;
+  /** The next bytes, or null at the end. */
+  read(): Promise<Uint8Array | null>;
+  close(): void;
+}

@@ -1,10 +1,12 @@
 import type { Config } from "../../shared/config.ts";
 import { type Backend, createBackend } from "../../shared/container.ts";
+import type { Outbound } from "../../shared/core/outbound.ts";
 import type { Archive } from "../../shared/kernel/archive.ts";
 import type { Logger } from "../../shared/kernel/logger.ts";
 import type { SqlDriver } from "../../shared/kv/driver.ts";
 import { createStore } from "../../shared/kv/sql-store.ts";
 import type { Surroundings } from "./deps.ts";
+import { once } from "./once.ts";
 
 /** Retention keeps records for 5 minutes longer than their policy, because clocks may differ by that. */
 const MAX_CLOCK_SKEW_MS = 5 * 60_000;
@@ -17,9 +19,31 @@ export async function backendOf(config: Config, surroundings: BackendSurrounding
   const { clock, background } = surroundings;
   const archive = await archiveOf(config.archive, surroundings);
   const store = createStore(await loadDriver(config.database), { clock });
-  const settings = { hosts: config, currency, regions, selfServicePlans, auditKey, previousAuditKey, archive, rateLimits };
+  const settings = {
+    hosts: config,
+    currency,
+    regions,
+    selfServicePlans,
+    auditKey,
+    previousAuditKey,
+    archive,
+    rateLimits,
+    outbound: outboundOf(config.outbound),
+  };
   const keys = { apiKeySecret, previousApiKeySecret, ...(background ? { background } : {}) };
   return createBackend({ store, clock, logger, ...settings, ...keys, maxClockSkewMs: MAX_CLOCK_SKEW_MS });
+}
+
+/** The client and the runtime's sockets are loaded by the first call. */
+function outboundOf(rules: Config["outbound"]): Outbound {
+  const load = once(async () => {
+    const [{ createOutbound }, { socketNetwork }] = await Promise.all([
+      import("../../shared/adapters/outbound.ts"),
+      import("./network.ts"),
+    ]);
+    return createOutbound({ rules, network: socketNetwork() });
+  });
+  return { rules, send: async (request) => await (await load()).send(request) };
 }
 
 async function archiveOf(archive: Config["archive"], { fetch, files }: BackendSurroundings): Promise<Archive | null> {

@@ -90,6 +90,7 @@ function environment({ directory, port, url, appDatabaseUrl }: ApiOptions): Reco
     INNKEEP_BASE_DOMAIN: "innkeep.example",
     INNKEEP_ARCHIVE_DIR: archiveDir(directory),
     ...(apiKeySecret === undefined ? {} : { INNKEEP_API_KEY_SECRET: apiKeySecret }),
+    INNKEEP_OUTBOUND_LOCAL: "true",
     ...Object.fromEntries(own.map(([name, value]) => [name, value ?? ""])),
     INNKEEP_CORS_ORIGINS: withLocalOrigins(process.env["INNKEEP_CORS_ORIGINS"] ?? ""),
     SUPABASE_URL: url,

@@ -16,11 +16,12 @@ export interface Authority {
 }
 
 export function newAuthority(): Authority {
-  const ca = newIdentity({ name: "Test authority", extensions: [isAuthority()], expiresAtMs: Date.now() + CERTIFIED_MS });
+  const name = `Test authority ${randomBytes(4).toString("hex")}`;
+  const ca = newIdentity({ name, extensions: [isAuthority()], expiresAtMs: Date.now() + CERTIFIED_MS });
   return {
     cert: ca.cert,
     issue: (names, expiresAtMs = Date.now() + CERTIFIED_MS) =>
-      newIdentity({ name: names[0] ?? "", extensions: [altNames(names)], expiresAtMs, issuer: { name: "Test authority", key: ca.key } }),
+      newIdentity({ name: names[0] ?? "", extensions: [altNames(names)], expiresAtMs, issuer: { name, key: ca.key } }),
   };
 }
 
@@ -49,7 +50,7 @@ function newIdentity({ name, extensions, expiresAtMs, issuer }: Wanted): Identit
   const key: KeyObject = issuer ? createPrivateKey(issuer.key) : privateKey;
   const signature = sign("sha256", tbs, key);
   const certificate = sequence(tbs, algorithm, der(0x03, [0, ...signature]));
-  const base64 = Buffer.from(certificate).toString("base64").replaceAll(/.{64}/g, "$&\n");
+  const base64 = Buffer.from(certificate).toString("base64").match(/.{1,64}/g)?.join("\n");
   return {
     key: privateKey.export({ type: "pkcs8", format: "pem" }) as string,
     cert: `-----BEGIN CERTIFICATE-----\n${base64}\n-----END CERTIFICATE-----\n`,
