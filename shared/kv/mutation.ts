@@ -8,7 +8,7 @@ import { pathLiteral } from "./path.ts";
 import { wireSelection } from "./query-plan.ts";
 import type { WireQuery } from "./query-plan.ts";
 import { LIMITS } from "./store.ts";
-import type { Addition, Check, MemberBound, Mutation, VersionCheck, WriteOptions } from "./store.ts";
+import type { Addition, Check, Mutation, VersionCheck, WriteOptions } from "./store.ts";
 
 /** A validated mutation, as the SQL functions expect it. */
 export type WireMutation = {
@@ -25,7 +25,7 @@ export interface WireAddition {
   readonly to?: number;
   readonly min?: number;
   readonly max?: number;
-  readonly maxOf?: MemberBound;
+  readonly maxOf?: Addition["maxOf"];
   /** Set on merged calls: the result must be an integer. */
   readonly whole?: boolean;
 }

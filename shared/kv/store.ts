@@ -58,7 +58,6 @@ export interface Store {
 
   /** This store, bound to one tenant by row-level security. */
   forTenant(tenantId: string): Store;
-
   /** The head of the audit chain of a tenant, or with null of the platform. Null if the chain has no entries. */
   chainHead(scope: string | null): Promise<{ readonly seq: number; readonly hash: string } | null>;
   /** The heads of all audit chains in the order of their scopes, from the one after `after` on. Service level only. */
@@ -227,21 +226,14 @@ export interface WriteOptions {
   readonly cascades?: boolean;
 }
 
-/** `percent` (100) of a top-level member, rounded to 6 decimals. If the member is not a number, there is no bound. */
-export interface MemberBound {
-  readonly member: string;
-  readonly percent?: number;
-}
-
 /** Adds `by` to the number at `path` (0 if missing), or sets it `to` a value, for gauges. */
 export type Addition =
   & {
     readonly path: readonly string[];
-    /** Bounds of the result. Outside of them the commit is refused (`conflict`, reason "bounds"). */
+    /** Bounds of the result, else `conflict` with the reason "bounds". `maxOf`: `percent` (100) of a top-level number, to 6 decimals. */
     readonly min?: number;
     readonly max?: number;
-    /** A further upper bound from the record itself. */
-    readonly maxOf?: MemberBound;
+    readonly maxOf?: { readonly member: string; readonly percent?: number };
   }
   & ({ readonly by: number; readonly to?: never } | { readonly to: number; readonly by?: never });
 

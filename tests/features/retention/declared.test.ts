@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { registry } from "../../../shared/features/registry.ts";
-import { familyOf, keyOf } from "../../../shared/kv/define.ts";
+import { familyOf, keyOf, keyParams } from "../../../shared/kv/define.ts";
 import { exampleFor } from "../../support/examples.ts";
 import { openTestContext } from "../../support/test-context.ts";
 
@@ -18,15 +18,11 @@ test("C16: a record of every kind that declares a retention goes a millisecond a
   for (const { entity, days, after } of kinds) {
     for (const [name, { id }, ageMs] of [["kept", kept, days * DAY_MS + SKEW_MS], ["old", old, days * DAY_MS + SKEW_MS + 1]] as const) {
       const example = exampleFor(entity, id);
-      // The example of a platform's entity has no tenant in its key.
-      const record = {
-        ...example,
-        ...(entity.owner === "platform" && "id" in example ? { id: `of_${id}` } : {}),
-        [after]: context.clock.iso(-ageMs),
-      };
-      const key = entity.owner === "platform" && !("id" in example)
-        ? `${familyOf(entity)}:m:${id}`
-        : keyOf(entity, record as Record<string, never>);
+      const [first = "id"] = keyParams(entity);
+      // A key without the tenant would be the same for both.
+      const own = first === "tenantId" || !(first in example) ? {} : { [first]: `of_${id}` };
+      const record = { ...example, ...own, [after]: context.clock.iso(-ageMs) };
+      const key = first in record ? keyOf(entity, record as unknown as Record<string, never>) : `${familyOf(entity)}:m:${id}`;
       const tenantId = entity.owner === "platform" ? null : id;
       await context.store.set(key, record, { tenantId, ...(tenantId === null ? {} : { cascades: entity.onTenantDelete !== "retain" }) });
       keys[name].set(entity.name, key);
