@@ -1,25 +1,29 @@
 import { z } from "zod";
 import type { OutboxEvent } from "../../core/outbox-event.ts";
+import { component } from "../../core/schemas.ts";
 import { instant, segment } from "../../core/values.ts";
 
 /** An event as receivers get it: the same in deliveries, in polling and in the OpenAPI file. */
-export const event = z.object({
-  id: segment.meta({ description: "Constant over all deliveries of the event. Use it to detect repeats." }),
-  type: z.string().meta({ description: "One of the types of `GET /v1/event-types`." }),
-  timestamp: instant.meta({ description: "The instant of the change." }),
-  tenantId: segment.optional().meta({ description: "The tenant that the event belongs to. Absent for an event of the platform." }),
-  subject: z.string().meta({ description: "The id of the record that the event is about." }),
-  seq: z.int().min(1).meta({
-    description: "The number of the event. It increases over all events of the platform, so a tenant's events do not have every number.",
-  }),
-  version: z.string().meta({
-    description: "The version of the record in `data`, a decimal number. It increases with each change of the record. " +
-      "Ignore an event whose version is lower than one that you have applied to the same subject.",
-  }),
-  data: z.record(z.string(), z.json()).meta({ description: "The record after the change, and what else the type declares." }),
-}).meta({
-  id: "Event",
-  examples: [{
+export const event = component(
+  "Event",
+  z.object({
+    id: segment.meta({ description: "Constant over all deliveries of the event. Use it to detect repeats." }),
+    type: z.string().meta({ description: "One of the types of `GET /v1/event-types`." }),
+    timestamp: instant.meta({ description: "The instant of the change." }),
+    tenantId: segment.optional().meta({ description: "The tenant that the event belongs to. Absent for an event of the platform." }),
+    subject: z.string().meta({ description: "The id of the record that the event is about." }),
+    seq: z.int().min(1).meta({
+      description: "The number of the event. It increases over all events of the platform, so a tenant's events do not have every number.",
+    }),
+    version: z.string().meta({
+      description: "The version of the record in `data`, a decimal number. It increases with each change of the record. " +
+        "Ignore an event whose version is lower than one that you have applied to the same subject.",
+    }),
+    data: z.record(z.string(), z.json()).meta({
+      description: "The record after the change, under the name of its kind, and what else the type declares. Empty in a thin delivery.",
+    }),
+  }).meta({ description: "An outgoing event." }),
+  () => ({
     id: "evt_1767225600000_a1b2c3d4e5f6",
     type: "tenant.suspended",
     timestamp: "2026-01-01T00:00:00.000Z",
@@ -28,8 +32,8 @@ export const event = z.object({
     seq: 1_200,
     version: "4711",
     data: { tenant: { id: "tn_1767225600000_a1b2c3d4e5f6", status: "suspended" } },
-  }],
-});
+  }),
+);
 
 export type EventView = z.output<typeof event>;
 

@@ -1,0 +1,24 @@
+import { billingEvents } from "./catalogue-billing.ts";
+import { platformEvents } from "./catalogue-platform.ts";
+import type { EventType } from "./event-type.ts";
+
+/** Every type of event that the program emits, by name. A test compares it with the events of all services. */
+export const eventTypes: readonly EventType[] = [...billingEvents, ...platformEvents].sort((a, b) => a.type < b.type ? -1 : 1);
+
+const names: ReadonlySet<string> = new Set(eventTypes.map(({ type }) => type));
+
+/** Whether it selects types: `*`, a type, or the beginning of types with `.*`, such as `tenant.*`. */
+export function isPattern(pattern: string): boolean {
+  return names.has(pattern) || eventTypes.some(({ type }) => matches(pattern, type));
+}
+
+/** Whether the pattern selects the type. A type that begins with the text before `.*` and a dot is selected. */
+export function matches(pattern: string, type: string): boolean {
+  if (pattern === "*" || pattern === type) return true;
+  return pattern.endsWith(".*") && type.startsWith(pattern.slice(0, -1));
+}
+
+/** The types that any of the patterns selects. */
+export function typesOf(patterns: readonly string[]): string[] {
+  return eventTypes.flatMap(({ type }) => patterns.some((pattern) => matches(pattern, type)) ? [type] : []);
+}
