@@ -140,8 +140,8 @@ class Call {
     const tooLate = new AbortController();
     const timer = shareMs === null ? undefined : setTimeout(() => tooLate.abort(), shareMs);
     try {
-      const made = this.#network.connect(address, port, AbortSignal.any([this.#over.signal, tooLate.signal]));
-      return await this.#inTime(made);
+      const signal = AbortSignal.any([this.#over.signal, tooLate.signal]);
+      return await this.#inTime(this.#network.connect(address, port, signal), signal);
     } finally {
       clearTimeout(timer);
     }
@@ -162,11 +162,10 @@ class Call {
   }
 
   /** Rejects when the call is over, also if the operation never ends. */
-  async #inTime<T>(operation: Promise<T>): Promise<T> {
-    const { signal } = this.#over;
+  async #inTime<T>(operation: Promise<T>, signal = this.#over.signal): Promise<T> {
     let stop: (() => void) | undefined;
     const over = new Promise<never>((_, reject) => {
-      stop = () => reject(signal.reason as CallFault);
+      stop = () => reject(signal.reason as Error);
       signal.addEventListener("abort", stop, { once: true });
       if (signal.aborted) stop();
     });

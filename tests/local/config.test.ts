@@ -90,6 +90,17 @@ describe("configuration", () => {
     }
   });
 
+  test("W08: URLs may use port 443, and this machine only if that is allowed", () => {
+    expect(loadConfig(SUPABASE).outbound).toEqual({ ports: [443], local: false });
+    const given = loadConfig({ ...SUPABASE, INNKEEP_OUTBOUND_PORTS: "443, 8443", INNKEEP_OUTBOUND_LOCAL: "true" });
+    expect(given.outbound).toEqual({ ports: [443, 8443], local: true });
+    for (const wrong of ["0", "65536", "443,", "https", "443;8443"]) {
+      expect(refusalOf({ ...SUPABASE, INNKEEP_OUTBOUND_PORTS: wrong }).message, wrong).toContain(
+        "INNKEEP_OUTBOUND_PORTS must be port numbers from 1 to 65535, separated by commas",
+      );
+    }
+  });
+
   test("O01: the regions are a list of unique ids", () => {
     expect(loadConfig(SUPABASE).regions).toEqual(["us-east-1", "us-west-2", "eu-west-1", "ap-southeast-1", "ap-northeast-1"]);
     expect(loadConfig({ ...SUPABASE, INNKEEP_REGIONS: " eu-central-2 , on.premise_1" }).regions).toEqual(["eu-central-2", "on.premise_1"]);
