@@ -65,6 +65,12 @@ export const webhook = defineEntity({
     disabledReason: byServer(z.enum(DISABLED_REASONS).optional()),
     /** When its next delivery is due; null if none waits. */
     dueAt: byServer(instant.nullable().default(null)),
+    /** Until this instant nothing is sent: its receiver did not respond, or asked for no requests. */
+    pausedUntil: byServer(
+      instant.optional().meta({ description: "Until then nothing is sent, because the receiver did not respond or asked for a pause." }),
+    ),
+    /** The length of the last pause for want of a response. The next one is twice as long. */
+    pauseSeconds: byServer(z.int().min(1).optional()),
     failureCount: byServer(count("Failed attempts since the last success.")),
     failingSince: byServer(instant.nullable().default(null).meta({ description: "The first failed attempt since the last success." })),
     lastDeliveryAt: byServer(instant.optional()),

@@ -1,0 +1,84 @@
+import type { OutboundResult } from "../../core/outbound.ts";
+import type { UnitOfWork } from "../../core/unit-of-work.ts";
+import { isoTime } from "../../kernel/clock.ts";
+import { type EventView, eventView, type NumberedEvent, thinView } from "../events/view.ts";
+import { RESPONSE_BYTES, type Webhook } from "./entity.ts";
+import { type Attempted, outcomeOf, retryAfterMs } from "./schedule.ts";
+import type { Signing } from "./secret.ts";
+import { signatureHeaders } from "./signature.ts";
+
+/** From the first step of a request to the last byte of its response. */
+export const ATTEMPT_TIMEOUT_MS = 15_000;
+const USER_AGENT = "Innkeep-Webhooks/1";
+
+/** What is sent. `id` becomes `webhook-id`. */
+export interface Message {
+  readonly id: string;
+  readonly payload: EventView;
+}
+
+/** An event as the webhook gets it. */
+export function messageOf({ payload }: Pick<Webhook, "payload">, event: NumberedEvent): Message {
+  return { id: event.id, payload: payload === "thin" ? thinView(event) : eventView(event) };
+}
+
+/** Sends a message once. The bytes that are signed are the bytes that are sent. Redirects are not followed. */
+export async function attempt(
+  { platform, context }: UnitOfWork,
+  { url }: Pick<Webhook, "url">,
+  { secrets, headers }: Signing,
+  { id, payload }: Message,
+): Promise<Attempted> {
+  const timestampMs = context.clock.now();
+  const body = new TextEncoder().encode(JSON.stringify(payload));
+  const result = await platform.outbound.send({
+    method: "POST",
+    url,
+    headers: {
+      ...headers,
+      "content-type": "application/json",
+      "user-agent": USER_AGENT,
+      ...await signatureHeaders({ id, timestampMs, body }, secrets),
+    },
+    body,
+    timeoutMs: ATTEMPT_TIMEOUT_MS,
+    maxBodyBytes: RESPONSE_BYTES,
+  });
+  const ended = { at: isoTime(timestampMs), durationMs: Math.round(result.durationMs) };
+  if (!result.ok) return { ...ended, outcome: "unreachable", error: `${result.code}: ${result.message}` };
+  return { ...ended, ...ofResponse(result, context.clock.now()) };
+}
+
+function ofResponse(
+  { status, headers, body }: Extract<OutboundResult, { ok: true }>,
+  nowMs: number,
+): Pick<Attempted, "outcome" | "statusCode" | "error" | "responseBody" | "retryAfterMs"> {
+  const outcome = outcomeOf(status);
+  const wanted = outcome === "success" ? undefined : retryAfterMs(headers["retry-after"], nowMs);
+  return {
+    outcome,
+    statusCode: status,
+    responseBody: bodyText(body),
+    ...(outcome === "success" ? {} : { error: faultOf(status) }),
+    ...(wanted === undefined ? {} : { retryAfterMs: wanted }),
+  };
+}
+
+function faultOf(status: number): string {
+  if (status === 410) return "The receiver responded with status 410, so the webhook was disabled.";
+  if (status >= 300 && status < 400) return `The receiver responded with status ${status}. Redirects are not followed.`;
+  return `The receiver responded with status ${status}.`;
+}
+
+/** The body as text that can be stored and shown: binary is replaced by its size. A character that was cut is left out. */
+export function bodyText(body: Uint8Array): string {
+  try {
+    const text = new TextDecoder("utf-8", { fatal: true }).decode(body, { stream: true });
+    // Control characters could not be stored (U+0000), or would change what a terminal shows.
+    // deno-lint-ignore no-control-regex
+    return text.replace(/[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]/g, "\ufffd");
+  } catch {
+    // The decoder throws a TypeError for what is not UTF-8.
+    return `(binary, ${body.length} bytes)`;
+  }
+}
