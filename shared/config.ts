@@ -2,6 +2,7 @@ import type { JSONWebKeySet } from "jose";
 import { DEFAULT_RATE_LIMITS, type RateLimits } from "./core/caller.ts";
 import { DEFAULT_OUTBOUND_RULES, type OutboundRules } from "./core/outbound.ts";
 import { DEFAULT_REGIONS, SELF_SERVICE_PLANS, type SelfServicePlans } from "./core/platform.ts";
+import type { RootKeyConfig } from "./core/root-keys.ts";
 import * as read from "./environment-values.ts";
 import { InnkeepError } from "./kernel/errors.ts";
 import type { FieldError } from "./kernel/errors.ts";
@@ -24,6 +25,8 @@ export interface Config {
   readonly apiKeySecret: string | null;
   /** The key before `apiKeySecret`; null after every key was used or rotated. */
   readonly previousApiKeySecret: string | null;
+  /** Where the root keys are that encrypt credentials. */
+  readonly rootKeys: RootKeyConfig;
   /** Where audit entries are archived. Null: nowhere. */
   readonly archive: ArchiveConfig | null;
   /** The secret of the scheduler's requests. */
@@ -103,6 +106,9 @@ const READERS = {
   INNKEEP_AUDIT_KEY_PREVIOUS: read.previousKey,
   INNKEEP_API_KEY_SECRET: read.signingKey,
   INNKEEP_API_KEY_SECRET_PREVIOUS: read.replacedKey,
+  INNKEEP_ROOT_KEY: read.rootKey,
+  INNKEEP_ROOT_KEY_PREVIOUS: read.rootKeys,
+  INNKEEP_ROOT_KEY_PROVIDER: read.oneOf("environment", "vault"),
   INNKEEP_ARCHIVE_BUCKET: read.bucket,
   INNKEEP_ARCHIVE_DIR: read.anyText,
   INNKEEP_OUTBOUND_PORTS: read.ports,
@@ -125,10 +131,11 @@ export function loadConfig(env: Environment): Config {
   const jwt = jwtOf(settings);
   const bootstrapAdmin = bootstrapOf(settings);
   const archive = archiveOf(settings);
+  const rootKeys = rootKeysOf(settings);
   for (const variable of ["INNKEEP_AUDIT_KEY", "INNKEEP_API_KEY_SECRET"] as const) {
     if (settings.has(`${variable}_PREVIOUS`) && !settings.has(variable)) settings.missing(variable, `is needed with ${variable}_PREVIOUS`);
   }
-  if (faults.length > 0 || !database) throw invalid(faults);
+  if (faults.length > 0 || !database || !rootKeys) throw invalid(faults);
   const { env: usable } = settings;
   return {
     database,
@@ -141,6 +148,7 @@ export function loadConfig(env: Environment): Config {
     previousAuditKey: usable.INNKEEP_AUDIT_KEY_PREVIOUS ?? null,
     apiKeySecret: usable.INNKEEP_API_KEY_SECRET ?? null,
     previousApiKeySecret: usable.INNKEEP_API_KEY_SECRET_PREVIOUS ?? null,
+    rootKeys,
     archive,
     jobsSecret: usable.JOBS_SECRET ?? null,
     logLevel: usable.INNKEEP_LOG_LEVEL ?? "info",
@@ -228,16 +236,10 @@ function databaseOf({ env, has, missing }: Settings): DatabaseConfig | null {
   return direct === undefined ? null : {
     driver: "postgres",
     connectionString: direct,
-    prepare: !(env.INNKEEP_DB_POOLER ?? looksPooled(direct)),
+    prepare: !(env.INNKEEP_DB_POOLER ?? read.looksPooled(direct)),
     maxConnections: env.INNKEEP_DB_CONNECTIONS ?? 10,
     timeoutMs: env.INNKEEP_DB_TIMEOUT_MS ?? DEFAULT_TIMEOUT_MS,
   };
-}
-
-/** Supabase's transaction pooler listens on 6543. */
-function looksPooled(connectionString: string): boolean {
-  const { port, searchParams } = new URL(connectionString);
-  return port === "6543" || searchParams.get("pgbouncer") === "true";
 }
 
 function jwtOf({ env, has, missing }: Settings): JwtConfig {
@@ -260,6 +262,16 @@ function jwtOf({ env, has, missing }: Settings): JwtConfig {
     ...(keys ? { jwks: keys } : {}),
     ...(env.INNKEEP_JWT_SECRET ? { legacySecret: env.INNKEEP_JWT_SECRET } : {}),
   };
+}
+
+/** Null if the key is missing or invalid. */
+function rootKeysOf({ env, has, missing }: Settings): RootKeyConfig | null {
+  if (env.INNKEEP_ROOT_KEY_PROVIDER === "vault") return { provider: "vault" };
+  const { INNKEEP_ROOT_KEY: current, INNKEEP_ROOT_KEY_PREVIOUS: previous = [] } = env;
+  if (!has("INNKEEP_ROOT_KEY")) {
+    missing("INNKEEP_ROOT_KEY", "is missing: set it to the output of openssl rand -base64 32, and keep a copy outside the database");
+  }
+  return current === undefined ? null : { provider: "environment", current, previous };
 }
 
 /** A bucket of the project's Storage, or a directory. The bucket takes precedence. */

@@ -14,11 +14,14 @@ import type { Clock } from "./kernel/clock.ts";
 import type { Context } from "./kernel/context.ts";
 import type { Logger } from "./kernel/logger.ts";
 import { Turns } from "./kernel/turns.ts";
+import type { AnyEntity } from "./kv/define.ts";
 import type { Entry, Store } from "./kv/store.ts";
 
 export interface ContainerOptions {
   /** Background jobs. Default: those of the features. */
   readonly jobs?: () => Promise<readonly Job[]>;
+  /** Every declared entity. Default: those of the features. */
+  readonly registry?: () => Promise<readonly AnyEntity[]>;
   readonly store: Store;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -82,8 +85,8 @@ export function createBackend(options: ContainerOptions): Backend {
     rateLimits = null,
     outbound = NO_OUTBOUND,
     jobs = loadJobs,
+    registry = async () => (await import("./features/registry.ts")).registry,
   } = options;
-  const registry = async () => (await import("./features/registry.ts")).registry;
   const settings = { currency, hosts, regions, selfServicePlans, auditKey, previousAuditKey, maxClockSkewMs, archive, outbound };
   const uses = new Coalescer({ store, logger, background });
   const limiter = rateLimits && new RateLimiter({ store, logger, limits: rateLimits });

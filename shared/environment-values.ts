@@ -1,4 +1,5 @@
 import type { JSONWebKeySet } from "jose";
+import { fromBase64 } from "./kernel/base64.ts";
 import { CURRENCY_RULE, isCurrency } from "./kernel/currencies.ts";
 import { parseUrl, webUrlFault } from "./kernel/web-url.ts";
 
@@ -47,6 +48,13 @@ export const signingKey = textWhere(
 /** A key that was set with white space around it can still be replaced. */
 export const replacedKey = textWhere((text) => text.length >= 32, "must be at least 32 characters");
 export const previousKey = textWhere((text) => text === "none" || text.length >= 32, "must be at least 32 characters, or none");
+/** A root key as the secret box takes it. */
+export const rootKey: Reader<Uint8Array<ArrayBuffer>> = (text) => {
+  const bytes = fromBase64(text.trim());
+  if (bytes?.length !== 32) throw new WrongValue("must be 32 bytes in base64, such as the output of openssl rand -base64 32");
+  return bytes;
+};
+export const rootKeys: Reader<Uint8Array<ArrayBuffer>[]> = (text) => parts(text).map(rootKey);
 export const bucket = textWhere((text) => /^[A-Za-z0-9._-]{3,63}$/.test(text), "must be the name of a bucket");
 export const email = textWhere((text) => text.length <= MAX_EMAIL_CHARS && EMAIL.test(text), "must be an email address");
 export const userId = textWhere((text) => SEGMENT.test(text), "must be a Supabase Auth user id");
@@ -57,6 +65,12 @@ export function url(...protocols: string[]): Reader<string> {
   const isOne = (text: string) => parseUrl(text) !== null && protocols.some((each) => text.toLowerCase().startsWith(`${each}//`));
   const read = textWhere(isOne, `must be a URL beginning with ${protocols.join("// or ")}//`);
   return (text) => read(text.trim());
+}
+
+/** Supabase's transaction pooler listens on 6543. */
+export function looksPooled(connectionString: string): boolean {
+  const { port, searchParams } = new URL(connectionString);
+  return port === "6543" || searchParams.get("pgbouncer") === "true";
 }
 
 export function webAddress(text: string): string {

@@ -1,9 +1,14 @@
 import type { Config } from "../../shared/config.ts";
+import { knownRootKeys, type RootKeySource } from "../../shared/core/root-keys.ts";
+import { systemContext } from "../../shared/kernel/context.ts";
+import { isOutage } from "../../shared/kernel/errors.ts";
 import { type Backend, createBackend } from "../../shared/container.ts";
 import type { Outbound } from "../../shared/core/outbound.ts";
 import type { Archive } from "../../shared/kernel/archive.ts";
 import type { Logger } from "../../shared/kernel/logger.ts";
-import type { SqlDriver } from "../../shared/kv/driver.ts";
+import type { VaultDriver } from "../../shared/kv/driver.ts";
+import { checkedRootKeys } from "../../shared/features/root-keys/known.ts";
+import { storeError } from "../../shared/kv/faults.ts";
 import { createStore } from "../../shared/kv/sql-store.ts";
 import type { Surroundings } from "./deps.ts";
 import { once } from "./once.ts";
@@ -18,7 +23,9 @@ export async function backendOf(config: Config, surroundings: BackendSurrounding
   const { currency, regions, selfServicePlans, auditKey, previousAuditKey, apiKeySecret, previousApiKeySecret, rateLimits } = config;
   const { clock, background } = surroundings;
   const archive = await archiveOf(config.archive, surroundings);
-  const store = createStore(await loadDriver(config.database), { clock });
+  const driver = await loadDriver(config.database);
+  const store = createStore(driver, { clock });
+  const rootKeys = checkedRootKeys(await rootKeysOf(config.rootKeys, driver), () => backend.bind(systemContext(clock, "start", "start")));
   const settings = {
     hosts: config,
     currency,
@@ -31,7 +38,29 @@ export async function backendOf(config: Config, surroundings: BackendSurrounding
     outbound: outboundOf(config.outbound),
   };
   const keys = { apiKeySecret, previousApiKeySecret, ...(background ? { background } : {}) };
-  return createBackend({ store, clock, logger, ...settings, ...keys, maxClockSkewMs: MAX_CLOCK_SKEW_MS });
+  const backend = createBackend({ store, clock, logger, ...settings, ...keys, rootKeys, maxClockSkewMs: MAX_CLOCK_SKEW_MS });
+  return backend;
+}
+
+/**
+ * Throws `root_key_unavailable` if the configured keys are not those of the database. While the database is not available it throws
+ * nothing: the keys are checked again before their first use.
+ */
+export async function assertRootKeys({ platform }: Backend): Promise<void> {
+  await platform.secrets.rootKeys().catch((error: unknown) => {
+    if (!isOutage(error)) throw error;
+  });
+}
+
+async function rootKeysOf(keys: Config["rootKeys"], driver: VaultDriver): Promise<RootKeySource> {
+  if (keys.provider === "environment") return knownRootKeys(keys.current, keys.previous);
+  return (await import("../../shared/adapters/vault-root-keys.ts")).vaultRootKeys(async () => {
+    try {
+      return await driver.rootKeys();
+    } catch (error) {
+      throw storeError(error, false);
+    }
+  });
 }
 
 /** The client and the runtime's sockets are loaded by the first call. */
@@ -51,7 +80,7 @@ async function archiveOf(archive: Config["archive"], { fetch, files }: BackendSu
   return archive && (await import("../../shared/adapters/directory-archive.ts")).directoryArchive(files, archive.path);
 }
 
-async function loadDriver(database: Config["database"]): Promise<SqlDriver> {
+async function loadDriver(database: Config["database"]): Promise<VaultDriver> {
   if (database.driver === "supabase") {
     const { url, key, timeoutMs } = database;
     return (await import("../../shared/kv/drivers/supabase.ts")).supabaseDriver({ url, serviceKey: key, timeoutMs });

@@ -39,9 +39,23 @@ export function configured<T>(
 /** Creates the API. Its dependencies load on the first request, or at once to create a configured first administrator. */
 function apiOf(config: Config, surroundings: Surroundings, logger: Logger): Api {
   const load = once(async () => (await import("./load-deps.ts")).loadDeps(config, surroundings, logger));
+  // The check is repeated by the next request, and the dependencies are not loaded again.
+  const checked = once(async () => {
+    const deps = await load();
+    await (await import("./backend.ts")).assertRootKeys(deps.backend);
+    return deps;
+  });
   // A failed load ends no process: the next request tries again, and creates the administrator then.
   if (config.bootstrapAdmin) load().catch((error: unknown) => logger.error("bootstrap_failed", { error: String(error) }));
-  return createApi({ logger, corsOrigins: config.corsOrigins }, load);
+  return createApi({ logger, corsOrigins: config.corsOrigins }, checked);
+}
+
+/** Throws `root_key_unavailable` if the root keys of an environment are not those of its database, and `invalid_configuration`. */
+export async function assertStartable(env: Environment, surroundings: Omit<Surroundings, "write">, logger: Logger): Promise<void> {
+  const config = loadConfig(env);
+  const { assertRootKeys, backendOf } = await import("./backend.ts");
+  const backend = await backendOf(config, surroundings, logger);
+  await assertRootKeys(backend).finally(() => backend.store.close());
 }
 
 function fromLevel(logger: Logger, level: Config["logLevel"]): Logger {

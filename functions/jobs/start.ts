@@ -10,7 +10,12 @@ export { standardLog } from "../api/start.ts";
 export function jobsFrom(env: Environment, surroundings: Surroundings): Jobs | null {
   return configured(env, surroundings, (config, logger) => {
     const load = once(async () => (await import("../api/backend.ts")).backendOf(config, surroundings, logger));
-    return createJobs({ logger, secret: secretOf(config) }, load);
+    const checked = once(async () => {
+      const backend = await load();
+      await (await import("../api/backend.ts")).assertRootKeys(backend);
+      return backend;
+    });
+    return createJobs({ logger, secret: secretOf(config) }, checked);
   });
 }
 

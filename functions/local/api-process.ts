@@ -3,6 +3,9 @@ import { join } from "node:path";
 import process from "node:process";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
+import { systemClock } from "../../shared/kernel/clock.ts";
+import { silentLogger } from "../../shared/kernel/logger.ts";
+import { assertStartable } from "../api/start.ts";
 import type { DataDirectory } from "./data-directory.ts";
 import { withLocalOrigins } from "./local-origins.ts";
 import { OWN_REQUEST_ID } from "./log-lines.ts";
@@ -10,6 +13,7 @@ import { PROJECT_DIR } from "./options.ts";
 import { isPortFree } from "./ports.ts";
 import { endProcess, isRunning, startPart } from "./processes.ts";
 import type { Running } from "./processes.ts";
+import { fileSystem } from "./runtime.ts";
 import { Refusal } from "./refusal.ts";
 
 const ENTRY = "functions/local/api.ts";
@@ -30,6 +34,9 @@ export interface ApiOptions {
 /** Starts the Edge Function under Deno with the permissions of a deployment, and waits until it responds. */
 export async function startApi(options: ApiOptions): Promise<Running> {
   const { directory, url, stopping, log } = options;
+  const env = environment(options);
+  // A start that cannot decrypt what is stored ends with this error instead of answering 503.
+  await assertStartable(env, { clock: systemClock, fetch, files: fileSystem() }, silentLogger);
   const { child, ended } = startPart(process.execPath, [
     "run",
     "--quiet",
@@ -42,7 +49,7 @@ export async function startApi(options: ApiOptions): Promise<Running> {
   ], {
     cwd: PROJECT_DIR,
     stdio: ["ignore", "pipe", "pipe"],
-    env: environment(options),
+    env,
   }, "SIGTERM");
   for (const stream of [child.stdout, child.stderr]) if (stream) createInterface(stream).on("line", log);
   await directory.writeNote(PID_FILE, String(child.pid ?? 0));
@@ -82,7 +89,7 @@ function archiveDir({ path }: DataDirectory): string {
 
 /** The variables that Supabase would inject and the user's INNKEEP_ variables, and none of the machine's others. */
 function environment({ directory, port, url, appDatabaseUrl }: ApiOptions): Record<string, string> {
-  const { signingKey, jobsSecret, apiKeySecret } = directory.secrets;
+  const { signingKey, jobsSecret, apiKeySecret, rootKey } = directory.secrets;
   const own = Object.entries(process.env).filter(([name]) =>
     name.startsWith("INNKEEP_") || name === "PATH" || name === "HOME" || name === "DENO_DIR"
   );
@@ -91,6 +98,7 @@ function environment({ directory, port, url, appDatabaseUrl }: ApiOptions): Reco
     INNKEEP_ARCHIVE_DIR: archiveDir(directory),
     ...(apiKeySecret === undefined ? {} : { INNKEEP_API_KEY_SECRET: apiKeySecret }),
     INNKEEP_OUTBOUND_LOCAL: "true",
+    ...(rootKey === undefined ? {} : { INNKEEP_ROOT_KEY: rootKey }),
     ...Object.fromEntries(own.map(([name, value]) => [name, value ?? ""])),
     INNKEEP_CORS_ORIGINS: withLocalOrigins(process.env["INNKEEP_CORS_ORIGINS"] ?? ""),
     SUPABASE_URL: url,

@@ -6,6 +6,7 @@ import process from "node:process";
 import type { JWK } from "jose";
 import { z } from "zod";
 import { handOver, isRoot, makeDirectory } from "./accounts.ts";
+import { ROOT_KEY_BYTES } from "../../shared/core/root-keys.ts";
 import { createSigningKey } from "./tokens.ts";
 import { isRunning } from "./processes.ts";
 import { Refusal } from "./refusal.ts";
@@ -35,8 +36,9 @@ const secretsSchema = z.object({
   ownerPassword: z.string().min(1),
   appPassword: z.string().min(1),
   jobsSecret: z.string().min(1),
-  /** Absent in directories of earlier versions until the next start. */
+  /** These are absent in directories of earlier versions until the next start. */
   apiKeySecret: z.string().min(32).optional(),
+  rootKey: z.string().min(1).optional(),
   signingKey: z.object({ kid: z.string(), privateJwk: jwk, publicJwk: jwk }),
 });
 export type Secrets = z.output<typeof secretsSchema>;
@@ -232,7 +234,7 @@ async function readSecrets(path: string): Promise<Secrets | null> {
 }
 
 async function completeSecrets(path: string, found: Secrets | null): Promise<Secrets> {
-  if (found?.apiKeySecret !== undefined) return found;
+  if (found?.apiKeySecret !== undefined && found.rootKey !== undefined) return found;
   const random = () => randomBytes(24).toString("hex");
   const secrets: Secrets = {
     superuserPassword: random(),
@@ -240,6 +242,7 @@ async function completeSecrets(path: string, found: Secrets | null): Promise<Sec
     appPassword: random(),
     jobsSecret: random(),
     apiKeySecret: random(),
+    rootKey: randomBytes(ROOT_KEY_BYTES).toString("base64"),
     ...found ?? { signingKey: await createSigningKey() },
   };
   await writePrivate(path, "secrets.json", secrets);

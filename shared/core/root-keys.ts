@@ -19,10 +19,22 @@ export interface RootKeys {
   readonly previous: readonly RootKey[];
 }
 
+/** The setting of the root keys. */
+export type RootKeyConfig =
+  | {
+    readonly provider: "environment";
+    readonly current: Uint8Array<ArrayBuffer>;
+    /** The keys before it, until no record is under them. */
+    readonly previous: readonly Uint8Array<ArrayBuffer>[];
+  }
+  | { readonly provider: "vault" };
+
 /** Where the root keys are read from: the environment, Supabase Vault, or another key store. */
 export interface RootKeySource {
   /** Throws `root_key_unavailable` if they cannot be read, and `invalid_configuration` if there are none. */
   load(): Promise<RootKeys>;
+  /** After this time, the keys are read again before their next use. If omitted, they do not change while the program runs. */
+  readonly maxAgeMs?: number;
 }
 
 /** The source of keys that are known. */

@@ -72,18 +72,28 @@ export class SecretBox {
   }
 
   async #rootKey(id: string): Promise<CryptoKey | undefined> {
+    const loading = this.#loaded;
     const loaded = await this.#load();
     const known = loaded.byId.get(id);
     if (known || this.clock.now() - loaded.loadedAtMs < RELOAD_MS) return known;
-    this.#loaded = undefined;
+    if (loading) this.#forget(loading);
     return (await this.#load()).byId.get(id);
   }
 
   /** A failed read is repeated by the next call. */
   async #load(): Promise<Loaded> {
     const loading = this.#loaded ??= this.#read();
-    loading.catch(() => this.#loaded = this.#loaded === loading ? undefined : this.#loaded);
-    return await loading;
+    const loaded = await loading.catch((error: unknown) => {
+      this.#forget(loading);
+      throw error;
+    });
+    if (this.clock.now() - loaded.loadedAtMs < (this.source.maxAgeMs ?? Infinity)) return loaded;
+    this.#forget(loading);
+    return await (this.#loaded ??= this.#read());
+  }
+
+  #forget(loading: Promise<Loaded>): void {
+    if (this.#loaded === loading) this.#loaded = undefined;
   }
 
   async #read(): Promise<Loaded> {

@@ -200,6 +200,16 @@ export const features = [
     routes: () => import("./webhooks/routes.ts"),
   },
   {
+    name: "root-keys",
+    summary: "The root keys that encrypt credentials.",
+    paths: ["/v1/root-keys"],
+    scopes: { "root-keys": { tenants: "none" } },
+    entities: () => import("./root-keys/entity.ts"),
+    services: () => import("./root-keys/service.ts"),
+    routes: () => import("./root-keys/routes.ts"),
+    jobs: () => import("./root-keys/jobs.ts"),
+  },
+  {
     name: "jobs",
     summary: "The background jobs of the platform and the items that they could not handle.",
     paths: ["/v1/jobs"],

@@ -11,6 +11,12 @@ export interface SqlDriver {
   close(): Promise<void>;
 }
 
+/** A driver that can also read the root keys from Vault. */
+export interface VaultDriver extends SqlDriver {
+  /** Calls `innkeep_root_keys`, which a database with Vault has. Rejects like `call`. */
+  rootKeys(): Promise<unknown>;
+}
+
 /** Arguments by parameter name without the prefix `p_`. The driver encodes jsonb arguments. */
 export type SqlArguments = Readonly<Record<string, unknown>>;
 

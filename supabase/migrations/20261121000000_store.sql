@@ -2373,6 +2373,10 @@ select kv.add_index('webhook-replay', fields) from unnest(array[
   'webhookId text, createdAt time', 'dueAt time', 'createdAt time'
 ]) fields;
 
+-- root-key: A root key that encrypted fields, or did so. It contains nothing of the key but its id.
+select kv.add_family('rootkey');
+select kv.add_entity('root-key', 'rootkey', 1, owner_rule => 'platform');
+
 -- dead-letter: An item of a job that failed. It is retried with backoff; after 8 failed attempts it is dead.
 select kv.add_family('dead');
 select kv.add_entity('dead-letter', 'dead', 1, owner_rule => 'platform');
@@ -2467,5 +2471,31 @@ begin
     raise notice 'pg_cron, pg_net or Vault is missing: enable them and run "select kv.schedule_jobs()", or call the function jobs from another scheduler';
   end if;
 end $$;
+
+-- Creates public.innkeep_root_keys(), which returns the secrets innkeep_root_key and innkeep_root_key_previous of Vault and no others,
+-- and returns whether Vault is there. Safe to repeat. Its owner runs the migrations and may read Vault, which service_role may not.
+create function kv.install_root_keys() returns boolean
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+  if to_regclass('vault.decrypted_secrets') is null then
+    return false;
+  end if;
+  execute $create$
+    create or replace function public.innkeep_root_keys() returns json
+    language sql stable security definer set search_path = pg_catalog, pg_temp as $body$
+      select json_build_object(
+        'current', max(decrypted_secret) filter (where name = 'innkeep_root_key'),
+        'previous', max(decrypted_secret) filter (where name = 'innkeep_root_key_previous'))
+      from vault.decrypted_secrets where name in ('innkeep_root_key', 'innkeep_root_key_previous')
+    $body$
+  $create$;
+  revoke all on function public.innkeep_root_keys() from public, anon, authenticated;
+  grant execute on function public.innkeep_root_keys() to service_role;
+  return true;
+end $$;
+
+revoke all on function kv.install_root_keys() from public, kv_service, kv_tenant;
+
+select kv.install_root_keys();
 
 insert into kv.migrations (version, name) values ('20261121000000', 'store');

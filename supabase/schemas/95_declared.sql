@@ -222,6 +222,10 @@ select kv.add_index('webhook-replay', fields) from unnest(array[
   'webhookId text, createdAt time', 'dueAt time', 'createdAt time'
 ]) fields;
 
+-- root-key: A root key that encrypted fields, or did so. It contains nothing of the key but its id.
+select kv.add_family('rootkey');
+select kv.add_entity('root-key', 'rootkey', 1, owner_rule => 'platform');
+
 -- dead-letter: An item of a job that failed. It is retried with backoff; after 8 failed attempts it is dead.
 select kv.add_family('dead');
 select kv.add_entity('dead-letter', 'dead', 1, owner_rule => 'platform');

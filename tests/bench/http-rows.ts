@@ -20,6 +20,7 @@ import { freePort } from "../support/cluster.ts";
 import { byName, interleave, median, ratio } from "./measure.ts";
 import { ms, rate } from "./report.ts";
 import type { Row } from "./report.ts";
+import { ROOT_KEY_TEXT } from "../support/root-key.ts";
 
 const ENTRY = fileURLToPath(new URL("../../functions/api/index.ts", import.meta.url));
 const PROJECT = fileURLToPath(new URL("../../", import.meta.url));
@@ -212,6 +213,7 @@ export function environment(key: SigningKey, url: string, databaseUrl: string): 
     SUPABASE_URL: url,
     DATABASE_URL: databaseUrl,
     SUPABASE_JWKS: JSON.stringify({ keys: [key.publicJwk] }),
+    INNKEEP_ROOT_KEY: ROOT_KEY_TEXT,
     // All requests are of one caller.
     INNKEEP_RATE_LIMITS: "off",
   };

@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { networkOf } from "../../functions/api/rate-limit.ts";
 import { loadConfig } from "../../shared/config.ts";
 import { type Answer, expectProblem, useApi } from "./support/api.ts";
+import { ROOT_KEY_TEXT } from "../support/root-key.ts";
 
 const DAY = 86_400;
 const api = useApi({
@@ -163,6 +164,7 @@ test("H10: one variable turns the limits off, and one for each kind of caller se
     DATABASE_URL: "postgres://localhost/innkeep",
     INNKEEP_JWT_ISSUER: "https://auth.example",
     INNKEEP_JWT_SECRET: "s".repeat(32),
+    INNKEEP_ROOT_KEY: ROOT_KEY_TEXT,
   };
   const limitsOf = (env: Record<string, string>) => loadConfig({ ...base, ...env }).rateLimits;
   expect(limitsOf({})).toEqual({

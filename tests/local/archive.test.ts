@@ -9,6 +9,7 @@ import { withClient } from "../support/client.ts";
 import { temporaryPrefix } from "../support/interrupted.ts";
 import { call, cleanUp, finish, runLocal, startStack, temporaryFolder } from "./stack.ts";
 import type { Stack } from "./stack.ts";
+import { ROOT_KEY_TEXT } from "../support/root-key.ts";
 
 const sha256 = (text: string) => createHash("sha256").update(text, "utf8").digest("hex");
 const DAY_MS = 24 * 3_600_000;
@@ -89,7 +90,7 @@ describe("npm run verify-archive", () => {
 });
 
 describe("the configuration of the archive", () => {
-  const base = { DATABASE_URL: "postgres://u:p@127.0.0.1/innkeep", SUPABASE_URL: "https://abc.supabase.co" };
+  const base = { DATABASE_URL: "postgres://u:p@127.0.0.1/innkeep", SUPABASE_URL: "https://abc.supabase.co", INNKEEP_ROOT_KEY: ROOT_KEY_TEXT };
   const faultsOf = (env: Record<string, string>) => {
     try {
       return loadConfig(env).archive;

@@ -1,9 +1,10 @@
 import { describe, expect, test } from "vitest";
-import { environmentVariables, loadConfig } from "../../shared/config.ts";
+import { environmentVariables, loadConfig as load } from "../../shared/config.ts";
 import type { Environment } from "../../shared/config.ts";
 import { admin } from "../../shared/features/admins/entity.ts";
 import { InnkeepError } from "../../shared/kernel/errors.ts";
 import { read } from "../architecture/sources.ts";
+import { ROOT_KEY_TEXT } from "../support/root-key.ts";
 import { DENO, finish, run } from "./stack.ts";
 
 const SUPABASE = {
@@ -11,6 +12,11 @@ const SUPABASE = {
   SUPABASE_DB_URL: "postgresql://postgres:pw@db.abc.supabase.co:5432/postgres",
   SUPABASE_SERVICE_ROLE_KEY: "service-role-key",
 } as const;
+
+/** With a root key, which every configuration needs. */
+function loadConfig(env: Environment) {
+  return load({ INNKEEP_ROOT_KEY: ROOT_KEY_TEXT, ...env });
+}
 
 function refusalOf(env: Environment): InnkeepError {
   try {
@@ -23,7 +29,7 @@ function refusalOf(env: Environment): InnkeepError {
 }
 
 describe("configuration", () => {
-  test("O01: the variables that Supabase injects suffice, and its gateway is the default connection", () => {
+  test("O01: the variables that Supabase injects and a root key suffice, and its gateway is the default connection", () => {
     const config = loadConfig(SUPABASE);
     expect(config.database).toEqual({ driver: "supabase", url: SUPABASE.SUPABASE_URL, key: "service-role-key", timeoutMs: 15_000 });
     expect(config.jwt).toEqual({
@@ -229,6 +235,32 @@ describe("configuration", () => {
     expect(refusalOf({ ...SUPABASE, DATABASE_URL: "postgres:innkeep" }).fields.map(({ path }) => path)).toEqual(["DATABASE_URL"]);
   });
 
+  test.each([
+    ["of 31 bytes", Buffer.alloc(31, 1).toString("base64")],
+    ["of 33 bytes", Buffer.alloc(33, 1).toString("base64")],
+    ["in hexadecimal", "ab".repeat(32)],
+    ["that is a sentence", "a key of 32 characters, not base64"],
+    ["that is empty", "\n "],
+  ])("I08: a root key %s stops the start with one line, which has nothing of it", (_, text) => {
+    const error = refusalOf({ ...SUPABASE, INNKEEP_ROOT_KEY: text });
+    expect(error.fields.map(({ path }) => path)).toEqual(["INNKEEP_ROOT_KEY"]);
+    expect(error.message).toMatch(/\n {2}INNKEEP_ROOT_KEY .*openssl rand -base64 32/);
+    if (text.trim() !== "") expect(JSON.stringify([error.message, error.fields])).not.toContain(text.slice(0, 12));
+  });
+
+  test("I07: the root key is 32 bytes in base64 or base64url, with any number of previous ones, and Vault needs none", () => {
+    const keys = [[255, "base64"], [254, "base64url"], [253, "base64"]] as const;
+    const [current = "", ...previous] = keys.map(([fill, encoding]) => Buffer.alloc(32, fill).toString(encoding));
+    expect(loadConfig({ ...SUPABASE, INNKEEP_ROOT_KEY: `${current}\n`, INNKEEP_ROOT_KEY_PREVIOUS: previous.join(", ") }).rootKeys).toEqual({
+      provider: "environment",
+      current: new Uint8Array(32).fill(255),
+      previous: [new Uint8Array(32).fill(254), new Uint8Array(32).fill(253)],
+    });
+    expect(loadConfig({ ...SUPABASE, INNKEEP_ROOT_KEY: "", INNKEEP_ROOT_KEY_PROVIDER: "vault" }).rootKeys).toEqual({ provider: "vault" });
+    const { fields } = refusalOf({ ...SUPABASE, INNKEEP_ROOT_KEY_PREVIOUS: `${current},short` });
+    expect(fields.map(({ path }) => path)).toEqual(["INNKEEP_ROOT_KEY_PREVIOUS"]);
+  });
+
   test("O01: the first administrator's email address has at most 254 characters, like that of every admin", () => {
     const first = (email: string) => ({ ...SUPABASE, INNKEEP_BOOTSTRAP_ADMIN_EMAIL: email, INNKEEP_BOOTSTRAP_ADMIN_USER_ID: "u1" });
     const longest = `${"a".repeat(242)}@example.com`;
@@ -277,7 +309,9 @@ describe("configuration", () => {
     expect(code).toBe(1);
     const lines = output.trim().split("\n").map((line) => JSON.parse(line) as Record<string, unknown>);
     expect(lines.map(({ event, variable }) => [event, variable])).toEqual(
-      ["INNKEEP_DRIVER", "DATABASE_URL", "INNKEEP_JWT_ISSUER", "SUPABASE_JWKS"].map((variable) => ["invalid_configuration", variable]),
+      ["INNKEEP_DRIVER", "DATABASE_URL", "INNKEEP_JWT_ISSUER", "SUPABASE_JWKS", "INNKEEP_ROOT_KEY"].map((variable) => (
+        ["invalid_configuration", variable]
+      )),
     );
     expect(lines[0]).toMatchObject({ level: "error", message: "must be postgres or supabase" });
   });

@@ -37,6 +37,7 @@ describe("other databases than the embedded one", () => {
       SUPABASE_SERVICE_ROLE_KEY: API_KEYS.serviceKey,
       SUPABASE_JWKS: JSON.stringify({ keys: [directory.secrets.signingKey.publicJwk] }),
       INNKEEP_API_KEY_SECRET: directory.secrets.apiKeySecret ?? "",
+      INNKEEP_ROOT_KEY: directory.secrets.rootKey ?? "",
       DENO_SERVE_ADDRESS: `tcp:127.0.0.1:${port}`,
     });
     await answers(`${url}/ready`);

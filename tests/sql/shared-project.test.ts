@@ -11,6 +11,7 @@ import { withClient } from "../support/client.ts";
 import { nodeFiles } from "../support/files.ts";
 import { emptyDatabase, migrate } from "../support/postgres.ts";
 import type { TestDatabase } from "../support/postgres.ts";
+import { ROOT_KEY_TEXT } from "../support/root-key.ts";
 
 const databases: TestDatabase[] = [];
 afterEach(async () => {
@@ -32,7 +33,7 @@ async function projectOf(schema: string, theirs: readonly string[]): Promise<Tes
 }
 
 function readiness({ appUrl }: TestDatabase): Promise<{ readonly status: number; readonly body: unknown }> {
-  const env = { DATABASE_URL: appUrl, INNKEEP_JWT_ISSUER: "https://auth.example", INNKEEP_JWT_SECRET: "a secret of this test" };
+  const env = { DATABASE_URL: appUrl, INNKEEP_JWT_ISSUER: "https://auth.example", INNKEEP_JWT_SECRET: "a secret of this test", INNKEEP_ROOT_KEY: ROOT_KEY_TEXT };
   const api = apiFrom(env, { clock: systemClock, fetch, files: nodeFiles, write: () => undefined });
   if (!api) throw new TypeError("the environment of this test is wrong");
   return Promise.resolve(api.fetch(new Request("http://localhost/ready"))).then(async (answer) => ({

@@ -7,6 +7,7 @@ import type { JsonObject } from "../../shared/kernel/json.ts";
 import { familyOf } from "../../shared/kv/define.ts";
 import type { Entry, Store } from "../../shared/kv/store.ts";
 import type { StoredTenant, TenantCreate } from "../../shared/features/tenants/service.ts";
+import { ROOT_KEY } from "./root-key.ts";
 import { freshStore } from "./store.ts";
 import type { OpenStore } from "./store.ts";
 
@@ -14,7 +15,6 @@ import type { OpenStore } from "./store.ts";
 export const API_KEY_SECRET = "the key of the tests, of 32 or more";
 export const ADMIN: Actor = { type: "admin", id: "admin-1", email: "ada@innkeep.example" };
 
-export const ROOT_KEY = new Uint8Array(32).fill(7);
 /** The settings of every container of the tests. */
 export const KEYS = { apiKeySecret: API_KEY_SECRET, rootKeys: knownRootKeys(ROOT_KEY) };
 

@@ -4,7 +4,7 @@ import type { PooledConnection } from "../connection-pool.ts";
 import { deadlineIn, DEFAULT_TIMEOUT_MS, PING_TIMEOUT_MS } from "../deadline.ts";
 import type { Deadline } from "../deadline.ts";
 import { ConnectionFault, SQL_FUNCTIONS, SqlError } from "../driver.ts";
-import type { SqlArguments, SqlDriver, SqlFunctionName } from "../driver.ts";
+import type { SqlArguments, SqlFunctionName, VaultDriver } from "../driver.ts";
 
 export interface PostgresDriverOptions {
   readonly connectionString: string;
@@ -21,7 +21,7 @@ export interface PostgresDriverOptions {
 const IDLE_TIMEOUT_MS = 30_000;
 
 /** Calls the SQL functions over a connection pool. `pg` is loaded with the first call, which shortens a cold start. */
-export function postgresDriver(options: PostgresDriverOptions): SqlDriver {
+export function postgresDriver(options: PostgresDriverOptions): VaultDriver {
   const { max = 10, timeoutMs = DEFAULT_TIMEOUT_MS, prepare = true } = options;
   const calls = new LazyPool(options, max, timeoutMs);
   // A separate connection, so that a probe does not wait for calls.
@@ -30,6 +30,7 @@ export function postgresDriver(options: PostgresDriverOptions): SqlDriver {
     timeoutMs,
     call: (name, args, deadline = deadlineIn(timeoutMs)) => calls.query(statement(name, args, prepare), deadline),
     ping: (deadline = deadlineIn(PING_TIMEOUT_MS)) => pings.query(statement("kv_ping", {}, prepare), deadline),
+    rootKeys: () => calls.query({ text: "select public.innkeep_root_keys() as value" }, deadlineIn(timeoutMs)),
     close: async () => void await Promise.all([calls.close(), pings.close()]),
   };
 }

@@ -1,7 +1,7 @@
 import { deadlineIn, DEFAULT_TIMEOUT_MS, PING_TIMEOUT_MS, remainingMs } from "../deadline.ts";
 import type { Deadline } from "../deadline.ts";
 import { ConnectionFault, SqlError, TimeoutFault } from "../driver.ts";
-import type { SqlArguments, SqlDriver, SqlFunctionName } from "../driver.ts";
+import type { SqlArguments, VaultDriver } from "../driver.ts";
 
 export interface SupabaseDriverOptions {
   /** The project's URL, e.g. `https://<ref>.supabase.co`. */
@@ -33,10 +33,10 @@ interface RpcResult {
 }
 
 /** Calls the SQL functions through PostgREST with supabase-js: one request per call, no database connection. */
-export function supabaseDriver(options: SupabaseDriverOptions): SqlDriver {
+export function supabaseDriver(options: SupabaseDriverOptions): VaultDriver {
   const { timeoutMs = DEFAULT_TIMEOUT_MS } = options;
   let client: Promise<RpcClient> | undefined;
-  const send = async (name: SqlFunctionName, args: SqlArguments, deadline: Deadline, limitMs: number): Promise<unknown> => {
+  const send = async (name: string, args: SqlArguments, deadline: Deadline, limitMs: number): Promise<unknown> => {
     const project = await (client ??= connect(options));
     const named = Object.fromEntries(Object.entries(args).map(([parameter, value]) => [`p_${parameter}`, value]));
     const { data, error, status } = await withinDeadline((signal) => project.rpc(name, named).abortSignal(signal), deadline, limitMs);
@@ -48,6 +48,7 @@ export function supabaseDriver(options: SupabaseDriverOptions): SqlDriver {
     call: (name, args, deadline = deadlineIn(timeoutMs)) => send(name, args, deadline, timeoutMs),
     // `fetch` chooses the connection. Over HTTP/1.1 it does not use one with a pending request.
     ping: (deadline = deadlineIn(PING_TIMEOUT_MS)) => send("kv_ping", {}, deadline, PING_TIMEOUT_MS),
+    rootKeys: () => send("innkeep_root_keys", {}, deadlineIn(timeoutMs), timeoutMs),
     close: () => Promise.resolve(),
   };
 }
@@ -124,7 +125,7 @@ function neverSent(error: unknown): boolean {
 /** Codes that prove that the statement was not executed. PGRST001 does not: the connection may have been lost later. */
 const NOT_RUN: ReadonlySet<string> = new Set([NEVER_SENT, "PGRST000", "PGRST002", "PGRST003"]);
 
-function failureOf(name: SqlFunctionName, { code = "", message = "", details = null }: Failure, status: number): Error {
+function failureOf(name: string, { code = "", message = "", details = null }: Failure, status: number): Error {
   const text = `${name}: ${message || `HTTP ${status}`}`;
   if (/^[0-9A-Z]{5}$/.test(code)) return new SqlError(code, message, details);
   if (NOT_RUN.has(code)) return new ConnectionFault(false, text);

@@ -6,6 +6,7 @@ import { ROOT } from "../../architecture/sources.ts";
 import { freePort } from "../../support/cluster.ts";
 import { exitWhenInterrupted } from "../../support/interrupted.ts";
 import { freshDatabase } from "../../support/postgres.ts";
+import { ROOT_KEY_TEXT } from "../../support/root-key.ts";
 import { makeSigner, type Signer } from "./tokens.ts";
 
 /** The first administrator, which the function creates when it starts. */
@@ -47,6 +48,7 @@ export async function startFunction(stdout: number | "read" | "unread" = "read")
       DATABASE_URL: database.appUrl,
       SUPABASE_URL: "https://project.supabase.example",
       SUPABASE_JWKS: JSON.stringify(signer.jwks),
+      INNKEEP_ROOT_KEY: ROOT_KEY_TEXT,
       INNKEEP_BASE_DOMAIN: "innkeep.example",
       INNKEEP_BOOTSTRAP_ADMIN_USER_ID: ADMIN_ID,
       INNKEEP_BOOTSTRAP_ADMIN_EMAIL: "root@innkeep.example",

@@ -1,0 +1,48 @@
+import type { RootKeys } from "../../core/root-keys.ts";
+import type { RootKeyRecord } from "./entity.ts";
+
+const KEY_ID = /^[0-9a-f]{16}$/;
+
+export const ROOT_KEY_STATES = ["current", "previous", "unused"] as const;
+export type RootKeyState = (typeof ROOT_KEY_STATES)[number];
+
+/** The number of records under each root key, by the key's id. */
+export type Counts = Readonly<Record<string, number>>;
+
+/** `previous`: it does not encrypt any more, and records may still be under it. */
+export function stateOf({ id, unusedSince }: RootKeyRecord, { current }: RootKeys): RootKeyState {
+  if (id === current.id) return "current";
+  return unusedSince === undefined ? "previous" : "unused";
+}
+
+/** Whether this process has the key. */
+export function isAvailable(id: string, { current, previous }: RootKeys): boolean {
+  return id === current.id || previous.some((key) => key.id === id);
+}
+
+/** The ids of the keys that are in use and that this process does not have. */
+export function missingKeys(records: readonly RootKeyRecord[], keys: RootKeys): string[] {
+  return records.filter(({ id, unusedSince }) => unusedSince === undefined && !isAvailable(id, keys)).map(({ id }) => id).sort();
+}
+
+/** The record after a complete count. Only a key that is not the current one can be unused. */
+export function counted(record: RootKeyRecord, counts: Counts, currentId: string, now: string): RootKeyRecord {
+  const { unusedSince, ...rest } = record;
+  const records = counts[record.id] ?? 0;
+  const isUnused = records === 0 && record.id !== currentId;
+  return { ...rest, records, countedAt: now, ...(isUnused ? { unusedSince: unusedSince ?? now } : {}) };
+}
+
+/** The ids of the keys under which one record's encrypted fields are. */
+export function keyIdsOf(fields: readonly string[], record: Readonly<Record<string, unknown>>): string[] {
+  const ids = fields.map((field) => {
+    const value = record[field];
+    return typeof value === "object" && value !== null ? (value as Readonly<Record<string, unknown>>)["keyId"] : undefined;
+  });
+  return [...new Set(ids.filter((id) => typeof id === "string" && KEY_ID.test(id)))] as string[];
+}
+
+/** The counts with one more record. */
+export function plusRecord(counts: Counts, keyIds: readonly string[]): Counts {
+  return { ...counts, ...Object.fromEntries(keyIds.map((id) => [id, (counts[id] ?? 0) + 1])) };
+}
