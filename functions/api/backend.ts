@@ -52,6 +52,12 @@ export async function assertRootKeys({ platform }: Backend): Promise<void> {
   });
 }
 
+/** Like `assertRootKeys`, for a configuration that nothing else uses yet. */
+export async function assertConfigured(config: Config, surroundings: BackendSurroundings, logger: Logger): Promise<void> {
+  const backend = await backendOf(config, surroundings, logger);
+  await assertRootKeys(backend).finally(() => backend.store.close());
+}
+
 async function rootKeysOf(keys: Config["rootKeys"], driver: VaultDriver): Promise<RootKeySource> {
   if (keys.provider === "environment") return knownRootKeys(keys.current, keys.previous);
   return (await import("../../shared/adapters/vault-root-keys.ts")).vaultRootKeys(async () => {

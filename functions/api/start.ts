@@ -53,9 +53,7 @@ function apiOf(config: Config, surroundings: Surroundings, logger: Logger): Api 
 /** Throws `root_key_unavailable` if the root keys of an environment are not those of its database, and `invalid_configuration`. */
 export async function assertStartable(env: Environment, surroundings: Omit<Surroundings, "write">, logger: Logger): Promise<void> {
   const config = loadConfig(env);
-  const { assertRootKeys, backendOf } = await import("./backend.ts");
-  const backend = await backendOf(config, surroundings, logger);
-  await assertRootKeys(backend).finally(() => backend.store.close());
+  await (await import("./backend.ts")).assertConfigured(config, surroundings, logger);
 }
 
 function fromLevel(logger: Logger, level: Config["logLevel"]): Logger {

@@ -1,4 +1,4 @@
-import { ROOT_KEY_BYTES, type RootKeySource, rootKeysOf } from "../core/root-keys.ts";
+import { ROOT_KEY_BYTES, rootKeysOf, type RootKeySource } from "../core/root-keys.ts";
 import { fromBase64 } from "../kernel/base64.ts";
 import { InnkeepError, isOutage } from "../kernel/errors.ts";
 
@@ -29,7 +29,10 @@ async function secretsOf(read: () => Promise<unknown>): Promise<{ readonly curre
     return await read() as { readonly current?: unknown; readonly previous?: unknown };
   } catch (error) {
     if (isOutage(error)) throw error;
-    throw unavailable("The root keys cannot be read from Vault. Check that Vault is enabled, and run select kv.install_root_keys().", error);
+    throw unavailable(
+      "The root keys cannot be read from Vault. Check that Vault is enabled, and run select kv.install_root_keys().",
+      error,
+    );
   }
 }
 

@@ -33,6 +33,7 @@ const UNAUDITED = [
   "shared/features/reservations/service.ts",
   "shared/features/retention/heads.ts",
   "shared/features/retention/records.ts",
+  "shared/features/root-keys/jobs.ts",
   "shared/features/usage-events/counting.ts",
   "shared/features/usage/jobs.ts",
   "shared/features/usage/meter.ts",

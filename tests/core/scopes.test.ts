@@ -86,6 +86,8 @@ const TABLE: readonly (readonly [string, string])[] = [
   ["write:webhooks", "yynn nnyy"],
   ["read:dashboard", "yyyy nnnn"],
   ["write:dashboard", "yynn nnnn"],
+  ["read:root-keys", "yyyy nnnn"],
+  ["write:root-keys", "yynn nnnn"],
   ["read:jobs", "yyyy nnnn"],
   ["write:jobs", "yynn nnnn"],
 ];

@@ -90,7 +90,11 @@ describe("npm run verify-archive", () => {
 });
 
 describe("the configuration of the archive", () => {
-  const base = { DATABASE_URL: "postgres://u:p@127.0.0.1/innkeep", SUPABASE_URL: "https://abc.supabase.co", INNKEEP_ROOT_KEY: ROOT_KEY_TEXT };
+  const base = {
+    DATABASE_URL: "postgres://u:p@127.0.0.1/innkeep",
+    SUPABASE_URL: "https://abc.supabase.co",
+    INNKEEP_ROOT_KEY: ROOT_KEY_TEXT,
+  };
   const faultsOf = (env: Record<string, string>) => {
     try {
       return loadConfig(env).archive;

@@ -309,9 +309,9 @@ describe("configuration", () => {
     expect(code).toBe(1);
     const lines = output.trim().split("\n").map((line) => JSON.parse(line) as Record<string, unknown>);
     expect(lines.map(({ event, variable }) => [event, variable])).toEqual(
-      ["INNKEEP_DRIVER", "DATABASE_URL", "INNKEEP_JWT_ISSUER", "SUPABASE_JWKS", "INNKEEP_ROOT_KEY"].map((variable) => (
-        ["invalid_configuration", variable]
-      )),
+      ["INNKEEP_DRIVER", "DATABASE_URL", "INNKEEP_JWT_ISSUER", "SUPABASE_JWKS", "INNKEEP_ROOT_KEY"].map((
+        variable,
+      ) => ["invalid_configuration", variable]),
     );
     expect(lines[0]).toMatchObject({ level: "error", message: "must be postgres or supabase" });
   });

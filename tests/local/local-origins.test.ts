@@ -3,7 +3,12 @@ import { loadConfig } from "../../shared/config.ts";
 import { withLocalOrigins } from "../../functions/local/local-origins.ts";
 import { ROOT_KEY_TEXT } from "../support/root-key.ts";
 
-const DATABASE = { DATABASE_URL: "postgres://u:p@127.0.0.1/innkeep", INNKEEP_JWT_ISSUER: "i", INNKEEP_JWT_SECRET: "0123456789abcdef", INNKEEP_ROOT_KEY: ROOT_KEY_TEXT };
+const DATABASE = {
+  DATABASE_URL: "postgres://u:p@127.0.0.1/innkeep",
+  INNKEEP_JWT_ISSUER: "i",
+  INNKEEP_JWT_SECRET: "0123456789abcdef",
+  INNKEEP_ROOT_KEY: ROOT_KEY_TEXT,
+};
 
 test.each([
   ["", ["http://localhost"]],

@@ -33,7 +33,12 @@ async function projectOf(schema: string, theirs: readonly string[]): Promise<Tes
 }
 
 function readiness({ appUrl }: TestDatabase): Promise<{ readonly status: number; readonly body: unknown }> {
-  const env = { DATABASE_URL: appUrl, INNKEEP_JWT_ISSUER: "https://auth.example", INNKEEP_JWT_SECRET: "a secret of this test", INNKEEP_ROOT_KEY: ROOT_KEY_TEXT };
+  const env = {
+    DATABASE_URL: appUrl,
+    INNKEEP_JWT_ISSUER: "https://auth.example",
+    INNKEEP_JWT_SECRET: "a secret of this test",
+    INNKEEP_ROOT_KEY: ROOT_KEY_TEXT,
+  };
   const api = apiFrom(env, { clock: systemClock, fetch, files: nodeFiles, write: () => undefined });
   if (!api) throw new TypeError("the environment of this test is wrong");
   return Promise.resolve(api.fetch(new Request("http://localhost/ready"))).then(async (answer) => ({

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { ROOT } from "../architecture/sources.ts";
 import { freePort } from "./cluster.ts";
 import { exitWhenInterrupted } from "./interrupted.ts";
-import { ROOT_KEY_TEXT } from "./root-key.ts";
+import { PREVIOUS_ROOT_KEY_TEXT, ROOT_KEY_TEXT } from "./root-key.ts";
 
 const DENO = join(ROOT, "node_modules", ".bin", "deno");
 const SECRET = "scheduler-secret-0123456789";
@@ -33,6 +33,7 @@ export async function startJobs(databaseUrl: string): Promise<JobsProcess> {
       DENO_SERVE_ADDRESS: `tcp:127.0.0.1:${port}`,
       DATABASE_URL: databaseUrl,
       INNKEEP_ROOT_KEY: ROOT_KEY_TEXT,
+      INNKEEP_ROOT_KEY_PREVIOUS: PREVIOUS_ROOT_KEY_TEXT,
       SUPABASE_URL: "https://project.supabase.example",
       JOBS_SECRET: SECRET,
     },

@@ -85,14 +85,19 @@ async function storeCounts(work: UnitOfWork, counts: Counts, currentId: string):
     const unknown = Object.keys(counts).filter((id) => !known.some((key) => key.id === id));
     const changes: Change[] = [
       ...known.map((before) => ({ entity: rootKey, before, after: counted(before, counts, currentId, now) })),
-      ...unknown.map((id) => ({ entity: rootKey, before: null, after: counted({ id, createdAt: now, records: 0 }, counts, currentId, now) })),
+      ...unknown.map((id) => ({
+        entity: rootKey,
+        before: null,
+        after: counted({ id, createdAt: now, records: 0 }, counts, currentId, now),
+      })),
     ];
     const audit = changes.filter(({ before, after }) => before?.["unusedSince"] !== after?.["unusedSince"]).map((change): AuditNote => {
       const id = String(change.after?.["id"]);
       const action = change.after?.["unusedSince"] === undefined ? "root-key.used" : "root-key.unused";
       return { action, resource: rootKey.name, resourceId: id, of: change };
     });
-    return { commit: { changes, audit: audit.length > 0 ? audit : "none", result: {} }, resultOf: null };
+    const noted = audit.length > 0 ? { audit } : { audit: "none" } as const;
+    return { commit: { changes, ...noted, result: {} }, resultOf: null };
   });
 }
 

@@ -27,7 +27,6 @@ export const routes: readonly Route[] = [
     summary: "List the root keys that encrypt credentials",
     description: "Shows the ids of the keys and never a key. The job `root-keys` counts the records under each, once a day.",
     scope: "read:root-keys",
-    platformOnly: true,
     errors: ["root_key_unavailable"],
     output: list,
     run: async ({ service }) => ({ data: await service.list() }),

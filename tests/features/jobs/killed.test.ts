@@ -12,6 +12,7 @@ import { closings } from "./killed-closings.ts";
 import { entitlements } from "./killed-entitlements.ts";
 import { planMigrations } from "./killed-migrations.ts";
 import { reservations } from "./killed-reservations.ts";
+import { rootKeys } from "./killed-root-keys.ts";
 import { subscriptions } from "./killed-subscriptions.ts";
 import { usage } from "./killed-usage.ts";
 
@@ -27,6 +28,7 @@ const TABLE: Readonly<Record<string, (context: TestContext & Services) => Promis
   closings,
   entitlements,
   reservations,
+  "root-keys": rootKeys,
   subscriptions,
   "plan-migrations": planMigrations,
   usage,

@@ -44,7 +44,9 @@ describe("the start", () => {
     expect(failure).toMatchObject(refused);
     expect(String(failure)).toContain(current.id);
     expect(String(failure)).toContain((await processWith(opened, 2, [1]).start()).current.id);
-    for (const text of [1, 2].flatMap((fill) => ["base64", "base64url", "hex"].map((as) => Buffer.from(bytesOf(fill)).toString(as as "hex")))) {
+    for (
+      const text of [1, 2].flatMap((fill) => ["base64", "base64url", "hex"].map((as) => Buffer.from(bytesOf(fill)).toString(as as "hex")))
+    ) {
       expect(String(failure)).not.toContain(text.slice(0, 16));
     }
     await expect(wrong.seal("safe:tn_1:s_1", "first", "value")).rejects.toMatchObject(refused);

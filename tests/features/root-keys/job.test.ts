@@ -71,7 +71,10 @@ function killedBefore(store: Store, commits: number): { readonly store: Store; r
 describe("the job root-keys", () => {
   test("I07: rotation wraps every encrypted field of every entity again, and then the old key is not needed", async () => {
     const made = await thirtyRecords();
-    const [oldId = "", newId = ""] = [(await processWith(opened, 1).start()).current.id, (await processWith(opened, 2, [1]).start()).current.id];
+    const [oldId = "", newId = ""] = [
+      (await processWith(opened, 1).start()).current.id,
+      (await processWith(opened, 2, [1]).start()).current.id,
+    ];
     const rotating = processWith(opened, 2, [1]);
     const plain = await valuesAt("safe:tn_1:s_2");
     expect(await rotating.run()).toMatchObject({ processed: 30, complete: true, errors: [], report: { records: { [newId]: 30 } } });

@@ -62,7 +62,9 @@ describe("the root keys in Vault", () => {
     const app = (sql: string) => withClient(database.appUrl, (client) => client.query(`set role service_role; ${sql}`));
     await expect(app("select * from vault.decrypted_secrets")).rejects.toMatchObject({ code: "42501" });
     // A session's own view of this name is not read.
-    await app("create temp view decrypted_secrets as select 'innkeep_root_key' as name, 'forged' as decrypted_secret").catch(() => undefined);
+    await app("create temp view decrypted_secrets as select 'innkeep_root_key' as name, 'forged' as decrypted_secret").catch(() =>
+      undefined
+    );
     await withClient(database.appUrl, async (client) => {
       const { rows } = await client.query<{ keys: JsonObject }>("select public.innkeep_root_keys() as keys");
       expect(rows[0]?.keys["current"]).toBe(text(1));
@@ -75,7 +77,10 @@ describe("the root keys in Vault", () => {
     const driver = postgresDriver({ connectionString: plain.appUrl });
     const source = vaultRootKeys(() => driver.rootKeys());
     expect((await install()).rows).toEqual([{ done: false }]);
-    await expect(source.load()).rejects.toMatchObject({ code: "root_key_unavailable", message: expect.stringContaining("install_root_keys") });
+    await expect(source.load()).rejects.toMatchObject({
+      code: "root_key_unavailable",
+      message: expect.stringContaining("install_root_keys"),
+    });
     await withClient(plain.superUrl, (client) => client.query(VAULT));
     expect((await install()).rows).toEqual([{ done: true }]);
     expect((await install()).rows).toEqual([{ done: true }]);
@@ -86,7 +91,12 @@ describe("the root keys in Vault", () => {
 
   test("I08: a short key in Vault is refused by the name of its secret, and an outage stays an outage", async () => {
     const sourceOf = (keys: object) => vaultRootKeys(() => Promise.resolve(keys));
-    for (const [keys, name] of [[{ current: "short" }, "innkeep_root_key must"], [{ current: text(1), previous: "c2hvcnQ=" }, "_previous must"]]) {
+    for (
+      const [keys, name] of [[{ current: "short" }, "innkeep_root_key must"], [
+        { current: text(1), previous: "c2hvcnQ=" },
+        "_previous must",
+      ]]
+    ) {
       const failure = await sourceOf(keys as object).load().catch((error: Error) => error);
       expect(failure).toMatchObject({ code: "root_key_unavailable", message: expect.stringContaining(name as string) });
       expect(String(failure)).not.toMatch(/short|c2hvcnQ/);

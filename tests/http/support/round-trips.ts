@@ -104,6 +104,7 @@ export const ROUND_TRIPS: readonly (readonly [route: string, trips: number, beca
   ["DELETE /v1/api-keys/:apiKeyId", 2],
   ["POST /v1/api-keys/:apiKeyId/revoke", 2],
   ["POST /v1/api-keys/:apiKeyId/rotate", 2],
+  ["GET /v1/root-keys", 1],
   ["GET /v1/jobs", 2],
   ["GET /v1/jobs/dead", 2],
   ["POST /v1/jobs/dead/:deadLetterId/requeue", 2],
