@@ -45,7 +45,7 @@ interface OpenFile {
   close(): void;
 }
 
-/** Connections to systems that are not ours, as the runtime makes them. */
+/** Connections to systems that are not ours. */
 export interface Network {
   /** Every IPv4 and IPv6 address of a host name. Throws if it has none. */
   resolve(host: string): Promise<readonly string[]>;
@@ -60,4 +60,26 @@ export interface Connection {
   /** The next bytes, or null at the end. */
   read(): Promise<Uint8Array | null>;
   close(): void;
+}
+
+/** The part of the network that connections need, as `Deno` has it. */
+export interface Sockets {
+  resolveDns(host: string, type: "A" | "AAAA"): Promise<readonly string[]>;
+  connect(options: { readonly hostname: string; readonly port: number }): Promise<OpenSocket>;
+  startTls(
+    socket: OpenSocket,
+    options: { readonly hostname: string; readonly alpnProtocols: string[]; readonly caCerts?: string[] },
+  ): Promise<SecureSocket>;
+}
+
+export interface OpenSocket {
+  /** Returns how many bytes were read, or null at the end. */
+  read(into: Uint8Array): Promise<number | null>;
+  /** Returns how many of the bytes were written. */
+  write(bytes: Uint8Array): Promise<number>;
+  close(): void;
+}
+
+export interface SecureSocket extends OpenSocket {
+  handshake(): Promise<unknown>;
 }

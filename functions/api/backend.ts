@@ -3,7 +3,7 @@ import { knownRootKeys, type RootKeySource } from "../../shared/core/root-keys.t
 import { systemContext } from "../../shared/kernel/context.ts";
 import { isOutage } from "../../shared/kernel/errors.ts";
 import { type Backend, createBackend } from "../../shared/container.ts";
-import type { Outbound } from "../../shared/core/outbound.ts";
+import { NO_OUTBOUND, type Outbound } from "../../shared/core/outbound.ts";
 import type { Archive } from "../../shared/kernel/archive.ts";
 import type { Logger } from "../../shared/kernel/logger.ts";
 import type { VaultDriver } from "../../shared/kv/driver.ts";
@@ -35,7 +35,7 @@ export async function backendOf(config: Config, surroundings: BackendSurrounding
     previousAuditKey,
     archive,
     rateLimits,
-    outbound: outboundOf(config.outbound),
+    outbound: outboundOf(config.outbound, surroundings),
   };
   const keys = { apiKeySecret, previousApiKeySecret, ...(background ? { background } : {}) };
   const backend = createBackend({ store, clock, logger, ...settings, ...keys, rootKeys, maxClockSkewMs: MAX_CLOCK_SKEW_MS });
@@ -69,14 +69,15 @@ async function rootKeysOf(keys: Config["rootKeys"], driver: VaultDriver): Promis
   });
 }
 
-/** The client and the runtime's sockets are loaded by the first call. */
-function outboundOf(rules: Config["outbound"]): Outbound {
+/** The client is loaded by the first call. */
+function outboundOf(rules: Config["outbound"], { sockets }: BackendSurroundings): Outbound {
+  if (!sockets) return { ...NO_OUTBOUND, rules };
   const load = once(async () => {
-    const [{ createOutbound }, { socketNetwork }] = await Promise.all([
+    const [{ createOutbound }, { denoNetwork }] = await Promise.all([
       import("../../shared/adapters/outbound.ts"),
-      import("./network.ts"),
+      import("../../shared/adapters/network.ts"),
     ]);
-    return createOutbound({ rules, network: socketNetwork() });
+    return createOutbound({ rules, network: denoNetwork(sockets) });
   });
   return { rules, send: async (request) => await (await load()).send(request) };
 }

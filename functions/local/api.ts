@@ -10,10 +10,10 @@ import { jobsFrom } from "../jobs/start.ts";
 import { allowLocalOrigins } from "./local-origins.ts";
 import { pageData } from "./page-data.ts";
 import { withPages } from "./pages.ts";
-import { fileSystem, serve } from "./runtime.ts";
+import { fileSystem, serve, sockets } from "./runtime.ts";
 
 const write = standardLog(globalThis, systemClock, (line) => console.log(line));
-const surroundings = { clock: systemClock, fetch, files: fileSystem(), write };
+const surroundings = { clock: systemClock, fetch, files: fileSystem(), sockets: sockets(), write };
 const app = apiFrom(process.env, surroundings);
 const jobs = app && jobsFrom(process.env, surroundings);
 

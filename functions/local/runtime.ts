@@ -1,9 +1,9 @@
 import type { ByteSink } from "../../shared/kernel/line-writer.ts";
-import type { Files } from "../../shared/ports.ts";
+import type { Files, Sockets } from "../../shared/ports.ts";
 
 /** The parts of Deno that the local programs use where Node's API does not suffice. Tests load the same files under Node. */
 interface Runtime {
-  readonly Deno: Files & {
+  readonly Deno: Files & Sockets & {
     readonly stdout: ByteSink;
     serve(handler: Handler): unknown;
   };
@@ -21,6 +21,10 @@ export function standardOutput(): ByteSink {
 }
 
 export function fileSystem(): Files {
+  return deno();
+}
+
+export function sockets(): Sockets {
   return deno();
 }
 

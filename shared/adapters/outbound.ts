@@ -181,16 +181,15 @@ function ownFault(error: unknown): CallFault | null {
   return error instanceof CallFault ? error : null;
 }
 
-/** By OpenSSL's codes, and the words of rustls, which Deno uses. The message itself can quote the certificate. */
+/** By OpenSSL's codes in Node, and the words of rustls in Deno. The message itself can quote the certificate. */
 function tlsReason(error: unknown): string {
   const { code = "", message } = error instanceof Error ? error as Error & { readonly code?: string } : { message: String(error) };
   const text = `${code} ${message}`;
   if (/expired/i.test(text)) return "the receiver's certificate has expired";
   if (/NotValidYet|NOT_YET_VALID/i.test(text)) return "the receiver's certificate is not valid yet";
-  if (/ALTNAME|NotValidForName/i.test(text)) return "the receiver's certificate is for another host";
-  // Deno reports an expired certificate like this, too.
+  if (/ALTNAME|NotValidForName|not valid for name/i.test(text)) return "the receiver's certificate is for another host";
   if (/SELF_SIGNED|UNABLE_TO|UnknownIssuer/i.test(text)) {
-    return "the receiver's certificate has expired, is not issued by a trusted authority, or its chain is incomplete";
+    return "the receiver's certificate is not issued by a trusted authority, or its chain is incomplete";
   }
   return "the handshake failed";
 }

@@ -32,8 +32,7 @@ const TABLE: readonly (readonly [from: string, imports: readonly string[], packa
   ["shared/config.ts", ["shared/kernel", "shared/core", "shared/environment-values.ts"], ["jose"]],
   ["shared/environment-values.ts", ["shared/kernel"], ["jose"]],
   ["shared/container.ts", [...BASE, LIST, REGISTRY], []],
-  ["functions/api", ["shared", ENTITY, RULES, LIST, "functions/api/middleware", "functions/api/network.ts"], ["hono", "zod"]],
-  ["functions/api/network.ts", ["shared/ports.ts"], ["node:*"]],
+  ["functions/api", ["shared", ENTITY, RULES, LIST, "functions/api/middleware"], ["hono", "zod"]],
   ["functions/jobs", [
     "shared",
     "shared/features/*/service.ts",

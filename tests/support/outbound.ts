@@ -1,11 +1,11 @@
-import { socketNetwork } from "../../functions/api/network.ts";
 import { createOutbound } from "../../shared/adapters/outbound.ts";
 import type { Outbound } from "../../shared/core/outbound.ts";
 import type { Network } from "../../shared/ports.ts";
+import { nodeNetwork } from "./node-network.ts";
 
 /** The program's own client, allowed to call receivers on this machine. `ca`: who issues their certificates. */
 export function localOutbound(ca?: string): Outbound {
-  return createOutbound({ rules: { ports: [443], local: true }, network: socketNetwork(ca === undefined ? {} : { ca }) });
+  return createOutbound({ rules: { ports: [443], local: true }, network: nodeNetwork(ca === undefined ? {} : { ca }) });
 }
 
 /**
@@ -16,7 +16,7 @@ export function publicOutbound(
   addressesOf: (host: string) => readonly string[] | Promise<readonly string[]>,
   { port = 0, ca, ports = [443] }: { readonly port?: number; readonly ca?: string; readonly ports?: readonly number[] } = {},
 ): Outbound & { readonly connected: readonly string[] } {
-  const sockets = socketNetwork(ca === undefined ? {} : { ca });
+  const sockets = nodeNetwork(ca === undefined ? {} : { ca });
   const connected: string[] = [];
   const network: Network = {
     resolve: async (host) => await addressesOf(host),

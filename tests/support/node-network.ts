@@ -3,13 +3,13 @@ import { connect, isIP, type Socket } from "node:net";
 import { connect as connectTls, type TLSSocket } from "node:tls";
 import type { Connection, Network } from "../../shared/ports.ts";
 
-export interface NetworkOptions {
+interface NetworkOptions {
   /** A certificate authority in PEM, instead of the runtime's. */
   readonly ca?: string;
 }
 
-/** Connections by `node:net` and `node:tls`, which every runtime of the functions has: the driver of PostgreSQL uses them too. */
-export function socketNetwork(options: NetworkOptions = {}): Network {
+/** The network of Node, in which most tests run. Deployments have Deno's (`shared/adapters/network.ts`). */
+export function nodeNetwork(options: NetworkOptions = {}): Network {
   return {
     resolve: async (host) => (await lookup(host, { all: true })).map(({ address }) => address),
     connect: async (address, port, signal) => connectionOf(await opened(connect({ host: address, port }), "connect", signal), options),
