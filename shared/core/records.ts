@@ -86,7 +86,8 @@ export class Records<E extends AnyEntity> extends Collection<E> {
   ): Promise<Stored<E>> {
     const { result, version } = await this.#transact<{ readonly record: RecordOf<E> }>(options, action, request, async () => {
       const decided = await decide();
-      return { commit: this.#transaction(action, null, decided, { record: decided.record }), resultOf: this.#tenantIdOf(decided.record) };
+      const kept = { record: this.kept(decided.record) };
+      return { commit: this.#transaction(action, null, decided, kept), resultOf: this.#tenantIdOf(decided.record) };
     });
     return { ...result.record, version } as Stored<E>;
   }
@@ -151,12 +152,15 @@ export class Records<E extends AnyEntity> extends Collection<E> {
       if (before) assertMatch(before.version, options);
       const decided = await decide(before);
       if (!decided) return { done: { record: null, created: false }, isFailure: true };
-      if (before && !differs(before, decided)) return { done: { record: before, created: false }, resultOf: this.#tenantIdOf(before) };
+      if (before && !differs(before, decided)) {
+        return { done: { record: this.kept(before), created: false }, resultOf: this.#tenantIdOf(before) };
+      }
       if (!before && options.ifMatch !== undefined) throw errors.preconditionFailed(null);
       const { action, ...rest } = decided;
       const record = before ? this.#changed(rest.record) : rest.record;
       // `isPut`: if another caller creates the record meanwhile, the decision is repeated on that record.
-      const commit = this.#transaction(action, before, { ...rest, record }, { record, created: before === null }, true);
+      const found = { record: this.kept(record), created: before === null };
+      const commit = this.#transaction(action, before, { ...rest, record }, found, true);
       return { commit, resultOf: this.#tenantIdOf(record) };
     });
     // An unchanged record keeps the version it was read with.
@@ -197,6 +201,11 @@ export class Records<E extends AnyEntity> extends Collection<E> {
       return { commit, resultOf: this.#tenantIdOf(before) };
     });
     return result.found;
+  }
+
+  /** What a change returns of the record, and records with an idempotency key. */
+  protected kept<R extends RecordOf<E>>(record: R): R {
+    return record;
   }
 
   /** The id of the record in audit entries and events. */
