@@ -134,6 +134,18 @@ export const ERROR_KINDS = {
     retryable: true,
     summary: "Another process is running the job. Repeat the call later.",
   },
+  integration_disconnected: {
+    status: 409,
+    title: "Integration disconnected",
+    retryable: false,
+    summary: "The integration is disconnected or disabled, so no calls are made.",
+  },
+  integration_needs_reauth: {
+    status: 409,
+    title: "Integration needs new credentials",
+    retryable: false,
+    summary: "The provider no longer accepts the credentials of the integration. Connect it again with valid ones.",
+  },
   credit_exceeds_invoice: {
     status: 409,
     title: "Credit exceeds invoice",
@@ -234,6 +246,12 @@ export const ERROR_KINDS = {
     retryable: false,
     summary: "The input does not match the schema. `errors` lists every invalid field.",
   },
+  unknown_provider: {
+    status: 422,
+    title: "Unknown provider",
+    retryable: false,
+    summary: "No provider of integrations has this name. `GET /v1/integration-providers` lists them.",
+  },
   idempotency_mismatch: {
     status: 422,
     title: "Idempotency mismatch",
@@ -287,6 +305,12 @@ export const ERROR_KINDS = {
     title: "Root key unavailable",
     retryable: true,
     summary: "The root key that encrypts credentials is missing, cannot be read, or is not the one that the records were encrypted with.",
+  },
+  circuit_open: {
+    status: 503,
+    title: "Circuit open",
+    retryable: true,
+    summary: "Calls of the provider failed, so no calls are made for the seconds in Retry-After.",
   },
   api_keys_disabled: {
     status: 503,

@@ -2377,6 +2377,20 @@ select kv.add_index('webhook-replay', fields) from unnest(array[
 select kv.add_family('rootkey');
 select kv.add_entity('root-key', 'rootkey', 1, owner_rule => 'platform');
 
+-- integration: A tenant's connection to a provider, such as Stripe. Its credentials are encrypted, and no response shows them.
+select kv.add_family('integration');
+select kv.add_entity('integration', 'integration', 2, owner_rule => 'segment');
+select kv.add_index('integration', fields) from unnest(array[
+  'owner, provider text', 'nextCheckAt time'
+]) fields;
+
+-- connector-event: One call of an integration: what was called, by whom, with which outcome, and how long it took.
+select kv.add_family('connector');
+select kv.add_entity('connector-event', 'connector', 5, owner_rule => 'segment');
+select kv.add_index('connector-event', fields) from unnest(array[
+  'owner, timestamp time', 'timestamp time'
+]) fields;
+
 -- dead-letter: An item of a job that failed. It is retried with backoff; after 8 failed attempts it is dead.
 select kv.add_family('dead');
 select kv.add_entity('dead-letter', 'dead', 1, owner_rule => 'platform');

@@ -25,6 +25,7 @@ const AT_LOAD: Readonly<Record<string, readonly string[]>> = {
   "shared/core/schemas.ts": ["viewOf"],
   "shared/core/values.ts": ["checkedText", "quantity"],
   "shared/features/audit/routes.ts": ["text"],
+  "shared/features/integrations/provider.ts": ["provider"], // when the list of providers loads
   "shared/features/invoices/entity.ts": ["at", "currencyOf"],
   "shared/features/jobs/routes.ts": ["at", "count"],
   "shared/features/plan-migrations/entity.ts": ["count"],

@@ -21,11 +21,13 @@ const SERVICE_LEVEL: Readonly<Record<string, string>> = {
 const MAKERS = ["functions/api/pipeline.ts", "functions/jobs/app.ts", "shared/container.ts", "shared/features/jobs/run.ts"];
 
 /**
- * The whole list of writes that leave no audit entry: metering, where the counting itself is the record, the jobs' bookkeeping, and
- * steps of retention, whose audit entry at the end of a run has the number of what its commits deleted.
+ * The whole list of writes that leave no audit entry: metering and the log of calls, which are themselves the record, the jobs'
+ * bookkeeping, and steps of retention, whose audit entry at the end of a run has the number of what its commits deleted.
  */
 const UNAUDITED = [
   "shared/features/api-keys/due.ts",
+  "shared/features/connector-events/service.ts",
+  "shared/features/integrations/calls.ts",
   "shared/features/jobs/dead-letters.ts",
   "shared/features/jobs/schedules.ts",
   "shared/features/plan-migrations/wave.ts",

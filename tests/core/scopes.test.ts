@@ -88,6 +88,10 @@ const TABLE: readonly (readonly [string, string])[] = [
   ["write:dashboard", "yynn nnnn"],
   ["read:root-keys", "yyyy nnnn"],
   ["write:root-keys", "yynn nnnn"],
+  ["read:integrations", "yyyy yyyy"],
+  ["write:integrations", "yynn nnyy"],
+  ["read:connector-events", "yyyy yyyy"],
+  ["write:connector-events", "yynn nnnn"],
   ["read:jobs", "yyyy nnnn"],
   ["write:jobs", "yynn nnnn"],
 ];

@@ -1,9 +1,12 @@
 import { billingEvents } from "./catalogue-billing.ts";
+import { integrationEvents } from "./catalogue-integrations.ts";
 import { platformEvents } from "./catalogue-platform.ts";
 import type { EventType } from "./event-type.ts";
 
 /** Every type of event that the program emits, by name. A test compares it with the events of all services. */
-export const eventTypes: readonly EventType[] = [...billingEvents, ...platformEvents].sort((a, b) => a.type < b.type ? -1 : 1);
+export const eventTypes: readonly EventType[] = [...billingEvents, ...integrationEvents, ...platformEvents].sort((a, b) =>
+  a.type < b.type ? -1 : 1
+);
 
 const names: ReadonlySet<string> = new Set(eventTypes.map(({ type }) => type));
 

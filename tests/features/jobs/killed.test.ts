@@ -10,6 +10,7 @@ import { apiKeys } from "./killed-api-keys.ts";
 import { cleanup } from "./killed-cleanup.ts";
 import { closings } from "./killed-closings.ts";
 import { entitlements } from "./killed-entitlements.ts";
+import { integrations } from "./killed-integrations.ts";
 import { planMigrations } from "./killed-migrations.ts";
 import { reservations } from "./killed-reservations.ts";
 import { rootKeys } from "./killed-root-keys.ts";
@@ -27,6 +28,7 @@ const TABLE: Readonly<Record<string, (context: TestContext & Services) => Promis
   cleanup,
   closings,
   entitlements,
+  integrations,
   reservations,
   "root-keys": rootKeys,
   subscriptions,
