@@ -1,10 +1,11 @@
 import { billingEvents } from "./catalogue-billing.ts";
 import { integrationEvents } from "./catalogue-integrations.ts";
 import { platformEvents } from "./catalogue-platform.ts";
+import { webhookEvents } from "./catalogue-webhooks.ts";
 import type { EventType } from "./event-type.ts";
 
 /** Every type of event that the program emits, by name. A test compares it with the events of all services. */
-export const eventTypes: readonly EventType[] = [...billingEvents, ...integrationEvents, ...platformEvents].sort((a, b) =>
+export const eventTypes: readonly EventType[] = [...billingEvents, ...integrationEvents, ...platformEvents, ...webhookEvents].sort((a, b) =>
   a.type < b.type ? -1 : 1
 );
 

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { REDACTED } from "../../core/redaction.ts";
 import type { JsonObject, JsonValue } from "../../kernel/json.ts";
-import type { AnyEntity } from "../../kv/define.ts";
+import { type AnyEntity, secretsOf } from "../../kv/define.ts";
 import { type EventType, isTenantScoped, memberOf } from "./event-type.ts";
 import { event } from "./view.ts";
 
@@ -38,7 +38,7 @@ export function eventSchema(of: EventType, references: References = INLINE): Jso
 /** The schema of the record in the data of events. */
 export function recordSchema(entity: AnyEntity, omitted: JsonSchema): JsonSchema {
   const { properties, ...schema } = jsonSchema(entity.schema) as Members;
-  const secrets: readonly string[] = entity.secrets ?? [];
+  const secrets = secretsOf(entity);
   const shown = Object.entries(properties).map(([name, property]) => {
     if (secrets.includes(name)) return [name, { const: REDACTED }];
     return [name, isLong(property) ? { anyOf: [property, omitted] } : property];

@@ -19,6 +19,14 @@ const patterns = z.array(shortText(100)).min(1).max(100).meta({
   examples: [["tenant.*", "invoice.paid"]],
 });
 
+const gap = z.object({
+  since: instant.meta({ description: "The first failed attempt, or when the webhook was disabled." }),
+  failed: z.int().min(0).meta({ description: "Deliveries that failed." }),
+  missing: z.int().min(0).meta({ description: "Events that have no delivery." }),
+  isComplete: z.boolean().meta({ description: "False if there may be more: only the first ones are counted." }),
+});
+export type Gap = z.output<typeof gap>;
+
 export const webhook = defineEntity({
   name: "webhook",
   summary: "An endpoint of the platform or of a tenant to which events are sent, signed as Standard Webhooks describe.",
@@ -55,7 +63,7 @@ export const webhook = defineEntity({
       z.array(z.int()).default([]).meta({ description: "Days before `secretExpiresAt` for which the reminder was sent." }),
     ),
     /** When the job `webhook-secrets` looks at the webhook. */
-    nextCheckAt: byServer(instant),
+    nextCheckAt: byServer(instant.optional()),
     status: byServer(
       z.enum(WEBHOOK_STATUSES).meta({
         description: "`failed`: disabled because its deliveries failed for 5 days. `disabled`: by request, or by an answer 410.",
@@ -63,6 +71,9 @@ export const webhook = defineEntity({
     ),
     disabledAt: byServer(instant.optional()),
     disabledReason: byServer(z.enum(DISABLED_REASONS).optional()),
+    gap: byServer(
+      gap.optional().meta({ description: "What the last time without deliveries left out, counted when the webhook was enabled again." }),
+    ),
     /** When its next delivery is due; null if none waits. */
     dueAt: byServer(instant.nullable().default(null)),
     /** Until this instant nothing is sent: its receiver did not respond, or asked for no requests. */
@@ -197,7 +208,10 @@ export const webhookReplay = defineEntity({
     id: generated("replay", segment),
     webhookId: byServer(segment),
     tenantId: byServer(segment.optional().meta({ description: "The tenant of the webhook." })),
-    status: byServer(z.enum(["running", "completed", "cancelled"])),
+    status: byServer(
+      z.enum(["running", "completed", "cancelled", "failed"]).meta({ description: "`cancelled`: the webhook was disabled meanwhile." }),
+    ),
+    error: byServer(z.string().optional().meta({ description: "The code of the error that ended a failed one." })),
     kind: createOnly(
       z.enum(REPLAY_KINDS).meta({
         description: "`failed`: the deliveries that failed. `missing`: the events that have no delivery, as before the webhook was made.",

@@ -7,6 +7,11 @@ export function isSubscribed({ events }: Pick<Webhook, "events">, type: string):
   return events.some((pattern) => pattern === "*" || pattern === type || (pattern.endsWith(".*") && type.startsWith(pattern.slice(0, -1))));
 }
 
+/** Whether a webhook gets an event. Events about a webhook are not sent to the webhook itself. */
+export function receives(webhook: Pick<Webhook, "id" | "events">, event: { readonly type: string; readonly subject: string }): boolean {
+  return event.subject !== webhook.id && isSubscribed(webhook, event.type);
+}
+
 /** What a delivery repeats of its event. */
 export interface DeliveredEvent {
   /** `evt_<unix milliseconds>_<nonce>`. */

@@ -1,0 +1,90 @@
+import { Collection } from "../../core/collection.ts";
+import { outboxEvent } from "../../core/outbox-event.ts";
+import type { UnitOfWork } from "../../core/unit-of-work.ts";
+import { isoTime } from "../../kernel/clock.ts";
+import { LIMITS } from "../../kv/store.ts";
+import { isNumbered, type NumberedEvent } from "../events/view.ts";
+import { delivery, type Gap, type Webhook } from "./entity.ts";
+import { deliveryKey, receives } from "./matching.ts";
+
+/** Events are numbered in the order of their commits, which differs from that of their instants by less than this. */
+const DISORDER_MS = 600_000;
+/** A gap is counted up to here. */
+const MAX_COUNTED = 1_000;
+const MAX_COUNTED_PAGES = 4;
+
+/** Events that happened at `since` or later and before `until`, after the event number `after`. */
+export interface MissingRange {
+  readonly since: string;
+  readonly until: string;
+  readonly after: number;
+}
+
+export interface MissingPage {
+  /** Events that the webhook should have got and has no delivery of, in the order of their numbers. */
+  readonly events: readonly NumberedEvent[];
+  /** The number of events that were looked at. */
+  readonly examined: number;
+  /** Where the next page goes on; null at the end. */
+  readonly after: number | null;
+}
+
+/** One page of what a webhook lacks, at most `limit` events. Events without a number are not included: they are still to be delivered. */
+export async function missingPage(
+  work: UnitOfWork,
+  webhook: Pick<Webhook, "id" | "tenantId" | "events">,
+  { since, until, after }: MissingRange,
+  limit: number,
+): Promise<MissingPage> {
+  const { records } = await new Collection(outboxEvent, work.store).list({
+    ...scopeOf(work, webhook),
+    where: [{ field: "seq", from: after + 1 }, { field: "createdAt", from: since, to: until }],
+    orderBy: [{ field: "seq", direction: "asc" }],
+    limit: LIMITS.pageEntries,
+  });
+  const wanted = records.flatMap((event) => isNumbered(event) && receives(webhook, event) ? [event as NumberedEvent] : []);
+  const keys = wanted.map(({ id }) => deliveryKey(webhook.id, id) ?? "");
+  const found = await new Collection(delivery, work.store).getMany(keys);
+  const events = wanted.filter((_, i) => found[i] === null);
+  const last = events[limit - 1];
+  if (last && events.length > limit) {
+    return { events: events.slice(0, limit), examined: records.findIndex(({ id }) => id === last.id) + 1, after: last.seq };
+  }
+  const isEnd = records.length < LIMITS.pageEntries;
+  return { events, examined: records.length, after: isEnd ? null : records.at(-1)?.seq ?? null };
+}
+
+/** The number of an event before all that happened at `since` or later. */
+export async function numberBefore(work: UnitOfWork, webhook: Pick<Webhook, "tenantId">, since: string): Promise<number> {
+  const { records: [last] } = await new Collection(outboxEvent, work.store).list({
+    ...scopeOf(work, webhook),
+    where: [{ field: "createdAt", to: isoTime(Date.parse(since) - DISORDER_MS) }],
+    orderBy: [{ field: "createdAt", direction: "desc" }],
+    limit: 1,
+  });
+  return last?.seq ?? 0;
+}
+
+/** What a webhook lacks of the time since an instant. Only the first events are looked at. */
+export async function gapOf(work: UnitOfWork, webhook: Webhook, since: string): Promise<Gap> {
+  const until = work.now();
+  const where = [{ field: "webhookId", in: [webhook.id] }, { field: "status", in: ["failed"] }, {
+    field: "timestamp",
+    from: since,
+    to: until,
+  }];
+  const failed = await work.store.count({ entity: delivery, where, upTo: MAX_COUNTED });
+  let missing = 0;
+  let after: number | null = await numberBefore(work, webhook, since);
+  for (let page = 0; page < MAX_COUNTED_PAGES && after !== null && missing < MAX_COUNTED; page++) {
+    const next: MissingPage = await missingPage(work, webhook, { since, until, after }, MAX_COUNTED - missing);
+    missing += next.events.length;
+    after = next.after;
+  }
+  return { since, failed, missing, isComplete: after === null && failed < MAX_COUNTED };
+}
+
+/** A tenant's webhook gets its tenant's events, and one of the platform those of all. A bound caller's store contains only its tenant's. */
+function scopeOf({ context }: UnitOfWork, { tenantId }: Pick<Webhook, "tenantId">): { readonly scope?: string } {
+  return context.tenantId !== null || tenantId === undefined ? {} : { scope: tenantId };
+}

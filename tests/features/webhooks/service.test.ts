@@ -1,0 +1,247 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { createBackend, loadServices } from "../../../shared/container.ts";
+import type { Outbound, OutboundRequest, OutboundResult } from "../../../shared/core/outbound.ts";
+import { DEFAULT_OUTBOUND_RULES } from "../../../shared/core/outbound.ts";
+import { scopes as catalogue } from "../../../shared/features/index.ts";
+import { handleDue } from "../../../shared/features/webhooks/due.ts";
+import type { Webhook } from "../../../shared/features/webhooks/entity.ts";
+import { open, signingOf } from "../../../shared/features/webhooks/secret.ts";
+import type { WebhookCreate } from "../../../shared/features/webhooks/service.ts";
+import { type Context, systemContext } from "../../../shared/kernel/context.ts";
+import { silentLogger } from "../../../shared/kernel/logger.ts";
+import { withClient } from "../../support/client.ts";
+import { ADMIN, KEYS, openTestContext, userOf } from "../../support/test-context.ts";
+
+let context: Awaited<ReturnType<typeof openTestContext>>;
+beforeAll(async () => {
+  context = await openTestContext();
+});
+afterAll(() => context.close());
+
+const DAY_MS = 86_400_000;
+const hooks = (caller?: Partial<Context>) => context.as(caller).WebhookService;
+const asRole = (tenantId: string, role: "viewer" | "owner"): Partial<Context> => ({
+  ...userOf(tenantId),
+  scopes: catalogue.ofTenant(role),
+});
+const body = (given: Partial<WebhookCreate> = {}): WebhookCreate => ({
+  url: "https://hooks.example.com/in",
+  events: ["tenant.*"],
+  ...given,
+});
+const work = () => context.container.bind(systemContext(context.clock));
+const stored = async (id: string) => (await context.store.get(`webhook:${id}`))?.value as unknown as Webhook;
+const signing = async (id: string) => await signingOf(work(), await stored(id));
+
+/** Services whose requests to others get this result. */
+async function withOutbound(result: OutboundResult) {
+  const sent: OutboundRequest[] = [];
+  const outbound: Outbound = { rules: DEFAULT_OUTBOUND_RULES, send: (request) => Promise.resolve((sent.push(request), result)) };
+  const { store, clock } = context;
+  const servicesOf = await loadServices();
+  const caller: Context = { actor: ADMIN, tenantId: null, requestId: "req_test", clock };
+  const backend = createBackend({ store, clock, logger: silentLogger, ...KEYS, outbound });
+  return { sent, hooks: servicesOf(backend.bind(caller)).WebhookService };
+}
+
+describe("a webhook", () => {
+  test("W01: is created, read, changed and deleted with everything its owner can set", async () => {
+    const { id: tenantId } = await context.tenant();
+    const all = { description: "Booking engine", payload: "thin", maxConcurrency: 2, maxPerSecond: 50, events: ["*"] } as const;
+    const made = await hooks().create(body({ tenantId, ...all, events: ["*"], headers: { "X-Environment": "test" } }));
+    expect(made).toMatchObject({ ...all, tenantId, enabled: true, status: "active", headerNames: ["x-environment"] });
+    expect(await hooks().get(made.id)).toMatchObject({ id: made.id, secretLast4: made.secret?.slice(-4) });
+    const changed = await hooks().update(made.id, {
+      url: "https://hooks.example.com/v2",
+      maxPerSecond: null,
+      headers: { "x-a": "1", "X-B": "2" },
+    });
+    expect(changed).toMatchObject({ url: "https://hooks.example.com/v2", headerNames: ["x-a", "x-b"], maxConcurrency: 2 });
+    expect(changed).not.toHaveProperty("maxPerSecond");
+    expect((await signing(made.id)).headers).toEqual({ "x-a": "1", "x-b": "2" });
+    expect(await hooks().update(made.id, { headers: null })).toMatchObject({ headerNames: [] });
+    expect(await signing(made.id)).toEqual({ secrets: [made.secret], headers: {} });
+    expect([await hooks().delete(made.id), await hooks().get(made.id), await hooks().delete(made.id)]).toEqual([true, null, false]);
+    const actions = (await context.auditOf(tenantId)).map(({ action }) => String(action)).filter((action) => action.startsWith("webhook"));
+    expect(actions).toEqual(["webhook.created", "webhook.updated", "webhook.updated", "webhook.deleted"]);
+  });
+
+  test.each<[string, Partial<WebhookCreate>, string]>([
+    ["plain http", { url: "http://hooks.example.com/" }, "/url invalid_url"],
+    ["a private address", { url: "https://10.0.0.7/" }, "/url invalid_url"],
+    ["an address in hexadecimal", { url: "https://0x7f000001/" }, "/url invalid_url"],
+    ["credentials in its URL", { url: "https://ada:x@hooks.example.com/" }, "/url invalid_url"],
+    ["another port", { url: "https://hooks.example.com:8443/" }, "/url invalid_url"],
+    ["a name of a cloud's metadata", { url: "https://metadata.google.internal/" }, "/url invalid_url"],
+    ["an unknown event", { events: ["tenant.created", "tenant.exploded"] }, "/events/1 unknown_event_type"],
+    ["no events", { events: [] }, "/events too_small"],
+    ["a header that Innkeep sets", { headers: { "webhook-id": "evt_1" } }, "/headers/webhook-id invalid"],
+    ["too many requests at the same time", { maxConcurrency: 17 }, "/maxConcurrency too_big"],
+    ["an id of its own", { id: "webhook_mine" } as Partial<WebhookCreate>, "/id unknown_field"],
+    ["a secret of its own", { secret: "whsec_x" } as Partial<WebhookCreate>, "/secret unknown_field"],
+  ])("W01, W07, W08: with %s is refused, by create and by update", async (_, given, fault) => {
+    const faults = async (call: Promise<unknown>) => {
+      const error = await call.then(() => null, (thrown: { readonly fields?: readonly { path: string; code: string }[] }) => thrown);
+      return error?.fields?.map(({ path, code }) => `${path} ${code}`);
+    };
+    expect(await faults(hooks().create(body(given)))).toEqual([fault]);
+    const { id } = await hooks().create(body());
+    expect(await faults(hooks().update(id, given))).toEqual([fault]);
+    await hooks().delete(id);
+  });
+
+  test("W01: of a tenant is seen and changed by the tenant alone, and by no other tenant", async () => {
+    const [own, other] = [await context.tenant(), await context.tenant()];
+    const platform = await hooks().create(body());
+    const made = await hooks(asRole(own.id, "owner")).create(body());
+    expect(made.tenantId).toBe(own.id);
+    expect((await hooks(asRole(own.id, "owner")).list()).data.map(({ id }) => id)).toEqual([made.id]);
+    expect((await hooks().list(own.id)).data.map(({ id }) => id)).toEqual([made.id]);
+    for (const id of [made.id, platform.id]) {
+      const stranger = hooks(asRole(other.id, "owner"));
+      const results = [stranger.get(id), stranger.update(id, { enabled: false }), stranger.rotateSecret(id), stranger.enable(id)];
+      expect(await Promise.all(results)).toEqual([null, null, null, null]);
+      expect(await Promise.all([stranger.delete(id), stranger.deliveries(id), stranger.test(id)])).toEqual([false, null, null]);
+    }
+    await expect(hooks(asRole(own.id, "owner")).create(body({ tenantId: other.id }))).rejects.toMatchObject({ code: "not_found" });
+    await expect(hooks().create(body({ tenantId: "tn_none" }))).rejects.toMatchObject({ code: "not_found" });
+    expect((await hooks().get(made.id))?.enabled).toBe(true);
+  });
+
+  test("W01: is the last of 20 when 30 are created at once, and a deletion makes room", async () => {
+    const { id: tenantId } = await context.tenant();
+    const owner = hooks(asRole(tenantId, "owner"));
+    const results = await Promise.allSettled(Array.from({ length: 30 }, (_, i) => (i % 2 ? owner : hooks()).create(body({ tenantId }))));
+    const faults = results.flatMap((result) => result.status === "rejected" ? [result.reason as { code: string }] : []);
+    expect([faults.length, ...new Set(faults.map(({ code }) => code))]).toEqual([10, "validation_failed"]);
+    const { data: [first] } = await owner.list(undefined, {}, undefined, { limit: 100 });
+    await owner.delete(first?.id ?? "");
+    await owner.create(body());
+    await expect(owner.create(body())).rejects.toMatchObject({ fields: [{ code: "too_many" }] });
+  });
+
+  test("W12: is disabled by request and enabled again, once", async () => {
+    const { id } = await hooks().create(body());
+    expect(await hooks().update(id, { enabled: false })).toMatchObject({ status: "disabled", disabledReason: "by_request", dueAt: null });
+    const enabled = await hooks().enable(id);
+    expect(enabled).toMatchObject({ status: "active", enabled: true, gap: { failed: 0, isComplete: true }, dueAt: work().now() });
+    expect((await hooks().enable(id))?.version).toBe(enabled?.version);
+    await expect(hooks().update(id, { enabled: false }, { ifMatch: ["1"] })).rejects.toMatchObject({ code: "precondition_failed" });
+  });
+});
+
+describe("the secret of a webhook", () => {
+  test("W04: is shown once, and both sign until the overlap ends, for 24 hours by default", async () => {
+    const { id, secret: first } = await hooks().create(body({ headers: { "x-a": "1" } }));
+    const rotated = await hooks().rotateSecret(id);
+    expect(Date.parse(rotated?.previousSecretExpiresAt ?? "") - context.clock.now()).toBe(DAY_MS);
+    expect(await hooks().get(id)).not.toHaveProperty("secret");
+    expect(await signing(id)).toEqual({ secrets: [rotated?.secret, first], headers: { "x-a": "1" } });
+    context.clock.advance(DAY_MS - 1);
+    expect((await signing(id)).secrets).toEqual([rotated?.secret, first]);
+    context.clock.advance(1);
+    expect((await signing(id)).secrets).toEqual([rotated?.secret]);
+    const third = await hooks().rotateSecret(id, { overlapSeconds: 0 });
+    expect((await signing(id)).secrets).toEqual([third?.secret]);
+    for (const overlapSeconds of [-1, 0.5, 604_801]) {
+      await expect(hooks().rotateSecret(id, { overlapSeconds })).rejects.toMatchObject({ code: "validation_failed" });
+    }
+  });
+
+  test("W04: is not shown by a call that is repeated with its idempotency key", async () => {
+    const make = () => hooks().create(body(), { idempotencyKey: "make-hook" });
+    const [first, again] = [await make(), await make()];
+    expect([again.id, "secret" in first, "secret" in again]).toEqual([first.id, true, false]);
+    const roll = () => hooks().rotateSecret(first.id, {}, { idempotencyKey: "roll-hook" });
+    const [rolled, repeated] = [await roll(), await roll()];
+    expect([repeated?.version, repeated && "secret" in repeated]).toEqual([rolled?.version, false]);
+    expect((await signing(first.id)).secrets).toEqual([rolled?.secret, first.secret]);
+  });
+
+  test("W04, W08: and the values of headers are in no table of the database", async () => {
+    const { id, secret = "" } = await hooks().create(body({ headers: { authorization: "Bearer planted-value-4711" } }));
+    const { secret: second = "" } = await hooks().rotateSecret(id) ?? {};
+    await hooks().update(id, { headers: { authorization: "Bearer planted-value-4712" } });
+    const dump = await withClient(context.database.superUrl, async (client) => {
+      const { rows: tables } = await client.query<{ name: string }>(
+        "select format('%I.%I', schemaname, tablename) as name from pg_tables where schemaname = 'kv'",
+      );
+      const texts: string[] = [];
+      for (const { name } of tables) {
+        texts.push(...(await client.query<{ row: string }>(`select t::text as row from ${name} t`)).rows.map(({ row }) => row));
+      }
+      return texts.join("\n");
+    });
+    expect(dump).toContain(id);
+    for (const text of [secret, second, "planted-value", secret.slice(6, 40)]) expect(dump.includes(text)).toBe(false);
+    expect((await open(work(), await stored(id))).headers).toEqual({ authorization: "Bearer planted-value-4712" });
+  });
+
+  test("W04: that was moved to another webhook is not decrypted", async () => {
+    const [a, b] = [await hooks().create(body()), await hooks().create(body())];
+    await expect(open(work(), { ...await stored(a.id), id: b.id })).rejects.toMatchObject({ code: "decryption_failed" });
+  });
+
+  test("AK10: is announced 14, 7 and 1 days before it is a year old, once each, and the replaced one is removed", async () => {
+    const { id: tenantId } = await context.tenant();
+    const { id } = await hooks().create(body({ tenantId }));
+    await hooks().rotateSecret(id, { overlapSeconds: 60 });
+    const start = context.clock.now();
+    const events: unknown[] = [];
+    for (const days of [1, 350, 351, 352, 358, 364, 365, 400]) {
+      context.clock.advance(start + days * DAY_MS - context.clock.now());
+      await handleDue(work(), `webhook:${id}`);
+      await handleDue(work(), `webhook:${id}`);
+      const found = (await context.dump("outbox")).map(({ value }) =>
+        value as { type: string; subject: string; data: Record<string, unknown> }
+      );
+      const own = found.filter(({ type, subject }) => subject === id && /secret_(expir|retired)/.test(type)).slice(events.length);
+      events.push(...own.map(({ type, data }) => `${days}: ${type} ${data["daysLeft"] ?? ""}`.trim()));
+    }
+    expect(events).toEqual([
+      "1: webhook.secret_retired",
+      "351: webhook.secret_expiring 14",
+      "358: webhook.secret_expiring 7",
+      "364: webhook.secret_expiring 1",
+      "365: webhook.secret_expired",
+    ]);
+    expect(await open(work(), await stored(id))).not.toHaveProperty("previous");
+    expect((await hooks().rotateSecret(id))?.reminded).toEqual([]);
+  });
+});
+
+describe("a test of a webhook", () => {
+  const response = (status: number, text = ""): OutboundResult => (
+    { ok: true, status, headers: {}, body: new TextEncoder().encode(text), truncated: false, durationMs: 12 }
+  );
+
+  test.each<[string, OutboundResult, object]>([
+    ["a receiver that accepts it", response(204), { outcome: "success", statusCode: 204, durationMs: 12 }],
+    ["one that redirects", response(302), { outcome: "rejected", statusCode: 302 }],
+    ["one that fails", response(500, "no"), { outcome: "rejected", statusCode: 500, responseBody: "no" }],
+    ["one that hangs", { ok: false, code: "timeout", message: "It took too long.", durationMs: 15_000 }, { outcome: "unreachable" }],
+  ])("W19: names the outcome of %s", async (_, result, expected) => {
+    const { sent, hooks } = await withOutbound(result);
+    const { id, secret } = await hooks.create(body({ headers: { "x-environment": "test" } }));
+    const tested = await hooks.test(id, { type: "plan.created" });
+    expect(tested).toMatchObject({ type: "plan.created", ...expected });
+    expect(secret).toBeDefined();
+    const [request] = sent;
+    const headers = { "x-environment": "test", "webhook-id": tested?.id, "content-type": "application/json" };
+    expect(request).toMatchObject({ method: "POST", url: "https://hooks.example.com/in", headers });
+    const payload = JSON.parse(new TextDecoder().decode(request?.body)) as Record<string, unknown>;
+    expect(payload).toMatchObject({ id: tested?.id, type: "plan.created", timestamp: work().now() });
+    expect([tested?.id.startsWith("test_"), sent.length]).toEqual([true, 1]);
+    expect((await hooks.deliveries(id))?.data).toEqual([]);
+  });
+
+  test("W18, W19: sends a thin event to a thin webhook, the first of its types by default, and refuses an unknown type", async () => {
+    const { sent, hooks } = await withOutbound(response(200));
+    const { id: tenantId } = await context.tenant();
+    const { id } = await hooks.create(body({ tenantId, payload: "thin", events: ["invoice.*"] }));
+    const tested = await hooks.test(id);
+    expect(tested?.type.startsWith("invoice.")).toBe(true);
+    expect(JSON.parse(new TextDecoder().decode(sent[0]?.body))).toMatchObject({ data: {}, tenantId });
+    await expect(hooks.test(id, { type: "invoice.exploded" })).rejects.toMatchObject({ fields: [{ code: "unknown_event_type" }] });
+  });
+});
