@@ -19,6 +19,8 @@ const patterns = z.array(shortText(100)).min(1).max(100).meta({
   examples: [["tenant.*", "invoice.paid"]],
 });
 
+const REMINDED = "Days before `secretExpiresAt` for which the reminder was sent or is no longer due. 0 stands for that instant.";
+
 const gap = z.object({
   since: instant.meta({ description: "The first failed attempt, or when the webhook was disabled." }),
   failed: z.int().min(0).meta({ description: "Deliveries that failed." }),
@@ -59,9 +61,7 @@ export const webhook = defineEntity({
     secretExpiresAt: byServer(
       instant.meta({ description: "When the secret should have been replaced. Requests are signed with it after this instant too." }),
     ),
-    reminded: byServer(
-      z.array(z.int()).default([]).meta({ description: "Days before `secretExpiresAt` for which the reminder was sent." }),
-    ),
+    reminded: byServer(z.array(z.int().meta({ description: REMINDED })).default([])),
     /** When the job `webhook-secrets` looks at the webhook. */
     nextCheckAt: byServer(instant.optional()),
     status: byServer(
@@ -81,7 +81,7 @@ export const webhook = defineEntity({
       instant.optional().meta({ description: "Until then nothing is sent, because the receiver did not respond or asked for a pause." }),
     ),
     /** The length of the last pause for want of a response. The next one is twice as long. */
-    pauseSeconds: byServer(z.int().min(1).optional()),
+    pauseSeconds: byServer(z.int().min(1).optional().meta({ description: "The length of the last pause in seconds." })),
     failureCount: byServer(count("Failed attempts since the last success.")),
     failingSince: byServer(instant.nullable().default(null).meta({ description: "The first failed attempt since the last success." })),
     lastDeliveryAt: byServer(instant.optional()),
@@ -140,7 +140,7 @@ const attempt = z.object({
   attempt: z.int().min(1).meta({ description: "1 for the first one. A replay goes on counting." }),
   statusCode: z.int().optional().meta({ description: "The status of the response. Absent if there was none." }),
   error: z.string().max(500).optional().meta({ description: "Why the attempt failed." }),
-  durationMs: z.int().min(0),
+  durationMs: z.int().min(0).meta({ description: "Milliseconds from the first step to the last byte of the response." }),
 });
 
 export const delivery = defineEntity({

@@ -66,6 +66,8 @@ function headerFault(name: string, value: string, names: readonly string[]): str
   return HEADER_VALUE.test(value) ? null : "must have a value of ASCII characters without line breaks, and no spaces at either end";
 }
 
+/** The same in a patch. */
+export const headersPatch = headersInput.nullable().meta({ description: `${headersInput.description} Null removes them.` });
 const body = z.strictObject({ headers: headersInput });
 
 /** Headers by lower-case name, in the order of the names. Throws `validation_failed`. */
