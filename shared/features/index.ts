@@ -198,6 +198,7 @@ export const features = [
     entities: () => import("./webhooks/entity.ts"),
     services: () => import("./webhooks/service.ts"),
     routes: () => import("./webhooks/routes.ts"),
+    jobs: () => import("./webhooks/jobs.ts"),
   },
   {
     name: "root-keys",

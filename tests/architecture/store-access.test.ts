@@ -41,7 +41,10 @@ const UNAUDITED = [
   "shared/features/usage/jobs.ts",
   "shared/features/usage/meter.ts",
   "shared/features/usage/settle.ts",
+  "shared/features/webhooks/dispatch.ts",
   "shared/features/webhooks/replays.ts",
+  "shared/features/webhooks/results.ts",
+  "shared/features/webhooks/settle.ts",
 ];
 
 /** The files that write to the store directly. */

@@ -1,13 +1,14 @@
 import { billingEvents } from "./catalogue-billing.ts";
+import { deliveryEvents } from "./catalogue-delivery.ts";
 import { integrationEvents } from "./catalogue-integrations.ts";
 import { platformEvents } from "./catalogue-platform.ts";
 import { webhookEvents } from "./catalogue-webhooks.ts";
 import type { EventType } from "./event-type.ts";
 
+const all = [...billingEvents, ...deliveryEvents, ...integrationEvents, ...platformEvents, ...webhookEvents];
+
 /** Every type of event that the program emits, by name. A test compares it with the events of all services. */
-export const eventTypes: readonly EventType[] = [...billingEvents, ...integrationEvents, ...platformEvents, ...webhookEvents].sort((a, b) =>
-  a.type < b.type ? -1 : 1
-);
+export const eventTypes: readonly EventType[] = all.sort((a, b) => a.type < b.type ? -1 : 1);
 
 const names: ReadonlySet<string> = new Set(eventTypes.map(({ type }) => type));
 

@@ -90,7 +90,7 @@ export const webhook = defineEntity({
     updatedAt: changedInstant(instant.optional()),
   }),
   owner: "tenant",
-  filterable: ["status", "enabled"],
+  filterable: ["status", "enabled", "tenantId"],
   sortable: ["createdAt", "lastDeliveryAt", "dueAt", "nextCheckAt"],
   searchable: ["url", "description"],
   indexes: [["createdAt"], ["@tenantId", "createdAt"], ["tenantId", "status"], ["dueAt"], ["@tenantId", "dueAt"], ["nextCheckAt"]],

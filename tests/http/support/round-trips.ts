@@ -95,7 +95,6 @@ export const ROUND_TRIPS: readonly (readonly [route: string, trips: number, beca
   ["GET /v1/policies", 2],
   ["PUT /v1/policies/:policyId", 3],
   ["POST /v1/policies/run", 71, "reads each kind of record and the heads of the audit chains, one after the other"],
-  ["POST /v1/policies/run", 68, "reads each kind of record and the heads of the audit chains, one after the other"],
   ["GET /v1/api-keys", 2],
   ["POST /v1/api-keys", 2],
   ["GET /v1/api-keys/unused", 2],

@@ -1,0 +1,28 @@
+import { dueBacklog } from "../../core/due.ts";
+import type { Backlog, Job } from "../../core/job.ts";
+import type { UnitOfWork } from "../../core/unit-of-work.ts";
+import { unnumbered } from "../events/sequence.ts";
+import { DeliveryRun } from "./deliver.ts";
+import { webhook } from "./entity.ts";
+
+/** The scheduler calls the job every few seconds. If it calls only `POST /jobs`, the job runs every minute. */
+const deliver: Job = {
+  name: "webhooks",
+  summary: "Numbers outgoing events, and sends them to the webhooks that want them.",
+  everySeconds: 60,
+  step: async (run) => {
+    if (run.dryRun) return { processed: (await waiting(run.work)).count, cursor: null };
+    const { events, requests, succeeded } = await new DeliveryRun(run).deliver();
+    return { processed: requests, cursor: null, report: { events, succeeded, failed: requests - succeeded } };
+  },
+  backlog: waiting,
+};
+
+/** Events without a number, and webhooks with due deliveries. */
+async function waiting(work: UnitOfWork): Promise<Backlog> {
+  const [events, webhooks] = await Promise.all([unnumbered(work), dueBacklog(work, webhook, "dueAt")]);
+  const [oldestAt = null] = [events.oldestAt, webhooks.oldestAt].filter((at) => at !== null).sort();
+  return { count: events.count + webhooks.count, oldestAt };
+}
+
+export const jobs: readonly Job[] = [deliver];

@@ -1,0 +1,240 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { newDelivery } from "../../../shared/features/webhooks/matching.ts";
+import type { JsonObject } from "../../../shared/kernel/json.ts";
+import { withClient } from "../../support/client.ts";
+import { seededRandom } from "../../support/random.ts";
+import { type Receiver, startReceiver } from "../../support/receiver.ts";
+import { openDelivery } from "./delivery-support.ts";
+
+let context: Awaited<ReturnType<typeof openDelivery>>;
+beforeAll(async () => void (context = await openDelivery()));
+afterAll(() => context.close());
+
+let receivers: Receiver[] = [];
+async function receiver(): Promise<Receiver> {
+  const started = await startReceiver();
+  receivers.push(started);
+  return started;
+}
+beforeEach(async () => {
+  await context.store.commit([], ["webhook", "delivery", "outbox"].map((prefix) => ({ op: "deletePrefix", prefix })));
+});
+afterEach(async () => {
+  await Promise.all(receivers.map((each) => each.close()));
+  receivers = [];
+});
+
+/** An event that has its number, and so many deliveries of it for the webhook. */
+async function waiting(tenantId: string, webhookId: string, count: number): Promise<void> {
+  const { store, clock } = context;
+  const event = { type: "tenant.updated", tenantId, subject: tenantId, data: {}, createdAt: clock.iso(), seq: 1, recordVersion: "1" };
+  for (let at = 0; at < count; at += 100) {
+    const ids = Array.from({ length: Math.min(100, count - at) }, (_, i) => `evt_${clock.now()}_${String(at + i).padStart(12, "0")}`);
+    await store.commit([], [
+      ...ids.map((id) => ({ op: "set" as const, key: `outbox:${id}`, value: { ...event, id }, tenantId })),
+      ...ids.map((id) => {
+        const value = newDelivery({ id: webhookId, tenantId }, { id, type: event.type, seq: 1 }, clock.iso());
+        return { op: "set" as const, key: `delivery:${webhookId}:${value.timestamp}:${value.nonce}`, value: value as JsonObject, tenantId };
+      }),
+    ]);
+  }
+  await store.increment(`webhook:${webhookId}`, [{ path: ["failureCount"], by: 0 }], { merge: { dueAt: clock.iso() } });
+}
+const statusesOf = async (webhookId: string) => {
+  const counts: Record<string, number> = {};
+  for (const { status } of await context.deliveriesOf(webhookId)) counts[status] = (counts[status] ?? 0) + 1;
+  return counts;
+};
+
+describe("an endpoint that hangs", () => {
+  test("W13: with 1,000 deliveries of one tenant at receivers that hang, another tenant's event arrives in under 5 s", async () => {
+    const [dead, alive] = [await receiver(), await receiver()];
+    dead.script("hang");
+    const [{ id: slow }, { id: quick }] = [await context.tenant(), await context.tenant()];
+    await context.deliver();
+    for (let n = 0; n < 10; n++) {
+      const { id } = await context.endpoint(`${dead.url}/${n}`, { tenantId: slow, events: ["invoice.*"], maxConcurrency: 16 });
+      await waiting(slow, id, 100);
+    }
+    await context.endpoint(alive.url, { tenantId: quick, events: ["tenant.updated"] });
+    const run = context.deliver();
+    await dead.waitFor(10);
+    const changedAt = performance.now();
+    await context.TenantService.update(quick, { name: "Hotel Aurora" });
+    await alive.waitFor(1);
+    expect(performance.now() - changedAt).toBeLessThan(5_000);
+    // An endpoint that has not responded yet gets no second request.
+    await sleep(300);
+    expect(dead.received).toHaveLength(10);
+    await dead.close();
+    expect(await run).toMatchObject({ complete: true, processed: 11, report: { succeeded: 1, failed: 10 } });
+    for (const { value } of await context.dump("webhook")) {
+      const { tenantId, pausedUntil, failureCount } = value as JsonObject;
+      expect([pausedUntil, failureCount]).toEqual(tenantId === slow ? [context.clock.iso(5_000), 1] : [undefined, 0]);
+    }
+    expect((await context.deliver()).processed).toBe(0);
+  });
+
+  test("W13: a paused endpoint is tried with one delivery, and gets the others as soon as it responds again", async () => {
+    const at = await receiver();
+    at.script("close", "close", 200);
+    const { id: tenantId } = await context.tenant();
+    await context.deliver();
+    const { id } = await context.endpoint(at.url, { tenantId });
+    await waiting(tenantId, id, 40);
+    for (const [requests, pause] of [[1, 5_000], [2, 10_000]] as const) {
+      await context.deliver();
+      expect(at.received).toHaveLength(requests);
+      context.clock.advance(pause - 1);
+      await context.deliver();
+      expect(at.received).toHaveLength(requests);
+      context.clock.advance(1);
+    }
+    await context.deliver();
+    context.clock.advance(400_000);
+    await context.deliver();
+    expect(await statusesOf(id)).toEqual({ success: 40 });
+    expect(at.maxInFlight).toBeLessThanOrEqual(4);
+  });
+});
+
+describe("limits of an endpoint", () => {
+  test.each([1, 3, 16])("W14: at most %i requests are in flight, of the job in every process together", async (maxConcurrency) => {
+    const at = await receiver();
+    at.script({ status: 200, delayMs: 20 });
+    const { id: tenantId } = await context.tenant();
+    await context.deliver();
+    const { id } = await context.endpoint(at.url, { tenantId, maxConcurrency });
+    await waiting(tenantId, id, 80);
+    const stores = await context.racers(3);
+    const runs = await Promise.allSettled(stores.map((store) => context.deliver(store)));
+    expect(runs.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
+    for (const run of runs) if (run.status === "rejected") expect(run.reason).toMatchObject({ code: "job_running" });
+    expect(at.maxInFlight).toBeLessThanOrEqual(maxConcurrency);
+    expect(at.maxInFlight).toBeGreaterThanOrEqual(Math.min(3, maxConcurrency));
+    expect(at.received).toHaveLength(80);
+    expect(new Set(at.received.map(({ headers }) => headers["webhook-id"])).size).toBe(80);
+    expect(await statusesOf(id)).toEqual({ success: 80 });
+  });
+
+  test("W14: an endpoint with 20 requests a second gets its 11th not before half a second", async () => {
+    const at = await receiver();
+    const { id: tenantId } = await context.tenant();
+    await context.deliver();
+    const { id } = await context.endpoint(at.url, { tenantId, maxPerSecond: 20, maxConcurrency: 16 });
+    await waiting(tenantId, id, 12);
+    const started = performance.now();
+    const run = context.deliver();
+    await at.waitFor(11);
+    expect(performance.now() - started).toBeGreaterThanOrEqual(499);
+    await run;
+    expect(at.received).toHaveLength(12);
+  });
+});
+
+describe("what is deleted meanwhile", () => {
+  test.each(["webhook", "tenant"] as const)(
+    "W16: deliveries of a deleted %s leave nothing behind, whatever was in flight",
+    async (what) => {
+      const at = await receiver();
+      at.script(async () => {
+        await deleted;
+        return 500;
+      });
+      let done: () => void = () => {};
+      const deleted = new Promise<void>((resolve) => done = resolve);
+      const { id: tenantId } = await context.tenant();
+      await context.deliver();
+      const { id } = await context.endpoint(at.url, { tenantId });
+      await waiting(tenantId, id, 5);
+      const run = context.deliver();
+      await at.waitFor(1);
+      if (what === "tenant") await context.TenantService.delete(tenantId);
+      else await context.store.commit([], [{ op: "delete", key: `webhook:${id}` }, { op: "deletePrefix", prefix: `delivery:${id}` }]);
+      done();
+      expect((await run).errors).toEqual([]);
+      expect(await context.dump("delivery")).toEqual([]);
+      expect((await context.dump("webhook")).filter(({ key }) => key.endsWith(id))).toEqual([]);
+      await context.deliver();
+      expect(at.received).toHaveLength(1);
+    },
+  );
+
+  test("W16: webhooks deleted while events are numbered leave no delivery behind, and the others miss none", async () => {
+    const { seed, below } = seededRandom("W16 deletions");
+    const at = await receiver();
+    const kept = await context.endpoint(`${at.url}/kept`, { events: ["tenant.created"] });
+    const others = await Promise.all(Array.from({ length: 12 }, () => context.endpoint(`${at.url}/gone`, { events: ["tenant.created"] })));
+    for (const { id } of others) {
+      const changes = [context.tenant(), context.deliver().catch((error: unknown) => error)];
+      await sleep(below(12));
+      await context.store.commit([], [{ op: "delete", key: `webhook:${id}` }, { op: "deletePrefix", prefix: `delivery:${id}` }]);
+      await Promise.all(changes);
+    }
+    await context.deliver();
+    const left = (await context.dump("delivery")).map(({ value }) => (value as JsonObject)["webhookId"]);
+    expect(new Set(left), `seed ${seed}`).toEqual(new Set([kept.id]));
+    const got = at.received.filter(({ path }) => path === "/kept").map(({ headers }) => headers["webhook-id"]);
+    expect(new Set(got).size, `seed ${seed}`).toBe(12);
+    expect(got).toHaveLength(12);
+  });
+});
+
+describe("what cannot be sent", () => {
+  test("W20: a secret that cannot be decrypted is a failed item of the job, and delays no other endpoint", async () => {
+    const [broken, fine] = [await receiver(), await receiver()];
+    const [{ id }, other] = [await context.endpoint(broken.url), await context.endpoint(fine.url)];
+    const { sealedSecret } = await context.webhookOf(other.id);
+    await context.store.increment(`webhook:${id}`, [{ path: ["failureCount"], by: 0 }], { merge: { sealedSecret } });
+    await context.tenant();
+    await expect(context.deliver()).rejects.toThrow("decryption_failed");
+    expect([broken.received.length, fine.received.length]).toEqual([0, 1]);
+    expect(await statusesOf(id)).toEqual({ pending: 1 });
+  });
+
+  test("W09: a delivery whose event is no longer kept fails and says so", async () => {
+    const at = await receiver();
+    const { id: tenantId } = await context.tenant();
+    await context.deliver();
+    const { id } = await context.endpoint(at.url, { tenantId });
+    await waiting(tenantId, id, 1);
+    await context.store.commit([], [{ op: "deletePrefix", prefix: "outbox" }]);
+    await context.deliver();
+    expect(await context.deliveriesOf(id)).toMatchObject([{
+      status: "failed",
+      nextRetryAt: null,
+      attempts: [{ error: "The event was deleted by retention before it could be sent." }],
+    }]);
+    expect(at.received).toEqual([]);
+    expect((await context.webhookOf(id)).dueAt).toBeNull();
+  });
+
+  test("W16: a delivery whose result could not be written is sent again with the same id", async () => {
+    const at = await receiver();
+    const { name, superUrl } = context.database;
+    const store = context.another({ connections: 2 });
+    await store.get("warm:up");
+    at.script(async () => {
+      await withClient(superUrl, async (client) => {
+        await client.query(`alter database ${name} connection limit 0`);
+        await client.query(
+          "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()",
+        );
+      });
+      return 200;
+    }, 200);
+    const { id } = await context.endpoint(at.url, { events: ["tenant.created"] });
+    await context.tenant();
+    await expect(context.deliver(store)).rejects.toMatchObject({
+      code: expect.stringMatching(/^(store_unavailable|commit_unknown)$/) as string,
+    });
+    await withClient(superUrl, (client) => client.query(`alter database ${name} connection limit -1`));
+    context.clock.advance(180_000);
+    await context.deliver();
+    const ids = at.received.map(({ headers }) => headers["webhook-id"]);
+    expect(ids).toHaveLength(2);
+    expect(new Set(ids).size).toBe(1);
+    expect(await statusesOf(id)).toEqual({ success: 1 });
+  });
+});
