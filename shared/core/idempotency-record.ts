@@ -11,7 +11,7 @@ export const idempotencyRecord = defineEntity({
     keyHash: segment,
     /** The tenant the caller is bound to, if any. */
     tenantId: segment.optional(),
-    /** SHA-256 of the canonical request (RFC 8785). The same key with another request is refused. */
+    /** SHA-256 of the key and the canonical request (RFC 8785). The same key with another request is refused. */
     requestHash: z.string(),
     /** The result as JSON text, so that a replay has the same member order. A long result continues in further records. */
     result: z.json(),

@@ -43,7 +43,8 @@ export class KeyedCall {
     const record = {
       ...await addressOf(context, key),
       ...(tenantId === null ? {} : { tenantId }),
-      requestHash: await sha256Hex(canonicalize({ operation, request }) ?? ""),
+      // With the key, which is not stored: else a short secret in the request could be guessed from the hash.
+      requestHash: await sha256Hex(canonicalize({ key, operation, request }) ?? ""),
       result: null,
       createdAt: isoTime(clock.now()),
     };

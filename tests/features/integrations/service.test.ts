@@ -156,6 +156,19 @@ describe("credentials", () => {
     expect(sent).toMatchObject([{ subject: `integration:${id}:hubspot`, data: { integration: { status: "disconnected" } } }]);
   });
 
+  test("I08: cannot be guessed from what an idempotency key keeps, which is another hash under another key", async () => {
+    const id = await tenantId();
+    const hashes = async () =>
+      (await opened.dump("idem")).map(({ value }) => (value as JsonObject)["requestHash"]).filter((hash) => hash !== undefined);
+    const before = new Set(await hashes());
+    for (const idempotencyKey of ["guess-1", "guess-2"]) await opened.integrations.connect(id, "hubspot", HUBSPOT, { idempotencyKey });
+    expect(new Set((await hashes()).filter((hash) => !before.has(hash))).size).toBe(2);
+    const other = opened.integrations.connect(id, "hubspot", { credentials: { accessToken: "another-token" } }, {
+      idempotencyKey: "guess-1",
+    });
+    expect(await codeOf(other)).toBe("idempotency_mismatch");
+  });
+
   test("I05: an integration that was disconnected needs new ones, and makes no calls until then", async () => {
     const id = await tenantId();
     const { integrations } = opened;
