@@ -7,6 +7,7 @@ import { ATTEMPT_TIMEOUT_MS } from "./attempt.ts";
 import { dispatch, type Dispatched } from "./dispatch.ts";
 import { Endpoint, type Shared } from "./endpoint.ts";
 import { webhook } from "./entity.ts";
+import { replayStep } from "./replays.ts";
 import { Results } from "./results.ts";
 import type { Attempted } from "./schedule.ts";
 import { Slots } from "./slots.ts";
@@ -22,6 +23,8 @@ const MAX_REQUESTS = 1_000;
 /** Endpoints at the same time, and those of them that have failed since their last success. */
 const MAX_ENDPOINTS = 300;
 const MAX_FAILING = 100;
+/** Pages of replays, of up to 180 deliveries each. */
+const MAX_REPLAY_PAGES = 50;
 const PAGE = 200;
 const MAX_PAGES = 10;
 
@@ -43,6 +46,7 @@ export class DeliveryRun {
   readonly #startedMs: number;
   readonly #done = { events: 0, requests: 0, succeeded: 0 };
   #fault: { readonly error: unknown } | null = null;
+  #replayed = 0;
   #changed = false;
   #wake: () => void = () => {};
 
@@ -61,9 +65,10 @@ export class DeliveryRun {
   async deliver(): Promise<Delivered> {
     for (;;) {
       const { events, more } = await this.#orFault(() => this.#dispatch(), { events: 0, more: false });
+      const replays = await this.#orFault(() => this.#replay(), 0);
       const started = await this.#orFault(() => this.#startDue(), 0);
-      if (this.#active.size === 0 && (this.#fault || events + started === 0)) break;
-      if (!more) await this.#change();
+      if (this.#active.size === 0 && (this.#fault || events + started + replays === 0)) break;
+      if (!more && replays === 0) await this.#change();
     }
     if (this.#fault) throw this.#fault.error;
     return this.#done;
@@ -89,6 +94,14 @@ export class DeliveryRun {
     // The read throws what is wrong with the event, which then becomes a dead letter.
     await this.run.each(invalid.map((id) => ({ id, tenantId: null })), ({ id }) => outbox.get(id));
     return { events, more };
+  }
+
+  /** Works off one page of a replay. Returns how many: 1, or 0 if none is due. */
+  async #replay(): Promise<number> {
+    if (this.#replayed >= MAX_REPLAY_PAGES || !this.#isTime(RUN_MS)) return 0;
+    if (!await replayStep(this.#shared.work)) return 0;
+    this.#replayed++;
+    return 1;
   }
 
   /** Begins with the endpoints that are due, the earliest first. Returns how many. */

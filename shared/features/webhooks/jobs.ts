@@ -3,7 +3,8 @@ import type { Backlog, Job } from "../../core/job.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { unnumbered } from "../events/sequence.ts";
 import { DeliveryRun } from "./deliver.ts";
-import { webhook } from "./entity.ts";
+import { secretJob } from "./due.ts";
+import { webhook, webhookReplay } from "./entity.ts";
 
 /** The scheduler calls the job every few seconds. If it calls only `POST /jobs`, the job runs every minute. */
 const deliver: Job = {
@@ -18,11 +19,11 @@ const deliver: Job = {
   backlog: waiting,
 };
 
-/** Events without a number, and webhooks with due deliveries. */
+/** Events without a number, webhooks with due deliveries, and replays. */
 async function waiting(work: UnitOfWork): Promise<Backlog> {
-  const [events, webhooks] = await Promise.all([unnumbered(work), dueBacklog(work, webhook, "dueAt")]);
-  const [oldestAt = null] = [events.oldestAt, webhooks.oldestAt].filter((at) => at !== null).sort();
-  return { count: events.count + webhooks.count, oldestAt };
+  const all = await Promise.all([unnumbered(work), dueBacklog(work, webhook, "dueAt"), dueBacklog(work, webhookReplay, "dueAt")]);
+  const [oldestAt = null] = all.map((each) => each.oldestAt).filter((at) => at !== null).sort();
+  return { count: all.reduce((sum, { count }) => sum + count, 0), oldestAt };
 }
 
-export const jobs: readonly Job[] = [deliver];
+export const jobs: readonly Job[] = [deliver, secretJob];
