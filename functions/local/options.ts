@@ -21,6 +21,7 @@ export interface StartOptions {
   readonly dataDir: string | null;
   readonly ephemeral: boolean;
   readonly seed: "demo" | "none";
+  readonly webhookEcho: boolean;
 }
 
 export const START_HELP = `npm start -- [options]     starts the local stack: PostgreSQL, migrations, demo data and the API under Deno
@@ -29,6 +30,7 @@ export const START_HELP = `npm start -- [options]     starts the local stack: Po
   --data DIR       data directory (default: .innkeep)
   --ephemeral      use a temporary data directory, or the empty one of --data, and remove it at the end
   --seed demo|none demo (default): 12 hotels with six months of usage; none: only plans and administrators
+  --webhook-echo   start a receiver that gets every event, and print what arrives and whether its signature is right
   -h, --help       print this text
 
 Set DATABASE_URL to use your own PostgreSQL (15 or newer) instead of the embedded one.
@@ -41,6 +43,7 @@ export function parseStartOptions(args: readonly string[]): StartOptions | null 
     data: { type: "string" },
     ephemeral: { type: "boolean", default: false },
     seed: { type: "string", default: "demo" },
+    "webhook-echo": { type: "boolean", default: false },
   });
   if (values["help"]) return null;
   const { port, data, ephemeral, seed } = values;
@@ -49,7 +52,7 @@ export function parseStartOptions(args: readonly string[]): StartOptions | null 
   }
   if (seed !== "demo" && seed !== "none") throw new Refusal(`--seed must be demo or none, not ${String(seed)}`);
   const dataDir = data === undefined && ephemeral ? null : dataDirOf(data);
-  return { port: Number(port), dataDir, ephemeral: ephemeral === true, seed };
+  return { port: Number(port), dataDir, ephemeral: ephemeral === true, seed, webhookEcho: values["webhook-echo"] === true };
 }
 
 export type OptionValues = Readonly<Record<string, string | boolean | undefined>>;

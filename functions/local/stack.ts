@@ -17,6 +17,7 @@ import { startScheduler } from "./scheduler.ts";
 import { seedStack } from "./seed.ts";
 import { clusterPath } from "./server-home.ts";
 import { orStopped, Stopped } from "./stop-signal.ts";
+import { apiOf, startWebhookEcho } from "./webhook-echo.ts";
 
 /** The running stack. `stop` stops its parts in reverse order of their start. */
 export interface Stack {
@@ -52,6 +53,11 @@ export async function startStack(context: StackContext): Promise<Stack | null> {
     cleanups.push(() => directory.release());
     const info = await boot(directory, context, cleanups);
     cleanups.push(watchDisk(path, say));
+    if (options.webhookEcho) {
+      const echo = await startWebhookEcho(apiOf(info.url, info.tokens.superAdmin ?? ""), say);
+      cleanups.push(() => echo.close());
+      say(`the webhook echo listens on ${echo.url} and gets every event`);
+    }
     cleanups.push(startScheduler({ url: `${info.url}/jobs`, secret: info.jobsSecret }, say));
     return { info, dataDir: path, stop };
   } catch (error) {
