@@ -14,7 +14,10 @@ const report = z.object({
   dryRun: z.boolean(),
 });
 export type JobReport = z.output<typeof report>;
-const problem = z.object({ detail: z.string() });
+const problem = z.object({ detail: z.string(), code: z.string().optional() });
+
+/** Another process runs the job. */
+export class JobRunning extends Refusal {}
 
 export interface JobsFunction {
   /** Up to and including `/jobs`. */
@@ -38,7 +41,10 @@ export async function callJobs({ url, secret, signal }: JobsFunction, name: stri
     );
   });
   const body: unknown = await response.json().catch(() => null);
-  if (!response.ok) throw new Refusal(`${path}: ${problem.safeParse(body).data?.detail ?? `status ${response.status}`}`);
+  if (!response.ok) {
+    const { detail, code } = problem.safeParse(body).data ?? { detail: `status ${response.status}` };
+    throw new (code === "job_running" ? JobRunning : Refusal)(`${path}: ${detail}`);
+  }
   return name === null ? z.object({ data: z.array(report) }).parse(body).data : [report.parse(body)];
 }
 

@@ -42,9 +42,9 @@ const scheduled = (url: string) =>
   });
 
 /** What the scheduled command sends. */
-async function sentBy(database: TestDatabase): Promise<unknown[]> {
+async function sentBy(database: TestDatabase, name = "innkeep-jobs"): Promise<unknown[]> {
   return await withClient(database.ownerUrl, async (client) => {
-    const { rows: [job] } = await client.query<{ command: string }>("select command from cron.job where jobname = 'innkeep-jobs'");
+    const { rows: [job] } = await client.query<{ command: string }>("select command from cron.job where jobname = $1", [name]);
     await client.query(job?.command ?? "");
     return (await client.query("delete from net.sent returning *")).rows;
   });
@@ -75,14 +75,18 @@ describe("the schedule in the database", () => {
     await withClient(database.superUrl, (client) => client.query(CRON));
     expect(await scheduled(database.ownerUrl)).toBe(true);
     expect(await scheduled(database.ownerUrl)).toBe(true);
-    const { rows } = await withClient(database.superUrl, (client) => client.query("select * from cron.job"));
-    expect(rows).toEqual([{ jobname: "innkeep-jobs", schedule: "* * * * *", command: "select kv.call_jobs()" }]);
+    const { rows } = await withClient(database.superUrl, (client) => client.query("select * from cron.job order by jobname"));
+    expect(rows).toEqual([
+      { jobname: "innkeep-jobs", schedule: "* * * * *", command: "select kv.call_jobs()" },
+      { jobname: "innkeep-webhooks", schedule: "5 seconds", command: "select kv.call_jobs('webhooks')" },
+    ]);
   });
 
   test("O10: calls the function with the secret from Vault, and names the secrets that are missing", async () => {
     await expect(sentBy(database)).rejects.toThrow("Vault has no secret innkeep_jobs_url or innkeep_jobs_secret");
     await withClient(database.superUrl, (client) => client.query(SECRETS));
     expect(await sentBy(database)).toEqual(ONE_CALL);
+    expect(await sentBy(database, "innkeep-webhooks")).toEqual([{ ...ONE_CALL[0], url: `${URL}/webhooks` }]);
   });
 
   test.each(["kv.call_jobs()", "kv.schedule_jobs()"])("R12: the application's login cannot execute %s", async (call) => {
@@ -141,12 +145,16 @@ describe.runIf(PROGRAMS !== undefined && isRoot)("the schedule on a server with 
     expect(await scheduled(database.ownerUrl)).toBe(true);
     const { rows } = await withClient(
       database.superUrl,
-      (client) => client.query("select jobname, schedule, command, active from cron.job"),
+      (client) => client.query("select jobname, schedule, command, active from cron.job order by jobname"),
     );
-    expect(rows).toEqual([{ jobname: "innkeep-jobs", schedule: "* * * * *", command: "select kv.call_jobs()", active: true }]);
+    // This version of pg_cron knows no seconds.
+    expect(rows).toEqual([
+      { jobname: "innkeep-jobs", schedule: "* * * * *", command: "select kv.call_jobs()", active: true },
+      { jobname: "innkeep-webhooks", schedule: "* * * * *", command: "select kv.call_jobs('webhooks')", active: true },
+    ]);
     expect(await sentBy(database)).toEqual(ONE_CALL);
 
-    await withClient(database.ownerUrl, (client) => client.query("truncate vault.secrets; select cron.unschedule('innkeep-jobs')"));
+    await withClient(database.ownerUrl, (client) => client.query("truncate vault.secrets; select cron.unschedule(jobname) from cron.job"));
     const [setUp = "", history = "", update = "", look = "", ...others] = sqlOfThePage();
     expect(others).toEqual([]);
     await withClient(database.ownerUrl, (client) => client.query(setUp));
@@ -154,7 +162,10 @@ describe.runIf(PROGRAMS !== undefined && isRoot)("the schedule on a server with 
     await withClient(database.ownerUrl, (client) => client.query(update));
     expect(await sentBy(database)).toEqual(callWith("the new value"));
     await withClient(database.ownerUrl, (client) => client.query(`${history} ${look} ${historyCommand(history)}`));
-    await withClient(database.ownerUrl, (client) => client.query("select cron.unschedule('innkeep-jobs')"));
+    await withClient(
+      database.ownerUrl,
+      (client) => client.query("select cron.unschedule('innkeep-jobs'), cron.unschedule('innkeep-webhooks')"),
+    );
     expect(await withClient(database.superUrl, async (client) => (await client.query("select jobname from cron.job")).rows)).toEqual([
       { jobname: "innkeep-cron-history" },
     ]);
