@@ -32,6 +32,7 @@ export async function startJobs(databaseUrl: string): Promise<JobsProcess> {
       NO_COLOR: "1",
       DENO_SERVE_ADDRESS: `tcp:127.0.0.1:${port}`,
       DATABASE_URL: databaseUrl,
+      INNKEEP_OUTBOUND_LOCAL: "true",
       INNKEEP_ROOT_KEY: ROOT_KEY_TEXT,
       INNKEEP_ROOT_KEY_PREVIOUS: PREVIOUS_ROOT_KEY_TEXT,
       SUPABASE_URL: "https://project.supabase.example",

@@ -5,9 +5,9 @@ import type { JsonObject } from "../../../shared/kernel/json.ts";
 import { withClient } from "../../support/client.ts";
 import { seededRandom } from "../../support/random.ts";
 import { type Receiver, startReceiver } from "../../support/receiver.ts";
-import { openDelivery } from "./delivery-support.ts";
+import { type DeliveryContext, openDelivery } from "./delivery-support.ts";
 
-let context: Awaited<ReturnType<typeof openDelivery>>;
+let context: DeliveryContext;
 beforeAll(async () => void (context = await openDelivery()));
 afterAll(() => context.close());
 

@@ -12,8 +12,8 @@ import type { Store } from "../../../shared/kv/store.ts";
 import { localOutbound } from "../../support/outbound.ts";
 import { KEYS, openTestContext, type TestContext } from "../../support/test-context.ts";
 
-/** A test context whose job `webhooks` calls receivers on this machine. */
-export interface DeliveryContext extends TestContext {
+/** The job `webhooks` of a program that may call receivers on this machine. */
+export interface Delivering {
   /** Runs the job once. */
   deliver(store?: Store): Promise<JobReport>;
   /** Writes a webhook with the secret that is returned. */
@@ -25,8 +25,14 @@ export interface DeliveryContext extends TestContext {
   eventsAbout(id: string): Promise<JsonObject[]>;
 }
 
-export async function openDelivery(): Promise<DeliveryContext & Services> {
+export type DeliveryContext = Awaited<ReturnType<typeof openDelivery>>;
+
+export async function openDelivery(): Promise<TestContext & Services & Delivering> {
   const context = await openTestContext();
+  return { ...context, ...deliveryIn(context) };
+}
+
+export function deliveryIn(context: TestContext): Delivering {
   const { store, clock } = context;
   const outbound = localOutbound();
   const workOver = (over: Store): UnitOfWork =>
@@ -34,7 +40,6 @@ export async function openDelivery(): Promise<DeliveryContext & Services> {
   const work = workOver(store);
   const webhooks = new Collection(webhook, store);
   return {
-    ...context,
     deliver: async (over = store) => {
       const report = await new JobService(over === store ? work : workOver(over)).run("webhooks");
       if (report.errors.length > 0) throw new Error(`the job failed: ${JSON.stringify(report.errors)}`);

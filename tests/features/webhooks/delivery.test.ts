@@ -4,7 +4,7 @@ import type { Received, Receiver } from "../../support/receiver.ts";
 import { startReceiver } from "../../support/receiver.ts";
 import { type DeliveryContext, openDelivery } from "./delivery-support.ts";
 
-let context: Awaited<ReturnType<typeof openDelivery>>;
+let context: DeliveryContext;
 beforeAll(async () => void (context = await openDelivery()));
 afterAll(() => context.close());
 

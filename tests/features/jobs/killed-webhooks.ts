@@ -1,0 +1,48 @@
+import { expect } from "vitest";
+import type { Services } from "../../../shared/container.ts";
+import type { JsonObject } from "../../../shared/kernel/json.ts";
+import { startReceiver } from "../../support/receiver.ts";
+import type { TestContext } from "../../support/test-context.ts";
+import { deliveryIn } from "../webhooks/delivery-support.ts";
+import type { Killed } from "./killed.test.ts";
+
+const TENANTS = 8;
+const CHANGES = 25;
+
+/** Events that are numbered and sent to a receiver of each tenant, while the processes are killed. */
+export async function webhooks(context: TestContext & Services): Promise<Killed> {
+  const receiver = await startReceiver();
+  receiver.script({ status: 200, delayMs: 15 });
+  const { deliver, deliveriesOf, endpoint } = deliveryIn(context);
+  const tenants = await Promise.all(Array.from({ length: TENANTS }, () => context.tenant()));
+  const endpoints = await Promise.all(
+    tenants.map(({ id }) => endpoint(receiver.url, { tenantId: id, events: ["tenant.updated"], maxConcurrency: 2 })),
+  );
+  await Promise.all(tenants.map(async ({ id }) => {
+    for (let n = 1; n <= CHANGES; n++) await context.TenantService.update(id, { name: `Hotel ${n}` });
+  }));
+  return {
+    check: async () => {
+      while (((await deliver()).remaining ?? 0) > 0);
+      await receiver.close();
+      const changes = new Map<string, string>();
+      for (const { headers, text } of receiver.received) {
+        const { subject, version } = JSON.parse(text) as Readonly<Record<string, string>>;
+        const id = headers["webhook-id"] ?? "";
+        // However often it arrives, a change has one id.
+        expect(changes.get(`${subject} ${version}`) ?? id).toBe(id);
+        changes.set(`${subject} ${version}`, id);
+      }
+      expect(changes.size).toBe(TENANTS * CHANGES);
+      for (const { id } of endpoints) {
+        const deliveries = await deliveriesOf(id);
+        expect(deliveries.map(({ status, attempts }) => [status, attempts.length])).toEqual(Array(CHANGES).fill(["success", 1]));
+      }
+      // Each event has its own number, the last of which is the head's. The job `cleanup` has deleted some of them.
+      const seqs = (await context.dump("outbox")).map(({ value }) => (value as JsonObject)["seq"]);
+      expect(seqs).not.toContain(undefined);
+      expect(new Set(seqs).size).toBe(seqs.length);
+      expect(await context.dump("eventhead")).toMatchObject([{ value: { seq: Math.max(...seqs.map(Number)) } }]);
+    },
+  };
+}
