@@ -93,9 +93,11 @@ export const routes: readonly Route[] = [
     operationId: "testIntegration",
     summary: "Test the connection of an integration",
     description:
-      "Makes a call that changes nothing at the provider, with a deadline of 10 s, even if the circuit is open. The response is 200 whatever the outcome is. " +
-      "After three tests and calls with refused credentials, one after the other, the integration needs new ones.",
+      "Makes a call that changes nothing at the provider, with a deadline of 10 s, even if the circuit is open. The response is 200 whatever " +
+      "the outcome is. It takes 5 requests from the caller's rate limit. After three tests and calls with refused " +
+      "credentials, one after the other, the integration needs new ones.",
     scope: "write:integrations",
+    cost: 5,
     output: testView,
     errors: ["integration_disconnected", "integration_needs_reauth", "root_key_unavailable"],
     sample: ofConnected,
