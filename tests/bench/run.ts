@@ -14,6 +14,7 @@ import type { Compared, EarlierRow } from "./before.ts";
 import { consumeRows } from "./consume-rows.ts";
 import { dashboardRows } from "./dashboard-rows.ts";
 import { createDatabase, createDataset } from "./dataset.ts";
+import { deliveryRows } from "./delivery-rows.ts";
 import { eventRows } from "./event-rows.ts";
 import { flagRows } from "./flag-rows.ts";
 import { growthRows } from "./growth-rows.ts";
@@ -42,6 +43,7 @@ const PARTS = [
   "jobs",
   "consume",
   "events",
+  "deliveries",
   "flags",
   "http",
   "limits",
@@ -155,6 +157,7 @@ try {
   await part("growth", (report) => growthRows(cluster, report));
   await part("consume", (report) => consumeRows(cluster, open, report));
   await part("events", (report) => eventRows(cluster, open, report));
+  await part("deliveries", (report) => deliveryRows(cluster, open, report));
   await part("flags", (report) => flagRows(cluster, open, report));
   await part("jobs", async (report) => {
     await renewalRows(cluster, open, report);
