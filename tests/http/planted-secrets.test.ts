@@ -4,8 +4,10 @@ import { apiFrom } from "../../functions/api/start.ts";
 import { jobsFrom } from "../../functions/jobs/start.ts";
 import { systemClock } from "../../shared/kernel/clock.ts";
 import { nodeFiles } from "../support/files.ts";
+import { localSockets } from "../support/node-sockets.ts";
 import { freshDatabase, type TestDatabase } from "../support/postgres.ts";
 import { seededRandom } from "../support/random.ts";
+import { type Receiver, startReceiver } from "../support/receiver.ts";
 import { PlantedSecrets } from "./support/planted.ts";
 
 const ALPHABET = "ABCDEFGHJKMNPQRSTUVWXYZabcdefghjkmnpqrstuvwxyz23456789";
@@ -32,6 +34,7 @@ const { text: random } = seededRandom("planted secrets");
 const made = (name: string, length = 40) => secrets.plant(name, random(length, ALPHABET));
 
 let database: TestDatabase;
+let receiver: Receiver;
 let token: string;
 let call: (method: string, path: string, sent?: Sent) => Promise<Answer>;
 let runJob: (name: string) => Promise<Answer>;
@@ -39,6 +42,8 @@ let routes: readonly string[];
 
 beforeAll(async () => {
   database = await freshDatabase();
+  receiver = await startReceiver();
+  receiver.script(({ headers, text }) => ({ status: 500, body: JSON.stringify({ headers, text }) }));
   const jwtSecret = made("INNKEEP_JWT_SECRET");
   const jobsSecret = made("JOBS_SECRET");
   const env = {
@@ -57,7 +62,7 @@ beforeAll(async () => {
     JOBS_SECRET: jobsSecret,
   };
   const write = (line: string) => secrets.saw("the log", line);
-  const surroundings = { clock: systemClock, fetch, files: nodeFiles, write };
+  const surroundings = { clock: systemClock, fetch, files: nodeFiles, sockets: localSockets, write };
   const [api, jobs] = [apiFrom(env, surroundings), jobsFrom(env, surroundings)];
   if (!api || !jobs) throw new Error("the environment of this test is wrong");
   routes = (await api.routes()).map(({ method, path }) => `${method} ${path}`);
@@ -72,7 +77,10 @@ beforeAll(async () => {
     await new Promise((resolve) => setTimeout(resolve, 25));
   }
 });
-afterAll(() => database.drop());
+afterAll(async () => {
+  await receiver.close();
+  await database.drop();
+});
 
 function rootKey(): string {
   return Buffer.from(random(32, ALPHABET)).toString("base64");
@@ -139,6 +147,28 @@ const PLACES: Readonly<Record<string, () => Promise<void>>> = {
       expect((await call("POST", "/v1/api-keys/verify", { json: { key: { key } } })).status).toBe(422);
       expect((await call("DELETE", "/v1/plans/Pro", { headers: { authorization: `Bearer ${key}` } })).status).toBe(403);
     }
+  },
+  "webhooks": async () => {
+    const [header, changed] = [made("a header of a webhook"), made("a changed header of a webhook")];
+    const headers = { "idempotency-key": "make-the-webhook" };
+    const json = { url: receiver.url, events: ["*"], headers: { "X-Token": header }, tenantId: params["tenantId"] };
+    const first = await call("POST", "/v1/webhooks", { headers, json, once: ["secret"], shown: 6 });
+    expect([first.status, (await call("POST", "/v1/webhooks", { headers, json })).status]).toEqual([201, 201]);
+    const path = `/v1/webhooks/${params["webhookId"] = String(first.body["id"])}`;
+    expect((await call("POST", `${path}/rotate-secret`, { json: {}, once: ["secret"], shown: 6 })).status).toBe(200);
+    // A receiver that sends back what it got.
+    expect((await call("POST", `${path}/test`, { json: {} })).body).toMatchObject({ statusCode: 500 });
+    expect((await call("PATCH", path, { json: { headers: { "X-Token": changed } } })).status).toBe(200);
+    await runJob("/jobs/webhooks");
+    const { data } = (await call("GET", `${path}/deliveries`)).body as { readonly data: readonly { readonly id: string }[] };
+    params["deliveryId"] = data[0]?.id ?? "";
+    expect(receiver.received.filter(({ headers }) => [header, changed].includes(headers["x-token"] ?? "")).length).toBeGreaterThan(1);
+    // Mistakes with a secret at hand.
+    const secret = String(first.body["secret"]);
+    expect((await call("PATCH", path, { json: { secret } })).status).toBe(422);
+    expect((await call("PATCH", path, { json: { headers: { "X-Token": `${header}\n` } } })).status).toBe(422);
+    expect((await call("POST", "/v1/webhooks", { json: { ...json, url: `https://user:${changed}@example.com/` } })).status).toBe(422);
+    expect((await call("POST", "/v1/webhooks", { json: { ...json, headers: [header] } })).status).toBe(422);
   },
 };
 

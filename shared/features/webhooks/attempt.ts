@@ -1,4 +1,5 @@
 import type { OutboundResult } from "../../core/outbound.ts";
+import { REDACTED } from "../../core/redaction.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { isoTime } from "../../kernel/clock.ts";
 import { type EventView, eventView, type NumberedEvent, thinView } from "../events/view.ts";
@@ -9,6 +10,8 @@ import { signatureHeaders } from "./signature.ts";
 
 /** From the first step of a request to the last byte of its response. */
 export const ATTEMPT_TIMEOUT_MS = 15_000;
+/** A shorter value of a header is no secret, and would hide ordinary words. */
+const MIN_SECRET_CHARS = 6;
 const USER_AGENT = "Innkeep-Webhooks/1";
 
 /** What is sent. `id` becomes `webhook-id`. */
@@ -46,11 +49,12 @@ export async function attempt(
   });
   const ended = { at: isoTime(timestampMs), durationMs: Math.round(result.durationMs) };
   if (!result.ok) return { ...ended, outcome: "unreachable", error: `${result.code}: ${result.message}` };
-  return { ...ended, ...ofResponse(result, context.clock.now()) };
+  return { ...ended, ...ofResponse(result, Object.values(headers), context.clock.now()) };
 }
 
 function ofResponse(
   { status, headers, body }: Extract<OutboundResult, { ok: true }>,
+  sent: readonly string[],
   nowMs: number,
 ): Pick<Attempted, "outcome" | "statusCode" | "error" | "responseBody" | "retryAfterMs"> {
   const outcome = outcomeOf(status);
@@ -58,7 +62,7 @@ function ofResponse(
   return {
     outcome,
     statusCode: status,
-    responseBody: bodyText(body),
+    responseBody: withoutValues(bodyText(body), sent),
     ...(outcome === "success" ? {} : { error: faultOf(status) }),
     ...(wanted === undefined ? {} : { retryAfterMs: wanted }),
   };
@@ -68,6 +72,23 @@ function faultOf(status: number): string {
   if (status === 410) return "The receiver responded with status 410, so the webhook was disabled.";
   if (status >= 300 && status < 400) return `The receiver responded with status ${status}. Redirects are not followed.`;
   return `The receiver responded with status ${status}.`;
+}
+
+/**
+ * The text without the values of the additional headers, which a receiver may send back. A value at the end may have been cut with
+ * the body.
+ */
+export function withoutValues(text: string, values: readonly string[]): string {
+  let rest = text;
+  for (const value of values.toSorted((a, b) => b.length - a.length).filter(({ length }) => length >= MIN_SECRET_CHARS)) {
+    for (const form of [value, JSON.stringify(value).slice(1, -1)]) {
+      rest = rest.replaceAll(form, REDACTED);
+      let cut = form.length - 1;
+      while (cut >= MIN_SECRET_CHARS && !rest.endsWith(form.slice(0, cut))) cut--;
+      if (cut >= MIN_SECRET_CHARS) rest = `${rest.slice(0, -cut)}${REDACTED}`;
+    }
+  }
+  return rest.slice(0, RESPONSE_BYTES);
 }
 
 /** The body as text that can be stored and shown: binary is replaced by its size. A character that was cut is left out. */

@@ -1,6 +1,6 @@
 import { Webhook as StandardWebhook } from "standardwebhooks";
 import { describe, expect, test } from "vitest";
-import { bodyText } from "../../../shared/features/webhooks/attempt.ts";
+import { bodyText, withoutValues } from "../../../shared/features/webhooks/attempt.ts";
 import { webhook as webhookEntity } from "../../../shared/features/webhooks/entity.ts";
 import type { Webhook } from "../../../shared/features/webhooks/entity.ts";
 import { FAILING_MS, NO_ATTEMPTS, settled, type Tally, withAttempt } from "../../../shared/features/webhooks/health.ts";
@@ -186,4 +186,15 @@ test("W08: a response is shown as text without control characters, and binary as
   expect(bodyText(bytes("a\u0000b\u001b[31m"))).toBe("a\ufffdb\ufffd[31m");
   expect(bodyText(Uint8Array.from([0xff, 0xfe, 0x00]))).toBe("(binary, 3 bytes)");
   expect(bodyText(bytes("grün").slice(0, 3))).toBe("gr");
+});
+
+test.each([
+  ["sent back once or more", "a hunter2-hunter2 b hunter2-hunter2", "a [redacted] b [redacted]"],
+  ["in JSON", String.raw`{"x": "with \"quotes\" in it"}`, '{"x": "[redacted]"}'],
+  ["cut at the end of the text", "the header was hunter2-hun", "the header was [redacted]"],
+  ["that begins with another value", "hunter2-hunter2-and-more", "[redacted]"],
+  ["of which only five characters are left", "the header was hunte", "the header was hunte"],
+  ["that is an ordinary word", "it is on", "it is on"],
+])("I04: a header's value %s is not kept with the response", (_, text, kept) => {
+  expect(withoutValues(text, ["hunter2-hunter2", "hunter2-hunter2-and-more", 'with "quotes" in it', "on"])).toBe(kept);
 });
