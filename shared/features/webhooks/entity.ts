@@ -22,7 +22,7 @@ const patterns = z.array(shortText(100)).min(1).max(100).meta({
 const REMINDED = "Days before `secretExpiresAt` for which the reminder was sent or is no longer due. 0 stands for that instant.";
 
 const gap = z.object({
-  since: instant.meta({ description: "The first failed attempt, or when the webhook was disabled." }),
+  since: instant.meta({ description: "The first event that failed, or when the webhook was disabled." }),
   failed: z.int().min(0).meta({ description: "Deliveries that failed." }),
   missing: z.int().min(0).meta({ description: "Events that have no delivery." }),
   isComplete: z.boolean().meta({ description: "False if there may be more: only the first ones are counted." }),
@@ -218,7 +218,6 @@ export const webhookReplay = defineEntity({
       }),
     ),
     since: createOnly(instant.meta({ description: "Events that happened at this instant or later." })),
-    until: byServer(instant.meta({ description: "Events that happened before this instant." })),
     /** Where the next step goes on. */
     cursor: byServer(z.string().max(4_000).optional()),
     examined: byServer(count("Deliveries or events that were looked at.")),
@@ -242,7 +241,6 @@ export const webhookReplay = defineEntity({
     status: "running",
     kind: "failed",
     since: "2026-01-01T00:00:00.000Z",
-    until: "2026-01-02T00:00:00.000Z",
     examined: 200,
     replayed: 200,
     dueAt: "2026-01-02T00:00:00.000Z",

@@ -1,5 +1,6 @@
 import { Collection } from "../../core/collection.ts";
 import { outboxEvent } from "../../core/outbox-event.ts";
+import { addDays } from "../../core/periods.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { isoTime } from "../../kernel/clock.ts";
 import { LIMITS } from "../../kv/store.ts";
@@ -9,14 +10,15 @@ import { deliveryKey, receives } from "./matching.ts";
 
 /** Events are numbered in the order of their commits, which differs from that of their instants by less than this. */
 const DISORDER_MS = 600_000;
+/** An event happens at most so long before the last attempt to deliver it, which is about 85 hours after the first one. */
+const LONGEST_DAYS = 4;
 /** A gap is counted up to here. */
 const MAX_COUNTED = 1_000;
 const MAX_COUNTED_PAGES = 4;
 
-/** Events that happened at `since` or later and before `until`, after the event number `after`. */
+/** Events that happened at `since` or later, after the event number `after`. */
 export interface MissingRange {
   readonly since: string;
-  readonly until: string;
   readonly after: number;
 }
 
@@ -33,12 +35,12 @@ export interface MissingPage {
 export async function missingPage(
   work: UnitOfWork,
   webhook: Pick<Webhook, "id" | "tenantId" | "events">,
-  { since, until, after }: MissingRange,
+  { since, after }: MissingRange,
   limit: number,
 ): Promise<MissingPage> {
   const { records } = await new Collection(outboxEvent, work.store).list({
     ...scopeOf(work, webhook),
-    where: [{ field: "seq", from: after + 1 }, { field: "createdAt", from: since, to: until }],
+    where: [{ field: "seq", from: after + 1 }, { field: "createdAt", from: since }],
     orderBy: [{ field: "seq", direction: "asc" }],
     limit: LIMITS.pageEntries,
   });
@@ -65,19 +67,23 @@ export async function numberBefore(work: UnitOfWork, webhook: Pick<Webhook, "ten
   return last?.seq ?? 0;
 }
 
-/** What a webhook lacks of the time since an instant. Only the first events are looked at. */
-export async function gapOf(work: UnitOfWork, webhook: Webhook, since: string): Promise<Gap> {
-  const until = work.now();
-  const where = [{ field: "webhookId", in: [webhook.id] }, { field: "status", in: ["failed"] }, {
-    field: "timestamp",
-    from: since,
-    to: until,
-  }];
-  const failed = await work.store.count({ entity: delivery, where, upTo: MAX_COUNTED });
+/** What a webhook lacks since it began to fail or was disabled. Only the first events are looked at. */
+export async function gapOf(work: UnitOfWork, webhook: Webhook, start: string): Promise<Gap> {
+  const ofFailed = [{ field: "webhookId", in: [webhook.id] }, { field: "status", in: ["failed"] }];
+  const { records: [first] } = await new Collection(delivery, work.store).list({
+    where: [...ofFailed, { field: "timestamp", from: addDays(start, -LONGEST_DAYS) }],
+    orderBy: [{ field: "timestamp", direction: "asc" }],
+    limit: 1,
+  });
+  const since = first && first.timestamp < start ? first.timestamp : start;
+  const [failed, before] = await Promise.all([
+    work.store.count({ entity: delivery, where: [...ofFailed, { field: "timestamp", from: since }], upTo: MAX_COUNTED }),
+    numberBefore(work, webhook, since),
+  ]);
   let missing = 0;
-  let after: number | null = await numberBefore(work, webhook, since);
+  let after: number | null = before;
   for (let page = 0; page < MAX_COUNTED_PAGES && after !== null && missing < MAX_COUNTED; page++) {
-    const next: MissingPage = await missingPage(work, webhook, { since, until, after }, MAX_COUNTED - missing);
+    const next: MissingPage = await missingPage(work, webhook, { since, after }, MAX_COUNTED - missing);
     missing += next.events.length;
     after = next.after;
   }

@@ -57,7 +57,7 @@ export async function createReplay(
   const { idempotencyKey: key } = options;
   const call = key === undefined ? undefined : { operation: "webhook.replayed", key, request: { webhookId, since, kind } };
   const { result, version } = await work.transact<{ readonly record: WebhookReplay }>(() => {
-    const own = { webhookId, ...(tenantId === undefined ? {} : { tenantId }), status: "running", until: now, dueAt: now };
+    const own = { webhookId, ...(tenantId === undefined ? {} : { tenantId }), status: "running", dueAt: now };
     const record = replays.newRecord({ since, kind, requestedBy: work.context.actor.id, ...own });
     const note = {
       action: "webhook.replayed",
@@ -124,12 +124,13 @@ interface Found {
   readonly cursor: string | null;
 }
 
-async function failedPage({ store }: UnitOfWork, { webhookId, since, until, cursor }: Replay, now: string): Promise<Found> {
+/** In the order of the events, so one that fails again meanwhile is not sent a third time. */
+async function failedPage({ store }: UnitOfWork, { webhookId, since, cursor }: Replay, now: string): Promise<Found> {
   const page = await new Collection(delivery, store).list({
     where: [
       { field: "webhookId", in: [webhookId] },
       { field: "status", in: ["failed"] },
-      { field: "timestamp", from: since, to: until },
+      { field: "timestamp", from: since },
     ],
     orderBy: [{ field: "timestamp", direction: "asc" }],
     limit: PAGE,
@@ -139,9 +140,9 @@ async function failedPage({ store }: UnitOfWork, { webhookId, since, until, curs
   return { changes, examined: changes.length, cursor: page.cursor };
 }
 
-async function missing(work: UnitOfWork, target: Webhook, { since, until, cursor }: Replay, now: string): Promise<Found> {
+async function missing(work: UnitOfWork, target: Webhook, { since, cursor }: Replay, now: string): Promise<Found> {
   const after = cursor === undefined ? await numberBefore(work, target, since) : Number(cursor);
-  const page = await missingPage(work, target, { since, until, after }, PAGE);
+  const page = await missingPage(work, target, { since, after }, PAGE);
   const changes = page.events.map((event) => ({ entity: delivery, before: null, after: newDelivery(target, event, now) }));
   return { changes, examined: page.examined, cursor: page.after === null ? null : String(page.after) };
 }

@@ -16,6 +16,7 @@ import { reservations } from "./killed-reservations.ts";
 import { rootKeys } from "./killed-root-keys.ts";
 import { subscriptions } from "./killed-subscriptions.ts";
 import { usage } from "./killed-usage.ts";
+import { webhookSecrets } from "./killed-webhook-secrets.ts";
 import { webhooks } from "./killed-webhooks.ts";
 
 /** What a job must have done in the end, however often it was killed. */
@@ -36,6 +37,7 @@ const TABLE: Readonly<Record<string, (context: TestContext & Services) => Promis
   "plan-migrations": planMigrations,
   usage,
   webhooks,
+  "webhook-secrets": webhookSecrets,
 };
 
 const KILLS = Number(process.env["KILLS"] ?? 50);

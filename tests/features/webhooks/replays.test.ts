@@ -165,13 +165,13 @@ describe("a replay", () => {
     expect(ended.reduce((sum, replay) => sum + (replay?.replayed ?? 0), 0)).toBe(400);
   });
 
-  test("W12: what a webhook lacks since its failures is counted when it is enabled again", async () => {
+  test("W12: what a webhook lacks since its first failed event is counted when it is enabled again", async () => {
     const { id, tenantId } = await endpoint();
     const of = await events(12, SINCE, { tenantId });
     await delivered(id, tenantId, of.slice(0, 5), { status: "failed" });
     await hooks().update(id, { enabled: false });
     const stored = await context.store.get(`webhook:${id}`);
-    await context.store.set(`webhook:${id}`, { ...stored?.value as object, failingSince: SINCE }, { tenantId });
+    await context.store.set(`webhook:${id}`, { ...stored?.value as object, failingSince: "2026-02-01T01:00:00.000Z" }, { tenantId });
     expect(await hooks().enable(id)).toMatchObject({ failingSince: null, gap: { since: SINCE, failed: 5, missing: 7, isComplete: true } });
   });
 
