@@ -29,6 +29,7 @@ const FILES: Readonly<Record<string, string>> = {
       "jobs.js",
       "charts.js",
       "dashboard.js",
+      "events.js",
       "tokens.js",
       "docs.css",
       "docs.js",

@@ -33,7 +33,7 @@ let empty: Stack;
 beforeAll(async () => {
   if (noBrowser !== null) return;
   stack = await startStack(join(await temporaryFolder(), "data"), ["--ephemeral"]);
-  empty = await startStack(join(await temporaryFolder(), "data"), ["--ephemeral", "--seed", "none"]);
+  empty = await startStack(join(await temporaryFolder(), "data"), ["--ephemeral", "--seed", "none", "--webhook-echo"]);
 });
 afterAll(cleanUp);
 
@@ -80,6 +80,21 @@ describe.skipIf(noBrowser !== null)("the page of the local stack", () => {
       data.map(({ name }) => name),
     );
     expect(await page.locator("[data-job]").first().innerText()).toMatch(/(never ran|ran \d)[^]*(next \d|running)/);
+    expect(complaints).toEqual([]);
+  });
+
+  test("W09, W22: shows the last events, and the last deliveries to webhooks with their outcome", async () => {
+    const { page, complaints } = await chromium.visit(empty.info.url);
+    const sent = page.locator("[data-delivery]", { hasText: "success" });
+    await expect.poll(async () => {
+      await page.locator("#refresh").click();
+      return await sent.count();
+    }, { timeout: 30_000 }).toBeGreaterThan(0);
+    const { data } = await read<{ readonly data: readonly { readonly id: string; readonly type: string }[] }>(empty, "/v1/events");
+    const shown = await page.locator("[data-event]").evaluateAll((items) => items.map((item) => item.getAttribute("data-event")));
+    expect(shown).toEqual(data.slice(-8).reverse().map(({ id }) => id));
+    expect(await page.locator("[data-event]").first().innerText()).toContain(data.at(-1)?.type);
+    expect(await sent.first().innerText()).toMatch(/npm start -- --webhook-echo[^]*1 attempt, status 204 in \d+ ms/);
     expect(complaints).toEqual([]);
   });
 

@@ -10,6 +10,10 @@
 /** @typedef {{ tenants: number, mrr: number }} Tally */
 /** @typedef {{ month: string, starting: number, new: number, expansion: number, contraction: number, churn: number, reactivation: number, ending: number }} Movements */
 /** @typedef {{ asOf: string, currency: string, tenants: Tally & { byStatus: Record<string, Tally>, byPlan: (Tally & { plan: string })[] }, revenue: { movements: Movements[] }, signUps: { tenants: number, days: { day: string, tenants: number }[] }, nearLimits: { fromPercent: number, tenants: number, highest: { id: string, name: string, plan: string, usagePercent: number }[] }, openAlerts: number, pastDueSubscriptions: number }} Dashboard */
+/** @typedef {{ id: string, type: string, timestamp: string, tenantId?: string, subject: string, seq: number }} OutgoingEvent */
+/** @typedef {{ data: OutgoingEvent[], nextCursor: string, hasMore: boolean }} EventPage */
+/** @typedef {{ id: string, url: string, description?: string }} Webhook */
+/** @typedef {{ id: string, event: string, status: string, attemptCount: number, attempts: { statusCode?: number, error?: string, durationMs: number }[], nextRetryAt: string | null, createdAt: string }} Delivery */
 /** @typedef {{ role: string, person: string, token: string }} Token */
 /** @typedef {{ url: string, expiresAt: string, platform: Token[], tenantId: string | null, tenant: Token[] }} Tokens */
 

@@ -2,6 +2,7 @@
 import { get } from "./api.js";
 import { byId, element, showProblem, words } from "./elements.js";
 import { loadDashboard } from "./dashboard.js";
+import { loadEvents } from "./events.js";
 import { loadJobs } from "./jobs.js";
 import { figures, tenantItem } from "./tenants.js";
 import { fetchTokens, followChoice, offerTenants, showTokens, showTokensOf } from "./tokens.js";
@@ -45,6 +46,8 @@ async function load() {
   const turn = ++newest;
   list.setAttribute("aria-busy", "true");
   if (list.childElementCount === 0) list.replaceChildren(element("li", { class: "quiet" }, "Loading …"));
+  // The first read of the events can take several pages.
+  void loadEvents(token);
   const [store, tenants] = await Promise.allSettled([readStore(), readTenants(), loadDashboard(token), loadJobs(token)]);
   if (turn !== newest) return;
   if (store.status === "rejected") {
