@@ -1,4 +1,5 @@
 import { fromBase64 } from "../../kernel/base64.ts";
+import { InnkeepError } from "../../kernel/errors.ts";
 
 const PREFIX = "whsec_";
 const HMAC = { name: "HMAC", hash: "SHA-256" };
@@ -12,7 +13,7 @@ export interface SignedMessage {
 
 /**
  * The headers of Standard Webhooks 1.0: `webhook-id`, `webhook-timestamp` in seconds, and `webhook-signature` with one signature
- * (`v1`, HMAC-SHA-256) for each secret. Throws a TypeError for a secret that is not `whsec_` and base64.
+ * (`v1`, HMAC-SHA-256) for each secret. Throws `internal` for a secret that is not `whsec_` and base64.
  */
 export async function signatureHeaders(
   { id, timestampMs, body }: SignedMessage,
@@ -26,7 +27,7 @@ export async function signatureHeaders(
 
 async function signatureOf(secret: string, signed: Uint8Array<ArrayBuffer>): Promise<string> {
   const bytes = secret.startsWith(PREFIX) ? fromBase64(secret.slice(PREFIX.length)) : null;
-  if (!bytes || bytes.length === 0) throw new TypeError("The signing secret is not whsec_ followed by base64.");
+  if (!bytes || bytes.length === 0) throw new InnkeepError("internal", "The signing secret is not whsec_ followed by base64.");
   const key = await crypto.subtle.importKey("raw", bytes, HMAC, false, ["sign"]);
   const signature = new Uint8Array(await crypto.subtle.sign("HMAC", key, signed));
   return `v1,${btoa(String.fromCharCode(...signature))}`;
