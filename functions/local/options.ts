@@ -30,7 +30,7 @@ export const START_HELP = `npm start -- [options]     starts the local stack: Po
   --data DIR       data directory (default: .innkeep)
   --ephemeral      use a temporary data directory, or the empty one of --data, and remove it at the end
   --seed demo|none demo (default): 12 hotels with six months of usage; none: only plans and administrators
-  --webhook-echo   start a receiver that gets every event, and print what arrives and whether its signature is right
+  --webhook-echo   start a receiver that gets every event, and print what arrives and whether its signature is valid
   -h, --help       print this text
 
 Set DATABASE_URL to use your own PostgreSQL (15 or newer) instead of the embedded one.

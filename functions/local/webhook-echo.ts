@@ -41,7 +41,7 @@ export function apiOf(url: string, token: string): CallApi {
 
 /**
  * Starts a receiver of webhooks on this machine, and a webhook of the platform that sends it every event. Prints one line for each
- * request, with whether its signature is right.
+ * request, with whether its signature is valid.
  */
 export async function startWebhookEcho(call: CallApi, say: (line: string) => void): Promise<WebhookEcho> {
   let secret = "";
@@ -96,7 +96,7 @@ async function receive(request: IncomingMessage, response: ServerResponse, secre
   response.writeHead(fault === null ? 204 : 401).end();
   const event = eventSchema.safeParse(parsed(new TextDecoder().decode(body))).data;
   const what = event ? `${event.type} ${event.subject}${event.tenantId === undefined ? "" : ` of ${event.tenantId}`}` : "not an event";
-  return `webhook ${String(request.headers["webhook-id"] ?? "without an id")}: ${what}; ${fault ?? "the signature is right"}`;
+  return `webhook ${String(request.headers["webhook-id"] ?? "without an id")}: ${what}; ${fault ?? "valid signature"}`;
 }
 
 async function signatureFault(headers: IncomingMessage["headers"], body: Uint8Array, secret: string): Promise<string | null> {
