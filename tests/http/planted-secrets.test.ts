@@ -126,6 +126,14 @@ const params: Record<string, string> = {
   period: "2026-11",
 };
 
+/** The credentials of some providers, with what they begin with. */
+const PROVIDERS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  hubspot: { accessToken: "" },
+  gmail: { accessToken: "", refreshToken: "", clientSecret: "" },
+  stripe: { secretKey: "sk_test_" },
+  slack: { botToken: "xoxb-" },
+};
+
 /** Plants a secret at each place where the program takes or makes one. */
 const PLACES: Readonly<Record<string, () => Promise<void>>> = {
   "API keys": async () => {
@@ -147,6 +155,33 @@ const PLACES: Readonly<Record<string, () => Promise<void>>> = {
       expect((await call("POST", "/v1/api-keys/verify", { json: { key: { key } } })).status).toBe(422);
       expect((await call("DELETE", "/v1/plans/Pro", { headers: { authorization: `Bearer ${key}` } })).status).toBe(403);
     }
+  },
+  "integrations": async () => {
+    for (const [provider, prefixes] of Object.entries(PROVIDERS)) {
+      const path = `/v1/tenants/${params["tenantId"]}/integrations/${provider}`;
+      const headers = { "idempotency-key": `connect-${provider}` };
+      const [json, changed] = [{ credentials: credentialsOf(provider, prefixes) }, {
+        credentials: credentialsOf(`changed ${provider}`, prefixes),
+      }];
+      expect([(await call("PUT", path, { headers, json })).status, (await call("PUT", path, { headers, json })).status]).toEqual([
+        201,
+        201,
+      ]);
+      expect((await call("PUT", path, { json: changed })).status).toBe(200);
+      const [secret = ""] = Object.values(changed.credentials);
+      const error = `401 for the token ${secret}`;
+      expect((await call("POST", `${path}/sync`, { json: { status: "failed", error } })).status).toBe(200);
+      expect((await call("POST", `${path}/test`)).body).toMatchObject({ outcome: "unreachable" });
+      // Mistakes with credentials at hand.
+      expect((await call("PUT", path, { json: { credentials: { ...changed.credentials, more: secret } } })).status).toBe(422);
+      expect((await call("PUT", path, { json: { config: changed.credentials } })).status).toBe(422);
+      const other = Object.fromEntries(Object.entries(changed.credentials).map(([name, text]) => [name, `${text} \n`]));
+      expect((await call("PUT", path, { json: { credentials: other } })).status).toBe(422);
+    }
+    const path = `/v1/tenants/${params["tenantId"]}/integrations`;
+    params["provider"] = "stripe";
+    expect((await call("PUT", `${path}/nobody`, { json: { credentials: credentialsOf("nobody", { token: "" }) } })).status).toBe(422);
+    expect((await call("DELETE", `${path}/hubspot`)).status).toBe(204);
   },
   "webhooks": async () => {
     const [header, changed] = [made("a header of a webhook"), made("a changed header of a webhook")];
@@ -171,6 +206,14 @@ const PLACES: Readonly<Record<string, () => Promise<void>>> = {
     expect((await call("POST", "/v1/webhooks", { json: { ...json, headers: [header] } })).status).toBe(422);
   },
 };
+
+/** Credentials of a provider, planted under their names. */
+function credentialsOf(provider: string, prefixes: Readonly<Record<string, string>>): Record<string, string> {
+  const planted = Object.entries(prefixes).map(([name, prefix]) => (
+    [name, secrets.plant(`${name} of ${provider}`, `${prefix}${random(40, ALPHABET)}`, prefix.length)] as const
+  ));
+  return Object.fromEntries(planted);
+}
 
 describe("planted secrets", () => {
   test("I04, AK02, O11: no response, log line, audit entry, event, export, error or row of the database has one", async () => {
