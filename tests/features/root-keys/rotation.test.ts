@@ -31,11 +31,10 @@ let address: string;
 
 beforeAll(async () => {
   opened = await freshStore({ driver: "postgres" });
-  server = createServer(async ({ method = "GET", url = "/", headers }, response) => {
+  server = createServer(({ method = "GET", url = "/", headers }, response) => {
     const target = url.startsWith("/jobs") ? functions.jobs : functions.api;
     const request = new Request(`http://localhost${url}`, { method, headers: { authorization: headers.authorization ?? "" } });
-    const answer = await target.fetch(request);
-    response.writeHead(answer.status).end(await answer.text());
+    void Promise.resolve(target.fetch(request)).then(async (answer) => response.writeHead(answer.status).end(await answer.text()));
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   address = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
