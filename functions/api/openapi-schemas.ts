@@ -81,9 +81,9 @@ function spellOut(jsonSchema: z.core.JSONSchema.BaseSchema): void {
   delete jsonSchema.propertyNames;
 }
 
-/** The members of `components` that the document's paths refer to, directly or indirectly. */
+/** The members of `components` that the document's paths and webhooks refer to, directly or indirectly. */
 export function reachable(
-  document: { readonly paths: Json; readonly components: Json },
+  document: { readonly paths: Json; readonly webhooks: Json; readonly components: Json },
   components: Readonly<Record<string, object>>,
 ): Json {
   const used = new Set<string>();
@@ -97,7 +97,7 @@ export function reachable(
       }
     }
   };
-  visit(document.paths);
+  visit([document.paths, document.webhooks]);
   return Object.fromEntries(
     Object.entries(components).map(([kind, members]) => [
       kind,

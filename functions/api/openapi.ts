@@ -5,6 +5,7 @@ import { HEADERS, PARAMETERS, SECURITY_SCHEMES } from "./openapi-components.ts";
 import { operationOf } from "./openapi-operations.ts";
 import { problemExamples, problemResponses } from "./openapi-problems.ts";
 import { type Json, reachable, Schemas } from "./openapi-schemas.ts";
+import { WEBHOOK_PARAMETERS, webhooksOf } from "./openapi-webhooks.ts";
 
 const SYSTEM = { name: "system", description: "Health, readiness and this document. They require no credential." };
 
@@ -16,12 +17,13 @@ export function buildOpenApi(routes: readonly Route[]): Json {
     const at = route.path.replaceAll(/:(\w+)/g, "{$1}");
     (paths[at] ??= {})[route.method.toLowerCase()] = operationOf(route, tagOf(route), schemas);
   }
+  const sent = webhooksOf(schemas);
   const components = {
-    schemas: schemas.all(),
+    schemas: { ...schemas.all(), ...sent.schemas },
     responses: problemResponses(routes),
     headers: HEADERS,
-    parameters: PARAMETERS,
-    examples: { ...schemas.examples(), ...problemExamples(routes) },
+    parameters: { ...PARAMETERS, ...WEBHOOK_PARAMETERS },
+    examples: { ...schemas.examples(), ...problemExamples(routes), ...sent.examples },
     securitySchemes: SECURITY_SCHEMES,
   };
   return {
@@ -40,7 +42,8 @@ export function buildOpenApi(routes: readonly Route[]): Json {
     servers: [{ url: ".", description: "The server of this document." }],
     tags: [SYSTEM, ...features.map(describe)].filter(({ name }) => routes.some((route) => tagOf(route) === name)),
     paths,
-    components: reachable({ paths, components }, components),
+    webhooks: sent.webhooks,
+    components: reachable({ paths, webhooks: sent.webhooks, components }, components),
   };
 }
 

@@ -32,10 +32,10 @@ export const outboxEvent = defineEntity({
   indexes: [["createdAt"], ["queuedAt"], ["@tenantId", "queuedAt"], ["seq"], ["@tenantId", "seq"]],
   example: {
     id: "evt_1767225600000_a1b2c3d4e5f6",
-    type: "tenant.created",
+    type: "tenant.deleted",
     tenantId: "tn_1767225600000_a1b2c3d4e5f6",
     subject: "tn_1767225600000_a1b2c3d4e5f6",
-    data: { plan: "Pro" },
+    data: { tenantId: "tn_1767225600000_a1b2c3d4e5f6", name: "Hotel Aurora" },
     createdAt: "2026-01-01T00:00:00.000Z",
     seq: 1_200,
     recordVersion: "4711",

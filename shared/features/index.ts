@@ -271,8 +271,8 @@ export const features = [
     paths: ["/v1/events", "/v1/event-types"],
     scopes: { events: { tenants: "read" } },
     entities: () => import("./events/entity.ts"),
-    services: () => Promise.resolve({}),
-    routes: () => Promise.resolve({ routes: [] }),
+    services: () => import("./events/service.ts"),
+    routes: () => import("./events/routes.ts"),
   },
   {
     name: "dashboard",

@@ -227,6 +227,12 @@ export const ERROR_KINDS = {
     retryable: true,
     summary: "A request with this idempotency key is still running.",
   },
+  cursor_expired: {
+    status: 410,
+    title: "Cursor expired",
+    retryable: false,
+    summary: "Events after the cursor may have been deleted by their retention. Read the present state, then start without a cursor.",
+  },
   precondition_failed: {
     status: 412,
     title: "Precondition failed",

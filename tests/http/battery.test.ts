@@ -10,7 +10,7 @@ describe("the app", () => {
   test("R12: declares a scope for every route; only health, readiness and the OpenAPI file are public", async () => {
     const open = api.routes.filter((route) => route.scope === "public").map(({ path }) => path);
     expect(open).toEqual(["/health", "/ready", "/openapi.json"]);
-    expect(api.routes.filter(({ scope }) => scope === "caller").map(({ path }) => path)).toEqual(["/v1/me"]);
+    expect(api.routes.filter(({ scope }) => scope === "caller").map(({ path }) => path)).toEqual(["/v1/me", "/v1/event-types"]);
     await eachRoute(
       api.routes.filter(isGuarded),
       (route) => Promise.resolve(expect(route.scope).toMatch(/^(caller|(read|write):[a-z-]+)$/)),

@@ -145,7 +145,9 @@ describe("the OpenAPI file", () => {
     );
     // CloudEvents have extension attributes.
     const events = ["/IngestUsageEventsBody/anyOf/0", "/IngestUsageEventsBody/anyOf/1/items"];
-    expect(open.map(({ at }) => at).filter((at) => !at.includes("/branding"))).toEqual(["/GetOpenApiResponse", ...events]);
+    // Receivers ignore members of an event that they do not know.
+    const isSent = (at: string) => /^\/\w+(Event\/allOf\/1|Snapshot)(\/|$)/.test(at);
+    expect(open.map(({ at }) => at).filter((at) => !at.includes("/branding") && !isSent(at))).toEqual(["/GetOpenApiResponse", ...events]);
   });
 
   test("H11: describes a field in the body of a patch as in the body of a creation", () => {

@@ -1,20 +1,29 @@
 import { Ajv2020, type ValidateFunction } from "ajv/dist/2020.js";
 import addFormats from "ajv-formats";
 import { eventTypes } from "../../shared/features/events/catalogue.ts";
-import { eventSchema } from "../../shared/features/events/event-schemas.ts";
+import { eventSchema, OMITTED, recordSchema, type References } from "../../shared/features/events/event-schemas.ts";
 import { eventView, isNumbered } from "../../shared/features/events/view.ts";
 import type { OutboxEvent } from "../../shared/core/outbox-event.ts";
 
+const ajv = addFormats.default(new Ajv2020({ allErrors: true, allowUnionTypes: true }));
 const validators = new Map<string, { readonly validate: ValidateFunction; readonly members: readonly string[] }>();
+
+/** The records are schemas of their own, which makes all types cheap to compile. */
+const references: References = {
+  omitted: OMITTED,
+  record: (entity) => {
+    const $id = `record:${entity.name}`;
+    if (!ajv.getSchema($id)) ajv.addSchema({ ...recordSchema(entity, OMITTED), $id });
+    return { $ref: $id };
+  },
+};
 
 function validatorOf(type: string) {
   const known = validators.get(type);
   if (known) return known;
   const declared = eventTypes.find((each) => each.type === type);
   if (!declared) return null;
-  const ajv = new Ajv2020({ allErrors: true, allowUnionTypes: true });
-  addFormats.default(ajv);
-  const schema = eventSchema(declared);
+  const schema = eventSchema(declared, references);
   const { data } = schema["properties"] as { readonly data: { readonly properties: object } };
   const made = { validate: ajv.compile(schema), members: Object.keys(data.properties) };
   validators.set(type, made);

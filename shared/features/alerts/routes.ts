@@ -4,6 +4,7 @@ import { type Route, type Sample, verb } from "../../core/route.ts";
 import { recordOf } from "../../core/schemas.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { alert } from "./entity.ts";
+import { eventDataOf } from "./rules.ts";
 import { AlertService } from "./service.ts";
 
 const path = "/v1/tenants/:tenantId/alerts";
@@ -14,7 +15,8 @@ class SampleAlerts {
 
   async make(tenantId: string): Promise<void> {
     const record = { ...alert.schema.parse(alert.example), tenantId };
-    await new Records(alert, this.work).create("usage.alert", () => ({ record }));
+    const eventData = eventDataOf(record, { current: 412, limit: 500 });
+    await new Records(alert, this.work).create("usage.alert", () => ({ record, eventData }));
   }
 }
 

@@ -33,7 +33,13 @@ const resolved = entitlementsView.pick({ revision: true, active: true, features:
 const effectiveAt = instant.optional().meta({
   description: "The instant from which the change applies, if a job or a payment made it: when it was due.",
 });
-const overdueInvoice = z.looseObject({ id: segment, number: z.string(), dueDate: instant, total: minorUnits, status: z.string() })
+const overdueInvoice = z.looseObject({
+  id: segment,
+  number: z.string(),
+  dueDate: instant,
+  total: minorUnits.meta({ description: "What is owed, in the minor unit of the invoice's currency." }),
+  status: z.string(),
+})
   .optional().meta({ description: "The overdue invoice because of which the change was made." });
 
 /** What the events of tenants and subscriptions have beside the record. */
@@ -51,7 +57,7 @@ const overage = z.object({
   examples: [{
     overage: {
       period: "2026-01",
-      lineItems: [{ description: "apiCalls above the limit, 2026-01", quantity: 1_000, unitAmount: 1, amount: 1_000, kind: "usage" }],
+      lineItems: [{ description: "Overage api_calls 2026-01", quantity: 1_000, unitAmount: 1, amount: 1_000, kind: "usage" }],
     },
   }],
 });

@@ -15,9 +15,9 @@ const exhausted = z.object({
   attempts: z.int().meta({ description: "The number of attempts." }),
   attempt: z.int().meta({ description: "The number of the last attempt." }),
   at: instant,
-  statusCode: z.int().optional(),
+  statusCode: z.int().optional().meta({ description: "The HTTP status of the last response. Absent if there was none." }),
   error: z.string().optional(),
-  durationMs: z.int(),
+  durationMs: z.int().meta({ description: "Of the last attempt, in milliseconds." }),
 }).meta({
   examples: [{
     tenantId: TENANT,

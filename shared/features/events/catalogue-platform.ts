@@ -18,7 +18,11 @@ const refused = z.object({
 const expiring = z.object({ daysLeft: z.int().meta({ description: "14, 7 or 1." }), expiresAt: instant })
   .meta({ examples: [{ daysLeft: 7, expiresAt: "2026-01-08T00:00:00.000Z" }] });
 const expired = z.object({ expiresAt: instant }).meta({ examples: [{ expiresAt: "2026-01-01T00:00:00.000Z" }] });
-const unused = z.object({ reason: z.enum(["unused"]), unusedSince: instant, days: z.int() })
+const unused = z.object({
+  reason: z.enum(["unused"]),
+  unusedSince: instant,
+  days: z.int().meta({ description: "The days without a use after which the key is disabled." }),
+})
   .meta({ examples: [{ reason: "unused", unusedSince: "2025-10-03T00:00:00.000Z", days: 90 }] });
 const retired = z.object({ last4: z.string() }).meta({ examples: [{ last4: "x7Qa" }] });
 

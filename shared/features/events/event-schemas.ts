@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { REDACTED } from "../../core/redaction.ts";
-import type { JsonObject, JsonValue } from "../../kernel/json.ts";
+import type { JsonObject } from "../../kernel/json.ts";
 import { type AnyEntity, secretsOf } from "../../kv/define.ts";
 import { type EventType, isTenantScoped, memberOf } from "./event-type.ts";
 import { event } from "./view.ts";
@@ -26,13 +26,24 @@ const INLINE: References = { record: (entity) => recordSchema(entity, OMITTED), 
 /** The schema of a whole event of the type. Objects are open: receivers ignore members that they do not know. */
 export function eventSchema(of: EventType, references: References = INLINE): JsonSchema {
   const { properties, required, ...schema } = jsonSchema(event) as Members;
-  const scoped = isTenantScoped(of) ? {} : { tenantId: undefined };
-  return defined({
+  const own = ownSchema(of, references);
+  const { tenantId: _, ...ofPlatform } = properties;
+  return {
     ...schema,
     description: of.description,
-    required: of.record && of.record.owner !== "platform" && isAlwaysScoped(of.record) ? [...required, "tenantId"] : required,
-    properties: defined({ ...properties, ...scoped, type: { const: of.type }, data: dataSchema(of, references) }),
-  });
+    properties: { ...(isTenantScoped(of) ? properties : ofPlatform), ...own.properties },
+    required: [...required, ...own.required.filter((name) => !required.includes(name))],
+  };
+}
+
+/** What the type adds to the schema of every event. */
+export function ownSchema(of: EventType, references: References): Members {
+  const isAlways = of.record !== null && isAlwaysOfTenant(of.record);
+  return {
+    type: "object",
+    properties: { type: { const: of.type }, data: dataSchema(of, references) },
+    required: ["type", "data", ...(isAlways ? ["tenantId"] : [])],
+  };
 }
 
 /** The schema of the record in the data of events. */
@@ -41,7 +52,7 @@ export function recordSchema(entity: AnyEntity, omitted: JsonSchema): JsonSchema
   const secrets = secretsOf(entity);
   const shown = Object.entries(properties).map(([name, property]) => {
     if (secrets.includes(name)) return [name, { const: REDACTED }];
-    return [name, isLong(property) ? { anyOf: [property, omitted] } : property];
+    return [name, isLong(property) ? orOmitted(property, omitted) : property];
   });
   return { ...schema, description: entity.summary, properties: Object.fromEntries(shown) as JsonObject };
 }
@@ -74,6 +85,10 @@ function opened({ jsonSchema }: { readonly jsonSchema: z.core.JSONSchema.BaseSch
   delete jsonSchema.examples;
 }
 
+function orOmitted({ description = "As in the record.", ...property }: JsonSchema, omitted: JsonSchema): JsonSchema {
+  return { description, anyOf: [property, omitted] };
+}
+
 /** Lists and objects can be too long for an event. */
 function isLong({ type, anyOf }: JsonSchema): boolean {
   const alternatives = (anyOf ?? []) as readonly JsonSchema[];
@@ -81,11 +96,8 @@ function isLong({ type, anyOf }: JsonSchema): boolean {
 }
 
 /** Whether every record of the entity belongs to a tenant. */
-function isAlwaysScoped(entity: AnyEntity): boolean {
+function isAlwaysOfTenant(entity: AnyEntity): boolean {
+  if (entity.owner !== "tenant") return entity.owner === "self";
   const { shape } = entity.schema as z.ZodObject;
-  return entity.owner === "self" || !(shape["tenantId"] as z.ZodType).safeParse(undefined).success;
-}
-
-function defined(members: Readonly<Record<string, JsonValue | undefined>>): JsonObject {
-  return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined)) as JsonObject;
+  return !(shape["tenantId"] as z.ZodType).safeParse(undefined).success;
 }

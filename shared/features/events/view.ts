@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { OutboxEvent } from "../../core/outbox-event.ts";
-import { component } from "../../core/schemas.ts";
+import { component, exampleOf } from "../../core/schemas.ts";
 import { instant, segment } from "../../core/values.ts";
 
 /** An event as receivers get it: the same in deliveries, in polling and in the OpenAPI file. */
@@ -53,3 +53,38 @@ export function eventView({ id, type, createdAt, tenantId, subject, seq, recordV
 export function thinView(record: NumberedEvent): EventView {
   return { ...eventView(record), data: {} };
 }
+
+/** A page of events. There is always a cursor, because events can follow at any time. */
+export const eventPage = component(
+  "EventPage",
+  z.object({
+    data: z.array(event),
+    nextCursor: z.string().meta({ description: "Send it as `after` to get the events that follow, also if `data` is empty." }),
+    hasMore: z.boolean().meta({ description: "Whether to request the next page at once. `data` can be empty nevertheless." }),
+  }),
+  () => ({ data: [exampleOf(event)], nextCursor: "WyJldmVudHMiLCIyMDI2LTAxLTAxVDAwOjAwOjAwLjAwMFoiLCIxMjAwIl0", hasMore: false }),
+);
+export type EventPage = z.output<typeof eventPage>;
+
+const eventType = z.object({
+  type: z.string(),
+  description: z.string(),
+  tenantScoped: z.boolean().meta({ description: "Whether events of this type can belong to a tenant. Others reach the platform alone." }),
+  schema: z.record(z.string(), z.json()).meta({ description: "The JSON Schema, draft 2020-12, of a whole event of this type." }),
+  examples: z.array(event),
+});
+export type EventTypeView = z.output<typeof eventType>;
+
+export const eventTypeList = component(
+  "EventTypeList",
+  z.object({ data: z.array(eventType) }),
+  () => ({
+    data: [{
+      type: "tenant.suspended",
+      description: "A tenant was suspended.",
+      tenantScoped: true,
+      schema: { type: "object", properties: { type: { const: "tenant.suspended" } } },
+      examples: [exampleOf(event)],
+    }],
+  }),
+);

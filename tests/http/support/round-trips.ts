@@ -145,6 +145,8 @@ export const ROUND_TRIPS: readonly (readonly [route: string, trips: number, beca
   ["GET /v1/flags/stale", 3, "reads the flags before their evaluations and overrides"],
   ["POST /ofrep/v1/evaluate/flags", 2],
   ["POST /ofrep/v1/evaluate/flags/:key", 2],
+  ["GET /v1/events", 3, "reads the head of the sequence before a page of it"],
+  ["GET /v1/event-types", 1],
   ["GET /v1/dashboard", 2],
 ];
 

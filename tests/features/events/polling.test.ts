@@ -1,0 +1,179 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { createBackend, type Services } from "../../../shared/container.ts";
+import { outboxEvent } from "../../../shared/core/outbox-event.ts";
+import type { UnitOfWork } from "../../../shared/core/unit-of-work.ts";
+import type { EventPage, EventView } from "../../../shared/features/events/view.ts";
+import { silentLogger } from "../../../shared/kernel/logger.ts";
+import type { Store } from "../../../shared/kv/store.ts";
+import { numberAll } from "../../support/events.ts";
+import { seededRandom } from "../../support/random.ts";
+import { codeOf } from "../../support/store.ts";
+import { ADMIN, KEYS, openTestContext, type TestContext, userOf } from "../../support/test-context.ts";
+
+const DAY = 86_400_000;
+let context: TestContext & Services;
+const workOver = (store: Store): UnitOfWork =>
+  createBackend({ store, clock: context.clock, logger: silentLogger, ...KEYS })
+    .bind({ actor: ADMIN, tenantId: null, requestId: "req_test", clock: context.clock });
+beforeAll(async () => void (context = await openTestContext()));
+afterAll(() => context.close());
+
+const number = () => numberAll(workOver(context.store));
+/** The events after a cursor to the end, with the last cursor. */
+async function drained({ EventService }: Pick<Services, "EventService">, after?: string, limit = 100) {
+  const events: EventView[] = [];
+  let cursor = after;
+  for (;;) {
+    const page: EventPage = await EventService.list({ after: cursor, limit });
+    events.push(...page.data);
+    cursor = page.nextCursor;
+    if (!page.hasMore) return { events, cursor };
+  }
+}
+
+describe("polling for events", () => {
+  test("W22: begins with the oldest event, and the cursor of an empty page gets the events that follow", async () => {
+    await number();
+    const { events, cursor } = await drained(context, undefined, 7);
+    expect(events.map(({ seq }) => seq)).toEqual(events.map((_, i) => i + 1));
+    expect(events.map(({ type }) => type)).toContain("plan.created");
+    expect(await context.EventService.list({ after: cursor })).toMatchObject({ data: [], hasMore: false });
+    const { id, version } = await context.tenant();
+    expect((await context.EventService.list({ after: cursor })).data).toEqual([]);
+    await number();
+    const page = await context.EventService.list({ after: cursor });
+    expect(page.data).toMatchObject([{ type: "tenant.created", subject: id, tenantId: id, version, data: { tenant: { id } } }]);
+    expect((await context.EventService.list({ after: page.nextCursor })).data).toEqual([]);
+    expect((await context.EventService.list({ after: page.data[0]?.id })).data).toEqual([]);
+  });
+
+  test("W22: gives a tenant's user the events of its tenant alone, and an administrator those of a tenant that it names", async () => {
+    const { cursor } = await drained(context);
+    const [own, other] = [await context.tenant(), await context.tenant()];
+    await context.PlanService.create({ name: "Polled", price: 1, currency: "USD", interval: "monthly", limits: {} });
+    await context.TenantService.update(own.id, { name: "Renamed" });
+    await number();
+    const ofOwn = ["tenant.created", "tenant.updated"];
+    const user = context.as(userOf(own.id));
+    expect((await user.EventService.list({ after: cursor })).data.map(({ type }) => type)).toEqual(ofOwn);
+    expect((await user.EventService.list({ after: cursor, tenantId: other.id })).data.map(({ tenantId }) => tenantId)).toEqual([
+      own.id,
+      own.id,
+    ]);
+    expect((await drained(user)).events.every(({ tenantId }) => tenantId === own.id)).toBe(true);
+    expect((await context.EventService.list({ after: cursor, tenantId: own.id })).data.map(({ type }) => type)).toEqual(ofOwn);
+    const all = (await context.EventService.list({ after: cursor })).data;
+    expect(all.map(({ type }) => type)).toEqual(["tenant.created", "tenant.created", "plan.created", "tenant.updated"]);
+    const [first] = all.filter(({ tenantId }) => tenantId === other.id);
+    expect(await codeOf(user.EventService.list({ after: first?.id }))).toBe("invalid_cursor");
+  });
+
+  test("W22: gives the platform the last events of a deleted tenant, also those that had no number when it was deleted", async () => {
+    const { cursor } = await drained(context);
+    const { id } = await context.tenant();
+    await context.TenantService.remove(id);
+    await number();
+    for (const tenantId of [undefined, id]) {
+      const { data } = await context.EventService.list({ after: cursor, tenantId });
+      expect(data).toMatchObject([{ type: "tenant.created", tenantId: id }, { type: "tenant.deleted", tenantId: id }]);
+    }
+  });
+
+  test("W22: selects types by name and by beginning, and its cursor passes the events that are not selected", async () => {
+    const { cursor } = await drained(context);
+    const { id } = await context.tenant();
+    await context.TenantService.suspend(id, "unpaid");
+    await context.SubscriptionService.cancel(id, false);
+    await number();
+    const typesOf = async (...types: string[]) => (await context.EventService.list({ after: cursor, types })).data.map(({ type }) => type);
+    expect(await typesOf("tenant.*")).toEqual(["tenant.created", "tenant.suspended"]);
+    expect(await typesOf("subscription.cancelled", "tenant.created")).toEqual(["tenant.created", "subscription.cancelled"]);
+    expect(await typesOf("*")).toHaveLength(3);
+    expect((await context.EventService.list({ types: ["subscription.cancelled"] })).data.map(({ tenantId }) => tenantId)).toContain(id);
+    const none = await context.EventService.list({ after: cursor, types: ["metric.deleted"] });
+    expect(none).toMatchObject({ data: [], hasMore: false });
+    expect((await context.EventService.list({ after: none.nextCursor })).data).toEqual([]);
+  });
+
+  test("W22: readers miss no event and get none twice while it is written and two processes number", async () => {
+    const random = seededRandom("events");
+    const seed = `SEED=${random.seed}`;
+    const start = (await drained(context)).cursor;
+    const { id: own } = await context.tenant();
+    const stores = await context.racers(4);
+    let isWriting = true;
+    const write = async (store: Store, n: number) => {
+      const services = context.over(store);
+      for (let i = 0; i < 15; i++) {
+        await services.TenantService.update(own, { name: `Name ${n} ${i}` });
+        if (random.below(2) === 0) await context.tenant();
+      }
+    };
+    const numbering = async (store: Store) => {
+      const work = workOver(store);
+      while (isWriting || await queued() > 0) await numberAll(work);
+    };
+    const reading = async (services: Pick<Services, "EventService">) => {
+      const events: EventView[] = [];
+      let after = start;
+      for (let isDone = false; !isDone;) {
+        isDone = !isWriting && await queued() === 0;
+        const page = await services.EventService.list({ after, limit: 1 + random.below(9) });
+        events.push(...page.data);
+        after = page.nextCursor;
+        isDone &&= !page.hasMore;
+      }
+      return events;
+    };
+    const readers = Promise.all([reading(context), reading(context.as(userOf(own)))]);
+    const numberers = Promise.all(stores.slice(2).map(numbering));
+    await Promise.all(stores.slice(0, 2).map(write));
+    isWriting = false;
+    await numberers;
+    const [all, ofOwn] = await readers;
+    const from = all[0]?.seq ?? 0;
+    expect(all.map(({ seq }) => seq), seed).toEqual(all.map((_, i) => from + i));
+    const stored = (await context.dump("outbox")).map(({ value }) => value as { id: string; seq: number }).filter(({ seq }) => seq >= from);
+    expect(all.map(({ id }) => id).toSorted(), seed).toEqual(stored.map(({ id }) => id).toSorted());
+    expect(ofOwn.map(({ id }) => id), seed).toEqual(all.filter(({ tenantId }) => tenantId === own).map(({ id }) => id));
+    const versions = ofOwn.filter(({ subject }) => subject === own).map(({ version }) => Number(version));
+    expect(versions, `W18 ${seed}`).toEqual(versions.toSorted((a, b) => a - b));
+  });
+
+  test("W22: a cursor expires with the events after it, by the shortest policy, and never while no event follows", async () => {
+    const reader = context.as();
+    const { cursor: end } = await drained(context);
+    await context.RetentionService.put("brief", { type: "outbox-event", retentionDays: 7, enabled: true });
+    context.clock.advance(40 * DAY);
+    expect((await reader.EventService.list({ after: end })).data).toEqual([]);
+    await number();
+    expect(await codeOf(reader.EventService.list({ after: end }))).toBe("cursor_expired");
+    const { cursor } = await drained(context);
+    context.clock.advance(7 * DAY);
+    const { id } = await context.tenant();
+    await number();
+    expect((await reader.EventService.list({ after: cursor })).data.map(({ subject }) => subject)).toEqual([id]);
+    context.clock.advance(1);
+    expect(await codeOf(reader.EventService.list({ after: cursor }))).toBe("cursor_expired");
+    expect((await drained(context)).events.at(-1)?.subject).toBe(id);
+    await context.RetentionService.delete("brief");
+  });
+
+  test("W22: refuses what is no cursor, and the id of an event that does not exist", async () => {
+    for (
+      const after of [
+        "x",
+        "evt_1767225600000_a1b2c3d4e5f6",
+        btoa('["events",null,"1e9"]'),
+        btoa('["events","soon","1"]'),
+        btoa('["other",null,"1"]'),
+      ]
+    ) {
+      expect(await codeOf(context.EventService.list({ after })), after).toBe("invalid_cursor");
+    }
+  });
+});
+
+async function queued(): Promise<number> {
+  return await context.store.count({ entity: outboxEvent, where: [{ field: "queuedAt", from: "0000-01-01T00:00:00.000Z" }] });
+}
