@@ -110,7 +110,7 @@ export const ROUND_TRIPS: readonly (readonly [route: string, trips: number, beca
   ["PATCH /v1/webhooks/:webhookId", 2],
   ["DELETE /v1/webhooks/:webhookId", 2],
   ["POST /v1/webhooks/:webhookId/rotate-secret", 2],
-  ["POST /v1/webhooks/:webhookId/enable", 6, "counts what the webhook lacks: deliveries that failed, and events without one"],
+  ["POST /v1/webhooks/:webhookId/enable", 5, "counts what the webhook lacks: deliveries that failed, and events without one"],
   ["POST /v1/webhooks/:webhookId/test", 1],
   ["GET /v1/webhooks/:webhookId/deliveries", 2, "reads a page, like other lists"],
   ["GET /v1/webhooks/:webhookId/deliveries/:deliveryId", 3, "reads the webhook and the event of the delivery"],
