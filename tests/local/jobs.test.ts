@@ -8,7 +8,7 @@ let stack: Stack;
 
 beforeAll(async () => {
   dataDir = join(await temporaryFolder(), "data");
-  stack = await startStack(dataDir, ["--ephemeral", "--seed", "none"]);
+  stack = await startStack(dataDir, ["--ephemeral", "--seed", "none", "--webhook-echo"]);
 });
 afterAll(cleanUp);
 
@@ -23,6 +23,11 @@ describe("the jobs of the local stack", () => {
     await expect.poll(finished, { timeout: 30_000 }).toBe(true);
     expect((await jobs()).data.map(({ name }) => name)).toContain("cleanup");
     expect(stack.output()).not.toContain('"path":"/jobs"');
+  });
+
+  test("W02, W16: npm start -- --webhook-echo prints the events of the first start, whose signatures are right", async () => {
+    await expect.poll(() => stack.output(), { timeout: 30_000 }).toMatch(/webhook evt_\S+: plan\.created Pro; the signature is right/);
+    expect(stack.output()).not.toContain("WRONG");
   });
 
   test.each<[string, string[], number, RegExp, string?]>([

@@ -6,6 +6,7 @@ import { type Container, createContainer, type Services } from "../../../shared/
 import { ADMIN_ROLES, type AdminRole, type TenantRole } from "../../../shared/core/scopes.ts";
 import { auditEntry } from "../../../shared/core/audit-entry.ts";
 import type { RateLimits } from "../../../shared/core/caller.ts";
+import { NO_OUTBOUND, type Outbound } from "../../../shared/core/outbound.ts";
 import { systemContext } from "../../../shared/kernel/context.ts";
 import { jsonLogger } from "../../../shared/kernel/logger.ts";
 import type { StoredTenant, TenantCreate } from "../../../shared/features/tenants/service.ts";
@@ -59,6 +60,8 @@ export interface ApiOptions {
   readonly apiHosts?: readonly string[];
   /** Default: requests are not limited. */
   readonly rateLimits?: RateLimits | null;
+  /** Default: every call to another system fails. */
+  readonly outbound?: Outbound;
   /** Another database than one on the server of the test run. */
   readonly database?: () => Promise<TestDatabase>;
 }
@@ -81,13 +84,21 @@ export function useApi(options: ApiOptions = {}): TestApi {
 }
 
 async function openApi(
-  { corsOrigins = ["https://admin.example"], baseDomain = "innkeep.example", apiHosts = [], rateLimits = null, database }: ApiOptions,
+  {
+    corsOrigins = ["https://admin.example"],
+    baseDomain = "innkeep.example",
+    apiHosts = [],
+    rateLimits = null,
+    outbound = NO_OUTBOUND,
+    database,
+  }: ApiOptions,
 ): Promise<TestApi> {
   const clock = testClock();
   const open = await freshStore({ driver: "postgres", clock, ...(database ? { database: await database() } : {}) });
   const logs: Record<string, unknown>[] = [];
   const logger = jsonLogger((line) => logs.push(JSON.parse(line) as Record<string, unknown>), clock.now);
-  const containerOver = (store: Store) => createContainer({ store, clock, logger, hosts: { baseDomain, apiHosts }, ...KEYS, rateLimits });
+  const containerOver = (store: Store) =>
+    createContainer({ store, clock, logger, hosts: { baseDomain, apiHosts }, ...KEYS, rateLimits, outbound });
   const container = await containerOver(open.store);
   const signer = await makeSigner(clock);
   const verifier = createTokenVerifier({ issuer: ISSUER, audience: AUDIENCE, jwks: signer.jwks, clock, fetch });
