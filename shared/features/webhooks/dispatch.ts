@@ -1,4 +1,4 @@
-import { Collection, type Stored } from "../../core/collection.ts";
+import { Collection, type RecordPage, type Stored } from "../../core/collection.ts";
 import { outboxEvent } from "../../core/outbox-event.ts";
 import type { Change, UnitOfWork } from "../../core/unit-of-work.ts";
 import { isInnkeepError } from "../../kernel/errors.ts";
@@ -92,11 +92,16 @@ async function activeWebhooks(work: UnitOfWork, tenants: readonly string[]): Pro
 async function allOf(work: UnitOfWork, query: Pick<Query, "scope" | "where">): Promise<readonly StoredWebhook[]> {
   const webhooks = new Collection(webhook, work.store);
   const found: StoredWebhook[] = [];
-  for (let after: string | null | undefined; after !== null;) {
-    const page = await webhooks.list({ ...query, limit: LIMITS.pageEntries, ...(after === undefined ? {} : { cursor: after }) });
+  let after: string | null = null;
+  do {
+    const page: RecordPage<typeof webhook> = await webhooks.list({
+      ...query,
+      limit: LIMITS.pageEntries,
+      ...(after === null ? {} : { cursor: after }),
+    });
     found.push(...page.records);
     after = page.cursor;
-  }
+  } while (after !== null);
   return found;
 }
 
