@@ -25,6 +25,7 @@ import { keyRows } from "./key-rows.ts";
 import { listRows } from "./list-rows.ts";
 import { neighbourRows } from "./neighbour-rows.ts";
 import { pointRows } from "./point-rows.ts";
+import { pollingRows } from "./polling-rows.ts";
 import { rateRows } from "./rate-rows.ts";
 import { renewalRows } from "./renewal-rows.ts";
 import { sealedRows } from "./sealed-rows.ts";
@@ -43,6 +44,7 @@ const PARTS = [
   "jobs",
   "consume",
   "events",
+  "polling",
   "deliveries",
   "flags",
   "http",
@@ -157,6 +159,7 @@ try {
   await part("growth", (report) => growthRows(cluster, report));
   await part("consume", (report) => consumeRows(cluster, open, report));
   await part("events", (report) => eventRows(cluster, open, report));
+  await part("polling", (report) => pollingRows(cluster, open, report));
   await part("deliveries", (report) => deliveryRows(cluster, open, report));
   await part("flags", (report) => flagRows(cluster, open, report));
   await part("jobs", async (report) => {
