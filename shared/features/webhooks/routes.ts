@@ -2,18 +2,15 @@ import { z } from "zod";
 import type { Caller } from "../../core/caller.ts";
 import { inputsOf } from "../../core/fields.ts";
 import { listArguments, listQuery } from "../../core/list-query.ts";
-import { outboxEvent } from "../../core/outbox-event.ts";
-import { type Route, type Sample, verb } from "../../core/route.ts";
+import { type Route, verb } from "../../core/route.ts";
 import { component, exampleOf, pageOf, recordOf } from "../../core/schemas.ts";
-import { Records } from "../../core/records.ts";
-import type { Change, UnitOfWork } from "../../core/unit-of-work.ts";
 import { instant, segment } from "../../core/values.ts";
 import { InnkeepError } from "../../kernel/errors.ts";
 import { event } from "../events/view.ts";
 import { shortTenantId } from "../tenants/entity.ts";
 import { delivery, REPLAY_KINDS, webhook, webhookReplay } from "./entity.ts";
-import { newDelivery } from "./matching.ts";
 import { DEFAULT_OVERLAP_SECONDS, headersInput, headersPatch, MAX_OVERLAP_SECONDS } from "./rules.ts";
+import { ofDelivery } from "./sample.ts";
 import { WebhookService } from "./service.ts";
 
 const path = "/v1/webhooks";
@@ -59,29 +56,6 @@ const tenantId = z.string().transform(shortTenantId).pipe(segment).optional()
   .meta({ description: "The tenant's id, short or as its full key." });
 const one = { service: WebhookService, resource: "webhook", loads: [webhook] } as const;
 const change = { ...one, scope: "write:webhooks" } as const;
-
-/** Makes the delivery of the samples. Others follow from events, and have ids that differ from call to call. */
-class SampleDeliveries {
-  constructor(private readonly work: UnitOfWork) {}
-
-  async make(webhookId: string): Promise<void> {
-    const { work } = this;
-    const { tenantId } = await new Records(webhook, work).get(webhookId) ?? {};
-    const { tenantId: _, ...event } = outboxEvent.schema.parse({ ...outboxEvent.example, seq: 1, recordVersion: "1" });
-    const made = { ...newDelivery({ id: webhookId, tenantId }, { ...event, seq: 1 }, work.now()), status: "failed" as const };
-    await work.transact(async () => {
-      const changes: Change[] = [{ entity: delivery, before: null, after: { ...made, nextRetryAt: null } }];
-      if (!await work.store.get(`outbox:${event.id}`)) changes.push({ entity: outboxEvent, before: null, after: event });
-      const note = { action: "delivery.made", resource: delivery.name, resourceId: made.id, tenantId };
-      return { commit: { changes, audit: [note], result: {} }, resultOf: null };
-    });
-  }
-}
-
-const ofDelivery: Sample<unknown, never> = {
-  params: { deliveryId: delivery.example.id },
-  prepare: async (_, { webhookId = "" }, use) => await use(SampleDeliveries).make(webhookId),
-};
 
 /** Webhooks: their secrets are shown once, and the values of their headers never. */
 export const routes: readonly Route[] = [
