@@ -37,7 +37,10 @@ async function read(token) {
     showProblem(place, null);
     list.replaceChildren(...orNone(last.map(eventItem), "There are no events yet."));
     deliveriesList.replaceChildren(
-      ...orNone(deliveries.map(deliveryItem), "There are no deliveries. Start the stack with npm start -- --webhook-echo, or create a webhook."),
+      ...orNone(
+        deliveries.map(deliveryItem),
+        "There are no deliveries. Start the stack with npm start -- --webhook-echo, or create a webhook.",
+      ),
     );
   } catch (error) {
     // The earlier lists stay on the page, with the error above them.
