@@ -26,7 +26,7 @@ const ADMIN = "user-root";
 let opened: OpenStore;
 let server: Server;
 /** What answers at the addresses of the page: the functions that were started last. */
-let functions: Awaited<ReturnType<typeof start>>;
+let functions: ReturnType<typeof start>;
 let address: string;
 
 beforeAll(async () => {
@@ -44,7 +44,7 @@ afterAll(async () => {
   await opened.close();
 });
 
-async function start(env: Environment) {
+function start(env: Environment) {
   const surroundings = { clock: systemClock, fetch, files: nodeFiles, write: () => undefined };
   const [api, jobs] = [apiFrom(env, surroundings), jobsFrom(env, surroundings)];
   if (!api || !jobs) throw new Error("the functions did not start");
@@ -87,7 +87,7 @@ test("I07: the steps of docs/security.md rotate the root key while the program r
     TOKEN: token,
   };
   const { env: first } = await shell(make, base);
-  functions = await start(first);
+  functions = start(first);
   expect(await functions.status()).toBe(200);
   // The start makes the administrator in the background.
   const isAdmin = async () => (await fetch(`${address}/v1/me`, { headers: { authorization: `Bearer ${token}` } })).ok;
@@ -99,7 +99,7 @@ test("I07: the steps of docs/security.md rotate the root key while the program r
 
   const { env: both } = await shell(renew, first);
   expect(both["INNKEEP_ROOT_KEY_PREVIOUS"]).toBe(first["INNKEEP_ROOT_KEY"]);
-  functions = await start(both);
+  functions = start(both);
   const keys = async () => {
     const { data } = JSON.parse((await shell(look, both)).output) as { readonly data: readonly Record<string, unknown>[] };
     return Object.fromEntries(data.map(({ state, records, available }) => [state, [records, available]]));
@@ -117,7 +117,7 @@ test("I07: the steps of docs/security.md rotate the root key while the program r
 
   const { env: last } = await shell(remove, both);
   expect(last).not.toHaveProperty("INNKEEP_ROOT_KEY_PREVIOUS");
-  functions = await start(last);
+  functions = start(last);
   expect(await functions.status()).toBe(200);
-  expect(await (await start(first)).status()).toBe(503);
+  expect(await (start(first)).status()).toBe(503);
 }, 30_000);
