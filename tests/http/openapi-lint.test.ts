@@ -51,5 +51,5 @@ test("H11: the OpenAPI file passes Spectral's rules without a warning, and a pla
   expect(await lint(api.contract.document)).toEqual([]);
   const faulty = structuredClone(api.contract.document) as { info: Record<string, unknown> };
   delete faulty.info["contact"];
-  expect(await lint({ ...faulty, paths: {}, components: {}, tags: [] })).toEqual([{ code: "info-contact", path: ["info"] }]);
+  expect(await lint({ ...faulty, paths: {}, webhooks: {}, components: {}, tags: [] })).toEqual([{ code: "info-contact", path: ["info"] }]);
 });

@@ -10,7 +10,7 @@ import { planMigration } from "../plan-migrations/entity.ts";
 import { plan } from "../plans/entity.ts";
 import { subscription } from "../subscriptions/entity.ts";
 import { usageEvent } from "../usage-events/entity.ts";
-import { usageRecord } from "../usage/entity.ts";
+import { METRIC_UNIT, usageRecord } from "../usage/entity.ts";
 import { eventsOf, type EventType } from "./event-type.ts";
 
 const ENTITLEMENTS = {
@@ -66,8 +66,8 @@ const level = z.object({
   metric: segment,
   period: z.string().meta({ description: "The month, `YYYY-MM`." }),
   threshold: z.number().meta({ description: "The percentage of the limit that was reached." }),
-  current: z.number().meta({ description: "The usage." }),
-  limit: z.number().nullable().meta({ description: "Null means unlimited." }),
+  current: z.number().meta({ description: `The usage, in ${METRIC_UNIT}.` }),
+  limit: z.number().nullable().meta({ description: `In ${METRIC_UNIT}. Null means unlimited.` }),
   percentage: z.number().meta({ description: "The usage as a whole percentage of the limit. It can exceed 100." }),
 }).meta({
   examples: [{

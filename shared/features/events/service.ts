@@ -144,7 +144,7 @@ function typeView(of: EventType): EventTypeView {
     type,
     description,
     tenantScoped: isTenantScoped(of),
-    schema: eventSchema(of) as EventTypeView["schema"],
+    jsonSchema: eventSchema(of) as EventTypeView["jsonSchema"],
     examples: [exampleEvent(of)],
   };
 }

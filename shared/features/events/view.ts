@@ -70,7 +70,7 @@ const eventType = z.object({
   type: z.string(),
   description: z.string(),
   tenantScoped: z.boolean().meta({ description: "Whether events of this type can belong to a tenant. Others reach the platform alone." }),
-  schema: z.record(z.string(), z.json()).meta({ description: "The JSON Schema, draft 2020-12, of a whole event of this type." }),
+  jsonSchema: z.record(z.string(), z.json()).meta({ description: "The JSON Schema, draft 2020-12, of a whole event of this type." }),
   examples: z.array(event),
 });
 export type EventTypeView = z.output<typeof eventType>;
@@ -83,7 +83,7 @@ export const eventTypeList = component(
       type: "tenant.suspended",
       description: "A tenant was suspended.",
       tenantScoped: true,
-      schema: { type: "object", properties: { type: { const: "tenant.suspended" } } },
+      jsonSchema: { type: "object", properties: { type: { const: "tenant.suspended" } } },
       examples: [exampleOf(event)],
     }],
   }),

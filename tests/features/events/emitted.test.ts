@@ -77,11 +77,11 @@ describe("the routes of events", () => {
     for (const token of [await api.user(id, "viewer"), await api.key(["read:plans"], id), api.admin("read_only")]) {
       const { status, body } = await api.send("GET", "/v1/event-types?types=tenant.*,invoice.paid", { token });
       expect(status).toBe(200);
-      const shown = body.data as readonly { readonly type: string; readonly schema: object; readonly examples: readonly object[] }[];
+      const shown = body.data as readonly { readonly type: string; readonly jsonSchema: object; readonly examples: readonly object[] }[];
       expect(shown.map(({ type }) => type).filter((type) => !type.startsWith("tenant."))).toEqual(["invoice.paid"]);
       const [paid] = shown;
       const ajv = addFormats.default(new Ajv2020());
-      expect(ajv.validate(paid?.schema ?? {}, paid?.examples[0]), ajv.errorsText()).toBe(true);
+      expect(ajv.validate(paid?.jsonSchema ?? {}, paid?.examples[0]), ajv.errorsText()).toBe(true);
     }
     const all = await api.send("GET", "/v1/event-types", { token: api.admin("read_only") });
     expect(all.body.data.map(({ type }: { readonly type: string }) => type)).toEqual(eventTypes.map(({ type }) => type));
