@@ -1,7 +1,7 @@
 import { Collection, type Stored } from "../../core/collection.ts";
 import { outboxEvent } from "../../core/outbox-event.ts";
 import type { Change, UnitOfWork } from "../../core/unit-of-work.ts";
-import { type Entry, LIMITS } from "../../kv/store.ts";
+import { type Entry, LIMITS, type ListPage } from "../../kv/store.ts";
 import { policy } from "../retention/entity.ts";
 import { keepRules } from "../retention/rules.ts";
 import { type EventHead, eventHead } from "./entity.ts";
@@ -11,6 +11,8 @@ import type { NumberedEvent } from "./view.ts";
 export const HEAD_ID = "current";
 /** Events read for one that is numbered. Events whose clocks differ are put in order among those that were read. */
 const READ_FACTOR = 2;
+/** Pages that are read for one batch. More than one is needed only for events that do not match their declaration. */
+const MAX_PAGES = 20;
 
 export interface NextEvents {
   /** With `seq` and `recordVersion` and without `queuedAt`, in the order of their numbers. Not yet stored. */
@@ -28,18 +30,8 @@ export interface NextEvents {
  */
 export async function nextEvents(work: UnitOfWork, limit: number): Promise<NextEvents> {
   const outbox = new Collection(outboxEvent, work.store);
-  const [head, { entries }] = await Promise.all([
-    new Collection(eventHead, work.store).get(HEAD_ID),
-    work.store.query({
-      entity: outboxEvent,
-      orderBy: [{ field: "queuedAt", direction: "asc" }],
-      where: [{ field: "queuedAt", from: FIRST_INSTANT }],
-      limit: Math.min(READ_FACTOR * limit, LIMITS.pageEntries),
-    }),
-  ]);
-  const read = entries.toSorted(byCommit).map((entry) => ({ key: entry.key, event: outbox.readIfValid(entry) }));
-  const found = read.flatMap(({ event }) => event ?? []).slice(0, limit);
-  const invalid = read.flatMap(({ key, event }) => event ? [] : key);
+  const [head, { valid, invalid }] = await Promise.all([new Collection(eventHead, work.store).get(HEAD_ID), queued(work, limit)]);
+  const found = valid.toSorted(byCommit).map((entry) => outbox.read(entry)).slice(0, limit);
   if (found.length === 0) return { events: [], changes: [], invalid };
   const before = head?.seq ?? 0;
   const events = found.map((event, i) => numbered(event, before + i + 1));
@@ -52,6 +44,29 @@ export async function nextEvents(work: UnitOfWork, limit: number): Promise<NextE
     ],
     invalid,
   };
+}
+
+/** The events that have waited longest. Those that do not match their declaration stay where they are, so they must not fill the page. */
+async function queued(work: UnitOfWork, limit: number): Promise<{ readonly valid: readonly Entry[]; readonly invalid: readonly string[] }> {
+  const outbox = new Collection(outboxEvent, work.store);
+  const [valid, invalid]: [Entry[], string[]] = [[], []];
+  let after: string | null = null;
+  for (let page = 0; page < MAX_PAGES; page++) {
+    const { entries, cursor }: ListPage = await work.store.query({
+      entity: outboxEvent,
+      orderBy: [{ field: "queuedAt", direction: "asc" }],
+      where: [{ field: "queuedAt", from: FIRST_INSTANT }],
+      limit: Math.min(READ_FACTOR * limit, LIMITS.pageEntries),
+      ...(after === null ? {} : { cursor: after }),
+    });
+    for (const entry of entries) {
+      if (outbox.readIfValid(entry)) valid.push(entry);
+      else invalid.push(entry.key);
+    }
+    if (cursor === null || valid.length >= limit) break;
+    after = cursor;
+  }
+  return { valid, invalid };
 }
 
 /** The number of events without a number, and the instant of the oldest. */

@@ -110,7 +110,8 @@ export class Endpoint {
     if (maxPerSecond === undefined) return;
     const intervalMs = 1_000 / maxPerSecond;
     const sinceLastMs = this.shared.work.context.clock.now() - Date.parse(lastDeliveryAt ?? isoTime(0));
-    const waitMs = this.#nextStart === 0 ? intervalMs - sinceLastMs : this.#nextStart - performance.now();
+    // Never longer than the interval: a clock that was ahead may have written an instant in the future.
+    const waitMs = this.#nextStart === 0 ? Math.min(intervalMs, intervalMs - sinceLastMs) : this.#nextStart - performance.now();
     if (waitMs > 0) await new Promise((resolve) => setTimeout(resolve, waitMs));
     this.#nextStart = Math.max(this.#nextStart, performance.now()) + intervalMs;
   }

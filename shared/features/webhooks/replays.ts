@@ -15,6 +15,8 @@ type Replay = Stored<typeof webhookReplay>;
 const PAGE = 180;
 const MAX_RUNNING = 5;
 const RETRY_MS = 5_000;
+/** Decisions on a new replay before `write_conflict`. */
+const CREATIONS = 50;
 
 export interface ReplayRequest {
   /** Events that happened at this instant or later. */
@@ -44,19 +46,17 @@ export async function createReplay(
   { since, kind }: ReplayRequest,
   options: ChangeOptions,
 ): Promise<Replay> {
-  assertEnabled(target);
   const { id: webhookId, tenantId } = target;
   const replays = new Records(webhookReplay, work);
   const now = work.now();
   if (since >= now) throw errors.validation([{ path: "/since", message: "must be in the past", code: "invalid" }]);
-  const where = [{ field: "webhookId", in: [webhookId] }, { field: "status", in: ["running"] }];
-  if (await work.store.count({ entity: webhookReplay, where }) >= MAX_RUNNING) {
-    const message = `exceeds the limit of ${MAX_RUNNING} replays of a webhook at the same time; wait until one is completed`;
-    throw errors.validation([{ path: "/since", message, code: "too_many" }]);
-  }
   const { idempotencyKey: key } = options;
   const call = key === undefined ? undefined : { operation: "webhook.replayed", key, request: { webhookId, since, kind } };
-  const { result, version } = await work.transact<{ readonly record: WebhookReplay }>(() => {
+  const { result, version } = await work.transact<{ readonly record: WebhookReplay }>(async () => {
+    const current = await new Collection(webhook, work.store).get(webhookId);
+    if (!current) throw errors.notFound("webhook", webhookId);
+    assertEnabled(current);
+    await assertFewRunning(work, webhookId);
     const own = { webhookId, ...(tenantId === undefined ? {} : { tenantId }), status: "running", dueAt: now };
     const record = replays.newRecord({ since, kind, requestedBy: work.context.actor.id, ...own });
     const note = {
@@ -67,9 +67,18 @@ export async function createReplay(
       data: { since, kind, replayId: record.id },
     };
     const changes: Change[] = [{ entity: webhookReplay, before: null, after: record }];
-    return { commit: { changes, audit: [note], result: { record } }, resultOf: tenantId ?? null };
+    // A webhook that is deleted meanwhile leaves no replay behind. Every delivery changes it.
+    const checks = [{ key: `webhook:${webhookId}`, version: current.version }];
+    return { commit: { changes, checks, audit: [note], attempts: CREATIONS, result: { record } }, resultOf: tenantId ?? null };
   }, ...(call ? [call] : []));
   return { ...result.record, version } as Replay;
+}
+
+async function assertFewRunning({ store }: UnitOfWork, webhookId: string): Promise<void> {
+  const where = [{ field: "webhookId", in: [webhookId] }, { field: "status", in: ["running"] }];
+  if (await store.count({ entity: webhookReplay, where }) < MAX_RUNNING) return;
+  const message = `exceeds the limit of ${MAX_RUNNING} replays of a webhook at the same time; wait until one is completed`;
+  throw errors.validation([{ path: "/since", message, code: "too_many" }]);
 }
 
 /**

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import type { UnitOfWork } from "../../../shared/core/unit-of-work.ts";
 import { createBackend } from "../../../shared/container.ts";
-import { HEAD_ID, unnumbered } from "../../../shared/features/events/sequence.ts";
+import { HEAD_ID, nextEvents, unnumbered } from "../../../shared/features/events/sequence.ts";
 import { silentLogger } from "../../../shared/kernel/logger.ts";
 import { ADMIN, openTestContext, type TestContext } from "../../support/test-context.ts";
 import type { Services } from "../../../shared/container.ts";
@@ -40,5 +40,15 @@ describe("the numbers of events", () => {
     expect(numbered).toMatchObject({ seq: seq + 1, recordVersion: version, data: { tenant: { id } } });
     expect(numbered).not.toHaveProperty("queuedAt");
     expect(await unnumbered(work)).toEqual({ count: 0, oldestAt: null });
+  });
+
+  test("W16: events that do not match their declaration get no number, and however many they are, keep no other event waiting", async () => {
+    const { id } = await context.tenant();
+    const damaged = Array.from({ length: 250 }, (_, i) => `outbox:evt_1_damaged${i}`);
+    const value = { queuedAt: "2026-01-01T00:00:00.000Z", subject: 1 };
+    await context.store.commit([], damaged.map((key) => ({ op: "set", key, value, tenantId: null })));
+    const { events: next, invalid } = await nextEvents(work, 60);
+    expect(next).toMatchObject([{ type: "tenant.created", subject: id }]);
+    expect([...invalid].sort()).toEqual(damaged.sort());
   });
 });

@@ -118,6 +118,16 @@ describe("limits of an endpoint", () => {
     expect(await statusesOf(id)).toEqual({ success: 80 });
   });
 
+  test("W14: a last request in the future, by a clock that was ahead, delays the next one by no more than the interval", async () => {
+    const at = await receiver();
+    const { id: tenantId } = await context.tenant();
+    await context.deliver();
+    const { id } = await context.endpoint(at.url, { tenantId, maxPerSecond: 20, lastDeliveryAt: context.clock.iso(3_600_000) });
+    await waiting(tenantId, id, 2);
+    await context.deliver();
+    expect(at.received).toHaveLength(2);
+  });
+
   test("W14: an endpoint with 20 requests a second gets its 11th not before half a second", async () => {
     const at = await receiver();
     const { id: tenantId } = await context.tenant();
@@ -208,6 +218,29 @@ describe("what cannot be sent", () => {
     }]);
     expect(at.received).toEqual([]);
     expect((await context.webhookOf(id)).dueAt).toBeNull();
+  });
+
+  test.each([0, 9])("W16: the failure of a process that outlived its lease does not undo a success, after %i attempts", async (round) => {
+    const at = await receiver();
+    let fail: (status: number) => void = () => {};
+    const late = new Promise<number>((resolve) => fail = resolve);
+    at.script(() => late, 200);
+    const { id: tenantId } = await context.tenant();
+    await context.deliver();
+    const { id } = await context.endpoint(at.url, { tenantId, events: ["invoice.*"] });
+    await waiting(tenantId, id, 1);
+    const [{ timestamp = "", nonce = "" } = {}] = await context.deliveriesOf(id);
+    await context.store.increment(`delivery:${id}:${timestamp}:${nonce}`, [{ path: ["round"], by: round }]);
+    const stopped = context.deliver();
+    await at.waitFor(1);
+    context.clock.advance(180_000);
+    await context.deliver(context.another({ connections: 2 }));
+    fail(500);
+    await stopped;
+    const [after] = await context.deliveriesOf(id);
+    expect(after).toMatchObject({ status: "success", nextRetryAt: null, attemptCount: 1, round: round + 1 });
+    expect(after?.attempts.map(({ statusCode }) => statusCode)).toEqual([200, 500]);
+    expect(await context.eventsAbout(id)).toEqual([]);
   });
 
   test("W16: a delivery whose result could not be written is sent again with the same id", async () => {

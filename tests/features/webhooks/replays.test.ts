@@ -2,9 +2,9 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Collection } from "../../../shared/core/collection.ts";
 import { outboxEvent } from "../../../shared/core/outbox-event.ts";
 import { scopes as catalogue } from "../../../shared/features/index.ts";
-import { type Delivery, delivery } from "../../../shared/features/webhooks/entity.ts";
+import { type Delivery, delivery, type Webhook } from "../../../shared/features/webhooks/entity.ts";
 import { newDelivery } from "../../../shared/features/webhooks/matching.ts";
-import { replayStep } from "../../../shared/features/webhooks/replays.ts";
+import { createReplay, replayStep } from "../../../shared/features/webhooks/replays.ts";
 import { type Context, systemContext } from "../../../shared/kernel/context.ts";
 import { openTestContext, userOf } from "../../support/test-context.ts";
 
@@ -194,6 +194,17 @@ describe("a replay", () => {
       fields: [{ path: "/since" }],
     });
     await allSteps();
+  });
+
+  test("W11: of a webhook that was deleted since it was read is not recorded", async () => {
+    const { id } = await endpoint();
+    const read = await hooks().get(id);
+    if (!read) throw new Error("no webhook");
+    await hooks().delete(id);
+    await expect(createReplay(work(), read as unknown as Webhook, { since: SINCE, kind: "failed" }, {})).rejects.toMatchObject({
+      code: "not_found",
+    });
+    expect((await context.dump("webhookreplay")).filter(({ key }) => key.includes(id))).toEqual([]);
   });
 
   test.each(["webhook", "tenant"])("W11: leaves nothing behind when its %s is deleted in the middle of it", async (what) => {
