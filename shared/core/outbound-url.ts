@@ -21,6 +21,11 @@ const PRIVATE_SUFFIXES = [
 ];
 /** Azure's host agent, which answers every virtual machine at a public address. */
 const REFUSED_ADDRESSES: ReadonlySet<string> = new Set(["168.63.129.16"]);
+/** The characters of a URI (RFC 3986), of which `[` and `]` are only in the host. */
+const URI = /^https?:\/\/[^/?#]+(?:[/?#](?:[\w.~:/?#@!$&'()*+,;=-]|%[0-9a-f]{2})*)?$/i;
+/** RFC 1035 §2.3.4, for a name without its last dot. */
+const MAX_HOST_CHARS = 253;
+const MAX_LABEL_CHARS = 63;
 const LOOPBACK_NAME = /^(.+\.)?localhost$/;
 
 /** Whether the host of a parsed URL is an address: WHATWG's parser writes IPv4 in decimal, and IPv6 in brackets. */
@@ -58,6 +63,8 @@ export async function urlFault(text: string, rules: OutboundRules): Promise<stri
   if (authority === undefined || url === null) return "must be a URL, such as https://hooks.example.com/innkeep";
   if (authority.includes("@")) return "must contain no user name or password";
   if (text.includes("#")) return "must contain no fragment: remove the part from # on";
+  if (!/^[\x21-\x7e]+$/.test(authority)) return `must name its host in ASCII: ${url.hostname}`;
+  if (!URI.test(text)) return "must have the characters of a URI: encode others, such as %C3%BC for \u00fc";
   if (rules.local && await isLocalHost(url.hostname)) return null;
   if (url.protocol !== "https:") return "must begin with https://";
   const port = url.port === "" ? 443 : Number(url.port);
@@ -68,6 +75,9 @@ export async function urlFault(text: string, rules: OutboundRules): Promise<stri
 async function hostFault(hostname: string): Promise<string | null> {
   if (isAddress(hostname)) {
     return await addressKind(hostname) === "public" ? null : "must not name a private, local or reserved address";
+  }
+  if (hostname.length > MAX_HOST_CHARS || hostname.split(".").some(({ length }) => length > MAX_LABEL_CHARS)) {
+    return `must name a host of at most ${MAX_HOST_CHARS} characters, and ${MAX_LABEL_CHARS} between two dots`;
   }
   if (hostname.endsWith(".")) return "must name a host without a dot at its end";
   if (!hostname.includes(".")) return "must name a host of the public internet, such as hooks.example.com";
