@@ -15,7 +15,7 @@ type Replay = Stored<typeof webhookReplay>;
 const PAGE = 180;
 const MAX_RUNNING = 5;
 const RETRY_MS = 5_000;
-/** Decisions on a new replay before `write_conflict`. */
+/** Decisions on a new replay before `write_conflict`. Every delivery changes the webhook. */
 const CREATIONS = 50;
 
 export interface ReplayRequest {
@@ -66,10 +66,13 @@ export async function createReplay(
       tenantId,
       data: { since, kind, replayId: record.id },
     };
-    const changes: Change[] = [{ entity: webhookReplay, before: null, after: record }];
-    // A webhook that is deleted meanwhile leaves no replay behind. Every delivery changes it.
-    const checks = [{ key: `webhook:${webhookId}`, version: current.version }];
-    return { commit: { changes, checks, audit: [note], attempts: CREATIONS, result: { record } }, resultOf: tenantId ?? null };
+    const { version: _, ...same } = current;
+    const changes: Change[] = [
+      { entity: webhookReplay, before: null, after: record },
+      // Gives the webhook another version: concurrent requests are counted one after the other, and a deletion leaves no replay behind.
+      { entity: webhook, before: current, after: same },
+    ];
+    return { commit: { changes, audit: [note], attempts: CREATIONS, result: { record } }, resultOf: tenantId ?? null };
   }, ...(call ? [call] : []));
   return { ...result.record, version } as Replay;
 }

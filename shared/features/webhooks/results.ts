@@ -71,7 +71,11 @@ export class Results {
     const now = this.work.now();
     const error = "The event was deleted by retention before it could be sent.";
     const attempt = before.attemptCount + 1;
-    return await this.#append(before, { at: now, attempt, error, durationMs: 0 }, { status: "failed", attemptCount: attempt, nextRetryAt: null });
+    return await this.#append(before, { at: now, attempt, error, durationMs: 0 }, {
+      status: "failed",
+      attemptCount: attempt,
+      nextRetryAt: null,
+    });
   }
 
   async #append(before: StoredDelivery, line: JsonObject, merge: JsonObject): Promise<boolean> {

@@ -186,10 +186,14 @@ describe("a replay", () => {
     expect(count(await deliveriesOf(id))).toEqual({ pending: 0, success: 0, failed: 3 });
   });
 
-  test("W11: beyond five at the same time, or since a future instant, is refused", async () => {
+  test("W11: beyond five at the same time, also of twelve at once, or since a future instant, is refused", async () => {
     const { id } = await endpoint();
-    for (let i = 0; i < 5; i++) await hooks().replaySince(id, { since: SINCE, kind: "failed" });
-    await expect(hooks().replaySince(id, { since: SINCE, kind: "failed" })).rejects.toMatchObject({ fields: [{ code: "too_many" }] });
+    const begin = (options = {}) => hooks().replaySince(id, { since: SINCE, kind: "failed" }, options);
+    const first = await begin({ idempotencyKey: "replay-once" });
+    const results = await Promise.allSettled(Array.from({ length: 12 }, () => begin()));
+    expect(results.filter(({ status }) => status === "fulfilled")).toHaveLength(4);
+    await expect(begin()).rejects.toMatchObject({ fields: [{ code: "too_many" }] });
+    expect((await begin({ idempotencyKey: "replay-once" }))?.id).toBe(first?.id);
     await expect(hooks().replaySince(id, { since: "2030-01-01T00:00:00.000Z", kind: "failed" })).rejects.toMatchObject({
       fields: [{ path: "/since" }],
     });
