@@ -49,7 +49,7 @@ export async function attempt(
   });
   const ended = { at: isoTime(timestampMs), durationMs: Math.round(result.durationMs) };
   if (!result.ok) return { ...ended, outcome: "unreachable", error: `${result.code}: ${result.message}` };
-  return { ...ended, ...ofResponse(result, Object.values(headers), context.clock.now()) };
+  return { ...ended, ...ofResponse(result, valuesOf(headers), context.clock.now()) };
 }
 
 function ofResponse(
@@ -66,6 +66,11 @@ function ofResponse(
     ...(outcome === "success" ? {} : { error: faultOf(status) }),
     ...(wanted === undefined ? {} : { retryAfterMs: wanted }),
   };
+}
+
+/** The values of the headers, and what follows a scheme such as `Bearer`, which a receiver may send back alone. */
+function valuesOf(headers: Signing["headers"]): string[] {
+  return Object.values(headers).flatMap((value) => [value, value.slice(value.indexOf(" ") + 1)]);
 }
 
 function faultOf(status: number): string {

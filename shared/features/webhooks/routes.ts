@@ -100,7 +100,8 @@ export const routes: readonly Route[] = [
     operationId: "updateWebhook",
     summary: "Change a webhook by JSON merge patch",
     description:
-      "The change counts from the next attempt on, also for deliveries that wait. `headers` replaces all headers; null removes them.",
+      "The change counts from the next attempt on, also for deliveries that wait. `headers` replaces all headers; null removes them. " +
+      "A `url` of another scheme, host or port needs `headers` again if there are any.",
     input: inputs.update,
     output: shown,
     errors: ["root_key_unavailable"],

@@ -76,6 +76,16 @@ export function checkedHeaders(headers: Readonly<Record<string, string>>): Recor
   return Object.fromEntries(entries.toSorted(([a], [b]) => a < b ? -1 : 1));
 }
 
+/**
+ * Throws `validation_failed` if the headers would be sent to a host that they were not given for: so whoever may change the webhook
+ * cannot learn their values.
+ */
+export function assertHeadersFor(url: string, before: Pick<Webhook, "url" | "headerNames">): void {
+  if (before.headerNames.length === 0 || new URL(url).origin === new URL(before.url).origin) return;
+  const message = "must be sent again, or be null, because the URL names another host, which would get their values";
+  throw errors.validation([{ path: "/headers", message, code: "required" }]);
+}
+
 /** Throws `validation_failed` for patterns that select no type of the catalogue. */
 export function assertPatterns(patterns: readonly string[], isPattern: (pattern: string) => boolean): void {
   const message = "must be a type of GET /v1/event-types, a group such as tenant.*, or *";

@@ -86,6 +86,7 @@ export class WebhookService {
     const sent = headers === undefined ? undefined : rules.checkedHeaders(headers ?? {});
     const changed = await this.#webhooks.patch(webhookId, updates, options, async (patched, before) => {
       if (updates.url !== undefined || updates.events !== undefined) await this.#assertTarget(patched, before);
+      if (sent === undefined) rules.assertHeadersFor(patched.url, before);
       const after = sent ? await this.#withHeaders(patched, sent) : patched;
       if (after.enabled === before.enabled) return { record: after, attempts: ATTEMPTS };
       const record = after.enabled ? await this.#enabled(after) : rules.disabled(after, this.work.now());

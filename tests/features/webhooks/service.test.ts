@@ -177,6 +177,30 @@ describe("the secret of a webhook", () => {
     expect((await open(work(), await stored(id))).headers).toEqual({ authorization: "Bearer planted-value-4712" });
   });
 
+  test("W08: the values of headers are not sent to another host than they were given for, until they are sent again", async () => {
+    const { id } = await hooks().create(body({ headers: { authorization: "Bearer planted-value-4713" } }));
+    for (const url of ["https://evil.example.org/in", "https://hooks.example.com.evil.example.org/in"]) {
+      await expect(hooks().update(id, { url })).rejects.toMatchObject({ fields: [{ path: "/headers", code: "required" }] });
+    }
+    expect((await hooks().get(id))?.url).toBe(body().url);
+    expect(await hooks().update(id, { url: "https://HOOKS.example.com:443/v2" })).toMatchObject({ headerNames: ["authorization"] });
+    expect(await hooks().update(id, { url: "https://new.example.org/", headers: null })).toMatchObject({ headerNames: [] });
+    expect(await hooks().update(id, { url: "https://newer.example.org/" })).toMatchObject({ url: "https://newer.example.org/" });
+  });
+
+  test("W08: the token of a header is not kept when a receiver sends it back", async () => {
+    const { hooks: echoed } = await withOutbound({
+      ok: true,
+      status: 200,
+      headers: {},
+      body: new TextEncoder().encode('{"token":"planted-value-4714"}'),
+      truncated: false,
+      durationMs: 1,
+    });
+    const { id } = await echoed.create(body({ headers: { authorization: "Bearer planted-value-4714" } }));
+    expect((await echoed.test(id))?.responseBody).toBe('{"token":"[redacted]"}');
+  });
+
   test("W04: that was moved to another webhook is not decrypted", async () => {
     const [a, b] = [await hooks().create(body()), await hooks().create(body())];
     await expect(open(work(), { ...await stored(a.id), id: b.id })).rejects.toMatchObject({ code: "decryption_failed" });
