@@ -27,6 +27,8 @@ export interface EventQuery {
 export const MAX_EVENTS = 100;
 /** The numbers among which one request with a filter looks for events. The cursor then moves on, though there may be none. */
 export const WINDOW = 50_000;
+/** The number of an event that does not exist, or no longer. */
+const UNKNOWN = -1;
 const DAY_MS = 24 * 3_600_000;
 
 /** The outgoing events in the order of their numbers, for polling, and their types. */
@@ -44,8 +46,8 @@ export class EventService {
   async list({ after, types, limit = MAX_EVENTS, tenantId }: EventQuery = {}): Promise<EventPage> {
     const filters = this.#filters(types, tenantId);
     // Before the events: those that are numbered meanwhile are then in the page, or after its cursor.
-    const [start, head, queued] = await Promise.all([this.#start(after), this.#head(), this.#oldestQueued()]);
-    this.#assertKept(start, head);
+    const [found, head, queued] = await Promise.all([this.#start(after), this.#head(), this.#oldestQueued()]);
+    const start = this.#assertKept(found, head);
     const isFiltered = filters.length > 0;
     const from = isFiltered && start.since === null ? await this.#first(start) : start;
     const end = isFiltered ? Math.min(from.seq + WINDOW, head.seq) : head.seq;
@@ -93,7 +95,9 @@ export class EventService {
     if (!after.startsWith("evt_")) return placeOf(after);
     const found = await this.#events.get(after);
     if (found && isNumbered(found)) return { seq: found.seq, since: found.createdAt };
-    throw found ? invalidCursor("names an event that has no number yet") : invalidCursor("names no event that you can read");
+    if (found) throw invalidCursor("names an event that has no number yet");
+    const ms = Number(/^evt_(\d{1,14})_[0-9a-z]{1,64}$/.exec(after)?.[1] ?? NaN);
+    return { seq: UNKNOWN, since: Number.isNaN(ms) ? null : isoTime(ms) };
   }
 
   /** The place before the first event that is kept, so that a filter does not look through those that are gone. */
@@ -123,10 +127,14 @@ export class EventService {
     return (first?.value as OutboxEvent | undefined)?.createdAt ?? null;
   }
 
-  /** Throws `cursor_expired` if an event after the cursor can have been deleted. */
-  #assertKept({ seq, since }: Place, { seq: head, keptDays }: Pick<EventHead, "seq" | "keptDays">): void {
+  /** Throws `cursor_expired` if an event after the cursor can have been deleted, or the event that it names. */
+  #assertKept(place: Place, { seq: head, keptDays }: Pick<EventHead, "seq" | "keptDays">): Place {
+    const { seq, since } = place;
     const kept = isoTime(this.work.context.clock.now() - keptDays * DAY_MS);
-    if (since === null || since >= kept || seq >= head) return;
+    if (since === null || since >= kept || seq >= head) {
+      if (seq === UNKNOWN) throw invalidCursor("names no event that you can read");
+      return place;
+    }
     const message = `Events are kept for ${keptDays} days, and the cursor is from ${since}. Read the present state of the records that ` +
       "you need, then start again without a cursor.";
     throw new InnkeepError("cursor_expired", message);
@@ -138,13 +146,18 @@ export class EventService {
   }
 }
 
+/** Made once, because the schemas of all types take a part of a second. */
+const views = new Map<EventType, EventTypeView>();
+
 function typeView(of: EventType): EventTypeView {
   const { type, description } = of;
-  return {
+  const view = views.get(of) ?? {
     type,
     description,
     tenantScoped: isTenantScoped(of),
     jsonSchema: eventSchema(of) as EventTypeView["jsonSchema"],
     examples: [exampleEvent(of)],
   };
+  views.set(of, view);
+  return view;
 }

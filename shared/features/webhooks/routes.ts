@@ -205,6 +205,7 @@ export const routes: readonly Route[] = [
     ...change,
     operationId: "createWebhookReplay",
     summary: "Send again what failed, or what a webhook has not got",
+    cost: 5,
     description:
       "The deliveries are made due in steps, in the background. An event keeps its `webhook-id`, and a repeated replay sends no event twice " +
       "unless its delivery failed again.",

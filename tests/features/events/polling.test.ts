@@ -156,14 +156,24 @@ describe("polling for events", () => {
     context.clock.advance(1);
     expect(await codeOf(reader.EventService.list({ after: cursor }))).toBe("cursor_expired");
     expect((await drained(context)).events.at(-1)?.subject).toBe(id);
+    const gone = `evt_${context.clock.now() - 8 * DAY}_a1b2c3d4e5f6`;
+    expect(await codeOf(reader.EventService.list({ after: gone }))).toBe("cursor_expired");
+    expect(await codeOf(reader.EventService.list({ after: gone.replace("evt_", "evt_9") }))).toBe("invalid_cursor");
     await context.RetentionService.delete("brief");
+  });
+
+  test("W10: makes the schemas of the types once, not for every caller that asks for them", () => {
+    const first = context.EventService.types().data;
+    expect(first.length).toBeGreaterThan(50);
+    expect(context.as().EventService.types().data.every((type, i) => type === first[i])).toBe(true);
   });
 
   test("W22: refuses what is no cursor, and the id of an event that does not exist", async () => {
     for (
       const after of [
         "x",
-        "evt_1767225600000_a1b2c3d4e5f6",
+        "evt_9767225600000_a1b2c3d4e5f6",
+        "evt_soon",
         btoa('["events",null,"1e9"]'),
         btoa('["events","soon","1"]'),
         btoa('["other",null,"1"]'),
