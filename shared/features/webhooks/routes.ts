@@ -147,7 +147,9 @@ export const routes: readonly Route[] = [
     ...change,
     operationId: "testWebhook",
     summary: "Send the example of an event type, and wait for the response",
-    description: "The request is signed like any other. It is sent once, also to a disabled webhook, and is no event of `GET /v1/events`.",
+    description:
+      "The request is signed like any other. It is sent once, also to a disabled webhook, and is no event of `GET /v1/events`. " +
+      "It takes 5 requests from the caller's rate limit.",
     readOnly: true,
     cost: 5,
     input: z.strictObject({
@@ -208,7 +210,7 @@ export const routes: readonly Route[] = [
     cost: 5,
     description:
       "The deliveries are made due in steps, in the background. An event keeps its `webhook-id`, and a repeated replay sends no event twice " +
-      "unless its delivery failed again.",
+      "unless its delivery failed again. It takes 5 requests from the caller's rate limit.",
     input: z.strictObject({
       since: instant.meta({ description: "Events that happened at this instant or later." }),
       kind: z.enum(REPLAY_KINDS).meta({ description: "`failed`: failed deliveries. `missing`: events that have no delivery." }),
