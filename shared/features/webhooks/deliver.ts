@@ -6,7 +6,7 @@ import type { Entry } from "../../kv/store.ts";
 import { ATTEMPT_TIMEOUT_MS } from "./attempt.ts";
 import { dispatch, type Dispatched } from "./dispatch.ts";
 import { Endpoint, type Shared } from "./endpoint.ts";
-import { webhook } from "./entity.ts";
+import { type Webhook, webhook } from "./entity.ts";
 import { replayStep } from "./replays.ts";
 import { Results } from "./results.ts";
 import type { Attempted } from "./schedule.ts";
@@ -16,10 +16,14 @@ import { Slots } from "./slots.ts";
 const RUN_MS = 20_000;
 /** While a request of the run is in flight, the other endpoints are served until then. An Edge Function is ended after 150 s. */
 const LAST_START_MS = 45_000;
+/** A request that takes longer is not begun when the run should end soon. */
+const SLOW_MS = 2_000;
 /** How often new events are looked for while requests are in flight. */
 const POLL_MS = 250;
-/** Requests of a run. With about 1 ms of CPU each, this keeps a call under the 2 s of an Edge Function. */
-const MAX_REQUESTS = 1_000;
+/** What a run may cost, about 1.5 ms of CPU each: more than the 2 s of an Edge Function would end it in the middle. */
+const BUDGET = 1_000;
+/** Of a request over TLS; of an endpoint, besides its requests; of an event; of a page of a replay; of looking for work. */
+const COST = { request: 1, endpoint: 1.5, event: 0.2, page: 15, look: 2 } as const;
 /** Endpoints at the same time, and those of them that have failed since their last success. */
 const MAX_ENDPOINTS = 300;
 const MAX_FAILING = 100;
@@ -42,11 +46,16 @@ export class DeliveryRun {
   readonly #active = new Map<string, { readonly endpoint: Endpoint; readonly isFailing: boolean }>();
   /** Endpoints that this run leaves alone: they failed for a reason of ours, such as a secret that cannot be decrypted. */
   readonly #left = new Set<string>();
+  /** Endpoints whose last response in this run took long. */
+  readonly #slow = new Set<string>();
+  /** All that were due by then are skipped. Thousands may be, which are not read again and again. */
+  #skipped: string | null = null;
   readonly #shared: Shared;
   readonly #startedMs: number;
   readonly #done = { events: 0, requests: 0, succeeded: 0 };
   #fault: { readonly error: unknown } | null = null;
   #replayed = 0;
+  #spent = 0;
   #changed = false;
   #wake: () => void = () => {};
 
@@ -57,13 +66,14 @@ export class DeliveryRun {
       work,
       slots: new Slots(),
       results: new Results(work),
-      begins: (isFailing) => this.#begins(isFailing),
-      ended: (attempted) => this.#ended(attempted),
+      begins: (key, isFailing) => this.#begins(key, isFailing),
+      ended: (key, attempted) => this.#ended(key, attempted),
     };
   }
 
   async deliver(): Promise<Delivered> {
     for (;;) {
+      this.#spent += COST.look;
       const { events, more } = await this.#orFault(() => this.#dispatch(), { events: 0, more: false });
       const replays = await this.#orFault(() => this.#replay(), 0);
       const started = await this.#orFault(() => this.#startDue(), 0);
@@ -86,9 +96,10 @@ export class DeliveryRun {
   }
 
   async #dispatch(): Promise<Pick<Dispatched, "events" | "more">> {
-    if (!this.#isTime(this.#lastMs())) return { events: 0, more: false };
+    if (!this.#isWithin(this.#lastMs())) return { events: 0, more: false };
     const { events, webhooks, more, invalid } = await dispatch(this.#shared.work);
     this.#done.events += events;
+    this.#spent += events * COST.event;
     for (const key of webhooks) this.#active.get(key)?.endpoint.wake();
     const outbox = new Collection(outboxEvent, this.#shared.work.store);
     // The read throws what is wrong with the event, which then becomes a dead letter.
@@ -98,33 +109,47 @@ export class DeliveryRun {
 
   /** Works off one page of a replay. Returns how many: 1, or 0 if none is due. */
   async #replay(): Promise<number> {
-    if (this.#replayed >= MAX_REPLAY_PAGES || !this.#isTime(RUN_MS)) return 0;
+    if (this.#replayed >= MAX_REPLAY_PAGES || !this.#isWithin(RUN_MS)) return 0;
     if (!await replayStep(this.#shared.work)) return 0;
     this.#replayed++;
+    this.#spent += COST.page;
     return 1;
   }
 
   /** Begins with the endpoints that are due, the earliest first. Returns how many. */
   async #startDue(): Promise<number> {
     const { store } = this.#shared.work;
-    const where = [{ field: "dueAt", to: isoTime(this.#nowMs() + 1) }];
+    const from = this.#skipped === null ? {} : { from: this.#skipped };
+    const where = [{ field: "dueAt", ...from, to: isoTime(this.#nowMs() + 1) }];
+    let isFirst = true;
     let started = 0;
     let after: string | null = null;
     for (let page = 0; page < MAX_PAGES && this.#mayStart(false); page++) {
       const query = { entity: webhook, where, orderBy: [{ field: "dueAt", direction: "asc" as const }], limit: PAGE };
       const { entries, cursor } = await store.query(after === null ? query : { ...query, cursor: after });
-      started += entries.filter((entry) => this.#start(entry)).length;
+      for (const entry of entries) {
+        isFirst &&= this.#isSkipped(entry);
+        if (isFirst) this.#skipped = valueOf(entry).dueAt ?? null;
+        else if (this.#start(entry)) started++;
+      }
       if (cursor === null) break;
       after = cursor;
     }
     return started;
   }
 
-  #start({ key, tenantId, value }: Entry): boolean {
-    const isFailing = Number((value as { readonly failureCount?: unknown }).failureCount ?? 0) > 0;
-    if (this.#active.has(key) || this.#left.has(key) || !this.#mayStart(isFailing)) return false;
+  /** Whether this run does not begin with the endpoint any more. */
+  #isSkipped(entry: Entry): boolean {
+    return this.#left.has(entry.key) || (isFailing(entry) && !this.#isTime(RUN_MS - ATTEMPT_TIMEOUT_MS));
+  }
+
+  #start(entry: Entry): boolean {
+    const { key, tenantId } = entry;
+    const failing = isFailing(entry);
+    if (this.#active.has(key) || this.#left.has(key) || !this.#mayStart(failing)) return false;
+    this.#spent += COST.endpoint;
     const endpoint = new Endpoint(this.#shared, key);
-    this.#active.set(key, { endpoint, isFailing });
+    this.#active.set(key, { endpoint, isFailing: failing });
     this.run.each([{ id: key, tenantId }], () => endpoint.run())
       .then((handled) => handled === 0 && this.#left.add(key), (error: unknown) => this.#fault ??= { error })
       .finally(() => {
@@ -140,24 +165,32 @@ export class DeliveryRun {
     return this.#active.size < MAX_ENDPOINTS && failing < MAX_FAILING && this.#mayBegin(isFailing);
   }
 
-  /** An endpoint that has failed is not tried late in the run, which would wait for its response. */
-  #mayBegin(isFailing: boolean): boolean {
-    if (this.#fault !== null || this.#done.requests >= MAX_REQUESTS) return false;
-    return this.#isTime(isFailing ? RUN_MS - ATTEMPT_TIMEOUT_MS : this.#lastMs());
+  /** An endpoint that has failed or was slow is not tried late in the run, which would wait for its response and serve nobody. */
+  #mayBegin(isFailing: boolean, isSlow = false): boolean {
+    if (this.#fault !== null) return false;
+    if (isFailing) return this.#isWithin(RUN_MS - ATTEMPT_TIMEOUT_MS);
+    return this.#isWithin(isSlow ? LAST_START_MS - ATTEMPT_TIMEOUT_MS : this.#lastMs());
   }
 
-  #begins(isFailing: boolean): boolean {
-    if (!this.#mayBegin(isFailing)) return false;
+  #begins(key: string, isFailing: boolean): boolean {
+    if (!this.#mayBegin(isFailing, this.#slow.has(key))) return false;
     this.#done.requests++;
+    this.#spent += COST.request;
     return true;
   }
 
-  #ended({ outcome }: Attempted): void {
+  #ended(key: string, { outcome, durationMs }: Attempted): void {
     if (outcome === "success") this.#done.succeeded++;
+    if (durationMs >= SLOW_MS) this.#slow.add(key);
+    else this.#slow.delete(key);
   }
 
   #lastMs(): number {
     return this.#active.size > 0 ? LAST_START_MS : RUN_MS;
+  }
+
+  #isWithin(untilMs: number): boolean {
+    return this.#spent < BUDGET && this.#isTime(untilMs);
   }
 
   #isTime(untilMs: number): boolean {
@@ -181,4 +214,12 @@ export class DeliveryRun {
     }
     this.#changed = false;
   }
+}
+
+function valueOf({ value }: Entry): Pick<Partial<Webhook>, "dueAt" | "failureCount"> {
+  return value as Partial<Webhook>;
+}
+
+function isFailing(entry: Entry): boolean {
+  return Number(valueOf(entry).failureCount ?? 0) > 0;
 }

@@ -24,8 +24,8 @@ export interface Shared {
   readonly slots: Slots;
   readonly results: Results;
   /** Whether a request may begin now. If so, it counts towards the limit of the run. */
-  readonly begins: (isFailing: boolean) => boolean;
-  readonly ended: (attempted: Attempted) => void;
+  readonly begins: (key: string, isFailing: boolean) => boolean;
+  readonly ended: (key: string, attempted: Attempted) => void;
 }
 
 /**
@@ -129,11 +129,11 @@ export class Endpoint {
     const claimant = { tenantId: current.tenantId ?? null, isFailing, isFirst: this.#inFlight.size === 0 };
     await slots.run(claimant, async () => {
       // While it waited for a slot, another request may have stopped the endpoint.
-      if (this.#isHalted() || !begins(isFailing)) return void (this.#lanes = 0);
+      if (this.#isHalted() || !begins(this.key, isFailing)) return void (this.#lanes = 0);
       const event = await new Collection(outboxEvent, work.store).get(next.eventId);
       if (!event || !isNumbered(event) || !this.#signing) return void await results.drop(next);
       const attempted = await attempt(work, current, this.#signing, messageOf(current, event));
-      ended(attempted);
+      ended(this.key, attempted);
       this.#tally = withAttempt(this.#tally, attempted, work.context.clock.now());
       if (attempted.outcome === "success") this.#lanes++;
       // Deleted meanwhile, and the webhook probably too: the next read shows it.

@@ -48,14 +48,17 @@ export class Results {
 
   /** Returns which of the deliveries exist. They are read only after a conflict. */
   async #write(results: readonly Result[]): Promise<readonly boolean[]> {
-    let found: readonly (string | null)[] | null = null;
+    let versions: readonly (string | null)[] = results.map(({ version }) => version);
+    let isRepeated = false;
     await this.work.transact<object>(async () => {
-      const versions = found ?? results.map(({ version }) => version);
-      if (found === null) found = versions;
-      else found = (await this.work.store.mget(results.map(({ mutation }) => mutation.key))).map((entry) => entry?.version ?? null);
-      return { commit: { ...resultsAt(results, found), audit: "none", attempts: DECISIONS, result: {} }, resultOf: null };
+      if (isRepeated) {
+        const entries = await this.work.store.mget(results.map(({ mutation }) => mutation.key));
+        versions = entries.map((entry) => entry?.version ?? null);
+      }
+      isRepeated = true;
+      return { commit: { ...resultsAt(results, versions), audit: "none", attempts: DECISIONS, result: {} }, resultOf: null };
     });
-    return (found ?? []).map((version) => version !== null);
+    return versions.map((version) => version !== null);
   }
 
   /** Writes what an attempt came to. Returns false for a delivery that was deleted meanwhile, which stays deleted. */

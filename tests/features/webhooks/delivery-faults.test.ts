@@ -1,5 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
+import { Collection } from "../../../shared/core/collection.ts";
+import { webhook } from "../../../shared/features/webhooks/entity.ts";
 import { newDelivery } from "../../../shared/features/webhooks/matching.ts";
 import type { JsonObject } from "../../../shared/kernel/json.ts";
 import { withClient } from "../../support/client.ts";
@@ -96,6 +98,72 @@ describe("an endpoint that hangs", () => {
     await context.deliver();
     expect(await statusesOf(id)).toEqual({ success: 40 });
     expect(at.maxInFlight).toBeLessThanOrEqual(4);
+  });
+});
+
+describe("a run", () => {
+  test("W13: ends without a further request to a slow receiver, which would keep it from the events of others", async () => {
+    const at = await receiver();
+    at.script({ status: 200, delayMs: 2_100 });
+    const { id: tenantId } = await context.tenant();
+    await context.deliver();
+    const { id } = await context.endpoint(at.url, { tenantId, events: ["invoice.*"] });
+    await waiting(tenantId, id, 5);
+    const run = context.deliver();
+    await at.waitFor(1);
+    context.clock.advance(31_000);
+    await run;
+    expect(await statusesOf(id)).toEqual({ success: 1, pending: 4 });
+    at.script(200);
+    await context.deliver();
+    expect(await statusesOf(id)).toEqual({ success: 5 });
+  });
+
+  test("W13: does not read the failing endpoints again that it leaves to the next run", async () => {
+    const at = await receiver();
+    const { id: tenantId } = await context.tenant();
+    await context.deliver();
+    const { id } = await context.endpoint(at.url, { tenantId, events: ["invoice.*"] });
+    await waiting(tenantId, id, 1);
+    const webhooks = new Collection(webhook, context.store);
+    const dueAt = (n: number) => context.clock.iso(n - 10_000);
+    const failing = Array.from({ length: 150 }, (_, n) => ({ ...webhook.example, id: `webhook_1_${n}`, failureCount: 1, dueAt: dueAt(n) }));
+    await context.store.commit([], failing.map(({ tenantId: _, ...each }) => webhooks.set(webhook.schema.parse(each))));
+    at.script({ status: 200, delayMs: 1_200 });
+    const { store, clock } = context;
+    const query = store.query.bind(store);
+    const spy = vi.spyOn(store, "query");
+    let read = 0;
+    spy.mockImplementation(async (asked) => {
+      if (asked.entity !== webhook || asked.orderBy?.[0]?.field !== "dueAt" || asked.limit === 1) return await query(asked);
+      // No failing endpoint is begun with in a run that is 6 seconds old.
+      if (read === 0) clock.advance(6_000);
+      const page = await query(asked);
+      read += page.entries.length;
+      return page;
+    });
+    const { processed } = await context.deliver().finally(() => spy.mockRestore());
+    expect(processed).toBe(1);
+    expect(read).toBeGreaterThanOrEqual(151);
+    expect(read).toBeLessThan(2 * 150);
+  });
+
+  test("W16: numbers no more events than fit into the CPU time of a call, and the next run goes on", async () => {
+    const { store, clock } = context;
+    await context.deliver();
+    const event = { type: "tenant.updated", subject: "tn_1", data: {}, createdAt: clock.iso(), queuedAt: clock.iso() };
+    const ids = Array.from({ length: 4_500 }, (_, n) => `evt_${clock.now()}_${String(n).padStart(12, "0")}`);
+    for (let at = 0; at < ids.length; at += 900) {
+      await store.commit(
+        [],
+        ids.slice(at, at + 900).map((id) => ({ op: "set", key: `outbox:${id}`, value: { ...event, id }, tenantId: null })),
+      );
+    }
+    const first = await context.deliver();
+    expect(first.remaining).toBeGreaterThan(0);
+    const next = await context.deliver();
+    expect([first, next].map(({ report }) => Number(report["events"])).reduce((a, b) => a + b)).toBe(4_500);
+    expect(next.remaining).toBe(0);
   });
 });
 
