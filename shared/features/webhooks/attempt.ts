@@ -100,9 +100,9 @@ export function withoutValues(text: string, values: readonly string[]): string {
 export function bodyText(body: Uint8Array): string {
   try {
     const text = new TextDecoder("utf-8", { fatal: true }).decode(body, { stream: true });
-    // Control characters could not be stored (U+0000), or would change what a terminal shows.
+    // Control characters could not be stored (U+0000), or would change what a terminal or a page shows, as those of direction do.
     // deno-lint-ignore no-control-regex
-    return text.replace(/[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]/g, "\ufffd");
+    return text.replace(/[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
   } catch {
     // The decoder throws a TypeError for what is not UTF-8.
     return `(binary, ${body.length} bytes)`;

@@ -186,6 +186,7 @@ test("W08: a response is shown as text without control characters, and binary as
   const bytes = (text: string) => new TextEncoder().encode(text);
   expect(bodyText(bytes("fine\n\ttoo"))).toBe("fine\n\ttoo");
   expect(bodyText(bytes("a\u0000b\u001b[31m"))).toBe("a\ufffdb\ufffd[31m");
+  expect(bodyText(bytes("paid \u202eon\u2069"))).toBe("paid \ufffdon\ufffd");
   expect(bodyText(Uint8Array.from([0xff, 0xfe, 0x00]))).toBe("(binary, 3 bytes)");
   expect(bodyText(bytes("grün").slice(0, 3))).toBe("gr");
 });

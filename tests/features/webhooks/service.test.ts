@@ -1,3 +1,4 @@
+import { Ajv2020 } from "ajv/dist/2020.js";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createBackend, loadServices } from "../../../shared/container.ts";
 import type { Outbound, OutboundRequest, OutboundResult } from "../../../shared/core/outbound.ts";
@@ -266,6 +267,12 @@ describe("a test of a webhook", () => {
     const tested = await hooks.test(id);
     expect(tested?.type.startsWith("invoice.")).toBe(true);
     expect(JSON.parse(new TextDecoder().decode(sent[0]?.body))).toMatchObject({ data: {}, tenantId });
+    const { id: all } = await hooks.create(body({ tenantId, events: ["*"] }));
+    const { schema } = context.EventService.types([(await hooks.test(all))?.type ?? ""]).data[0] ?? { schema: {} };
+    const first = JSON.parse(new TextDecoder().decode(sent.at(-1)?.body)) as object;
+    expect(new Ajv2020({ strict: false, validateFormats: false }).validate(schema, first)).toBe(true);
+    expect(first).toMatchObject({ tenantId });
+    await expect(hooks.test(all, { type: "admin.created" })).rejects.toMatchObject({ fields: [{ code: "unknown_event_type" }] });
     await expect(hooks.test(id, { type: "invoice.exploded" })).rejects.toMatchObject({ fields: [{ code: "unknown_event_type" }] });
   });
 });
