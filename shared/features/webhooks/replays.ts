@@ -53,10 +53,10 @@ export async function createReplay(
   const { idempotencyKey: key } = options;
   const call = key === undefined ? undefined : { operation: "webhook.replayed", key, request: { webhookId, since, kind } };
   const { result, version } = await work.transact<{ readonly record: WebhookReplay }>(async () => {
-    const current = await new Collection(webhook, work.store).get(webhookId);
+    const [current, running] = await Promise.all([new Collection(webhook, work.store).get(webhookId), runningOf(work, webhookId)]);
     if (!current) throw errors.notFound("webhook", webhookId);
     assertEnabled(current);
-    await assertFewRunning(work, webhookId);
+    assertFew(running);
     const own = { webhookId, ...(tenantId === undefined ? {} : { tenantId }), status: "running", dueAt: now };
     const record = replays.newRecord({ since, kind, requestedBy: work.context.actor.id, ...own });
     const note = {
@@ -77,9 +77,13 @@ export async function createReplay(
   return { ...result.record, version } as Replay;
 }
 
-async function assertFewRunning({ store }: UnitOfWork, webhookId: string): Promise<void> {
+async function runningOf({ store }: UnitOfWork, webhookId: string): Promise<number> {
   const where = [{ field: "webhookId", in: [webhookId] }, { field: "status", in: ["running"] }];
-  if (await store.count({ entity: webhookReplay, where }) < MAX_RUNNING) return;
+  return await store.count({ entity: webhookReplay, where });
+}
+
+function assertFew(running: number): void {
+  if (running < MAX_RUNNING) return;
   const message = `exceeds the limit of ${MAX_RUNNING} replays of a webhook at the same time; wait until one is completed`;
   throw errors.validation([{ path: "/since", message, code: "too_many" }]);
 }
