@@ -21,7 +21,9 @@ const types = z.string().min(1).max(4_000).transform((text) => text.split(","))
 
 const listQuery = z.strictObject({
   after: z.string().min(1).max(1_000).optional().meta({
-    description: "The `nextCursor` of the previous page, or the id of an event. Without it, the list begins with the oldest event.",
+    description:
+      "The `nextCursor` of the previous page, or the id of an event. Without it, the list begins with the oldest event that is " +
+      "kept for at least another hour.",
   }),
   types,
   limit: integer(1, MAX_EVENTS).optional().meta({ description: "The maximum number of events.", default: MAX_EVENTS }),

@@ -29,6 +29,8 @@ export const MAX_EVENTS = 100;
 export const WINDOW = 50_000;
 /** The number of an event that does not exist, or no longer. */
 const UNKNOWN = -1;
+/** How long before its deletion an event no longer begins the list: a new reader needs time to request the next page. */
+const AHEAD_MS = 3_600_000;
 const DAY_MS = 24 * 3_600_000;
 
 /** The outgoing events in the order of their numbers, for polling, and their types. */
@@ -46,10 +48,9 @@ export class EventService {
   async list({ after, types, limit = MAX_EVENTS, tenantId }: EventQuery = {}): Promise<EventPage> {
     const filters = this.#filters(types, tenantId);
     // Before the events: those that are numbered meanwhile are then in the page, or after its cursor.
-    const [found, head, queued] = await Promise.all([this.#start(after), this.#head(), this.#oldestQueued()]);
-    const start = this.#assertKept(found, head);
+    const [start, head, queued] = await Promise.all([this.#start(after), this.#head(), this.#oldestQueued()]);
+    const from = start ? this.#assertKept(start, head) : await this.#oldest(head);
     const isFiltered = filters.length > 0;
-    const from = isFiltered && start.since === null ? await this.#first(start) : start;
     const end = isFiltered ? Math.min(from.seq + WINDOW, head.seq) : head.seq;
     const page = await this.work.store.query({
       entity: outboxEvent,
@@ -58,7 +59,7 @@ export class EventService {
       limit,
     });
     const events = page.entries.flatMap((entry) => this.#read(entry) ?? []);
-    const place = this.#placeAfter(page, { from, end, head: head.seq, queued });
+    const place = await this.#placeAfter(page, { from, end, head: head.seq, queued });
     return { data: events.map(eventView), nextCursor: cursorOf(place), hasMore: page.cursor !== null || end < head.seq };
   }
 
@@ -78,20 +79,21 @@ export class EventService {
   }
 
   /** Where the next page begins: after the last event, or after all that have a number. */
-  #placeAfter(
+  async #placeAfter(
     { entries, cursor }: QueryPage,
     { from, end, head, queued }: { readonly from: Place; readonly end: number; readonly head: number; readonly queued: string | null },
-  ): Place {
+  ): Promise<Place> {
     const last = entries.at(-1)?.value as OutboxEvent | undefined;
     const seq = Math.max(from.seq, last?.seq ?? 0);
     if (cursor !== null && last) return { seq, since: last.createdAt };
-    if (end < head) return { ...from, seq: Math.max(seq, end) };
+    const next = end < head ? await this.#before([{ field: "seq", from: end + 1 }]) : null;
     const now = this.work.now();
-    return { seq: Math.max(seq, end), since: queued !== null && queued < now ? queued : now };
+    return next ?? { seq: Math.max(seq, head), since: queued !== null && queued < now ? queued : now };
   }
 
-  async #start(after: string | undefined): Promise<Place> {
-    if (after === undefined) return { seq: 0, since: null };
+  /** Null: the beginning. */
+  async #start(after: string | undefined): Promise<Place | null> {
+    if (after === undefined) return null;
     if (!after.startsWith("evt_")) return placeOf(after);
     const found = await this.#events.get(after);
     if (found && isNumbered(found)) return { seq: found.seq, since: found.createdAt };
@@ -100,16 +102,18 @@ export class EventService {
     return { seq: UNKNOWN, since: Number.isNaN(ms) ? null : isoTime(ms) };
   }
 
-  /** The place before the first event that is kept, so that a filter does not look through those that are gone. */
-  async #first(start: Place): Promise<Place> {
-    const { entries: [first] } = await this.work.store.query({
-      entity: outboxEvent,
-      where: [{ field: "seq", from: start.seq + 1 }],
-      orderBy: [{ field: "seq", direction: "asc" }],
-      limit: 1,
-    });
+  /** Where a new reader begins: before the first event that it can read on from, which is not about to be deleted. */
+  async #oldest({ seq, keptDays }: Pick<EventHead, "seq" | "keptDays">): Promise<Place> {
+    const from = isoTime(this.work.context.clock.now() - keptDays * DAY_MS + AHEAD_MS);
+    return await this.#before([{ field: "seq", from: 1 }, { field: "createdAt", from }]) ?? { seq, since: null };
+  }
+
+  /** The place before the first of these events; null if there is none. */
+  async #before(where: readonly Condition[]): Promise<Place | null> {
+    const orderBy = [{ field: "seq", direction: "asc" as const }];
+    const { entries: [first] } = await this.work.store.query({ entity: outboxEvent, where, orderBy, limit: 1 });
     const event = first?.value as OutboxEvent | undefined;
-    return event?.seq === undefined ? start : { seq: event.seq - 1, since: event.createdAt };
+    return event?.seq === undefined ? null : { seq: event.seq - 1, since: event.createdAt };
   }
 
   async #head(): Promise<Pick<EventHead, "seq" | "keptDays">> {

@@ -1,7 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createBackend, type Services } from "../../../shared/container.ts";
+import { Collection } from "../../../shared/core/collection.ts";
 import { outboxEvent } from "../../../shared/core/outbox-event.ts";
 import type { UnitOfWork } from "../../../shared/core/unit-of-work.ts";
+import { eventHead } from "../../../shared/features/events/entity.ts";
+import { HEAD_ID } from "../../../shared/features/events/sequence.ts";
+import { WINDOW } from "../../../shared/features/events/service.ts";
 import type { EventPage, EventView } from "../../../shared/features/events/view.ts";
 import { silentLogger } from "../../../shared/kernel/logger.ts";
 import type { Store } from "../../../shared/kv/store.ts";
@@ -160,6 +164,38 @@ describe("polling for events", () => {
     expect(await codeOf(reader.EventService.list({ after: gone }))).toBe("cursor_expired");
     expect(await codeOf(reader.EventService.list({ after: gone.replace("evt_", "evt_9") }))).toBe("invalid_cursor");
     await context.RetentionService.delete("brief");
+  });
+
+  test("W22: a new reader does not begin with events whose time is over, and with a filter passes those that expire meanwhile", async () => {
+    const fresh = await openTestContext();
+    const { EventService: events, clock, store } = fresh;
+    const outbox = new Collection(outboxEvent, store);
+    const of = (seq: number, type: string, ageMs: number) => {
+      const createdAt = clock.iso(-ageMs);
+      const id = `evt_${Date.parse(createdAt)}_${seq}`;
+      return outbox.set(outboxEvent.schema.parse({ id, type, subject: "x", data: {}, createdAt, seq, recordVersion: "1" }));
+    };
+    await store.commit([], [{ op: "deletePrefix", prefix: "outbox" }]);
+    await store.commit([], [
+      ...[1, 2, 3].map((seq) => of(seq, "tenant.created", 30 * DAY + 1)),
+      ...[4, 5, 6].map((seq) => of(seq, "tenant.created", 30 * DAY - 2 * 3_600_000)),
+      of(2 * WINDOW, "tenant.created", DAY),
+      of(3 * WINDOW, "plan.created", 3_600_000),
+      new Collection(eventHead, store).set({ id: HEAD_ID, seq: 4 * WINDOW, keptDays: 30, updatedAt: clock.iso() }),
+    ]);
+    const first = await events.list({ limit: 2 });
+    expect(first.data.map(({ seq }) => seq)).toEqual([4, 5]);
+    expect((await events.list({ after: first.nextCursor })).data.map(({ seq }) => seq)).toEqual([6, 2 * WINDOW, 3 * WINDOW]);
+    const found: number[] = [];
+    let after: string | undefined;
+    for (let more = true; more;) {
+      const page: EventPage = await events.list({ types: ["plan.created"], after });
+      found.push(...page.data.map(({ seq }) => seq));
+      [after, more] = [page.nextCursor, page.hasMore];
+      clock.advance(3 * 3_600_000);
+    }
+    expect(found).toEqual([3 * WINDOW]);
+    await fresh.close();
   });
 
   test("W10: makes the schemas of the types once, not for every caller that asks for them", () => {

@@ -268,9 +268,9 @@ describe("a test of a webhook", () => {
     expect(tested?.type.startsWith("invoice.")).toBe(true);
     expect(JSON.parse(new TextDecoder().decode(sent[0]?.body))).toMatchObject({ data: {}, tenantId });
     const { id: all } = await hooks.create(body({ tenantId, events: ["*"] }));
-    const { schema } = context.EventService.types([(await hooks.test(all))?.type ?? ""]).data[0] ?? { schema: {} };
+    const { jsonSchema } = context.EventService.types([(await hooks.test(all))?.type ?? ""]).data[0] ?? { jsonSchema: {} };
     const first = JSON.parse(new TextDecoder().decode(sent.at(-1)?.body)) as object;
-    expect(new Ajv2020({ strict: false, validateFormats: false }).validate(schema, first)).toBe(true);
+    expect(new Ajv2020({ strict: false, validateFormats: false }).validate(jsonSchema, first)).toBe(true);
     expect(first).toMatchObject({ tenantId });
     await expect(hooks.test(all, { type: "admin.created" })).rejects.toMatchObject({ fields: [{ code: "unknown_event_type" }] });
     await expect(hooks.test(id, { type: "invoice.exploded" })).rejects.toMatchObject({ fields: [{ code: "unknown_event_type" }] });
