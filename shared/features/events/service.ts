@@ -49,7 +49,7 @@ export class EventService {
     const filters = this.#filters(types, tenantId);
     // Before the events: those that are numbered meanwhile are then in the page, or after its cursor.
     const [start, head, queued] = await Promise.all([this.#start(after), this.#head(), this.#oldestQueued()]);
-    const from = start ? this.#assertKept(start, head) : await this.#oldest(head);
+    const from = after === undefined ? await this.#ahead(start, head) : this.#assertKept(start, head);
     const isFiltered = filters.length > 0;
     const end = isFiltered ? Math.min(from.seq + WINDOW, head.seq) : head.seq;
     const page = await this.work.store.query({
@@ -91,9 +91,8 @@ export class EventService {
     return next ?? { seq: Math.max(seq, head), since: queued !== null && queued < now ? queued : now };
   }
 
-  /** Null: the beginning. */
-  async #start(after: string | undefined): Promise<Place | null> {
-    if (after === undefined) return null;
+  async #start(after: string | undefined): Promise<Place> {
+    if (after === undefined) return await this.#before([{ field: "seq", from: 1 }]) ?? { seq: 0, since: null };
     if (!after.startsWith("evt_")) return placeOf(after);
     const found = await this.#events.get(after);
     if (found && isNumbered(found)) return { seq: found.seq, since: found.createdAt };
@@ -102,9 +101,10 @@ export class EventService {
     return { seq: UNKNOWN, since: Number.isNaN(ms) ? null : isoTime(ms) };
   }
 
-  /** Where a new reader begins: before the first event that it can read on from, which is not about to be deleted. */
-  async #oldest({ seq, keptDays }: Pick<EventHead, "seq" | "keptDays">): Promise<Place> {
+  /** Where a new reader begins, whose next request must still find the events that follow. */
+  async #ahead(oldest: Place, { seq, keptDays }: Pick<EventHead, "seq" | "keptDays">): Promise<Place> {
     const from = isoTime(this.work.context.clock.now() - keptDays * DAY_MS + AHEAD_MS);
+    if (oldest.since === null || oldest.since >= from) return oldest;
     return await this.#before([{ field: "seq", from: 1 }, { field: "createdAt", from }]) ?? { seq, since: null };
   }
 

@@ -53,10 +53,11 @@ export async function createReplay(
   const { idempotencyKey: key } = options;
   const call = key === undefined ? undefined : { operation: "webhook.replayed", key, request: { webhookId, since, kind } };
   const { result, version } = await work.transact<{ readonly record: WebhookReplay }>(async () => {
-    const [current, running] = await Promise.all([new Collection(webhook, work.store).get(webhookId), runningOf(work, webhookId)]);
+    const current = await new Collection(webhook, work.store).get(webhookId);
     if (!current) throw errors.notFound("webhook", webhookId);
     assertEnabled(current);
-    assertFew(running);
+    // After the webhook was read: the check of its version then covers the count.
+    await assertFewRunning(work, webhookId);
     const own = { webhookId, ...(tenantId === undefined ? {} : { tenantId }), status: "running", dueAt: now };
     const record = replays.newRecord({ since, kind, requestedBy: work.context.actor.id, ...own });
     const note = {
@@ -77,13 +78,9 @@ export async function createReplay(
   return { ...result.record, version } as Replay;
 }
 
-async function runningOf({ store }: UnitOfWork, webhookId: string): Promise<number> {
+async function assertFewRunning({ store }: UnitOfWork, webhookId: string): Promise<void> {
   const where = [{ field: "webhookId", in: [webhookId] }, { field: "status", in: ["running"] }];
-  return await store.count({ entity: webhookReplay, where });
-}
-
-function assertFew(running: number): void {
-  if (running < MAX_RUNNING) return;
+  if (await store.count({ entity: webhookReplay, where }) < MAX_RUNNING) return;
   const message = `exceeds the limit of ${MAX_RUNNING} replays of a webhook at the same time; wait until one is completed`;
   throw errors.validation([{ path: "/since", message, code: "too_many" }]);
 }

@@ -116,7 +116,7 @@ export const ROUND_TRIPS: readonly (readonly [route: string, trips: number, beca
   ["GET /v1/webhooks/:webhookId/deliveries/:deliveryId", 3, "reads the webhook and the event of the delivery"],
   ["POST /v1/webhooks/:webhookId/deliveries/:deliveryId/replay", 4, "reads the webhook and the event of the delivery"],
   ["GET /v1/webhooks/:webhookId/replays", 2, "reads a page, like other lists"],
-  ["POST /v1/webhooks/:webhookId/replays", 3],
+  ["POST /v1/webhooks/:webhookId/replays", 4, "counts the running ones after it has read the webhook again"],
   ["GET /v1/webhooks/:webhookId/replays/:webhookReplayId", 2],
   ["GET /v1/root-keys", 2],
   ["GET /v1/integration-providers", 1],
@@ -145,7 +145,7 @@ export const ROUND_TRIPS: readonly (readonly [route: string, trips: number, beca
   ["GET /v1/flags/stale", 3, "reads the flags before their evaluations and overrides"],
   ["POST /ofrep/v1/evaluate/flags", 2],
   ["POST /ofrep/v1/evaluate/flags/:key", 2],
-  ["GET /v1/events", 3, "reads the head of the sequence before a page of it"],
+  ["GET /v1/events", 4, "reads the head of the sequence before a page of it, and passes events that are about to be deleted"],
   ["GET /v1/event-types", 1],
   ["GET /v1/dashboard", 2],
 ];
