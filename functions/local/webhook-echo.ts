@@ -102,10 +102,10 @@ async function receive(request: IncomingMessage, response: ServerResponse, secre
 async function signatureFault(headers: IncomingMessage["headers"], body: Uint8Array, secret: string): Promise<string | null> {
   const [id, timestamp, signatures] = ["webhook-id", "webhook-timestamp", "webhook-signature"].map((name) => String(headers[name] ?? ""));
   const timestampMs = /^\d{1,12}$/.test(timestamp ?? "") ? Number(timestamp) * 1_000 : NaN;
-  if (!(Math.abs(Date.now() - timestampMs) <= MAX_AGE_SECONDS * 1_000)) return "the timestamp is WRONG";
+  if (!(Math.abs(Date.now() - timestampMs) <= MAX_AGE_SECONDS * 1_000)) return "INVALID timestamp";
   const { "webhook-signature": expected = "" } = await signatureHeaders({ id: id ?? "", timestampMs, body }, [secret]);
   if (signatures?.split(" ").includes(expected)) return null;
-  return `the signature is WRONG: ${signatures?.slice(0, PLACES) || "none"}… instead of ${expected.slice(0, PLACES)}…`;
+  return `INVALID signature: ${signatures?.slice(0, PLACES) || "none"}… instead of ${expected.slice(0, PLACES)}…`;
 }
 
 function parsed(text: string): unknown {

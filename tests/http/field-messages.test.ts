@@ -78,7 +78,7 @@ describe("the message of a field", () => {
 /** The beginnings of Innkeep's messages. */
 const OURS = /^(must|is|has|matches|exceeds|cannot)\b/;
 /** Texts that only the library uses. */
-const RAW = /Invalid|\bexpected\b|Unrecognized|undefined|\breceived\b|\/\^|too (big|small)/i;
+const RAW = /\binvalid\b|\bexpected\b|Unrecognized|undefined|\breceived\b|\/\^|too (big|small)/i;
 const TEXTS: readonly string[] = ["x", " ", "x".repeat(5_000), "-1", "1e9", "a,b", "true", "2026-13", "\u00fc"];
 const VALUES: readonly unknown[] = [...TEXTS, undefined, null, true, "", -1, 1.23456789, 1e300, 2 ** 53, [], [null], {}, { "": {} }];
 

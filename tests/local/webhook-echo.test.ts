@@ -26,7 +26,7 @@ async function deliver(url: string, secret: string, body = EVENT, id = "evt_1"):
   return (await fetch(url, { method: "POST", body, headers })).status;
 }
 
-test("W02: the echo prints each request and whether its signature is right, and takes its webhook up again at the next start", async () => {
+test("W02: the echo prints each request and whether its signature is valid, and takes its webhook up again at the next start", async () => {
   const lines: string[] = [];
   const { call, made } = caller();
   const first = await startWebhookEcho(call, (line) => lines.push(line));
@@ -38,10 +38,10 @@ test("W02: the echo prints each request and whether its signature is right, and 
   expect(await deliver(first.url, secret, "no JSON")).toBe(401);
   expect((await fetch(first.url, { method: "POST", body: EVENT })).status).toBe(401);
   expect(lines.map((line) => line.replace(/v1,\S+/g, "v1,…"))).toEqual([
-    "webhook evt_1: tenant.suspended tn_1 of tn_1; the signature is right",
-    "webhook evt_1: tenant.suspended tn_1 of tn_2; the signature is WRONG: v1,… instead of v1,…",
-    "webhook evt_1: not an event; the signature is WRONG: v1,… instead of v1,…",
-    "webhook without an id: tenant.suspended tn_1 of tn_1; the timestamp is WRONG",
+    "webhook evt_1: tenant.suspended tn_1 of tn_1; valid signature",
+    "webhook evt_1: tenant.suspended tn_1 of tn_2; INVALID signature: v1,… instead of v1,…",
+    "webhook evt_1: not an event; INVALID signature: v1,… instead of v1,…",
+    "webhook without an id: tenant.suspended tn_1 of tn_1; INVALID timestamp",
   ]);
   expect(lines.join("\n")).not.toContain(secret);
   await first.close();

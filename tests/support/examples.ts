@@ -10,11 +10,13 @@ export function exampleFor(entity: AnyEntity, tenantId: string): JsonObject {
     label: `label-${tenantId.toLowerCase().replaceAll("_", "-")}-x`,
     hostname: `x.${tenantId.replaceAll("_", "-").toLowerCase()}.example`,
     callerHash: tenantId,
+    webhookId: `webhook_${tenantId}`,
   };
   return {
     ...own,
     ...Object.fromEntries(Object.entries(unique).filter(([field]) => field in own)),
     ...(familyOf(entity) === "outbox" ? { id: `evt_${tenantId}` } : {}),
+    ...(familyOf(entity) === "webhook" ? { id: `webhook_${tenantId}` } : {}),
     ...(familyOf(entity) === "apikey" ? { id: `key_${tenantId}` } : {}),
     ...(familyOf(entity) === "usageevent" ? { id: `event_${tenantId}` } : {}),
     ...(familyOf(entity) === "apikeyhash" ? { hash: `hash_${tenantId}` } : {}),
