@@ -14,6 +14,9 @@ const LONG = [
   "sql/plans",
   "local/interrupted",
   "features/subscriptions/golden-year",
+  "http/openapi-lint",
+  "browser/reference",
+  "features/webhooks/delivery-faults",
   "kv/pgbouncer",
 ];
 

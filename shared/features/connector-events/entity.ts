@@ -27,7 +27,6 @@ const actor = z.looseObject({
 });
 const message = z.object({
   bytes: z.int().min(0).meta({ description: "The length of the text in UTF-8." }),
-  sha256: z.string().regex(/^[0-9a-f]{64}$/).meta({ description: "SHA-256 of the text in UTF-8, in hexadecimal." }),
   text: z.string().max(MAX_MESSAGE_BYTES).optional().meta({
     description: `The text, cut after ${MAX_MESSAGE_BYTES} bytes. Present only if the integration's config has \`logMessages: true\`.`,
   }),
@@ -71,7 +70,7 @@ export const connectorEvent = defineEntity({
     actor: { type: "user", id: "5f0c3a52-6c43-4b3a-9d0a-4a1f2f0a7b11" },
     outcome: "ok",
     latencyMs: 182,
-    message: { bytes: 5, sha256: "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824" },
+    message: { bytes: 5 },
   },
 });
 

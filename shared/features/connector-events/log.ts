@@ -2,7 +2,6 @@ import { Collection } from "../../core/collection.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import type { Actor } from "../../kernel/context.ts";
 import { newNonce } from "../../kernel/ids.ts";
-import { sha256Hex } from "../../kernel/sha256.ts";
 import { keyOf } from "../../kv/define.ts";
 import type { Mutation } from "../../kv/store.ts";
 import { type CallOutcome, type ConnectorEvent, connectorEvent, MAX_LATENCY_MS, MAX_MESSAGE_BYTES } from "./entity.ts";
@@ -13,7 +12,7 @@ export interface LoggedCall {
   readonly outcome: CallOutcome;
   readonly statusCode?: number | undefined;
   readonly latencyMs?: number | undefined;
-  /** The text that was sent. Only its length and hash are stored, unless the integration's config has `logMessages: true`. */
+  /** The text that was sent. Only its length is stored, unless the integration's config has `logMessages: true`. */
   readonly message?: string | undefined;
   /** Default: the caller. */
   readonly actor?: Actor | undefined;
@@ -24,10 +23,10 @@ export function keepsMessages(integration: { readonly config: Readonly<Record<st
   return integration?.config["logMessages"] === true;
 }
 
-/** What is stored of a message. */
-export async function redactedMessage(text: string, keepsText: boolean): Promise<NonNullable<ConnectorEvent["message"]>> {
+/** What is stored of a message. Not a hash: a short text, such as a code, could be guessed from it. */
+export function redactedMessage(text: string, keepsText: boolean): NonNullable<ConnectorEvent["message"]> {
   const bytes = new TextEncoder().encode(text);
-  return { bytes: bytes.length, sha256: await sha256Hex(text), ...(keepsText ? { text: cut(bytes) } : {}) };
+  return { bytes: bytes.length, ...(keepsText ? { text: cut(bytes) } : {}) };
 }
 
 /** The text up to the limit, without half a character at its end and without what the store cannot hold. */

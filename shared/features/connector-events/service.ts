@@ -19,7 +19,7 @@ export class ConnectorEventService extends TenantReadService<typeof connectorEve
    */
   async log(tenantId: string, connector: string, action: string, call: LoggedCall): Promise<Stored<typeof connectorEvent>> {
     const [id, keepsText] = await Promise.all([this.tenantOf(tenantId), this.#keepsMessages(tenantId, connector, call)]);
-    const message = call.message === undefined ? undefined : await redactedMessage(call.message, keepsText);
+    const message = call.message === undefined ? undefined : redactedMessage(call.message, keepsText);
     const { result, version } = await this.work.transact<{ readonly record: ConnectorEvent }>(() => {
       const { record, mutation } = entryOf(this.work, id, connector, action, { ...call, message });
       // The entry is itself the record of what was done.

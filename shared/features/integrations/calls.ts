@@ -133,7 +133,7 @@ function circuitOpen({ provider }: Integration, retryAt: string, now: string): I
 }
 
 async function recordCall(work: UnitOfWork, used: Found, call: ProviderCall, result: Result): Promise<void> {
-  const message = call.message === undefined ? undefined : await redactedMessage(call.message, keepsMessages(used));
+  const message = call.message === undefined ? undefined : redactedMessage(call.message, keepsMessages(used));
   await work.transact(async () => {
     const before = await foundOf(work, used.id);
     const entry = loggedCall(work, used, { ...call, message }, result);

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { parseInput } from "../../core/collection.ts";
 import { addDays } from "../../core/periods.ts";
-import { errors, type FieldError } from "../../kernel/errors.ts";
+import { errors, type FieldError, InnkeepError } from "../../kernel/errors.ts";
 import type { Gap, Webhook } from "./entity.ts";
 
 export const MAX_OVERLAP_SECONDS = 604_800;
@@ -84,6 +84,15 @@ export function assertHeadersFor(url: string, before: Pick<Webhook, "url" | "hea
   if (before.headerNames.length === 0 || new URL(url).origin === new URL(before.url).origin) return;
   const message = "must be sent again, or be null, because the URL names another host, which would get their values";
   throw errors.validation([{ path: "/headers", message, code: "required" }]);
+}
+
+/** Throws `forbidden`: who receives events must be allowed to read them. Without scopes, the caller is the program. */
+export function assertReadsEvents(scopes: ReadonlySet<string> | undefined): void {
+  if (!scopes || scopes.has("read:events")) return;
+  throw new InnkeepError(
+    "forbidden",
+    "A webhook receives events, so its url and its events can be set only with the permission read:events.",
+  );
 }
 
 /** Throws `validation_failed` for patterns that select no type of the catalogue. */

@@ -208,6 +208,7 @@ export class WebhookService {
 
   /** Throws `validation_failed` for a URL that must not be called, and for events that do not exist. */
   async #assertTarget(after: Pick<Webhook, "url" | "events">, before?: Pick<Webhook, "url" | "events">): Promise<void> {
+    rules.assertReadsEvents(this.work.context.scopes);
     if (after.url !== before?.url) await assertWebhookUrl(after.url, this.work.platform.outbound.rules);
     if (after.events.join() === before?.events.join()) return;
     // The catalogue loads all entities.

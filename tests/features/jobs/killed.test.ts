@@ -93,7 +93,7 @@ test(`O04: the function jobs, killed ${KILLS} times at random moments of its job
   expect((await context.dump("schedule")).filter(({ value }) => "leaseId" in (value as object))).toEqual([]);
   expect(await context.AuditService.verify()).toMatchObject({ ok: true });
   expect(last.output()).not.toMatch(/job_failed|cleanup_failed/);
-}, 60_000 + KILLS * 2_000);
+}, 60_000 + KILLS * 5_000);
 
 /** Moves the end of every lease into the past, as if the time of a lease had gone by since the kill. */
 async function endLeases(): Promise<void> {

@@ -75,7 +75,8 @@ describe("the official OFREP provider of the web SDK", () => {
 
   test("F14: fails to start without a valid credential, and evaluates to the program's defaults", async () => {
     await expect(clientOf("garbled", { targetingKey: tenantId })).rejects.toThrow();
-    expect(served.seen.at(-1)?.status).toBe(401);
+    // Providers of other tests poll meanwhile.
+    expect(served.seen.map(({ status }) => status)).toContain(401);
   });
 });
 

@@ -11,6 +11,7 @@ import type { WebhookCreate } from "../../../shared/features/webhooks/service.ts
 import { type Context, systemContext } from "../../../shared/kernel/context.ts";
 import { silentLogger } from "../../../shared/kernel/logger.ts";
 import { withClient } from "../../support/client.ts";
+import { codeOf } from "../../support/store.ts";
 import { ADMIN, KEYS, openTestContext, userOf } from "../../support/test-context.ts";
 
 let context: Awaited<ReturnType<typeof openTestContext>>;
@@ -89,6 +90,16 @@ describe("a webhook", () => {
     const { id } = await hooks().create(body());
     expect(await faults(hooks().update(id, given))).toEqual([fault]);
     await hooks().delete(id);
+  });
+
+  test("W01: gets its url and events only from a caller that may read events", async () => {
+    const writer = context.as({ scopes: new Set(["write:webhooks"]) }).WebhookService;
+    const made = { url: "https://narrow.example/", events: ["*"] };
+    expect(await codeOf(writer.create(made))).toBe("forbidden");
+    const { id } = await context.WebhookService.create(made);
+    expect(await codeOf(writer.update(id, { url: "https://other.example/" }))).toBe("forbidden");
+    expect(await writer.update(id, { description: "narrow" })).toMatchObject({ description: "narrow" });
+    expect(await context.as({ scopes: new Set(["write:webhooks", "read:events"]) }).WebhookService.create(made)).toMatchObject(made);
   });
 
   test("W01: of a tenant is seen and changed by the tenant alone, and by no other tenant", async () => {
