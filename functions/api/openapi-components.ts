@@ -8,7 +8,12 @@ export const HEADERS = {
     schema: text,
     example: '"42"',
   },
-  Location: { description: "The path of the created record.", required: true, schema: { type: "string", format: "uri-reference" } },
+  Location: {
+    description: "The path of the created record, or of the one that shows the progress.",
+    required: true,
+    schema: { type: "string", format: "uri-reference" },
+  },
+  ContentDisposition: { description: "The name of the file (RFC 6266).", required: true, schema: text },
   Link: { description: 'The next page, `rel="next"` (RFC 8288); absent on the last.', schema: text },
   RequestId: { description: "The id of this request in logs, audit entries and errors.", required: true, schema: text },
   ServerTiming: { description: "Milliseconds spent on authentication, on the store, and in total.", schema: text },

@@ -78,19 +78,21 @@ function queryParameter(name: string, schema: z.ZodType): Json {
 }
 
 function success(route: Route, status: number, spec: ResponseSpec | undefined, schemas: Schemas): Json {
-  const { description = "", schema } = spec ?? {};
+  const { description = "", schema, types = [] } = spec ?? {};
   const id = schema && schemas.name("output", schema, `${pascal(route)}Response`);
   return {
     description,
     headers: {
+      ...(types.length > 0 ? { "Content-Disposition": refTo("headers", "ContentDisposition") } : {}),
       "X-Request-Id": refTo("headers", "RequestId"),
       "Server-Timing": refTo("headers", "ServerTiming"),
       ...(route.cost === 0 ? {} : RATE_LIMIT_HEADERS),
       ...(route.etag || hasMember(schema, "version") ? { ETag: refTo("headers", "ETag") } : {}),
-      ...(status === 201 ? { Location: refTo("headers", "Location") } : {}),
+      ...(status === 201 || status === 202 ? { Location: refTo("headers", "Location") } : {}),
       ...(isMutation(route) ? { "Idempotent-Replayed": refTo("headers", "IdempotentReplayed") } : {}),
       ...(hasMember(schema, "pagination") ? { Link: refTo("headers", "Link") } : {}),
     },
+    ...(types.length > 0 ? { content: Object.fromEntries(types.map((type) => [type, {}])) } : {}),
     ...(id ? { content: { "application/json": { schema: refTo("schemas", id), examples: { [id]: refTo("examples", id) } } } } : {}),
   };
 }

@@ -6,6 +6,7 @@ import type { Reply } from "../../shared/core/reply.ts";
 import { type AnyCall, idParam, pathParams, restated, type Route, type ServiceClass } from "../../shared/core/route.ts";
 import type { Context as CallContext } from "../../shared/kernel/context.ts";
 import { errors, InnkeepError, OtherTenantError } from "../../shared/kernel/errors.ts";
+import { accepts } from "hono/accepts";
 import { type AnyEntity, keyOf, keyParams, matchKey } from "../../shared/kv/define.ts";
 import { tenant } from "../../shared/features/tenants/entity.ts";
 import { isKey, isSegment, RESERVED_TENANT_IDS } from "../../shared/kv/key.ts";
@@ -55,8 +56,7 @@ function handlerOf(route: Route, deps: ApiDeps, shared: Shared): Handler<AppEnv>
     const charge = chargeOf(c, route, backend.platform.limiter);
     const lookUp = (payer?: Payer) => {
       if (payer) charge.start(payer);
-      const loaded = params instanceof InnkeepError ? [] : load(route, params, backend.store);
-      return { loaded, host: claimedBy(new URL(c.req.url).host, backend.platform.hosts, backend.store) };
+      return lookedUp(c, route, params, backend);
     };
     const { caller, loaded, host } = route.scope === "public"
       ? { caller: ANONYMOUS, loaded: [], host: Promise.resolve(null) }
@@ -69,7 +69,6 @@ function handlerOf(route: Route, deps: ApiDeps, shared: Shared): Handler<AppEnv>
     authorize(caller, route);
     c.set("authMs", since(authStartedAt));
     const input = await checkedInput(c, route);
-    const options = readConditions(c, route);
     const context = callerContext(c, caller, backend.clock, readIdempotency(c, route, { params, tenantId, ...input }));
     const work = backend.bind(context, visibleTo(caller, loaded));
     const storeStartedAt = performance.now();
@@ -82,15 +81,23 @@ function handlerOf(route: Route, deps: ApiDeps, shared: Shared): Handler<AppEnv>
         caller,
         hosts: backend.platform.hosts,
         tenantId,
-        options,
+        options: readConditions(c, route),
+        mediaType: mediaTypeOf(c, route),
+        external: externalPath(c),
       };
-      const response = respond(c, route, await run(route, call, context, shared), externalPath(c));
+      const response = respond(c, route, await run(route, call, context, shared), call.external);
       if (work.replayed) response.headers.set("idempotent-replayed", "true");
       return response;
     } finally {
       c.set("storeMs", since(storeStartedAt));
     }
   };
+}
+
+/** What is read while the caller is looked up: the records of the path, and the tenant that claims the host. */
+function lookedUp(c: Context, route: Route, params: Params | InnkeepError, { store, platform: { hosts } }: ApiDeps["backend"]) {
+  const loaded = params instanceof InnkeepError ? [] : load(route, params, store);
+  return { loaded, host: claimedBy(new URL(c.req.url).host, hosts, store) };
 }
 
 /** Runs the route. If a tenant's API key named another tenant in its body, that is audited. */
@@ -181,6 +188,12 @@ function visibleTo(caller: Caller, loaded: readonly Loading[]): [string, Promise
 function handled<T>(promise: Promise<T>): Promise<T> {
   promise.catch(() => undefined);
   return promise;
+}
+
+/** The first media type of the route's files that the request accepts; without a match the default. */
+function mediaTypeOf(c: Context, { responses }: Route): string {
+  const [first = "application/json", ...others] = responses[200]?.types ?? [];
+  return accepts(c, { header: "Accept", supports: [first, ...others], default: first });
 }
 
 async function sourcesOf(c: Context, route: Route, params: Params, host: ReturnType<typeof claimedBy>): Promise<TenantSources> {

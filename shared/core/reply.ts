@@ -18,6 +18,21 @@ export class Reply implements ReplyHeaders {
   }
 }
 
+/** What a file is in a response. */
+export interface FileDescription {
+  /** The name under which a browser stores it, of `[A-Za-z0-9._-]`. */
+  readonly name: string;
+  /** Its media type, with its parameters. */
+  readonly type: string;
+}
+
+/** A response that is not JSON: a file, which is sent while it is read. */
+export class FileReply extends Reply {
+  constructor(readonly content: ReadableStream<Uint8Array>, readonly file: FileDescription) {
+    super(200, null);
+  }
+}
+
 /** Whether the body is a record with an ETag. Usage that was never recorded has none. */
 export function isVersioned(body: unknown): body is { readonly version: string } {
   return typeof body === "object" && body !== null && "version" in body && typeof body.version === "string";

@@ -21,8 +21,10 @@ export type ServiceClass<T> = new (work: UnitOfWork) => T;
 
 export interface ResponseSpec {
   readonly description: string;
-  /** If omitted, the response has no body. */
+  /** If omitted, the response has no body, or is a file. */
   readonly schema?: z.ZodType;
+  /** The media types of a file. */
+  readonly types?: readonly string[];
 }
 export type ResponseSpecs = { readonly [S in SuccessStatus]?: ResponseSpec };
 
@@ -41,6 +43,10 @@ export interface Call<T, P extends string, Q extends z.ZodType | undefined, I ex
   /** The tenant of the request: of its path, query, header or host, else the caller's own. Null if there is none. */
   readonly tenantId: string | null;
   readonly options: ChangeOptions;
+  /** Of the media types of the route's `files`, the one that the request prefers. */
+  readonly mediaType: string;
+  /** Adds the prefix of the request to a path from the API's root, so that the caller can request it. */
+  readonly external: (path: string) => string;
 }
 
 /** A valid request, which the security tests send to the route. `n` differs from call to call. */
@@ -119,10 +125,14 @@ export interface VerbSpec<
   readonly inputTypes?: readonly string[];
   /** Whether `input` checks each item of a list on its own, so that an invalid one does not refuse the others. */
   readonly checksItems?: boolean;
-  /** The schema of the response body. If omitted, the response is 204. */
+  /** The schema of the response body. If omitted, the response is 204, or a file. */
   readonly output?: O;
+  /** The media types of the file that `run` returns as a `FileReply`; the first is the default. Instead of `output`. */
+  readonly files?: readonly [string, ...string[]];
   /** The path of the created record. The response is then 201. */
   readonly location?: (body: OutputOf<O>) => string;
+  /** The path of the record that shows the progress of work in the background. The response is then 202. */
+  readonly accepted?: (body: OutputOf<O>) => string;
   /** Whether a route with `location` can also return 200, because it replaces a record. */
   readonly replaces?: boolean;
   readonly sample?: Sample<T, I extends z.ZodType ? z.input<I> : never>;
@@ -167,12 +177,14 @@ export function verb<
   O extends z.ZodType | undefined = undefined,
 >(place: `${Method} ${P}`, spec: VerbSpec<T, P, Q, I, O>): Route {
   const [method = "GET", path = ""] = place.split(" ") as [Method, string];
-  const { input, inputOptional, shownInput, inputTypes, output, location, replaces, run, ...text } = spec;
+  const { input, inputOptional, shownInput, inputTypes, output, files, location, accepted, replaces, run, ...text } = spec;
   const description = { description: text.summary, ...(output ? { schema: output } : {}) };
   const responses: ResponseSpecs = {
     ...(location ? { 201: description } : {}),
-    ...(output && (!location || replaces) ? { 200: description } : {}),
-    ...(output ? {} : { 204: { description: text.summary } }),
+    ...(accepted ? { 202: description } : {}),
+    ...(output && ((!location && !accepted) || replaces) ? { 200: description } : {}),
+    ...(files ? { 200: { ...description, types: files } } : {}),
+    ...(output || files ? {} : { 204: { description: text.summary } }),
   };
   return {
     ...text,
@@ -191,6 +203,7 @@ export function verb<
       if (!output) return new Reply(204, null);
       const body = result as OutputOf<O>;
       if (location) return created(body, location(body));
+      if (accepted) return new Reply(202, body, placed(body, accepted(body)));
       return replied(body);
     },
   } as Route;
@@ -218,7 +231,11 @@ export function replied(body: unknown): Reply {
 
 /** 201 with the created record, its ETag and its path. */
 export function created(body: unknown, location: string): Reply {
-  return new Reply(201, body, { location, ...(isVersioned(body) ? { version: body.version } : {}) });
+  return new Reply(201, body, placed(body, location));
+}
+
+function placed(body: unknown, location: string) {
+  return { location, ...(isVersioned(body) ? { version: body.version } : {}) };
 }
 
 function missing(path: string, resource: string | undefined, params: Readonly<Record<string, string>>) {

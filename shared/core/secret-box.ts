@@ -2,6 +2,7 @@ import { fromBase64, toBase64Url } from "../kernel/base64.ts";
 import type { Clock } from "../kernel/clock.ts";
 import { InnkeepError } from "../kernel/errors.ts";
 import type { JsonValue } from "../kernel/json.ts";
+import { equalSecrets } from "../kernel/sha256.ts";
 import { ROOT_KEY_BYTES, type RootKey, type RootKeys, type RootKeySource } from "./root-keys.ts";
 import type { Sealed } from "./sealed.ts";
 
@@ -50,6 +51,23 @@ export class SecretBox {
     const plain = await decrypt(await imported(dataKey), context, value.ciphertext);
     if (!plain) throw decryptionFailed(key, field);
     return JSON.parse(new TextDecoder().decode(plain)) as JsonValue;
+  }
+
+  /**
+   * The HMAC-SHA-256 of the text under a key that is derived from the current root key for one purpose (HKDF, RFC 5869), in base64url.
+   * Throws `root_key_unavailable`.
+   */
+  async sign(purpose: string, text: string): Promise<string> {
+    return await signature((await this.#load()).keys.current, purpose, text);
+  }
+
+  /** Whether `sign` made the signature, with the current root key or a previous one. */
+  async isSigned(purpose: string, text: string, given: string): Promise<boolean> {
+    const { current, previous } = (await this.#load()).keys;
+    const valid = await Promise.all(
+      [current, ...previous].map(async (key) => await equalSecrets(await signature(key, purpose, text), given)),
+    );
+    return valid.includes(true);
   }
 
   /** The value under the current root key. The ciphertext stays as it is. Throws like `open`. */
@@ -112,6 +130,14 @@ function contextOf(key: string, field: string): Bytes {
 async function wrap({ keys, byId }: Loaded, context: Bytes, dataKey: Bytes): Promise<Pick<Sealed, "keyId" | "wrappedKey">> {
   const keyId = keys.current.id;
   return { keyId, wrappedKey: toBase64Url(await encrypt(byId.get(keyId) as CryptoKey, context, dataKey)) };
+}
+
+async function signature({ bytes }: RootKey, purpose: string, text: string): Promise<string> {
+  const encoder = new TextEncoder();
+  const root = await crypto.subtle.importKey("raw", bytes, "HKDF", false, ["deriveKey"]);
+  const derivation = { name: "HKDF", hash: "SHA-256", salt: new Uint8Array(), info: encoder.encode(`innkeep ${purpose}`) };
+  const key = await crypto.subtle.deriveKey(derivation, root, { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
+  return toBase64Url(new Uint8Array(await crypto.subtle.sign("HMAC", key, encoder.encode(text))));
 }
 
 async function imported(key: Bytes): Promise<CryptoKey> {

@@ -275,6 +275,15 @@ export const features = [
     routes: () => import("./events/routes.ts"),
   },
   {
+    name: "files",
+    summary: "Downloads of exported files by signed links.",
+    paths: ["/v1/downloads"],
+    scopes: {},
+    entities: () => import("./files/entity.ts"),
+    services: () => import("./files/service.ts"),
+    routes: () => import("./files/routes.ts"),
+  },
+  {
     name: "dashboard",
     summary: "The numbers of the platform's first page.",
     paths: ["/v1/dashboard"],

@@ -227,6 +227,12 @@ export const ERROR_KINDS = {
     retryable: true,
     summary: "A request with this idempotency key is still running.",
   },
+  link_expired: {
+    status: 410,
+    title: "Link expired",
+    retryable: false,
+    summary: "The time of the download link is over.",
+  },
   cursor_expired: {
     status: 410,
     title: "Cursor expired",

@@ -25,7 +25,8 @@ export type IdPrefix =
   | "grant"
   | "res"
   | "pm"
-  | "replay";
+  | "replay"
+  | "file";
 
 /** `<prefix>_<unix milliseconds>_<nonce>`: sorts by time. Throws if `loadIds` has not been awaited. */
 export function newId(prefix: IdPrefix, epochMs: number): string {

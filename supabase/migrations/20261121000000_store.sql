@@ -2432,6 +2432,16 @@ select kv.add_entity('flag-evaluation', 'flageval', 1, owner_rule => 'platform')
 select kv.add_family('eventhead', 75);
 select kv.add_entity('event-head', 'eventhead', 1, owner_rule => 'platform', tenant_readable => true);
 
+-- file-chunk: A part of a stored file.
+select kv.add_family('filechunk');
+select kv.add_entity('file-chunk', 'filechunk', 3, owner_rule => 'segment');
+select kv.add_entity('file-chunk', 'filechunk', 2, owner_rule => 'platform');
+
+-- stored-file: A file that a job writes in steps and that signed links download until it expires.
+select kv.add_family('file');
+select kv.add_entity('stored-file', 'file', 2, owner_rule => 'segment');
+select kv.add_entity('stored-file', 'file', 1, owner_rule => 'platform');
+
 -- outbox-event: An outgoing event, committed with the change it reports.
 select kv.add_family('outbox');
 select kv.add_entity('outbox-event', 'outbox', 1, owner_rule => 'given', cascades => false);

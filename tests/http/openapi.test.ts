@@ -127,6 +127,7 @@ describe("the OpenAPI file", () => {
             ...(example === undefined ? [] : [example]),
             ...Object.values(examples).map((one) => resolved<Json>(one)["value"]),
           ];
+          if (schema === undefined) continue;
           expect(values.length, `${operation.operationId} ${JSON.stringify(schema)}`).toBeGreaterThan(0);
           const text = JSON.stringify(schema);
           const validate = compiled.get(text) ?? ajv.compile(rebased(text));

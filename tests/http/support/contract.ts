@@ -41,7 +41,11 @@ export function contractOf(document: Json): Contract {
           expect(answer.headers.has(header), `${where} lacks ${header}`).toBe(true);
         }
       }
-      const schema = documented?.["content"] ? at(documented, "content", "application/json", "schema")["$ref"] : undefined;
+      const content = documented?.["content"] as Json | undefined;
+      const type = answer.headers.get("content-type")?.split(";")[0] ?? "";
+      // A file has a media type and no schema.
+      if (content && Object.keys(content[type] ?? {}).length === 0) return expect(Object.keys(content), where).toContain(type);
+      const schema = content ? at(content, "application/json", "schema")["$ref"] : undefined;
       if (schema === undefined || method === "HEAD") return expect(answer.text, where).toBe("");
       checkSchema(validator(String(schema)), answer, where);
     },
