@@ -27,7 +27,7 @@ export const majorUnits = z.number().min(0).max(MAX_MAJOR_UNITS)
 /** The maximum number of decimals of a metered amount. */
 export const QUANTITY_DECIMALS = 6;
 /** Rounded to the decimals of a metered amount. */
-export const roundedQuantity = (amount: number) => Number(amount.toFixed(QUANTITY_DECIMALS));
+export const roundedQuantity = (amount: number) => Number.isInteger(amount) ? amount : Number(amount.toFixed(QUANTITY_DECIMALS));
 /**
  * A metered amount: a non-negative number with at most 6 decimals. Sums are exact, and a sum is stored only if a double
  * represents it. Any sum of up to 15 digits is represented, so sums below 1e9 never fail.

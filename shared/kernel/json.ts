@@ -81,7 +81,8 @@ function faultInside(value: object, depth: number, all: boolean): Fault | null {
   }
   const prototype = Object.getPrototypeOf(value);
   if (prototype !== Object.prototype && prototype !== null) return fault("must be a plain object", "not_json");
-  for (const [name, member] of Object.entries(value)) {
+  for (const name of Object.keys(value)) {
+    const member = (value as Readonly<Record<string, unknown>>)[name];
     // JSON.stringify omits undefined members.
     const found = (all ? textFault(name) : null) ?? (member === undefined ? null : faultOf(member, depth + 1, all));
     if (found) return at(name, found);

@@ -271,17 +271,18 @@ function written(
   const results = final && takeApart(final, positions.map((at) => calls[at]?.mutation ?? mutation));
   const version = own(versions, key) ?? "";
   const last = positions.length - 1;
+  const before = version === "" || last === 0 ? null : BigInt(version) - 1n;
   return positions.map((_, i) => (
-    { ok: true, value: { version: i < last ? versionBefore(version, i + 1) : version, value: results?.[i] ?? null } }
+    { ok: true, value: { version: i < last ? versionAfter(before, i + 1) : version, value: results?.[i] ?? null } }
   ));
 }
 
 /**
- * The version after the first `calls` calls of a merged write. It is greater than the previous version and less than the stored one,
- * so a check against it always fails.
+ * The version after the first `calls` calls of a merged write, from the number before the stored version. It is greater than the
+ * previous version and less than the stored one, so a check against it always fails.
  */
-function versionBefore(version: string, calls: number): string {
-  return version === "" ? "" : `${BigInt(version) - 1n}.${String(calls).padStart(3, "0")}`;
+function versionAfter(before: bigint | null, calls: number): string {
+  return before === null ? "" : `${before}.${String(calls).padStart(3, "0")}`;
 }
 
 /** The record's own member: a key may be `constructor`. */

@@ -106,7 +106,7 @@ function encodeMutation(mutation: Mutation, tenantId: string | null, nowMs: numb
       const { initial, ...rest } = mutation;
       if (mutation.op === "increment") mutation.add.forEach((addition, i) => assertAddition(addition, `/add/${i}`));
       else assertAppend(mutation);
-      const bytes = valueBytes({ ...rest } as unknown as JsonValue, "") + (initial ? valueBytes(initial.value, "/initial/value") : 0);
+      const bytes = valueBytes(rest as unknown as JsonValue, "") + (initial ? valueBytes(initial.value, "/initial/value") : 0);
       const wire: WireMutation = mutation.op === "increment"
         ? { ...rest, add: mutation.add.map(({ path, ...addition }) => ({ path: pathLiteral(path), ...addition }) as WireAddition) }
         : { ...rest, add: [], path: pathLiteral(mutation.path) };

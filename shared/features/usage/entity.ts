@@ -55,6 +55,11 @@ export const usageRecord = defineEntity({
 
 export type UsageRecord = RecordOf<typeof usageRecord>;
 
+const { current, reserved, limit: recordLimit, daily } = usageRecord.schema.shape;
+/** What a decision about an amount needs of a usage record. Parsing the whole record takes twice as long. */
+export const usageCount = z.object({ current, reserved, limit: recordLimit, daily });
+export type UsageCount = z.output<typeof usageCount>;
+
 /** Written with the first count of each 10 seconds, so that usage itself needs no index that every count would have to maintain. */
 export const usageChange = defineEntity({
   name: "usage-change",

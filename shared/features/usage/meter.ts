@@ -8,7 +8,7 @@ import { assertMatch, type ChangeOptions } from "../../kernel/version.ts";
 import type { Check, Mutation } from "../../kv/store.ts";
 import { releaseExpiredOf } from "../reservations/expiry.ts";
 import { besides, type Correction, type Count, type CountBeside, type Counted, isBelow, isConditional, raised } from "./count.ts";
-import { type UsageRecord, usageRecord } from "./entity.ts";
+import { type UsageCount, type UsageRecord, usageRecord } from "./entity.ts";
 import { type Mark, markFor } from "./marks.ts";
 import { fits } from "./policies.ts";
 import { bookingDay, bookingHour, type Opening, openingOf, type Place } from "./reads.ts";
@@ -116,7 +116,7 @@ export class Meter {
    * Sets a gauge's amount of the day to its level. The first addition of a day misses it, because the day starts at zero.
    * Only the last writer does this. Null if nothing was set.
    */
-  async settleDay(place: Place, record: UsageRecord, version: string): Promise<Counted | null> {
+  async settleDay(place: Place, record: UsageCount, version: string): Promise<Counted | null> {
     const [day, level] = [this.#day(place), settledLevel(record)];
     // A version with a decimal part is an intermediate result of a batch. The batch's last call settles the day.
     if (place.metric.kind !== "gauge" || record.daily[day] === level || !/^\d+$/.test(version)) return null;

@@ -65,7 +65,12 @@ export function isOverLimit(current: number, limit: number | null): boolean {
 
 /** Whether usage is at a percentage of the limit or above, exactly and without rounding. What is not used reaches nothing. */
 export function isReached({ current, limit }: Level, threshold: number): boolean {
-  return limit !== null && current > 0 && millionths(current) * 100n >= millionths(limit) * BigInt(threshold);
+  if (limit === null || current <= 0) return false;
+  const [used, allowed] = [current * 100, limit * threshold];
+  // Most amounts are integers. Their products are exact up to 2^53 - 1.
+  const isExact = Number.isInteger(current) && Number.isInteger(limit) && used <= Number.MAX_SAFE_INTEGER &&
+    allowed <= Number.MAX_SAFE_INTEGER;
+  return isExact ? used >= allowed : millionths(current) * 100n >= millionths(limit) * BigInt(threshold);
 }
 
 /** The percentage of the limit, exact and rounded down, not capped at 100. It fits an integer of JSON also if the limit is tiny. */

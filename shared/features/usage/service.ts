@@ -9,7 +9,7 @@ import type { ChangeOptions, IfMatch } from "../../kernel/version.ts";
 import type { Addition } from "../../kv/store.ts";
 import { metricOf } from "../metrics/catalogue.ts";
 import { shortTenantId } from "../tenants/entity.ts";
-import { usageConsume, usageIncrement, usagePut, type UsageRecord, usageRecord } from "./entity.ts";
+import { usageConsume, type UsageCount, usageCount, usageIncrement, usagePut, type UsageRecord, usageRecord } from "./entity.ts";
 import type { Count, Counted } from "./count.ts";
 import { Meter } from "./meter.ts";
 import { boundOf, judged, type Judgement } from "./policies.ts";
@@ -117,11 +117,13 @@ export class UsageService {
     parseInput(usageConsume, { amount });
     const place = await this.#place(tenantId, metric, this.#periodToWrite(period));
     this.#assertOpen(place);
-    const count = { add: this.#adding(place, amount, boundOf(place.metric)), merge: this.#merge(place, undefined) };
+    const adding = { add: this.#adding(place, amount, boundOf(place.metric)), merge: this.#merge(place, undefined) };
     const idempotency = keyed("usage.consume", options, { key: place.key, amount });
-    const consumed = await exactly(() => matching(place, options, (own) => this.#meter.consume(place, amount, count, own, idempotency)));
-    const level = consumed.tooMuch ?? await this.#counted(place, consumed, (after) => less(after, amount));
-    return judged(level, 0, place.metric, !consumed.tooMuch);
+    const consumed = await exactly(() => matching(place, options, (own) => this.#meter.consume(place, amount, adding, own, idempotency)));
+    if (consumed.tooMuch) return judged(consumed.tooMuch, 0, place.metric, false);
+    const count = usageCount.parse(consumed.value);
+    await this.#settle(place, count, consumed.version, less(count, amount));
+    return judged(count, 0, place.metric, true);
   }
 
   async isOverLimit(tenantId: string, metric: string, period?: string): Promise<boolean> {
@@ -148,16 +150,21 @@ export class UsageService {
     return await this.#counted(place, counted, () => before);
   }
 
-  /** The usage after a count. Writes alerts and `usagePercent` if the count crossed a threshold, or if that is unknown. */
+  /** The usage after a count. */
   async #counted(place: Place, counted: Counted, levelBefore: (after: UsageRecord) => Level | null): Promise<Usage> {
     const record = usageRecord.schema.parse(counted.value);
-    const settled = await this.#meter.settleDay(place, record, counted.version);
-    const before = levelBefore(record);
-    const { thresholds } = place.metric;
-    const crossed = !before || rules.thresholdsReached(before, thresholds) !== rules.thresholdsReached(record, thresholds);
-    if (crossed) await this.#meter.settleAfter(place);
+    const settled = await this.#settle(place, record, counted.version, levelBefore(record));
     if (!settled) return rules.viewOf(record, place.metric, counted.version);
     return rules.viewOf(usageRecord.schema.parse(settled.value), place.metric, settled.version);
+  }
+
+  /** Writes alerts and `usagePercent` if the count crossed a threshold, or if that is unknown. Returns the record if its day changed. */
+  async #settle(place: Place, after: UsageCount, version: string, before: Level | null): Promise<Counted | null> {
+    const settled = place.metric.kind === "gauge" ? await this.#meter.settleDay(place, after, version) : null;
+    const { thresholds } = place.metric;
+    const crossed = !before || rules.thresholdsReached(before, thresholds) !== rules.thresholdsReached(after, thresholds);
+    if (crossed) await this.#meter.settleAfter(place);
+    return settled;
   }
 
   async #read(place: Place): Promise<Usage | null> {
@@ -239,7 +246,7 @@ function limited(limit: number | null | undefined): { readonly limit?: number | 
   return limit === undefined ? {} : { limit };
 }
 
-function less({ current, limit }: UsageRecord, amount: number): Level {
+function less({ current, limit }: Level, amount: number): Level {
   return { current: rules.plus(current, -amount), limit };
 }
 
