@@ -77,3 +77,27 @@ test("H10: the function writes rate limits alone, with whole numbers, whatever t
     await app.end();
   }
 });
+
+test("H10: one call charges the buckets that exist and the new ones, and not the one that another transaction has locked", async () => {
+  const other = new pg.Client({ connectionString: database.superUrl });
+  await other.connect();
+  const takes = (...names: string[]) =>
+    JSON.stringify(names.map((name) => ({ key: `ratelimit:${name}`, capacity: 10, window: 60, cost: 4, wanted: 0 })));
+  const take = async (...names: string[]) => {
+    const { rows: [row] } = await client.query<{ buckets: Record<string, { had: number; tokens: number } | null> }>(
+      "select public.kv_take($1::jsonb, false) as buckets",
+      [takes(...names)],
+    );
+    return Object.fromEntries(Object.entries(row?.buckets ?? {}).map(([key, bucket]) => [key, bucket && Math.floor(bucket.tokens)]));
+  };
+  try {
+    expect(await take("free", "locked")).toEqual({ "ratelimit:free": 6, "ratelimit:locked": 6 });
+    await other.query("begin");
+    await other.query("select from kv.entries where key = 'ratelimit:locked' for update");
+    expect(await take("new", "locked", "free")).toEqual({ "ratelimit:new": 6, "ratelimit:locked": null, "ratelimit:free": 2 });
+    await other.query("rollback");
+    expect(await take("locked", "new")).toEqual({ "ratelimit:locked": 2, "ratelimit:new": 2 });
+  } finally {
+    await other.end();
+  }
+});
