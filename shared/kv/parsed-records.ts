@@ -1,6 +1,8 @@
-/** A few megabytes of ordinary records, and 16 MB at most. */
-const MAX_RECORDS = 1_000;
-/** Ordinary records have a few hundred characters. A record can have 256 Ki of them, and a thousand such exceed the memory. */
+/** About 1,500 bytes each, if they have a few hundred characters. */
+const MAX_RECORDS = 5_000;
+/** Of all records, so that large ones take at most 16 MB. */
+const MAX_TOTAL_CHARS = 8_388_608;
+/** A record can have 256 Ki characters. One such must not displace hundreds of others. */
 const MAX_CHARS = 8_192;
 /** What a member without text counts as. */
 const MEMBER_CHARS = 8;
@@ -17,6 +19,7 @@ interface EntryState {
 interface Parsed extends Pick<EntryState, "version" | "createdAt" | "updatedAt"> {
   readonly schema: object;
   readonly record: object;
+  readonly chars: number;
 }
 
 /**
@@ -24,7 +27,9 @@ interface Parsed extends Pick<EntryState, "version" | "createdAt" | "updatedAt">
  * the same key, version and times was validated before.
  */
 export class ParsedRecords {
+  /** In the order in which they were kept. */
   readonly #byKey = new Map<string, Parsed>();
+  #totalChars = 0;
 
   /** A copy of the record of exactly this entry, if it is kept. Nested values are frozen. */
   find({ key, version, createdAt, updatedAt }: EntryState, schema: object): object | undefined {
@@ -35,14 +40,22 @@ export class ParsedRecords {
 
   /** Returns a copy like `find`. Neither a large record is kept nor an entry that expires, which is seldom read twice. */
   keep<T extends object>({ key, version, createdAt, updatedAt, expiresAt }: EntryState, schema: object, record: T): T {
-    let chars = 0;
+    let chars = key.length;
     for (const member of Object.values(record)) chars += freeze(member);
-    this.#byKey.delete(key);
+    this.#drop(key);
     if (expiresAt !== null || chars > MAX_CHARS) return record;
-    const oldest = this.#byKey.size >= MAX_RECORDS ? this.#byKey.keys().next().value : undefined;
-    if (oldest !== undefined) this.#byKey.delete(oldest);
-    this.#byKey.set(key, { version, createdAt, updatedAt, schema, record });
+    for (const oldest of this.#byKey.keys()) {
+      if (this.#byKey.size < MAX_RECORDS && this.#totalChars + chars <= MAX_TOTAL_CHARS) break;
+      this.#drop(oldest);
+    }
+    this.#byKey.set(key, { version, createdAt, updatedAt, schema, record, chars });
+    this.#totalChars += chars;
     return { ...record };
+  }
+
+  #drop(key: string): void {
+    this.#totalChars -= this.#byKey.get(key)?.chars ?? 0;
+    this.#byKey.delete(key);
   }
 }
 

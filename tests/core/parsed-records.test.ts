@@ -91,9 +91,16 @@ describe("what is kept of an entry", () => {
 
   test("is bounded, and nothing of an entry that expires or is large", () => {
     const parsed = new ParsedRecords();
-    const keys = Array.from({ length: 1_001 }, (_, i) => `plan:p${i}`);
+    const keys = Array.from({ length: 5_001 }, (_, i) => `plan:p${i}`);
     for (const key of keys) parsed.keep({ ...ENTRY, key }, schema, { key });
-    expect(keys.filter((key) => parsed.find({ ...ENTRY, key }, schema))).toEqual(keys.slice(1));
+    const found = () => keys.filter((key) => parsed.find({ ...ENTRY, key }, schema));
+    expect(found()).toEqual(keys.slice(1));
+    // 1,100 records of 8,000 characters exceed the limit of all together, which is 8 Mi characters.
+    for (const key of keys.slice(0, 1_100)) parsed.keep({ ...ENTRY, key }, schema, { text: "x".repeat(8_000) });
+    expect(found().length).toBeLessThan(8_388_608 / 8_000);
+    expect(found()).toEqual(keys.slice(1_100 - found().length, 1_100));
+    for (const key of keys) parsed.keep({ ...ENTRY, key }, schema, { key });
+    expect(found()).toEqual(keys.slice(1));
     const large = { texts: Array.from({ length: 80 }, () => "x".repeat(100)) };
     expect(parsed.keep(ENTRY, schema, large)).toEqual(large);
     expect(parsed.find(ENTRY, schema)).toBeUndefined();
