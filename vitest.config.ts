@@ -1,5 +1,9 @@
 import { defineConfig } from "vitest/config";
+import { temporaryFolderOf } from "./tests/support/memory.ts";
 import { LongestFirst } from "./tests/support/sequencer.ts";
+
+const folder = temporaryFolderOf(process.env);
+if (folder) process.env["TMPDIR"] = folder; // of the workers and of the programs that they start, too
 
 const common = {
   globalSetup: ["tests/support/global-setup.ts"],
