@@ -3,6 +3,8 @@ import { callJobs, JobRunning, type JobsFunction, lineOf } from "./job-calls.ts"
 const EVERY_MS = 10_000;
 /** The job that delivers events, which should not wait. */
 const DELIVERY = { job: "webhooks", everyMs: 2_000 };
+/** A call can wait for receivers after its run has ended, and the next run begins beside it. */
+const MAX_CALLS = 10;
 
 /**
  * Runs the due jobs of the local stack every 10 seconds, and the delivery of events every 2 seconds. Reports those that did something.
@@ -12,13 +14,17 @@ export function startScheduler(jobs: JobsFunction, say: (line: string) => void):
   const stopped = new AbortController();
   const known = { lastProblem: "" };
   const calls = [{ job: null, everyMs: EVERY_MS }, DELIVERY].map(({ job, everyMs }) => {
-    let running: Promise<void> | null = null;
-    const next = () => void (running ??= tick({ ...jobs, signal: stopped.signal }, job, known, say).finally(() => running = null));
+    const running = new Set<Promise<void>>();
+    const next = () => {
+      if (running.size >= (job === null ? 1 : MAX_CALLS)) return;
+      const call = tick({ ...jobs, signal: stopped.signal }, job, known, say).finally(() => running.delete(call));
+      running.add(call);
+    };
     const timer = setInterval(next, everyMs);
     next();
     return async () => {
       clearInterval(timer);
-      await running;
+      await Promise.all(running);
     };
   });
   return async () => {

@@ -63,4 +63,6 @@ export interface JobStep {
   readonly cursor: JsonObject | null;
   /** What the step did, for the response of the run. */
   readonly report?: JsonObject;
+  /** What goes on without the job's lease, beside the next run. The call waits for it at its end, so that the process stays alive. */
+  readonly rest?: Promise<unknown>;
 }

@@ -34,6 +34,7 @@ export class Run {
   /** Null if the call has nothing more to do: the run is complete, paused or failed, or its lease is lost. */
   #held: StoredSchedule | null;
   #backlog: Backlog | null = null;
+  readonly #rests: Promise<void>[] = [];
   readonly #done = { processed: 0, complete: false, report: {} as JsonObject };
 
   constructor(
@@ -62,6 +63,7 @@ export class Run {
     const { attempted } = this.#items;
     const step = await this.#orFail(held, async () => {
       const taken = await this.#job.step(this.#items.run(this.#cursor, limit));
+      if (taken.rest) this.#rests.push(taken.rest.then(() => {}, (error: unknown) => this.#failRest(error)));
       if (taken.cursor === null) await this.#count();
       return taken;
     });
@@ -77,6 +79,12 @@ export class Run {
     if (!held || !await this.#orFail(held, () => this.#count())) return;
     if (!this.dryRun) await this.schedules.save(held, rules.paused(held, this.#backlog, this.#nowMs()));
     this.#end();
+  }
+
+  /** Waits for what the steps have left. Call it before the report. */
+  async rest(): Promise<void> {
+    await Promise.all(this.#rests);
+    if (this.#rests.length > 0) this.#endMs = this.#nowMs();
   }
 
   report(): JobReport {
@@ -118,6 +126,13 @@ export class Run {
       this.#end();
       return null;
     }
+  }
+
+  /** The schedule has been released by then. What was left is found by the next run. */
+  #failRest(error: unknown): void {
+    const { code, message } = rules.errorOf(error);
+    this.work.platform.logger.error("job_failed", { job: this.#job.name, code, message });
+    this.#items.errors.push({ item: "*", code, message });
   }
 
   async #count(): Promise<true> {

@@ -163,7 +163,7 @@ export function dropped({ nextAttemptAt: _, ...letter }: DeadLetter): DeadLetter
 }
 
 /** An unexpected error shows its name only: its message may contain data. */
-function errorOf(error: unknown): { readonly code: string; readonly message: string } {
+export function errorOf(error: unknown): { readonly code: string; readonly message: string } {
   if (isInnkeepError(error)) return { code: error.code, message: error.message.slice(0, MAX_MESSAGE) };
   return { code: "internal", message: error instanceof Error ? error.name : "An unexpected value was thrown." };
 }

@@ -85,6 +85,7 @@ export class JobService {
       if (!run.isOver) waiting.push(run);
     }
     for (const run of waiting) await run.pause();
+    await Promise.all(runs.map((run) => run.rest()));
     return runs.map((run) => run.report());
   }
 

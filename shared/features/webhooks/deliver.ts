@@ -10,12 +10,17 @@ import { type Webhook, webhook } from "./entity.ts";
 import { replayStep } from "./replays.ts";
 import { Results } from "./results.ts";
 import type { Attempted } from "./schedule.ts";
+import { hold } from "./settle.ts";
 import { Slots } from "./slots.ts";
 
 /** How long a run goes on while there is work. */
 const RUN_MS = 20_000;
 /** While a request of the run is in flight, the other endpoints are served until then. An Edge Function is ended after 150 s. */
 const LAST_START_MS = 45_000;
+/** When nothing more may begin, the requests in flight have so long to end before the next run can begin beside them. */
+const HANDOVER_MS = 500;
+/** How long the requests of a run that has ended may take until their results are written. */
+const HOLD_MS = ATTEMPT_TIMEOUT_MS + 5_000;
 /** A request that takes longer is not begun when the run should end soon. */
 const SLOW_MS = 2_000;
 /** How often new events are looked for while requests are in flight. */
@@ -36,14 +41,18 @@ export interface Delivered {
   readonly events: number;
   readonly requests: number;
   readonly succeeded: number;
+  /** Requests that were in flight when the run ended. */
+  readonly inFlight: number;
+  /** Resolves when their results have been written. Throws what the database refused. */
+  readonly rest: Promise<void>;
 }
 
 /**
- * One run of the job: numbers new events and sends what is due, until nothing is due and nothing is in flight, or its time is over.
- * Endpoints do not wait for each other, and new events are taken while slow receivers are waited for.
+ * One run of the job: numbers new events and sends what is due, until nothing is due and nothing is in flight, or its time or CPU is
+ * used up. Endpoints do not wait for each other, and new events are taken while slow receivers are waited for.
  */
 export class DeliveryRun {
-  readonly #active = new Map<string, { readonly endpoint: Endpoint; readonly isFailing: boolean }>();
+  readonly #active = new Map<string, { readonly endpoint: Endpoint; readonly isFailing: boolean; readonly ended: Promise<unknown> }>();
   /** Endpoints that this run leaves alone: they failed for a reason of ours, such as a secret that cannot be decrypted. */
   readonly #left = new Set<string>();
   /** Endpoints whose last response in this run took long. */
@@ -57,6 +66,7 @@ export class DeliveryRun {
   #replayed = 0;
   #spent = 0;
   #changed = false;
+  #held: Promise<unknown> = Promise.resolve();
   #wake: () => void = () => {};
 
   constructor(private readonly run: JobRun) {
@@ -68,6 +78,7 @@ export class DeliveryRun {
       results: new Results(work),
       begins: (key, isFailing) => this.#begins(key, isFailing),
       ended: (key, attempted) => this.#ended(key, attempted),
+      held: () => this.#held,
     };
   }
 
@@ -78,10 +89,33 @@ export class DeliveryRun {
       const replays = await this.#orFault(() => this.#replay(), 0);
       const started = await this.#orFault(() => this.#startDue(), 0);
       if (this.#active.size === 0 && (this.#fault || events + started + replays === 0)) break;
+      if (!this.#fault && !this.#isWithin(LAST_START_MS)) return await this.#handOver();
       if (!more && replays === 0) await this.#change();
     }
     if (this.#fault) throw this.#fault.error;
-    return this.#done;
+    return { ...this.#done, inFlight: 0, rest: Promise.resolve() };
+  }
+
+  /**
+   * Ends the run while requests are in flight: the next run serves the others, instead of waiting for receivers that hang. Until the
+   * results of these requests are written, no other run sends to their endpoints.
+   */
+  async #handOver(): Promise<Delivered> {
+    await this.#within(HANDOVER_MS, this.#all());
+    const open = [...this.#active].filter(([, { endpoint }]) => endpoint.requests > 0);
+    const until = isoTime(this.#nowMs() + HOLD_MS);
+    this.#held = this.#orFault(() => hold(this.#shared.work, open.map(([key]) => key), until), undefined);
+    await this.#held;
+    const inFlight = open.reduce((sum, [, { endpoint }]) => sum + endpoint.requests, 0);
+    const rest = this.#all().then(() => {
+      if (this.#fault) throw this.#fault.error;
+    });
+    if (this.#fault) await rest;
+    return { ...this.#done, inFlight, rest };
+  }
+
+  async #all(): Promise<void> {
+    await Promise.all([...this.#active.values()].map(({ ended }) => ended));
   }
 
   /** After an error of the database nothing more is begun, and the error is thrown when the requests in flight have ended. */
@@ -149,14 +183,14 @@ export class DeliveryRun {
     if (this.#active.has(key) || this.#left.has(key) || !this.#mayStart(failing)) return false;
     this.#spent += COST.endpoint;
     const endpoint = new Endpoint(this.#shared, key);
-    this.#active.set(key, { endpoint, isFailing: failing });
-    this.run.each([{ id: key, tenantId }], () => endpoint.run())
+    const ended = this.run.each([{ id: key, tenantId }], () => endpoint.run())
       .then((handled) => handled === 0 && this.#left.add(key), (error: unknown) => this.#fault ??= { error })
       .finally(() => {
         this.#active.delete(key);
         this.#changed = true;
         this.#wake();
       });
+    this.#active.set(key, { endpoint, isFailing: failing, ended });
     return true;
   }
 
@@ -203,16 +237,15 @@ export class DeliveryRun {
 
   /** Waits until an endpoint has ended, or it is time to look for new events. */
   async #change(): Promise<void> {
-    if (!this.#changed) {
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, POLL_MS);
-        this.#wake = () => {
-          clearTimeout(timer);
-          resolve();
-        };
-      });
-    }
+    if (!this.#changed) await this.#within(POLL_MS, new Promise<void>((resolve) => this.#wake = resolve));
     this.#changed = false;
+  }
+
+  /** Waits, but no longer than `ms`. */
+  async #within(ms: number, what: Promise<unknown>): Promise<void> {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const over = new Promise<void>((resolve) => timer = setTimeout(resolve, ms));
+    await Promise.race([what, over]).finally(() => clearTimeout(timer));
   }
 }
 

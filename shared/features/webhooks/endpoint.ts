@@ -5,7 +5,7 @@ import { isoTime } from "../../kernel/clock.ts";
 import { isNumbered } from "../events/view.ts";
 import { attempt, messageOf } from "./attempt.ts";
 import { delivery, webhook } from "./entity.ts";
-import { isActive, isStopped, NO_ATTEMPTS, type Tally, withAttempt } from "./health.ts";
+import { isActive, isHeld, isStopped, NO_ATTEMPTS, type Tally, withAttempt } from "./health.ts";
 import type { Results } from "./results.ts";
 import type { Attempted } from "./schedule.ts";
 import { type Signing, signingOf } from "./secret.ts";
@@ -26,6 +26,8 @@ export interface Shared {
   /** Whether a request may begin now. If so, it counts towards the limit of the run. */
   readonly begins: (key: string, isFailing: boolean) => boolean;
   readonly ended: (key: string, attempted: Attempted) => void;
+  /** Resolves when the endpoints that a run leaves with requests in flight are held: see `hold`. */
+  readonly held: () => Promise<unknown>;
 }
 
 /**
@@ -37,6 +39,7 @@ export class Endpoint {
   #queue: StoredDelivery[] = [];
   readonly #inFlight = new Map<string, Promise<void>>();
   #lanes = 1;
+  #requests = 0;
   #nextStart = 0;
   #signing: Signing | null = null;
   #current: StoredWebhook | null = null;
@@ -45,6 +48,11 @@ export class Endpoint {
   #wake: () => void = () => {};
 
   constructor(private readonly shared: Shared, private readonly key: string) {}
+
+  /** Requests whose results are not written yet. */
+  get requests(): number {
+    return this.#requests;
+  }
 
   /** Looks for new deliveries before a request has ended. */
   wake(): void {
@@ -59,6 +67,7 @@ export class Endpoint {
       await Promise.all(this.#inFlight.values());
     }
     if (this.#fault) throw this.#fault.error;
+    await this.shared.held();
     await settle(this.shared.work, this.key, this.#tally);
   }
 
@@ -96,6 +105,7 @@ export class Endpoint {
     // Not due any more: another run of this process has ended since it was found.
     if (!current || isFirst && (current.dueAt === null || current.dueAt > now)) return;
     if (!isActive(current)) return await failWaiting(work, current);
+    if (isHeld(current, now)) return;
     this.#signing = await signingOf(work, current);
     const { records } = await new Collection(delivery, work.store).list({
       where: [{ field: "webhookId", in: [current.id] }, { field: "nextRetryAt", to: isoTime(Date.parse(now) + 1) }],
@@ -124,21 +134,27 @@ export class Endpoint {
   }
 
   async #send(current: StoredWebhook, next: StoredDelivery): Promise<void> {
-    const { work, slots, results, begins, ended } = this.shared;
+    const { slots, begins } = this.shared;
     const isFailing = current.failureCount > 0;
     const claimant = { tenantId: current.tenantId ?? null, isFailing, isFirst: this.#inFlight.size === 0 };
     await slots.run(claimant, async () => {
       // While it waited for a slot, another request may have stopped the endpoint.
       if (this.#isHalted() || !begins(this.key, isFailing)) return void (this.#lanes = 0);
-      const event = await new Collection(outboxEvent, work.store).get(next.eventId);
-      if (!event || !isNumbered(event) || !this.#signing) return void await results.drop(next);
-      const attempted = await attempt(work, current, this.#signing, messageOf(current, event));
-      ended(this.key, attempted);
-      this.#tally = withAttempt(this.#tally, attempted, work.context.clock.now());
-      if (attempted.outcome === "success") this.#lanes++;
-      // Deleted meanwhile, and the webhook probably too: the next read shows it.
-      if (!await results.record(current, next, attempted)) this.#queue = [];
+      this.#requests++;
+      await this.#request(current, next).finally(() => this.#requests--);
     });
+  }
+
+  async #request(current: StoredWebhook, next: StoredDelivery): Promise<void> {
+    const { work, results, ended } = this.shared;
+    const event = await new Collection(outboxEvent, work.store).get(next.eventId);
+    if (!event || !isNumbered(event) || !this.#signing) return void await results.drop(next);
+    const attempted = await attempt(work, current, this.#signing, messageOf(current, event));
+    ended(this.key, attempted);
+    this.#tally = withAttempt(this.#tally, attempted, work.context.clock.now());
+    if (attempted.outcome === "success") this.#lanes++;
+    // Deleted meanwhile, and the webhook probably too: the next read shows it.
+    if (!await results.record(current, next, attempted)) this.#queue = [];
   }
 }
 

@@ -76,9 +76,11 @@ export const webhook = defineEntity({
     ),
     /** When its next delivery is due; null if none waits. */
     dueAt: byServer(instant.nullable().default(null)),
-    /** Until this instant nothing is sent: its receiver did not respond, or asked for no requests. */
+    /** Until this instant nothing is sent: its receiver did not respond, or asked for no requests, or a request is still in flight. */
     pausedUntil: byServer(
-      instant.optional().meta({ description: "Until then nothing is sent, because the receiver did not respond or asked for a pause." }),
+      instant.optional().meta({
+        description: "Until then nothing is sent, because the receiver has not responded, or has asked for a pause.",
+      }),
     ),
     /** The length of the last pause for want of a response. The next one is twice as long. */
     pauseSeconds: byServer(z.int().min(1).optional().meta({ description: "The length of the last pause in seconds." })),

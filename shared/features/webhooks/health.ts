@@ -66,6 +66,11 @@ export function isActive({ enabled, status }: Pick<Webhook, "enabled" | "status"
   return enabled && status === "active";
 }
 
+/** Whether nothing is sent to it yet, because of a pause or of a request that an earlier run began. */
+export function isHeld({ pausedUntil }: Pick<Webhook, "pausedUntil">, now: string): boolean {
+  return pausedUntil !== undefined && pausedUntil > now;
+}
+
 /** What an endpoint has become, if its owner should know. */
 export type Turn = "failing" | "gone" | "recovered";
 

@@ -13,8 +13,9 @@ const deliver: Job = {
   everySeconds: 60,
   step: async (run) => {
     if (run.dryRun) return { processed: (await waiting(run.work)).count, cursor: null };
-    const { events, requests, succeeded } = await new DeliveryRun(run).deliver();
-    return { processed: requests, cursor: null, report: { events, succeeded, failed: requests - succeeded } };
+    const { events, requests, succeeded, inFlight, rest } = await new DeliveryRun(run).deliver();
+    const report = { events, succeeded, failed: requests - succeeded - inFlight, inFlight };
+    return { processed: requests, cursor: null, report, rest };
   },
   backlog: waiting,
 };

@@ -30,6 +30,16 @@ export async function settle(work: UnitOfWork, key: string, tally: Tally): Promi
   });
 }
 
+/**
+ * Lets nothing be sent to the webhooks before the instant. `settle` ends it earlier, after the requests that are in flight. If their
+ * process is killed, it ends by itself.
+ */
+export async function hold(work: UnitOfWork, keys: readonly string[], until: string): Promise<void> {
+  if (keys.length === 0) return;
+  const mutations = keys.map((key): Mutation => ({ op: "increment", key, add: [], merge: { dueAt: until, pausedUntil: until } }));
+  await work.transact(() => Promise.resolve({ commit: { mutations, audit: "none" as const, result: {} }, resultOf: null }));
+}
+
 /** A webhook that is disabled is audited; one that works again is only announced. */
 function announced(
   change: { readonly entity: typeof webhook; readonly before: StoredWebhook; readonly after: StoredWebhook },

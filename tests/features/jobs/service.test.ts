@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { Job } from "../../../shared/core/job.ts";
 import { LEASE_MS } from "../../../shared/features/jobs/rules.ts";
 import { InnkeepError } from "../../../shared/kernel/errors.ts";
@@ -101,6 +101,22 @@ describe("a job", () => {
     expect(await jobs.run("dry", { dryRun: true })).toMatchObject({ processed: 120, dryRun: true, complete: true, remaining: 120 });
     expect(await effects("dry")).toBe(0);
     expect(await context.store.count("schedule")).toBe(before);
+  });
+
+  test("O05: can leave requests in flight: the call waits for them and reports their failure, and the next run begins beside them", async () => {
+    let fail: (error: Error) => void = () => {};
+    const rest = new Promise<void>((_, reject) => fail = reject);
+    const leaving: Job = {
+      ...counting("leaving", []),
+      step: () => Promise.resolve({ processed: 1, cursor: null, rest }),
+    };
+    const first = processWith([leaving]).jobs.run("leaving");
+    const { jobs } = processWith([counting("leaving", [])]);
+    await vi.waitFor(async () => expect(await jobs.list()).toMatchObject([{ running: false, lastProcessed: 1 }]));
+    expect(await jobs.run("leaving")).toMatchObject({ complete: true, errors: [] });
+    fail(new InnkeepError("store_unavailable", "The database cannot be reached."));
+    expect(await first).toMatchObject({ processed: 1, complete: true, errors: [{ item: "*", code: "store_unavailable" }] });
+    expect(await jobs.list()).toMatchObject([{ failures: 0 }]);
   });
 
   test("O07: is run by name whether due or not; another name is not_found", async () => {

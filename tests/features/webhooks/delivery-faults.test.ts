@@ -119,6 +119,39 @@ describe("a run", () => {
     expect(await statusesOf(id)).toEqual({ success: 5 });
   });
 
+  test("W13: that has used up its CPU time while a receiver hangs ends, and the next one sends another tenant's event in under 5 s", async () => {
+    const [dead, fast, alive] = [await receiver(), await receiver(), await receiver()];
+    dead.script("hang");
+    const [{ id: busy }, { id: quick }] = [await context.tenant(), await context.tenant()];
+    await context.deliver();
+    const { id: hanging } = await context.endpoint(dead.url, { tenantId: busy, events: ["invoice.*"], maxConcurrency: 16 });
+    await waiting(busy, hanging, 3);
+    for (let n = 0; n < 15; n++) {
+      const { id } = await context.endpoint(`${fast.url}/${n}`, { tenantId: busy, events: ["invoice.*"], maxConcurrency: 16 });
+      await waiting(busy, id, 70);
+    }
+    await context.endpoint(alive.url, { tenantId: quick, events: ["tenant.updated"] });
+    const runs: Promise<unknown>[] = [context.deliver()];
+    // The run sends nothing more when its budget is used up.
+    for (let sent = -1; sent < 700 || sent < fast.received.length; await sleep(300)) sent = fast.received.length;
+    const changedAt = performance.now();
+    await context.TenantService.update(quick, { name: "Hotel Aurora" });
+    // As the scheduler does, also while another run is not over.
+    const calls = setInterval(() => runs.push(context.deliver().catch((error: unknown) => error)), 300);
+    await alive.waitFor(1);
+    expect(performance.now() - changedAt).toBeLessThan(5_000);
+    await fast.waitFor(1_050).finally(() => clearInterval(calls));
+    expect([dead.received.length, fast.received.length, dead.inFlight]).toEqual([1, 1_050, 1]);
+    const held = await context.webhookOf(hanging);
+    expect([held.failureCount, held.dueAt, held.pausedUntil]).toEqual([0, context.clock.iso(20_000), context.clock.iso(20_000)]);
+    await dead.close();
+    const [first, ...others] = await Promise.all(runs);
+    expect(first).toMatchObject({ complete: true, errors: [], report: { failed: 0, inFlight: 1 } });
+    for (const other of others) if (other instanceof Error) expect(other).toMatchObject({ code: "job_running" });
+    expect(await context.webhookOf(hanging)).toMatchObject({ failureCount: 1, pausedUntil: context.clock.iso(5_000) });
+    expect(await statusesOf(hanging)).toEqual({ pending: 3 });
+  });
+
   test("W13: does not read the failing endpoints again that it leaves to the next run", async () => {
     const at = await receiver();
     const { id: tenantId } = await context.tenant();

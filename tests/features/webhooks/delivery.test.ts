@@ -65,7 +65,7 @@ describe("a delivery", () => {
     await context.deliver();
     await context.endpoint(at.url);
     await expect(context.tenant({ subdomain })).rejects.toMatchObject({ code: "subdomain_taken" });
-    expect((await context.deliver()).report).toEqual({ events: 0, succeeded: 0, failed: 0 });
+    expect((await context.deliver()).report).toEqual({ events: 0, succeeded: 0, failed: 0, inFlight: 0 });
     expect(at.received).toEqual([]);
   });
 
