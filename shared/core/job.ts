@@ -1,3 +1,4 @@
+import type { ErrorCode } from "../kernel/errors.ts";
 import type { JsonObject } from "../kernel/json.ts";
 import type { UnitOfWork } from "./unit-of-work.ts";
 
@@ -14,6 +15,11 @@ export interface Job {
   readonly overdueAfterSeconds?: number;
   /** One bounded step: at most `run.limit` items, from `run.cursor` on. */
   readonly step: (run: JobRun) => Promise<JobStep>;
+  /**
+   * Errors that are no fault of the item and that end without it, such as a missing root key. An item that fails with one is retried
+   * every minute and never becomes a dead letter.
+   */
+  readonly uncounted?: readonly ErrorCode[];
   /** What waits for the job. */
   readonly backlog?: (work: UnitOfWork) => Promise<Backlog>;
 }

@@ -45,7 +45,7 @@ export class DeadLetterService extends EntityService<typeof deadLetter> {
   }
 
   /** Records a failed attempt. The attempt is bookkeeping of the program, so it is not audited. */
-  async recordFailure(job: string, item: JobItem, error: unknown): Promise<DeadLetter> {
+  async recordFailure(job: string, item: JobItem, error: unknown, isCounted = true): Promise<DeadLetter> {
     const id = await letterId(job, item.id);
     const { result } = await this.work.transact(async () => {
       const first = this.#newLetter(id, job, item);
@@ -54,7 +54,7 @@ export class DeadLetterService extends EntityService<typeof deadLetter> {
       if (before?.status === "dropped") return { done: before, resultOf: null };
       const { version: _, ...known } = before ?? { ...first, version: "" };
       const nowMs = this.work.context.clock.now();
-      const after = { ...rules.failedItem(known, error, randomFraction(), nowMs), updatedAt: this.work.now() } as DeadLetter;
+      const after = { ...rules.failedItem(known, error, randomFraction(), nowMs, isCounted), updatedAt: this.work.now() } as DeadLetter;
       return { commit: { changes: [{ entity: deadLetter, before, after }], audit: "none", result: after }, resultOf: null };
     });
     return result;

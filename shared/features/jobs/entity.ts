@@ -54,7 +54,7 @@ export const schedule = defineEntity({
 export const DEAD_STATUSES = ["retrying", "dead", "dropped"] as const;
 
 const STATUS_MEANING =
-  "`retrying`: attempted again at `nextAttemptAt`. `dead`: failed 8 times. `dropped`: no longer attempted, by request.";
+  "`retrying`: attempted again at `nextAttemptAt`. `dead`: failed 8 times, not counting outages. `dropped`: no longer attempted, by request.";
 
 export const deadLetter = defineEntity({
   name: "dead-letter",
@@ -67,7 +67,11 @@ export const deadLetter = defineEntity({
     // Not `tenantId`: the record belongs to the platform.
     tenant: byServer(segment.optional().meta({ description: "The tenant that the item belongs to." })),
     status: byServer(z.enum(DEAD_STATUSES).meta({ description: STATUS_MEANING })),
-    attempts: byServer(z.int().min(0).meta({ description: "The number of failed attempts." })),
+    attempts: byServer(
+      z.int().min(0).meta({
+        description: "The number of failed attempts, without those that failed because of an outage of the platform.",
+      }),
+    ),
     error: byServer(jobError.meta({ description: "The error of the last attempt." })),
     nextAttemptAt: byServer(instant.optional().meta({ description: "The earliest time of the next attempt." })),
     createdAt: createdInstant(instant),

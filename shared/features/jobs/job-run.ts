@@ -45,7 +45,7 @@ export class Run {
   ) {
     this.#job = job;
     this.#held = held;
-    this.#items = new ItemRunner(job.name, work, dryRun);
+    this.#items = new ItemRunner(job, work, dryRun);
     this.#cursor = dryRun ? null : (held.cursor as JsonObject | undefined) ?? null;
     this.#started = work.now();
     this.#startedMs = this.#endMs = this.#nowMs();

@@ -12,6 +12,8 @@ const OVERDUE_SECONDS = 15 * 60;
 /** Attempts at an item before it is a dead letter. */
 export const MAX_ATTEMPTS = 8;
 const BACKOFF_MS = 30_000;
+/** The longest delay after a failure that is not counted. */
+const UNCOUNTED_MS = 60_000;
 const MAX_BACKOFF_MS = 6 * 3_600_000;
 const MAX_MESSAGE = 1_000;
 
@@ -138,9 +140,19 @@ export function isAttempted(letter: DeadLetter | null, now: string): boolean {
   return letter === null || (letter.status === "retrying" && (letter.nextAttemptAt ?? now) <= now);
 }
 
-/** The record of an item's failure: its next attempt, or a dead letter after the last one. */
-export function failedItem<L extends Pick<DeadLetter, "attempts">>(letter: L, error: unknown, random: number, nowMs: number) {
+/** The record of an item's failure: its next attempt, or a dead letter after the last one. An uncounted failure is no attempt. */
+export function failedItem<L extends Pick<DeadLetter, "attempts">>(
+  letter: L,
+  error: unknown,
+  random: number,
+  nowMs: number,
+  isCounted = true,
+) {
   const { nextAttemptAt: _, ...rest } = letter as L & Pick<DeadLetter, "nextAttemptAt">;
+  if (!isCounted) {
+    const nextAttemptAt = isoTime(nowMs + UNCOUNTED_MS * (1 + random) / 2);
+    return { ...rest, error: errorOf(error), status: "retrying" as const, nextAttemptAt };
+  }
   const attempts = letter.attempts + 1;
   const isDead = attempts >= MAX_ATTEMPTS;
   return {

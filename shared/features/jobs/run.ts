@@ -1,5 +1,5 @@
 import { Collection } from "../../core/collection.ts";
-import type { Blocks, JobItem, JobRun } from "../../core/job.ts";
+import type { Blocks, Job, JobItem, JobRun } from "../../core/job.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import type { JsonObject } from "../../kernel/json.ts";
 import { isInnkeepError, isOutage } from "../../kernel/errors.ts";
@@ -40,7 +40,7 @@ export class ItemRunner {
   attempted = 0;
   readonly #letters: DeadLetterService;
 
-  constructor(private readonly job: string, private readonly work: UnitOfWork, private readonly dryRun: boolean) {
+  constructor(private readonly job: Pick<Job, "name" | "uncounted">, private readonly work: UnitOfWork, private readonly dryRun: boolean) {
     this.#letters = new DeadLetterService(work);
   }
 
@@ -50,7 +50,7 @@ export class ItemRunner {
 
   async #each<T extends JobItem>(items: readonly T[], handle: (item: T) => Promise<unknown>, blocks?: Blocks<T>): Promise<number> {
     if (items.length === 0) return 0;
-    const letters = await this.#letters.ofItems(this.job, items);
+    const letters = await this.#letters.ofItems(this.job.name, items);
     const tried = items.map((item, i) => ({ item, letter: letters[i] ?? null }))
       .filter(({ letter }) => isAttempted(letter, this.work.now()));
     this.attempted += tried.length;
@@ -87,10 +87,11 @@ export class ItemRunner {
         if (letter) await this.#letters.forget(letter);
         return false;
       }
-      const { error: recorded, attempts, status } = await this.#letters.recordFailure(this.job, item, error);
+      const isCounted = !this.job.uncounted?.some((code) => isInnkeepError(error, code));
+      const { error: recorded, attempts, status } = await this.#letters.recordFailure(this.job.name, item, error, isCounted);
       const failure = { item: item.id, code: recorded.code, message: recorded.message };
       this.errors.push(failure);
-      this.work.platform.logger.warn("job_item_failed", { job: this.job, ...failure, attempts, status });
+      this.work.platform.logger.warn("job_item_failed", { job: this.job.name, ...failure, attempts, status });
       return false;
     }
     if (letter) await this.#letters.forget(letter);

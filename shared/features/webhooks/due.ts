@@ -5,7 +5,7 @@ import { notesOf } from "../../core/notes.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { type Webhook, webhook } from "./entity.ts";
 import { dueChange, scheduled } from "./rules.ts";
-import { open, seal } from "./secret.ts";
+import { openIfReadable, seal, UNREADABLE } from "./secret.ts";
 
 /** Does everything that is due for the secrets of a webhook, one commit after the other. Each can be repeated. */
 export async function handleDue(work: UnitOfWork, key: string): Promise<void> {
@@ -30,8 +30,11 @@ export async function handleDue(work: UnitOfWork, key: string): Promise<void> {
 /** Deliveries write the record too. */
 const ATTEMPTS = 20;
 
+/** A secret that cannot be read stays as it is: it signs nothing, and a rotation replaces it. */
 async function withoutPrevious(work: UnitOfWork, record: Webhook): Promise<Webhook> {
-  const { previous: _, ...secrets } = await open(work, record);
+  const found = await openIfReadable(work, record);
+  if (!found) return record;
+  const { previous: _, ...secrets } = found;
   return { ...record, sealedSecret: await seal(work, record.id, secrets) };
 }
 
@@ -39,6 +42,7 @@ export const secretJob: Job = {
   name: "webhook-secrets",
   summary: "Reminds of webhook secrets that should be replaced, and removes replaced ones at the end of their overlap.",
   everySeconds: 60,
+  uncounted: UNREADABLE,
   step: async (run) => {
     const { entries, cursor } = await duePage(run, webhook, "nextCheckAt");
     const items = entries.map(({ key, tenantId }) => ({ id: key, tenantId }));

@@ -8,12 +8,14 @@ import { delivery, webhook } from "./entity.ts";
 import { isActive, isHeld, isStopped, NO_ATTEMPTS, type Tally, withAttempt } from "./health.ts";
 import type { Results } from "./results.ts";
 import type { Attempted } from "./schedule.ts";
-import { type Signing, signingOf } from "./secret.ts";
-import { failWaiting, settle } from "./settle.ts";
+import { isUnreadable, type Signing, signingOf } from "./secret.ts";
+import { failWaiting, hold, settle } from "./settle.ts";
 import type { Slots } from "./slots.ts";
 
 /** Deliveries read at once. A webhook that is deleted or changed meanwhile is noticed with the next read. */
 const READ = 32;
+/** When an endpoint is tried again whose secret could not be decrypted. */
+const UNREADABLE_MS = 60_000;
 
 type StoredWebhook = Stored<typeof webhook>;
 type StoredDelivery = Stored<typeof delivery>;
@@ -106,13 +108,24 @@ export class Endpoint {
     if (!current || isFirst && (current.dueAt === null || current.dueAt > now)) return;
     if (!isActive(current)) return await failWaiting(work, current);
     if (isHeld(current, now)) return;
-    this.#signing = await signingOf(work, current);
+    this.#signing = await this.#signingOf(current);
     const { records } = await new Collection(delivery, work.store).list({
       where: [{ field: "webhookId", in: [current.id] }, { field: "nextRetryAt", to: isoTime(Date.parse(now) + 1) }],
       orderBy: [{ field: "nextRetryAt", direction: "asc" }],
       limit: inFlight.size + Math.min(READ, current.maxPerSecond ?? READ),
     });
     this.#queue = records.filter(({ id }) => !inFlight.has(id)).sort(byDueTime);
+  }
+
+  /** Throws `decryption_failed` or `root_key_unavailable`. The webhook then goes behind the others that are due. */
+  async #signingOf(current: StoredWebhook): Promise<Signing> {
+    const { work } = this.shared;
+    try {
+      return await signingOf(work, current);
+    } catch (error) {
+      if (isUnreadable(error)) await hold(work, [this.key], isoTime(work.context.clock.now() + UNREADABLE_MS));
+      throw error;
+    }
   }
 
   /** Waits until the next request is allowed by `maxPerSecond`, also after the last request of an earlier run. */

@@ -5,12 +5,14 @@ import { unnumbered } from "../events/sequence.ts";
 import { DeliveryRun } from "./deliver.ts";
 import { secretJob } from "./due.ts";
 import { webhook, webhookReplay } from "./entity.ts";
+import { UNREADABLE } from "./secret.ts";
 
 /** The scheduler calls the job every few seconds. If it calls only `POST /jobs`, the job runs every minute. */
 const deliver: Job = {
   name: "webhooks",
   summary: "Numbers outgoing events, and sends them to the webhooks that want them.",
   everySeconds: 60,
+  uncounted: UNREADABLE,
   step: async (run) => {
     if (run.dryRun) return { processed: (await waiting(run.work)).count, cursor: null };
     const { events, requests, succeeded, inFlight, rest } = await new DeliveryRun(run).deliver();

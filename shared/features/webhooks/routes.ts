@@ -120,7 +120,9 @@ export const routes: readonly Route[] = [
     operationId: "rotateWebhookSecret",
     summary: "Replace the secret of a webhook",
     description:
-      "Requests have the signatures of both secrets for `overlapSeconds`. A secret that an earlier rotation replaced ends at once.",
+      "Requests have the signatures of both secrets for `overlapSeconds`. A secret that an earlier rotation replaced ends at once. " +
+      "If the present secret can no longer be decrypted, it ends at once too: the response has no `previousSecretExpiresAt`, and " +
+      "`headerNames` is empty, because the headers were encrypted with it. Set them again.",
     input: z.strictObject({
       overlapSeconds: z.int().min(0).max(MAX_OVERLAP_SECONDS).optional().meta({
         description: "At most 7 days. With 0, the present secret ends at once.",

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { parseInput } from "../../core/collection.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
+import { isInnkeepError } from "../../kernel/errors.ts";
 import type { JsonObject } from "../../kernel/json.ts";
 import { keyOf } from "../../kv/define.ts";
 import { type Webhook, webhook } from "./entity.ts";
@@ -38,6 +39,23 @@ export async function seal({ platform }: UnitOfWork, id: string, secrets: Sealed
 /** Throws `decryption_failed`, `root_key_unavailable`. */
 export async function open({ platform }: UnitOfWork, { id, sealedSecret }: Pick<Webhook, "id" | "sealedSecret">): Promise<SealedSecrets> {
   return parseInput(sealedSecrets, await platform.secrets.open(keyOf(webhook, { id }), "sealedSecret", sealedSecret));
+}
+
+/** Why a secret cannot be read: its ciphertext is damaged, or its root key is missing. */
+export const UNREADABLE = ["decryption_failed", "root_key_unavailable"] as const;
+
+export function isUnreadable(error: unknown): boolean {
+  return UNREADABLE.some((code) => isInnkeepError(error, code));
+}
+
+/** Null if the secret cannot be read. */
+export async function openIfReadable(work: UnitOfWork, record: Pick<Webhook, "id" | "sealedSecret">): Promise<SealedSecrets | null> {
+  try {
+    return await open(work, record);
+  } catch (error) {
+    if (!isUnreadable(error)) throw error;
+    return null;
+  }
 }
 
 /** What requests of a webhook are signed and sent with at present. Throws `decryption_failed`, `root_key_unavailable`. */

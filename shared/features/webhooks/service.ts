@@ -16,7 +16,7 @@ import { type Webhook, webhook, webhookReplay } from "./entity.ts";
 import { gapOf } from "./missing.ts";
 import { createReplay, type ReplayRequest } from "./replays.ts";
 import * as rules from "./rules.ts";
-import { newSecret, open, seal } from "./secret.ts";
+import { newSecret, open, openIfReadable, seal } from "./secret.ts";
 import { sendTest, type TestResult } from "./test-event.ts";
 
 type StoredWebhook = Stored<typeof webhook>;
@@ -110,7 +110,8 @@ export class WebhookService {
 
   /**
    * Replaces the secret. Requests have the signatures of both for `overlapSeconds`, 0 to 604,800. A secret that an earlier rotation
-   * replaced ends at once. Null if there is no such webhook.
+   * replaced ends at once. If the present secret cannot be decrypted, there is no overlap, and the headers are removed with it. Null
+   * if there is no such webhook.
    */
   async rotateSecret(
     webhookId: string,
@@ -121,16 +122,18 @@ export class WebhookService {
     const secret = newSecret();
     let sealed = "";
     const decide = async (before: StoredWebhook) => {
-      const { current, headers } = await open(this.work, before);
-      const overlaps = overlapSeconds > 0;
-      const secrets = { current: secret, ...(overlaps ? { previous: current } : {}), ...(headers ? { headers } : {}) };
+      const found = await openIfReadable(this.work, before);
+      const overlap = found ? overlapSeconds : 0;
+      const kept = found?.headers ? { headers: found.headers } : {};
+      const secrets = { current: secret, ...(found && overlap > 0 ? { previous: found.current } : {}), ...kept };
       const sealedSecret = await seal(this.work, before.id, secrets);
       sealed = sealedSecret.ciphertext;
       const { previousSecretExpiresAt: _, ...rest } = before as Webhook;
       const now = this.work.now();
-      const until = overlaps ? { previousSecretExpiresAt: isoTime(Date.parse(now) + overlapSeconds * 1_000) } : {};
-      const next = { ...rest, sealedSecret, secretLast4: secret.slice(-4), ...rules.secretTimes(now), ...until };
-      return { record: rules.scheduled(next as unknown as Webhook), data: { overlapSeconds }, attempts: ATTEMPTS };
+      const until = overlap > 0 ? { previousSecretExpiresAt: isoTime(Date.parse(now) + overlap * 1_000) } : {};
+      const own = { sealedSecret, secretLast4: secret.slice(-4), headerNames: found ? before.headerNames : [] };
+      const next = { ...rest, ...own, ...rules.secretTimes(now), ...until };
+      return { record: rules.scheduled(next as unknown as Webhook), data: { overlapSeconds: overlap }, attempts: ATTEMPTS };
     };
     const changed = await this.#webhooks.change(webhookId, options, "webhook.secret_rotated", decide, { overlapSeconds });
     return changed && withSecret(changed, sealed, secret);

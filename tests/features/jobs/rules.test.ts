@@ -126,6 +126,14 @@ describe("a dead letter", () => {
     expect(current).toMatchObject({ attempts: 8, error: { code: "not_found", message: "Gone." } });
   });
 
+  test("O05: does not count the failures of an outage of the platform, and is retried every minute until it ends", () => {
+    let current = letter;
+    for (let hour = 0; hour < 24; hour++) {
+      current = rules.failedItem(current, new InnkeepError("root_key_unavailable", "Missing."), 1, NOW_MS, false) as DeadLetter;
+    }
+    expect(current).toMatchObject({ status: "retrying", attempts: 0, nextAttemptAt: at(1), error: { code: "root_key_unavailable" } });
+  });
+
   test.each<[string, Partial<DeadLetter>, boolean]>([
     ["that waits is not attempted before its time", { nextAttemptAt: at(1) }, false],
     ["is attempted at its time", { nextAttemptAt: NOW }, true],

@@ -1,5 +1,6 @@
 import { Webhook as StandardWebhook } from "standardwebhooks";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import type { JsonObject } from "../../../shared/kernel/json.ts";
 import { type Received, startReceiver } from "../../support/receiver.ts";
 import { openDelivery } from "./delivery-support.ts";
 
@@ -86,3 +87,42 @@ test("W04, W12: deliveries that wait while their endpoint is switched off go on 
   expect(new Set(idsOf(receiver.received)).size).toBe(1);
   await receiver.close();
 });
+
+test.each(["is damaged", "has a root key that is missing"])(
+  "W04, W20: when the secret of a webhook %s for hours, its deliveries wait, and go on by themselves afterwards",
+  async (what) => {
+    const { store, clock } = context;
+    await context.deliver();
+    const receiver = await startReceiver();
+    const events = ["tenant.created"];
+    const [{ id }, other] = [
+      await context.endpoint(receiver.url, { events, headerNames: ["x-a"] }),
+      await context.endpoint(receiver.url, { events }),
+    ];
+    const { sealedSecret } = await context.webhookOf(id);
+    const isDamaged = what === "is damaged";
+    const unreadable = isDamaged ? (await context.webhookOf(other.id)).sealedSecret : { ...sealedSecret, keyId: "0".repeat(16) };
+    const put = (value: typeof sealedSecret) =>
+      store.increment(`webhook:${id}`, [{ path: ["failureCount"], by: 0 }], { merge: { sealedSecret: value } });
+    const letters = async () => (await context.dump("dead")).filter(({ value }) => (value as JsonObject)["item"] === `webhook:${id}`);
+    await put(unreadable);
+    await context.tenant();
+    for (let run = 0; run < 9; run++) {
+      await expect(context.deliver()).rejects.toThrow(isDamaged ? "decryption_failed" : "root_key_unavailable");
+      clock.advance(3_600_000);
+    }
+    expect(await letters()).toMatchObject([{ value: { status: "retrying", attempts: 0 } }]);
+    expect(receiver.received).toHaveLength(1);
+    if (isDamaged) {
+      const rotated = await context.WebhookService.rotateSecret(id, { overlapSeconds: 60 });
+      expect([rotated?.previousSecretExpiresAt, rotated?.headerNames]).toEqual([undefined, []]);
+    } else await put(sealedSecret);
+    clock.advance(60_000);
+    await context.deliver();
+    expect(receiver.received).toHaveLength(2);
+    expect(await context.deliveriesOf(id)).toMatchObject([{ status: "success", attemptCount: 1 }]);
+    expect(await context.webhookOf(id)).toMatchObject({ failureCount: 0, status: "active" });
+    expect(await letters()).toEqual([]);
+    await receiver.close();
+  },
+);

@@ -218,6 +218,23 @@ describe("the secret of a webhook", () => {
     await expect(open(work(), { ...await stored(a.id), id: b.id })).rejects.toMatchObject({ code: "decryption_failed" });
   });
 
+  test("W04: that can no longer be decrypted is retired without it, and replaced by a rotation", async () => {
+    const [{ id }, other] = [await hooks().create(body({ headers: { "x-a": "1" } })), await hooks().create(body())];
+    await hooks().rotateSecret(id, { overlapSeconds: 60 });
+    const { sealedSecret } = await stored(other.id);
+    await context.store.increment(`webhook:${id}`, [{ path: ["failureCount"], by: 0 }], { merge: { sealedSecret } });
+    context.clock.advance(60_000);
+    await handleDue(work(), `webhook:${id}`);
+    expect(await hooks().get(id)).not.toHaveProperty("previousSecretExpiresAt");
+    expect(await codeOf(hooks().update(id, { headers: { "x-b": "2" } }))).toBe("decryption_failed");
+    const rotated = await hooks().rotateSecret(id);
+    expect(rotated).toMatchObject({ headerNames: [] });
+    expect(rotated).not.toHaveProperty("previousSecretExpiresAt");
+    expect(await signing(id)).toEqual({ secrets: [rotated?.secret], headers: {} });
+    const [last] = (await context.auditOf(null)).filter(({ action }) => action === "webhook.secret_rotated").slice(-1);
+    expect(last).toMatchObject({ data: { overlapSeconds: 0 } });
+  });
+
   test("AK10: is announced 14, 7 and 1 days before it is a year old, once each, and the replaced one is removed", async () => {
     const { id: tenantId } = await context.tenant();
     const { id } = await hooks().create(body({ tenantId }));
