@@ -6,10 +6,13 @@ import { MessageFault, readResponse, requestBytes } from "./http-message.ts";
 export interface OutboundOptions {
   readonly rules: OutboundRules;
   readonly network: Network;
+  /** See `untilStep`. Default: 250 ms, longer than a resolver usually takes. */
+  readonly dnsStepMs?: number;
 }
 
 /** How many addresses of one host are tried. */
 const MAX_ADDRESSES = 4;
+const DNS_STEP_MS = 250;
 const BY_VERSION = (a: string, b: string) => Number(a.includes(":")) - Number(b.includes(":"));
 
 class CallFault extends Error {
@@ -23,13 +26,13 @@ class CallFault extends Error {
  * A client for HTTP/1.1 that connects only to public addresses. `fetch` resolves a name again after every check of it, so a name can
  * pass the check and lead to a private address. Here the address that is checked is the one that is connected to.
  */
-export function createOutbound({ rules, network }: OutboundOptions): Outbound {
+export function createOutbound({ rules, network, dnsStepMs = DNS_STEP_MS }: OutboundOptions): Outbound {
   return {
     rules,
     async send(request) {
       const startedAt = performance.now();
       const durationMs = () => Math.round(performance.now() - startedAt);
-      const call = new Call(request, rules, network);
+      const call = new Call(request, rules, network, dnsStepMs);
       try {
         return { ok: true, ...await call.run(), durationMs: durationMs() };
       } catch (error) {
@@ -52,7 +55,7 @@ class Call {
   /** What the call waits for, in words that follow "within 15 s:". */
   #step = "its name was not resolved";
 
-  constructor(request: OutboundRequest, rules: OutboundRules, network: Network) {
+  constructor(request: OutboundRequest, rules: OutboundRules, network: Network, private readonly dnsStepMs: number) {
     this.#request = request;
     this.#rules = rules;
     this.#network = network;
@@ -107,14 +110,18 @@ class Call {
     if (isAddress(hostname)) return [hostname.replace(/^\[|\]$/g, "")];
     // What the local rule allows is this machine, whatever a resolver says.
     if (this.#rules.local && await isLocalHost(hostname)) return ["127.0.0.1", "::1"];
+    const startedAt = performance.now();
     const found = await this.#inTime(this.#network.resolve(hostname)).catch((error: unknown) => {
-      throw ownFault(error) ?? new CallFault("dns_failed", `The name ${hostname} cannot be resolved.`);
+      const own = ownFault(error);
+      if (own) throw own;
+      // Like a name without an address.
+      return [];
     });
     const kinds = await Promise.all(found.map(addressKind));
-    if (!kinds.every((kind) => kind === "public")) {
-      throw new CallFault("address_refused", `The name ${hostname} resolves to a private, local or reserved address.`);
+    if (found.length === 0 || !kinds.every((kind) => kind === "public")) {
+      await this.#inTime(untilStep(performance.now() - startedAt, this.dnsStepMs));
+      throw new CallFault("dns_failed", `The name ${hostname} has no public address.`);
     }
-    if (found.length === 0) throw new CallFault("dns_failed", `The name ${hostname} has no address.`);
     return found.toSorted(BY_VERSION).slice(0, MAX_ADDRESSES);
   }
 
@@ -175,6 +182,14 @@ class Call {
       if (stop) signal.removeEventListener("abort", stop);
     }
   }
+}
+
+/**
+ * Waits for the rest of a step. The error of a name that does not exist and of one with a private address come after the same time,
+ * and with the same message, so that nobody learns from them which names a private network has.
+ */
+async function untilStep(tookMs: number, stepMs: number): Promise<void> {
+  await new Promise((resolve) => setTimeout(resolve, stepMs - tookMs % stepMs));
 }
 
 function ownFault(error: unknown): CallFault | null {

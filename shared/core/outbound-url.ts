@@ -1,5 +1,5 @@
 import { errors } from "../kernel/errors.ts";
-import { MAX_URL_CHARS, parseUrl } from "../kernel/web-url.ts";
+import { MAX_URL_CHARS, parseUrl, uriFault } from "../kernel/web-url.ts";
 import type { OutboundRules } from "./outbound.ts";
 
 /** Loaded by the first URL whose host is an address. */
@@ -21,8 +21,6 @@ const PRIVATE_SUFFIXES = [
 ];
 /** Azure's host agent, which answers every virtual machine at a public address. */
 const REFUSED_ADDRESSES: ReadonlySet<string> = new Set(["168.63.129.16"]);
-/** The characters of a URI (RFC 3986), of which `[` and `]` are only in the host. */
-const URI = /^https?:\/\/[^/?#]+(?:[/?#](?:[\w.~:/?#@!$&'()*+,;=-]|%[0-9a-f]{2})*)?$/i;
 /** RFC 1035 §2.3.4, for a name without its last dot. */
 const MAX_HOST_CHARS = 253;
 const MAX_LABEL_CHARS = 63;
@@ -63,8 +61,8 @@ export async function urlFault(text: string, rules: OutboundRules): Promise<stri
   if (authority === undefined || url === null) return "must be a URL, such as https://hooks.example.com/innkeep";
   if (authority.includes("@")) return "must contain no user name or password";
   if (text.includes("#")) return "must contain no fragment: remove the part from # on";
-  if (!/^[\x21-\x7e]+$/.test(authority)) return `must name its host in ASCII: ${url.hostname}`;
-  if (!URI.test(text)) return "must have the characters of a URI: encode others, such as %C3%BC for \u00fc";
+  const fault = uriFault(text, url);
+  if (fault !== null) return fault;
   if (rules.local && await isLocalHost(url.hostname)) return null;
   if (url.protocol !== "https:") return "must begin with https://";
   const port = url.port === "" ? 443 : Number(url.port);

@@ -13,8 +13,9 @@ export interface OutboundRequest {
 }
 
 /**
- * `address_refused`: the URL or what its name resolves to is not allowed; nothing was connected. `connection_closed`: closed by the
- * receiver, or by `signal`, before the response was complete. `invalid_response`: what arrived is not HTTP/1.1.
+ * `address_refused`: the URL is not allowed. `dns_failed`: its name has no address, or one that is not public. Nothing was connected
+ * in both cases. `connection_closed`: closed by the receiver, or by `signal`, before the response was complete. `invalid_response`:
+ * what arrived is not HTTP/1.1.
  */
 export const OUTBOUND_FAULTS = [
   "address_refused",

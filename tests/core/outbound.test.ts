@@ -197,8 +197,8 @@ describe("addresses", () => {
     for (const addresses of [[address], ["203.0.114.7", address], [address, "203.0.114.7"]]) {
       const outbound = publicOutbound(() => addresses, toReceiver());
       expect(await post(outbound, URL_OF_HOOKS)).toMatchObject({
-        code: "address_refused",
-        message: "The name hooks.example.com resolves to a private, local or reserved address.",
+        code: "dns_failed",
+        message: "The name hooks.example.com has no public address.",
       });
       expect(outbound.connected).toEqual([]);
     }
@@ -210,7 +210,7 @@ describe("addresses", () => {
     const outbound = publicOutbound(() => answers[asked++] ?? [], toReceiver());
     expect(await outcomeOf(outbound, URL_OF_HOOKS)).toBe("200 ");
     expect(asked, "a call resolves the name once").toBe(1);
-    expect(await outcomeOf(outbound, URL_OF_HOOKS)).toBe("address_refused");
+    expect(await outcomeOf(outbound, URL_OF_HOOKS)).toBe("dns_failed");
     expect(outbound.connected).toEqual(["203.0.114.7:443"]);
   });
 
@@ -236,6 +236,22 @@ describe("addresses", () => {
     expect([asked, outbound.connected]).toEqual([0, []]);
   });
 
+  test("W07: a name that does not exist and one of a private network cannot be told apart, by the error or by its time", async () => {
+    const names: readonly Network["resolve"][] = [
+      () => Promise.reject(new Error("NXDOMAIN")),
+      () => Promise.resolve([]),
+      () => Promise.resolve(["10.0.0.7"]),
+      () => new Promise((resolve) => setTimeout(() => resolve(["10.0.0.7"]), 60)),
+    ];
+    const results = await Promise.all(names.map(async (resolve) => {
+      const network: Network = { resolve, connect: () => Promise.reject(new Error("connected")) };
+      const { durationMs, ...result } = await post(createOutbound({ rules: DEFAULT_OUTBOUND_RULES, network }), URL_OF_HOOKS);
+      return { result, steps: Math.floor((durationMs + 1) / 250) };
+    }));
+    expect(results.map(({ result }) => result)).toEqual(Array(4).fill(results[0]?.result));
+    expect(results.map(({ steps }) => steps > 0)).toEqual([true, true, true, true]);
+  });
+
   test("W07: names of this machine are not resolved, also where they are allowed", async () => {
     let asked = 0;
     const network: Network = {
@@ -254,6 +270,7 @@ describe("unreachable hosts", () => {
   const outboundOver = (network: Partial<Network>) =>
     createOutbound({
       rules: DEFAULT_OUTBOUND_RULES,
+      dnsStepMs: 1,
       network: { resolve: () => Promise.resolve(["203.0.114.7"]), connect: () => never, ...network },
     });
   const result = (network: Partial<Network>) => post(outboundOver(network), "https://hooks.example.com/", { timeoutMs: 60 });
@@ -267,7 +284,7 @@ describe("unreachable hosts", () => {
     expect(await result({ resolve: () => Promise.resolve([]) })).toMatchObject({ code: "dns_failed" });
     expect(await result({ resolve: () => Promise.reject(new Error(PLANTED)) })).toMatchObject({
       code: "dns_failed",
-      message: "The name hooks.example.com cannot be resolved.",
+      message: "The name hooks.example.com has no public address.",
     });
     expect(await result({ connect: () => Promise.reject(new Error(PLANTED)) })).toMatchObject({
       code: "connect_failed",

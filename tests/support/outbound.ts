@@ -25,5 +25,5 @@ export function publicOutbound(
       return sockets.connect("127.0.0.1", port, signal);
     },
   };
-  return { ...createOutbound({ rules: { ports, local: false }, network }), connected };
+  return { ...createOutbound({ rules: { ports, local: false }, network, dnsStepMs: 1 }), connected };
 }
