@@ -27,6 +27,8 @@ interface Loaded {
  */
 export class SecretBox {
   #loaded: Promise<Loaded> | undefined;
+  /** The keys of the last read that succeeded. */
+  #last: Loaded | undefined;
 
   constructor(private readonly source: RootKeySource, private readonly clock: Clock) {}
 
@@ -89,9 +91,13 @@ export class SecretBox {
     return dataKey;
   }
 
+  /** A process that lacks a newer key cannot load its keys again, and encrypts nothing, but still decrypts what is under its own. */
   async #rootKey(id: string): Promise<CryptoKey | undefined> {
     const loading = this.#loaded;
-    const loaded = await this.#load();
+    const loaded = await this.#load().catch((error: unknown) => {
+      if (this.#last?.byId.has(id)) return this.#last;
+      throw error;
+    });
     const known = loaded.byId.get(id);
     if (known || this.clock.now() - loaded.loadedAtMs < RELOAD_MS) return known;
     if (loading) this.#forget(loading);
@@ -118,7 +124,7 @@ export class SecretBox {
     const keys = await this.source.load();
     const all: readonly RootKey[] = [keys.current, ...keys.previous];
     const byId = new Map(await Promise.all(all.map(async ({ id, bytes }) => [id, await imported(bytes)] as const)));
-    return { keys, byId, loadedAtMs: this.clock.now() };
+    return this.#last = { keys, byId, loadedAtMs: this.clock.now() };
   }
 }
 

@@ -103,6 +103,20 @@ describe("the secret box", () => {
     expect(loads).toBe(2);
   });
 
+  test("I07: a process that lacks the new key goes on decrypting what is under its own, and encrypts nothing", async () => {
+    let isRotated = false;
+    const own = knownRootKeys(bytes(1));
+    const running = box({ load: () => (isRotated ? NO_ROOT_KEYS : own).load() });
+    const old = await running.seal(KEY, FIELD, "old");
+    isRotated = true;
+    nowMs += 10_000;
+    const value = await box(knownRootKeys(bytes(2))).seal(KEY, FIELD, "new");
+    await expect(running.open(KEY, FIELD, value)).rejects.toMatchObject({ code: "root_key_unavailable" });
+    expect(await running.open(KEY, FIELD, old)).toBe("old");
+    await expect(running.seal(KEY, FIELD, "value")).rejects.toMatchObject({ code: "root_key_unavailable" });
+    await expect(running.rewrap(KEY, FIELD, old)).rejects.toMatchObject({ code: "root_key_unavailable" });
+  });
+
   test("I08: a source that could not be read is read again by the next call", async () => {
     const sources = [NO_ROOT_KEYS, knownRootKeys(bytes(1))];
     const running = box({ load: () => (sources.shift() ?? NO_ROOT_KEYS).load() });

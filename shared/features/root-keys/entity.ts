@@ -17,6 +17,11 @@ export const rootKey = defineEntity({
     unusedSince: byServer(
       instant.optional().meta({ description: "Since when no record is under this key. The program then starts without it." }),
     ),
+    lostSince: byServer(
+      instant.optional().meta({
+        description: "When the job found records under this key, although its record had been deleted. The program starts without it.",
+      }),
+    ),
   }),
   owner: "platform",
   example: {

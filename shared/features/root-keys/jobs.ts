@@ -1,4 +1,5 @@
 import type { Job, JobRun, JobStep } from "../../core/job.ts";
+import type { RootKeys } from "../../core/root-keys.ts";
 import type { AuditNote, Change } from "../../core/transaction.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import type { JsonObject } from "../../kernel/json.ts";
@@ -7,7 +8,7 @@ import type { Entry } from "../../kv/store.ts";
 import { rootKey } from "./entity.ts";
 import { knownKeys } from "./known.ts";
 import { encryptedEntities, encryptedFields, rewrapRecords } from "./rewrap.ts";
-import { counted, type Counts, keyIdsOf, plusRecord } from "./rules.ts";
+import { counted, type Counts, found, keyIdsOf, plusRecord } from "./rules.ts";
 
 const DAY_SECONDS = 86_400;
 /** Records of one commit, which writes each of them whole. */
@@ -37,9 +38,9 @@ const rewrap: Job = {
       limit: run.limit,
       ...(progress.after === null ? {} : { cursor: progress.after }),
     });
-    const found = entries.filter(({ key }) => matchKey(entity, key) !== null);
-    const counts = found.reduce((sum, entry) => plusRecord(sum, idsOf(entity, entry)), progress.counts);
-    const processed = progress.pass === "rewrap" ? await rewrapPage(run, entity, found) : 0;
+    const own = entries.filter(({ key }) => matchKey(entity, key) !== null);
+    const counts = own.reduce((sum, entry) => plusRecord(sum, idsOf(entity, entry)), progress.counts);
+    const processed = progress.pass === "rewrap" ? await rewrapPage(run, entity, own) : 0;
     if (cursor !== null) return { processed, cursor: { ...progress, after: cursor, counts } };
     const next = entities[entities.indexOf(entity) + 1];
     if (next) return { processed, cursor: { ...progress, entity: next.name, after: null, counts } };
@@ -68,37 +69,38 @@ async function rewrapPage(run: JobRun, entity: AnyEntity, entries: readonly Entr
 
 /** The end of a pass over all entities. */
 async function end(run: JobRun, { pass, counts }: Progress, processed: number, again?: Progress): Promise<JobStep> {
-  const { current } = await run.work.platform.secrets.rootKeys();
-  const hadOthers = Object.keys(counts).some((id) => id !== current.id);
+  const keys = await run.work.platform.secrets.rootKeys();
+  const hadOthers = Object.keys(counts).some((id) => id !== keys.current.id);
   const report = { records: counts };
   if (run.dryRun) return { processed, cursor: null, report };
   if (pass === "rewrap" && hadOthers && again) return { processed, cursor: again };
-  await storeCounts(run.work, counts, current.id);
+  await storeCounts(run.work, counts, keys);
   return { processed, cursor: null, report };
 }
 
-/** Stores the counts. That a key has become unused, or is used again, is audited; the counts are bookkeeping. */
-async function storeCounts(work: UnitOfWork, counts: Counts, currentId: string): Promise<void> {
+/** Stores the counts. That a key has become unused, is used again or is lost, is audited; the counts are bookkeeping. */
+async function storeCounts(work: UnitOfWork, counts: Counts, keys: RootKeys): Promise<void> {
   await work.transact<Record<string, never>>(async () => {
     const known = await knownKeys(work.store);
     const now = work.now();
     const unknown = Object.keys(counts).filter((id) => !known.some((key) => key.id === id));
     const changes: Change[] = [
-      ...known.map((before) => ({ entity: rootKey, before, after: counted(before, counts, currentId, now) })),
-      ...unknown.map((id) => ({
-        entity: rootKey,
-        before: null,
-        after: counted({ id, createdAt: now, records: 0 }, counts, currentId, now),
-      })),
+      ...known.map((before) => ({ entity: rootKey, before, after: counted(before, counts, keys.current.id, now) })),
+      ...unknown.map((id) => ({ entity: rootKey, before: null, after: counted(found(id, keys, now), counts, keys.current.id, now) })),
     ];
-    const audit = changes.filter(({ before, after }) => before?.["unusedSince"] !== after?.["unusedSince"]).map((change): AuditNote => {
-      const id = String(change.after?.["id"]);
-      const action = change.after?.["unusedSince"] === undefined ? "root-key.used" : "root-key.unused";
-      return { action, resource: rootKey.name, resourceId: id, of: change };
+    const audit = changes.flatMap((change): AuditNote[] => {
+      const action = actionOf(change);
+      return action === null ? [] : [{ action, resource: rootKey.name, resourceId: String(change.after?.["id"]), of: change }];
     });
     const noted = audit.length > 0 ? { audit } : { audit: "none" } as const;
     return { commit: { changes, ...noted, result: {} }, resultOf: null };
   });
+}
+
+function actionOf({ before, after }: Change): string | null {
+  if (after?.["lostSince"] !== undefined && before === null) return "root-key.lost";
+  if (before?.["unusedSince"] === after?.["unusedSince"]) return null;
+  return after?.["unusedSince"] === undefined ? "root-key.used" : "root-key.unused";
 }
 
 export const jobs: readonly Job[] = [rewrap];

@@ -6,7 +6,7 @@ import { InnkeepError } from "../../kernel/errors.ts";
 import { familyOf, keyOf } from "../../kv/define.ts";
 import { LIMITS, type Store } from "../../kv/store.ts";
 import { rootKey } from "./entity.ts";
-import { missingKeys } from "./rules.ts";
+import { isNeeded, missingKeys } from "./rules.ts";
 
 /** The keys that encrypted fields of this database, or did so. A platform has one more for each rotation. */
 export async function knownKeys(store: Store): Promise<Stored<typeof rootKey>[]> {
@@ -34,7 +34,7 @@ export function checkedRootKeys(source: RootKeySource, workOf: () => UnitOfWork)
 export async function assertRootKeys(work: UnitOfWork, keys: RootKeys): Promise<void> {
   const known = await knownKeys(work.store);
   assertNoneIsMissing(known, keys);
-  if (known.some(({ id, unusedSince }) => id === keys.current.id && unusedSince === undefined)) return;
+  if (known.some((record) => record.id === keys.current.id && isNeeded(record))) return;
   await recordCurrent(work, keys.current.id);
   // Another process may have recorded another key meanwhile.
   assertNoneIsMissing(await knownKeys(work.store), keys);
@@ -54,8 +54,8 @@ async function recordCurrent(work: UnitOfWork, id: string): Promise<void> {
   const keys = new Collection(rootKey, work.store);
   await work.transact<{ readonly id: string }>(async () => {
     const before = await keys.get(keyOf(rootKey, { id }));
-    if (before && before.unusedSince === undefined) return { done: { id }, resultOf: null };
-    const { unusedSince: _, ...rest } = before ?? { id, createdAt: work.now(), records: 0 };
+    if (before && isNeeded(before)) return { done: { id }, resultOf: null };
+    const { unusedSince: _, lostSince: __, ...rest } = before ?? { id, createdAt: work.now(), records: 0 };
     const change: Change = { entity: rootKey, before, after: rest };
     const audit: AuditNote = { action: "root-key.added", resource: rootKey.name, resourceId: id, of: change };
     return { commit: { changes: [change], audit: [audit], result: { id } }, resultOf: null };

@@ -8,7 +8,9 @@ import { RootKeyService } from "./service.ts";
 const view = z.object({
   ...rootKey.schema.shape,
   state: z.enum(ROOT_KEY_STATES).meta({
-    description: "`current` encrypts. `previous` may still be needed to decrypt. `unused` can be removed from the configuration.",
+    description:
+      "`current` encrypts. `previous` may still be needed to decrypt. `unused` can be removed from the configuration. `lost`: records are under " +
+      "it, and the program starts without it.",
   }),
   available: z.boolean().meta({ description: "Whether the process that responded has the key." }),
 });

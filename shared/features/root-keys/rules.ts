@@ -3,16 +3,22 @@ import type { RootKeyRecord } from "./entity.ts";
 
 const KEY_ID = /^[0-9a-f]{16}$/;
 
-export const ROOT_KEY_STATES = ["current", "previous", "unused"] as const;
+export const ROOT_KEY_STATES = ["current", "previous", "unused", "lost"] as const;
 export type RootKeyState = (typeof ROOT_KEY_STATES)[number];
 
 /** The number of records under each root key, by the key's id. */
 export type Counts = Readonly<Record<string, number>>;
 
-/** `previous`: it does not encrypt any more, and records may still be under it. */
-export function stateOf({ id, unusedSince }: RootKeyRecord, { current }: RootKeys): RootKeyState {
-  if (id === current.id) return "current";
-  return unusedSince === undefined ? "previous" : "unused";
+/** `previous`: it does not encrypt any more, and records may still be under it. `lost`: the same, but the program starts without it. */
+export function stateOf(record: RootKeyRecord, keys: RootKeys): RootKeyState {
+  if (record.id === keys.current.id) return "current";
+  if (record.unusedSince !== undefined) return "unused";
+  return isNeeded(record) || isAvailable(record.id, keys) ? "previous" : "lost";
+}
+
+/** Whether the program does not start without the key. */
+export function isNeeded({ unusedSince, lostSince }: RootKeyRecord): boolean {
+  return unusedSince === undefined && lostSince === undefined;
 }
 
 /** Whether this process has the key. */
@@ -20,17 +26,26 @@ export function isAvailable(id: string, { current, previous }: RootKeys): boolea
   return id === current.id || previous.some((key) => key.id === id);
 }
 
-/** The ids of the keys that are in use and that this process does not have. */
+/** The ids of the keys that are needed and that this process does not have. */
 export function missingKeys(records: readonly RootKeyRecord[], keys: RootKeys): string[] {
-  return records.filter(({ id, unusedSince }) => unusedSince === undefined && !isAvailable(id, keys)).map(({ id }) => id).sort();
+  return records.filter((record) => isNeeded(record) && !isAvailable(record.id, keys)).map(({ id }) => id).sort();
+}
+
+/**
+ * The record of a key under which records were found, and which has none. Without the key it counts as lost: its record was deleted so
+ * that the program starts without it, and a record that is found again must not change that.
+ */
+export function found(id: string, keys: RootKeys, now: string): RootKeyRecord {
+  return { id, createdAt: now, records: 0, ...(isAvailable(id, keys) ? {} : { lostSince: now }) };
 }
 
 /** The record after a complete count. Only a key that is not the current one can be unused. */
 export function counted(record: RootKeyRecord, counts: Counts, currentId: string, now: string): RootKeyRecord {
-  const { unusedSince, ...rest } = record;
+  const { unusedSince, lostSince, ...rest } = record;
   const records = counts[record.id] ?? 0;
-  const isUnused = records === 0 && record.id !== currentId;
-  return { ...rest, records, countedAt: now, ...(isUnused ? { unusedSince: unusedSince ?? now } : {}) };
+  const after = { ...rest, records, countedAt: now };
+  if (records === 0 && record.id !== currentId) return { ...after, unusedSince: unusedSince ?? now };
+  return lostSince === undefined || record.id === currentId ? after : { ...after, lostSince };
 }
 
 /** The ids of the keys under which one record's encrypted fields are. */

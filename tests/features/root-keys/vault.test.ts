@@ -8,6 +8,7 @@ import type { JsonObject } from "../../../shared/kernel/json.ts";
 import { postgresDriver } from "../../../shared/kv/drivers/postgres.ts";
 import { supabaseDriver } from "../../../shared/kv/drivers/supabase.ts";
 import { withClient } from "../../support/client.ts";
+import { read } from "../../architecture/sources.ts";
 import { nodeFiles } from "../../support/files.ts";
 import { emptyDatabase, freshDatabase, migrate, type TestDatabase } from "../../support/postgres.ts";
 import { testClock } from "../../support/store.ts";
@@ -16,7 +17,10 @@ import { bytesOf } from "./support.ts";
 /** A stand-in of Supabase Vault, which no Debian package has. Only the owner of the migrations may read it. */
 const VAULT = `
   create schema vault;
-  create table vault.secrets (name text unique, decrypted_secret text);
+  create table vault.secrets (name text unique, decrypted_secret text, id uuid default gen_random_uuid());
+  create function vault.create_secret(text, text) returns uuid language sql as 'insert into vault.secrets values ($2, $1) returning id';
+  create function vault.update_secret(uuid, text) returns void language sql as
+    'update vault.secrets s set decrypted_secret = $2 where s.id = $1';
   create view vault.decrypted_secrets as select * from vault.secrets;
   revoke all on schema vault from public;
   grant usage on schema vault to innkeep_owner; grant select on all tables in schema vault to innkeep_owner;
@@ -87,6 +91,23 @@ describe("the root keys in Vault", () => {
     await expect(source.load()).rejects.toMatchObject({ message: expect.stringContaining("no secret innkeep_root_key") });
     await driver.close();
     await plain.drop();
+  });
+
+  test("I07: the statements of docs/security.md store a key, begin a rotation and end it", async () => {
+    const [make = "", begin = "", end = ""] = [...read("docs/security.md").matchAll(/^```sql\n([^]*?)^```$/gm)]
+      .map(([, sql = ""]) => sql).filter((sql) => sql.includes("vault."));
+    const driver = postgresDriver({ connectionString: database.appUrl });
+    const filled = (sql: string, fill: number) => sql.replace("<the output of openssl rand -base64 32>", text(fill));
+    await asSuper(filled(make, 1));
+    expect(await driver.rootKeys()).toEqual({ current: text(1), previous: null });
+    for (const [next, before] of [[2, 1], [3, 2]] as const) {
+      await asSuper(filled(begin, next));
+      expect(await driver.rootKeys()).toEqual({ current: text(next), previous: text(before) });
+      await expect(asSuper(filled(begin, 9)), "a second rotation at the same time").rejects.toMatchObject({ code: "23505" });
+      await asSuper(end);
+    }
+    expect(await driver.rootKeys()).toEqual({ current: text(3), previous: null });
+    await driver.close();
   });
 
   test("I08: a short key in Vault is refused by the name of its secret, and an outage stays an outage", async () => {
