@@ -7,7 +7,7 @@ import { assertMatch, type ChangeOptions } from "../../kernel/version.ts";
 import { type EventView, eventView, isNumbered, thinView } from "../events/view.ts";
 import { type Delivery, delivery, type Webhook } from "./entity.ts";
 import { deliveryKey } from "./matching.ts";
-import { assertEnabled, replayed, wake } from "./replays.ts";
+import { assertEnabled, isWaiting, replayed, wake } from "./replays.ts";
 
 export type StoredDelivery = Stored<typeof delivery>;
 /** A delivery with its body. It is absent when the event has been deleted. */
@@ -38,7 +38,7 @@ export class Deliveries {
   }
 
   /**
-   * Sends it again, now and with the whole schedule of attempts. One that is still waiting stays as it is. Null if there is none.
+   * Sends it again, now and with the whole schedule of attempts. One that is due already stays as it is. Null if there is none.
    * Throws `invalid_transition` for a disabled webhook, `not_found` if the event has been deleted.
    */
   async replay(id: string, options: ChangeOptions): Promise<StoredDelivery | null> {
@@ -50,10 +50,10 @@ export class Deliveries {
       const before = await this.#read(id);
       if (!before) return { done: { record: null }, isFailure: true };
       assertMatch(before.version, options);
-      if (before.status === "pending") return { done: { record: before }, resultOf: tenantId ?? null };
+      const now = this.work.now();
+      if (before.status === "pending" && !isWaiting(before, now)) return { done: { record: before }, resultOf: tenantId ?? null };
       const { eventId } = before;
       if (!await new Collection(outboxEvent, this.work.store).get(eventId)) throw errors.notFound("event", eventId);
-      const now = this.work.now();
       const { version: _, ...record } = replayed(before, now);
       const note = { action: "delivery.replayed", resource: delivery.name, resourceId: before.id, tenantId, data: { webhookId, eventId } };
       const changes: Change[] = [{ entity: delivery, before, after: record }];

@@ -216,7 +216,8 @@ export const webhookReplay = defineEntity({
     error: byServer(z.string().optional().meta({ description: "The code of the error that ended a failed one." })),
     kind: createOnly(
       z.enum(REPLAY_KINDS).meta({
-        description: "`failed`: the deliveries that failed. `missing`: the events that have no delivery, as before the webhook was made.",
+        description: "`failed`: the deliveries that failed or wait for another attempt. `missing`: the events that have no delivery, as " +
+          "before the webhook was made.",
       }),
     ),
     since: createOnly(instant.meta({ description: "Events that happened at this instant or later." })),

@@ -15,6 +15,8 @@ type Replay = Stored<typeof webhookReplay>;
 const PAGE = 180;
 const MAX_RUNNING = 5;
 const RETRY_MS = 5_000;
+/** Begins the cursor of a replay that has come to the deliveries with the status `failed`. */
+const FAILED = "failed:";
 /** Decisions on a new replay before `write_conflict`. Every delivery changes the webhook. */
 const CREATIONS = 50;
 
@@ -27,6 +29,11 @@ export interface ReplayRequest {
 /** The delivery as it is sent again: due now, with the whole schedule of attempts before it. */
 export function replayed<D extends Delivery>(before: D, now: string): D {
   return { ...before, status: "pending", nextRetryAt: now, round: 0, replays: before.replays + 1, updatedAt: now };
+}
+
+/** Whether it waits for another attempt. One that is due already may be in flight, and stays as it is. */
+export function isWaiting({ status, nextRetryAt }: Pick<Delivery, "status" | "nextRetryAt">, now: string): boolean {
+  return status === "pending" && nextRetryAt !== null && nextRetryAt > now;
 }
 
 /** Makes the webhook due, unless it is deleted meanwhile. The job then finds the deliveries. */
@@ -124,7 +131,7 @@ async function nextPage(work: UnitOfWork, before: Replay): Promise<Page> {
   const target = await new Collection(webhook, work.store).get(before.webhookId);
   if (!target?.enabled) return { after: ended(before, "cancelled", now), changes: [], mutations: [] };
   const { changes, examined, cursor } = before.kind === "failed"
-    ? await failedPage(work, before, now)
+    ? await failed(work, before, now)
     : await missing(work, target, before, now);
   const counted = { ...before, examined: before.examined + examined, replayed: before.replayed + changes.length };
   const after = cursor === null ? ended(counted, "completed", now) : { ...counted, cursor, dueAt: now };
@@ -137,20 +144,35 @@ interface Found {
   readonly cursor: string | null;
 }
 
+/** The deliveries that wait for another attempt, then those whose attempts are over: so none is made due twice. */
+async function failed(work: UnitOfWork, replay: Replay, now: string): Promise<Found> {
+  const { cursor } = replay;
+  if (cursor?.startsWith(FAILED)) return await pageOf(work, replay, { status: "failed", cursor: cursor.slice(FAILED.length), now });
+  const page = await pageOf(work, replay, { status: "pending", cursor, now });
+  if (page.cursor !== null) return page;
+  return page.changes.length === 0 ? await pageOf(work, replay, { status: "failed", now }) : { ...page, cursor: FAILED };
+}
+
 /** In the order of the events, so one that fails again meanwhile is not sent a third time. */
-async function failedPage({ store }: UnitOfWork, { webhookId, since, cursor }: Replay, now: string): Promise<Found> {
+async function pageOf(
+  { store }: UnitOfWork,
+  { webhookId, since }: Replay,
+  { status, cursor, now }: { readonly status: "pending" | "failed"; readonly cursor?: string | undefined; readonly now: string },
+): Promise<Found> {
   const page = await new Collection(delivery, store).list({
     where: [
       { field: "webhookId", in: [webhookId] },
-      { field: "status", in: ["failed"] },
+      { field: "status", in: [status] },
       { field: "timestamp", from: since },
     ],
     orderBy: [{ field: "timestamp", direction: "asc" }],
     limit: PAGE,
-    ...(cursor === undefined ? {} : { cursor }),
+    ...(cursor ? { cursor } : {}),
   });
-  const changes = page.records.map((before) => ({ entity: delivery, before, after: replayed(before, now) }));
-  return { changes, examined: changes.length, cursor: page.cursor };
+  const found = page.records.filter((before) => before.status === "failed" || isWaiting(before, now));
+  const changes = found.map((before) => ({ entity: delivery, before, after: replayed(before, now) }));
+  const next = page.cursor !== null && status === "failed" ? `${FAILED}${page.cursor}` : page.cursor;
+  return { changes, examined: changes.length, cursor: next };
 }
 
 async function missing(work: UnitOfWork, target: Webhook, { since, cursor }: Replay, now: string): Promise<Found> {

@@ -215,7 +215,9 @@ export const routes: readonly Route[] = [
       "unless its delivery failed again. It takes 5 requests from the caller's rate limit.",
     input: z.strictObject({
       since: instant.meta({ description: "Events that happened at this instant or later." }),
-      kind: z.enum(REPLAY_KINDS).meta({ description: "`failed`: failed deliveries. `missing`: events that have no delivery." }),
+      kind: z.enum(REPLAY_KINDS).meta({
+        description: "`failed`: deliveries that failed or wait for another attempt. `missing`: events without one.",
+      }),
     }),
     output: recordOf(webhookReplay),
     errors: ["invalid_transition"],

@@ -123,6 +123,13 @@ export function enabled<W extends Webhook>(webhook: W, gap: Gap, now: string): W
   return record as unknown as W;
 }
 
+/** The webhook with another URL: failures and pauses of the receiver before it do not count for the new one. */
+export function redirected<W extends Webhook>(webhook: W, now: string): W {
+  const { pausedUntil, pauseSeconds: _, ...rest } = webhook as Webhook;
+  const dueAt = pausedUntil !== undefined && rest.dueAt !== null && rest.dueAt <= pausedUntil ? now : rest.dueAt;
+  return { ...rest, failureCount: 0, failingSince: null, dueAt } as unknown as W;
+}
+
 /** From when on a disabled webhook lacks events: its deliveries failed before it was disabled. */
 export function gapStart({ failingSince, disabledAt }: Pick<Webhook, "failingSince" | "disabledAt">, now: string): string {
   return [failingSince ?? now, disabledAt ?? now, now].sort()[0] ?? now;

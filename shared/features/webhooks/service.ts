@@ -87,7 +87,8 @@ export class WebhookService {
     const changed = await this.#webhooks.patch(webhookId, updates, options, async (patched, before) => {
       if (updates.url !== undefined || updates.events !== undefined) await this.#assertTarget(patched, before);
       if (sent === undefined) rules.assertHeadersFor(patched.url, before);
-      const after = sent ? await this.#withHeaders(patched, sent) : patched;
+      const target = patched.url === before.url ? patched : rules.redirected(patched, this.work.now());
+      const after = sent ? await this.#withHeaders(target, sent) : target;
       if (after.enabled === before.enabled) return { record: after, attempts: ATTEMPTS };
       const record = after.enabled ? await this.#enabled(after) : rules.disabled(after, this.work.now());
       return { record, attempts: ATTEMPTS };

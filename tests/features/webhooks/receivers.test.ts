@@ -59,6 +59,7 @@ async function requests(): Promise<readonly (readonly [what: string, request: Ca
     ["one with half a signature", having({ "webhook-signature": signature.slice(0, 20) }), false],
     ["one with a signature of another version", having({ "webhook-signature": signature.replace("v1,", "v2,") }), false],
     ["one with a timestamp that is no number", having({ "webhook-timestamp": "NaN" }), false],
+    ["one with a timestamp of 400 digits", having({ "webhook-timestamp": "9".repeat(400) }), false],
     ["one with a negative timestamp", having({ "webhook-timestamp": "-1" }), false],
   ];
 }

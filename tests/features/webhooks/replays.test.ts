@@ -85,13 +85,23 @@ describe("a delivery", () => {
     const [first, again] = [await replay(), await replay()];
     expect(first).toMatchObject({ id: deliveryId, status: "pending", round: 0, attemptCount: 10, replays: 1, nextRetryAt: work().now() });
     expect(again?.version).toBe(first?.version);
-    expect((await hooks().replay(id, event.id))?.version, "a waiting one stays as it is").toBe(first?.version);
+    expect((await hooks().replay(id, event.id))?.version, "one that is due stays as it is").toBe(first?.version);
     expect((await hooks().get(id))?.dueAt).toBe(work().now());
     const audited = (await context.auditOf(tenantId)).filter(({ action }) => action === "delivery.replayed");
     expect(audited).toMatchObject([{ resourceId: deliveryId, data: { webhookId: id, eventId: event.id } }]);
     await hooks().update(id, { enabled: false });
     await expect(hooks().replay(id, deliveryId)).rejects.toMatchObject({ code: "invalid_transition" });
     expect(await hooks().replay("webhook_none", deliveryId)).toBeNull();
+  });
+
+  test("W11: that waits for another attempt is sent now", async () => {
+    const { id, tenantId } = await endpoint();
+    const [event] = await events(1, SINCE, { tenantId });
+    if (!event) throw new Error("no event");
+    const nextRetryAt = new Date(context.clock.now() + 36_000_000).toISOString();
+    await delivered(id, tenantId, [event], { status: "pending", round: 7, attemptCount: 7, nextRetryAt });
+    expect(await hooks().replay(id, event.id)).toMatchObject({ status: "pending", round: 0, replays: 1, nextRetryAt: work().now() });
+    expect((await hooks().get(id))?.dueAt).toBe(work().now());
   });
 
   test("W11: of an event that was deleted is not sent again", async () => {
@@ -134,6 +144,21 @@ describe("a replay", () => {
     expect((await hooks().replays(id))?.data.map(({ kind }) => kind)).toEqual(["failed", "failed"]);
     const audited = (await context.auditOf(tenantId)).filter(({ action }) => action === "webhook.replayed");
     expect(audited).toMatchObject([{ resourceId: id, data: { since: SINCE, kind: "failed", replayId } }, {}]);
+  });
+
+  test("W11: of what failed makes what waits for another attempt due too, and leaves what is due already as it is", async () => {
+    const { id, tenantId } = await endpoint();
+    const of = await events(400, SINCE, { tenantId });
+    const [past, future] = [-1, 36_000_000].map((ms) => new Date(context.clock.now() + ms).toISOString());
+    await delivered(id, tenantId, of.slice(0, 5), { status: "failed" });
+    await delivered(id, tenantId, of.slice(5, 200), { status: "pending", attemptCount: 7, round: 7, nextRetryAt: future ?? "" });
+    await delivered(id, tenantId, of.slice(200), { status: "pending", nextRetryAt: past ?? "" });
+    const { id: replayId = "" } = await hooks().replaySince(id, { since: SINCE, kind: "failed" }) ?? {};
+    await allSteps();
+    expect(await hooks().replayOf(id, replayId)).toMatchObject({ status: "completed", examined: 200, replayed: 200 });
+    const found = await deliveriesOf(id);
+    expect(found.filter(({ nextRetryAt }) => nextRetryAt === null || nextRetryAt > context.clock.iso())).toEqual([]);
+    expect(found.filter(({ replays }) => replays === 1)).toHaveLength(200);
   });
 
   test("W11: of what is missing creates one delivery for each event that the webhook should have got, also when two run at once", async () => {

@@ -9,6 +9,7 @@ import type { Webhook } from "../../../shared/features/webhooks/entity.ts";
 import { open, signingOf } from "../../../shared/features/webhooks/secret.ts";
 import type { WebhookCreate } from "../../../shared/features/webhooks/service.ts";
 import { type Context, systemContext } from "../../../shared/kernel/context.ts";
+import type { JsonObject } from "../../../shared/kernel/json.ts";
 import { silentLogger } from "../../../shared/kernel/logger.ts";
 import { withClient } from "../../support/client.ts";
 import { codeOf } from "../../support/store.ts";
@@ -140,6 +141,17 @@ describe("a webhook", () => {
     expect((await hooks().enable(id))?.version).toBe(enabled?.version);
     await expect(hooks().update(id, { enabled: false }, { ifMatch: ["1"] })).rejects.toMatchObject({ code: "precondition_failed" });
   });
+});
+
+test("W07, W12: the failures and the pause of a receiver end with its URL, so that another one gets what is due", async () => {
+  const { id } = await hooks().create(body());
+  const at = (ms: number) => new Date(context.clock.now() + ms).toISOString();
+  const failing = { failureCount: 7, failingSince: at(-4 * DAY_MS), pausedUntil: at(DAY_MS), pauseSeconds: 300, dueAt: at(DAY_MS) };
+  await context.store.set(`webhook:${id}`, { ...await stored(id), ...failing } as JsonObject);
+  expect(await hooks().update(id, { description: "The same receiver" })).toMatchObject(failing);
+  const moved = await hooks().update(id, { url: "https://hooks.example.com/v2" });
+  expect(moved).toMatchObject({ failureCount: 0, failingSince: null, dueAt: at(0) });
+  expect([moved?.pausedUntil, moved?.pauseSeconds]).toEqual([undefined, undefined]);
 });
 
 describe("the secret of a webhook", () => {
