@@ -43,13 +43,15 @@ export class EventService {
 
   /**
    * The next events after a cursor. Because events are numbered after their commits, one after the other, no event ever appears before
-   * the cursor. Throws `invalid_cursor`, and `cursor_expired` if events after it may have been deleted.
+   * the cursor. Throws `invalid_cursor`, and `cursor_expired` if events after it may have been deleted, or do not exist any more.
    */
   async list({ after, types, limit = MAX_EVENTS, tenantId }: EventQuery = {}): Promise<EventPage> {
     const filters = this.#filters(types, tenantId);
     // Before the events: those that are numbered meanwhile are then in the page, or after its cursor.
     const [start, head, queued] = await Promise.all([this.#start(after), this.#head(), this.#oldestQueued()]);
     const from = after === undefined ? await this.#ahead(start, head) : this.#assertKept(start, head);
+    // The event that an id names may have got its number after the head was read.
+    if (after?.startsWith("evt_") === false) assertReached(from, head);
     const isFiltered = filters.length > 0;
     const end = isFiltered ? Math.min(from.seq + WINDOW, head.seq) : head.seq;
     const page = await this.work.store.query({
@@ -148,6 +150,14 @@ export class EventService {
     const event = this.#events.read(entry);
     return isNumbered(event) ? event : null;
   }
+}
+
+/** Throws `cursor_expired` for a number that no event has had: the database was restored to an instant before the cursor. */
+function assertReached({ seq }: Place, { seq: head }: Pick<EventHead, "seq">): void {
+  if (seq <= head) return;
+  const message = `The cursor is at event ${seq}, and the last one is ${head}: the database was restored from a backup. Read the present ` +
+    "state of the records that you need, then start again without a cursor.";
+  throw new InnkeepError("cursor_expired", message);
 }
 
 /** Made once, because the schemas of all types take a part of a second. */

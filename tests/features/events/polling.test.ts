@@ -3,12 +3,16 @@ import { createBackend, type Services } from "../../../shared/container.ts";
 import { Collection } from "../../../shared/core/collection.ts";
 import { outboxEvent } from "../../../shared/core/outbox-event.ts";
 import type { UnitOfWork } from "../../../shared/core/unit-of-work.ts";
+import { cursorOf } from "../../../shared/features/events/cursor.ts";
 import { eventHead } from "../../../shared/features/events/entity.ts";
 import { HEAD_ID } from "../../../shared/features/events/sequence.ts";
 import { WINDOW } from "../../../shared/features/events/service.ts";
 import type { EventPage, EventView } from "../../../shared/features/events/view.ts";
 import { silentLogger } from "../../../shared/kernel/logger.ts";
+import { keyOf } from "../../../shared/kv/define.ts";
 import type { Store } from "../../../shared/kv/store.ts";
+import { read } from "../../architecture/sources.ts";
+import { withClient } from "../../support/client.ts";
 import { numberAll } from "../../support/events.ts";
 import { seededRandom } from "../../support/random.ts";
 import { codeOf } from "../../support/store.ts";
@@ -202,6 +206,27 @@ describe("polling for events", () => {
     const first = context.EventService.types().data;
     expect(first.length).toBeGreaterThan(50);
     expect(context.as().EventService.types().data.every((type, i) => type === first[i])).toBe(true);
+  });
+
+  test("W22: a cursor from before the restore of an older backup expires, and with the statements of docs/operations.md misses nothing", async () => {
+    await number();
+    const { seq: head } = (await context.store.get(keyOf(eventHead, { id: HEAD_ID })))?.value as { readonly seq: number };
+    const cursor = cursorOf({ seq: head + 5, since: context.clock.iso() });
+    expect(await codeOf(context.EventService.list({ after: cursor }))).toBe("cursor_expired");
+    const [, statements = ""] = /^```sql\n(select setval[^]*?)^```$/m.exec(read("docs/operations.md")) ?? [];
+    await withClient(context.database.superUrl, (client) => client.query(statements));
+    expect((await context.EventService.list({ after: cursor })).data).toEqual([]);
+    const { id, version } = await context.tenant();
+    expect(Number(version)).toBeGreaterThan(1_000_000);
+    await number();
+    expect((await drained(context, cursor)).events).toMatchObject([{
+      type: "tenant.created",
+      subject: id,
+      seq: head + 1_000_001,
+    }]);
+    const { hasMore, nextCursor } = await context.EventService.list({ after: cursor, types: ["tenant.created"] });
+    expect(hasMore).toBe(true);
+    expect((await context.EventService.list({ after: nextCursor, types: ["tenant.created"] })).data).toMatchObject([{ subject: id }]);
   });
 
   test("W22: refuses what is no cursor, and the id of an event that does not exist", async () => {
