@@ -29,7 +29,7 @@ export const outboxEvent = defineEntity({
   retention: { days: 30, after: "createdAt" },
   filterable: ["type", "tenantId"],
   sortable: ["createdAt", "queuedAt", "seq"],
-  indexes: [["createdAt"], ["queuedAt"], ["@tenantId", "queuedAt"], ["seq"], ["@tenantId", "seq"]],
+  indexes: [["createdAt"], ["@tenantId", "createdAt"], ["queuedAt"], ["@tenantId", "queuedAt"], ["seq"], ["@tenantId", "seq"]],
   example: {
     id: "evt_1767225600000_a1b2c3d4e5f6",
     type: "tenant.deleted",

@@ -149,7 +149,7 @@ export class Records<E extends AnyEntity> extends Collection<E> {
     type Found = { readonly record: RecordOf<E> | null; readonly created: boolean };
     const { result, version } = await this.#transact<Found>(options, operation, { id, ...request }, async () => {
       const before = await this.get(id);
-      if (before) assertMatch(before.version, options);
+      if (before) this.assertMatch(before, options);
       const decided = await decide(before);
       if (!decided) return { done: { record: null, created: false }, isFailure: true };
       if (before && !differs(before, decided)) {
@@ -157,7 +157,7 @@ export class Records<E extends AnyEntity> extends Collection<E> {
       }
       if (!before && options.ifMatch !== undefined) throw errors.preconditionFailed(null);
       const { action, ...rest } = decided;
-      const record = before ? this.#changed(rest.record) : rest.record;
+      const record = before ? this.changed(rest.record) : rest.record;
       // `isPut`: if another caller creates the record meanwhile, the decision is repeated on that record.
       const found = { record: this.kept(record), created: before === null };
       const commit = this.#transaction(action, before, { ...rest, record }, found, true);
@@ -196,11 +196,16 @@ export class Records<E extends AnyEntity> extends Collection<E> {
     const { result } = await this.#transact<{ readonly found: Stored<E> | null }>(options, action, { id }, async () => {
       const before = await this.get(id);
       if (!before) return { done: { found: null }, isFailure: true };
-      assertMatch(before.version, options);
+      this.assertMatch(before, options);
       const commit = this.#transaction(action, before, { ...await decide(before), record: null }, { found: before });
       return { commit, resultOf: this.#tenantIdOf(before) };
     });
     return result.found;
+  }
+
+  /** Throws `precondition_failed` unless the record satisfies the conditions. */
+  protected assertMatch(before: Stored<E>, options: ChangeOptions): void {
+    assertMatch(before.version, options);
   }
 
   /** What a change returns of the record, and records with an idempotency key. */
@@ -258,7 +263,7 @@ export class Records<E extends AnyEntity> extends Collection<E> {
   }
 
   /** Sets the times of the change. They cannot break the schema, so a checked record need not be parsed again. */
-  #changed(decided: RecordOf<E>): RecordOf<E> {
+  protected changed(decided: RecordOf<E>): RecordOf<E> {
     const record = { ...decided, ...this.#stamps("change") } as RecordOf<E>;
     return isChecked(this.entity.schema, decided) ? markChecked(this.entity.schema, record) : record;
   }

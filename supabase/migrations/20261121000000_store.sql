@@ -2373,7 +2373,8 @@ select kv.add_index('api-key-hash', 'endsAt time');
 select kv.add_family('delivery');
 select kv.add_entity('delivery', 'delivery', 5, owner_rule => 'given');
 select kv.add_index('delivery', fields) from unnest(array[
-  'webhookId text, timestamp time', 'webhookId text, status text, timestamp time', 'webhookId text, nextRetryAt time', 'createdAt time'
+  'webhookId text, timestamp time', 'webhookId text, status text, timestamp time', 'webhookId text, event text, timestamp time',
+  'webhookId text, nextRetryAt time', 'createdAt time'
 ]) fields;
 
 -- webhook: An endpoint of the platform or of a tenant to which events are sent, signed as Standard Webhooks describe.
@@ -2468,7 +2469,7 @@ select kv.add_entity('stored-file', 'file', 1, owner_rule => 'platform');
 select kv.add_family('outbox');
 select kv.add_entity('outbox-event', 'outbox', 1, owner_rule => 'given', cascades => false);
 select kv.add_index('outbox-event', fields) from unnest(array[
-  'createdAt time', 'queuedAt time', 'owner, queuedAt time', 'seq number', 'owner, seq number'
+  'createdAt time', 'owner, createdAt time', 'queuedAt time', 'owner, queuedAt time', 'seq number', 'owner, seq number'
 ]) fields;
 
 -- idempotency-record: The result of a call with an idempotency key, kept for 24 hours and committed with the change.

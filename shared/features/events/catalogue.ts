@@ -3,7 +3,7 @@ import { deliveryEvents } from "./catalogue-delivery.ts";
 import { integrationEvents } from "./catalogue-integrations.ts";
 import { platformEvents } from "./catalogue-platform.ts";
 import { webhookEvents } from "./catalogue-webhooks.ts";
-import type { EventType } from "./event-type.ts";
+import { type EventType, isTenantScoped } from "./event-type.ts";
 
 const all = [...billingEvents, ...deliveryEvents, ...integrationEvents, ...platformEvents, ...webhookEvents];
 
@@ -15,6 +15,11 @@ const names: ReadonlySet<string> = new Set(eventTypes.map(({ type }) => type));
 /** Whether it selects types: `*`, a type, or the beginning of types with `.*`, such as `tenant.*`. */
 export function isPattern(pattern: string): boolean {
   return names.has(pattern) || eventTypes.some(({ type }) => matches(pattern, type));
+}
+
+/** Whether it selects a type that a tenant's webhook can get. */
+export function isTenantPattern(pattern: string): boolean {
+  return eventTypes.some((each) => matches(pattern, each.type) && isTenantScoped(each));
 }
 
 /** Whether the pattern selects the type. A type that begins with the text before `.*` and a dot is selected. */

@@ -88,6 +88,8 @@ export const webhook = defineEntity({
     failingSince: byServer(instant.nullable().default(null).meta({ description: "The first failed attempt since the last success." })),
     lastDeliveryAt: byServer(instant.optional()),
     lastDeliveryStatus: byServer(z.enum(["success", "failed"]).optional()),
+    /** The number of its changes, deliveries not counted. The first part of the version that responses show. */
+    revision: byServer(z.int().min(1).default(1).meta({ description: "Increases with each change, but not with deliveries." })),
     createdAt: createdInstant(instant),
     updatedAt: changedInstant(instant.optional()),
   }),
@@ -117,6 +119,7 @@ export const webhook = defineEntity({
     failureCount: 0,
     lastDeliveryAt: "2026-01-01T00:00:02.000Z",
     lastDeliveryStatus: "success",
+    revision: 3,
     createdAt: "2026-01-01T00:00:00.000Z",
   },
 });
@@ -178,7 +181,10 @@ export const delivery = defineEntity({
   filterable: ["status", "event", "timestamp", "webhookId"],
   sortable: ["timestamp", "nextRetryAt"],
   defaultSort: "-timestamp",
-  indexes: [["webhookId", "timestamp"], ["webhookId", "status", "timestamp"], ["webhookId", "nextRetryAt"]],
+  indexes: [["webhookId", "timestamp"], ["webhookId", "status", "timestamp"], ["webhookId", "event", "timestamp"], [
+    "webhookId",
+    "nextRetryAt",
+  ]],
   example: {
     id: "delivery_1767225600000_a1b2c3d4e5f6",
     webhookId: "webhook_1767225600000_a1b2c3d4e5f6",

@@ -91,6 +91,7 @@ export function settled<W extends Webhook>(
   const { pausedUntil: _, pauseSeconds: _seconds, ...rest } = paused;
   const stopped = {
     enabled: false,
+    revision: before.revision + 1,
     status: turn === "gone" ? "disabled" : "failed",
     disabledReason: turn,
     disabledAt: isoTime(nowMs),

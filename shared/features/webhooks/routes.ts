@@ -74,7 +74,8 @@ export const routes: readonly Route[] = [
     service: WebhookService,
     operationId: "createWebhook",
     summary: "Create a webhook",
-    description: "A tenant has at most 20 webhooks, which get its events. The platform has at most 100, which get all events.",
+    description: "A tenant has at most 20 webhooks, which get its events: an entry of `events` must select a type that is " +
+      "`tenantScoped`. The platform has at most 100, which get all events.",
     scope: "write:webhooks",
     input: inputs.create,
     output: made,

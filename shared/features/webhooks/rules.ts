@@ -104,6 +104,16 @@ export function assertPatterns(patterns: readonly string[], isPattern: (pattern:
   if (faults.length > 0) throw errors.validation(faults);
 }
 
+/** Throws `validation_failed` for patterns of a tenant's webhook that select only types of the platform, which it would never get. */
+export function assertTenantPatterns(patterns: readonly string[], isTenantPattern: (pattern: string) => boolean): void {
+  const message = "selects only events of the platform: choose types of GET /v1/event-types that are tenantScoped, because the webhook " +
+    "belongs to a tenant";
+  const faults = patterns.flatMap((pattern, i): FieldError[] => (
+    isTenantPattern(pattern) ? [] : [{ path: `/events/${i}`, message, code: "platform_event_type" }]
+  ));
+  if (faults.length > 0) throw errors.validation(faults);
+}
+
 /** Throws `validation_failed`. */
 export function assertOverlap(overlapSeconds: number): void {
   if (Number.isInteger(overlapSeconds) && overlapSeconds >= 0 && overlapSeconds <= MAX_OVERLAP_SECONDS) return;

@@ -14,12 +14,12 @@ import { counted, tooMany } from "./count.ts";
 import { Deliveries, type DeliveryView, type StoredDelivery } from "./deliveries.ts";
 import { type Webhook, webhook, webhookReplay } from "./entity.ts";
 import { gapOf } from "./missing.ts";
+import { shownVersion, type StoredWebhook, WebhookRecords } from "./records.ts";
 import { createReplay, type ReplayRequest } from "./replays.ts";
 import * as rules from "./rules.ts";
 import { newSecret, open, openIfReadable, seal } from "./secret.ts";
 import { sendTest, type TestResult } from "./test-event.ts";
 
-type StoredWebhook = Stored<typeof webhook>;
 type StoredReplay = Stored<typeof webhookReplay>;
 type Headers = Readonly<Record<string, string>>;
 
@@ -37,10 +37,10 @@ const ATTEMPTS = 50;
 
 /** Webhooks of the platform and of tenants. A caller that is bound to a tenant has access to that tenant's webhooks only. */
 export class WebhookService {
-  readonly #webhooks: Records<typeof webhook>;
+  readonly #webhooks: WebhookRecords;
 
   constructor(private readonly work: UnitOfWork) {
-    this.#webhooks = new Records(webhook, work);
+    this.#webhooks = new WebhookRecords(work);
   }
 
   /** The webhooks of one tenant; without a tenant, all that the caller may see. */
@@ -60,7 +60,7 @@ export class WebhookService {
     const input = this.#webhooks.checkCreate(data);
     const sent = rules.checkedHeaders(headers);
     const tenantId = await this.#tenantIdOf(data.tenantId);
-    await this.#assertTarget(input as Pick<Webhook, "url" | "events">);
+    await this.#assertTarget({ ...(input as Pick<Webhook, "url" | "events">), tenantId });
     const secret = newSecret();
     let sealed = "";
     const decide = async () => {
@@ -211,13 +211,14 @@ export class WebhookService {
   }
 
   /** Throws `validation_failed` for a URL that must not be called, and for events that do not exist. */
-  async #assertTarget(after: Pick<Webhook, "url" | "events">, before?: Pick<Webhook, "url" | "events">): Promise<void> {
+  async #assertTarget(after: Pick<Webhook, "url" | "events" | "tenantId">, before?: Pick<Webhook, "url" | "events">): Promise<void> {
     rules.assertReadsEvents(this.work.context.scopes);
     if (after.url !== before?.url) await assertWebhookUrl(after.url, this.work.platform.outbound.rules);
     if (after.events.join() === before?.events.join()) return;
     // The catalogue loads all entities.
-    const { isPattern } = await import("../events/catalogue.ts");
+    const { isPattern, isTenantPattern } = await import("../events/catalogue.ts");
     rules.assertPatterns(after.events, isPattern);
+    if (after.tenantId !== undefined) rules.assertTenantPatterns(after.events, isTenantPattern);
   }
 
   /** Throws `not_found` for another tenant than the caller's own. */
@@ -240,10 +241,10 @@ export class WebhookService {
   }
 }
 
-/** Without its secrets. */
+/** Without its secrets, and with the version that {@link WebhookRecords} compares. */
 function shown(record: StoredWebhook): ShownWebhook {
   const { sealedSecret: _, ...rest } = record;
-  return rest as unknown as ShownWebhook;
+  return { ...rest, version: shownVersion(record) } as unknown as ShownWebhook;
 }
 
 /** With its secret, if this call made it: the recorded result of an earlier call has sealed another one. */

@@ -133,6 +133,40 @@ describe("a webhook", () => {
     await expect(owner.create(body())).rejects.toMatchObject({ fields: [{ code: "too_many" }] });
   });
 
+  test("W01: of a tenant cannot subscribe to events of the platform alone, and the error names the entry", async () => {
+    const { id: tenantId } = await context.tenant();
+    const refused = { fields: [{ path: "/events/1", code: "platform_event_type" }, { path: "/events/2", code: "platform_event_type" }] };
+    for (const caller of [undefined, asRole(tenantId, "owner")]) {
+      const events = ["*", "plan.created", "admin.*", "invoice.*"];
+      await expect(hooks(caller).create(body({ tenantId, events }))).rejects.toMatchObject(refused);
+      const { id } = await hooks(caller).create(body({ tenantId, events: ["*", "tenant.created"] }));
+      await expect(hooks(caller).update(id, { events })).rejects.toMatchObject(refused);
+    }
+    expect(await hooks().create(body({ events: ["plan.created", "admin.*"] }))).toMatchObject({ events: ["plan.created", "admin.*"] });
+  });
+
+  test("W01: keeps its revision over deliveries, so that they do not refuse an edit, and a change by another editor does", async () => {
+    const made = await hooks().create(body());
+    const { id, version } = made;
+    const deliver = () => context.store.increment(`webhook:${id}`, [{ path: ["failureCount"], by: 1 }], { merge: { dueAt: work().now() } });
+    await deliver();
+    const seen = await hooks().get(id);
+    expect([seen?.revision, seen?.version === version]).toEqual([made.revision, false]);
+    const renamed = await hooks().update(id, { description: "First" }, { ifMatch: [version] });
+    expect(renamed).toMatchObject({ description: "First", revision: made.revision + 1 });
+    await deliver();
+    for (const stale of [version, seen?.version ?? ""]) {
+      const { version: currentVersion } = await hooks().get(id) ?? {};
+      await expect(hooks().update(id, { description: "Second" }, { ifMatch: [stale] })).rejects.toMatchObject({
+        code: "precondition_failed",
+        details: { currentVersion },
+      });
+      expect(await codeOf(hooks().delete(id, { ifMatch: [stale] }))).toBe("precondition_failed");
+    }
+    expect((await hooks().update(id, { description: "First" }))?.revision).toBe(made.revision + 1);
+    expect(await hooks().delete(id, { ifMatch: [renamed?.version ?? ""] })).toBe(true);
+  });
+
   test("W12: is disabled by request and enabled again, once", async () => {
     const { id } = await hooks().create(body());
     expect(await hooks().update(id, { enabled: false })).toMatchObject({ status: "disabled", disabledReason: "by_request", dueAt: null });
