@@ -69,6 +69,16 @@ describe("usage against a limit", () => {
     expect(thresholdsReached({ current, limit })).toBe(reached);
   });
 
+  test.each([
+    [90_071_992_547_409, 112_589_990_684_262, 0],
+    [90_071_992_547_410, 112_589_990_684_262, 1],
+    [9_007_199_254_740_991, 9_007_199_254_740_991, 2],
+    [7_205_759_403_792_792, 9_007_199_254_740_991, 0],
+    [7_205_759_403_792_793, 9_007_199_254_740_991, 1],
+  ])("U06: %d of %d reaches %d of the thresholds exactly, also where a product exceeds 2^53", (current, limit, reached) => {
+    expect(thresholdsReached({ current, limit })).toBe(reached);
+  });
+
   test("every metric has its limit in a plan, and customDomains is a limit but no metric", () => {
     const limits = plan.schema.parse(plan.example).limits;
     const metrics = ["users", "properties", "rooms", "bookings", "api_calls", "storage"];
