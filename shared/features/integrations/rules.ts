@@ -1,3 +1,5 @@
+import { REDACTED } from "../../core/redaction.ts";
+import { toBase64Url } from "../../kernel/base64.ts";
 import { isoTime } from "../../kernel/clock.ts";
 import { errors } from "../../kernel/errors.ts";
 import type { JsonObject } from "../../kernel/json.ts";
@@ -21,10 +23,28 @@ export function credentialFields(credentials: Credentials): Integration["credent
   ));
 }
 
-/** A text without the credentials that it quotes. */
+/** A text without the credentials that it quotes: as they are, in JSON, in a URL, or in base64 such as that of Basic authentication. */
 export function withoutCredentials(quoting: string, credentials: Credentials): string {
   const secrets = Object.values(credentials).filter(({ length }) => length >= MIN_CHARS_TO_REDACT).sort((a, b) => b.length - a.length);
-  return secrets.reduce((left, secret) => left.replaceAll(secret, "[redacted]"), quoting);
+  return secrets.reduce((left, secret) => {
+    // The longest first, which can contain the secret itself.
+    const forms = [secret, JSON.stringify(secret).slice(1, -1), encodeURIComponent(secret)].sort((a, b) => b.length - a.length);
+    const plain = forms.reduce((text, form) => text.replaceAll(form, REDACTED), left);
+    return inBase64(secret).reduce((text, form) => text.replace(form, REDACTED), plain);
+  }, quoting);
+}
+
+/**
+ * Base64 (RFC 4648 §4 and §5) of any text that contains the secret. The characters that only the secret determines are one of three
+ * texts, by its place in groups of three bytes; the rest of the encoded text is redacted with them.
+ */
+function inBase64(secret: string): RegExp[] {
+  const bytes = new TextEncoder().encode(secret);
+  return [0, 1, 2].map((offset) => {
+    const text = toBase64Url(Uint8Array.from([...Array<number>(offset).fill(0), ...bytes]));
+    const own = text.slice(Math.ceil(offset * 8 / 6), Math.floor((offset + bytes.length) * 8 / 6));
+    return new RegExp(`[\\w+/-]*${own.replaceAll("-", "[+-]").replaceAll("_", "[/_]")}[\\w+/-]*={0,2}`, "g");
+  });
 }
 
 /** The members of a connection with the defaults. New credentials, or those of an ended connection, connect it again. */

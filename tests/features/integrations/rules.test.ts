@@ -21,6 +21,7 @@ import {
   withoutCredentials,
 } from "../../../shared/features/integrations/rules.ts";
 import { providerOf } from "../../../shared/features/integrations/providers.ts";
+import { seededRandom } from "../../support/random.ts";
 
 const T0 = "2026-03-01T10:00:00.000Z";
 const at = (seconds: number) => new Date(Date.parse(T0) + seconds * 1_000).toISOString();
@@ -158,6 +159,21 @@ describe("credentials", () => {
     const quoting = "401 for sk_test_abcdef12 and sk_test_abcdef; code 12";
     const credentials = { a: "sk_test_abcdef", b: "sk_test_abcdef12", c: "12" };
     expect(withoutCredentials(quoting, credentials)).toBe("401 for [redacted] and [redacted]; code 12");
+  });
+
+  test("I04: are removed in base64, in JSON and in URLs, wherever they are in the encoded text", () => {
+    const { seed, below } = seededRandom("I04 encodings");
+    for (let n = 0; n < 60; n++) {
+      const secret = Array.from({ length: 6 + below(30) }, () => String.fromCharCode(33 + below(94))).join("");
+      const whole = `${"user".slice(0, below(5))}${secret}${"=/+x".slice(0, below(5))}`;
+      const base64 = Buffer.from(whole).toString("base64");
+      for (const form of [base64, base64.replace(/=+$/, ""), Buffer.from(whole).toString("base64url")]) {
+        expect(withoutCredentials(`401: Basic ${form}, try again`, { secret }), `seed ${seed}`).toBe("401: Basic [redacted], try again");
+      }
+      for (const form of [JSON.stringify(secret), `"${encodeURIComponent(secret)}"`]) {
+        expect(withoutCredentials(`401: ${form}`, { secret }), `seed ${seed}`).toBe('401: "[redacted]"');
+      }
+    }
   });
 
   test("AK10: are announced 14, 7 and 1 days before they expire, once each, and then they need new ones", () => {
