@@ -20,6 +20,8 @@ export interface WireQuery {
   readonly search?: { readonly text: string; readonly fields: readonly string[] };
   /** Where a count ends. */
   readonly upTo?: number;
+  /** The count function that does it. */
+  readonly counter?: string;
 }
 type WireCondition = WireField & Omit<Condition, "field">;
 interface WireField {
@@ -45,15 +47,15 @@ export function wireSelection(selection: Selection, tenantId: string | null): Wi
     throw errors.parameter("search", `is not supported: ${entity.name} has no searchable fields`);
   }
   if (search !== undefined) assertType("search", "text", search);
-  return {
+  const wire = {
     family: familyOf(entity),
     ...(colons === null ? {} : { colons }),
     ...(scope === "any" ? {} : { owner: scope }),
     // Sorted, so that a cursor is valid for any order of the conditions.
     where: (selection.where ?? []).map((condition) => wireCondition(entity, condition)).sort((a, b) => a.field < b.field ? -1 : 1),
     ...(search === undefined ? {} : { search: { text: search, fields: entity.searchable ?? [] } }),
-    ...(upTo === undefined ? {} : { upTo }),
   };
+  return upTo === undefined ? wire : { ...wire, upTo, ...countFunction(entity, wire) };
 }
 
 /** A bound store filters by its tenant, so that the index on the tenant is used. Row-level security enforces the same. */
@@ -163,6 +165,19 @@ function pageFunction(entity: AnyEntity, { where, owner, search }: WireQuery, or
   return fields ? `${indexNameOf(entity, fields)}_${sort.desc ? "desc" : "asc"}` : null;
 }
 
+/** The count function for the query, if an index has it: one value for each leading field, and maybe the last field from a value on. */
+function countFunction(entity: AnyEntity, { where, owner }: WireQuery): Pick<WireQuery, "counter"> {
+  const leads = where.filter(hasOneValue).map(({ field }) => field);
+  const [last, ...others] = where.filter((condition) => !hasOneValue(condition));
+  if (where.length === 0 || others.length > 0 || (last && (!("from" in last) || "to" in last))) return {};
+  if (owner !== undefined && entity.owner !== "platform") return {};
+  const fields = indexesOf(entity).find((index) =>
+    index.length === leads.length + 1 && leads.every((field) => index.slice(0, -1).includes(field)) &&
+    (!last || index.at(-1) === last.field)
+  );
+  return fields ? { counter: `${indexNameOf(entity, fields)}${last ? "_from" : ""}` } : {};
+}
+
 /** The name of an index, as kv.index_name forms it, such as `tenant_status_created_at`. */
 export function indexNameOf(entity: AnyEntity, fields: readonly string[]): string {
   const parts = fields.map((field) => field === "@tenantId" ? "owner" : field.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`));
@@ -200,15 +215,27 @@ export function assertPage(query: Query): void {
 
 /** An aggregate encoded for the rollup; null if the rollup does not cover it. */
 export function wireRollup(query: Omit<AggregateQuery, "groupBy"> & { readonly groupBy: readonly string[] }, tenantId: string | null) {
-  const { rollup } = query.entity;
+  const { entity, groupBy, where = [] } = query;
+  const { rollup } = entity;
   const dimensions: readonly string[] = rollup?.groupBy ?? [];
   const covered = tenantId === null && rollup && (query.scope === undefined || query.scope === "any") &&
-    query.groupBy.every((field) => dimensions.includes(field)) && (query.sum === undefined || query.sum === rollup.sum) &&
-    (query.where ?? []).every((condition) => "in" in condition && dimensions.includes(condition.field));
+    groupBy.every((field) => dimensions.includes(field)) && (query.sum === undefined || query.sum === rollup.sum);
   if (!covered) return null;
+  const isWhole = groupBy.length === dimensions.length && groupBy.every((field, i) => field === dimensions[i]) &&
+    groupBy.every((field) => ["text", "time"].includes(fieldTypeOf(entity, field)));
+  const [first] = where;
+  if (isWhole && where.length <= 1 && (!first || isFromMonth(first, dimensions[0]))) {
+    return { name: entity.name, ...(first ? { from: first.from } : {}) };
+  }
+  if (!where.every((condition) => "in" in condition && dimensions.includes(condition.field))) return null;
   return {
-    name: query.entity.name,
-    keep: query.groupBy.map((field) => dimensions.indexOf(field)),
-    where: (query.where ?? []).map((condition) => ({ at: dimensions.indexOf(condition.field), in: "in" in condition ? condition.in : [] })),
+    name: entity.name,
+    keep: groupBy.map((field) => dimensions.indexOf(field)),
+    where: where.map((condition) => ({ at: dimensions.indexOf(condition.field), in: "in" in condition ? condition.in : [] })),
   };
+}
+
+/** Months sort alike as JSON and as text. */
+function isFromMonth(condition: Condition, field: string | undefined): condition is Condition & { readonly from: string } {
+  return condition.field === field && "from" in condition && !("to" in condition) && /^\d{4}-\d{2}$/.test(String(condition.from));
 }

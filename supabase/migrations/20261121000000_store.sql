@@ -595,7 +595,9 @@ begin
       v_all := v_all || v_found;
     end if;
   end loop;
-  return case when cardinality(v_all) < 2 then v_all[1] else (select json_agg(e) from unnest(v_all) f cross join json_array_elements(f) e) end;
+  -- Texts, because json_array_elements would parse every entry again.
+  return case when cardinality(v_all) < 2 then v_all[1]
+    else ('[' || (select string_agg(substr(f::text, 2, length(f::text) - 2), ',') from unnest(v_all) f) || ']')::json end;
 end $$;
 
 -- An entry of a list. If only keys are requested, the value is not read from storage.
@@ -835,6 +837,7 @@ declare
   v_fields text[] := (select string_to_array(i.fields, ', ') from kv.indexes i where i.name = p_index);
   v_lead jsonb;
   v_query jsonb;
+  v_where jsonb;
   v_roles text[] := array['kv_service'];
   v_role text;
   v_way text;
@@ -859,6 +862,29 @@ begin
       perform kv.add_page(format('%I.%I', v_role, format('page_%s_%s_after', p_index, v_way)), v_query || '{"after": ["", ""]}', v_role);
     end loop;
   end loop;
+  if v_fields[1] = 'owner' then
+    return;
+  end if;
+  v_where := v_query->'where' || jsonb_build_object('from', null, 'field', split_part(v_fields[cardinality(v_fields)], ' ', 1),
+    'type', split_part(v_fields[cardinality(v_fields)], ' ', 2));
+  perform kv.add_count(format('count_%s_from', p_index), v_query || jsonb_build_object('where',
+    (select jsonb_agg(w order by w->>'field' collate "C") from jsonb_array_elements(v_where) w)));
+  if jsonb_array_length(v_lead) > 0 then
+    perform kv.add_count(format('count_%s', p_index), v_query);
+  end if;
+end $$;
+
+-- The count functions of an index, for the same reason: equality on the leading fields, and with `_from` the last one from a value on,
+-- up to a limit. A scan in another order than the index would not end at the limit.
+create function kv.add_count(p_name text, p_query jsonb) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+  execute format('create function kv_service.%I(p_query jsonb, p_now timestamptz) returns bigint language plpgsql stable
+    set random_page_cost = 1.1 set enable_seqscan = off set enable_bitmapscan = off as %L', p_name,
+    format('begin return (select count(*) from (select from kv.entries e where %s limit ($1->>''upTo'')::integer) found); end',
+      kv.where_sql(p_query)));
+  execute format('revoke all on function kv_service.%I(jsonb, timestamptz) from public', p_name);
+  execute format('grant execute on function kv_service.%I(jsonb, timestamptz) to kv_service', p_name);
 end $$;
 
 create function kv.add_page(p_name text, p_query jsonb, p_role text) returns void
@@ -877,7 +903,8 @@ declare
   v_function regprocedure;
 begin
   for v_function in select p.oid from pg_proc p where p.pronamespace in ('kv_service'::regnamespace, 'kv_tenant'::regnamespace)
-    and p.proname = any(array[format('page_%s_asc', p_index), format('page_%s_desc', p_index), format('page_%s_asc_after', p_index), format('page_%s_desc_after', p_index)])
+    and p.proname = any(array[format('page_%s_asc', p_index), format('page_%s_desc', p_index), format('page_%s_asc_after', p_index), format('page_%s_desc_after', p_index),
+      format('count_%s', p_index), format('count_%s_from', p_index)])
   loop
     execute format('drop function %s', v_function);
   end loop;
@@ -903,6 +930,10 @@ language plpgsql stable as $$
 declare
   v_total bigint;
 begin
+  if p_query->>'counter' is not null and to_regprocedure(format('%I(jsonb, timestamptz)', 'count_' || (p_query->>'counter'))) is not null then
+    execute format('select %I($1, $2)', 'count_' || (p_query->>'counter')) into v_total using p_query, p_now;
+    return v_total;
+  end if;
   -- With `upTo`, the scan ends there.
   execute format('select count(*) from (select from kv.entries e where %s %s) found', kv.where_sql(p_query),
     case when p_query ? 'upTo' then 'limit ' || (p_query->>'upTo')::integer end) into v_total using p_query, p_now;
@@ -924,13 +955,27 @@ begin
   return v_groups;
 end $$;
 
--- The same from a rollup: {name, keep: [positions of groupBy in the bucket], where: [{at, in}]}. Returns null while the rollup is
--- being filled.
+-- The same from a rollup: {name, keep?: [positions of groupBy in the bucket], where: [{at, in}], from?}. Without `keep`, the groups are the
+-- buckets. `from` is a month, and the first field of the bucket is one: a bucket begins with `["2026-01`. Returns null while the rollup
+-- is being filled.
 create function kv_service.rollup_groups(p_rollup jsonb) returns json
 language plpgsql stable as $$
+declare
+  v_name text := p_rollup->>'name';
+  v_from text := coalesce('["' || (p_rollup->>'from'), '');
+  -- After every bucket whose first field is not null; without `from`, after every bucket.
+  v_to text := case when p_rollup ? 'from' then '[#' else ']' end;
 begin
-  if not exists (select from kv.rollups r where r.rollup = p_rollup->>'name' and r.filled_to is null) then
+  if not exists (select from kv.rollups r where r.rollup = v_name and r.filled_to is null) then
     return null;
+  end if;
+  if not p_rollup ? 'keep' then
+    return coalesce((
+      select json_agg(json_build_array(b.bucket::json, b.n, b.total))
+      from (
+        select r.bucket, sum(r.count)::bigint as n, trim_scale(sum(r.total))::text as total
+        from kv.rollup_shards r where r.rollup = v_name and r.bucket >= v_from and r.bucket < v_to group by r.bucket
+      ) b where b.n <> 0), '[]');
   end if;
   return coalesce((
     select json_agg(json_build_array(g.groups, g.n, g.total))
@@ -938,7 +983,7 @@ begin
       select kept.bucket as groups, sum(total.n)::bigint as n, trim_scale(sum(total.amount))::text as total
       from (
         select r.bucket::jsonb as bucket, sum(r.count) as n, sum(r.total) as amount
-        from kv.rollup_shards r where r.rollup = p_rollup->>'name' group by r.bucket
+        from kv.rollup_shards r where r.rollup = v_name group by r.bucket
       ) total
       cross join lateral (
         select coalesce(jsonb_agg(total.bucket->>(k::integer) order by o), '[]') as bucket

@@ -36,7 +36,9 @@ begin
       v_all := v_all || v_found;
     end if;
   end loop;
-  return case when cardinality(v_all) < 2 then v_all[1] else (select json_agg(e) from unnest(v_all) f cross join json_array_elements(f) e) end;
+  -- Texts, because json_array_elements would parse every entry again.
+  return case when cardinality(v_all) < 2 then v_all[1]
+    else ('[' || (select string_agg(substr(f::text, 2, length(f::text) - 2), ',') from unnest(v_all) f) || ']')::json end;
 end $$;
 
 -- An entry of a list. If only keys are requested, the value is not read from storage.

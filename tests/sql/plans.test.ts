@@ -140,6 +140,13 @@ const active = [{ field: "status", in: ["active"] }];
 const QUERY_CALLS: readonly (readonly [string, number, () => Promise<unknown>])[] = [
   ["newest first", PAGE + 1, () => store.query({ entity: tenant, orderBy: desc("createdAt"), limit: PAGE })],
   ["by name", PAGE + 1, () => store.query({ entity: tenant, orderBy: asc("name"), limit: PAGE })],
+  [
+    "count of one status from an amount on, to a limit",
+    100,
+    () => store.count({ entity: tenant, where: [...active, { field: "mrr", from: 10 }], upTo: 100 }),
+  ],
+  ["count of one status, to a limit", 100, () => store.count({ entity: tenant, where: active, upTo: 100 })],
+  ["count up to 100 of a few", 100, () => store.count({ entity: tenant, where: [{ field: "usagePercent", from: 80 }], upTo: 100 })],
   ["by mrr, descending", PAGE + 1, () => store.query({ entity: tenant, orderBy: desc("mrr"), limit: PAGE })],
   // If half of all rows match, an index on the date with a filter is as fast.
   ["one status, newest first", 5 * PAGE, () => store.query({ entity: tenant, where: active, orderBy: desc("createdAt"), limit: PAGE })],

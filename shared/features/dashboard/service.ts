@@ -3,7 +3,7 @@ import { periodOf } from "../../core/periods.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { alert } from "../alerts/entity.ts";
 import { movement, type MovementKind } from "../revenue/entity.ts";
-import { indexOf, monthAt, type MonthOfRevenue, monthsOfRevenue } from "../revenue/rules.ts";
+import { indexOf, monthAt, type MonthOfRevenue, monthsUpTo, type MovementSum } from "../revenue/rules.ts";
 import { subscription } from "../subscriptions/entity.ts";
 import { tenant } from "../tenants/entity.ts";
 import { signUpKeys, signUps } from "../tenants/sign-ups.ts";
@@ -43,7 +43,7 @@ export class DashboardService {
   /** `days`: how many days of sign-ups, 1 to 90. The parts are read at the same time, not in one snapshot. */
   async get({ days = DEFAULT_DAYS }: { readonly days?: number | undefined } = {}): Promise<Dashboard> {
     const { work } = this;
-    const [tenants, movements, counted, nearLimits, openAlerts, pastDueSubscriptions] = await Promise.all([
+    const [groups, movements, counted, nearLimits, openAlerts, pastDueSubscriptions] = await Promise.all([
       work.store.aggregate({ entity: tenant, groupBy: ["status", "plan"], sum: "mrr" }),
       this.#movements(),
       this.#signUps(days),
@@ -51,11 +51,12 @@ export class DashboardService {
       work.store.count({ entity: alert, where: [{ field: "openUntil", from: work.now() }], upTo: COUNTED_UP_TO }),
       work.store.count({ entity: subscription, where: [{ field: "status", in: ["past_due"] }], upTo: COUNTED_UP_TO }),
     ]);
+    const tenants = tenantNumbers(groups);
     return {
       asOf: work.now(),
       currency: work.platform.currency,
-      tenants: tenantNumbers(tenants),
-      revenue: { movements },
+      tenants,
+      revenue: { movements: monthsUpTo(tenants.mrr, movements.sums, movements.from, movements.to) },
       signUps: { tenants: counted.reduce((sum, each) => sum + each.tenants, 0), days: counted },
       nearLimits,
       openAlerts,
@@ -63,11 +64,13 @@ export class DashboardService {
     };
   }
 
-  async #movements(): Promise<MonthOfRevenue[]> {
+  /** Of the last months only. The present revenue is known, so the earlier ones need not be summed. */
+  async #movements(): Promise<{ readonly sums: MovementSum[]; readonly from: string; readonly to: string }> {
     const to = periodOf(this.work.context.clock.now());
-    const rows = await this.work.store.aggregate({ entity: movement, groupBy: ["month", "kind"], sum: "amount" });
-    const sums = rows.map(({ group: [month, kind], sum }) => ({ month: String(month), kind: kind as MovementKind, sum }));
-    return monthsOfRevenue(sums, monthAt(indexOf(to) - MONTHS + 1), to);
+    const from = monthAt(indexOf(to) - MONTHS + 1);
+    const where = [{ field: "month", from }];
+    const rows = await this.work.store.aggregate({ entity: movement, groupBy: ["month", "kind"], sum: "amount", where });
+    return { sums: rows.map(({ group: [month, kind], sum }) => ({ month: String(month), kind: kind as MovementKind, sum })), from, to };
   }
 
   async #signUps(count: number): Promise<DayCount[]> {
@@ -83,13 +86,14 @@ export class DashboardService {
     const orderBy = [{ field: "usagePercent", direction: "desc" }] as const;
     const { store } = this.work;
     const [page, near] = await Promise.all([
-      store.query({ entity: tenant, where, orderBy, limit: HIGHEST }),
+      // Without the condition, a page function reads it.
+      store.query({ entity: tenant, orderBy, limit: HIGHEST }),
       store.count({ entity: tenant, where, upTo: COUNTED_UP_TO }),
     ]);
     const tenants = new Collection(tenant, store);
-    const highest = page.entries.map((entry) => {
+    const highest = page.entries.flatMap((entry) => {
       const { id, name, plan, usagePercent = 0 } = tenants.read(entry);
-      return { id, name, plan, usagePercent };
+      return usagePercent < NEAR_PERCENT ? [] : { id, name, plan, usagePercent };
     });
     return { fromPercent: NEAR_PERCENT, tenants: near, highest };
   }

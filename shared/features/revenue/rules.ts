@@ -34,16 +34,27 @@ export interface MovementSum {
 
 /** Every month from `from` to `to`, both inclusive. Sums of earlier months are in the first month's `starting`. */
 export function monthsOfRevenue(sums: readonly MovementSum[], from: string, to: string): MonthOfRevenue[] {
-  let ending = sums.filter(({ month }) => month < from).reduce((total, { sum }) => total + cents(sum), 0n);
+  return monthsAfter(sumOf(sums.filter(({ month }) => month < from)), sums, from, to);
+}
+
+/** The same from the revenue at the end of `to`, without the sums of months before `from`. */
+export function monthsUpTo(ending: number, sums: readonly MovementSum[], from: string, to: string): MonthOfRevenue[] {
+  return monthsAfter(cents(ending) - sumOf(sums.filter(({ month }) => from <= month && month <= to)), sums, from, to);
+}
+
+function monthsAfter(start: bigint, sums: readonly MovementSum[], from: string, to: string): MonthOfRevenue[] {
+  let ending = start;
   return monthsBetween(from, to).map((month) => {
     const starting = ending;
-    const ofKind = (kind: MovementKind) =>
-      sums.filter((each) => each.month === month && each.kind === kind).reduce((total, { sum }) => total + cents(sum), 0n);
-    const amounts = MOVEMENT_KINDS.map((kind) => [kind, ofKind(kind)] as const);
+    const amounts = MOVEMENT_KINDS.map((kind) => [kind, sumOf(sums.filter((each) => each.month === month && each.kind === kind))] as const);
     ending = amounts.reduce((total, [, amount]) => total + amount, starting);
     const members = [["starting", starting], ...amounts, ["ending", ending]] as const;
     return { month, ...Object.fromEntries(members.map(([name, amount]) => [name, Number(amount) / 100])) } as MonthOfRevenue;
   });
+}
+
+function sumOf(sums: readonly MovementSum[]): bigint {
+  return sums.reduce((total, { sum }) => total + cents(sum), 0n);
 }
 
 /** Every month from the first to the last, `YYYY-MM`. */
@@ -63,6 +74,6 @@ export function indexOf(month: string): number {
   return Number(month.slice(0, 4)) * 12 + Number(month.slice(5)) - 1;
 }
 
-function cents(sum: string): bigint {
+function cents(sum: string | number): bigint {
   return BigInt(Math.round(Number(sum) * 100));
 }

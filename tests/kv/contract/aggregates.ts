@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { admin as adminUser } from "../../../shared/features/admins/entity.ts";
+import { movement } from "../../../shared/features/revenue/entity.ts";
 import { subscription } from "../../../shared/features/subscriptions/entity.ts";
 import { tenant } from "../../../shared/features/tenants/entity.ts";
 import type { JsonObject } from "../../../shared/kernel/json.ts";
@@ -84,6 +85,27 @@ export const aggregateCases: Theme = (open, serverCase) => {
     await store.commit([], [{ op: "deletePrefix", prefix: "tenant" }]);
     await storeTenants(store, [0.1, 0.2, 999_999_999_999.99, 999_999_999_999.99].map((mrr, i) => tenantRecord(`tn_d${i}`, { mrr })));
     expect(await store.aggregate({ entity: tenant, groupBy: [], sum: "mrr" })).toEqual([{ group: [], count: 4, sum: "2000000000000.28" }]);
+  });
+
+  test("K24: a rollup by month is summed from a month on, as a scan sums it", async () => {
+    const { store } = open();
+    const at = (month: string, kind: string, amount: number, i: number) =>
+      [`movement:tn_m${i % 3}:${month}-01T00:00:00.000Z:${kind}${i}`, { tenantId: `tn_m${i % 3}`, month, kind, amount }] as const;
+    const months = ["2024-12", "2025-01", "2025-01", "2025-02", "2026-01", "2026-01"];
+    await store.mset(months.map((month, i) => at(month, i % 2 ? "new" : "churn", i + 0.25, i)));
+    const sums = async (from: string, scope: "any" | string) =>
+      byGroup(
+        await store.aggregate({ entity: movement, groupBy: ["month", "kind"], sum: "amount", scope, where: [{ field: "month", from }] }),
+      );
+    const last = ['["2026-01","churn"] 1 4.25', '["2026-01","new"] 1 5.25'];
+    expect(await sums("2026-01", "any")).toEqual(last);
+    expect(await sums("2025-02", "any")).toEqual(['["2025-02","new"] 1 3.25', ...last]);
+    expect(await sums("2026-02", "any")).toEqual([]);
+    expect(await sums("2000-01", "any")).toHaveLength(6);
+    for (const from of ["2000-01", "2025-01", "2025-02", "2026-01", "2026-02"]) {
+      const scanned = (await Promise.all(["tn_m0", "tn_m1", "tn_m2"].map((scope) => sums(from, scope)))).flat();
+      expect(scanned.sort()).toEqual(await sums(from, "any"));
+    }
   });
 
   test("K26: an aggregate that no rollup covers is computed from the rows", async () => {

@@ -99,6 +99,12 @@ export const queryCases: Theme = (open) => {
       [{ field: "status", in: ["active"] }, { field: "plan", in: ["Pro"] }],
       (r) => r["status"] === "active" && r["plan"] === "Pro",
     ],
+    ["an open number range", [{ field: "mrr", from: 99.5 }], (r) => Number(r["mrr"]) >= 99.5],
+    [
+      "one value and an open number range",
+      [{ field: "status", in: ["trial"] }, { field: "mrr", from: 99.5 }],
+      (r) => r["status"] === "trial" && Number(r["mrr"]) >= 99.5,
+    ],
     ["case decides", [{ field: "plan", in: ["pro"] }], () => false],
     [
       "a number range, from inclusive, to exclusive",
