@@ -125,13 +125,15 @@ describe("a run", () => {
     const [{ id: busy }, { id: quick }] = [await context.tenant(), await context.tenant()];
     await context.deliver();
     const { id: hanging } = await context.endpoint(dead.url, { tenantId: busy, events: ["invoice.*"], maxConcurrency: 16 });
-    await waiting(busy, hanging, 3);
     for (let n = 0; n < 15; n++) {
       const { id } = await context.endpoint(`${fast.url}/${n}`, { tenantId: busy, events: ["invoice.*"], maxConcurrency: 16 });
       await waiting(busy, id, 70);
     }
     await context.endpoint(alive.url, { tenantId: quick, events: ["tenant.updated"] });
     const runs: Promise<unknown>[] = [context.deliver()];
+    await fast.waitFor(600);
+    await waiting(busy, hanging, 3);
+    await dead.waitFor(1);
     // The run sends nothing more when its budget is used up.
     for (let sent = -1; sent < 700 || sent < fast.received.length; await sleep(300)) sent = fast.received.length;
     const changedAt = performance.now();
@@ -139,11 +141,12 @@ describe("a run", () => {
     // As the scheduler does, also while another run is not over.
     const calls = setInterval(() => runs.push(context.deliver().catch((error: unknown) => error)), 300);
     await alive.waitFor(1);
-    expect(performance.now() - changedAt).toBeLessThan(5_000);
-    await fast.waitFor(1_050).finally(() => clearInterval(calls));
-    expect([dead.received.length, fast.received.length, dead.inFlight]).toEqual([1, 1_050, 1]);
+    const tookMs = performance.now() - changedAt;
     const held = await context.webhookOf(hanging);
+    await fast.waitFor(1_050).finally(() => clearInterval(calls));
+    expect(tookMs).toBeLessThan(5_000);
     expect([held.failureCount, held.dueAt, held.pausedUntil]).toEqual([0, context.clock.iso(20_000), context.clock.iso(20_000)]);
+    expect([dead.received.length, fast.received.length]).toEqual([1, 1_050]);
     await dead.close();
     const [first, ...others] = await Promise.all(runs);
     expect(first).toMatchObject({ complete: true, errors: [], report: { failed: 0, inFlight: 1 } });
