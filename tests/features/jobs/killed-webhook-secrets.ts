@@ -20,7 +20,7 @@ export async function webhookSecrets(context: TestContext & Services): Promise<K
     // A clock of its own: the work for the other jobs is made at the same time.
     const madeMs = clock.now() + dueInMs - (SECRET_DAYS - daysLeft) * DAY_MS;
     const { WebhookService } = context.as({ clock: { now: () => madeMs } });
-    const { id } = await WebhookService.create({ tenantId, url: "https://hooks.example.com/in", events: ["admin.deleted"] });
+    const { id } = await WebhookService.create({ tenantId, url: "https://hooks.example.com/in", events: ["tenant.deleted"] });
     expected.push([id, daysLeft > 0 ? "webhook.secret_expiring" : "webhook.secret_expired"]);
     if (i % 2 > 0) continue;
     const { id: rotated } = await context.WebhookService.create({ url: "https://hooks.example.com/in", events: ["admin.deleted"] });
