@@ -10,7 +10,12 @@ const OURS = /^innkeep-(?:pg\d+|local-test)-(\d+)-\w+$/;
 const SERVERS = ["postgres", "data/postgres"];
 
 export function temporaryPrefix(kind: string): string {
-  return join(tmpdir(), `innkeep-${kind}-${process.pid}-`);
+  return join(kind === "local-test" ? stackFolder() : tmpdir(), `innkeep-${kind}-${process.pid}-`);
+}
+
+/** The folder for the data of local stacks. Deno lets a program without all permissions read nothing below /dev. */
+export function stackFolder(): string {
+  return tmpdir().startsWith("/dev/") ? "/tmp" : tmpdir();
 }
 
 let exits = false;
@@ -58,7 +63,7 @@ function remove(folder: string): void {
 }
 
 /** Ends the servers and removes the folders of test runs whose process no longer exists, as after kill -9. Returns the folders. */
-export async function removeLeftOvers(within = tmpdir()): Promise<string[]> {
+export async function removeLeftOvers(within: string): Promise<string[]> {
   const folders = readdirSync(within).filter((name) => {
     const owner = Number(OURS.exec(name)?.[1]);
     return owner > 1 && !signalIfAlive(owner, 0);
