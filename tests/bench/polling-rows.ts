@@ -34,6 +34,8 @@ export async function pollingRows(cluster: Cluster, open: (url: string) => Store
   const habit = new Habit(database.superUrl);
   try {
     await fill(store, habit);
+    // As autovacuum does within a minute of so many inserts.
+    await habit.pool.query("analyze");
     const contenders = [
       { name: "all", run: reader(platform, PAGE) },
       { name: "tenant", run: reader(own, PAGE) },
