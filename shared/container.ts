@@ -1,4 +1,5 @@
 import { DEFAULT_REGIONS, type HostRules, NO_HOST_RULES, type Platform, type SelfServicePlans } from "./core/platform.ts";
+import type { Actions } from "./core/actions.ts";
 import type { Job } from "./core/job.ts";
 import { Coalescer } from "./core/coalescer.ts";
 import { NO_OUTBOUND, type Outbound } from "./core/outbound.ts";
@@ -8,7 +9,7 @@ import { RateLimiter } from "./core/rate-limiter.ts";
 import { NO_ROOT_KEYS, type RootKeySource } from "./core/root-keys.ts";
 import { SecretBox } from "./core/secret-box.ts";
 import { UnitOfWork } from "./core/unit-of-work.ts";
-import { features, loadJobs, scopes } from "./features/index.ts";
+import { actions as declared, features, loadJobs, scopes } from "./features/index.ts";
 import type { Archive } from "./kernel/archive.ts";
 import type { Clock } from "./kernel/clock.ts";
 import type { Context } from "./kernel/context.ts";
@@ -22,6 +23,8 @@ export interface ContainerOptions {
   readonly jobs?: () => Promise<readonly Job[]>;
   /** Every declared entity. Default: those of the features. */
   readonly registry?: () => Promise<readonly AnyEntity[]>;
+  /** The actions of audit entries that the program declares. Default: those of the features. */
+  readonly actions?: Actions;
   readonly store: Store;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -85,13 +88,15 @@ export function createBackend(options: ContainerOptions): Backend {
     rateLimits = null,
     outbound = NO_OUTBOUND,
     jobs = loadJobs,
+    actions = declared,
     registry = async () => (await import("./features/registry.ts")).registry,
   } = options;
   const settings = { currency, hosts, regions, selfServicePlans, auditKey, previousAuditKey, maxClockSkewMs, archive, outbound };
   const uses = new Coalescer({ store, logger, background });
   const limiter = rateLimits && new RateLimiter({ store, logger, limits: rateLimits });
   const secrets = new SecretBox(rootKeys, clock);
-  const platform: Platform = { ...settings, apiKeySecret, previousApiKeySecret, secrets, uses, registry, jobs, scopes, logger, limiter };
+  const catalogues = { registry, jobs, scopes, actions };
+  const platform: Platform = { ...settings, ...catalogues, apiKeySecret, previousApiKeySecret, secrets, uses, logger, limiter };
   const turns = new Turns();
   return {
     store,

@@ -12,6 +12,9 @@ export const auditEntry = defineEntity({
   schema: z.looseObject({
     id: z.string(),
     action: z.string().regex(/^[a-z0-9_-]+(\.[a-z0-9_-]+)+$/, "must be lower case with dots, such as tenant.created"),
+    actionVersion: z.int().min(1).optional().meta({
+      description: "The version of the declaration of a custom action. Absent for the actions of the program.",
+    }),
     resource: z.string().min(1).max(100),
     resourceId: z.string().min(1).max(512),
     tenantId: segment.optional(),

@@ -1,3 +1,4 @@
+import type { Actions } from "./actions.ts";
 import type { Job } from "./job.ts";
 import type { Route } from "./route.ts";
 import type { ResourceTraits } from "./scopes.ts";
@@ -11,6 +12,11 @@ export interface Feature {
   readonly paths: readonly string[];
   /** The resources of its scopes: `plans` stands for `read:plans` and `write:plans`. */
   readonly scopes: Readonly<Record<string, ResourceTraits>>;
+  /**
+   * The actions of its audit entries. `created`, `updated` and `deleted` of an entity need no declaration, unless their entries have
+   * data. The unit of work refuses an entry with an undeclared action.
+   */
+  readonly actions?: Actions;
   /** The module that exports its entities. */
   readonly entities: () => Promise<object>;
   /** The module of its service classes; their names end in `Service`. */

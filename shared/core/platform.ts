@@ -1,6 +1,7 @@
 import type { Archive } from "../kernel/archive.ts";
 import type { Logger } from "../kernel/logger.ts";
 import type { AnyEntity } from "../kv/define.ts";
+import type { Actions } from "./actions.ts";
 import type { Coalescer } from "./coalescer.ts";
 import type { Outbound } from "./outbound.ts";
 import type { RateLimiter } from "./rate-limiter.ts";
@@ -27,6 +28,8 @@ export interface Platform {
   /** Loads the background jobs of all features, of the type `Job`. */
   readonly jobs: () => Promise<readonly { readonly name: string }[]>;
   readonly scopes: ScopeCatalogue;
+  /** The actions that the features declare for their audit entries. */
+  readonly actions: Actions;
   /** The key of the HMAC of API keys, and the key before it. Null: there are no API keys. */
   readonly apiKeySecret: string | null;
   readonly previousApiKeySecret: string | null;

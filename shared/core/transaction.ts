@@ -14,6 +14,8 @@ export interface Change {
 /** The content of an audit entry. `of` is the change whose fields it shows. */
 export interface AuditNote {
   readonly action: string;
+  /** The version of an action that is declared by a record, not by the program. */
+  readonly actionVersion?: number;
   readonly resource: string;
   readonly resourceId: string;
   /** The tenant of the chain. Default: the caller's own tenant, else the platform. */

@@ -9,6 +9,7 @@ import { sha256Hex } from "../kernel/sha256.ts";
 import type { Turns } from "../kernel/turns.ts";
 import type { AnyEntity, RecordOf } from "../kv/define.ts";
 import type { Check, CommitResult, Entry, Mutation, Store } from "../kv/store.ts";
+import { isDerivedAction } from "./actions.ts";
 import { auditEntry, auditEntryDraft } from "./audit-entry.ts";
 import { Collection, parseInput } from "./collection.ts";
 import { KeyedCall, type Outcome } from "./keyed-call.ts";
@@ -183,6 +184,7 @@ export class UnitOfWork {
 
   async #auditMutation(note: AuditNote): Promise<Mutation> {
     const { context } = this;
+    await this.#assertDeclared(note);
     const timestamp = this.now();
     const tenantId = note.tenantId ?? context.tenantId ?? undefined;
     const changes = (note.changes && { before: bounded(note.changes.before), after: bounded(note.changes.after) }) ??
@@ -190,6 +192,7 @@ export class UnitOfWork {
     const draft = plainJson({
       id: new Collection(auditEntry, this.store).key({ tenantId, timestamp, nonce: newNonce() }),
       action: note.action,
+      actionVersion: note.actionVersion,
       resource: note.resource,
       resourceId: note.resourceId,
       tenantId,
@@ -207,6 +210,14 @@ export class UnitOfWork {
     // RFC 8785; the database adds seq, prevHash and hash under the lock of the chain's head.
     const contentHash = await sha256Hex(canonicalize(draft) ?? "");
     return { op: "set", key: draft.id, value: { ...draft, contentHash }, tenantId: tenantId ?? null, cascades: false };
+  }
+
+  /** An undeclared action is a mistake of the program. An action with a version is declared by a record, which its writer has read. */
+  async #assertDeclared({ action, of, actionVersion }: AuditNote): Promise<void> {
+    const { actions, registry } = this.platform;
+    if (actionVersion !== undefined || Object.hasOwn(actions, action) || (of && isDerivedAction(action, of.entity))) return;
+    if ((await registry()).some((entity) => isDerivedAction(action, entity))) return;
+    throw new Error(`The action ${action} is not declared. Add it to the actions of its feature in shared/features/index.ts.`);
   }
 
   #eventMutation(event: EventNote, position: number): Mutation {

@@ -1,6 +1,12 @@
+import type { Actions } from "../core/actions.ts";
 import type { Feature } from "../core/feature.ts";
 import type { Job } from "../core/job.ts";
 import { scopeCatalogue } from "../core/scopes.ts";
+
+/** A change of a tenant or invoice: since when it applies, and how the subscription changed with it. */
+const MOVED = { "effectiveAt?": "instant", "subscription?": "object" } as const;
+/** A change of a subscription: since when it applies, and how the tenant changed with it. */
+const BILLED = { "effectiveAt?": "instant", "tenant?": "object" } as const;
 
 /**
  * The list of features. Keys, scopes, lists, cascade, retention, the database schema, routes, OpenAPI and documentation are derived
@@ -12,6 +18,13 @@ export const features = [
     summary: "The customers of the platform and their states.",
     paths: ["/v1/tenants"],
     scopes: { tenants: { tenants: "write" } },
+    actions: {
+      "tenant.updated": { means: "A tenant was changed.", data: MOVED },
+      "tenant.suspended": { means: "A tenant was suspended.", data: MOVED },
+      "tenant.unsuspended": { means: "The suspension of a tenant was lifted.", data: MOVED },
+      "tenant.cancelled": { means: "A tenant was cancelled.", data: MOVED },
+      "tenant.reactivated": { means: "A cancelled tenant is active again.", data: MOVED },
+    },
     entities: () => import("./tenants/entity.ts"),
     services: () => import("./tenants/service.ts"),
     routes: () => import("./tenants/routes.ts"),
@@ -30,6 +43,16 @@ export const features = [
     summary: "A tenant's one subscription to a plan.",
     paths: ["/v1/tenants/:tenantId/subscription"],
     scopes: { subscriptions: { tenants: "write", ownerOnly: true } },
+    actions: {
+      "subscription.created": { means: "A tenant has got a subscription.", data: BILLED },
+      "subscription.updated": { means: "A subscription was changed.", data: BILLED },
+      "subscription.renewed": { means: "A new period of the subscription has begun.", data: BILLED },
+      "subscription.trial_ended": { means: "The trial has ended.", data: BILLED },
+      "subscription.past_due": { means: "An invoice was not paid in time.", data: BILLED },
+      "subscription.recovered": { means: "The last overdue invoice was paid or voided.", data: BILLED },
+      "subscription.cancelled": { means: "The subscription has ended.", data: BILLED },
+      "subscription.reactivated": { means: "A cancellation was reversed.", data: BILLED },
+    },
     entities: () => import("./subscriptions/entity.ts"),
     services: () => import("./subscriptions/service.ts"),
     routes: () => import("./subscriptions/routes.ts"),
@@ -49,6 +72,7 @@ export const features = [
     summary: "The usage of each metric by tenant and month, with its limit.",
     paths: ["/v1/tenants/:tenantId/usage", "/v1/usage"],
     scopes: { usage: { tenants: "read" } },
+    actions: { "usage.corrected": { means: "An absolute value was recorded for a counter.", resource: "usage-record" } },
     entities: () => import("./usage/entity.ts"),
     services: () => import("./usage/service.ts"),
     routes: () => import("./usage/routes.ts"),
@@ -59,6 +83,10 @@ export const features = [
     summary: "The thresholds of its limits that a tenant's usage has reached.",
     paths: ["/v1/tenants/:tenantId/alerts"],
     scopes: { alerts: { tenants: "write" } },
+    actions: {
+      "usage.alert": { means: "The usage of a metric has reached a threshold of its limit.", resource: "alert" },
+      "usage.alert.resolved": { means: "An alert was resolved.", resource: "alert" },
+    },
     entities: () => import("./alerts/entity.ts"),
     services: () => import("./alerts/service.ts"),
     routes: () => import("./alerts/routes.ts"),
@@ -87,6 +115,10 @@ export const features = [
       "/v1/tenants/:tenantId/usage/:metric/groups",
     ],
     scopes: {},
+    actions: {
+      "usage-event.corrected": "The amount of a counted usage event was corrected.",
+      "usage-event.voided": "A usage event no longer counts.",
+    },
     entities: () => import("./usage-events/entity.ts"),
     services: () => import("./usage-events/service.ts"),
     routes: () => import("./usage-events/routes.ts"),
@@ -96,6 +128,12 @@ export const features = [
     summary: "The months that are closed: their usage is final and billed.",
     paths: ["/v1/closings"],
     scopes: { closings: { tenants: "none" } },
+    actions: {
+      "subscription.overage_billed": {
+        means: "The usage above the limits of a closed month was billed.",
+        data: { period: "text", lineItems: "list" },
+      },
+    },
     entities: () => import("./closings/entity.ts"),
     services: () => import("./closings/service.ts"),
     routes: () => import("./closings/routes.ts"),
@@ -124,10 +162,23 @@ export const features = [
     routes: () => import("./audit/routes.ts"),
   },
   {
+    name: "audit-actions",
+    summary: "The actions of audit entries: those of the program, and those that you declare.",
+    paths: ["/v1/audit/actions", "/v1/audit/custom-actions"],
+    scopes: {},
+    entities: () => import("./audit-actions/entity.ts"),
+    services: () => import("./audit-actions/service.ts"),
+    routes: () => import("./audit-actions/routes.ts"),
+  },
+  {
     name: "admins",
     summary: "The platform's administrators, and the caller's own permissions.",
     paths: ["/v1/admins", "/v1/me"],
     scopes: { admins: { tenants: "none", superAdminWrites: true } },
+    actions: {
+      "admin.bootstrapped": "The first administrator was created.",
+      "admin.signed_in": "An administrator has signed in.",
+    },
     entities: () => import("./admins/entity.ts"),
     services: () => import("./admins/service.ts"),
     routes: () => import("./admins/routes.ts"),
@@ -137,6 +188,15 @@ export const features = [
     summary: "A tenant's invoices, and the credit notes that correct them.",
     paths: ["/v1/tenants/:tenantId/invoices", "/v1/tenants/:tenantId/credit-notes"],
     scopes: { invoices: { tenants: "read" } },
+    actions: {
+      "invoice.created": { means: "An invoice was issued.", data: MOVED },
+      "invoice.overdue": { means: "A reminder of an unpaid invoice is due.", data: MOVED },
+      "invoice.paid": { means: "An invoice was paid.", data: MOVED },
+      "invoice.failed": { means: "A payment of an invoice has failed.", data: MOVED },
+      "invoice.voided": { means: "An invoice was voided.", data: MOVED },
+      "invoice.refunded": { means: "The payment of an invoice was refunded.", data: MOVED },
+      "credit-note.created": { means: "A credit note for an invoice was issued.", data: { invoice: "object" } },
+    },
     entities: () => import("./invoices/entity.ts"),
     services: () => import("./invoices/service.ts"),
     routes: () => import("./invoices/routes.ts"),
@@ -165,6 +225,14 @@ export const features = [
     summary: "Moves of existing subscribers to another version of their plan, or to another plan.",
     paths: ["/v1/plan-migrations"],
     scopes: { "plan-migrations": { tenants: "none" } },
+    actions: {
+      "plan-migration.started": "A plan migration was started, or goes on after a pause.",
+      "plan-migration.paused": "A plan migration was paused.",
+      "plan-migration.retried": "A plan migration tries those subscribers again that were skipped or failed.",
+      "plan-migration.cancelled": "A plan migration was ended before it was complete.",
+      "plan-migration.completed": "A plan migration has handled all its subscribers.",
+      "subscription.migrated": { means: "A plan migration has moved the subscription.", data: { migrationId: "text", tenant: "object" } },
+    },
     entities: () => import("./plan-migrations/entity.ts"),
     services: () => import("./plan-migrations/service.ts"),
     routes: () => import("./plan-migrations/routes.ts"),
@@ -175,6 +243,13 @@ export const features = [
     summary: "How long records are kept, and their deletion.",
     paths: ["/v1/policies"],
     scopes: { policies: { tenants: "none" } },
+    actions: {
+      "policy.applied": {
+        means: "A run of a policy has deleted records.",
+        data: { type: "text", retentionDays: "integer", deleted: "integer", "startedAt?": "instant" },
+      },
+      "retention.run": { means: "All policies were run at once.", data: { deleted: "integer", complete: "flag" } },
+    },
     entities: () => import("./retention/entity.ts"),
     services: () => import("./retention/service.ts"),
     routes: () => import("./retention/routes.ts"),
@@ -185,6 +260,22 @@ export const features = [
     summary: "The credentials of programs.",
     paths: ["/v1/api-keys"],
     scopes: { "api-keys": { tenants: "write", secret: true } },
+    actions: {
+      "api-key.rotated": { means: "The secret of an API key was replaced.", data: { overlapSeconds: "integer" } },
+      "api-key.secret_retired": { means: "The former secret of an API key is no longer valid.", data: { last4: "text" } },
+      "api-key.rehashed": "The hash of an API key was renewed under the server's present key.",
+      "api-key.expiring": { means: "An API key expires soon.", data: { daysLeft: "integer", expiresAt: "instant" } },
+      "api-key.expired": { means: "An API key has expired.", data: { expiresAt: "instant" } },
+      "api-key.disabled": {
+        means: "An API key was disabled, because nobody has used it.",
+        data: { reason: "text", unusedSince: "instant", days: "integer" },
+      },
+      "api-key.revoked": "An API key was revoked.",
+      "api-key.refused": {
+        means: "An API key of a tenant was used for another tenant.",
+        data: { asked: "text", "keyTenantId?": "text" },
+      },
+    },
     entities: () => import("./api-keys/entity.ts"),
     services: () => import("./api-keys/service.ts"),
     routes: () => import("./api-keys/routes.ts"),
@@ -195,6 +286,26 @@ export const features = [
     summary: "Endpoints to which events are sent, their deliveries and their secrets.",
     paths: ["/v1/webhooks"],
     scopes: { webhooks: { tenants: "write" } },
+    actions: {
+      "webhook.enabled": "Events are sent again to a webhook that was disabled or had failed.",
+      "webhook.disabled": {
+        means: "A webhook was disabled, because it failed for 5 days or responded with 410.",
+        data: { reason: "text" },
+      },
+      "webhook.replayed": {
+        means: "The failed or missing deliveries of a time are sent again.",
+        data: { since: "instant", kind: "text", replayId: "text" },
+      },
+      "webhook.secret_rotated": { means: "The secret of a webhook was replaced.", data: { overlapSeconds: "integer" } },
+      "webhook.secret_retired": { means: "Requests are no longer signed with the former secret.", data: { endedAt: "instant" } },
+      "webhook.secret_expiring": {
+        means: "The secret of a webhook should be replaced soon.",
+        data: { daysLeft: "integer", secretExpiresAt: "instant" },
+      },
+      "webhook.secret_expired": { means: "The secret of a webhook is a year old.", data: { secretExpiresAt: "instant" } },
+      "delivery.replayed": { means: "One delivery is sent again.", data: { webhookId: "text", eventId: "text" } },
+      "delivery.made": "A delivery was made for a test of the program.",
+    },
     entities: () => import("./webhooks/entity.ts"),
     services: () => import("./webhooks/service.ts"),
     routes: () => import("./webhooks/routes.ts"),
@@ -205,6 +316,16 @@ export const features = [
     summary: "The root keys that encrypt credentials.",
     paths: ["/v1/root-keys"],
     scopes: { "root-keys": { tenants: "none" } },
+    actions: {
+      "root-key.added": "The program has begun to encrypt with a root key.",
+      "root-key.used": "A root key that was unused encrypts records again.",
+      "root-key.unused": "No record is encrypted with a root key any more.",
+      "root-key.lost": "Records are encrypted with a root key that the program does not have.",
+      "root-key.rewrapped": {
+        means: "The data keys of records were encrypted with the current root key.",
+        data: { entity: "text", records: "integer", from: "list" },
+      },
+    },
     entities: () => import("./root-keys/entity.ts"),
     services: () => import("./root-keys/service.ts"),
     routes: () => import("./root-keys/routes.ts"),
@@ -215,6 +336,26 @@ export const features = [
     summary: "A tenant's connections to other systems, and the tests of their credentials.",
     paths: ["/v1/integration-providers", "/v1/tenants/:tenantId/integrations"],
     scopes: { integrations: { tenants: "write" } },
+    actions: {
+      "integration.connected": "A provider was connected, or connected again with new credentials.",
+      "integration.disconnected": "A provider was disconnected, and its credentials were deleted.",
+      "integration.credentials_read": "A program of the platform has read the credentials.",
+      "integration.synced": "A synchronisation has begun, ended or failed.",
+      "integration.tested": {
+        means: "The connection to a provider was tested.",
+        data: { outcome: "text", "statusCode?": "integer" },
+      },
+      "integration.credentials_expiring": {
+        means: "The credentials of an integration expire soon.",
+        data: { daysLeft: "integer", credentialsExpireAt: "instant" },
+      },
+      "integration.needs_reauth": { means: "The credentials of an integration no longer work.", data: { reason: "text" } },
+      "integration.circuit_opened": {
+        means: "Calls of a provider failed, so no calls are made for some time.",
+        data: { failures: "integer" },
+      },
+      "integration.circuit_closed": { means: "A provider responds again, so calls are made.", data: { failures: "integer" } },
+    },
     entities: () => import("./integrations/entity.ts"),
     services: () => import("./integrations/service.ts"),
     routes: () => import("./integrations/routes.ts"),
@@ -234,6 +375,10 @@ export const features = [
     summary: "The background jobs of the platform and the items that they could not handle.",
     paths: ["/v1/jobs"],
     scopes: { jobs: { tenants: "none" } },
+    actions: {
+      "dead-letter.requeued": "An item that a job could not handle is tried again.",
+      "dead-letter.dropped": "An item that a job could not handle was given up.",
+    },
     entities: () => import("./jobs/entity.ts"),
     services: () => import("./jobs/service.ts"),
     routes: () => import("./jobs/routes.ts"),
@@ -243,6 +388,7 @@ export const features = [
     summary: "Feature flags, and what they are for a tenant.",
     paths: ["/v1/flags", "/v1/tenants/:tenantId/flags"],
     scopes: { flags: { tenants: "read" } },
+    actions: { "flag.deleted": { means: "A feature flag was deleted with its overrides.", data: { overridesDeleted: "integer" } } },
     entities: () => import("./flags/entity.ts"),
     services: () => import("./flags/service.ts"),
     routes: () => import("./flags/routes.ts"),
@@ -279,6 +425,13 @@ export const features = [
     summary: "Downloads of exported files by signed links.",
     paths: ["/v1/downloads"],
     scopes: {},
+    actions: {
+      "file.downloaded": {
+        means: "An exported file was downloaded.",
+        resource: "stored-file",
+        data: { name: "text", bytes: "integer", "sha256?": "text" },
+      },
+    },
     entities: () => import("./files/entity.ts"),
     services: () => import("./files/service.ts"),
     routes: () => import("./files/routes.ts"),
@@ -301,3 +454,5 @@ export async function loadJobs(): Promise<Job[]> {
 }
 
 export const scopes = scopeCatalogue(Object.assign({}, ...features.map((feature) => feature.scopes)));
+
+export const actions: Actions = Object.assign({}, ...(features as readonly Feature[]).map((feature) => feature.actions));

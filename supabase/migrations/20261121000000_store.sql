@@ -2336,6 +2336,11 @@ select kv.add_index('audit-entry', fields) from unnest(array[
 select kv.add_family('checkpoint');
 select kv.add_entity('checkpoint', 'checkpoint', 2, owner_rule => 'given', cascades => false);
 
+-- audit-action: An action of the platform's own product that its services report to the audit log.
+select kv.add_family('auditaction');
+select kv.add_entity('audit-action', 'auditaction', 1, owner_rule => 'platform', tenant_readable => true);
+select kv.add_index('audit-action', 'search(id, description)');
+
 -- admin: An administrator of the platform. `userId` is the user's Supabase Auth id.
 select kv.add_family('admin');
 select kv.add_entity('admin', 'admin', 1, owner_rule => 'platform');

@@ -22,7 +22,7 @@ const TABLE: readonly (readonly [from: string, imports: readonly string[], packa
   ["shared/kv/drivers/supabase.ts", ["shared/kernel", "shared/kv"], ["@supabase/supabase-js"]],
   ["shared/core", ["shared/kernel", "shared/kv"], ["canonicalize", "ipaddr.js", "zod"]],
   [ENTITY, [...BASE, ENTITY], ["zod"]],
-  [RULES, [...BASE, ENTITY, RULES], ["canonicalize", "hash-wasm", "ipaddr.js", "murmurhash", "semver", "zod"]],
+  [RULES, [...BASE, ENTITY, RULES], ["@cfworker/json-schema", "canonicalize", "hash-wasm", "ipaddr.js", "murmurhash", "semver", "zod"]],
   ["shared/features/*/service.ts", [...BASE, ENTITY, RULES], ["canonicalize", "zod"]],
   ["shared/features/*/routes.ts", [...BASE, ENTITY, RULES, OWN_SERVICE], ["zod"]],
   ["shared/features/*/jobs.ts", [...BASE, ENTITY, RULES, OWN_SERVICE], []],

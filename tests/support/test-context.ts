@@ -1,5 +1,7 @@
 import { type Container, createBackend, createContainer, loadServices, type Services } from "../../shared/container.ts";
+import type { Actions } from "../../shared/core/actions.ts";
 import { knownRootKeys } from "../../shared/core/root-keys.ts";
+import { actions } from "../../shared/features/index.ts";
 import { registry } from "../../shared/features/registry.ts";
 import type { Actor, Context } from "../../shared/kernel/context.ts";
 import { silentLogger } from "../../shared/kernel/logger.ts";
@@ -16,7 +18,16 @@ export const API_KEY_SECRET = "the key of the tests, of 32 or more";
 export const ADMIN: Actor = { type: "admin", id: "admin-1", email: "ada@innkeep.example" };
 
 /** The settings of every container of the tests. */
-export const KEYS = { apiKeySecret: API_KEY_SECRET, rootKeys: knownRootKeys(ROOT_KEY) };
+export const KEYS = {
+  apiKeySecret: API_KEY_SECRET,
+  rootKeys: knownRootKeys(ROOT_KEY),
+  actions: {
+    ...actions,
+    "room.opened": { means: "A room was opened.", data: "any" },
+    "room.closed": "A room was closed.",
+    "platform.ticked": "A clock has ticked.",
+  } satisfies Actions,
+};
 
 /** The services of a platform admin on a new database, with the default metrics and plans. */
 export interface TestContext extends OpenStore {

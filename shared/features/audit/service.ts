@@ -9,6 +9,8 @@ import type { Condition, Query, QueryPage, Scope } from "../../kv/store.ts";
 import { listPage } from "../../core/paging.ts";
 import type { Page, Pagination } from "../../core/paging.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
+import { dataFault } from "../audit-actions/data-schema.ts";
+import { declarationOf, undeclared } from "../audit-actions/declared.ts";
 import { type ChainPart, type ChainReport, type Recorded, verifyPart } from "./chain.ts";
 import { checkpointsOf } from "./checkpoints.ts";
 
@@ -63,9 +65,19 @@ export class AuditService {
     ]);
   }
 
-  /** Writes an entry without changing a record, such as for an action in another system. Throws `validation_failed`. */
+  /**
+   * Writes an entry without changing a record, such as for an action in another system. Throws `validation_failed`, also for an action
+   * that is not declared and for data that does not match the schema of a custom action.
+   */
   async log(action: string, resource: string, resourceId: string, options: AuditLogOptions = {}): Promise<void> {
-    await this.work.transact(() => ({ commit: { audit: [{ action, resource, resourceId, ...options }], result: {} }, resultOf: null }));
+    const declared = await declarationOf(this.work, action);
+    if (!declared) throw errors.validation([undeclared(action)]);
+    const { actionVersion, dataSchema } = declared;
+    const fault = dataFault(options.data, dataSchema);
+    if (fault) throw errors.validation([fault]);
+    const version = actionVersion === undefined ? {} : { actionVersion };
+    const note = { action, ...version, resource, resourceId, ...options };
+    await this.work.transact(() => ({ commit: { audit: [note], result: {} }, resultOf: null }));
   }
 
   /**

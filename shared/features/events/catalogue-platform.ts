@@ -3,6 +3,7 @@ import { instant, segment } from "../../core/values.ts";
 import { admin } from "../admins/entity.ts";
 import { apiKey } from "../api-keys/entity.ts";
 import { flag, flagOverride } from "../flags/entity.ts";
+import { auditAction } from "../audit-actions/entity.ts";
 import { deadLetter } from "../jobs/entity.ts";
 import { policy } from "../retention/entity.ts";
 import { tenant } from "../tenants/entity.ts";
@@ -82,6 +83,11 @@ export const platformEvents: readonly EventType[] = [
     "policy.created": "A retention policy was created.",
     "policy.updated": "A retention policy was changed.",
     "policy.deleted": "A retention policy was deleted.",
+  }),
+  ...eventsOf(auditAction, {
+    "audit-action.created": "An action of audit entries was declared.",
+    "audit-action.updated": "The declaration of an action of audit entries was changed.",
+    "audit-action.deleted": "The declaration of an action of audit entries was deleted.",
   }),
   ...eventsOf(deadLetter, {
     "dead-letter.requeued": "An item that a job could not handle is tried again.",

@@ -11,14 +11,14 @@ describe("the audit log", () => {
   it("A01: log stores action, actor, target, before and after, address, user agent and request", async () => {
     const { id } = await context.tenant();
     const { AuditService } = context.as({ ipAddress: "203.0.113.7", userAgent: "curl/8", requestId: "req_abc" });
-    await AuditService.log("report.exported", "report", "r-1", {
+    await AuditService.log("room.opened", "report", "r-1", {
       tenantId: id,
       changes: { before: { a: 1 }, after: { a: 2 } },
       data: { rows: 7 },
     });
     const { data: [entry] } = await AuditService.list(id);
     expect(entry).toMatchObject({
-      action: "report.exported",
+      action: "room.opened",
       resource: "report",
       resourceId: "r-1",
       tenantId: id,
@@ -35,13 +35,13 @@ describe("the audit log", () => {
     });
     expect(entry?.id).toMatch(new RegExp(`^audit:${id}:2026-03-01T12:00:00\\.000Z:[0-9a-z]{12}$`));
     expect(await codeOf(AuditService.log("not dotted", "report", "r-1"))).toBe("validation_failed");
-    expect(await codeOf(AuditService.log("a.b", "", "r-1"))).toBe("validation_failed");
+    expect(await codeOf(AuditService.log("room.opened", "", "r-1"))).toBe("validation_failed");
   });
 
   it("A01: the platform's own entries are in the platform's chain", async () => {
-    await context.AuditService.log("platform.checked", "platform", "settings");
+    await context.AuditService.log("platform.ticked", "platform", "settings");
     const entry = (await context.auditOf(null)).at(-1);
-    expect(entry).toMatchObject({ action: "platform.checked" });
+    expect(entry).toMatchObject({ action: "platform.ticked" });
     expect(entry?.["id"]).toMatch(/^audit:2026-03-01T12:00:00\.000Z:[0-9a-z]{12}$/);
   });
 

@@ -2,10 +2,14 @@ import { Ajv2020 } from "ajv/dist/2020.js";
 import addFormats from "ajv-formats";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { isMutation } from "../../../shared/core/route.ts";
+import { declaredActions } from "../../../shared/core/actions.ts";
+import type { AuditEntry } from "../../../shared/core/audit-entry.ts";
 import { type Container, createBackend, type Services } from "../../../shared/container.ts";
 import type { OutboxEvent } from "../../../shared/core/outbox-event.ts";
 import { eventTypes } from "../../../shared/features/events/catalogue.ts";
 import { isTenantScoped } from "../../../shared/features/events/event-type.ts";
+import { actions } from "../../../shared/features/index.ts";
+import { registry } from "../../../shared/features/registry.ts";
 import { systemContext } from "../../../shared/kernel/context.ts";
 import { silentLogger } from "../../../shared/kernel/logger.ts";
 import type { Store } from "../../../shared/kv/store.ts";
@@ -21,6 +25,7 @@ const api = useApi();
 let context: TestContext & Services;
 afterAll(() => context.close());
 let emitted: OutboxEvent[] = [];
+let audited: AuditEntry[] = [];
 
 /** Calls every route that changes something with its sample. */
 async function callEveryRoute(): Promise<void> {
@@ -33,9 +38,9 @@ async function callEveryRoute(): Promise<void> {
   }
 }
 
-async function eventsIn(store: Store): Promise<OutboxEvent[]> {
-  const found: OutboxEvent[] = [];
-  for await (const { value } of store.entries({ prefix: "outbox", pageSize: 500 })) found.push(value as unknown as OutboxEvent);
+async function allIn<T>(prefix: string, stores: readonly Store[]): Promise<T[]> {
+  const found: T[] = [];
+  for (const store of stores) for await (const { value } of store.entries({ prefix, pageSize: 500 })) found.push(value as T);
   return found;
 }
 
@@ -51,7 +56,8 @@ beforeAll(async () => {
   });
   await Promise.all([callEveryRoute(), runAllJobs(context, work)]);
   await failOutbound(opened);
-  emitted = [...await eventsIn(api.open.store), ...await eventsIn(store)];
+  const stores = [api.open.store, store];
+  [emitted, audited] = [await allIn("outbox", stores), await allIn("audit", stores)];
 }, 120_000);
 
 describe("the events of every route and job", () => {
@@ -69,6 +75,18 @@ describe("the events of every route and job", () => {
     const platform = new Set(eventTypes.filter((of) => !isTenantScoped(of)).map(({ type }) => type));
     expect(emitted.filter(({ type, tenantId }) => platform.has(type) && tenantId !== undefined)).toEqual([]);
   });
+});
+
+test("A16: the data of every audit entry of every route and job matches the schema of its action", () => {
+  const ajv = addFormats.default(new Ajv2020({ allowUnionTypes: true }));
+  const byAction = new Map(declaredActions(actions, registry).map((each) => [each.action, each]));
+  const faults = audited.flatMap(({ action, resource, data = {} }) => {
+    const declared = byAction.get(action);
+    if (declared?.resource !== resource) return [`${action} of ${resource} is not declared`];
+    return ajv.validate(declared.dataSchema, data) ? [] : [`${action}: ${ajv.errorsText()} in ${Object.keys(data).join(", ")}`];
+  });
+  expect([...new Set(faults)]).toEqual([]);
+  expect(new Set(audited.map(({ action }) => action)).size).toBeGreaterThan(80);
 });
 
 describe("the routes of events", () => {
