@@ -38,8 +38,8 @@ export interface TestContext extends OpenStore {
   over(store: Store, caller?: Partial<Context>): Services;
   /** Creates a tenant with a unique subdomain. */
   tenant(data?: Partial<TenantCreate>): Promise<StoredTenant>;
-  /** Every entry of the store, or of one family. */
-  dump(family?: string): Promise<Entry[]>;
+  /** Every entry of the store, or below a prefix such as a family. */
+  dump(prefix?: string): Promise<Entry[]>;
   /** Audit entries of a scope (null: the platform's), oldest first. */
   auditOf(tenantId: string | null): Promise<JsonObject[]>;
 }
@@ -56,10 +56,10 @@ export async function openTestContext(): Promise<TestContext & Services> {
   await services.MetricService.seedDefaults();
   await services.PlanService.seedDefaults();
   let made = 0;
-  const dump: TestContext["dump"] = async (family) => {
-    const families = family ? [family] : [...new Set(registry.map(familyOf))];
+  const dump: TestContext["dump"] = async (prefix) => {
+    const prefixes = prefix ? [prefix] : [...new Set(registry.map(familyOf))];
     const entries: Entry[] = [];
-    for (const prefix of families) for await (const entry of store.entries({ prefix })) entries.push(entry);
+    for (const each of prefixes) for await (const entry of store.entries({ prefix: each })) entries.push(entry);
     return entries;
   };
   return {
@@ -71,7 +71,9 @@ export async function openTestContext(): Promise<TestContext & Services> {
     dump,
     tenant: (data = {}) => services.TenantService.create({ ...hotel(`hotel-${++made}`), ...data }),
     auditOf: async (tenantId) => {
-      const entries = (await dump("audit")).filter((entry) => entry.tenantId === tenantId).map(({ value }) => value as JsonObject);
+      const entries = (await dump(tenantId === null ? "audit" : `audit:${tenantId}`)).filter((entry) => entry.tenantId === tenantId).map((
+        { value },
+      ) => value as JsonObject);
       return entries.sort((a, b) => Number(a["seq"]) - Number(b["seq"]));
     },
   };

@@ -4,8 +4,8 @@ import type { TestContext } from "../../support/test-context.ts";
 import type { Services } from "../../../shared/container.ts";
 import type { Killed } from "./killed.test.ts";
 
-const KEYS_OF_A_KIND = 15;
-const SPREAD_MS = 8_000;
+const KEYS_OF_A_KIND = 8;
+const SPREAD_MS = 5_000;
 const DAY_MS = 24 * 3_600_000;
 
 /** Keys for which something is due while the processes are killed: a reminder, the expiry, the disabling, the end of an overlap. */

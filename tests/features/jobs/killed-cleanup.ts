@@ -7,7 +7,7 @@ import type { Killed } from "./killed.test.ts";
 
 const DAY_MS = 24 * 3_600_000;
 const OLD_MS = 800 * DAY_MS;
-const [CHAIN, OLD_OF_CHAIN] = [2_000, 1_800];
+const [CHAIN, OLD_OF_CHAIN] = [600, 540];
 
 type Put = (family: string, count: number, value: (id: string) => JsonValue, of?: string | null) => Promise<string[]>;
 
@@ -55,21 +55,22 @@ export async function cleanup(context: TestContext): Promise<Killed> {
   const gone: Record<string, string[]> = { "usage-record": [], "outbox-event": [], "dead-letter": [], expired: [] };
   const kept: string[] = [];
   for (const { id } of tenants) {
-    gone["usage-record"]?.push(...await put(`usage:${id}:*:2020-01`, 1_000, usage(id, OLD_MS)));
+    gone["usage-record"]?.push(...await put(`usage:${id}:*:2020-01`, 300, usage(id, OLD_MS)));
     kept.push(...await put(`usage:${id}:*:2026-01`, 50, usage(id, 0)));
     await writeChain(context, id, CHAIN, OLD_OF_CHAIN);
   }
   kept.push(...await put(`usage:${held.id}:*:2020-01`, 150, usage(held.id, OLD_MS)));
-  gone["outbox-event"]?.push(...await put("outbox:*", 5_000, event(OLD_MS)));
+  gone["outbox-event"]?.push(...await put("outbox:*", 1_500, event(OLD_MS)));
   kept.push(...await put("outbox:*", 200, event(0)), ...await put("outbox:*", 150, event(OLD_MS), held.id));
-  gone["dead-letter"]?.push(...await put("dead:*", 1_000, letter(OLD_MS)));
-  const expiring = Array.from({ length: 1_500 }, (_, i) => [`note:e${i}`, 1] as const);
+  gone["dead-letter"]?.push(...await put("dead:*", 400, letter(OLD_MS)));
+  const expiring = Array.from({ length: 500 }, (_, i) => [`note:e${i}`, 1] as const);
   for (let at = 0; at < expiring.length; at += 500) await store.mset(expiring.slice(at, at + 500), { expiresAt: clock.iso(1) });
   kept.push(...await put("note:*", 100, () => 1));
-  // Those of the context's own beginning are old too, and those on hold stay.
+  // Those of the context's beginning and of other jobs are old, too, and those on hold stay.
   const cutoff = clock.iso(-31 * DAY_MS);
-  const oldEvents = await store.count({ entity: outboxEvent, where: [{ field: "createdAt", to: cutoff }] }) - 150;
+  let oldEvents = 0;
   return {
+    begin: async () => void (oldEvents = await store.count({ entity: outboxEvent, where: [{ field: "createdAt", to: cutoff }] }) - 150),
     check: async () => {
       for (const [type, keys] of Object.entries(gone)) {
         expect([type, (await store.mget(keys)).filter((entry) => entry !== null).length]).toEqual([type, 0]);
@@ -79,7 +80,7 @@ export async function cleanup(context: TestContext): Promise<Killed> {
       const applied = (await context.auditOf(null)).filter(({ action }) => action === "policy.applied").map(({ data }) =>
         data as JsonObject
       );
-      const counts = { "usage-record": 4_000, "outbox-event": oldEvents, "dead-letter": 1_000, "audit-entry": 4 * OLD_OF_CHAIN };
+      const counts = { "usage-record": 4 * 300, "outbox-event": oldEvents, "dead-letter": 400, "audit-entry": 4 * OLD_OF_CHAIN };
       for (const [type, count] of Object.entries(counts)) {
         const sum = applied.filter((data) => data["type"] === type).reduce((total, data) => total + Number(data["deleted"]), 0);
         expect([type, sum]).toEqual([type, count]);

@@ -5,7 +5,7 @@ import type { LineItem } from "../../../shared/features/invoices/entity.ts";
 import type { TestContext } from "../../support/test-context.ts";
 import type { Killed } from "./killed.test.ts";
 
-const TENANTS = 40;
+const TENANTS = 20;
 
 /** Tenants whose usage above the limit is billed, while the processes are killed. */
 export async function closings(context: TestContext & Services): Promise<Killed> {

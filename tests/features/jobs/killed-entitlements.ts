@@ -4,7 +4,7 @@ import type { TestContext } from "../../support/test-context.ts";
 import type { Services } from "../../../shared/container.ts";
 import type { Killed } from "./killed.test.ts";
 
-const TENANTS = 20;
+const TENANTS = 10;
 const GRANTS = 12;
 /** From one expiry to the next. */
 const EXPIRY_MS = 250;

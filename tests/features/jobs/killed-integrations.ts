@@ -7,7 +7,7 @@ import type { Killed } from "./killed.test.ts";
 /** Providers whose credentials are a bearer token. */
 const PROVIDERS = { hubspot: "accessToken", sendgrid: "apiKey", cloudbeds: "apiKey", gmail: "accessToken" };
 const TENANTS = 4;
-const SPREAD_MS = 8_000;
+const SPREAD_MS = 5_000;
 const DAY_MS = 24 * 3_600_000;
 
 /** Integrations whose credentials expire in 14, 7 or 1 days, or at once, while the processes are killed. */

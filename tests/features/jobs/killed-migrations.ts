@@ -5,7 +5,7 @@ import type { TestContext } from "../../support/test-context.ts";
 import { migrating } from "../plan-migrations/support.ts";
 import type { Killed } from "./killed.test.ts";
 
-const SUBSCRIBERS = 150;
+const SUBSCRIBERS = 60;
 
 /** A plan whose subscribers are moved to its second version in one wave. */
 export async function planMigrations(context: TestContext & Services): Promise<Killed> {

@@ -9,7 +9,7 @@ import { PREVIOUS_ROOT_KEY, ROOT_KEY } from "../../support/root-key.ts";
 import type { TestContext } from "../../support/test-context.ts";
 import type { Killed } from "./killed.test.ts";
 
-const WEBHOOKS = 200;
+const WEBHOOKS = 80;
 const FAR = "2999-01-01T00:00:00.000Z";
 
 /** Webhooks of the platform whose secrets are under the root key before the one of the processes. */

@@ -3,7 +3,7 @@ import type { TestContext } from "../../support/test-context.ts";
 import type { Killed } from "./killed.test.ts";
 
 const HOUR_MS = 3_600_000;
-const EACH = 60;
+const EACH = 20;
 const LIMITS = { users: 5 };
 
 /** Tenants whose first invoice, renewal, trial end or cancellation is due. */

@@ -5,7 +5,7 @@ import type { TestContext } from "../../support/test-context.ts";
 import type { Services } from "../../../shared/container.ts";
 import type { Killed } from "./killed.test.ts";
 
-const TENANTS = 24;
+const TENANTS = 12;
 
 /** Tenants whose counts were marked by processes that ended before they wrote what follows from the usage. */
 export async function usage(context: TestContext & Services): Promise<Killed> {
@@ -13,7 +13,7 @@ export async function usage(context: TestContext & Services): Promise<Killed> {
   const period = periodOf(clock.now());
   const tenants = await Promise.all(Array.from({ length: TENANTS }, async (_, t) => {
     const { id } = await context.tenant({ plan: "Trial" });
-    const bookings = 70 + 2 * t;
+    const bookings = 70 + 3 * t;
     await store.increment(`usage:${id}:bookings:${period}`, [{ path: ["current"], by: bookings }]);
     await store.set(`usagechange:${id}:${period}`, { tenantId: id, period, until: clock.iso((t % 12) * 500) });
     return { id, bookings };

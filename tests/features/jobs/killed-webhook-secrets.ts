@@ -5,7 +5,7 @@ import type { TestContext } from "../../support/test-context.ts";
 import type { Killed } from "./killed.test.ts";
 
 const WEBHOOKS = 12;
-const SPREAD_MS = 8_000;
+const SPREAD_MS = 5_000;
 const DAY_MS = 24 * 3_600_000;
 const SECRET_DAYS = 365;
 

@@ -7,7 +7,7 @@ import { deliveryIn } from "../webhooks/delivery-support.ts";
 import type { Killed } from "./killed.test.ts";
 
 const TENANTS = 8;
-const CHANGES = 25;
+const CHANGES = 12;
 
 /** Events that are numbered and sent to a receiver of each tenant, while the processes are killed. */
 export async function webhooks(context: TestContext & Services): Promise<Killed> {
