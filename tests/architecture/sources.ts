@@ -29,10 +29,18 @@ export function read(path: string): string {
   return readFileSync(join(ROOT, path), "utf8");
 }
 
+/** Parsed once for all test files of a process. */
+const parsed = new Map<string, Source>();
+
 export function sourcesOf(...folders: readonly string[]): Source[] {
   return folders.flatMap(filesBelow).filter((path) => path.endsWith(".ts")).map((path) => {
+    const known = parsed.get(path);
+    if (known) return known;
     const text = read(path);
-    return { path, text, lines: text.split("\n").length - 1, ast: ts.createSourceFile(path, text, ts.ScriptTarget.Latest, true) };
+    const ast = ts.createSourceFile(path, text, ts.ScriptTarget.Latest, true);
+    const source = { path, text, lines: text.split("\n").length - 1, ast };
+    parsed.set(path, source);
+    return source;
   });
 }
 
@@ -42,7 +50,19 @@ export function walk(node: ts.Node, visit: (node: ts.Node) => void): void {
 }
 
 /** What a source imports: paths from the project's root, package names, `node:` modules. */
-export function importsOf(source: Source): { readonly specifier: string; readonly target: string }[] {
+export function importsOf(source: Source): readonly Import[] {
+  const known = imports.get(source) ?? readImports(source);
+  imports.set(source, known);
+  return known;
+}
+
+interface Import {
+  readonly specifier: string;
+  readonly target: string;
+}
+const imports = new WeakMap<Source, readonly Import[]>();
+
+function readImports(source: Source): readonly Import[] {
   const specifiers: string[] = [];
   walk(source.ast, (node) => {
     const named = ts.isImportDeclaration(node) || ts.isExportDeclaration(node) ? node.moduleSpecifier : undefined;

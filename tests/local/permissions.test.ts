@@ -1,4 +1,5 @@
 import { chmod, chown, lstat, mkdtemp, readdir, readlink, rm, stat } from "node:fs/promises";
+import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, afterEach, describe, expect, test } from "vitest";
 import { ROOT } from "../architecture/sources.ts";
@@ -17,11 +18,12 @@ async function program(checkout: string, args: readonly string[], place: Place =
   return await script("start", checkout, ["--port", String(await unusedPort()), ...args], place);
 }
 
-/** Deno's cache of each user: with a new one, every start would compile the program again. */
+/** Deno's cache of each user: with a new one, every start would compile the program again. Root has that of this process. */
 const denoDirs = new Map<number, string>();
 afterAll(() => Promise.all([...denoDirs.values()].map((folder) => rm(folder, { recursive: true, force: true }))));
 
 async function denoDirOf(uid: number, gid: number): Promise<string> {
+  if (uid === 0) return process.env["DENO_DIR"] ?? join(homedir(), ".cache", "deno");
   const known = denoDirs.get(uid);
   if (known) return known;
   const folder = await mkdtemp(temporaryPrefix("local-test"));
@@ -124,7 +126,7 @@ describe.runIf(isRoot && await isOpenToAll())("npm start as one user after anoth
     await copyCheckout(checkout);
     const folder = await temporaryFolder();
     await chown(folder, NOBODY.uid, NOBODY.gid);
-    const stack = await start(checkout, join(folder, "data"), NOBODY);
+    const stack = await start(checkout, join(folder, "data"), NOBODY, ["--seed", "none"]);
     expect(await call(stack.info, "GET", "/ready")).toMatchObject({ status: 200 });
     await stopStack(stack);
     const { code, output } = await finish(await program(checkout, [], NOBODY));

@@ -1,22 +1,33 @@
 import { existsSync } from "node:fs";
+import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterEach, describe, expect, test } from "vitest";
-import { areAlive, call, cleanUp, DENO, partsOf, pidIn, ready, run, temporaryFolder, unusedPort } from "./stack.ts";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { temporaryPrefix } from "../support/interrupted.ts";
+import { areAlive, call, cleanUp, DENO, partsOf, pidIn, ready, run, unusedPort } from "./stack.ts";
 import type { Stack } from "./stack.ts";
 
+/** The first start creates the database, which takes longer than all else, and the others go on with it. */
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(temporaryPrefix("local-test"));
+  await chmod(folder, 0o755); // as root, PostgreSQL runs as another user
+});
 afterEach(cleanUp);
+afterAll(() => rm(folder, { recursive: true, force: true }));
 
 /** The shell command for `npm start` with a redirection of its output. */
 async function shell(dataDir: string, redirection: string): Promise<{ readonly command: string; readonly port: string }> {
   const port = String(await unusedPort());
-  return { port, command: `'${DENO}' run -A functions/local/start.ts --data '${dataDir}' --port ${port} --seed none ${redirection}` };
+  return { port, command: `'${DENO}' run -A functions/local/start.ts --data '${dataDir}' --port ${port} ${redirection}` };
 }
 
 /** Starts a stack whose output the test cannot read. */
 async function startUnseen(redirection: string): Promise<{ readonly dataDir: string; readonly stack: Stack; readonly start: number }> {
-  const dataDir = join(await temporaryFolder(), "data");
+  const dataDir = join(folder, "data");
   const { command } = await shell(dataDir, redirection);
+  // A program that ended has left its file.
+  await rm(join(dataDir, "local.json"), { force: true });
   const program = run("bash", ["-c", command]);
   await expect.poll(() => existsSync(join(dataDir, "local.json")), { timeout: 45_000, interval: 50 }).toBe(true);
   const stack = { ...await ready({ ...program, waitFor: () => Promise.resolve() }, dataDir) };
@@ -50,7 +61,7 @@ const hasScript = existsSync("/usr/bin/script") && process.platform === "linux";
 
 describe.runIf(hasScript)("npm start in a terminal", () => {
   async function inTerminal(): Promise<{ readonly dataDir: string; readonly stack: Stack }> {
-    const dataDir = join(await temporaryFolder(), "data");
+    const dataDir = join(folder, "data");
     const port = String(await unusedPort());
     const command = `npm start -- --data ${dataDir} --port ${port}`;
     return { dataDir, stack: await ready(run("script", ["-qefc", command, "/dev/null"]), dataDir) };

@@ -124,9 +124,9 @@ describe("admins", () => {
     expect(await context.AdminUserService.update(last, { role: "admin" })).toMatchObject({ role: "admin" });
   });
 
-  it("R11: super_admins who concurrently remove, disable and demote one another leave exactly one, in each of 50 rounds", async () => {
+  it("R11: super_admins who concurrently remove, disable and demote one another leave exactly one, in each of 15 rounds", async () => {
     const stores = await context.racers(6);
-    for (let round = 0; round < 50; round++) {
+    for (let round = 0; round < 15; round++) {
       await removeAll();
       const ids: string[] = [];
       for (let i = 0; i < 3; i++) ids.push(await admin("super_admin"));
@@ -250,9 +250,9 @@ describe("the bootstrap of the first admin", () => {
     expect(await system().AdminUserService.bootstrap(first)).toMatchObject({ userId: "lost", enabled: true });
   });
 
-  it("R14: of 20 racing calls with different users exactly one wins, in each of 50 rounds", async () => {
+  it("R14: of 20 racing calls with different users exactly one wins, in each of 15 rounds", async () => {
     const stores = await context.racers(20);
-    for (let round = 0; round < 50; round++) {
+    for (let round = 0; round < 15; round++) {
       await removeAll();
       const codes = await Promise.all(
         stores.map((store, i) =>

@@ -7,8 +7,8 @@ let context: Awaited<ReturnType<typeof openTestContext>>;
 beforeAll(async () => void (context = await openTestContext()));
 afterAll(() => context.close());
 
-const ENTRIES = 15_000;
-const OLD = 14_000;
+const ENTRIES = 7_000;
+const OLD = 6_000;
 
 /** Counts what each call of the store returns or deletes. */
 function counted(store: Store) {
@@ -45,7 +45,7 @@ test(`A17: ${OLD} old entries of a chain of ${ENTRIES} go in steps of at most 50
   }
   expect(processed).toBe(OLD);
   // One call does a bounded part: no call holds more than a page in memory.
-  expect(calls).toBeGreaterThan(2);
+  expect(calls).toBeGreaterThan(1);
   expect(most).toEqual({ read: 500, purged: 500 });
   expect(await context.store.count({ entity: (await import("../../../shared/core/audit-entry.ts")).auditEntry, scope: id })).toBe(
     ENTRIES - OLD,

@@ -10,7 +10,7 @@ let context: Awaited<ReturnType<typeof openTestContext>>;
 beforeAll(async () => void (context = await openTestContext()));
 afterAll(() => context.close());
 
-const ROUNDS = 15;
+const ROUNDS = 6;
 
 const run = async () => (await context.JobService.run("subscriptions")).processed;
 const invoicesOf = async (id: string) => (await context.dump(`invoice:${id}`)).map(({ value }) => invoice.schema.parse(value));

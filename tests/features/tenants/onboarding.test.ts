@@ -87,15 +87,15 @@ describe("onboarding", () => {
     expect(await codeOf(context.TenantService.create(hotel("expiring"), { idempotencyKey: "day" }))).toBe("subdomain_taken");
   });
 
-  it("K25: of 50 racing creations of one subdomain exactly one wins, in each of 50 rounds", async () => {
+  it("K25: of 50 racing creations of one subdomain exactly one wins, in each of 10 rounds", async () => {
     const stores: Store[] = await context.racers(25);
-    for (let round = 0; round < 50; round++) {
+    for (let round = 0; round < 10; round++) {
       const calls = [...stores, ...stores].map((store) => context.over(store).TenantService.create(hotel(`wanted-${round}`)));
       expect(await outcomesOf(calls)).toEqual({ done: 1, subdomain_taken: 49 });
     }
     const wanted = await context.TenantService.list({ search: "wanted-" }, undefined, { limit: 100 });
-    expect(wanted.pagination.total).toBe(50);
-    expect((await context.dump("subdomain")).filter(({ key }) => key.startsWith("subdomain:wanted-"))).toHaveLength(50);
+    expect(wanted.pagination.total).toBe(10);
+    expect((await context.dump("subdomain")).filter(({ key }) => key.startsWith("subdomain:wanted-"))).toHaveLength(10);
   });
 
   it("W16: an outgoing event is stored if and only if its change is", async () => {

@@ -204,11 +204,13 @@ function inputs(api: TestApi, everyRoute: EveryRoute): void {
 
   test("H22: answers a malformed id with 404", async () => {
     const token = api.admin("super_admin");
+    // They are checked in one place: each parameter gets three, and all parameters together get each of them many times.
     const malformed = ["a%3Ab", "tenant:a:b", "%25", "%00", "%2e%2e%2f", "a%20b", "%ff", "ü", "x".repeat(129), "*", "%F0%9F%8F%A8"];
+    let turn = 0;
+    const { id: tenantId } = await api.tenant();
     await everyRoute((route) => route.path.includes(":"), async (route) => {
-      const { id: tenantId } = await api.tenant();
       for (const name of pathParams(route.path)) {
-        for (const bad of malformed) {
+        for (const bad of [0, 1, 2].map(() => malformed[turn++ % malformed.length] ?? "")) {
           const json = bodyOf(route);
           const answer = await api.send(route.method, pathOf(route, { tenantId, [name]: bad }), { token, ...(json ? { json } : {}) });
           expectProblem(answer, 404, "not_found");
@@ -263,7 +265,8 @@ function changes(api: TestApi, everyRoute: EveryRoute): void {
       const again = await send();
       // A secret is shown only once.
       const repeated = shownAgain(route, first);
-      expect([again.status, again.text, again.headers.get("etag")]).toEqual([first.status, repeated, first.headers.get("etag")]);
+      expect([again.status, again.text]).toEqual([first.status, repeated]);
+      for (const name of ["etag", "location", "content-type"]) expect(again.headers.get(name), name).toBe(first.headers.get(name));
       expect([first, again].map((answer) => answer.headers.get("idempotent-replayed"))).toEqual([null, "true"]);
       expect(await api.auditCount()).toBe(entries);
     });
