@@ -4,6 +4,7 @@ import { integrationEvents } from "./catalogue-integrations.ts";
 import { platformEvents } from "./catalogue-platform.ts";
 import { webhookEvents } from "./catalogue-webhooks.ts";
 import { type EventType, isTenantScoped } from "./event-type.ts";
+import { matches } from "./patterns.ts";
 
 const all = [...billingEvents, ...deliveryEvents, ...integrationEvents, ...platformEvents, ...webhookEvents];
 
@@ -20,12 +21,6 @@ export function isPattern(pattern: string): boolean {
 /** Whether it selects a type that a tenant's webhook can get. */
 export function isTenantPattern(pattern: string): boolean {
   return eventTypes.some((each) => matches(pattern, each.type) && isTenantScoped(each));
-}
-
-/** Whether the pattern selects the type. A type that begins with the text before `.*` and a dot is selected. */
-export function matches(pattern: string, type: string): boolean {
-  if (pattern === "*" || pattern === type) return true;
-  return pattern.endsWith(".*") && type.startsWith(pattern.slice(0, -1));
 }
 
 /** The types that any of the patterns selects. */

@@ -10,6 +10,7 @@ import { cursorOf, type Place, placeOf } from "./cursor.ts";
 import { type EventHead, eventHead } from "./entity.ts";
 import { eventSchema } from "./event-schemas.ts";
 import { type EventType, exampleEvent, isTenantScoped } from "./event-type.ts";
+import { assertMayRead, matches, withheldFrom } from "./patterns.ts";
 import { FIRST_INSTANT, HEAD_ID } from "./sequence.ts";
 import { type EventPage, type EventTypeView, eventView, isNumbered, type NumberedEvent } from "./view.ts";
 
@@ -43,9 +44,12 @@ export class EventService {
 
   /**
    * The next events after a cursor. Because events are numbered after their commits, one after the other, no event ever appears before
-   * the cursor. Throws `invalid_cursor`, and `cursor_expired` if events after it may have been deleted, or do not exist any more.
+   * the cursor. Types that the caller must not read are left out; a request that names one throws `insufficient_scope`. Throws
+   * `invalid_cursor`, and `cursor_expired` if events after it may have been deleted, or do not exist any more.
    */
   async list({ after, types, limit = MAX_EVENTS, tenantId }: EventQuery = {}): Promise<EventPage> {
+    assertMayRead(types ?? [], this.work.context.scopes);
+    const withheld = withheldFrom(this.work.context.scopes);
     const filters = this.#filters(types, tenantId);
     // Before the events: those that are numbered meanwhile are then in the page, or after its cursor.
     const [start, head, queued] = await Promise.all([this.#start(after), this.#head(), this.#oldestQueued()]);
@@ -62,7 +66,8 @@ export class EventService {
     });
     const events = page.entries.flatMap((entry) => this.#read(entry) ?? []);
     const place = await this.#placeAfter(page, { from, end, head: head.seq, queued });
-    return { data: events.map(eventView), nextCursor: cursorOf(place), hasMore: page.cursor !== null || end < head.seq };
+    const readable = events.filter(({ type }) => !withheld.some((pattern) => matches(pattern, type)));
+    return { data: readable.map(eventView), nextCursor: cursorOf(place), hasMore: page.cursor !== null || end < head.seq };
   }
 
   /** By the field, not by the owner of the row: the last events of a deleted tenant are stored as the platform's. */

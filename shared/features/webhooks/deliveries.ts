@@ -4,13 +4,14 @@ import { outboxEvent } from "../../core/outbox-event.ts";
 import type { Change, UnitOfWork } from "../../core/unit-of-work.ts";
 import { errors } from "../../kernel/errors.ts";
 import { assertMatch, type ChangeOptions } from "../../kernel/version.ts";
+import { matches, withheldFrom } from "../events/patterns.ts";
 import { type EventView, eventView, isNumbered, thinView } from "../events/view.ts";
 import { type Delivery, delivery, type Webhook } from "./entity.ts";
 import { deliveryKey } from "./matching.ts";
 import { assertEnabled, isWaiting, replayed, wake } from "./replays.ts";
 
 export type StoredDelivery = Stored<typeof delivery>;
-/** A delivery with its body. It is absent when the event has been deleted. */
+/** A delivery with its body. It is absent when the event has been deleted, and for a caller that must not read the event. */
 export type DeliveryView = StoredDelivery & { readonly payload?: EventView };
 
 /** Reads and replays the deliveries of one webhook. */
@@ -33,7 +34,8 @@ export class Deliveries {
     const found = await this.#read(id);
     if (!found) return null;
     const event = await new Collection(outboxEvent, this.work.store).get(found.eventId);
-    if (!event || !isNumbered(event)) return this.#shown(found);
+    const isWithheld = withheldFrom(this.work.context.scopes).some((pattern) => matches(pattern, found.event));
+    if (!event || !isNumbered(event) || isWithheld) return this.#shown(found);
     return { ...this.#shown(found), payload: this.webhook.payload === "thin" ? thinView(event) : eventView(event) };
   }
 

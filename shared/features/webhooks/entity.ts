@@ -43,6 +43,11 @@ export const webhook = defineEntity({
       examples: ["https://example.com/webhooks"],
     }),
     events: patterns,
+    withheld: byServer(
+      z.array(z.string()).optional().meta({
+        description: "Groups of types that are not sent, because whoever set the url or the events must not read them.",
+      }),
+    ),
     description: given(z.string().max(500).optional(), shortText(500).optional()),
     enabled: z.boolean().default(true).meta({ description: "Whether events are sent. It is false for a failed endpoint too." }),
     payload: z.enum(["full", "thin"]).default("full").meta({ description: "`thin`: the events are sent without their `data`." }),

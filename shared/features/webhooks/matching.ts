@@ -1,14 +1,18 @@
 import { keyOf } from "../../kv/define.ts";
 import { isoTime } from "../../kernel/clock.ts";
+import { matches } from "../events/patterns.ts";
 import { type Delivery, delivery, type Webhook } from "./entity.ts";
 
 /** Whether an event of this type is sent to a webhook with these patterns. */
-export function isSubscribed({ events }: Pick<Webhook, "events">, type: string): boolean {
-  return events.some((pattern) => pattern === "*" || pattern === type || (pattern.endsWith(".*") && type.startsWith(pattern.slice(0, -1))));
+export function isSubscribed({ events, withheld = [] }: Pick<Webhook, "events" | "withheld">, type: string): boolean {
+  return events.some((pattern) => matches(pattern, type)) && !withheld.some((pattern) => matches(pattern, type));
 }
 
 /** Whether a webhook gets an event. Events about a webhook are not sent to the webhook itself. */
-export function receives(webhook: Pick<Webhook, "id" | "events">, event: { readonly type: string; readonly subject: string }): boolean {
+export function receives(
+  webhook: Pick<Webhook, "id" | "events" | "withheld">,
+  event: { readonly type: string; readonly subject: string },
+): boolean {
   return event.subject !== webhook.id && isSubscribed(webhook, event.type);
 }
 

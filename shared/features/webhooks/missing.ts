@@ -34,7 +34,7 @@ export interface MissingPage {
 /** One page of what a webhook lacks, at most `limit` events. Events without a number are not included: they are still to be delivered. */
 export async function missingPage(
   work: UnitOfWork,
-  webhook: Pick<Webhook, "id" | "tenantId" | "events">,
+  webhook: Pick<Webhook, "id" | "tenantId" | "events" | "withheld">,
   { since, after }: MissingRange,
   limit: number,
 ): Promise<MissingPage> {

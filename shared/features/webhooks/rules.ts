@@ -2,6 +2,7 @@ import { z } from "zod";
 import { parseInput } from "../../core/collection.ts";
 import { addDays } from "../../core/periods.ts";
 import { errors, type FieldError, InnkeepError } from "../../kernel/errors.ts";
+import { assertMayRead, withheldFrom } from "../events/patterns.ts";
 import type { Gap, Webhook } from "./entity.ts";
 
 export const MAX_OVERLAP_SECONDS = 604_800;
@@ -86,13 +87,25 @@ export function assertHeadersFor(url: string, before: Pick<Webhook, "url" | "hea
   throw errors.validation([{ path: "/headers", message, code: "required" }]);
 }
 
-/** Throws `forbidden`: who receives events must be allowed to read them. Without scopes, the caller is the program. */
-export function assertReadsEvents(scopes: ReadonlySet<string> | undefined): void {
-  if (!scopes || scopes.has("read:events")) return;
-  throw new InnkeepError(
-    "forbidden",
-    "A webhook receives events, so its url and its events can be set only with the permission read:events.",
-  );
+/**
+ * Throws `forbidden`, and `insufficient_scope` for types that need another scope: who receives events must be allowed to read them.
+ * Without scopes, the caller is the program.
+ */
+export function assertReadsEvents(scopes: ReadonlySet<string> | undefined, patterns: readonly string[]): void {
+  if (scopes && !scopes.has("read:events")) {
+    throw new InnkeepError(
+      "forbidden",
+      "A webhook receives events, so its url and its events can be set only with the permission read:events.",
+    );
+  }
+  assertMayRead(patterns, scopes);
+}
+
+/** The webhook without the types that its new url must not get, because the caller who set it must not read them. */
+export function readableBy<W extends object>(scopes: ReadonlySet<string> | undefined, webhook: W): W {
+  const { withheld: _, ...rest } = webhook as W & { readonly withheld?: unknown };
+  const withheld = withheldFrom(scopes);
+  return { ...rest, ...(withheld.length > 0 ? { withheld } : {}) } as unknown as W;
 }
 
 /** Throws `validation_failed` for patterns that select no type of the catalogue. */

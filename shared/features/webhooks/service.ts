@@ -69,7 +69,8 @@ export class WebhookService {
       const sealedSecret = await seal(this.work, id, { current: secret, ...(Object.keys(sent).length > 0 ? { headers: sent } : {}) });
       sealed = sealedSecret.ciphertext;
       const own = { id, sealedSecret, secretLast4: secret.slice(-4), headerNames: Object.keys(sent), ...rules.secretTimes(now) };
-      const made = { ...input, ...own, status: "active", ...(tenantId === undefined ? {} : { tenantId }) };
+      const scope = tenantId === undefined ? {} : { tenantId };
+      const made = rules.readableBy(this.work.context.scopes, { ...input, ...own, ...scope, status: "active" });
       const record = rules.scheduled(this.#webhooks.newRecord(made));
       return {
         record: record.enabled ? record : rules.disabled(record, now),
@@ -87,7 +88,9 @@ export class WebhookService {
     const changed = await this.#webhooks.patch(webhookId, updates, options, async (patched, before) => {
       if (updates.url !== undefined || updates.events !== undefined) await this.#assertTarget(patched, before);
       if (sent === undefined) rules.assertHeadersFor(patched.url, before);
-      const target = patched.url === before.url ? patched : rules.redirected(patched, this.work.now());
+      const isSame = patched.url === before.url && patched.events.join() === before.events.join();
+      const readable = isSame ? patched : rules.readableBy(this.work.context.scopes, patched);
+      const target = patched.url === before.url ? readable : rules.redirected(readable, this.work.now());
       const after = sent ? await this.#withHeaders(target, sent) : target;
       if (after.enabled === before.enabled) return { record: after, attempts: ATTEMPTS };
       const record = after.enabled ? await this.#enabled(after) : rules.disabled(after, this.work.now());
@@ -212,7 +215,7 @@ export class WebhookService {
 
   /** Throws `validation_failed` for a URL that must not be called, and for events that do not exist. */
   async #assertTarget(after: Pick<Webhook, "url" | "events" | "tenantId">, before?: Pick<Webhook, "url" | "events">): Promise<void> {
-    rules.assertReadsEvents(this.work.context.scopes);
+    rules.assertReadsEvents(this.work.context.scopes, after.events);
     if (after.url !== before?.url) await assertWebhookUrl(after.url, this.work.platform.outbound.rules);
     if (after.events.join() === before?.events.join()) return;
     // The catalogue loads all entities.

@@ -1,6 +1,9 @@
 import { describe, expect, test } from "vitest";
-import { eventTypes, isPattern, matches, typesOf } from "../../../shared/features/events/catalogue.ts";
+import { eventTypes, isPattern, typesOf } from "../../../shared/features/events/catalogue.ts";
+import type { ResourceTraits } from "../../../shared/core/scopes.ts";
 import { exampleEvent } from "../../../shared/features/events/event-type.ts";
+import { matches, withheldFrom } from "../../../shared/features/events/patterns.ts";
+import { features } from "../../../shared/features/index.ts";
 import { eventFault } from "../../support/event-contract.ts";
 
 describe("the catalogue of event types", () => {
@@ -47,6 +50,13 @@ describe("a selection of event types", () => {
     ["tenant.created", "tenant.updated", false],
   ])("W01: %s and %s: %s", (pattern, type, selected) => {
     expect(matches(pattern, type)).toBe(selected);
+  });
+
+  test("W22: the events about each resource of credentials are withheld from a caller without its scope", () => {
+    const traits = features.flatMap((feature) => Object.entries<ResourceTraits>(feature.scopes));
+    const secret = traits.flatMap(([resource, of]) => of.secret ? [resource] : []);
+    expect(withheldFrom(new Set())).toEqual(secret.map((resource) => `${resource.slice(0, -1)}.*`));
+    expect(withheldFrom(new Set(secret.map((resource) => `read:${resource}`)))).toEqual([]);
   });
 
   test.each([["*", true], ["invoice.*", true], ["invoice.paid", true], ["invoice.asleep", false], ["nothing.*", false], ["", false]])(

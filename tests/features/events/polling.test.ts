@@ -4,6 +4,7 @@ import { Collection } from "../../../shared/core/collection.ts";
 import { outboxEvent } from "../../../shared/core/outbox-event.ts";
 import type { UnitOfWork } from "../../../shared/core/unit-of-work.ts";
 import { cursorOf } from "../../../shared/features/events/cursor.ts";
+import { scopes as catalogue } from "../../../shared/features/index.ts";
 import { eventHead } from "../../../shared/features/events/entity.ts";
 import { HEAD_ID } from "../../../shared/features/events/sequence.ts";
 import { WINDOW } from "../../../shared/features/events/service.ts";
@@ -101,6 +102,24 @@ describe("polling for events", () => {
     const none = await context.EventService.list({ after: cursor, types: ["metric.deleted"] });
     expect(none).toMatchObject({ data: [], hasMore: false });
     expect((await context.EventService.list({ after: none.nextCursor })).data).toEqual([]);
+  });
+
+  test("W22: leaves out the events of API keys for a caller that may not read keys, and refuses it their types", async () => {
+    const { cursor } = await drained(context);
+    const { id } = await context.tenant();
+    await context.ApiKeyService.generate("Polled", ["read:plans"], { tenantId: id });
+    await number();
+    const typesOf = async (scopes: ReadonlySet<string>, types?: string[]) =>
+      (await context.as({ ...userOf(id), scopes }).EventService.list({ after: cursor, types })).data.map(({ type }) => type);
+    const [viewer, owner] = [catalogue.ofTenant("viewer"), catalogue.ofTenant("owner")];
+    for (const types of [undefined, ["*"]]) {
+      expect(await typesOf(owner, types)).toEqual(["tenant.created", "api-key.created"]);
+      expect(await typesOf(viewer, types)).toEqual(["tenant.created"]);
+    }
+    for (const types of [["api-key.created"], ["tenant.*", "api-key.*"]]) {
+      expect(await codeOf(typesOf(viewer, types))).toBe("insufficient_scope");
+      expect(await typesOf(owner, types)).toContain("api-key.created");
+    }
   });
 
   test("W22: readers miss no event and get none twice while it is written and two processes number", async () => {

@@ -6,6 +6,7 @@ import { DEFAULT_OUTBOUND_RULES } from "../../../shared/core/outbound.ts";
 import { scopes as catalogue } from "../../../shared/features/index.ts";
 import { handleDue } from "../../../shared/features/webhooks/due.ts";
 import type { Webhook } from "../../../shared/features/webhooks/entity.ts";
+import { isSubscribed } from "../../../shared/features/webhooks/matching.ts";
 import { open, signingOf } from "../../../shared/features/webhooks/secret.ts";
 import type { WebhookCreate } from "../../../shared/features/webhooks/service.ts";
 import { type Context, systemContext } from "../../../shared/kernel/context.ts";
@@ -101,6 +102,25 @@ describe("a webhook", () => {
     expect(await codeOf(writer.update(id, { url: "https://other.example/" }))).toBe("forbidden");
     expect(await writer.update(id, { description: "narrow" })).toMatchObject({ description: "narrow" });
     expect(await context.as({ scopes: new Set(["write:webhooks", "read:events"]) }).WebhookService.create(made)).toMatchObject(made);
+  });
+
+  test("W01: gets no events of API keys through a caller that may not read keys, until another caller directs it", async () => {
+    const narrow = context.as({ scopes: new Set(["write:webhooks", "read:events"]) }).WebhookService;
+    const url = "https://withheld.example/";
+    const { id, withheld } = await narrow.create({ url, events: ["*"] });
+    expect(withheld).toEqual(["api-key.*"]);
+    for (const events of [["api-key.*"], ["tenant.*", "api-key.created"]]) {
+      expect(await codeOf(narrow.create({ url, events }))).toBe("insufficient_scope");
+      expect(await codeOf(narrow.update(id, { events }))).toBe("insufficient_scope");
+    }
+    expect(await context.WebhookService.update(id, { description: "the same target" })).toMatchObject({ withheld });
+    expect(await context.WebhookService.update(id, { url: "https://full.example/" })).not.toHaveProperty("withheld");
+    expect(await narrow.update(id, { url })).toMatchObject({ withheld });
+    const { id: named } = await context.WebhookService.create({ url, events: ["api-key.created"] });
+    expect(await codeOf(narrow.update(named, { url: "https://theirs.example/" }))).toBe("insufficient_scope");
+    const types = ["tenant.created", "api-key.created", "api-keys.created"];
+    expect(types.map((type) => isSubscribed({ events: ["*"], withheld: ["api-key.*"] }, type))).toEqual([true, false, true]);
+    await Promise.all([id, named].map((each) => context.WebhookService.delete(each)));
   });
 
   test("W01: of a tenant is seen and changed by the tenant alone, and by no other tenant", async () => {

@@ -1,0 +1,24 @@
+import { InnkeepError } from "../../kernel/errors.ts";
+
+/** Whether the pattern selects the type. A type that begins with the text before `.*` and a dot is selected. */
+export function matches(pattern: string, type: string): boolean {
+  if (pattern === "*" || pattern === type) return true;
+  return pattern.endsWith(".*") && type.startsWith(pattern.slice(0, -1));
+}
+
+/** Events about credentials, and the scope that their readers need beside `read:events`. */
+const RESTRICTED = [{ group: "api-key", scope: "read:api-keys" }] as const;
+
+/** The groups of types that a caller must not read, as patterns. Without scopes, the caller is the program. */
+export function withheldFrom(scopes: ReadonlySet<string> | undefined): string[] {
+  return scopes ? RESTRICTED.filter(({ scope }) => !scopes.has(scope)).map(({ group }) => `${group}.*`) : [];
+}
+
+/** Throws `insufficient_scope` if a pattern names types that the caller must not read. `*` selects those that it may read. */
+export function assertMayRead(patterns: readonly string[], scopes: ReadonlySet<string> | undefined): void {
+  for (const { group, scope } of RESTRICTED) {
+    if (!scopes || scopes.has(scope) || !patterns.some((pattern) => pattern.startsWith(`${group}.`))) continue;
+    const message = `You need the scope ${scope} to read events of the types ${group}.*.`;
+    throw new InnkeepError("insufficient_scope", message, [], { requiredScope: scope });
+  }
+}
