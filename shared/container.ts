@@ -3,6 +3,7 @@ import type { Actions } from "./core/actions.ts";
 import type { Job } from "./core/job.ts";
 import { Coalescer } from "./core/coalescer.ts";
 import { NO_OUTBOUND, type Outbound } from "./core/outbound.ts";
+import { PersonalKeys } from "./core/personal-keys.ts";
 import { type PlainKv, plainKv } from "./core/plain.ts";
 import type { RateLimits } from "./core/caller.ts";
 import { RateLimiter } from "./core/rate-limiter.ts";
@@ -43,7 +44,7 @@ export interface ContainerOptions {
   readonly apiKeySecret?: string | null;
   /** The key before `apiKeySecret`. */
   readonly previousApiKeySecret?: string | null;
-  /** Default: none, so nothing can be encrypted. */
+  /** Default: none, so nothing can be encrypted, and audit entries hold personal data as it is. */
   readonly rootKeys?: RootKeySource;
   /** Keeps the runtime alive until work in the background has ended. */
   readonly background?: (work: Promise<unknown>) => void;
@@ -95,8 +96,9 @@ export function createBackend(options: ContainerOptions): Backend {
   const uses = new Coalescer({ store, logger, background });
   const limiter = rateLimits && new RateLimiter({ store, logger, limits: rateLimits });
   const secrets = new SecretBox(rootKeys, clock);
-  const catalogues = { registry, jobs, scopes, actions };
-  const platform: Platform = { ...settings, ...catalogues, apiKeySecret, previousApiKeySecret, secrets, uses, logger, limiter };
+  const personal = new PersonalKeys({ store, secrets: rootKeys === NO_ROOT_KEYS ? null : secrets, clock, logger });
+  const shared = { secrets, personal, uses, logger, limiter };
+  const platform: Platform = { ...settings, ...shared, apiKeySecret, previousApiKeySecret, registry, jobs, scopes, actions };
   const turns = new Turns();
   return {
     store,

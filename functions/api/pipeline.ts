@@ -3,7 +3,7 @@ import type { Caller } from "../../shared/core/caller.ts";
 import { ANONYMOUS } from "../../shared/core/caller.ts";
 import type { Payer } from "../../shared/core/rate-limiter.ts";
 import type { Reply } from "../../shared/core/reply.ts";
-import { type AnyCall, idParam, pathParams, restated, type Route, type ServiceClass } from "../../shared/core/route.ts";
+import { type AnyCall, idParam, isMutation, pathParams, restated, type Route, type ServiceClass } from "../../shared/core/route.ts";
 import type { Context as CallContext } from "../../shared/kernel/context.ts";
 import { errors, InnkeepError, OtherTenantError } from "../../shared/kernel/errors.ts";
 import { accepts } from "hono/accepts";
@@ -56,6 +56,7 @@ function handlerOf(route: Route, deps: ApiDeps, shared: Shared): Handler<AppEnv>
     const charge = chargeOf(c, route, backend.platform.limiter);
     const lookUp = (payer?: Payer) => {
       if (payer) charge.start(payer);
+      if (payer?.kind === "user" && isMutation(route)) backend.platform.personal.prefetch(payer.subject);
       return lookedUp(c, route, params, backend);
     };
     const { caller, loaded, host } = route.scope === "public"

@@ -27,6 +27,13 @@ export const auditEntry = defineEntity({
     userAgent: z.string().optional(),
     requestId: z.string().optional(),
     timestamp: instant,
+    personal: z.array(z.strictObject({
+      key: segment.meta({ description: "The id of the key of personal data." }),
+      at: z.array(z.string()).meta({ description: "The places of the values, as JSON Pointers (RFC 6901)." }),
+      sealed: z.string().meta({ description: "AES-256-GCM of the JSON array of the values, with the id of the entry." }),
+    })).optional().meta({
+      description: "The personal data of the stored entry. It is decrypted where an entry is shown, which then lacks this member.",
+    }),
     /** The database computes `seq`, `prevHash` and `hash` in the commit. */
     seq: z.int().min(1).meta({ description: "Position in its chain, from 1 without gaps." }),
     prevHash: sha256,
@@ -63,6 +70,11 @@ export const auditEntry = defineEntity({
     hash: "a".repeat(64),
   },
 });
+
+/** What an entry shows instead of personal data whose key was deleted. */
+export const ERASED = "[erased]";
+/** What it shows while the root key of that key is not available, or if the text was damaged. */
+export const UNREADABLE = "[unreadable]";
 
 /** The entry as the program writes it. The database adds `seq`, `prevHash` and `hash` in the commit. */
 export const auditEntryDraft = auditEntry.schema.omit({ seq: true, prevHash: true, hash: true });

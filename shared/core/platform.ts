@@ -4,6 +4,7 @@ import type { AnyEntity } from "../kv/define.ts";
 import type { Actions } from "./actions.ts";
 import type { Coalescer } from "./coalescer.ts";
 import type { Outbound } from "./outbound.ts";
+import type { PersonalKeys } from "./personal-keys.ts";
 import type { RateLimiter } from "./rate-limiter.ts";
 import type { ScopeCatalogue } from "./scopes.ts";
 import type { SecretBox } from "./secret-box.ts";
@@ -35,6 +36,8 @@ export interface Platform {
   readonly previousApiKeySecret: string | null;
   /** Encrypts fields such as credentials. */
   readonly secrets: SecretBox;
+  /** Encrypts the personal data of audit entries. */
+  readonly personal: PersonalKeys;
   /** Counts uses of records in the background. */
   readonly uses: Coalescer;
   /** Null: calls are not limited. */

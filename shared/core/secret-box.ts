@@ -1,18 +1,14 @@
-import { fromBase64, toBase64Url } from "../kernel/base64.ts";
+import { toBase64Url } from "../kernel/base64.ts";
 import type { Clock } from "../kernel/clock.ts";
 import { InnkeepError } from "../kernel/errors.ts";
 import type { JsonValue } from "../kernel/json.ts";
 import { equalSecrets } from "../kernel/sha256.ts";
+import { aesKey, type Bytes, decrypt, encrypt } from "./aes-gcm.ts";
 import { ROOT_KEY_BYTES, type RootKey, type RootKeys, type RootKeySource } from "./root-keys.ts";
 import type { Sealed } from "./sealed.ts";
 
-const ALGORITHM = "AES-GCM";
-/** NIST SP 800-38D §8.2: 96 bits. */
-const NONCE_BYTES = 12;
 /** How often the keys are read again for a value under an unknown key, such as one that another process wrapped after a rotation. */
 const RELOAD_MS = 10_000;
-
-type Bytes = Uint8Array<ArrayBuffer>;
 
 /** The root keys as they are used. */
 interface Loaded {
@@ -42,15 +38,15 @@ export class SecretBox {
     const loaded = await this.#load();
     const dataKey = crypto.getRandomValues(new Uint8Array(ROOT_KEY_BYTES));
     const context = contextOf(key, field);
-    const ciphertext = await encrypt(await imported(dataKey), context, new TextEncoder().encode(JSON.stringify(value)));
-    return { ...await wrap(loaded, context, dataKey), ciphertext: toBase64Url(ciphertext) };
+    const ciphertext = await encrypt(await aesKey(dataKey), context, new TextEncoder().encode(JSON.stringify(value)));
+    return { ...await wrap(loaded, context, dataKey), ciphertext };
   }
 
   /** Throws `decryption_failed` if the value is damaged or of another field, and `root_key_unavailable` if its root key is unknown. */
   async open(key: string, field: string, value: Sealed): Promise<JsonValue> {
     const context = contextOf(key, field);
     const dataKey = await this.#unwrap(key, field, value);
-    const plain = await decrypt(await imported(dataKey), context, value.ciphertext);
+    const plain = await decrypt(await aesKey(dataKey), context, value.ciphertext);
     if (!plain) throw decryptionFailed(key, field);
     return JSON.parse(new TextDecoder().decode(plain)) as JsonValue;
   }
@@ -123,7 +119,7 @@ export class SecretBox {
   async #read(): Promise<Loaded> {
     const keys = await this.source.load();
     const all: readonly RootKey[] = [keys.current, ...keys.previous];
-    const byId = new Map(await Promise.all(all.map(async ({ id, bytes }) => [id, await imported(bytes)] as const)));
+    const byId = new Map(await Promise.all(all.map(async ({ id, bytes }) => [id, await aesKey(bytes)] as const)));
     return this.#last = { keys, byId, loadedAtMs: this.clock.now() };
   }
 }
@@ -135,7 +131,7 @@ function contextOf(key: string, field: string): Bytes {
 
 async function wrap({ keys, byId }: Loaded, context: Bytes, dataKey: Bytes): Promise<Pick<Sealed, "keyId" | "wrappedKey">> {
   const keyId = keys.current.id;
-  return { keyId, wrappedKey: toBase64Url(await encrypt(byId.get(keyId) as CryptoKey, context, dataKey)) };
+  return { keyId, wrappedKey: await encrypt(byId.get(keyId) as CryptoKey, context, dataKey) };
 }
 
 async function signature({ bytes }: RootKey, purpose: string, text: string): Promise<string> {
@@ -144,33 +140,6 @@ async function signature({ bytes }: RootKey, purpose: string, text: string): Pro
   const derivation = { name: "HKDF", hash: "SHA-256", salt: new Uint8Array(), info: encoder.encode(`innkeep ${purpose}`) };
   const key = await crypto.subtle.deriveKey(derivation, root, { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
   return toBase64Url(new Uint8Array(await crypto.subtle.sign("HMAC", key, encoder.encode(text))));
-}
-
-async function imported(key: Bytes): Promise<CryptoKey> {
-  return await crypto.subtle.importKey("raw", key, ALGORITHM, false, ["encrypt", "decrypt"]);
-}
-
-/** The nonce, followed by the ciphertext with its tag. */
-async function encrypt(key: CryptoKey, additionalData: Bytes, plain: Bytes): Promise<Bytes> {
-  const iv = crypto.getRandomValues(new Uint8Array(NONCE_BYTES));
-  const ciphertext = new Uint8Array(await crypto.subtle.encrypt({ name: ALGORITHM, iv, additionalData }, key, plain));
-  const whole = new Uint8Array(NONCE_BYTES + ciphertext.length);
-  whole.set(iv);
-  whole.set(ciphertext, NONCE_BYTES);
-  return whole;
-}
-
-/** Null if the text is not base64url, or was not encrypted with this key and context. */
-async function decrypt(key: CryptoKey, additionalData: Bytes, text: string): Promise<Bytes | null> {
-  const whole = fromBase64(text);
-  if (!whole || whole.length <= NONCE_BYTES) return null;
-  const iv = whole.subarray(0, NONCE_BYTES);
-  try {
-    return new Uint8Array(await crypto.subtle.decrypt({ name: ALGORITHM, iv, additionalData }, key, whole.subarray(NONCE_BYTES)));
-  } catch {
-    // Web Crypto reports every mismatch as an OperationError without a reason.
-    return null;
-  }
 }
 
 function decryptionFailed(key: string, field: string): InnkeepError {

@@ -21,6 +21,8 @@ export interface AuditNote {
   /** The tenant of the chain. Default: the caller's own tenant, else the platform. */
   readonly tenantId?: string | undefined;
   readonly of?: Change;
+  /** Whose personal fields `changes` and `data` have. Default: that of `of`. */
+  readonly entity?: AnyEntity | undefined;
   readonly changes?: { readonly before: JsonObject; readonly after: JsonObject };
   readonly data?: JsonObject;
 }

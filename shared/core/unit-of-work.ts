@@ -14,6 +14,8 @@ import { auditEntry, auditEntryDraft } from "./audit-entry.ts";
 import { Collection, parseInput } from "./collection.ts";
 import { KeyedCall, type Outcome } from "./keyed-call.ts";
 import { outboxEvent } from "./outbox-event.ts";
+import { personalValues } from "./personal-data.ts";
+import type { OpenDraft } from "./personal-keys.ts";
 import type { Platform } from "./platform.ts";
 import { bounded, diff, eventData } from "./redaction.ts";
 import type { AuditNote, Change, Decision, EventNote, Transaction } from "./transaction.ts";
@@ -176,13 +178,21 @@ export class UnitOfWork {
     for (const { entity, before, after } of changes) {
       mutations.push(after ? collection(entity).set(after) : { op: "delete", key: collection(entity).keyOfRecord(before) });
     }
-    for (const note of audit === "none" ? [] : audit) mutations.push(await this.#auditMutation(note));
+    const { personal } = this.platform;
+    const { drafts, keys, remember } = await personal.seal(
+      await Promise.all((audit === "none" ? [] : audit).map((note) => this.#draft(note))),
+    );
+    for (const draft of drafts) mutations.push(await this.#auditMutation(draft));
     mutations.push(...events.map((event, position) => this.#eventMutation(event, position)));
     mutations.push(...kept() ?? []);
-    return await this.store.commit(checks, mutations);
+    const isBound = this.store.tenantId !== null;
+    if (isBound) await personal.store(keys);
+    const result = await this.store.commit(checks, isBound ? mutations : [...mutations, ...keys]);
+    if (isBound || result.ok) remember();
+    return result;
   }
 
-  async #auditMutation(note: AuditNote): Promise<Mutation> {
+  async #draft(note: AuditNote): Promise<OpenDraft> {
     const { context } = this;
     await this.#assertDeclared(note);
     const timestamp = this.now();
@@ -205,11 +215,15 @@ export class UnitOfWork {
       userAgent: context.userAgent,
       requestId: context.requestId,
       timestamp,
-    }) as JsonObject & { readonly id: string };
-    parseInput(auditEntryDraft, draft);
+    }) as JsonObject;
+    return { draft, personal: await personalValues(draft, note, context.actor) };
+  }
+
+  async #auditMutation(draft: JsonObject): Promise<Mutation> {
+    const { id, tenantId } = parseInput(auditEntryDraft, draft);
     // RFC 8785; the database adds seq, prevHash and hash under the lock of the chain's head.
     const contentHash = await sha256Hex(canonicalize(draft) ?? "");
-    return { op: "set", key: draft.id, value: { ...draft, contentHash }, tenantId: tenantId ?? null, cascades: false };
+    return { op: "set", key: id, value: { ...draft, contentHash }, tenantId: tenantId ?? null, cascades: false };
   }
 
   /** An undeclared action is a mistake of the program. An action with a version is declared by a record, which its writer has read. */

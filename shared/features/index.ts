@@ -157,6 +157,9 @@ export const features = [
     summary: "The append-only, hash-chained log of changes.",
     paths: ["/v1/audit"],
     scopes: { audit: { tenants: "read" } },
+    actions: {
+      "person.erased": { means: "The keys of a person's data in the audit log were deleted.", data: { keys: "integer" } },
+    },
     entities: () => import("./audit/entity.ts"),
     services: () => import("./audit/service.ts"),
     routes: () => import("./audit/routes.ts"),

@@ -51,6 +51,12 @@ export interface Entity<S extends z.ZodObject = z.ZodObject, K extends string = 
   readonly secrets?: readonly FieldOf<S>[];
   /** Fields that the secret box encrypts. They are secrets, too. */
   readonly encrypted?: readonly SealedFieldOf<S>[];
+  /**
+   * Fields with personal data of a person. Audit entries hold them encrypted, so that they can be erased. `subjects` names the fields
+   * with the person's user id or email address; without a value there, the data is that of the record.
+   */
+  readonly personal?: readonly FieldOf<S>[];
+  readonly subjects?: { readonly userId?: FieldOf<S>; readonly email?: FieldOf<S> };
   /** Whether tenants may read the platform's records of this entity. */
   readonly readableByTenants?: boolean;
   /** For counters: a lower fillfactor, so that an updated row stays on its page. */

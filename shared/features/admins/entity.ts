@@ -25,6 +25,8 @@ export const admin = defineEntity({
   sortable: ["email", "name", "createdAt"],
   searchable: ["email", "name"],
   indexes: [["createdAt"], ["email"], ["name"], ["role"]],
+  personal: ["email", "name"],
+  subjects: { userId: "userId", email: "email" },
   example: {
     userId: "5f0c3a52-6c43-4b3a-9d0a-4a1f2f0a7b11",
     email: "ops@innkeep.example",

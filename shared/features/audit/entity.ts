@@ -3,6 +3,7 @@ import { instant, segment } from "../../core/values.ts";
 import { defineEntity, type RecordOf } from "../../kv/define.ts";
 
 export { auditEntry } from "../../core/audit-entry.ts";
+export { personalKey } from "../../core/personal-key.ts";
 
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
 

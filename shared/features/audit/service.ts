@@ -1,11 +1,10 @@
 import { auditEntry } from "../../core/audit-entry.ts";
-import type { AuditEntry } from "../../core/audit-entry.ts";
 import { shortTenantId, tenant } from "../tenants/entity.ts";
 import { errors } from "../../kernel/errors.ts";
 import type { JsonObject } from "../../kernel/json.ts";
 import { Collection } from "../../core/collection.ts";
 import type { Stored } from "../../core/collection.ts";
-import type { Condition, Query, QueryPage, Scope } from "../../kv/store.ts";
+import type { Scope } from "../../kv/store.ts";
 import { listPage } from "../../core/paging.ts";
 import type { Page, Pagination } from "../../core/paging.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
@@ -13,22 +12,12 @@ import { dataFault } from "../audit-actions/data-schema.ts";
 import { declarationOf, undeclared } from "../audit-actions/declared.ts";
 import { type ChainPart, type ChainReport, type Recorded, verifyPart } from "./chain.ts";
 import { checkpointsOf } from "./checkpoints.ts";
+import { type ExportedEntry, exportOrder, exportPage } from "./export.ts";
+import { type AuditFilters, conditions, conditionsOf } from "./filters.ts";
 
-export type { ChainPart, ChainReport };
+export type { AuditFilters, ChainPart, ChainReport };
 
 export type StoredAuditEntry = Stored<typeof auditEntry>;
-
-export interface AuditFilters {
-  readonly resource?: string;
-  readonly resourceId?: string;
-  /** An action, or a prefix that ends in `*`: `tenant.*`. */
-  readonly action?: string;
-  readonly userId?: string;
-  readonly userEmail?: string;
-  /** Instants: `from ≤ timestamp < to`. */
-  readonly from?: string;
-  readonly to?: string;
-}
 
 export interface AuditLogOptions {
   readonly tenantId?: string;
@@ -36,7 +25,6 @@ export interface AuditLogOptions {
   readonly data?: JsonObject;
 }
 
-const PAGE_ENTRIES = 500;
 /** Attempts at a part while the chain changes. */
 const MAX_READS = 3;
 
@@ -51,18 +39,16 @@ export class AuditService {
   async list(tenantId?: string, pagination?: Pagination, filters: AuditFilters = {}): Promise<Page<StoredAuditEntry>> {
     const scope: Scope = this.#scope(tenantId) ?? "any";
     const field = scope === "any" ? "timestamp" : "seq";
-    return await listPage(this.#entries, { where: conditions(filters), scope, pagination }, [{ field, direction: "desc" }]);
+    return await this.#shown(
+      await listPage(this.#entries, { where: await conditions(this.work, filters), scope, pagination }, [{ field, direction: "desc" }]),
+    );
   }
 
   /** All entries on one record, newest first. A platform caller gets those of every chain. */
   async getByResource(resource: string, resourceId: string, pagination?: Pagination): Promise<Page<StoredAuditEntry>> {
-    return await listPage(this.#entries, {
-      where: conditions({ resource, resourceId }),
-      scope: this.work.context.tenantId ?? "any",
-      pagination,
-    }, [
-      { field: "timestamp", direction: "desc" },
-    ]);
+    const where = conditionsOf({ resource, resourceId });
+    const scope = this.work.context.tenantId ?? "any";
+    return await this.#shown(await listPage(this.#entries, { where, scope, pagination }, [{ field: "timestamp", direction: "desc" }]));
   }
 
   /**
@@ -76,20 +62,25 @@ export class AuditService {
     const fault = dataFault(options.data, dataSchema);
     if (fault) throw errors.validation([fault]);
     const version = actionVersion === undefined ? {} : { actionVersion };
-    const note = { action, ...version, resource, resourceId, ...options };
+    const entity = (await this.work.platform.registry()).find(({ name }) => name === resource);
+    const note = { action, ...version, resource, resourceId, entity, ...options };
     await this.work.transact(() => ({ commit: { audit: [note], result: {} }, resultOf: null }));
   }
 
   /**
-   * Every entry as it is stored, read page by page. With a tenant, or for a bound caller, one chain in its order; else the entries
-   * of all chains, oldest first. They contain `seq`, `prevHash` and `hash`, so that a complete chain can be verified elsewhere.
+   * Every entry as it is stored, read page by page, and in `opened` its personal data. With a tenant, or for a bound caller, one chain
+   * in its order; else the entries of all chains, oldest first. They contain `seq`, `prevHash` and `hash`, so that a complete chain can
+   * be verified elsewhere.
    */
-  async *export(tenantId?: string, filters: AuditFilters = {}): AsyncGenerator<AuditEntry, void, undefined> {
+  async *export(tenantId?: string, filters: AuditFilters = {}): AsyncGenerator<ExportedEntry, void, undefined> {
     const scope = this.#scope(tenantId) ?? "any";
-    const field = scope === "any" ? "timestamp" : "seq";
-    for await (const { value } of this.#walk({ scope, where: conditions(filters), orderBy: [{ field, direction: "asc" }] })) {
-      yield value as AuditEntry;
-    }
+    const query = { scope, where: await conditions(this.work, filters), orderBy: exportOrder(scope) };
+    let cursor: string | null = null;
+    do {
+      const page = await exportPage(this.work, query, cursor);
+      yield* page.entries;
+      cursor = page.cursor;
+    } while (cursor !== null);
   }
 
   /** Verifies one chain to its end and names the first invalid entry. Throws `not_found` for a tenant that never existed. */
@@ -138,37 +129,9 @@ export class AuditService {
     return asked;
   }
 
-  /** Entries as they are stored, one page in memory. They are not parsed, because a schema could change what is exported. */
-  async *#walk(
-    query: Pick<Query, "scope" | "where" | "orderBy">,
-  ): AsyncGenerator<{ readonly key: string; readonly value: JsonObject }, void, undefined> {
-    let cursor: string | null = null;
-    do {
-      const page: QueryPage = await this.work.store.query({
-        ...query,
-        entity: auditEntry,
-        limit: PAGE_ENTRIES,
-        ...(cursor === null ? {} : { cursor }),
-      });
-      for (const { key, value } of page.entries) yield { key, value: value as JsonObject };
-      cursor = page.cursor;
-    } while (cursor !== null);
+  /** The page with the personal data of its entries. */
+  async #shown(page: Page<StoredAuditEntry>): Promise<Page<StoredAuditEntry>> {
+    const opened = await this.work.platform.personal.open(page.data as readonly JsonObject[]);
+    return { ...page, data: opened.map(({ entry }) => entry as StoredAuditEntry) };
   }
-}
-
-/** An empty text counts as absent. */
-function conditions(filters: AuditFilters): Condition[] {
-  const { action, from, to, ...exact } = Object.fromEntries(Object.entries(filters).filter(([, value]) => value !== "")) as AuditFilters;
-  const fields = Object.entries(exact).flatMap(([field, value]): Condition[] => value === undefined ? [] : [{ field, in: [value] }]);
-  const time: Condition[] = from === undefined && to === undefined ? [] : [
-    { field: "timestamp", ...(from === undefined ? {} : { from }), ...(to === undefined ? {} : { to }) },
-  ];
-  return [...fields, ...actionCondition(action), ...time];
-}
-
-function actionCondition(action: string | undefined): Condition[] {
-  if (action === undefined || action === "*") return [];
-  if (!action.includes("*")) return [{ field: "action", in: [action] }];
-  if (!/^[a-z0-9._-]+\*$/.test(action)) throw errors.parameter("action", "may contain * only at the end, such as tenant.*");
-  return [{ field: "action", prefix: action.slice(0, -1) }];
 }

@@ -91,6 +91,8 @@ export const tenant = defineEntity({
   ],
   rollup: { groupBy: ["status", "plan"], sum: "mrr" },
   exported: true,
+  personal: ["owner", "ownerName"],
+  subjects: { userId: "ownerUserId", email: "owner" },
   example: {
     id: "tn_1767225600000_a1b2c3d4e5f6",
     name: "Hotel Aurora",

@@ -57,7 +57,7 @@ export const ROUND_TRIPS: readonly (readonly [route: string, trips: number, beca
   ["GET /v1/tenants/:tenantId/usage/history", 3, "reads the keys of the tenant's usage for levels of earlier months"],
   ["GET /v1/tenants/:tenantId/usage/:metric/history", 3, "reads the tenant before its usage"],
   ["GET /v1/tenants/:tenantId/usage/:metric/forecast", 2],
-  ["GET /v1/audit", 2],
+  ["GET /v1/audit", 3, "reads the keys of personal data after the page"],
   ["GET /v1/audit/verify", 3, "reads the head of the chain before its entries"],
   ["GET /v1/audit/actions", 1],
   ["GET /v1/audit/custom-actions", 2],
