@@ -118,6 +118,13 @@ select kv.add_index('audit-entry', fields) from unnest(array[
 select kv.add_family('checkpoint');
 select kv.add_entity('checkpoint', 'checkpoint', 2, owner_rule => 'given', cascades => false);
 
+-- personal-key: A key of one person, with which audit entries hold the person's data. Its deletion erases that data.
+select kv.add_family('personalkey');
+select kv.add_entity('personal-key', 'personalkey', 1, owner_rule => 'platform');
+select kv.add_index('personal-key', fields) from unnest(array[
+  'person text, createdAt time', 'emailHash text, createdAt time'
+]) fields;
+
 -- audit-action: An action of the platform's own product that its services report to the audit log.
 select kv.add_family('auditaction');
 select kv.add_entity('audit-action', 'auditaction', 1, owner_rule => 'platform', tenant_readable => true);
