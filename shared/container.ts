@@ -82,23 +82,16 @@ export function createBackend(options: ContainerOptions): Backend {
     previousAuditKey = null,
     apiKeySecret = null,
     previousApiKeySecret = null,
-    rootKeys = NO_ROOT_KEYS,
-    background,
     maxClockSkewMs = null,
     archive = null,
-    rateLimits = null,
     outbound = NO_OUTBOUND,
     jobs = loadJobs,
     actions = declared,
     registry = async () => (await import("./features/registry.ts")).registry,
   } = options;
   const settings = { currency, hosts, regions, selfServicePlans, auditKey, previousAuditKey, maxClockSkewMs, archive, outbound };
-  const uses = new Coalescer({ store, logger, background });
-  const limiter = rateLimits && new RateLimiter({ store, logger, limits: rateLimits });
-  const secrets = new SecretBox(rootKeys, clock);
-  const personal = new PersonalKeys({ store, secrets: rootKeys === NO_ROOT_KEYS ? null : secrets, clock, logger });
-  const shared = { secrets, personal, uses, logger, limiter };
-  const platform: Platform = { ...settings, ...shared, apiKeySecret, previousApiKeySecret, registry, jobs, scopes, actions };
+  const catalogues = { registry, jobs, scopes, actions };
+  const platform: Platform = { ...settings, ...catalogues, ...sharedBy(options), apiKeySecret, previousApiKeySecret, logger };
   const turns = new Turns();
   return {
     store,
@@ -109,6 +102,19 @@ export function createBackend(options: ContainerOptions): Backend {
       const own = context.tenantId === null ? store : store.forTenant(context.tenantId);
       return new UnitOfWork(own, context, platform, turns, loaded);
     },
+  };
+}
+
+/** What all callers use, with the state that it keeps in the process. */
+function sharedBy(
+  { store, clock, logger, rootKeys = NO_ROOT_KEYS, background, rateLimits = null }: ContainerOptions,
+): Pick<Platform, "secrets" | "personal" | "uses" | "limiter"> {
+  const secrets = new SecretBox(rootKeys, clock);
+  return {
+    secrets,
+    personal: new PersonalKeys({ store, secrets: rootKeys === NO_ROOT_KEYS ? null : secrets, clock, logger }),
+    uses: new Coalescer({ store, logger, background }),
+    limiter: rateLimits && new RateLimiter({ store, logger, limits: rateLimits }),
   };
 }
 

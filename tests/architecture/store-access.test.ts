@@ -50,6 +50,7 @@ const UNAUDITED = [
 /** The files that write to the store directly. */
 const WRITERS: Readonly<Record<string, string>> = {
   "shared/core/coalescer.ts": "counts of uses, written in the background: single increments, like metering",
+  "shared/core/personal-keys.ts": "keys of personal data, for callers who may not write records of the platform",
   "shared/core/plain.ts": "the plain view of the store for use as a library, which no route has",
   "shared/core/unit-of-work.ts": "the one write path",
   "shared/features/jobs/schedules.ts": "claims of the jobs that are due: their leases are bookkeeping",
