@@ -56,8 +56,7 @@ function handlerOf(route: Route, deps: ApiDeps, shared: Shared): Handler<AppEnv>
     const charge = chargeOf(c, route, backend.platform.limiter);
     const lookUp = (payer?: Payer) => {
       if (payer) charge.start(payer);
-      if (payer?.kind === "user" && isMutation(route)) backend.platform.personal.prefetch(payer.subject);
-      return lookedUp(c, route, params, backend);
+      return lookedUp(c, route, params, backend, payer);
     };
     const { caller, loaded, host } = route.scope === "public"
       ? { caller: ANONYMOUS, loaded: [], host: Promise.resolve(null) }
@@ -95,8 +94,18 @@ function handlerOf(route: Route, deps: ApiDeps, shared: Shared): Handler<AppEnv>
   };
 }
 
-/** What is read while the caller is looked up: the records of the path, and the tenant that claims the host. */
-function lookedUp(c: Context, route: Route, params: Params | InnkeepError, { store, platform: { hosts } }: ApiDeps["backend"]) {
+/**
+ * What is read while the caller is looked up: the records of the path, the tenant that claims the host, and for a change the key of
+ * the user's personal data.
+ */
+function lookedUp(
+  c: Context,
+  route: Route,
+  params: Params | InnkeepError,
+  { store, platform: { hosts, personal } }: ApiDeps["backend"],
+  payer: Payer | undefined,
+) {
+  if (payer?.kind === "user" && isMutation(route)) personal.prefetch(payer.subject);
   const loaded = params instanceof InnkeepError ? [] : load(route, params, store);
   return { loaded, host: claimedBy(new URL(c.req.url).host, hosts, store) };
 }
