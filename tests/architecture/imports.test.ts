@@ -47,6 +47,7 @@ const TABLE: readonly (readonly [from: string, imports: readonly string[], packa
     "jose",
     "node:*",
     "pg",
+    "typescript",
     "zod",
   ]],
 ];

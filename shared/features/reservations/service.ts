@@ -9,7 +9,7 @@ import type { JsonObject } from "../../kernel/json.ts";
 import { assertMatch, type ChangeOptions } from "../../kernel/version.ts";
 import { metricOf } from "../metrics/catalogue.ts";
 import { shortTenantId } from "../tenants/entity.ts";
-import { fits } from "../usage/policies.ts";
+import { assertMeters, fits } from "../usage/policies.ts";
 import { type Place, placeOf } from "../usage/reads.ts";
 import { plus } from "../usage/rules.ts";
 import { commitInput, type Reservation, reservation, reserveInput } from "./entity.ts";
@@ -170,6 +170,7 @@ export class ReservationService extends TenantReadService<typeof reservation> {
   ): Promise<StoredReservation | null> {
     let attempt = 0;
     let part = null as UsagePart | null;
+    assertMeters(this.work);
     const run = async (): Promise<Decision<Result>> => {
       const decided = await decide(++attempt);
       if (!decided) return { done: { record: null }, isFailure: true };

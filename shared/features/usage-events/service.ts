@@ -10,6 +10,7 @@ import { isSegment } from "../../kv/key.ts";
 import { shortTenantId } from "../tenants/entity.ts";
 import { metricOf } from "../metrics/catalogue.ts";
 import { Meter } from "../usage/meter.ts";
+import { assertMeters } from "../usage/policies.ts";
 import { placeOf } from "../usage/reads.ts";
 import { type EventBatch, eventTrack, trackedEvent } from "./cloud-event.ts";
 import { correctionOf, type CorrectionTo } from "./corrections.ts";
@@ -49,7 +50,7 @@ export class UsageEventService {
 
   /** Counts the events and returns their results in order. A batch never fails for one of its items; a single event throws. */
   async ingest({ single, items }: EventBatch): Promise<EventResult[]> {
-    this.#assertPlatform();
+    assertMeters(this.work);
     const [first] = items;
     if (single && first && "event" in first) {
       const outcome = thrown(await this.#intake.one(first.event));
@@ -64,7 +65,7 @@ export class UsageEventService {
 
   /** Counts one event of a tenant. Throws `not_found`, `validation_failed`, `idempotency_mismatch`. */
   async track(tenantId: string, data: Parameters<typeof trackedEvent>[2]): Promise<TrackedEvent> {
-    this.#assertPlatform();
+    assertMeters(this.work);
     const input = parseInput(eventTrack, data);
     await loadIds();
     const event = trackedEvent(shortTenantId(tenantId), input.event_id ?? this.work.newId("evt"), input);
@@ -108,7 +109,7 @@ export class UsageEventService {
   }
 
   async #change(tenantId: string, id: string, to: CorrectionTo, options: ChangeOptions): Promise<StoredUsageEvent | null> {
-    this.#assertPlatform();
+    assertMeters(this.work);
     const changed = await this.#events.change(id, options, `usage-event.${to.status}`, async ({ version: _, ...event }) => {
       if (event.tenantId !== shortTenantId(tenantId)) throw errors.notFound("usageEvent", id);
       return await correctionOf(this.work, event as UsageEvent, to);
@@ -121,11 +122,6 @@ export class UsageEventService {
   async #settle({ tenantId, metric }: StoredUsageEvent): Promise<void> {
     const period = periodOf(this.work.context.clock.now());
     await new Meter(this.work).settleAfter(placeOf(tenantId, await metricOf(this.work, metric), period));
-  }
-
-  /** A tenant cannot move its own meter. */
-  #assertPlatform(): void {
-    if (this.work.context.tenantId !== null) throw new InnkeepError("forbidden", "Only the platform can count usage.");
   }
 }
 

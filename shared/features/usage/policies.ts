@@ -1,3 +1,5 @@
+import type { UnitOfWork } from "../../core/unit-of-work.ts";
+import { InnkeepError } from "../../kernel/errors.ts";
 import { roundedQuantity } from "../../core/values.ts";
 import type { Addition } from "../../kv/store.ts";
 import type { Metric } from "../metrics/entity.ts";
@@ -51,4 +53,9 @@ export function judged(level: Level, amount: number, policy: Policy, allowed = f
 /** The amount above the limit; 0 if there is none. */
 export function overageOf({ current, limit }: Level): number {
   return limit === null ? 0 : Math.max(0, plus(current, -limit));
+}
+
+/** A tenant cannot move its own meter. Also for library callers, which no route checks. Throws `forbidden`. */
+export function assertMeters({ context: { tenantId } }: Pick<UnitOfWork, "context">): void {
+  if (tenantId !== null) throw new InnkeepError("forbidden", "Only the platform can count usage.");
 }

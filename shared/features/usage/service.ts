@@ -12,7 +12,7 @@ import { shortTenantId } from "../tenants/entity.ts";
 import { usageConsume, type UsageCount, usageCount, usageIncrement, usagePut, type UsageRecord, usageRecord } from "./entity.ts";
 import type { Count, Counted } from "./count.ts";
 import { Meter } from "./meter.ts";
-import { boundOf, judged, type Judgement } from "./policies.ts";
+import { assertMeters, boundOf, judged, type Judgement } from "./policies.ts";
 import { additionsOf, bookingDay, openingOf, type Place, placeOf, usageOf } from "./reads.ts";
 import * as rules from "./rules.ts";
 import type { Level, Usage } from "./rules.ts";
@@ -55,6 +55,7 @@ export class UsageService {
     period?: string,
     options: ChangeOptions = {},
   ): Promise<Usage> {
+    assertMeters(this.work);
     parseInput(usagePut, { value, limit });
     const place = await this.#place(tenantId, metric, this.#periodToWrite(period));
     const request = { value, ...limited(limit) };
@@ -85,6 +86,7 @@ export class UsageService {
     period?: string,
     options: ChangeOptions = {},
   ): Promise<Usage> {
+    assertMeters(this.work);
     parseInput(usageIncrement, { amount, limit });
     const place = await this.#place(tenantId, metric, this.#periodToWrite(period));
     const request = { amount, ...limited(limit) };
@@ -114,6 +116,7 @@ export class UsageService {
     period?: string,
     options: ChangeOptions = {},
   ): Promise<UsageConsumption> {
+    assertMeters(this.work);
     parseInput(usageConsume, { amount });
     const place = await this.#place(tenantId, metric, this.#periodToWrite(period));
     this.#assertOpen(place);
@@ -133,6 +136,7 @@ export class UsageService {
 
   /** Whether `amount` more would fit. Records nothing. Throws `not_found` if the tenant does not exist. */
   async check(tenantId: string, metric: string, amount = 1, period?: string): Promise<UsageCheck> {
+    assertMeters(this.work);
     parseInput(usageConsume, { amount });
     const place = await this.#place(tenantId, metric, this.#periodToRead(period));
     const usage = await this.#read(place);
