@@ -53,7 +53,11 @@ export async function servicesDocument(): Promise<string> {
 function sectionOf({ name, base, doc, methods }: DocumentedService): string {
   const intro = [doc, ...base ? [`It extends \`${base}\`.`] : []].filter(Boolean).join(" ");
   const parts = methods.map((method) =>
-    [`### ${method.service}.${method.name}`, method.doc, code([method.signature, method.example].filter((text) => text !== null).join("\n\n"))]
+    [
+      `### ${method.service}.${method.name}`,
+      method.doc,
+      code([method.signature, method.example].filter((text) => text !== null).join("\n\n")),
+    ]
       .filter(Boolean).join("\n\n")
   );
   return `${[`## ${name}`, intro, ...parts].filter(Boolean).join("\n\n")}\n`;
@@ -68,7 +72,13 @@ function serviceOf(node: ts.ClassDeclaration, summary: string, examples: Readonl
   const name = node.name?.text ?? "";
   const methods = node.members.filter(ts.isMethodDeclaration).filter(isPublicMethod).map((method) => {
     const own = method.name.getText();
-    return { service: name, name: own, doc: docOf(method), signature: signatureOf(method), example: examples.get(`${name}.${own}`) ?? null };
+    return {
+      service: name,
+      name: own,
+      doc: docOf(method),
+      signature: signatureOf(method),
+      example: examples.get(`${name}.${own}`) ?? null,
+    };
   });
   const [extended] = node.heritageClauses ?? [];
   return { name, base: extended?.types[0]?.expression.getText() ?? null, doc: docOf(node) || summary, methods };
@@ -91,7 +101,9 @@ function signatureOf(method: ts.MethodDeclaration): string {
     return `${shown}${initializer || questionToken ? "?" : ""}${type ? `: ${type.getText()}` : ""}`;
   });
   const types = method.typeParameters?.map((one) => one.getText()).join(", ");
-  const text = `${method.name.getText()}${types ? `<${types}>` : ""}(${given.join(", ")})${method.type ? `: ${method.type.getText()}` : ""}`;
+  const text = `${method.name.getText()}${types ? `<${types}>` : ""}(${given.join(", ")})${
+    method.type ? `: ${method.type.getText()}` : ""
+  }`;
   return text.replaceAll(/\s+/g, " ").replaceAll("( ", "(").replaceAll(", )", ")");
 }
 
