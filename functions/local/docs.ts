@@ -5,7 +5,6 @@ import { dataModelDocument, errorsDocument } from "../../shared/core/documents.t
 import { registry } from "../../shared/features/registry.ts";
 import { parse, PROJECT_DIR } from "./options.ts";
 import { runProgram } from "./refusal.ts";
-import { servicesDocument } from "./services-page.ts";
 
 const HELP = `npm run docs     writes the generated pages docs/data-model.md, docs/errors.md and docs/services.md
 
@@ -15,11 +14,7 @@ A test fails if the files are out of date.`;
 
 await runProgram(async () => {
   if (parse(process.argv.slice(2), {})["help"]) return console.log(HELP);
-  const pages = {
-    "data-model.md": dataModelDocument(registry),
-    "errors.md": errorsDocument(),
-    "services.md": await servicesDocument(),
-  };
+  const pages = { "data-model.md": dataModelDocument(registry), "errors.md": errorsDocument() };
   for (const [name, text] of Object.entries(pages)) {
     await writeFile(join(PROJECT_DIR, "docs", name), text);
     console.log(`wrote docs/${name}`);

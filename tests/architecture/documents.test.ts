@@ -1,21 +1,19 @@
 import { describe, expect, test } from "vitest";
 import { dataModelDocument, errorsDocument } from "../../shared/core/documents.ts";
-import { servicesDocument } from "../../functions/local/services-page.ts";
 import { loadJobs } from "../../shared/features/index.ts";
 import { registry } from "../../shared/features/registry.ts";
 import { ERROR_KINDS } from "../../shared/kernel/errors.ts";
 import { declaredBy, NOTHING_DECLARED, schemaChanges } from "../../shared/kv/declared.ts";
+import { servicesDocument } from "../guide/services-page.ts";
 import { filesBelow, read } from "./sources.ts";
 
 const declarations = schemaChanges(NOTHING_DECLARED, declaredBy(registry), new Map(registry.map(({ name, summary }) => [name, summary])));
-
-const services = await servicesDocument();
 
 describe("documents", () => {
   test.each([
     ["docs/data-model.md", "npm run docs", dataModelDocument(registry)],
     ["docs/errors.md", "npm run docs", errorsDocument()],
-    ["docs/services.md", "npm run docs", services],
+    ["docs/services.md", "npm run docs", servicesDocument()],
     ["supabase/schemas/95_declared.sql", "npm run schema", `-- Written by \`npm run schema\` from the declarations.\n\n${declarations}\n`],
   ])("%s is fresh (else: %s)", (path, _, text) => {
     expect(read(path)).toBe(text);

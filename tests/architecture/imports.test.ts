@@ -47,7 +47,6 @@ const TABLE: readonly (readonly [from: string, imports: readonly string[], packa
     "jose",
     "node:*",
     "pg",
-    "typescript",
     "zod",
   ]],
 ];

@@ -2,7 +2,7 @@ import { afterAll, expect, test } from "vitest";
 import { openTestContext } from "../support/test-context.ts";
 
 const app = await openTestContext();
-const { AdminUserService, AuditService, JobService, RetentionService, RootKeyService, TenantService, kv } = app;
+const { AdminUserService, AuditActionService, AuditService, JobService, RetentionService, RootKeyService, TenantService, kv } = app;
 afterAll(() => app.close());
 
 test("H29: a change is in the audit log with what it changed, and the chain verifies", async () => {
@@ -11,7 +11,15 @@ test("H29: a change is in the audit log with what it changed, and the chain veri
   await TenantService.update(tenantId, { name: "Hotel Aurora am See" });
   const changes = await AuditService.getByResource("tenant", tenantId);
   expect(changes.data[0]).toMatchObject({ action: "tenant.updated", changes: { after: { name: "Hotel Aurora am See" } } });
-  await AuditService.log("tenant.created", "tenant", tenantId, { tenantId, data: { source: "import of the old panel" } });
+  await AuditActionService.create({
+    id: "app.tenant.imported",
+    description: "The tenant came from the old panel.",
+    dataSchema: { type: "object", properties: { source: { type: "string" } } },
+  });
+  await AuditService.log("app.tenant.imported", "tenant", tenantId, { tenantId, data: { source: "the old panel" } });
+  await AuditActionService.update("app.tenant.imported", { description: "The tenant and its rooms came from the old panel." });
+  const actions = await AuditActionService.declared();
+  expect(actions.data.map(({ action }) => action)).toContain("tenant.suspended");
   const page = await AuditService.list(tenantId, { limit: 10 });
   const chain = await AuditService.verify(tenantId);
   const part = await AuditService.verifyPart(tenantId, { limit: 100 });

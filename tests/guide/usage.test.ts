@@ -71,9 +71,9 @@ test("H29: usage events count once, and can be corrected", async () => {
   await UsageEventService.correct(tenantId, id, { amount: 2, reason: "One booking was a test." });
   const corrected = await UsageEventService.get(tenantId, id);
   await UsageEventService.void(tenantId, id, { reason: "The whole group was a test." });
-  const groups = await UsageEventService.groups(tenantId, "bookings", "channel");
+  const groups = await UsageEventService.groups(tenantId, "api_calls", "endpoint");
   expect(corrected).toMatchObject({ status: "corrected", amount: 2 });
-  expect(groups).toMatchObject({ metric: "bookings" });
+  expect(groups).toMatchObject({ metric: "api_calls" });
   expect(await UsageService.get(tenantId, "bookings")).toMatchObject({ current: 0 });
   const results = await UsageEventService.ingest({ single: false, items: [] });
   expect(results).toEqual([]);

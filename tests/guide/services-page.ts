@@ -1,8 +1,6 @@
-import { readdir, readFile } from "node:fs/promises";
-import { join } from "node:path";
 import ts from "typescript";
 import { features } from "../../shared/features/index.ts";
-import { PROJECT_DIR } from "./options.ts";
+import { sourcesOf } from "../architecture/sources.ts";
 
 const HEAD = `# Services
 
@@ -18,7 +16,7 @@ as first argument of each, and one that extends \`TenantReadService\` has \`list
 \`get(tenantId, id)\` of these.
 `;
 
-export interface DocumentedMethod {
+interface DocumentedMethod {
   readonly service: string;
   readonly name: string;
   readonly doc: string;
@@ -35,19 +33,18 @@ interface DocumentedService {
 }
 
 /** The public services, with the methods that their own class declares. */
-export async function documentedServices(): Promise<DocumentedService[]> {
-  const examples = await examplesOfGuide();
-  const found = await Promise.all(features.map(async ({ name, summary }) => {
-    const { statements } = await parsed(join("shared", "features", name, "service.ts"));
-    const classes = statements.filter(ts.isClassDeclaration).filter((node) => node.name?.text.endsWith("Service"));
-    return classes.map((node) => serviceOf(node, summary, examples));
-  }));
-  return found.flat();
+export function documentedServices(): DocumentedService[] {
+  const examples = examplesOfGuide();
+  return features.flatMap(({ name, summary }) => {
+    const [service] = sourcesOf(`shared/features/${name}`).filter(({ path }) => path.endsWith("/service.ts"));
+    const classes = service?.ast.statements.filter(ts.isClassDeclaration) ?? [];
+    return classes.filter((node) => node.name?.text.endsWith("Service")).map((node) => serviceOf(node, summary, examples));
+  });
 }
 
 /** The content of docs/services.md. */
-export async function servicesDocument(): Promise<string> {
-  return `${[HEAD, ...(await documentedServices()).map(sectionOf)].join("\n")}`;
+export function servicesDocument(): string {
+  return [HEAD, ...documentedServices().map(sectionOf)].join("\n");
 }
 
 function sectionOf({ name, base, doc, methods }: DocumentedService): string {
@@ -108,32 +105,24 @@ function signatureOf(method: ts.MethodDeclaration): string {
 }
 
 /** The first statement of the guide that calls each method, by `Service.method`. */
-async function examplesOfGuide(): Promise<ReadonlyMap<string, string>> {
-  const folder = join("tests", "guide");
-  const files = (await readdir(join(PROJECT_DIR, folder))).filter((name) => name.endsWith(".test.ts")).sort();
+function examplesOfGuide(): ReadonlyMap<string, string> {
   const examples = new Map<string, string>();
-  for (const source of await Promise.all(files.map((name) => parsed(join(folder, name))))) {
+  for (const { path, ast } of sourcesOf("tests/guide")) {
     const visit = (node: ts.Node, statement: ts.Node | null): void => {
-      const isOwn = ts.isStatement(node) && !ts.isBlock(node);
-      const within = isOwn ? node : statement;
+      const within = ts.isStatement(node) && !ts.isBlock(node) ? node : statement;
       if (ts.isPropertyAccessExpression(node) && ts.isIdentifier(node.expression) && within) {
         const name = `${node.expression.text}.${node.name.text}`;
-        if (!examples.has(name)) examples.set(name, unindented(within.getText(source), source, within));
+        if (!examples.has(name)) examples.set(name, unindented(within, ast));
       }
       ts.forEachChild(node, (child) => visit(child, within));
     };
-    // Only what the tests do: the statements around them set the guide up.
-    ts.forEachChild(source, (node) => visit(node, null));
+    if (path.endsWith(".test.ts")) visit(ast, null);
   }
   return examples;
 }
 
 /** The lines of a statement without the indentation of its first one. */
-function unindented(text: string, source: ts.SourceFile, node: ts.Node): string {
-  const { character } = source.getLineAndCharacterOfPosition(node.getStart(source));
-  return text.replaceAll(`\n${" ".repeat(character)}`, "\n");
-}
-
-async function parsed(path: string): Promise<ts.SourceFile> {
-  return ts.createSourceFile(path, await readFile(join(PROJECT_DIR, path), "utf8"), ts.ScriptTarget.Latest, true);
+function unindented(statement: ts.Node, source: ts.SourceFile): string {
+  const { character } = source.getLineAndCharacterOfPosition(statement.getStart(source));
+  return statement.getText(source).replaceAll(`\n${" ".repeat(character)}`, "\n");
 }
