@@ -40,6 +40,8 @@ export const auditEntry = defineEntity({
     hash: sha256,
   }),
   owner: "tenant",
+  personal: ["actor", "userEmail", "ipAddress", "userAgent"],
+  subjects: { userId: "userId" },
   onTenantDelete: "retain",
   retention: { days: 730, after: "timestamp" },
   filterable: ["action", "resource", "resourceId", "userId", "userEmail", "tenantId", "timestamp"],

@@ -74,6 +74,7 @@ function fields(entity: AnyEntity): string {
     ["filter", entity.filterable],
     ["sort", entity.sortable],
     ["search", entity.searchable],
+    ["personal", entity.personal],
     ["**secret**", secretsOf(entity)],
     ["encrypted", entity.encrypted],
   ];
@@ -86,6 +87,50 @@ function fields(entity: AnyEntity): string {
       marks.filter(([, names]) => names?.includes(field)).map(([mark]) => mark).join(", "),
     ]),
   );
+}
+
+/** docs/data-map.md: where personal data and secrets are, for records of processing activities. */
+export function dataMapDocument(registry: readonly AnyEntity[]): string {
+  const rules = new Map(cascadePlan(registry).map(({ entity, rule }) => [entity, rule]));
+  const mapped = registry.filter((entity) => classesOf(entity).length > 0);
+  const others = registry.filter((entity) => !mapped.includes(entity));
+  return [
+    HEADER,
+    "# Data map",
+    "Which fields hold personal data, where they are stored, and how long. The page is generated from the declarations that " +
+    "`shared/features/index.ts` lists. Every record is a row of the table `kv.entries` of the platform's database, in the partition of its " +
+    "family, which is the first segment of its key. Besides the declared fields, `metadata` and `settings` of a record hold what the platform " +
+    "puts there.",
+    "- **personal**: data of a person. Audit entries hold it encrypted under a key of that person, whose deletion erases it.",
+    "- **user id**: the id of a user in Supabase Auth, a pseudonym.\n- **secret**: never in an output, a log or an export. *encrypted*: by a " +
+    "key of the record, which a root key wraps.",
+    table(
+      ["entity", "field", "class", "stored under", "retention", "when its tenant is deleted, it", "in a tenant's export"],
+      mapped.flatMap((entity) =>
+        classesOf(entity).map(([field, kind]) => [
+          `[${entity.name}](data-model.md#${entity.name})`,
+          code(field),
+          kind,
+          code(entity.key),
+          retention(entity),
+          RULES[rules.get(entity.name) ?? "platform"],
+          entity.exported && !secretsOf(entity).includes(field) ? "yes" : "no",
+        ])
+      ),
+    ),
+    `No field of these is declared as personal or secret: ${others.map(({ name }) => name).join(", ")}.`,
+  ].join("\n\n") + "\n";
+}
+
+/** The fields that are personal, a user's id, or secret, each with what it is. */
+function classesOf(entity: AnyEntity): (readonly [field: string, kind: string])[] {
+  const { personal = [], subjects = {}, encrypted = [] } = entity;
+  const userIds = [subjects.userId].filter((field) => field !== undefined && !personal.includes(field));
+  return [
+    ...personal.map((field: string) => [field, "personal"] as const),
+    ...userIds.map((field) => [String(field), "user id"] as const),
+    ...secretsOf(entity).map((field) => [field, encrypted.includes(field) ? "secret, encrypted" : "secret"] as const),
+  ];
 }
 
 function owner(entity: AnyEntity): string {

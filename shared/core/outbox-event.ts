@@ -24,6 +24,8 @@ export const outboxEvent = defineEntity({
     recordVersion: z.string().optional(),
   }),
   owner: "tenant",
+  // The changed fields of any record.
+  personal: ["data"],
   // The event must still be delivered after the tenant is deleted.
   onTenantDelete: "retain",
   retention: { days: 30, after: "createdAt" },

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { dataModelDocument, errorsDocument } from "../../shared/core/documents.ts";
+import { dataMapDocument, dataModelDocument, errorsDocument } from "../../shared/core/documents.ts";
 import { loadJobs } from "../../shared/features/index.ts";
 import { registry } from "../../shared/features/registry.ts";
 import { ERROR_KINDS } from "../../shared/kernel/errors.ts";
@@ -12,6 +12,7 @@ const declarations = schemaChanges(NOTHING_DECLARED, declaredBy(registry), new M
 describe("documents", () => {
   test.each([
     ["docs/data-model.md", "npm run docs", dataModelDocument(registry)],
+    ["docs/data-map.md", "npm run docs", dataMapDocument(registry)],
     ["docs/errors.md", "npm run docs", errorsDocument()],
     ["docs/services.md", "npm run docs", servicesDocument()],
     ["supabase/schemas/95_declared.sql", "npm run schema", `-- Written by \`npm run schema\` from the declarations.\n\n${declarations}\n`],
@@ -24,6 +25,23 @@ describe("documents", () => {
     const rows = [...read("docs/jobs.md").matchAll(/^\| `([a-z-]+)` \| (\d+) (min|h) \|/gm)];
     const listed = rows.map(([, name, count, unit]) => `${name} ${Number(count) * (unit === "h" ? 3_600 : 60)}`);
     expect(listed.sort()).toEqual(jobs.map(({ name, everySeconds }) => `${name} ${everySeconds}`).sort());
+  });
+
+  test("C20: the data map has the personal fields of every entity, and names every other entity", () => {
+    const page = read("docs/data-map.md");
+    expect(page).toContain("| [tenant](data-model.md#tenant) | `owner` | personal |");
+    expect(page).toContain("| [audit-entry](data-model.md#audit-entry) | `ipAddress` | personal |");
+    expect(registry.filter(({ name }) => !page.includes(name)).map(({ name }) => name)).toEqual([]);
+  });
+
+  test("C20: every field that is called like an email address, a person's name or an address is declared as personal", () => {
+    const isPersonal = /^(owner|.*[eE]mail|.*[iI]p|ipAddress|userAgent|firstName|lastName|.*OwnerName|phone.*)$/;
+    const undeclared = registry.flatMap((entity) =>
+      Object.keys(entity.schema.shape as object).filter((field) => isPersonal.test(field) && !entity.personal?.includes(field)).map((
+        field,
+      ) => `${entity.name}.${field}`)
+    );
+    expect(undeclared).toEqual([]);
   });
 
   test("every link between the pages has a target", () => {

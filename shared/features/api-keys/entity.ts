@@ -84,6 +84,8 @@ export const apiKey = defineEntity({
     updatedAt: changedInstant(instant.optional()),
   }),
   owner: "tenant",
+  personal: ["lastUsedIp"],
+  subjects: { userId: "createdBy" },
   retention: { days: 90, after: "endsAt" },
   filterable: ["enabled", "environment", "createdBy", "expiresAt", "lastUsedAt", "revokedAt"],
   sortable: ["name", "createdAt", "expiresAt", "lastUsedAt", "nextCheckAt", "unusedSince", "usageCount"],

@@ -53,6 +53,7 @@ export const connectorEvent = defineEntity({
     requestId: byServer(z.string().max(200).optional()),
   }),
   owner: "tenant",
+  personal: ["actor"],
   retention: { days: 90, after: "timestamp" },
   filterable: ["connector", "action", "outcome", "timestamp"],
   sortable: ["timestamp", "latencyMs"],

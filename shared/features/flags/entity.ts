@@ -122,6 +122,7 @@ export const flag = defineEntity({
     createdBy: byServer(z.string().optional()),
   }),
   owner: "platform",
+  subjects: { userId: "createdBy" },
   filterable: ["key", "scope", "status", "type", "serverOnly"],
   sortable: ["key", "name", "created", "updated"],
   defaultSort: "key",

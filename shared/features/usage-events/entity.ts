@@ -38,6 +38,7 @@ export const usageEvent = defineEntity({
     updatedAt: changedInstant(instant.optional()),
   }),
   owner: "tenant",
+  subjects: { userId: "userId" },
   // An event is accepted up to 366 days after its time, so no repeat of it can be counted after it is deleted.
   retention: { days: 400, after: "receivedAt" },
   filterable: ["metric", "period", "status", "time"],
