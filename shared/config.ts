@@ -1,7 +1,7 @@
 import type { JSONWebKeySet } from "jose";
 import { DEFAULT_RATE_LIMITS, type RateLimits } from "./core/caller.ts";
 import { DEFAULT_OUTBOUND_RULES, type OutboundRules } from "./core/outbound.ts";
-import { DEFAULT_REGIONS, SELF_SERVICE_PLANS, type SelfServicePlans } from "./core/platform.ts";
+import { DEFAULT_REGIONS } from "./core/platform.ts";
 import type { RootKeyConfig } from "./core/root-keys.ts";
 import * as read from "./environment-values.ts";
 import { InnkeepError } from "./kernel/errors.ts";
@@ -38,8 +38,6 @@ export interface Config {
   readonly currency: string;
   /** The regions that a tenant can be assigned to; at least one. */
   readonly regions: readonly string[];
-  /** The plan changes that a tenant's own users may make. */
-  readonly selfServicePlans: SelfServicePlans;
   /** Null: callers are not limited. */
   readonly rateLimits: RateLimits | null;
   /** The URLs that may be called: receivers of webhooks, and providers. */
@@ -94,7 +92,6 @@ const READERS = {
   INNKEEP_API_HOSTS: read.hostNames,
   INNKEEP_CURRENCY: read.currency,
   INNKEEP_REGIONS: read.regions,
-  INNKEEP_SELF_SERVICE_PLANS: read.oneOf(...SELF_SERVICE_PLANS),
   INNKEEP_RATE_LIMITS: read.boolean,
   INNKEEP_RATE_LIMIT_USER: read.rateLimit,
   INNKEEP_RATE_LIMIT_KEY: read.rateLimit,
@@ -154,7 +151,6 @@ export function loadConfig(env: Environment): Config {
     logLevel: usable.INNKEEP_LOG_LEVEL ?? "info",
     currency: usable.INNKEEP_CURRENCY ?? "USD",
     regions: usable.INNKEEP_REGIONS ?? DEFAULT_REGIONS,
-    selfServicePlans: usable.INNKEEP_SELF_SERVICE_PLANS ?? "none",
     rateLimits: rateLimitsOf(usable),
     outbound: {
       ports: usable.INNKEEP_OUTBOUND_PORTS ?? DEFAULT_OUTBOUND_RULES.ports,

@@ -1,4 +1,5 @@
-import { DEFAULT_REGIONS, type HostRules, NO_HOST_RULES, type Platform, type SelfServicePlans } from "./core/platform.ts";
+import { DEFAULT_REGIONS, type HostRules, NO_HOST_RULES, type Platform } from "./core/platform.ts";
+import { PlatformRecords } from "./core/platform-records.ts";
 import type { Actions } from "./core/actions.ts";
 import type { Job } from "./core/job.ts";
 import { Coalescer } from "./core/coalescer.ts";
@@ -34,8 +35,6 @@ export interface ContainerOptions {
   /** The platform's own host names, which no tenant may claim. Default: none. */
   readonly hosts?: HostRules;
   readonly regions?: readonly string[];
-  /** Default: `none`. */
-  readonly selfServicePlans?: SelfServicePlans;
   /** Signs the checkpoints of audit chains. Default: none, so they are not signed. */
   readonly auditKey?: string | null;
   /** The key before `auditKey`, or `none`. Default: none is accepted besides `auditKey`. */
@@ -77,7 +76,6 @@ export function createBackend(options: ContainerOptions): Backend {
     currency = "USD",
     hosts = NO_HOST_RULES,
     regions = DEFAULT_REGIONS,
-    selfServicePlans = "none",
     auditKey = null,
     previousAuditKey = null,
     apiKeySecret = null,
@@ -89,7 +87,7 @@ export function createBackend(options: ContainerOptions): Backend {
     actions = declared,
     registry = async () => (await import("./features/registry.ts")).registry,
   } = options;
-  const settings = { currency, hosts, regions, selfServicePlans, auditKey, previousAuditKey, maxClockSkewMs, archive, outbound };
+  const settings = { currency, hosts, regions, auditKey, previousAuditKey, maxClockSkewMs, archive, outbound };
   const catalogues = { registry, jobs, scopes, actions };
   const platform: Platform = { ...settings, ...catalogues, ...sharedBy(options), apiKeySecret, previousApiKeySecret, logger };
   const turns = new Turns();
@@ -108,11 +106,12 @@ export function createBackend(options: ContainerOptions): Backend {
 /** What all callers use, with the state that it keeps in the process. */
 function sharedBy(
   { store, clock, logger, rootKeys = NO_ROOT_KEYS, background, rateLimits = null }: ContainerOptions,
-): Pick<Platform, "secrets" | "personal" | "uses" | "limiter"> {
+): Pick<Platform, "secrets" | "personal" | "records" | "uses" | "limiter"> {
   const secrets = new SecretBox(rootKeys, clock);
   return {
     secrets,
     personal: new PersonalKeys({ store, secrets: rootKeys === NO_ROOT_KEYS ? null : secrets, clock, logger }),
+    records: new PlatformRecords(store, clock),
     uses: new Coalescer({ store, logger, background }),
     limiter: rateLimits && new RateLimiter({ store, logger, limits: rateLimits }),
   };

@@ -20,7 +20,7 @@ type BackendSurroundings = Omit<Surroundings, "write">;
 
 /** Creates the backend of a configuration. The database is used on the first request that needs it. */
 export async function backendOf(config: Config, surroundings: BackendSurroundings, logger: Logger): Promise<Backend> {
-  const { currency, regions, selfServicePlans, auditKey, previousAuditKey, apiKeySecret, previousApiKeySecret, rateLimits } = config;
+  const { currency, regions, auditKey, previousAuditKey, apiKeySecret, previousApiKeySecret, rateLimits } = config;
   const { clock, background } = surroundings;
   const archive = await archiveOf(config.archive, surroundings);
   const driver = await loadDriver(config.database);
@@ -30,7 +30,6 @@ export async function backendOf(config: Config, surroundings: BackendSurrounding
     hosts: config,
     currency,
     regions,
-    selfServicePlans,
     auditKey,
     previousAuditKey,
     archive,

@@ -5,6 +5,7 @@ import type { Actions } from "./actions.ts";
 import type { Coalescer } from "./coalescer.ts";
 import type { Outbound } from "./outbound.ts";
 import type { PersonalKeys } from "./personal-keys.ts";
+import type { PlatformRecords } from "./platform-records.ts";
 import type { RateLimiter } from "./rate-limiter.ts";
 import type { ScopeCatalogue } from "./scopes.ts";
 import type { SecretBox } from "./secret-box.ts";
@@ -15,7 +16,6 @@ export interface Platform {
   readonly currency: string;
   readonly hosts: HostRules;
   readonly regions: readonly string[];
-  readonly selfServicePlans: SelfServicePlans;
   /** The key that signs the checkpoints of audit chains. Null: they are not signed. */
   readonly auditKey: string | null;
   /** The key until `auditKey` replaced it; `none` if there was none. Its signatures are accepted, and replaced by the job. */
@@ -38,6 +38,8 @@ export interface Platform {
   readonly secrets: SecretBox;
   /** Encrypts the personal data of audit entries. */
   readonly personal: PersonalKeys;
+  /** Records that the program reads for every caller, such as the settings. */
+  readonly records: PlatformRecords;
   /** Counts uses of records in the background. */
   readonly uses: Coalescer;
   /** Null: calls are not limited. */

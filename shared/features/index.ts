@@ -187,6 +187,15 @@ export const features = [
     routes: () => import("./admins/routes.ts"),
   },
   {
+    name: "settings",
+    summary: "The settings of the platform, and their history.",
+    paths: ["/v1/settings"],
+    scopes: { settings: { tenants: "none" } },
+    entities: () => import("./settings/entity.ts"),
+    services: () => import("./settings/service.ts"),
+    routes: () => import("./settings/routes.ts"),
+  },
+  {
     name: "invoices",
     summary: "A tenant's invoices, and the credit notes that correct them.",
     paths: ["/v1/tenants/:tenantId/invoices", "/v1/tenants/:tenantId/credit-notes"],

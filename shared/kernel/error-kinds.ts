@@ -51,6 +51,18 @@ export const ERROR_KINDS = {
     retryable: false,
     summary: "The platform does not allow a tenant's own users to make this plan change.",
   },
+  signups_disabled: {
+    status: 403,
+    title: "Sign-ups disabled",
+    retryable: false,
+    summary: "The platform's settings do not allow new tenants at present.",
+  },
+  trials_disabled: {
+    status: 403,
+    title: "Trials disabled",
+    retryable: false,
+    summary: "The platform's settings do not allow trials to start at present.",
+  },
   insufficient_scope: {
     status: 403,
     title: "Insufficient scope",
@@ -195,6 +207,18 @@ export const ERROR_KINDS = {
     retryable: false,
     summary: "The tenant has used its trial and cannot move to a trial plan.",
   },
+  plan_full: {
+    status: 409,
+    title: "Plan full",
+    retryable: false,
+    summary: "The plan has the maximum number of tenants that the platform's settings allow.",
+  },
+  not_revertible: {
+    status: 409,
+    title: "Not revertible",
+    retryable: false,
+    summary: "The change cannot be reverted, because a secret was replaced whose earlier value is not kept.",
+  },
   last_super_admin: {
     status: 409,
     title: "Last super admin",
@@ -287,6 +311,12 @@ export const ERROR_KINDS = {
     title: "Decryption failed",
     retryable: false,
     summary: "An encrypted field is damaged, or was encrypted for another record or field. The log names it.",
+  },
+  maintenance: {
+    status: 503,
+    title: "Under maintenance",
+    retryable: true,
+    summary: "The platform or the tenant is under maintenance. Reads go on; nothing was written.",
   },
   archive_unavailable: {
     status: 503,

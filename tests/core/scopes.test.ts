@@ -74,6 +74,8 @@ const TABLE: readonly (readonly [string, string])[] = [
   ["write:audit", "yynn nnnn"],
   ["read:admins", "yyyy nnnn"],
   ["write:admins", "ynnn nnnn"],
+  ["read:settings", "yyyy nnnn"],
+  ["write:settings", "yynn nnnn"],
   ["read:invoices", "yyyy yyyy"],
   ["write:invoices", "yynn nnnn"],
   ["read:events", "yyyy yyyy"],

@@ -118,15 +118,6 @@ describe("configuration", () => {
     expect(messages("eu-1,eu-2, eu-1")).toEqual(["INNKEEP_REGIONS must name each region once"]);
   });
 
-  test("R11: tenants' users cannot change plans unless the configuration allows it", () => {
-    expect(loadConfig(SUPABASE).selfServicePlans).toBe("none");
-    for (const rule of ["none", "downgrade", "any"]) {
-      expect(loadConfig({ ...SUPABASE, INNKEEP_SELF_SERVICE_PLANS: rule }).selfServicePlans).toBe(rule);
-    }
-    const { fields } = refusalOf({ ...SUPABASE, INNKEEP_SELF_SERVICE_PLANS: "all" });
-    expect(fields).toMatchObject([{ path: "INNKEEP_SELF_SERVICE_PLANS", message: "must be none, downgrade or any" }]);
-  });
-
   test("R12: the CORS origins are either `*` or a list", () => {
     expect(loadConfig({ ...SUPABASE, INNKEEP_CORS_ORIGINS: "*" }).corsOrigins).toEqual(["*"]);
     expect(loadConfig({ ...SUPABASE, INNKEEP_CORS_ORIGINS: "https://a.example, https://b.example" }).corsOrigins).toHaveLength(2);
@@ -182,7 +173,6 @@ describe("configuration", () => {
       INNKEEP_JWKS_URL: "http://keys.example",
       INNKEEP_CURRENCY: "dollars",
       INNKEEP_REGIONS: "eu,eu",
-      INNKEEP_SELF_SERVICE_PLANS: "yes",
       JOBS_SECRET: "short",
     });
     expect(code).toBe("invalid_configuration");
@@ -195,7 +185,6 @@ describe("configuration", () => {
       "INNKEEP_CORS_ORIGINS",
       "INNKEEP_CURRENCY",
       "INNKEEP_REGIONS",
-      "INNKEEP_SELF_SERVICE_PLANS",
       "JOBS_SECRET",
       "INNKEEP_JWT_ISSUER",
     ]);

@@ -6,6 +6,7 @@ import { flag, flagOverride } from "../flags/entity.ts";
 import { auditAction } from "../audit-actions/entity.ts";
 import { deadLetter } from "../jobs/entity.ts";
 import { policy } from "../retention/entity.ts";
+import { platformSettings } from "../settings/entity.ts";
 import { tenant } from "../tenants/entity.ts";
 import { due, dunned, entitled } from "./catalogue-billing.ts";
 import { eventsOf, type EventType, eventWithout } from "./event-type.ts";
@@ -52,6 +53,10 @@ export const platformEvents: readonly EventType[] = [
     "admin.updated": "An administrator was changed.",
     "admin.signed_in": "An administrator has signed in.",
     "admin.deleted": "An administrator was removed.",
+  }),
+  ...eventsOf(platformSettings, {
+    "platform-settings.updated": "The platform's settings were changed.",
+    "platform-settings.reverted": "A change of the platform's settings was reverted.",
   }),
   ...eventsOf(apiKey, {
     "api-key.created": "An API key was created.",

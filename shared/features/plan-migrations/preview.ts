@@ -1,10 +1,10 @@
+import { monthlyRevenue } from "../../core/money.ts";
 import { periodOf } from "../../core/periods.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { entitlementsOf } from "../entitlements/reads.ts";
 import type { Plan } from "../plans/entity.ts";
 import { soldTerms } from "../plans/versions.ts";
 import { lossOf } from "../subscriptions/preview.ts";
-import { onPlan } from "../subscriptions/rules.ts";
 import { usageOf } from "../usage/reads.ts";
 import { moved, type Scheme, skipReason, tallied } from "./rules.ts";
 import { type Subscriber, subscribersOf } from "./subscribers.ts";
@@ -68,7 +68,7 @@ async function effectOn(work: UnitOfWork, scheme: Scheme, target: Plan, { tenant
   const loss = lossOf(entitled, target, { tenant, usage }, now);
   return {
     items: moved(scheme.mode, subscription, sold, target, now).items,
-    mrr: [tenant.mrr, scheme.mode === "no_billing_change" ? tenant.mrr : onPlan(tenant, target, now).mrr] as const,
+    mrr: [tenant.mrr, scheme.mode === "no_billing_change" ? tenant.mrr : monthlyRevenue(target)] as const,
     lost: loss.entitlementsLost,
     lowered: loss.limitsLowered.map(({ metric }) => metric),
     exceeded: loss.quotasExceeded.map(({ metric }) => metric),

@@ -9,6 +9,7 @@ import { currentPlan, loadPlan, planCheck } from "../plans/subscribers.ts";
 import { soldTerms } from "../plans/versions.ts";
 import { movementChanges } from "../revenue/changes.ts";
 import { type Subscription, subscription } from "../subscriptions/entity.ts";
+import { currentSettings } from "../settings/current.ts";
 import { assertTrialUnused, fitted, onPlan } from "../subscriptions/rules.ts";
 import { type Tenant, tenant } from "../tenants/entity.ts";
 import { type PlanMigration, planMigration, type PlanMove, planMove } from "./entity.ts";
@@ -142,15 +143,16 @@ export class MigrationStep {
   ): Promise<Decided<Subscription>> {
     const now = this.work.now();
     const { toPlanId, toVersion, mode } = migration;
-    const [plan, version, sold] = await Promise.all([
+    const [plan, version, sold, settings] = await Promise.all([
       toPlanId === migration.planId ? currentPlan(this.work, toPlanId) : loadPlan(this.work, toPlanId, "/toPlanId"),
       soldTerms(this.work, { planId: toPlanId, planVersion: toVersion }),
       soldTerms(this.work, before),
+      currentSettings(this.work),
     ]);
     const target = rules.planAt(plan, version);
     if (toPlanId !== owner.plan) assertTrialUnused(owner, target);
     const record = fitted(rules.moved(mode, before, sold, target, now).subscription, now);
-    const terms = mode === "no_billing_change" ? { plan: toPlanId } : onPlan(owner, target, now);
+    const terms = mode === "no_billing_change" ? { plan: toPlanId } : onPlan(owner, target, settings, now);
     const after: Tenant = { ...owner, ...terms, updatedAt: now };
     const [{ changes, ...entitled }, movements] = await Promise.all([
       entitlementChanges(this.work, { tenant: after, subscription: record, terms: target }),

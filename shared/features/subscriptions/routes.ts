@@ -32,7 +32,15 @@ export const routes: readonly Route[] = [
     input: subscriptionInput,
     location: () => path,
     replaces: true,
-    errors: ["plan_inactive", "subscription_cancelled", "tenant_cancelled", "trial_used", "plan_change_forbidden"],
+    errors: [
+      "plan_inactive",
+      "subscription_cancelled",
+      "tenant_cancelled",
+      "trial_used",
+      "plan_change_forbidden",
+      "trials_disabled",
+      "plan_full",
+    ],
     sample: { body: (n) => ({ metadata: { note: n } }) },
     run: async ({ service, params, body, options }) => {
       const put = await service.put(params.tenantId, body, options);
@@ -46,7 +54,15 @@ export const routes: readonly Route[] = [
     description: "What the change would cost and take away now. Nothing is written. It is refused if the change would be refused.",
     input: planChoice,
     output: changePreview,
-    errors: ["plan_inactive", "subscription_cancelled", "tenant_cancelled", "trial_used", "plan_change_forbidden"],
+    errors: [
+      "plan_inactive",
+      "subscription_cancelled",
+      "tenant_cancelled",
+      "trial_used",
+      "plan_change_forbidden",
+      "trials_disabled",
+      "plan_full",
+    ],
     sample: { body: { planId: "Basic" }, auditEntries: 0 },
     run: async ({ service, params, body, options }) => await service.preview(params.tenantId, body, options),
   }),

@@ -3,6 +3,7 @@ import { addDays, addInterval, dayOfMonth, type Recurrence } from "../../core/pe
 import type { SelfServicePlans } from "../../core/platform.ts";
 import { errors, InnkeepError } from "../../kernel/errors.ts";
 import type { Plan, PlanTerms } from "../plans/entity.ts";
+import type { PlatformSettings } from "../settings/entity.ts";
 import type { Tenant, TenantStatus } from "../tenants/entity.ts";
 import { isOverdue, nextDunning } from "./dunning.ts";
 import type { Subscription } from "./entity.ts";
@@ -13,12 +14,12 @@ export function ended(subscription: Subscription, now: string): Subscription {
   return { ...subscription, status: "cancelled", cancelAtPeriodEnd: false, cancelledAt: now };
 }
 
-/** The length of a trial in days if its plan does not set `trialDays`. */
-const TRIAL_DAYS = 14;
+/** The platform's setting for trials of plans without `trialDays`. */
+export type TrialLength = Pick<PlatformSettings, "trialDurationDays">;
 
 /** The end of a trial of the plan that begins at `now`. */
-export function trialEnd({ trialDays }: Pick<PlanTerms, "trialDays">, now: string): string {
-  return addDays(now, trialDays === undefined || trialDays === 0 ? TRIAL_DAYS : trialDays);
+export function trialEnd({ trialDays }: Pick<PlanTerms, "trialDays">, { trialDurationDays }: TrialLength, now: string): string {
+  return addDays(now, trialDays === undefined || trialDays === 0 ? trialDurationDays : trialDays);
 }
 
 /** Whether the plan is only a trial: free, with `trialDays`. */
@@ -159,12 +160,12 @@ export function withTrialEnd(subscription: Subscription, { trialEndsAt }: Tenant
 }
 
 /** The fields of a tenant that follow from a move to the plan. A move to a trial plan starts the tenant's only trial. */
-export function onPlan(tenant: Tenant, plan: Plan, now: string) {
+export function onPlan(tenant: Tenant, plan: Plan, settings: TrialLength, now: string) {
   return {
     plan: plan.id,
     mrr: monthlyRevenue(plan),
     mrrSource: "plan",
-    ...(isTrialPlan(plan) && tenant.trialEndsAt === undefined ? { trialEndsAt: trialEnd(plan, now) } : {}),
+    ...(isTrialPlan(plan) && tenant.trialEndsAt === undefined ? { trialEndsAt: trialEnd(plan, settings, now) } : {}),
   } as const;
 }
 

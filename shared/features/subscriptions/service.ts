@@ -12,6 +12,8 @@ import { entitlementsOf } from "../entitlements/reads.ts";
 import { findPlan, loadPlan, planCheck, type StoredPlan } from "../plans/subscribers.ts";
 import { findTerms, soldTerms } from "../plans/versions.ts";
 import { movementChanges } from "../revenue/changes.ts";
+import { currentSettings } from "../settings/current.ts";
+import { entryTo } from "../settings/enforcement.ts";
 import { shortTenantId, type Tenant, tenant as tenantEntity } from "../tenants/entity.ts";
 import { usageOf } from "../usage/reads.ts";
 import { type PlanChoice, planChoice, type Subscription, subscription } from "./entity.ts";
@@ -127,7 +129,7 @@ export class SubscriptionService {
     return await this.#step(tenantId, options, "subscription.reactivated", {}, async (before, { now, tenant }) => {
       // A deactivated plan takes no new subscribers, but its own subscribers can reactivate, on the terms they were sold.
       const terms = await soldTerms(this.work, before);
-      if (this.#isOwn) rules.assertOwnReactivation(before, terms, this.work.platform.selfServicePlans, now);
+      if (this.#isOwn) rules.assertOwnReactivation(before, terms, (await currentSettings(this.work)).selfServicePlans, now);
       return rules.resumed(before, tenant, now, terms);
     });
   }
@@ -172,8 +174,9 @@ export class SubscriptionService {
     const record = rules.fitted(plan ? { ...decided, planVersion: plan.planVersion } : decided, now);
     rules.assertPeriod(record);
     rules.assertTenantNotCancelled(record, tenant);
-    const checks = plan ? [planCheck(plan)] : [];
-    const moved = plan && plan.id !== tenant.plan ? { ...tenant, ...rules.onPlan(tenant, plan, now) } : tenant;
+    const entry = plan && plan.id !== tenant.plan ? await entryTo(this.work, plan) : null;
+    const checks = plan ? [planCheck(plan), ...entry?.checks ?? []] : [];
+    const moved = plan && entry ? { ...tenant, ...rules.onPlan(tenant, plan, entry.settings, now) } : tenant;
     const resumed = isResumed(before, record) ? await soldTerms(this.work, record) : null;
     const decidedTenant = withRevenue(moved, record, resumed);
     if (decidedTenant === tenant) {
@@ -200,7 +203,7 @@ export class SubscriptionService {
     if (plan.id !== tenant.plan) rules.assertTrialUnused(tenant, plan);
     if (!this.#isOwn) return;
     const sold = before ? await findTerms(this.work, before) : await findPlan(this.work, tenant.plan);
-    rules.assertSelfService(this.work.platform.selfServicePlans, sold, plan);
+    rules.assertSelfService((await currentSettings(this.work)).selfServicePlans, sold, plan);
   }
 }
 

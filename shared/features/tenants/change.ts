@@ -10,6 +10,8 @@ import { currentPlan, loadPlan, planCheck, type StoredPlan } from "../plans/subs
 import { findTerms, soldTerms } from "../plans/versions.ts";
 import { hadRevenue, movementChanges } from "../revenue/changes.ts";
 import { revenueOf } from "../revenue/rules.ts";
+import { currentSettings } from "../settings/current.ts";
+import { assertTrials, placeOnPlan } from "../settings/enforcement.ts";
 import { type Subscription, subscription as subscriptionEntity } from "../subscriptions/entity.ts";
 import { planChange } from "../subscriptions/proration.ts";
 import { isResumed, withRevenue } from "../subscriptions/revenue.ts";
@@ -20,6 +22,7 @@ import {
   fitted,
   followed,
   isFreed,
+  isTrialPlan,
   newPeriod,
   onPlan,
   resumed,
@@ -49,20 +52,23 @@ export async function decideChange(work: UnitOfWork, before: StoredTenant, move:
   const isFollowed = isMove || moved.trialEndsAt !== before.trialEndsAt;
   if (isPlanChange) assertTenantCanChangePlan(before);
   const subscriptions = new Records(subscriptionEntity, work);
-  const [newPlan, subscription, stored, had] = await Promise.all([
+  const [newPlan, subscription, stored, had, settings] = await Promise.all([
     isPlanChange ? loadPlan(work, moved.plan, "/plan") : null,
     isFollowed ? subscriptions.get(before.id) : null,
     isMove ? storedEntitlements(work, before.id) : null,
     isMove && revenueOf(before) === 0 ? hadRevenue(work, before) : null,
+    currentSettings(work),
   ]);
-  const [terms, sold] = await Promise.all([
+  assertTrials(settings, (before.status === "pending" && moved.status === "trial") || (newPlan !== null && isTrialPlan(newPlan)));
+  const [terms, sold, place] = await Promise.all([
     newPlan ?? (needsTerms(before, moved) ? currentTerms(work, subscription, moved.plan) : null),
     subscription && (newPlan || isBack(before, moved, subscription)) ? findTerms(work, subscription) : null,
+    isPlanChange || isReactivation(before, moved) ? placeOnPlan(work, settings, moved.plan) : [],
   ]);
   if (newPlan) assertTrialUnused(before, newPlan);
   if (newPlan && subscription) assertLive(subscription);
-  const trial = terms && isTrialStart(before, moved) ? { trialEndsAt: trialEnd(terms, now) } : {};
-  const decided: Tenant = { ...moved, ...trial, ...(newPlan ? onPlan(moved, newPlan, now) : {}), ...explicitRevenue(move) };
+  const trial = terms && isTrialStart(before, moved) ? { trialEndsAt: trialEnd(terms, settings, now) } : {};
+  const decided: Tenant = { ...moved, ...trial, ...(newPlan ? onPlan(moved, newPlan, settings, now) : {}), ...explicitRevenue(move) };
   const change = subscription && subscriptionChange(subscription, before, decided, { newPlan, terms, sold }, now);
   // An unchanged or absent subscription is checked, because a concurrent change of it would not follow this one.
   const beside = isFollowed && !change ? [{ key: subscriptions.key({ tenantId: before.id }), version: subscription?.version ?? null }] : [];
@@ -80,7 +86,7 @@ export async function decideChange(work: UnitOfWork, before: StoredTenant, move:
       ...movements,
       ...entitled?.changes ?? [],
     ],
-    checks: [...(newPlan ? [planCheck(newPlan)] : []), ...beside],
+    checks: [...(newPlan ? [planCheck(newPlan)] : []), ...place, ...beside],
     mutations: [...releasedClaims(before, after), ...entitled?.mutations ?? []],
     refuse: refuseClaim(after),
     data: movedSubscription(change),

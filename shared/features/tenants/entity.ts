@@ -1,6 +1,7 @@
 import { z } from "zod";
+import { branding, brandingInput } from "../../core/branding.ts";
 import { byServer, changedInstant, createdInstant, createOnly, generated, given, ownerOnly, platformOnly } from "../../core/fields.ts";
-import { checkedText, day, email, instant, majorUnits, metadata, percent, segment, webUrl } from "../../core/values.ts";
+import { checkedText, day, email, instant, majorUnits, metadata, percent, segment } from "../../core/values.ts";
 import { defineEntity, type RecordOf } from "../../kv/define.ts";
 import { planReference } from "../plans/entity.ts";
 import { domainProblem, subdomainProblem } from "./host-names.ts";
@@ -11,16 +12,6 @@ export * from "./claims.ts";
 export { signUps } from "./sign-ups.ts";
 
 const text = (max: number) => z.string().trim().min(1).max(max);
-
-const brandingOf = <S extends z.ZodType>(logoUrl: S) =>
-  z.object({
-    logoUrl: logoUrl.optional(),
-    primaryColor: z.string().regex(/^#[0-9a-fA-F]{6}$/, "must be #rrggbb").optional(),
-  }).catchall(z.json());
-/** The stored form: a logo URL that was stored before the check for web addresses stays readable. */
-export const branding = brandingOf(z.string());
-/** The input form. */
-const brandingInput = brandingOf(webUrl);
 
 const mrr = majorUnits.meta({
   description: "Monthly recurring revenue in the major unit of the platform's currency: 299 means 299.00 per month. " +

@@ -60,8 +60,8 @@ export const routes: readonly Route[] = [
     only: ["list", "create", "get", "update"],
     platformOnly: ["create"],
     errors: {
-      create: [...names, "tenant_deleted"],
-      update: [...names, "invalid_transition", "subscription_cancelled", "tenant_cancelled", "trial_used"],
+      create: [...names, "plan_full", "signups_disabled", "trials_disabled", "tenant_deleted"],
+      update: [...names, "invalid_transition", "subscription_cancelled", "tenant_cancelled", "trial_used", "plan_full", "trials_disabled"],
     },
     descriptions: {
       create: "Creates the tenant with its subscription and usage records in one commit.",
@@ -150,6 +150,7 @@ export const routes: readonly Route[] = [
   }),
   verb("POST /v1/tenants/:tenantId/reactivate", {
     ...step,
+    errors: [...step.errors, "plan_full"],
     loads: [tenant, subscription, entitlements],
     operationId: "reactivateTenant",
     summary: "Reactivate a cancelled tenant",

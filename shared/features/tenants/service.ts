@@ -12,6 +12,8 @@ import { plan as planEntity } from "../plans/entity.ts";
 import { loadPlan, planCheck } from "../plans/subscribers.ts";
 import { movementChanges } from "../revenue/changes.ts";
 import { REVENUE_STATUSES } from "../revenue/rules.ts";
+import { currentSettings } from "../settings/current.ts";
+import { assertSignUps, placeOnPlan } from "../settings/enforcement.ts";
 import { decideChange, type TenantMove } from "./change.ts";
 import { domainClaim, subdomainClaim } from "./claims.ts";
 import { shortTenantId, type Tenant, tenant, TENANT_STATUSES, type TenantStatus } from "./entity.ts";
@@ -88,7 +90,7 @@ export class TenantService extends EntityService<typeof tenant> {
 
   /**
    * Creates the tenant with its claims, subscription, entitlements, usage records, audit entry and event in one commit. Throws
-   * `validation_failed`, `already_exists`, `subdomain_taken`, `domain_taken`, `plan_inactive`, `tenant_deleted`.
+   * `validation_failed`, `already_exists`, `subdomain_taken`, `domain_taken`, `plan_inactive`, `plan_full`, `signups_disabled`, `trials_disabled`, `tenant_deleted`.
    */
   override async create(data: TenantCreate, options: ChangeOptions = {}): Promise<StoredTenant> {
     const input = this.records.checkCreate(data);
@@ -96,12 +98,21 @@ export class TenantService extends EntityService<typeof tenant> {
     return await this.records.create(
       "tenant.created",
       async () => {
-        const plan = await loadPlan(this.work, String(input["plan"]), "/plan");
-        const record = this.records.newRecord({ ...input, ...initialFields(input, plan, this.work.context.clock.now()) });
+        const [plan, settings] = await Promise.all([loadPlan(this.work, String(input["plan"]), "/plan"), currentSettings(this.work)]);
+        assertSignUps(settings);
+        const nowMs = this.work.context.clock.now();
+        const record = this.records.newRecord({ ...input, ...initialFields(input, plan, settings, nowMs) });
+        const place = record.status === "cancelled" ? [] : await placeOnPlan(this.work, settings, plan.id);
         const { changes, eventData } = setupChanges(record, plan, this.work);
         const moved = await movementChanges(this.work, null, record);
-        const mutations = [signUp(record.id, this.work.context.clock.now())];
-        return { record, changes: [...changes, ...moved], mutations, checks: [planCheck(plan)], refuse: refuseClaim(record), eventData };
+        return {
+          record,
+          changes: [...changes, ...moved],
+          mutations: [signUp(record.id, nowMs)],
+          checks: [planCheck(plan), ...place],
+          refuse: refuseClaim(record),
+          eventData,
+        };
       },
       options,
       input as JsonObject,

@@ -4,8 +4,10 @@ import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { isoTime } from "../../kernel/clock.ts";
 import { firstEntitlements } from "../entitlements/changes.ts";
 import type { StoredPlan } from "../plans/subscribers.ts";
+import { assertTrials } from "../settings/enforcement.ts";
+import type { PlatformSettings } from "../settings/entity.ts";
 import { subscription } from "../subscriptions/entity.ts";
-import { fitted, started, trialEnd } from "../subscriptions/rules.ts";
+import { fitted, isTrialPlan, started, trialEnd } from "../subscriptions/rules.ts";
 import { usageRecord } from "../usage/entity.ts";
 import { firstUsage } from "../usage/limits.ts";
 import { limitedMetrics, limitOf } from "../usage/rules.ts";
@@ -16,10 +18,11 @@ import { initialStatus } from "./rules.ts";
 /** The fields of a checked body that decide the initial state. */
 type Given = Partial<Pick<Tenant, "status" | "mrr" | "suspensionReason" | "trialEndsAt">>;
 
-/** The fields of a new tenant that follow from its plan and the present instant. */
-export function initialFields(input: Given, plan: StoredPlan, nowMs: number): Partial<Tenant> {
+/** The fields of a new tenant that follow from its plan, the settings and the present instant. Throws `trials_disabled`. */
+export function initialFields(input: Given, plan: StoredPlan, settings: PlatformSettings, nowMs: number): Partial<Tenant> {
   const now = isoTime(nowMs);
-  const status = initialStatus(input, plan.trialDays !== undefined && plan.trialDays > 0);
+  const status = initialStatus(input, settings.enableTrials && plan.trialDays !== undefined && plan.trialDays > 0);
+  assertTrials(settings, status === "trial" || isTrialPlan(plan));
   return {
     plan: plan.id,
     status,
@@ -27,7 +30,7 @@ export function initialFields(input: Given, plan: StoredPlan, nowMs: number): Pa
     mrr: input.mrr ?? (status === "cancelled" ? 0 : monthlyRevenue(plan)),
     mrrSource: input.mrr === undefined ? "plan" : "explicit",
     created: now.slice(0, 10),
-    ...(status === "trial" ? { trialEndsAt: input.trialEndsAt ?? trialEnd(plan, now) } : {}),
+    ...(status === "trial" ? { trialEndsAt: input.trialEndsAt ?? trialEnd(plan, settings, now) } : {}),
     ...(status === "suspended" ? { suspendedAt: now, suspendedFrom: "active" as const } : {}),
     ...(status === "cancelled" ? { cancelledAt: now } : {}),
   };

@@ -18,10 +18,16 @@ const DAY = 86_400_000;
 const limits = { users: 1, properties: 1, rooms: 1, bookings: 1, api_calls: 1, storage: 1, customDomains: 1 };
 
 /** The services of a platform with other settings, for its admin or for a tenant's owner. */
-function on(platform: { selfServicePlans?: SelfServicePlans; currency?: string }, ownerOf?: string): Services {
+function on(platform: { currency?: string }, ownerOf?: string): Services {
   const backend = createBackend({ store: context.store, clock: context.clock, logger: silentLogger, ...platform });
   const caller = ownerOf === undefined ? { actor: ADMIN, tenantId: null } : { ...userOf(ownerOf), role: "owner" };
   return servicesOf(backend.bind({ actor: ADMIN, tenantId: null, requestId: "req_test", clock: context.clock, ...caller }));
+}
+
+/** The services of a tenant's owner where the settings allow these plan changes. */
+async function ownerWhere(selfServicePlans: SelfServicePlans, tenantId: string): Promise<Services> {
+  await context.PlatformSettingsService.update({ selfServicePlans });
+  return on({}, tenantId);
 }
 
 /** The services of another process, in which `happens` runs between a decision and its first commit. */
@@ -64,7 +70,7 @@ describe("a plan changes only on a live subscription", () => {
   it("B07: a cancelled one keeps its plan, through the subscription or the tenant, whoever calls and with any status", async () => {
     const { id } = await context.tenant();
     await context.SubscriptionService.cancel(id, false);
-    const owner = on({ selfServicePlans: "any" }, id).SubscriptionService;
+    const owner = (await ownerWhere("any", id)).SubscriptionService;
     for (const planId of ["Basic", "Enterprise"]) {
       await refused(id, "subscription_cancelled", () => context.SubscriptionService.upsert(id, { planId }));
       await refused(id, "subscription_cancelled", () => context.SubscriptionService.upsert(id, { planId, status: "active" }));
@@ -237,8 +243,8 @@ describe("a trial", () => {
 describe("a tenant's own owner", () => {
   it("R11: can move to no plan, to a cheaper one or to any one, as the platform is configured", async () => {
     const { id } = await context.tenant();
-    const move = (selfServicePlans: SelfServicePlans, planId: string) => () =>
-      on({ selfServicePlans }, id).SubscriptionService.upsert(id, { planId });
+    const move = (selfServicePlans: SelfServicePlans, planId: string) => async () =>
+      await (await ownerWhere(selfServicePlans, id)).SubscriptionService.upsert(id, { planId });
     await refused(id, "plan_change_forbidden", move("none", "Basic"));
     await refused(id, "plan_change_forbidden", move("downgrade", "Enterprise"));
     for (const allowed of ["downgrade", "any"] as const) await refused(id, "plan_change_forbidden", move(allowed, "Trial"));
@@ -253,8 +259,8 @@ describe("a tenant's own owner", () => {
     const { id } = await context.tenant();
     const entry = await context.store.get(`subscription:${id}`);
     await context.store.set(`subscription:${id}`, { ...entry?.value as object, planId: "Imported" });
-    const move = (selfServicePlans: SelfServicePlans) => () =>
-      on({ selfServicePlans }, id).SubscriptionService.upsert(id, { planId: "Basic" });
+    const move = (selfServicePlans: SelfServicePlans) => async () =>
+      await (await ownerWhere(selfServicePlans, id)).SubscriptionService.upsert(id, { planId: "Basic" });
     for (const allowed of ["none", "downgrade"] as const) await refused(id, "plan_change_forbidden", move(allowed));
     expect(await move("any")()).toMatchObject({ planId: "Basic" });
   });
@@ -262,7 +268,7 @@ describe("a tenant's own owner", () => {
   it("R11: cannot get a more expensive plan by creating a missing subscription", async () => {
     const { id } = await context.tenant({ plan: "Basic" });
     await context.store.del(`subscription:${id}`);
-    const owner = on({}, id).SubscriptionService;
+    const owner = (await ownerWhere("none", id)).SubscriptionService;
     await refused(id, "plan_change_forbidden", () => owner.upsert(id, { planId: "Enterprise" }));
     expect(await owner.upsert(id, {})).toMatchObject({ planId: "Basic" });
   });
@@ -270,7 +276,7 @@ describe("a tenant's own owner", () => {
   it("B09: can cancel at period end and reverse that in every setting, and reactivate a cancelled subscription only if any plan is allowed", async () => {
     const { id } = await context.tenant();
     for (const selfServicePlans of ["none", "downgrade", "any"] as const) {
-      const { SubscriptionService } = on({ selfServicePlans }, id);
+      const { SubscriptionService } = await ownerWhere(selfServicePlans, id);
       expect(await SubscriptionService.cancel(id)).toMatchObject({ status: "active", cancelAtPeriodEnd: true });
       expect(await SubscriptionService.reactivate(id)).toMatchObject({ status: "active", cancelAtPeriodEnd: false });
       expect(await SubscriptionService.upsert(id, { cancelAtPeriodEnd: true })).toMatchObject({ cancelAtPeriodEnd: true });
@@ -285,7 +291,7 @@ describe("a tenant's own owner", () => {
   it("B10: cannot start a second trial by reactivating one that is over, even if any plan is allowed", async () => {
     const { id } = await context.tenant({ plan: "Trial", status: "trial" });
     await context.SubscriptionService.cancel(id, false);
-    const owner = on({ selfServicePlans: "any" }, id).SubscriptionService;
+    const owner = (await ownerWhere("any", id)).SubscriptionService;
     expect(await owner.reactivate(id)).toMatchObject({ status: "trialing" });
     await context.SubscriptionService.cancel(id, false);
     context.clock.advance(15 * DAY);
@@ -294,7 +300,7 @@ describe("a tenant's own owner", () => {
 
   it("R11: cannot set revenue, plan or status of the tenant, nor period, status or payment of the subscription", async () => {
     const { id } = await context.tenant();
-    const owner = on({ selfServicePlans: "any" }, id);
+    const owner = await ownerWhere("any", id);
     for (const patch of [{ plan: "Basic" }, { mrr: 0 }, { status: "active" }, { trialEndsAt: context.clock.iso(DAY) }] as const) {
       await refused(id, "forbidden", () => owner.TenantService.update(id, patch));
     }

@@ -33,8 +33,9 @@ const pay = async (id: string) => {
 };
 
 /** The services of the tenant's owner on a platform with a setting. */
-function owner(tenantId: string, selfServicePlans: SelfServicePlans) {
-  const backend = createBackend({ store: context.store, clock: context.clock, logger: silentLogger, selfServicePlans });
+async function owner(tenantId: string, selfServicePlans: SelfServicePlans) {
+  await context.PlatformSettingsService.update({ selfServicePlans });
+  const backend = createBackend({ store: context.store, clock: context.clock, logger: silentLogger });
   const user = { actor: { type: "user", id: "user-1" }, tenantId, role: "owner" } as const;
   return servicesOf(backend.bind({ ...userOf(tenantId), ...user, requestId: "req_test", clock: context.clock })).SubscriptionService;
 }
@@ -185,7 +186,7 @@ describe("a plan change by the tenant's owner", () => {
     await context.PlanMigrationService.start(migration);
     for (let i = 0; i < 3; i++) await context.JobService.run("plan-migrations");
     expect(await subscriptionOf(id)).toMatchObject({ planVersion: 2, periodPrice: { price: 30_000, interval: "monthly" } });
-    const { pendingItems } = await owner(id, "downgrade").upsert(id, { planId: "Basic" });
+    const { pendingItems } = await (await owner(id, "downgrade")).upsert(id, { planId: "Basic" });
     expect(pendingItems.map(({ amount }) => amount)).toEqual([-30_000, 9_900]);
   });
 
@@ -215,9 +216,9 @@ describe("a plan change by the tenant's owner", () => {
     await context.PlanService.create({ ...terms, name: "Repriced", price: 20_000 });
     const { id } = await context.tenant({ plan: "Repriced" });
     await context.PlanService.update("Repriced", { price: 90_000 });
-    expect(await codeOf(owner(id, "downgrade").upsert(id, { planId: "Monthly" }))).toBe("plan_change_forbidden");
+    expect(await codeOf((await owner(id, "downgrade")).upsert(id, { planId: "Monthly" }))).toBe("plan_change_forbidden");
     await context.PlanService.update("Repriced", { price: 100 });
-    expect(await owner(id, "downgrade").upsert(id, { planId: "Basic" })).toMatchObject({ planId: "Basic" });
+    expect(await (await owner(id, "downgrade")).upsert(id, { planId: "Basic" })).toMatchObject({ planId: "Basic" });
   });
 
   test("B21: a reactivation does not hide that an invoice is overdue", async () => {
@@ -226,7 +227,7 @@ describe("a plan change by the tenant's owner", () => {
     context.clock.advance(15 * DAY);
     await run();
     await context.SubscriptionService.cancel(id, false);
-    expect(await owner(id, "any").reactivate(id)).toMatchObject({ status: "past_due" });
+    expect(await (await owner(id, "any")).reactivate(id)).toMatchObject({ status: "past_due" });
     await pay(id);
     expect(await subscriptionOf(id)).toMatchObject({ status: "active" });
   });

@@ -39,8 +39,9 @@ async function tenantOf(id: string) {
 }
 
 /** The preview by one of the tenant's own users. */
-function asOwner(tenantId: string, selfServicePlans: SelfServicePlans) {
-  const backend = createBackend({ store: context.store, clock: context.clock, logger: silentLogger, selfServicePlans });
+async function asOwner(tenantId: string, selfServicePlans: SelfServicePlans) {
+  await context.PlatformSettingsService.update({ selfServicePlans });
+  const backend = createBackend({ store: context.store, clock: context.clock, logger: silentLogger });
   const owner = { ...userOf(tenantId), role: "owner", requestId: "req_test", clock: context.clock };
   return servicesOf(backend.bind({ ...owner, actor: { type: "user", id: "user-1" }, tenantId })).SubscriptionService;
 }
@@ -164,9 +165,9 @@ describe("a preview", () => {
     const { id } = await tenDaysIn();
     expect(await codeOf(context.SubscriptionService.preview(id, { planId: "None" }))).toBe("validation_failed");
     expect(await codeOf(context.SubscriptionService.preview(id, { planId: "Pro" }))).toBe("validation_failed");
-    expect(await codeOf(asOwner(id, "none").preview(id, { planId: "Basic" }))).toBe("plan_change_forbidden");
-    expect(await codeOf(asOwner(id, "downgrade").preview(id, { planId: "Enterprise" }))).toBe("plan_change_forbidden");
-    expect(await asOwner(id, "downgrade").preview(id, { planId: "plan:Basic" })).toMatchObject({ planId: "Basic" });
+    expect(await codeOf((await asOwner(id, "none")).preview(id, { planId: "Basic" }))).toBe("plan_change_forbidden");
+    expect(await codeOf((await asOwner(id, "downgrade")).preview(id, { planId: "Enterprise" }))).toBe("plan_change_forbidden");
+    expect(await (await asOwner(id, "downgrade")).preview(id, { planId: "plan:Basic" })).toMatchObject({ planId: "Basic" });
     await context.SubscriptionService.cancel(id, false);
     expect(await codeOf(context.SubscriptionService.preview(id, { planId: "Basic" }))).toBe("subscription_cancelled");
     expect(await codeOf(context.SubscriptionService.preview("tn_none", { planId: "Basic" }))).toBe("not_found");

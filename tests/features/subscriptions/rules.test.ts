@@ -113,11 +113,13 @@ describe("a new subscription", () => {
   });
 });
 
+const settings = { trialDurationDays: 14 };
+
 describe("a trial", () => {
-  test("B10: ends after the plan's trialDays, by default after 14 days", () => {
-    expect(rules.trialEnd({ trialDays: 30 }, now)).toBe("2026-02-14T00:00:00.000Z");
-    expect(rules.trialEnd({ trialDays: 1 }, now)).toBe("2026-01-16T00:00:00.000Z");
-    for (const trialDays of [0, undefined]) expect(rules.trialEnd({ trialDays }, now)).toBe("2026-01-29T00:00:00.000Z");
+  test("B10: ends after the plan's trialDays, else after as many days as the settings say", () => {
+    expect(rules.trialEnd({ trialDays: 30 }, settings, now)).toBe("2026-02-14T00:00:00.000Z");
+    expect(rules.trialEnd({ trialDays: 1 }, settings, now)).toBe("2026-01-16T00:00:00.000Z");
+    for (const trialDays of [0, undefined]) expect(rules.trialEnd({ trialDays }, settings, now)).toBe("2026-01-29T00:00:00.000Z");
   });
 
   test("B10: is given once: a trial plan takes no tenant that had a trial, and every other plan does", () => {
@@ -139,16 +141,16 @@ describe("a trial", () => {
   });
 
   test("B10: begins with the move to its plan, and no other move begins one", () => {
-    expect(rules.onPlan(hotel(), TRIAL, now)).toEqual({
+    expect(rules.onPlan(hotel(), TRIAL, settings, now)).toEqual({
       plan: "Trial",
       mrr: 0,
       mrrSource: "plan",
       trialEndsAt: "2026-01-29T00:00:00.000Z",
     });
-    expect(rules.onPlan(hotel({ trialEndsAt }), TRIAL, now)).toEqual({ plan: "Trial", mrr: 0, mrrSource: "plan" });
+    expect(rules.onPlan(hotel({ trialEndsAt }), TRIAL, settings, now)).toEqual({ plan: "Trial", mrr: 0, mrrSource: "plan" });
     const expected = { plan: "Pro", mrr: 299, mrrSource: "plan" };
-    expect(rules.onPlan(hotel(), priced(29_900, { trialDays: 14 }), now)).toEqual(expected);
-    expect(rules.onPlan(hotel(), priced(0), now)).toEqual({ ...expected, mrr: 0 });
+    expect(rules.onPlan(hotel(), priced(29_900, { trialDays: 14 }), settings, now)).toEqual(expected);
+    expect(rules.onPlan(hotel(), priced(0), settings, now)).toEqual({ ...expected, mrr: 0 });
   });
 });
 

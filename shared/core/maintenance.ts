@@ -1,0 +1,36 @@
+import { z } from "zod";
+import { InnkeepError } from "../kernel/errors.ts";
+import { instant } from "./values.ts";
+
+/** While it is set, and until its end, changes are refused and reads go on. */
+export const maintenance = z.object({
+  message: z.string().max(500).optional().meta({ description: "What callers are told." }),
+  endsAt: instant.optional().meta({ description: "When it ends by itself. Without it, it lasts until it is removed." }),
+}).optional().meta({ description: "While it is set, and until its end, changes are refused with 503 and reads go on." });
+
+export type Maintenance = z.output<typeof maintenance>;
+
+/** Of a maintenance without an end. */
+const RETRY_AFTER_SECONDS = 60;
+
+/** The maintenance, if it is not over. */
+export function presentMaintenance(maintenance: Maintenance, nowMs: number): NonNullable<Maintenance> | null {
+  if (!maintenance) return null;
+  return maintenance.endsAt === undefined || Date.parse(maintenance.endsAt) > nowMs ? maintenance : null;
+}
+
+/** The answer to a change during a maintenance. It is 503 with the seconds until the end as Retry-After. */
+export function underMaintenance({ message, endsAt }: NonNullable<Maintenance>, whose: string, nowMs: number): InnkeepError {
+  const retryAfterSeconds = endsAt === undefined ? RETRY_AFTER_SECONDS : Math.max(1, Math.ceil((Date.parse(endsAt) - nowMs) / 1_000));
+  const until = endsAt === undefined ? "" : ` until ${endsAt}`;
+  const said = message === undefined ? "" : ` ${message}`;
+  return new InnkeepError("maintenance", `${whose} is under maintenance${until}. Reads go on; repeat changes later.${said}`, [], {
+    retryAfterSeconds,
+  });
+}
+
+/** Refuses a maintenance that is changed and already over, such as one that is set anew beside the end of an earlier one. */
+export function endedMaintenance(before: Maintenance, after: Maintenance, now: string): boolean {
+  if (after?.endsAt === undefined || after.endsAt > now) return false;
+  return JSON.stringify(before ?? null) !== JSON.stringify(after);
+}
