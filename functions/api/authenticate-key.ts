@@ -74,7 +74,7 @@ export class KeyAuthenticator {
       actor: { type: "api_key", id: keyId },
       scopes: scopesOf(key, platform.scopes),
       tenantId,
-      tenant: own && { id: own.id, name: own.name, status: own.status, plan: own.plan },
+      tenant: own && { id: own.id, name: own.name, status: own.status, plan: own.plan, maintenance: own.maintenance },
       name,
       ...(rateLimit === undefined ? {} : { rateLimit }),
     };

@@ -67,10 +67,10 @@ export async function authenticate<T>(
   if (bound && own) {
     const { tenantId, role } = bound;
     const actor = { type: "user" as const, id: claims.subject, ...(claims.email === undefined ? {} : { email: claims.email }) };
-    const { id, name, status, plan } = own;
+    const { id, name, status, plan, maintenance } = own;
     return {
       ...started,
-      caller: { kind: "user", actor, scopes: scopes.ofTenant(role), tenantId, role, tenant: { id, name, status, plan } },
+      caller: { kind: "user", actor, scopes: scopes.ofTenant(role), tenantId, role, tenant: { id, name, status, plan, maintenance } },
     };
   }
   throw new InnkeepError("forbidden", "This account is neither an enabled platform admin nor a user of an existing tenant.");

@@ -28,6 +28,7 @@ export function errorCodes(route: Route): ErrorCode[] {
   }
   if (route.cost !== 0) codes.push("rate_limited");
   if (isMutation(route)) codes.push("commit_unknown", "write_conflict", "idempotency_in_progress", "idempotency_mismatch");
+  if (isMutation(route) && !route.openInMaintenance) codes.push("maintenance");
   if (route.method === "POST" || route.method === "PUT" || route.method === "PATCH") {
     codes.push("invalid_json", "payload_too_large", "unsupported_media_type", route.errorProtocol?.invalidBody ?? "validation_failed");
   }

@@ -20,6 +20,7 @@ import { externalPath } from "./function-path.ts";
 import { since } from "./elapsed.ts";
 import { readIdempotency, RunningCalls } from "./idempotency.ts";
 import { assertNoKeyInQuery } from "./key-in-query.ts";
+import { assertOpen, settingsFor } from "./maintenance.ts";
 import type { AppEnv } from "./middleware/request-context.ts";
 import { chargeOf } from "./rate-limit.ts";
 import { Refusals } from "./refusals.ts";
@@ -58,8 +59,8 @@ function handlerOf(route: Route, deps: ApiDeps, shared: Shared): Handler<AppEnv>
       if (payer) charge.start(payer);
       return lookedUp(c, route, params, backend, payer);
     };
-    const { caller, loaded, host } = route.scope === "public"
-      ? { caller: ANONYMOUS, loaded: [], host: Promise.resolve(null) }
+    const { caller, loaded, host, settings } = route.scope === "public"
+      ? { caller: ANONYMOUS, loaded: [], host: Promise.resolve(null), settings: settingsFor(route, backend) }
       : await callerOf(c, deps, shared, lookUp).catch(charge.refuse);
     if (caller.kind !== "anonymous") c.set("caller", `${caller.kind}:${caller.actor.id}`);
     await charge.settle(caller);
@@ -67,6 +68,7 @@ function handlerOf(route: Route, deps: ApiDeps, shared: Shared): Handler<AppEnv>
     const tenantId = route.scope === "public" ? null : await tenantOf(c, caller, await sourcesOf(c, route, params, host), deps, shared);
     c.set("tenantId", tenantId);
     authorize(caller, route);
+    await assertOpen(caller, settings, backend);
     c.set("authMs", since(authStartedAt));
     const input = await checkedInput(c, route);
     const context = callerContext(c, caller, backend.clock, readIdempotency(c, route, { params, tenantId, ...input }));
@@ -95,19 +97,22 @@ function handlerOf(route: Route, deps: ApiDeps, shared: Shared): Handler<AppEnv>
 }
 
 /**
- * What is read while the caller is looked up: the records of the path, the tenant that claims the host, and for a change the key of
- * the user's personal data.
+ * What is read while the caller is looked up: the records of the path, the tenant that claims the host, and for a change the settings
+ * and the key of the user's personal data.
  */
 function lookedUp(
   c: Context,
   route: Route,
   params: Params | InnkeepError,
-  { store, platform: { hosts, personal } }: ApiDeps["backend"],
+  backend: ApiDeps["backend"],
   payer: Payer | undefined,
 ) {
+  const { store, platform: { hosts, personal } } = backend;
   if (payer?.kind === "user" && isMutation(route)) personal.prefetch(payer.subject);
   const loaded = params instanceof InnkeepError ? [] : load(route, params, store);
-  return { loaded, host: claimedBy(new URL(c.req.url).host, hosts, store) };
+  const settings = settingsFor(route, backend);
+  settings?.catch(() => undefined); // It is awaited only if the request is not refused before.
+  return { loaded, host: claimedBy(new URL(c.req.url).host, hosts, store), settings };
 }
 
 /** Runs the route. If a tenant's API key named another tenant in its body, that is audited. */

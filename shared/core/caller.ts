@@ -1,4 +1,5 @@
 import type { Actor } from "../kernel/context.ts";
+import type { Maintenance } from "./maintenance.ts";
 import type { AdminRole, Scopes, TenantRole } from "./scopes.ts";
 
 /** The caller of a request, with the role and scopes that the store has for it now. */
@@ -49,6 +50,7 @@ export interface CallerTenant {
   readonly name: string;
   readonly status: string;
   readonly plan: string;
+  readonly maintenance?: Maintenance;
 }
 
 /** At most `limit` requests in each window. */

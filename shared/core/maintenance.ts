@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { InnkeepError } from "../kernel/errors.ts";
+import { errors, InnkeepError } from "../kernel/errors.ts";
 import { instant } from "./values.ts";
 
 /** While it is set, and until its end, changes are refused and reads go on. */
@@ -29,8 +29,15 @@ export function underMaintenance({ message, endsAt }: NonNullable<Maintenance>, 
   });
 }
 
-/** Refuses a maintenance that is changed and already over, such as one that is set anew beside the end of an earlier one. */
-export function endedMaintenance(before: Maintenance, after: Maintenance, now: string): boolean {
-  if (after?.endsAt === undefined || after.endsAt > now) return false;
-  return JSON.stringify(before ?? null) !== JSON.stringify(after);
+/**
+ * Refuses a maintenance that is changed and already over, such as one that is set anew beside the end of an earlier one. Throws
+ * `validation_failed`.
+ */
+export function assertNotOver(before: Maintenance, after: Maintenance, now: string): void {
+  if (after?.endsAt === undefined || after.endsAt > now || sameMaintenance(before, after)) return;
+  throw errors.validation([{ path: "/maintenance/endsAt", message: "must be in the future", code: "invalid" }]);
+}
+
+function sameMaintenance(before: Maintenance, after: NonNullable<Maintenance>): boolean {
+  return before?.endsAt === after.endsAt && before?.message === after.message;
 }

@@ -88,6 +88,8 @@ interface RouteText {
   readonly platformOnly?: boolean;
   /** Available to the users of a suspended or cancelled tenant, such as billing reads. */
   readonly openWhenSuspended?: boolean;
+  /** A change that goes on during a maintenance, such as its end. */
+  readonly openInMaintenance?: boolean;
   /** The tokens that a request takes from its caller's rate limit; 0 for none. Default: 1. */
   readonly cost?: number;
   /** The response has an ETag although it is not a record. */

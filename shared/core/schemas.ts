@@ -114,7 +114,9 @@ export const problem = component(
     currentVersion: z.string().nullable().optional().meta({
       description: "With `precondition_failed`: the current version; null if the record does not exist.",
     }),
-    retryAfterSeconds: z.int().optional().meta({ description: "With `rate_limited`: the seconds to wait, as in Retry-After." }),
+    retryAfterSeconds: z.int().optional().meta({
+      description: "With `rate_limited` and `maintenance`: the seconds to wait, as in Retry-After.",
+    }),
     requiredScope: z.string().optional().meta({ description: "With `insufficient_scope`: the scope that the route requires." }),
     limit: z.number().optional().meta({ description: "With `payload_too_large`: the limit, in the unit that `detail` names." }),
     key: z.string().optional().meta({ description: "On OFREP routes: the key of the flag, if the path has one." }),

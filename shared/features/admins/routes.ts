@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { Caller } from "../../core/caller.ts";
+import type { Caller, CallerTenant } from "../../core/caller.ts";
 import { crud } from "../../core/crud.ts";
 import { type Route, verb } from "../../core/route.ts";
 import { ADMIN_ROLES, TENANT_ROLES } from "../../core/scopes.ts";
@@ -67,6 +67,12 @@ function describe(caller: Caller): z.output<typeof me> {
   };
   if (caller.kind === "admin") return { type: "admin", ...who, role: caller.role };
   if (caller.kind === "anonymous") throw new TypeError("A route with the scope `caller` ran without a caller.");
-  if (caller.kind === "key") return { type: "api_key", ...who, name: caller.name, ...(caller.tenant ? { tenant: caller.tenant } : {}) };
-  return { type: "user", ...who, role: caller.role, tenant: caller.tenant };
+  if (caller.kind === "key") {
+    return { type: "api_key", ...who, name: caller.name, ...(caller.tenant ? { tenant: tenantOf(caller.tenant) } : {}) };
+  }
+  return { type: "user", ...who, role: caller.role, tenant: tenantOf(caller.tenant) };
+}
+
+function tenantOf({ id, name, status, plan }: CallerTenant) {
+  return { id, name, status, plan };
 }

@@ -29,8 +29,9 @@ export const routes: readonly Route[] = [
     operationId: "updateSettings",
     summary: "Change the platform's settings by JSON merge patch",
     description:
-      "Null sets a setting to its default. `slackWebhookUrl` is stored encrypted and never returned. A change is seen by every process within 10 seconds.",
+      "Null sets a setting to its default. `slackWebhookUrl` is stored encrypted and never returned. A change is seen by every process within 10 seconds. During a maintenance, this route goes on.",
     scope: "write:settings",
+    openInMaintenance: true,
     input: settingsInput,
     errors: ["root_key_unavailable"],
     sample: { body: (n: number) => ({ trialDurationDays: 30 + n % 3_000 }) },
@@ -76,6 +77,7 @@ export const routes: readonly Route[] = [
     description:
       "Sets what the change has changed to what it was before, also if later changes have set it again. The ETag is that of the settings.",
     scope: "write:settings",
+    openInMaintenance: true,
     output: recordOf(platformSettings),
     loads: [platformSettings, settingsChange],
     errors: ["not_revertible"],

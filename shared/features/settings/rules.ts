@@ -1,8 +1,6 @@
-import { REDACTED } from "../../core/redaction.ts";
 import { changedFields, type FieldChanges } from "../../core/merge-patch.ts";
-import { endedMaintenance } from "../../core/maintenance.ts";
-import { redact } from "../../core/redaction.ts";
-import { errors, InnkeepError } from "../../kernel/errors.ts";
+import { redact, REDACTED } from "../../core/redaction.ts";
+import { InnkeepError } from "../../kernel/errors.ts";
 import { type PlatformSettings, platformSettings, type SettingsChange } from "./entity.ts";
 
 /** What the program keeps beside the settings. */
@@ -32,10 +30,4 @@ export function reverted(present: PlatformSettings, { id, changes: { before, aft
   }
   const kept = Object.entries(present).filter(([name]) => !Object.hasOwn(after, name));
   return { ...Object.fromEntries(kept), ...before };
-}
-
-/** Refuses a maintenance that is over already. */
-export function assertMaintenance(before: PlatformSettings, after: PlatformSettings, now: string): void {
-  if (!endedMaintenance(before.maintenance, after.maintenance, now)) return;
-  throw errors.validation([{ path: "/maintenance/endsAt", message: "must be in the future", code: "invalid" }]);
 }

@@ -1,7 +1,7 @@
 import { parseInput, type Stored } from "../../core/collection.ts";
 import { inputsOf, type UpdateInput } from "../../core/fields.ts";
 import { type Filters, listPage, type Page, type Pagination, selectionOf, type Sort } from "../../core/paging.ts";
-import { presentMaintenance } from "../../core/maintenance.ts";
+import { assertNotOver, presentMaintenance } from "../../core/maintenance.ts";
 import { Records } from "../../core/records.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { webUrl } from "../../core/values.ts";
@@ -13,7 +13,7 @@ import { keyOf } from "../../kv/define.ts";
 import { plan } from "../plans/entity.ts";
 import { currentSettings, DEFAULT_SETTINGS, forgetSettings, type StoredSettings } from "./current.ts";
 import { type PlatformSettings, platformSettings, SETTINGS_KEY, settingsChange } from "./entity.ts";
-import { assertMaintenance, isEmpty, reverted, settingsDiff } from "./rules.ts";
+import { isEmpty, reverted, settingsDiff } from "./rules.ts";
 import { type PublicSettings, publicSettingsOf } from "./view.ts";
 
 export type StoredSettingsChange = Stored<typeof settingsChange>;
@@ -83,7 +83,7 @@ export class PlatformSettingsService {
       const decided = parseInput(platformSettings.schema, await decide(before)) as PlatformSettings;
       const changes = settingsDiff(before, decided);
       if (stored && isEmpty(changes)) return { action, record: stored };
-      assertMaintenance(before, decided, this.work.now());
+      assertNotOver(before.maintenance, decided.maintenance, this.work.now());
       await this.#assertPlans(before, decided);
       const number = before.revision + 1;
       const row = {

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { branding, brandingInput } from "../../core/branding.ts";
 import { byServer, changedInstant, createdInstant, createOnly, generated, given, ownerOnly, platformOnly } from "../../core/fields.ts";
+import { maintenance } from "../../core/maintenance.ts";
 import { checkedText, day, email, instant, majorUnits, metadata, percent, segment } from "../../core/values.ts";
 import { defineEntity, type RecordOf } from "../../kv/define.ts";
 import { planReference } from "../plans/entity.ts";
@@ -47,6 +48,7 @@ export const tenant = defineEntity({
     branding: given(branding.optional(), brandingInput.optional()),
     settings: metadata.optional(),
     metadata: metadata.optional(),
+    maintenance: platformOnly(maintenance),
     created: byServer(day),
     createdAt: createdInstant(instant),
     updatedAt: changedInstant(instant.optional()),

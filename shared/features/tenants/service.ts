@@ -2,6 +2,7 @@ import { cascadePlan } from "../../core/cascade.ts";
 import { Collection, type Stored } from "../../core/collection.ts";
 import { EntityService } from "../../core/entity-service.ts";
 import type { CreateInput, UpdateInput } from "../../core/fields.ts";
+import { assertNotOver } from "../../core/maintenance.ts";
 import { type Filters, listPage, type Page, type Pagination, selectionOf, type Sort } from "../../core/paging.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { errors } from "../../kernel/errors.ts";
@@ -160,6 +161,7 @@ export class TenantService extends EntityService<typeof tenant> {
   ): Promise<StoredTenant | null> {
     return await this.records.change(tenantId, options, action, async (before) => {
       const patched: TenantMove["patched"] = this.records.patched(before, fields);
+      assertNotOver(before.maintenance, patched.maintenance, this.work.now());
       return await decideChange(this.work, before, { ...move, patched, explicitMrr: fields.mrr !== undefined });
     }, { ...fields, ...move } as JsonObject);
   }

@@ -1,0 +1,25 @@
+import type { Caller } from "../../shared/core/caller.ts";
+import { presentMaintenance, underMaintenance } from "../../shared/core/maintenance.ts";
+import { isMutation, type Route } from "../../shared/core/route.ts";
+import { currentSettings, type StoredSettings } from "../../shared/features/settings/current.ts";
+import type { ApiDeps } from "./deps.ts";
+
+type Backend = ApiDeps["backend"];
+
+/** The settings that decide whether the route may change something; undefined if none do. Call it while the caller is looked up. */
+export function settingsFor(route: Route, backend: Backend): Promise<StoredSettings> | undefined {
+  return isMutation(route) && !route.openInMaintenance ? currentSettings(backend) : undefined;
+}
+
+/**
+ * Refuses changes during a maintenance of the platform, and those of a tenant's users and keys during a maintenance of the tenant. A
+ * super_admin may change everything, the platform's callers everything of a tenant. Throws `maintenance`.
+ */
+export async function assertOpen(caller: Caller, deciding: Promise<StoredSettings> | undefined, { clock }: Backend): Promise<void> {
+  if (deciding === undefined || (caller.kind === "admin" && caller.role === "super_admin")) return;
+  const nowMs = clock.now();
+  const whole = presentMaintenance((await deciding).maintenance, nowMs);
+  if (whole) throw underMaintenance(whole, "The platform", nowMs);
+  const own = caller.kind === "user" || caller.kind === "key" ? presentMaintenance(caller.tenant?.maintenance, nowMs) : null;
+  if (own) throw underMaintenance(own, "Your tenant", nowMs);
+}
