@@ -67,8 +67,7 @@ function handlerOf(route: Route, deps: ApiDeps, shared: Shared): Handler<AppEnv>
     if (params instanceof InnkeepError) throw params;
     const tenantId = route.scope === "public" ? null : await tenantOf(c, caller, await sourcesOf(c, route, params, host), deps, shared);
     c.set("tenantId", tenantId);
-    authorize(caller, route);
-    await assertOpen(caller, settings, backend);
+    await admit(caller, route, settings, backend);
     c.set("authMs", since(authStartedAt));
     const input = await checkedInput(c, route);
     const context = callerContext(c, caller, backend.clock, readIdempotency(c, route, { params, tenantId, ...input }));
@@ -94,6 +93,12 @@ function handlerOf(route: Route, deps: ApiDeps, shared: Shared): Handler<AppEnv>
       c.set("storeMs", since(storeStartedAt));
     }
   };
+}
+
+/** Refuses a caller who may not call the route, or not during the present maintenance. */
+async function admit(caller: Caller, route: Route, settings: ReturnType<typeof settingsFor>, backend: ApiDeps["backend"]): Promise<void> {
+  authorize(caller, route);
+  await assertOpen(caller, settings, backend);
 }
 
 /**

@@ -88,7 +88,7 @@ interface RouteText {
   readonly platformOnly?: boolean;
   /** Available to the users of a suspended or cancelled tenant, such as billing reads. */
   readonly openWhenSuspended?: boolean;
-  /** A change that goes on during a maintenance, such as its end. */
+  /** Goes on during a maintenance: a change that ends it, or a preview, of which only the idempotency record is written. */
   readonly openInMaintenance?: boolean;
   /** The tokens that a request takes from its caller's rate limit; 0 for none. Default: 1. */
   readonly cost?: number;

@@ -8,6 +8,7 @@ import { importsOf, placeOf, type Source, sourcesOf, walk } from "./sources.ts";
  */
 const AT_LOAD: Readonly<Record<string, readonly string[]>> = {
   "functions/api/system.ts": ["systemRoutes"],
+  "shared/core/branding.ts": ["brandingOf"],
   "shared/core/crud.ts": ["crud", "routesOf"], // when a feature's routes load
   "shared/core/fields.ts": ["createShape", "patchOf", "removableOf", "updateShape", "withMetadataOf", "withoutDefault"], // for inputsOf, which keeps them
   "shared/core/list-query.ts": [
@@ -30,7 +31,7 @@ const AT_LOAD: Readonly<Record<string, readonly string[]>> = {
   "shared/features/jobs/routes.ts": ["at", "count"],
   "shared/features/plan-migrations/entity.ts": ["count"],
   "shared/features/plan-migrations/routes.ts": ["count", "counts", "minor"],
-  "shared/features/tenants/entity.ts": ["brandingOf", "text"],
+  "shared/features/tenants/entity.ts": ["text"],
   "shared/features/reservations/entity.ts": ["amountOf", "positive"],
   "shared/features/usage-events/cloud-event.ts": ["text"],
   "shared/features/usage/entity.ts": ["amountOf"],

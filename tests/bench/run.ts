@@ -29,6 +29,7 @@ import { pollingRows } from "./polling-rows.ts";
 import { rateRows } from "./rate-rows.ts";
 import { renewalRows } from "./renewal-rows.ts";
 import { sealedRows } from "./sealed-rows.ts";
+import { settingsRows } from "./settings-rows.ts";
 import { line, markdown, reached } from "./report.ts";
 import type { Row } from "./report.ts";
 
@@ -51,6 +52,7 @@ const PARTS = [
   "limits",
   "keys",
   "secrets",
+  "settings",
   "dashboard",
 ] as const;
 type Part = typeof PARTS[number];
@@ -144,6 +146,7 @@ try {
     const { appUrl } = await createDataset(cluster, "bench_limits", { tenants: 1_000 });
     await rateRows(open(appUrl), appUrl, report);
   });
+  await part("settings", async (report) => await settingsRows(open((await large()).appUrl), report));
   await part("keys", async (report) => {
     const { appUrl } = await createDataset(cluster, "bench_keys", { tenants: 1_000, habit: "all" });
     await keyRows(open(appUrl), habitOf(appUrl), report);

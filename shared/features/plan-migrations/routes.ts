@@ -74,6 +74,7 @@ export const routes: readonly Route[] = [
   verb(`POST ${path}/preview`, {
     service: PlanMigrationService,
     operationId: "previewPlanMigration",
+    openInMaintenance: true,
     summary: "Count what a plan migration would do",
     description: "Nothing is written.",
     scope: "write:plan-migrations",

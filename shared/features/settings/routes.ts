@@ -29,7 +29,7 @@ export const routes: readonly Route[] = [
     operationId: "updateSettings",
     summary: "Change the platform's settings by JSON merge patch",
     description:
-      "Null sets a setting to its default. `slackWebhookUrl` is stored encrypted and never returned. A change is seen by every process within 10 seconds. During a maintenance, this route goes on.",
+      "`slackWebhookUrl` is stored encrypted and never returned. A change is seen by every process within 10 seconds. During a maintenance, this route goes on.",
     scope: "write:settings",
     openInMaintenance: true,
     input: settingsInput,

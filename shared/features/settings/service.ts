@@ -51,10 +51,9 @@ export class PlatformSettingsService {
    */
   async update(updates: SettingsUpdate, userId?: string, options: ChangeOptions = {}): Promise<StoredSettings> {
     const { slackWebhookUrl, ...patch } = parseInput(settingsInput, updates) as Readonly<Record<string, unknown>>;
-    return await this.#change("platform-settings.updated", userId, options, { ...updates } as JsonObject, async (before) => ({
-      ...this.#settings.patched(before, patch),
-      ...await this.#sealed(slackWebhookUrl as string | null | undefined),
-    }));
+    return await this.#change("platform-settings.updated", userId, options, { ...updates } as JsonObject, async (before) => (
+      await this.#withSecret(this.#settings.patched(before, patch), slackWebhookUrl as string | null | undefined)
+    ));
   }
 
   /** Sets what a change has changed to what it was before. Throws `not_found`, `not_revertible`. */
@@ -105,12 +104,13 @@ export class PlatformSettingsService {
     return this.#shown(record);
   }
 
-  /** The fields of the secret after a change; undefined leaves it. */
-  async #sealed(url: string | null | undefined): Promise<Partial<PlatformSettings>> {
-    if (url === undefined) return {};
-    if (url === null) return { sealedSlackWebhookUrl: undefined, slackWebhookUrlLast4: undefined };
+  /** The settings with the secret as a change leaves it; undefined leaves it as it is. */
+  async #withSecret(settings: PlatformSettings, url: string | null | undefined): Promise<PlatformSettings> {
+    if (url === undefined) return settings;
+    const { sealedSlackWebhookUrl: _, slackWebhookUrlLast4: __, ...rest } = settings;
+    if (url === null) return rest as unknown as PlatformSettings;
     const sealed = await this.work.platform.secrets.seal(SETTINGS_KEY, "sealedSlackWebhookUrl", url);
-    return { sealedSlackWebhookUrl: sealed, slackWebhookUrlLast4: url.slice(-4) };
+    return { ...rest, sealedSlackWebhookUrl: sealed, slackWebhookUrlLast4: url.slice(-4) } as unknown as PlatformSettings;
   }
 
   /** A limit of a plan that does not exist would limit nothing. */

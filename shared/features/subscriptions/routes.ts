@@ -50,6 +50,7 @@ export const routes: readonly Route[] = [
   verb(`POST ${path}/preview`, {
     ...change,
     operationId: "previewPlanChange",
+    openInMaintenance: true,
     summary: "Preview a change of the plan",
     description: "What the change would cost and take away now. Nothing is written. It is refused if the change would be refused.",
     input: planChoice,
