@@ -191,6 +191,7 @@ export const features = [
     summary: "The settings of the platform, and their history.",
     paths: ["/v1/settings"],
     scopes: { settings: { tenants: "none" } },
+    actions: { "platform-settings.reverted": "A change of the platform's settings was reverted." },
     entities: () => import("./settings/entity.ts"),
     services: () => import("./settings/service.ts"),
     routes: () => import("./settings/routes.ts"),
