@@ -1,12 +1,20 @@
 import { z } from "zod";
 import { errors, InnkeepError } from "../kernel/errors.ts";
+import { given } from "./fields.ts";
 import { instant } from "./values.ts";
 
-/** While it is set, and until its end, changes are refused and reads go on. */
-export const maintenance = z.object({
+const members = {
   message: z.string().max(500).optional().meta({ description: "What callers are told." }),
   endsAt: instant.optional().meta({ description: "When it ends by itself. Without it, it lasts until it is removed." }),
-}).optional().meta({ description: "While it is set, and until its end, changes are refused with 503 and reads go on." });
+};
+
+/** While it is set, and until its end, changes are refused and reads go on. */
+export const maintenance = given(
+  z.object(members).optional(),
+  z.strictObject(members).optional().meta({
+    description: "While it is set, and until its end, changes are refused with 503 and reads go on.",
+  }),
+);
 
 export type Maintenance = z.output<typeof maintenance>;
 

@@ -67,7 +67,8 @@ describe("keys of every entity", () => {
     "K22: %j is refused by every entity, naming the parameter",
     (id) => {
       for (const [, entity] of everyEntity) {
-        const [param = ""] = paramsOf(entity);
+        const [param] = paramsOf(entity);
+        if (param === undefined) continue; // There is one record.
         expect(() => keyFrom(entity, { ...exampleParams(entity), [param]: id })).toThrowError(
           expect.objectContaining({ code: "invalid_key", fields: [expect.objectContaining({ path: param })] }),
         );

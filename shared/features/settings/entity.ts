@@ -31,15 +31,15 @@ export const platformSettings = defineEntity({
     selfServicePlans: z.enum(SELF_SERVICE_PLANS).default("none").meta({
       description: "The plan changes that a tenant's own users may make: none, to a cheaper plan, or to any plan.",
     }),
-    maxTenantsPerPlan: z.record(segment, z.int().min(0)).default({}).meta({
+    maxTenantsPerPlan: z.record(segment, z.int().min(0).meta({ description: "The maximum number of tenants." })).default({}).meta({
       description: "The maximum number of tenants by plan, without the cancelled ones. A plan that is omitted is unlimited.",
     }),
     enforceSSO: z.boolean().default(false),
     require2FA: z.boolean().default(false),
-    sessionTimeoutMinutes: z.int().min(1).max(525_600).default(60),
+    sessionTimeoutMinutes: z.int().min(1).max(525_600).default(60).meta({ description: "In minutes." }),
     gdprEnabled: z.boolean().default(true),
     ccpaEnabled: z.boolean().default(true),
-    dataRetentionDays: z.int().min(1).max(36_500).default(730),
+    dataRetentionDays: z.int().min(1).max(36_500).default(730).meta({ description: "In days." }),
     emailNotifications: z.boolean().default(true),
     maintenance,
     /** The URL of the Slack webhook. It authorizes whoever has it. */
@@ -78,7 +78,7 @@ export const settingsChange = defineEntity({
   key: "settings:{id}",
   schema: z.looseObject({
     id: segment.meta({ description: "The number of the change, from 1." }),
-    number: z.int().min(1),
+    number: z.int().min(1).meta({ description: "The same as a number, for the order of the list." }),
     changes: z.object({ before: sides, after: sides }).meta({
       description: "The settings that differ. A side without a setting had none. Secrets are shown as `[redacted]`.",
     }),

@@ -10,7 +10,7 @@ import { currentPlan, loadPlan, planCheck, type StoredPlan } from "../plans/subs
 import { findTerms, soldTerms } from "../plans/versions.ts";
 import { hadRevenue, movementChanges } from "../revenue/changes.ts";
 import { revenueOf } from "../revenue/rules.ts";
-import { currentSettings } from "../settings/current.ts";
+import { currentSettings, DEFAULT_SETTINGS } from "../settings/current.ts";
 import { assertTrials, placeOnPlan } from "../settings/enforcement.ts";
 import { type Subscription, subscription as subscriptionEntity } from "../subscriptions/entity.ts";
 import { planChange } from "../subscriptions/proration.ts";
@@ -57,7 +57,7 @@ export async function decideChange(work: UnitOfWork, before: StoredTenant, move:
     isFollowed ? subscriptions.get(before.id) : null,
     isMove ? storedEntitlements(work, before.id) : null,
     isMove && revenueOf(before) === 0 ? hadRevenue(work, before) : null,
-    currentSettings(work),
+    isMove ? currentSettings(work) : DEFAULT_SETTINGS,
   ]);
   assertTrials(settings, (before.status === "pending" && moved.status === "trial") || (newPlan !== null && isTrialPlan(newPlan)));
   const [terms, sold, place] = await Promise.all([
