@@ -137,6 +137,17 @@ select kv.add_index('admin', fields) from unnest(array[
   'createdAt time', 'email text', 'name text', 'role text', 'search(email, name)'
 ]) fields;
 
+-- platform-settings: The settings of the platform. A setting that was never changed has its default.
+select kv.add_family('platform');
+select kv.add_entity('platform-settings', 'platform', 1, owner_rule => 'platform');
+
+-- settings-change: One change of the platform's settings: who made it, and the settings before and after.
+select kv.add_family('settings');
+select kv.add_entity('settings-change', 'settings', 1, owner_rule => 'platform');
+select kv.add_index('settings-change', fields) from unnest(array[
+  'number number', 'createdAt time', 'changedBy text, number number'
+]) fields;
+
 -- counter: The last number of a series without gaps, such as the invoices of a year.
 select kv.add_family('counter', 75);
 select kv.add_entity('counter', 'counter', 1, owner_rule => 'platform');
