@@ -11,6 +11,7 @@ import { systemContext } from "../../shared/kernel/context.ts";
 import { InnkeepError } from "../../shared/kernel/errors.ts";
 import { keyOf } from "../../shared/kv/define.ts";
 import type { Entry } from "../../shared/kv/store.ts";
+import { RefusedCredentialError } from "./denials.ts";
 import type { ApiDeps } from "./deps.ts";
 
 const MAX_KNOWN = 10_000;
@@ -59,9 +60,11 @@ export class KeyAuthenticator {
 
   async #refusalOf(key: ApiKeyHash, address: string | undefined): Promise<InnkeepError | null> {
     const refusal = refusalOf(key, isoTime(this.deps.backend.clock.now()));
-    if (refusal !== null) return new InnkeepError(refusal, REFUSALS[refusal]);
+    const actor = { type: "api_key", id: key.keyId } as const;
+    if (refusal !== null) return new RefusedCredentialError(refusal, REFUSALS[refusal], actor, key.tenantId);
     if (await isAllowed(key, address)) return null;
-    return new InnkeepError("address_not_allowed", "This API key may not be used from your address. Add the address to its allowedIps.");
+    const message = "This API key may not be used from your address. Add the address to its allowedIps.";
+    return new RefusedCredentialError("address_not_allowed", message, actor, key.tenantId);
   }
 
   #callerOf(key: ApiKeyHash, tenantEntry: Entry | null): ApiKeyCaller {

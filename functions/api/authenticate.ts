@@ -11,6 +11,7 @@ import { isSegment, RESERVED_TENANT_IDS } from "../../shared/kv/key.ts";
 import type { AnyEntity } from "../../shared/kv/define.ts";
 import type { Entry } from "../../shared/kv/store.ts";
 import type { TokenClaims } from "../../shared/ports.ts";
+import { RefusedCredentialError } from "./denials.ts";
 import type { ApiDeps } from "./deps.ts";
 
 /** The credential of a request, not yet verified. */
@@ -73,7 +74,8 @@ export async function authenticate<T>(
       caller: { kind: "user", actor, scopes: scopes.ofTenant(role), tenantId, role, tenant: { id, name, status, plan, maintenance } },
     };
   }
-  throw new InnkeepError("forbidden", "This account is neither an enabled platform admin nor a user of an existing tenant.");
+  const message = "This account is neither an enabled platform admin nor a user of an existing tenant.";
+  throw new RefusedCredentialError("forbidden", message, { type: "user", id: claims.subject });
 }
 
 function readWith<E extends AnyEntity>(collection: Collection<E>, entry: Entry | null | undefined): Stored<E> | null {

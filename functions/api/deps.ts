@@ -19,4 +19,6 @@ export interface Surroundings {
 export interface ApiDeps {
   readonly backend: Backend;
   readonly verifier: TokenVerifier;
+  /** Audits refused requests. Default: they are not audited. */
+  readonly denials?: Pick<Surroundings, "background">;
 }

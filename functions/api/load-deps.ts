@@ -12,7 +12,7 @@ export async function loadDeps(config: Config, surroundings: Surroundings, logge
   const { clock, fetch } = surroundings;
   const backend = await backendOf(config, surroundings, logger);
   if (config.bootstrapAdmin) void bootstrap(backend, config.bootstrapAdmin);
-  return { backend, verifier: createTokenVerifier({ ...config.jwt, clock, fetch }) };
+  return { backend, verifier: createTokenVerifier({ ...config.jwt, clock, fetch }), denials: surroundings };
 }
 
 /** Creates the default plans and the first super_admin. Does nothing once a super_admin exists. */

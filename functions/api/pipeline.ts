@@ -11,6 +11,7 @@ import { type AnyEntity, keyOf, keyParams, matchKey } from "../../shared/kv/defi
 import { tenant } from "../../shared/features/tenants/entity.ts";
 import { isKey, isSegment, RESERVED_TENANT_IDS } from "../../shared/kv/key.ts";
 import type { Entry } from "../../shared/kv/store.ts";
+import { type Attempt, Denials, newAttempt } from "./denials.ts";
 import type { ApiDeps } from "./deps.ts";
 import { authenticate, credentialOf } from "./authenticate.ts";
 import { KeyAuthenticator } from "./authenticate-key.ts";
@@ -23,16 +24,18 @@ import { assertNoKeyInQuery } from "./key-in-query.ts";
 import { assertOpen, settingsFor } from "./maintenance.ts";
 import type { AppEnv } from "./middleware/request-context.ts";
 import { chargeOf } from "./rate-limit.ts";
-import { Refusals } from "./refusals.ts";
 import { respond } from "./respond.ts";
 import { authorize, claimedBy, otherTenant, resolveTenant, type TenantSources } from "./tenant-scope.ts";
 import { checkedInput } from "./validate.ts";
+
+/** The form of a signed token (RFC 7519). */
+const TOKEN = /^[\w-]+\.[\w-]+\.[\w-]+$/;
 
 type Params = Readonly<Record<string, string>>;
 
 /** The handler of each route, over one backend. */
 export function handlersOver(deps: ApiDeps): (route: Route) => Handler<AppEnv> {
-  const shared = { running: new RunningCalls(), keys: new KeyAuthenticator(deps), refusals: new Refusals(deps.backend) };
+  const shared = { running: new RunningCalls(), keys: new KeyAuthenticator(deps), denials: new Denials(deps), backend: deps.backend };
   return (route) => handlerOf(route, deps, shared);
 }
 
@@ -40,15 +43,29 @@ export function handlersOver(deps: ApiDeps): (route: Route) => Handler<AppEnv> {
 interface Shared {
   readonly running: RunningCalls;
   readonly keys: KeyAuthenticator;
-  readonly refusals: Refusals;
+  readonly denials: Denials;
+  readonly backend: ApiDeps["backend"];
+}
+
+function handlerOf(route: Route, deps: ApiDeps, shared: Shared): Handler<AppEnv> {
+  const handle = stepsOf(route, deps, shared);
+  return async (c) => {
+    const attempt = newAttempt();
+    try {
+      return await handle(c, attempt);
+    } catch (error) {
+      shared.denials.note(c, route, error, attempt);
+      throw error;
+    }
+  };
 }
 
 /** The steps of a request: authentication, tenant, scope, validation, service, response. */
-function handlerOf(route: Route, deps: ApiDeps, shared: Shared): Handler<AppEnv> {
+function stepsOf(route: Route, deps: ApiDeps, shared: Shared): (c: Context<AppEnv>, attempt: Attempt) => Promise<Response> {
   const { backend } = deps;
   const names = pathParams(route.path);
   const entities = entitiesOf(route);
-  return async (c) => {
+  return async (c, attempt) => {
     c.set("route", route.path);
     if (route.errorProtocol) c.set("restate", (error) => restated(route, error, c.req.param() as Params));
     assertNoKeyInQuery(new URL(c.req.url).searchParams, route);
@@ -61,11 +78,11 @@ function handlerOf(route: Route, deps: ApiDeps, shared: Shared): Handler<AppEnv>
     };
     const { caller, loaded, host, settings } = route.scope === "public"
       ? { caller: ANONYMOUS, loaded: [], host: Promise.resolve(null), settings: settingsFor(route, backend) }
-      : await callerOf(c, deps, shared, lookUp).catch(charge.refuse);
-    if (caller.kind !== "anonymous") c.set("caller", `${caller.kind}:${caller.actor.id}`);
+      : await callerOf(c, deps, shared, lookUp, attempt).catch(charge.refuse);
+    noteCaller(c, caller, loaded, attempt);
     await charge.settle(caller);
     if (params instanceof InnkeepError) throw params;
-    const tenantId = route.scope === "public" ? null : await tenantOf(c, caller, await sourcesOf(c, route, params, host), deps, shared);
+    const tenantId = route.scope === "public" ? null : await tenantOf(c, caller, sourcesOf(c, route, params, host), shared, attempt);
     c.set("tenantId", tenantId);
     await admit(caller, route, settings, backend);
     c.set("authMs", since(authStartedAt));
@@ -86,7 +103,7 @@ function handlerOf(route: Route, deps: ApiDeps, shared: Shared): Handler<AppEnv>
         mediaType: mediaTypeOf(c, route),
         external: externalPath(c),
       };
-      const response = respond(c, route, await run(route, call, context, shared), call.external);
+      const response = respond(c, route, await run(route, call, context, shared, attempt), call.external);
       if (work.replayed) response.headers.set("idempotent-replayed", "true");
       return response;
     } finally {
@@ -121,11 +138,20 @@ function lookedUp(
 }
 
 /** Runs the route. If a tenant's API key named another tenant in its body, that is audited. */
-async function run(route: Route, call: AnyCall, context: CallContext, { running, refusals }: Shared): Promise<Reply> {
+async function run(
+  route: Route,
+  call: AnyCall,
+  context: CallContext,
+  { running, denials }: Shared,
+  attempt: Attempt,
+): Promise<Reply> {
   try {
     return await running.run(context, () => route.handle(call));
   } catch (error) {
-    if (call.caller.kind === "key" && error instanceof OtherTenantError) await refusals.record(call.caller, error.asked, context);
+    if (call.caller.kind === "key" && error instanceof OtherTenantError) {
+      attempt.isRecorded = true;
+      await denials.otherTenant(call.caller, error.asked, context);
+    }
     throw error;
   }
 }
@@ -136,22 +162,34 @@ async function callerOf<T>(
   deps: ApiDeps,
   { keys }: Shared,
   lookUp: (payer?: Payer) => T,
+  attempt: Attempt,
 ): Promise<T & { readonly caller: Caller }> {
   const { kind, text } = await credentialOf(c.req.header("authorization"), c.req.header("x-api-key"));
+  attempt.hasCredential = kind === "key" || TOKEN.test(text);
   return kind === "key" ? await keys.caller(text, addressOf(c), lookUp) : await authenticate(text, deps, lookUp);
+}
+
+/** Keeps who the caller is, for the log and for the audit entry of a refusal. */
+function noteCaller(c: Context<AppEnv>, caller: Caller, loaded: readonly Loading[], attempt: Attempt): void {
+  attempt.caller = caller;
+  attempt.isHidden = () => isHiddenFrom(caller, loaded);
+  if (caller.kind !== "anonymous") c.set("caller", `${caller.kind}:${caller.actor.id}`);
 }
 
 /** The tenant of a request. The refusal of a tenant's API key is audited. */
 async function tenantOf(
   c: Context<AppEnv>,
   caller: Caller,
-  sources: TenantSources,
-  { backend }: ApiDeps,
-  { refusals }: Shared,
+  named: Promise<TenantSources>,
+  { denials, backend }: Shared,
+  attempt: Attempt,
 ): Promise<string | null> {
-  const other = caller.kind === "key" && caller.tenantId !== null ? otherTenant(caller.tenantId, sources) : null;
+  const sources = await named;
+  const other = caller.tenantId !== null ? otherTenant(caller.tenantId, sources) : null;
+  if (other) attempt.isHidden = () => Promise.resolve(true);
   if (caller.kind === "key" && other) {
-    await refusals.record(caller, "id" in other ? other.id : new URL(c.req.url).host, callerContext(c, caller, backend.clock));
+    attempt.isRecorded = true;
+    await denials.otherTenant(caller, "id" in other ? other.id : new URL(c.req.url).host, callerContext(c, caller, backend.clock));
   }
   return await resolveTenant(caller, sources, backend.store);
 }
@@ -200,8 +238,23 @@ function load(route: Route, params: Params, store: ApiDeps["backend"]["store"]):
 /** Hides the records that row-level security would hide from a tenant's user. */
 function visibleTo(caller: Caller, loaded: readonly Loading[]): [string, Promise<Entry | null>][] {
   if (caller.tenantId === null) return loaded.map(({ key, entry }) => [key, entry]);
-  const shows = (entity: AnyEntity, { tenantId }: Entry) => tenantId === caller.tenantId || (tenantId === null && entity.readableByTenants);
-  return loaded.map(({ entity, key, entry }) => [key, handled(entry.then((found) => found && shows(entity, found) ? found : null))]);
+  return loaded.map((
+    { entity, key, entry },
+  ) => [key, handled(entry.then((found) => found && shows(caller, entity, found) ? found : null))]);
+}
+
+function shows(caller: Caller, entity: AnyEntity, { tenantId }: Entry): boolean {
+  return tenantId === caller.tenantId || (tenantId === null && entity.readableByTenants === true);
+}
+
+/** Whether a record that the path names exists, but not for this caller. */
+async function isHiddenFrom(caller: Caller, loaded: readonly Loading[]): Promise<boolean> {
+  if (caller.tenantId === null) return false;
+  const entries = await Promise.all(loaded.map(({ entry }) => entry));
+  return loaded.some(({ entity }, i) => {
+    const found = entries[i];
+    return found !== null && found !== undefined && !shows(caller, entity, found);
+  });
 }
 
 /** Prevents an unhandled rejection when the request is refused before the promise is awaited. */

@@ -23,6 +23,12 @@ export const auditEntry = defineEntity({
     userEmail: z.string().optional(),
     changes: z.looseObject({ before: z.record(z.string(), z.json()), after: z.record(z.string(), z.json()) }).optional(),
     data: z.record(z.string(), z.json()).optional(),
+    reported: z.looseObject({
+      id: z.string(),
+      source: z.string(),
+      time: instant.optional(),
+      actor: z.looseObject({ type: z.string(), id: z.string() }).optional(),
+    }).optional().meta({ description: "What the service that reported the entry says of it. `actor` is the caller that sent it." }),
     ipAddress: z.string().optional(),
     userAgent: z.string().optional(),
     requestId: z.string().optional(),

@@ -16,6 +16,8 @@ export interface AuditNote {
   readonly action: string;
   /** The version of an action that is declared by a record, not by the program. */
   readonly actionVersion?: number;
+  /** What another service says of it: its id there, the time and the actor. */
+  readonly reported?: JsonObject;
   readonly resource: string;
   readonly resourceId: string;
   /** The tenant of the chain. Default: the caller's own tenant, else the platform. */

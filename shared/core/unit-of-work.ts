@@ -211,6 +211,7 @@ export class UnitOfWork {
       userEmail: context.actor.email,
       changes,
       data: note.data && bounded(note.data),
+      reported: note.reported,
       ipAddress: context.ipAddress,
       userAgent: context.userAgent,
       requestId: context.requestId,

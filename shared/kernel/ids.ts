@@ -26,6 +26,7 @@ export type IdPrefix =
   | "res"
   | "pm"
   | "replay"
+  | "sink"
   | "file";
 
 /** `<prefix>_<unix milliseconds>_<nonce>`: sorts by time. Throws if `loadIds` has not been awaited. */

@@ -30,6 +30,7 @@ const AT_LOAD: Readonly<Record<string, readonly string[]>> = {
   "shared/features/invoices/entity.ts": ["at", "currencyOf"],
   "shared/features/jobs/routes.ts": ["at", "count"],
   "shared/features/plan-migrations/entity.ts": ["count"],
+  "shared/features/audit-actions/reported.ts": ["text"],
   "shared/features/plan-migrations/routes.ts": ["count", "counts", "minor"],
   "shared/features/tenants/entity.ts": ["text"],
   "shared/features/reservations/entity.ts": ["amountOf", "positive"],

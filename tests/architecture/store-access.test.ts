@@ -22,11 +22,12 @@ const MAKERS = ["functions/api/pipeline.ts", "functions/jobs/app.ts", "shared/co
 
 /**
  * The whole list of writes that leave no audit entry: metering and the log of calls, which are themselves the record, the jobs'
- * bookkeeping, the deliveries of events, and steps of retention, whose audit entry at the end of a run has the number of what its
+ * bookkeeping, the deliveries of events and audit entries, and steps of retention, whose audit entry at the end of a run has the number of what its
  * commits deleted.
  */
 const UNAUDITED = [
   "shared/features/api-keys/due.ts",
+  "shared/features/audit-sinks/send.ts",
   "shared/features/connector-events/service.ts",
   "shared/features/integrations/calls.ts",
   "shared/features/jobs/dead-letters.ts",

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { byServer, changedInstant, createdInstant, createOnly } from "../../core/fields.ts";
-import { instant } from "../../core/values.ts";
+import { instant, segment } from "../../core/values.ts";
 import { defineEntity, type RecordOf } from "../../kv/define.ts";
 
 /** No action of the program begins with it, so that a declared action cannot be mistaken for one. */
@@ -49,3 +49,25 @@ export const auditAction = defineEntity({
 });
 
 export type AuditAction = RecordOf<typeof auditAction>;
+
+const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
+
+export const auditReceipt = defineEntity({
+  name: "audit-receipt",
+  summary: "Marks an entry that a service has reported, so that it is written once.",
+  key: "auditreceipt:{tenantId?}:{id}",
+  schema: z.looseObject({
+    id: sha256.meta({ description: "SHA-256 of the source and the id of the entry." }),
+    tenantId: segment.optional(),
+    contentHash: sha256.meta({ description: "SHA-256 of the entry. Another entry with its id is refused." }),
+    receivedAt: instant,
+  }),
+  owner: "tenant",
+  retention: { days: 400, after: "receivedAt" },
+  example: {
+    id: "a".repeat(64),
+    tenantId: "tn_1767225600000_a1b2c3d4e5f6",
+    contentHash: "b".repeat(64),
+    receivedAt: "2026-01-01T00:00:00.000Z",
+  },
+});

@@ -4,6 +4,7 @@ import { admin } from "../admins/entity.ts";
 import { apiKey } from "../api-keys/entity.ts";
 import { flag, flagOverride } from "../flags/entity.ts";
 import { auditAction } from "../audit-actions/entity.ts";
+import { auditSink } from "../audit-sinks/entity.ts";
 import { deadLetter } from "../jobs/entity.ts";
 import { policy } from "../retention/entity.ts";
 import { platformSettings } from "../settings/entity.ts";
@@ -93,6 +94,11 @@ export const platformEvents: readonly EventType[] = [
     "audit-action.created": "An action of audit entries was declared.",
     "audit-action.updated": "The declaration of an action of audit entries was changed.",
     "audit-action.deleted": "The declaration of an action of audit entries was deleted.",
+  }),
+  ...eventsOf(auditSink, {
+    "audit-sink.created": "A receiver of audit entries was added.",
+    "audit-sink.updated": "A receiver of audit entries was changed.",
+    "audit-sink.deleted": "A receiver of audit entries was removed.",
   }),
   ...eventsOf(deadLetter, {
     "dead-letter.requeued": "An item that a job could not handle is tried again.",

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createBackend } from "../../../shared/container.ts";
 import { dataFault, schemaFault } from "../../../shared/features/audit-actions/data-schema.ts";
+import { reportedBody } from "../../../shared/features/audit-actions/reported.ts";
 import { isInnkeepError } from "../../../shared/kernel/errors.ts";
 import { silentLogger } from "../../../shared/kernel/logger.ts";
 import type { JsonObject } from "../../../shared/kernel/json.ts";
@@ -132,5 +133,92 @@ describe("custom actions", () => {
     expect(dataFault({ kind: "dusk" }, given)).toMatchObject({ path: "/data/kind" });
     expect(dataFault({}, given)).not.toBe(null);
     expect(dataFault({ note: null, tax: 1.2 }, given)).toMatchObject({ path: "/data/tax" });
+  });
+});
+
+describe("entries that other services report", () => {
+  const entry = (id: string, more: object = {}) => ({
+    id,
+    source: "door-service",
+    action: "app.door.opened",
+    resource: "door",
+    resourceId: "7",
+    time: "2026-02-28T23:00:00+01:00",
+    actor: { type: "guest", id: "guest-9" },
+    data: { room: "7" },
+    ...more,
+  });
+  const report = (given: object | readonly object[], services = context) => services.AuditReportService.report(reportedBody.parse(given));
+  const statusesOf = async (given: readonly object[]) =>
+    (await report(given)).map((each) => "error" in each ? each.error.code : each.status);
+  beforeAll(() => context.AuditActionService.create({ id: "app.door.opened", description: "A door was opened.", dataSchema: ROOM }));
+
+  test("A18: are written once, in the tenant's chain, with the caller and, beside it, what the service says", async () => {
+    const { id: tenantId } = await context.tenant();
+    const sent = entry("e-1", { tenantId: `tenant:${tenantId}` });
+    expect(await report(sent)).toEqual([{ id: "e-1", source: "door-service", status: "accepted" }]);
+    expect(await report(sent)).toEqual([{ id: "e-1", source: "door-service", status: "duplicate" }]);
+    const chain = await context.auditOf(tenantId);
+    expect(chain).toHaveLength(2);
+    expect(chain[1]).toMatchObject({
+      action: "app.door.opened",
+      actionVersion: 1,
+      actor: { type: "admin", id: ADMIN.id },
+      data: { room: "7" },
+      reported: {
+        id: "e-1",
+        source: "door-service",
+        time: "2026-02-28T22:00:00.000Z",
+        actor: { type: "guest", id: "guest-9" },
+      },
+      timestamp: context.clock.iso(),
+    });
+    expect(await context.AuditService.verify(tenantId)).toEqual({ ok: true, checked: 2 });
+    const error = await report({ ...sent, resourceId: "8" }).then(() => null, (thrown: unknown) => thrown);
+    expect(isInnkeepError(error, "idempotency_mismatch")).toBe(true);
+  });
+
+  test("A18: of a batch have a result each, and those that are sent at the same time are written once", async () => {
+    const { id: tenantId } = await context.tenant();
+    const batch = [
+      entry("b-1", { tenantId }),
+      entry("b-1", { tenantId }),
+      entry("b-1", { tenantId, resourceId: "8" }),
+      entry("b-2", { tenantId, action: "app.door.burned" }),
+      entry("b-3", { tenantId, action: "tenant.updated" }),
+      entry("b-4", { tenantId, data: { room: "12345" } }),
+      entry("b-5", { tenantId: "tn_none" }),
+      entry("b-6", { tenantId, actor: { type: "guest", id: "9", email: "ada@innkeep.example" } }),
+      { id: "b-7" },
+    ];
+    expect(await statusesOf(batch)).toEqual([
+      "accepted",
+      "duplicate",
+      "idempotency_mismatch",
+      "undeclared_action",
+      "undeclared_action",
+      "schema_mismatch",
+      "not_found",
+      "unknown_field",
+      "invalid_type",
+    ]);
+    const many = Array.from({ length: 150 }, (_, i) => entry(`m-${i}`, { tenantId }));
+    const results = (await Promise.all([statusesOf(many), statusesOf(many), statusesOf(many)])).flat();
+    expect(results.filter((status) => status === "accepted")).toHaveLength(150);
+    expect(results.filter((status) => status === "duplicate")).toHaveLength(300);
+    expect(await context.AuditService.verify(tenantId)).toEqual({ ok: true, checked: 152 });
+  });
+
+  test("A18: of a tenant's own services are written in its chain, and never in another's", async () => {
+    const [own, other] = [await context.tenant(), await context.tenant()];
+    const services = context.as(userOf(own.id));
+    expect(await services.AuditReportService.report(reportedBody.parse([entry("t-1"), entry("t-2", { tenantId: other.id })])))
+      .toMatchObject([
+        { status: "accepted" },
+        { status: "rejected", error: { code: "not_found", path: "/tenantId" } },
+      ]);
+    expect((await context.auditOf(own.id)).at(-1)).toMatchObject({ reported: { id: "t-1" }, actor: { type: "user" } });
+    expect(await context.auditOf(other.id)).toHaveLength(1);
+    expect((await report(entry("t-1", { tenantId: other.id })))[0]?.status).toBe("accepted");
   });
 });

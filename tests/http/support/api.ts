@@ -62,6 +62,8 @@ export interface ApiOptions {
   readonly rateLimits?: RateLimits | null;
   /** Default: every call to another system fails. */
   readonly outbound?: Outbound;
+  /** Audits refused requests. Gets the work in the background. Default: they are not audited. */
+  readonly denials?: { readonly background: (work: Promise<unknown>) => void };
   /** Another database than one on the server of the test run. */
   readonly database?: () => Promise<TestDatabase>;
 }
@@ -90,6 +92,7 @@ async function openApi(
     apiHosts = [],
     rateLimits = null,
     outbound = NO_OUTBOUND,
+    denials,
     database,
   }: ApiOptions,
 ): Promise<TestApi> {
@@ -102,7 +105,8 @@ async function openApi(
   const container = await containerOver(open.store);
   const signer = await makeSigner(clock);
   const verifier = createTokenVerifier({ issuer: ISSUER, audience: AUDIENCE, jwks: signer.jwks, clock, fetch });
-  const appOver = (backend: Container) => createApi({ logger, corsOrigins }, () => ({ backend, verifier }));
+  const appOver = (backend: Container) =>
+    createApi({ logger, corsOrigins }, () => ({ backend, verifier, ...(denials ? { denials } : {}) }));
   const app = appOver(container);
   const routes = await app.routes();
   const services = container.services(systemContext(clock));
