@@ -130,6 +130,19 @@ select kv.add_family('auditaction');
 select kv.add_entity('audit-action', 'auditaction', 1, owner_rule => 'platform', tenant_readable => true);
 select kv.add_index('audit-action', 'search(id, description)');
 
+-- audit-receipt: Marks an entry that a service has reported, so that it is written once.
+select kv.add_family('auditreceipt');
+select kv.add_entity('audit-receipt', 'auditreceipt', 2, owner_rule => 'segment');
+select kv.add_entity('audit-receipt', 'auditreceipt', 1, owner_rule => 'platform');
+select kv.add_index('audit-receipt', 'receivedAt time');
+
+-- audit-sink: A receiver, such as a SIEM, to which audit entries are sent.
+select kv.add_family('auditsink');
+select kv.add_entity('audit-sink', 'auditsink', 1, owner_rule => 'given');
+select kv.add_index('audit-sink', fields) from unnest(array[
+  'createdAt time', 'dueAt time', 'search(name, url)'
+]) fields;
+
 -- admin: An administrator of the platform. `userId` is the user's Supabase Auth id.
 select kv.add_family('admin');
 select kv.add_entity('admin', 'admin', 1, owner_rule => 'platform');
