@@ -212,6 +212,15 @@ export const features = [
     routes: () => import("./settings/routes.ts"),
   },
   {
+    name: "tenant-settings",
+    summary: "A tenant's settings with their origin, what the platform notes of it, and its public branding.",
+    paths: ["/v1/tenants/:tenantId/settings", "/v1/tenants/:tenantId/private-metadata", "/v1/branding"],
+    scopes: {},
+    entities: () => import("./tenant-settings/entity.ts"),
+    services: () => import("./tenant-settings/service.ts"),
+    routes: () => import("./tenant-settings/routes.ts"),
+  },
+  {
     name: "invoices",
     summary: "A tenant's invoices, and the credit notes that correct them.",
     paths: ["/v1/tenants/:tenantId/invoices", "/v1/tenants/:tenantId/credit-notes"],

@@ -75,10 +75,10 @@ describe("a call with an idempotency key", () => {
   });
 
   it("H03: returns its whole result again, also one as long as a record can be, in any script", async () => {
-    const metadata = { latin: "x".repeat(120_000), accents: 'é\u0001"\\'.repeat(5_000), houses: "🏨".repeat(10_000) };
-    const first = await context.TenantService.create({ ...hotel("long"), metadata }, { idempotencyKey: "long" });
-    await context.TenantService.update(first.id, { metadata: { latin: null, accents: null, houses: null } });
-    const again = await context.TenantService.create({ ...hotel("long"), metadata }, { idempotencyKey: "long" });
+    const settings = { latin: "x".repeat(120_000), accents: 'é\u0001"\\'.repeat(5_000), houses: "🏨".repeat(10_000) };
+    const first = await context.TenantService.create({ ...hotel("long"), settings }, { idempotencyKey: "long" });
+    await context.TenantService.update(first.id, { settings: { latin: null, accents: null, houses: null } });
+    const again = await context.TenantService.create({ ...hotel("long"), settings }, { idempotencyKey: "long" });
     expect(JSON.stringify(again)).toBe(JSON.stringify(first));
   });
 
@@ -148,10 +148,10 @@ describe("a call with an idempotency key", () => {
     const first = await count();
     expect(first).toMatchObject({ current: 5 });
     expect(await count()).toEqual(first);
-    const metadata = { long: '"\\'.repeat(50_000) };
-    const change = () => context.TenantService.update(id, { plan: "Basic", metadata }, { idempotencyKey: "large-2" });
+    const settings = { long: '"\\'.repeat(50_000) };
+    const change = () => context.TenantService.update(id, { plan: "Basic", settings }, { idempotencyKey: "large-2" });
     const changed = await change();
-    expect(changed).toMatchObject({ plan: "Basic", metadata });
+    expect(changed).toMatchObject({ plan: "Basic", settings });
     expect(await change()).toEqual(changed);
     const sizes = (await context.dump("idem")).map(({ value }) => JSON.stringify(value).length);
     // Beside the record it shows, a receipt has the record of the key itself.
@@ -164,7 +164,7 @@ describe("a call with an idempotency key", () => {
     const made = await TenantService.create({ ...hotel("deleted-guests"), name: secret }, { idempotencyKey: "gone-1" });
     const calls: (() => Promise<unknown>)[] = [
       () => TenantService.create({ ...hotel("deleted-guests"), name: secret }, { idempotencyKey: "gone-1" }),
-      () => TenantService.update(made.id, { metadata: { long: secret.repeat(8_000) } }, { idempotencyKey: "gone-2" }),
+      () => TenantService.update(made.id, { settings: { long: secret.repeat(8_000) } }, { idempotencyKey: "gone-2" }),
       () => TenantService.update(made.id, { name: secret }, { idempotencyKey: "gone-3" }),
       () => SubscriptionService.upsert(made.id, { planId: "Basic" }, { idempotencyKey: "gone-4" }),
       () => UsageService.increment(made.id, "rooms", 5, undefined, undefined, { idempotencyKey: "gone-5" }),
@@ -186,9 +186,9 @@ describe("a call with an idempotency key", () => {
   it("H03: runs again if its 24 hours end while the parts of its long result are read", async () => {
     const { id } = await context.tenant();
     const update = (store: Store) =>
-      context.over(store).TenantService.update(id, { metadata: { long: "x".repeat(200_000) } }, { idempotencyKey: "ending" });
+      context.over(store).TenantService.update(id, { settings: { long: "x".repeat(200_000) } }, { idempotencyKey: "ending" });
     const first = await update(context.store);
-    await context.TenantService.update(id, { metadata: { long: null } });
+    await context.TenantService.update(id, { settings: { long: null } });
     context.clock.advance(24 * 3_600_000 - 1);
     let looks = 0;
     const late = around(context.store, {
@@ -199,7 +199,7 @@ describe("a call with an idempotency key", () => {
     });
     const again = await update(late);
     expect(looks).toBeGreaterThan(1);
-    expect(again?.metadata).toEqual(first?.metadata);
+    expect(again?.settings).toEqual(first?.settings);
     expect(again?.version).not.toBe(first?.version);
   });
 
@@ -220,7 +220,7 @@ describe("a call with an idempotency key", () => {
 
   it("H03: leaves nothing once its day is over and the sweep has run", async () => {
     await context.tenant();
-    await context.TenantService.create({ ...hotel("swept"), metadata: { long: "x".repeat(200_000) } }, { idempotencyKey: "swept" });
+    await context.TenantService.create({ ...hotel("swept"), settings: { long: "x".repeat(200_000) } }, { idempotencyKey: "swept" });
     expect((await context.dump("idem")).length).toBeGreaterThan(1);
     context.clock.advance(24 * 3_600_000);
     expect(await context.dump("idem")).toEqual([]);

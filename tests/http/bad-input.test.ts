@@ -252,7 +252,7 @@ describe("a bad body", () => {
   });
 
   test("H01: that exceeds the size of a value is refused with 413", async () => {
-    const answer = await post({ ...good, subdomain: "too-big", metadata: { blob: "x".repeat(300_000) } });
+    const answer = await post({ ...good, subdomain: "too-big", settings: { blob: "x".repeat(300_000) } });
     expectProblem(answer, 413, "payload_too_large");
   });
 });

@@ -3,6 +3,7 @@ import { byServer, changedInstant, createdInstant, createOnly, given } from "../
 import { INTERVALS } from "../../core/periods.ts";
 import { currency, instant, metadata, minorUnits, segment } from "../../core/values.ts";
 import { defineEntity, type RecordOf } from "../../kv/define.ts";
+import { ownSettings } from "../settings/entity.ts";
 
 /** A plan id, or its full key `plan:<id>`. */
 export const planReference = z.string().min(1).max(160).transform((id) => id.startsWith("plan:") ? id.slice(5) : id).pipe(segment);
@@ -74,6 +75,7 @@ export const plan = defineEntity({
       description: "Counts the changes of price, currency, interval, limits, features and trial. New subscribers get this version.",
     })),
     active: z.boolean().default(true),
+    settings: given(metadata.optional(), ownSettings.optional()),
     metadata: metadata.optional(),
     createdAt: createdInstant(instant),
     updatedAt: changedInstant(instant.optional()),

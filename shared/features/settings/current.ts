@@ -17,5 +17,5 @@ export async function currentSettings({ platform }: { readonly platform: Pick<Pl
 
 /** Drops the cached settings after a change. */
 export function forgetSettings({ platform }: { readonly platform: Pick<Platform, "records"> }): void {
-  platform.records.forget(SETTINGS_KEY);
+  platform.records.forget(platformSettings, SETTINGS_KEY);
 }

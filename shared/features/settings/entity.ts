@@ -10,6 +10,29 @@ import { defineEntity, type RecordOf } from "../../kv/define.ts";
 const KEY = "platform:settings";
 const text = z.string().trim().min(1).max(200);
 
+/** The settings that a plan and a tenant can replace. */
+const inherited = {
+  enforceSSO: z.boolean().default(false),
+  require2FA: z.boolean().default(false),
+  sessionTimeoutMinutes: z.int().min(1).max(525_600).meta({ description: "In minutes." }).default(60),
+  gdprEnabled: z.boolean().default(true),
+  ccpaEnabled: z.boolean().default(true),
+  dataRetentionDays: z.int().min(1).max(36_500).meta({ description: "In days." }).default(730),
+  emailNotifications: z.boolean().default(true),
+};
+export const INHERITED_SETTINGS = Object.keys(inherited) as readonly (keyof typeof inherited)[];
+
+/** The settings of a plan or a tenant: those that it replaces, and others of its own. */
+export const ownSettings = z.object({
+  enforceSSO: inherited.enforceSSO.unwrap().optional(),
+  require2FA: inherited.require2FA.unwrap().optional(),
+  sessionTimeoutMinutes: inherited.sessionTimeoutMinutes.unwrap().optional(),
+  gdprEnabled: inherited.gdprEnabled.unwrap().optional(),
+  ccpaEnabled: inherited.ccpaEnabled.unwrap().optional(),
+  dataRetentionDays: inherited.dataRetentionDays.unwrap().optional(),
+  emailNotifications: inherited.emailNotifications.unwrap().optional(),
+}).catchall(z.json()).meta({ description: "Replace those of the same name of the platform, and those of a plan." });
+
 export const platformSettings = defineEntity({
   name: "platform-settings",
   summary: "The settings of the platform. A setting that was never changed has its default.",
@@ -34,13 +57,7 @@ export const platformSettings = defineEntity({
     maxTenantsPerPlan: z.record(segment, z.int().min(0).meta({ description: "The maximum number of tenants." })).default({}).meta({
       description: "The maximum number of tenants by plan, without the cancelled ones. A plan that is omitted is unlimited.",
     }),
-    enforceSSO: z.boolean().default(false),
-    require2FA: z.boolean().default(false),
-    sessionTimeoutMinutes: z.int().min(1).max(525_600).default(60).meta({ description: "In minutes." }),
-    gdprEnabled: z.boolean().default(true),
-    ccpaEnabled: z.boolean().default(true),
-    dataRetentionDays: z.int().min(1).max(36_500).default(730).meta({ description: "In days." }),
-    emailNotifications: z.boolean().default(true),
+    ...inherited,
     maintenance,
     /** The URL of the Slack webhook. It authorizes whoever has it. */
     sealedSlackWebhookUrl: byServer(sealed.optional()),

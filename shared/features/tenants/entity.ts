@@ -5,6 +5,7 @@ import { maintenance } from "../../core/maintenance.ts";
 import { checkedText, day, email, instant, majorUnits, metadata, percent, segment } from "../../core/values.ts";
 import { defineEntity, type RecordOf } from "../../kv/define.ts";
 import { planReference } from "../plans/entity.ts";
+import { ownSettings } from "../settings/entity.ts";
 import { domainProblem, subdomainProblem } from "./host-names.ts";
 
 export const TENANT_STATUSES = ["pending", "trial", "active", "suspended", "cancelled"] as const;
@@ -46,8 +47,10 @@ export const tenant = defineEntity({
     mrr: platformOnly(given(mrr, mrr.optional())),
     mrrSource: byServer(z.enum(["plan", "explicit"]).default("plan")),
     branding: given(branding.optional(), brandingInput.optional()),
-    settings: metadata.optional(),
-    metadata: metadata.optional(),
+    settings: given(metadata.optional(), ownSettings.optional()),
+    metadata: metadata.optional().meta({
+      description: "At most 50 names, each with a value of at most 500 characters. The tenant sees it.",
+    }),
     maintenance: platformOnly(maintenance),
     created: byServer(day),
     createdAt: createdInstant(instant),

@@ -8,6 +8,7 @@ import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { errors } from "../../kernel/errors.ts";
 import type { JsonObject } from "../../kernel/json.ts";
 import { assertMatch, type ChangeOptions } from "../../kernel/version.ts";
+import { keyFromId } from "../../kv/define.ts";
 import { isSegment } from "../../kv/key.ts";
 import { plan as planEntity } from "../plans/entity.ts";
 import { loadPlan, planCheck } from "../plans/subscribers.ts";
@@ -18,6 +19,7 @@ import { assertSignUps, placeOnPlan } from "../settings/enforcement.ts";
 import { decideChange, type TenantMove } from "./change.ts";
 import { domainClaim, subdomainClaim } from "./claims.ts";
 import { shortTenantId, type Tenant, tenant, TENANT_STATUSES, type TenantStatus } from "./entity.ts";
+import { assertMetadata } from "./metadata.ts";
 import { assertAllowed, refuseClaim } from "./names.ts";
 import { overviewOf, type TenantOverview } from "./overview.ts";
 import { assertNoLegalHold, forbiddenMetadata, type StatusMove } from "./rules.ts";
@@ -96,6 +98,7 @@ export class TenantService extends EntityService<typeof tenant> {
   override async create(data: TenantCreate, options: ChangeOptions = {}): Promise<StoredTenant> {
     const input = this.records.checkCreate(data);
     assertAllowed(input, this.work.platform);
+    assertMetadata(input["metadata"] as Tenant["metadata"], "/metadata");
     return await this.records.create(
       "tenant.created",
       async () => {
@@ -159,11 +162,13 @@ export class TenantService extends EntityService<typeof tenant> {
     options: ChangeOptions,
     fields: Partial<Tenant> = {},
   ): Promise<StoredTenant | null> {
+    const forget = () => this.work.platform.records.forget(tenant, keyFromId(tenant, tenantId));
     return await this.records.change(tenantId, options, action, async (before) => {
       const patched: TenantMove["patched"] = this.records.patched(before, fields);
+      if (fields.metadata) assertMetadata(patched.metadata, "/metadata");
       assertNotOver(before.maintenance, patched.maintenance, this.work.now());
       return await decideChange(this.work, before, { ...move, patched, explicitMrr: fields.mrr !== undefined });
-    }, { ...fields, ...move } as JsonObject);
+    }, { ...fields, ...move } as JsonObject).finally(forget);
   }
 
   /** Returns whether the tenant existed. Throws `legal_hold`. */

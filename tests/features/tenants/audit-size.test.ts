@@ -29,14 +29,14 @@ describe("a change that fits the size limit of a record", () => {
     ["lists of lists", { lists: Array<z.core.util.JSONType>(120).fill(Array<string>(100).fill("fifteen letters")) }],
   ];
 
-  it.each(cases)("A04: is never refused because its audit entry would not fit: %s", async (_, metadata) => {
-    const { id } = await context.tenant({ metadata });
-    await context.TenantService.update(id, { name: "Renamed", metadata: { ...metadata, changed: true } });
+  it.each(cases)("A04: is never refused because its audit entry would not fit: %s", async (_, settings) => {
+    const { id } = await context.tenant({ settings });
+    await context.TenantService.update(id, { name: "Renamed", settings: { ...settings, changed: true } });
     const { version: _version, ...after } = await context.TenantService.get(id) as unknown as JsonObject;
-    expect(after).toMatchObject({ name: "Renamed", metadata: { ...metadata, changed: true } });
+    expect(after).toMatchObject({ name: "Renamed", settings: { ...settings, changed: true } });
     const entry = (await context.auditOf(id)).at(-1) as unknown as { readonly changes: { readonly after: JsonObject } };
     expect(entry.changes.after).toMatchObject({ name: "Renamed" });
-    expect(JSON.stringify(entry.changes.after["metadata"])).toContain("[omitted: ");
+    expect(JSON.stringify(entry.changes.after["settings"])).toContain("[omitted: ");
     expect(await context.AuditService.verify(id)).toEqual({ ok: true, checked: 2 });
   });
 });

@@ -199,11 +199,11 @@ describe("changing a tenant", () => {
   });
 
   it("T03: a record of nearly 256 KiB can be changed, since its audit entry and event are bounded", async () => {
-    const { id } = await context.tenant({ metadata: { notes: "x".repeat(200_000) } });
-    expect((await context.TenantService.update(id, { metadata: { notes: "y".repeat(200_000) } }))?.metadata).toEqual({
+    const { id } = await context.tenant({ settings: { notes: "x".repeat(200_000) } });
+    expect((await context.TenantService.update(id, { settings: { notes: "y".repeat(200_000) } }))?.settings).toEqual({
       notes: "y".repeat(200_000),
     });
-    expect(await codeOf(context.TenantService.update(id, { metadata: { more: "z".repeat(80_000) } }))).toBe("payload_too_large");
+    expect(await codeOf(context.TenantService.update(id, { settings: { more: "z".repeat(80_000) } }))).toBe("payload_too_large");
   });
 
   it("T02: a change of names moves the claims, frees the old ones and refuses those of another", async () => {
