@@ -26,10 +26,10 @@ export const INHERITED_SETTINGS = Object.keys(inherited) as readonly (keyof type
 export const ownSettings = z.object({
   enforceSSO: inherited.enforceSSO.unwrap().optional(),
   require2FA: inherited.require2FA.unwrap().optional(),
-  sessionTimeoutMinutes: inherited.sessionTimeoutMinutes.unwrap().optional(),
+  sessionTimeoutMinutes: inherited.sessionTimeoutMinutes.unwrap().optional().meta({ description: "In minutes." }),
   gdprEnabled: inherited.gdprEnabled.unwrap().optional(),
   ccpaEnabled: inherited.ccpaEnabled.unwrap().optional(),
-  dataRetentionDays: inherited.dataRetentionDays.unwrap().optional(),
+  dataRetentionDays: inherited.dataRetentionDays.unwrap().optional().meta({ description: "In days." }),
   emailNotifications: inherited.emailNotifications.unwrap().optional(),
 }).catchall(z.json()).meta({ description: "Replace those of the same name of the platform, and those of a plan." });
 
