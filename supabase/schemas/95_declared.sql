@@ -161,6 +161,10 @@ select kv.add_index('settings-change', fields) from unnest(array[
   'number number', 'createdAt time', 'changedBy text, number number'
 ]) fields;
 
+-- private-metadata: What the platform notes of a tenant. No caller of the tenant sees it, nor its changes.
+select kv.add_family('private');
+select kv.add_entity('private-metadata', 'private', 1, owner_rule => 'segment');
+
 -- counter: The last number of a series without gaps, such as the invoices of a year.
 select kv.add_family('counter', 75);
 select kv.add_entity('counter', 'counter', 1, owner_rule => 'platform');
