@@ -90,6 +90,11 @@ export function pageOf<E extends AnyEntity>(entity: E): z.ZodType<Page<Stored<E>
   return schema as z.ZodType<Page<Stored<E>>>;
 }
 
+/** The schema of a page of records with computed fields. */
+export function pageOfViews<V extends z.ZodType>(id: string, view: V) {
+  return component(id, z.object({ data: z.array(view), pagination }), () => ({ data: [exampleOf(view)], pagination: ONE_PAGE }));
+}
+
 const fieldError = component(
   "FieldError",
   z.object({

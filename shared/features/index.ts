@@ -293,6 +293,23 @@ export const features = [
     jobs: () => import("./retention/jobs.ts"),
   },
   {
+    name: "compliance",
+    summary: "Requests under data protection law, and the exports that answer them.",
+    paths: ["/v1/tenants/:tenantId/compliance"],
+    scopes: { compliance: { tenants: "write", secret: true } },
+    actions: {
+      "compliance-request.started": "A request under data protection law is being handled.",
+      "compliance-request.completed": "A request was answered.",
+      "compliance-request.failed": "A request could not be answered.",
+      "compliance-request.reopened": "A failed request is tried again.",
+      "compliance-request.cancelled": "A request was withdrawn.",
+    },
+    entities: () => import("./compliance/entity.ts"),
+    services: () => import("./compliance/service.ts"),
+    routes: () => import("./compliance/routes.ts"),
+    jobs: () => import("./compliance/jobs.ts"),
+  },
+  {
     name: "api-keys",
     summary: "The credentials of programs.",
     paths: ["/v1/api-keys"],

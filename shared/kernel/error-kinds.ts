@@ -251,6 +251,12 @@ export const ERROR_KINDS = {
     retryable: true,
     summary: "A request with this idempotency key is still running.",
   },
+  export_not_ready: {
+    status: 409,
+    title: "Export not ready",
+    retryable: true,
+    summary: "The request has no archive: its export is not complete, or it is another kind of request.",
+  },
   link_expired: {
     status: 410,
     title: "Link expired",

@@ -23,7 +23,7 @@ const AT_LOAD: Readonly<Record<string, readonly string[]>> = {
     "shownAs",
     "sortOf",
   ],
-  "shared/core/schemas.ts": ["viewOf"],
+  "shared/core/schemas.ts": ["pageOfViews", "viewOf"],
   "shared/core/values.ts": ["checkedText", "quantity"],
   "shared/features/audit/routes.ts": ["text"],
   "shared/features/integrations/provider.ts": ["provider"], // when the list of providers loads

@@ -70,6 +70,8 @@ const TABLE: readonly (readonly [string, string])[] = [
   ["write:revenue", "yynn nnnn"],
   ["read:policies", "yyyy nnnn"],
   ["write:policies", "yynn nnnn"],
+  ["read:compliance", "yyyn nnyy"],
+  ["write:compliance", "yynn nnyy"],
   ["read:audit", "yyyy yyyy"],
   ["write:audit", "yynn nnyy"],
   ["read:audit-sinks", "yyyy nnnn"],

@@ -17,10 +17,11 @@ describe("the app", () => {
     );
   });
 
-  test("T08: lets the users of a suspended tenant read billing and /v1/me, and nothing else", () => {
+  test("T08: lets the users of a suspended tenant read billing and /v1/me, and export its data, and nothing else", () => {
     const open = api.routes.filter(({ openWhenSuspended }) => openWhenSuspended).map(({ operationId }) => operationId);
     const billing = ["listInvoices", "getInvoice", "listCreditNotes", "getCreditNote", "getEntitlements", "checkEntitlement"];
-    expect(open).toEqual(["getSubscription", "getMe", ...billing]);
+    const requests = ["list", "create", "get", "cancel"].map((verb) => `${verb}ComplianceRequest${verb === "list" ? "s" : ""}`);
+    expect(open).toEqual(["getSubscription", "getMe", ...billing, ...requests, "downloadComplianceExport"]);
   });
 
   test("A05: audits everything except metering and previews, and records a deletion in both chains", () => {

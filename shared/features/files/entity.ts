@@ -2,6 +2,8 @@ import { z } from "zod";
 import { instant, segment } from "../../core/values.ts";
 import { defineEntity, type RecordOf } from "../../kv/define.ts";
 
+const NAME = /^[A-Za-z0-9._-]{1,128}$/;
+
 export const storedFile = defineEntity({
   name: "stored-file",
   summary: "A file that a job writes in steps and that signed links download until it expires.",
@@ -9,13 +11,16 @@ export const storedFile = defineEntity({
   schema: z.looseObject({
     id: segment,
     tenantId: segment.optional(),
-    name: z.string().regex(/^[A-Za-z0-9._-]{1,128}$/).meta({ description: "The name under which it is downloaded." }),
+    name: z.string().regex(NAME).meta({ description: "The name under which it is downloaded." }),
     mediaType: z.string().min(1).max(100),
     bytes: z.int().min(0).meta({ description: "The length of its content." }),
     chunks: z.int().min(0).meta({ description: "The number of records that hold its content." }),
     sha256: z.string().regex(/^[0-9a-f]{64}$/).optional().meta({ description: "Lower-case hex; absent until the file is complete." }),
     /** The state of SHA-256 after the present content, so that the next step continues it. */
     hashState: z.string().optional(),
+    parts: z.array(z.object({ name: z.string().regex(NAME), fileId: segment })).min(1).max(200).optional().meta({
+      description: "Other files of the tenant, of which a download is a ZIP archive. It has no content of its own.",
+    }),
     createdAt: instant,
     expiresAt: instant.meta({ description: "The end of its links. The file is then deleted." }),
   }),
@@ -57,3 +62,8 @@ export const fileChunk = defineEntity({
 });
 
 export type StoredFile = RecordOf<typeof storedFile>;
+
+/** Whether it can be downloaded. */
+export function isComplete({ sha256, parts }: StoredFile): boolean {
+  return sha256 !== undefined || parts !== undefined;
+}

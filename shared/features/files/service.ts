@@ -3,7 +3,7 @@ import type { FileReply } from "../../core/reply.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { errors } from "../../kernel/errors.ts";
 import { downloadOf } from "./download.ts";
-import { storedFile } from "./entity.ts";
+import { isComplete, storedFile } from "./entity.ts";
 import { checkLink } from "./links.ts";
 
 /** A link as it was sent. */
@@ -22,7 +22,7 @@ export class FileService {
     await checkLink(platform.secrets, { id, tenantId, expiresAt, signature }, this.work.now());
     const files = new Collection(storedFile, store);
     const file = await files.get(files.key({ tenantId, id }));
-    if (!file || file.sha256 === undefined) throw errors.notFound("file", id);
+    if (!file || !isComplete(file)) throw errors.notFound("file", id);
     return await downloadOf(this.work, file);
   }
 }

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { decimal, listArguments, listQuery } from "../../core/list-query.ts";
 import { type Route, verb } from "../../core/route.ts";
-import { component, exampleOf, pagination } from "../../core/schemas.ts";
+import { component, exampleOf, pageOfViews } from "../../core/schemas.ts";
 import { period, segment } from "../../core/values.ts";
 import { METRIC_POLICIES } from "../metrics/entity.ts";
 import { METRIC_UNIT, usageConsume, usageIncrement, usageLevel, usagePut } from "./entity.ts";
@@ -34,14 +34,7 @@ const counter = { params: { metric: "api_calls" } } as const;
 const gauge = { params: { metric: "storage" } } as const;
 const one = { service: UsageService, output: usage } as const;
 
-const acrossPage = component(
-  "UsagePage",
-  z.object({ data: z.array(usage), pagination }),
-  () => ({
-    data: [exampleOf(usage)],
-    pagination: { page: 1, limit: 20, total: 1, totalPages: 1, hasPrev: false, hasNext: false },
-  }),
-);
+const acrossPage = pageOfViews("UsagePage", usage);
 const totals = component(
   "UsageTotals",
   z.object({

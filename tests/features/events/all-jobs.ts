@@ -20,6 +20,7 @@ export async function runAllJobs(context: Context, work: UnitOfWork): Promise<vo
   await context.RetentionService.put("letters", { type: "dead-letter", retentionDays: 10, enabled: true });
   await context.RetentionService.delete("letters");
   await keys(context, work);
+  await complianceRequests(context);
   const unpaid = await tenants(context);
   for (let week = 0; week < WEEKS; week++) {
     context.clock.advance(7 * DAY);
@@ -74,6 +75,17 @@ export async function failOutbound({ tenant, clock, network, over, store }: Awai
     clock.advance(days * DAY);
     for (const job of ["integrations", "webhook-secrets", "webhooks"]) await JobService.run(job);
   }
+}
+
+async function complianceRequests(context: Context): Promise<void> {
+  const { ComplianceService, JobService } = context;
+  const { id: tenantId } = await context.tenant();
+  await ComplianceService.createRequest(tenantId, "export", "user-1", undefined, { dataTypes: ["subscription"] });
+  await JobService.run("compliance");
+  const { id } = await ComplianceService.createRequest(tenantId, "rectification", "user-1", "ada@innkeep.example");
+  await ComplianceService.updateStatus(id, "failed", { error: "The identity of the person is not proven." });
+  await ComplianceService.updateStatus(id, "pending");
+  await ComplianceService.cancel(id);
 }
 
 async function keys({ ApiKeyService, clock, store }: Context, work: UnitOfWork): Promise<void> {

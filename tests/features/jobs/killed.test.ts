@@ -10,6 +10,7 @@ import { apiKeys } from "./killed-api-keys.ts";
 import { auditSinks } from "./killed-audit-sinks.ts";
 import { cleanup } from "./killed-cleanup.ts";
 import { closings } from "./killed-closings.ts";
+import { compliance } from "./killed-compliance.ts";
 import { entitlements } from "./killed-entitlements.ts";
 import { integrations } from "./killed-integrations.ts";
 import { planMigrations } from "./killed-migrations.ts";
@@ -33,6 +34,7 @@ const TABLE: Readonly<Record<string, (context: TestContext & Services) => Promis
   "audit-sinks": auditSinks,
   cleanup,
   closings,
+  compliance,
   entitlements,
   integrations,
   reservations,

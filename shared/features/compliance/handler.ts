@@ -1,0 +1,52 @@
+import { Records } from "../../core/records.ts";
+import type { UnitOfWork } from "../../core/unit-of-work.ts";
+import { isInnkeepError, isOutage } from "../../kernel/errors.ts";
+import { complianceRequest } from "./entity.ts";
+import { ExportSteps } from "./export.ts";
+import { isOpen, moved } from "./rules.ts";
+
+/** Errors after which a repeated step can succeed, without a change of the request. */
+const PASSING = ["tenant_deleted", "not_found", "root_key_unavailable"] as const;
+
+/** Handles requests that the program can answer by itself, in steps of one commit each. */
+export class Handler {
+  readonly #requests: Records<typeof complianceRequest>;
+  readonly #exports: ExportSteps;
+
+  constructor(private readonly work: UnitOfWork) {
+    this.#requests = new Records(complianceRequest, work);
+    this.#exports = new ExportSteps(work);
+  }
+
+  /** At most so many steps of the request with this key. An error that no repetition can resolve ends the request as failed. */
+  async run(key: string, steps: number): Promise<void> {
+    try {
+      for (let step = 0; step < steps; step++) {
+        const request = await this.#requests.get(key);
+        if (request?.type !== "export" || !isOpen(request)) return;
+        await this.#attempt(() => this.#exports.next(request));
+      }
+    } catch (error) {
+      if (isOutage(error) || PASSING.some((code) => isInnkeepError(error, code))) throw error;
+      await this.#fail(
+        key,
+        isInnkeepError(error) ? error.message : `The program failed (${error instanceof Error ? error.name : "unknown"}).`,
+      );
+    }
+  }
+
+  /** A step that lost against another writer is decided again, on what is there then. */
+  async #attempt(step: () => Promise<void>): Promise<void> {
+    try {
+      await step();
+    } catch (error) {
+      if (!isInnkeepError(error, "write_conflict")) throw error;
+    }
+  }
+
+  async #fail(key: string, error: string): Promise<void> {
+    await this.#requests.change(key, {}, "compliance-request.failed", (before) => (
+      { record: isOpen(before) ? moved(before, "failed", { error: error.slice(0, 1_000) }, this.work.now()) : before }
+    ));
+  }
+}

@@ -1,0 +1,163 @@
+import { Collection, type Stored } from "../../core/collection.ts";
+import { TenantReadService } from "../../core/entity-service.ts";
+import type { CreateInput } from "../../core/fields.ts";
+import { type Filters, listPage, type Page, type Pagination, selectionOf, type Sort } from "../../core/paging.ts";
+import type { FileReply } from "../../core/reply.ts";
+import type { UnitOfWork } from "../../core/unit-of-work.ts";
+import { errors } from "../../kernel/errors.ts";
+import type { JsonObject } from "../../kernel/json.ts";
+import type { ChangeOptions } from "../../kernel/version.ts";
+import { downloadOf } from "../files/download.ts";
+import { storedFile } from "../files/entity.ts";
+import { linkTo } from "../files/links.ts";
+import { complianceRequest, type RequestStatus, type RequestType } from "./entity.ts";
+import { exportedEntities } from "./export.ts";
+import { Handler } from "./handler.ts";
+import { archiveIdOf, dueFrom, dueness, moved, type StatusStep } from "./rules.ts";
+
+type StoredRequest = Stored<typeof complianceRequest>;
+
+/** A request with what follows from the present time. */
+export type RequestView = StoredRequest & {
+  readonly overdue: boolean;
+  readonly remainingDays: number | null;
+  /** The path of the signed link, from the API's root. */
+  readonly downloadUrl?: string;
+};
+
+export type RequestOptions = ChangeOptions & Omit<CreateInput<typeof complianceRequest>, "type">;
+export type StatusOptions = ChangeOptions & StatusStep;
+
+/** Steps of one call of `process`. */
+const MAX_STEPS = 1_000;
+
+/** The requests under data protection law. */
+export class ComplianceService extends TenantReadService<typeof complianceRequest> {
+  constructor(work: UnitOfWork) {
+    super(work, complianceRequest);
+  }
+
+  /** The requests of one tenant; without one, of all. Throws `not_found` if the tenant does not exist. */
+  override async list(tenantId?: string, filters: Filters = {}, sort?: Sort, pagination?: Pagination): Promise<Page<RequestView>> {
+    const page = tenantId === undefined
+      ? await listPage(this.records, { ...selectionOf(complianceRequest, filters), sort, pagination })
+      : await super.list(tenantId, filters, sort, pagination);
+    return { ...page, data: await Promise.all(page.data.map((request) => this.#shown(request))) };
+  }
+
+  /** By its id or full key, or by its tenant and id. Null if there is no such request. */
+  override async get(idOrTenantId: string, requestId?: string): Promise<RequestView | null> {
+    const key = requestId === undefined ? await this.#keyOf(idOrTenantId) : this.keyOf(idOrTenantId, requestId);
+    const found = key === null ? null : await this.records.get(key);
+    return found && await this.#shown(found);
+  }
+
+  /** Throws `validation_failed`, and `not_found` if the tenant does not exist. The job `compliance` does an export. */
+  async createRequest(
+    tenantId: string,
+    type: RequestType,
+    requestedBy: string,
+    requestedByEmail: string | undefined,
+    options: RequestOptions = {},
+  ): Promise<RequestView> {
+    const { ifMatch, ifNoneMatch, idempotencyKey, ...given } = options;
+    const input = this.records.checkCreate({ ...given, type } as CreateInput<typeof complianceRequest>);
+    await this.#assertOptions(input as CreateInput<typeof complianceRequest>);
+    const owner = await this.tenantOf(tenantId);
+    const request = {
+      ...input,
+      ...(type === "export" ? { format: options.format ?? "ndjson" } : {}),
+      tenantId: owner,
+      status: "pending",
+      progress: 0,
+      requestedBy,
+      requestedByEmail,
+      dueAt: dueFrom(this.work.now()),
+    };
+    const decide = () => ({ record: this.records.newRecord(request) });
+    const change = { ifMatch, ifNoneMatch, idempotencyKey };
+    return await this.#shown(await this.records.create("compliance-request.created", decide, change, request as unknown as JsonObject));
+  }
+
+  /** Sets the status as people do who handle the request. Throws `invalid_transition`, `validation_failed`. Null if there is none. */
+  async updateStatus(id: string, status: RequestStatus, options: StatusOptions = {}): Promise<RequestView | null> {
+    const { progress, error, ...change } = options;
+    return await this.#change(id, `compliance-request.${ACTIONS[status]}`, change, (before) => (
+      moved(before, status, { progress, error }, this.work.now())
+    ), { status, ...(progress === undefined ? {} : { progress }), ...(error === undefined ? {} : { error }) });
+  }
+
+  /** Withdraws an open request. What an export has written by then is not downloadable, and expires. Throws `invalid_transition`. */
+  async cancel(id: string, options: ChangeOptions = {}): Promise<RequestView | null> {
+    return await this.#change(id, "compliance-request.cancelled", options, (before) => moved(before, "cancelled", {}, this.work.now()));
+  }
+
+  /** Does now what the job does with the request, as far as one call can. Null if there is no such request. */
+  async process(id: string): Promise<RequestView | null> {
+    const key = await this.#keyOf(id);
+    if (key === null) return null;
+    await new Handler(this.work).run(key, MAX_STEPS);
+    return await this.get(key);
+  }
+
+  /** The archive of a completed export. The download is audited. Null if there is no such request. Throws `export_not_ready`. */
+  async download(tenantId: string, requestId: string): Promise<FileReply | null> {
+    const request = await this.records.get(this.keyOf(tenantId, requestId));
+    if (!request) return null;
+    const files = new Collection(storedFile, this.work.store);
+    const id = archiveIdOf(request, this.work.now());
+    const file = await files.get(files.key({ tenantId: request.tenantId, id }));
+    if (!file) throw errors.notFound("file", id);
+    return await downloadOf(this.work, file);
+  }
+
+  async #change(
+    id: string,
+    action: string,
+    options: ChangeOptions,
+    decide: (before: StoredRequest) => StoredRequest,
+    request: JsonObject = {},
+  ): Promise<RequestView | null> {
+    const key = await this.#keyOf(id);
+    const changed = key === null
+      ? null
+      : await this.records.change(key, options, action, (before) => ({ record: decide(before) }), request);
+    return changed && await this.#shown(changed);
+  }
+
+  /** The full key of a request, whose short id does not name its tenant. */
+  async #keyOf(id: string): Promise<string | null> {
+    if (id.includes(":")) return id;
+    const { records: [found] } = await this.records.list({ where: [{ field: "id", in: [id] }], limit: 1 });
+    return found ? this.records.keyOfRecord(found) : null;
+  }
+
+  async #shown(request: StoredRequest): Promise<RequestView> {
+    const { fileId, tenantId, expiresAt } = request;
+    const isOffered = fileId !== undefined && expiresAt !== undefined && expiresAt > this.work.now();
+    const link = isOffered ? { downloadUrl: await linkTo(this.work.platform.secrets, { id: fileId, tenantId, expiresAt }) } : {};
+    return { ...request, ...dueness(request, this.work.context.clock.now()), ...link };
+  }
+
+  /** Throws `validation_failed` for options of another type, and for kinds of records that no export contains. */
+  async #assertOptions({ type, format, dataTypes = [] }: CreateInput<typeof complianceRequest>): Promise<void> {
+    const stray = type === "export" ? [] : [format === undefined ? [] : "/format", dataTypes.length === 0 ? [] : "/dataTypes"].flat();
+    const known = dataTypes.length === 0 ? [] : (await exportedEntities(this.work)).map(({ name }) => name);
+    const faults = [
+      ...stray.map((path) => ({ path, message: "is allowed only for an export", code: "not_applicable" })),
+      ...dataTypes.flatMap((name, i) => {
+        if (known.includes(name)) return [];
+        return [{ path: `/dataTypes/${i}`, message: `must be one of ${known.toSorted().join(", ")}`, code: "unknown_type" }];
+      }),
+    ];
+    if (faults.length > 0) throw errors.validation(faults);
+  }
+}
+
+const ACTIONS: Readonly<Record<RequestStatus, string>> = {
+  pending: "reopened",
+  processing: "started",
+  completed: "completed",
+  failed: "failed",
+  cancelled: "cancelled",
+};
