@@ -122,7 +122,7 @@ export const ROUND_TRIPS: readonly (readonly [route: string, trips: number, beca
   ["POST /v1/tenants/:tenantId/compliance/:complianceRequestId/cancel", 2],
   [
     "GET /v1/tenants/:tenantId/compliance/:complianceRequestId/download",
-    4,
+    6,
     "reads the archive and its files, and audits the download before it is sent",
   ],
   ["GET /v1/api-keys", 2],
