@@ -2441,6 +2441,17 @@ select kv.add_index('policy', 'createdAt time');
 select kv.add_family('retentionrun');
 select kv.add_entity('retention-run', 'retentionrun', 3, owner_rule => 'platform');
 
+-- compliance-request: A request of a data subject or tenant under data protection law, and how it was handled.
+select kv.add_family('compliance');
+select kv.add_entity('compliance-request', 'compliance', 2, owner_rule => 'segment');
+select kv.add_index('compliance-request', fields) from unnest(array[
+  'owner, created time', 'status text, created time', 'created time', 'id text', 'updatedAt time'
+]) fields;
+
+-- export-run: Where the export of a compliance request stands. It is deleted when the export is complete.
+select kv.add_family('exportrun');
+select kv.add_entity('export-run', 'exportrun', 2, owner_rule => 'segment');
+
 -- api-key: A credential of a program: of the platform, or of one tenant. Its secret is not stored.
 select kv.add_family('apikey');
 select kv.add_entity('api-key', 'apikey', 1, owner_rule => 'given');
