@@ -30,6 +30,7 @@ const FILES: Readonly<Record<string, string>> = {
       "charts.js",
       "dashboard.js",
       "events.js",
+      "notifications.js",
       "tokens.js",
       "docs.css",
       "docs.js",

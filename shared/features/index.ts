@@ -92,6 +92,15 @@ export const features = [
     routes: () => import("./alerts/routes.ts"),
   },
   {
+    name: "notifications",
+    summary: "Messages to the users of tenants, and what each user has read.",
+    paths: ["/v1/notifications"],
+    scopes: { notifications: { tenants: "write", supportWrites: true } },
+    entities: () => import("./notifications/entity.ts"),
+    services: () => import("./notifications/service.ts"),
+    routes: () => import("./notifications/routes.ts"),
+  },
+  {
     name: "reservations",
     summary: "Amounts of usage that are held before they are used.",
     paths: [

@@ -50,3 +50,8 @@ export function fingerprintOf(query: unknown): string {
   };
   return hash(0x811c9dc5) + hash(0x050c5d1f);
 }
+
+/** The part of a query that its cursors are bound to: not what follows the present or a reader. */
+export function steadyPart<Q extends { readonly where: readonly object[] }>(query: Q): Q {
+  return { ...query, where: query.where.filter((condition) => !("notIn" in condition || "moving" in condition)) };
+}

@@ -183,11 +183,14 @@ export function keyFromId(entity: AnyEntity, id: string): string {
   return id.startsWith(`${familyOf(entity)}:`) ? id : `${familyOf(entity)}:${id}`;
 }
 
+/** Stands for the platform in the place of a tenant's id, in keys of records that both have. */
+export const GLOBAL = "global";
+
 /** The id of the tenant that the record belongs to; null for the platform. */
 export function tenantIdOf(entity: AnyEntity, record: Readonly<Record<string, unknown>>): string | null {
   if (entity.owner === "platform") return null;
   const tenantId = entity.owner === "self" ? record["id"] : record["tenantId"];
-  return typeof tenantId === "string" ? tenantId : null;
+  return typeof tenantId === "string" && tenantId !== GLOBAL ? tenantId : null;
 }
 
 /** Whether the record is deleted with its tenant. */

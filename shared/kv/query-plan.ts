@@ -67,11 +67,16 @@ function scopeOf(entity: AnyEntity, scope: Scope | undefined, tenantId: string |
 
 function wireCondition(entity: AnyEntity, condition: Condition): WireCondition {
   const { field, ...rest } = condition;
-  if ("has" in condition) return { field: objectField(entity, field), type: "text", ...rest };
+  if ("has" in condition || "overlaps" in condition) {
+    for (const value of valuesOf(condition)) assertType(field, "text", value);
+    return { field: anyField(entity, field), type: "text", ...rest };
+  }
   const type = declaredType(entity, field);
   for (const value of valuesOf(condition)) assertType(field, type, value);
   if ("in" in condition && condition.in.length === 0) throw errors.parameter(field, "must have a value");
-  if ("prefix" in condition && type !== "text") throw errors.parameter(field, "must be a text field to match a prefix");
+  if (("prefix" in condition || "notIn" in condition) && type !== "text") {
+    throw errors.parameter(field, "must be a text field for this condition");
+  }
   return { field, type, ...rest };
 }
 
@@ -79,10 +84,12 @@ function valuesOf(condition: Condition): readonly unknown[] {
   if ("in" in condition) return condition.in;
   if ("prefix" in condition) return [condition.prefix];
   if ("has" in condition) return [condition.has];
+  if ("overlaps" in condition) return condition.overlaps;
+  if ("notIn" in condition) return condition.notIn;
   return [condition.from, condition.to].filter((bound) => bound !== undefined);
 }
 
-function objectField(entity: AnyEntity, field: string): string {
+function anyField(entity: AnyEntity, field: string): string {
   if (!Object.hasOwn(entity.schema.shape, field)) throw errors.parameter(field, `is not a field of ${entity.name}`, "unknown_field");
   return field;
 }

@@ -3,7 +3,7 @@ import { errors, InnkeepError } from "../kernel/errors.ts";
 import type { JsonValue } from "../kernel/json.ts";
 import { Batches } from "./batches.ts";
 import { wireClaim } from "./claim.ts";
-import { decodeCursor, encodeCursor, fingerprintOf, invalidCursor, type Position } from "./cursor.ts";
+import { decodeCursor, encodeCursor, fingerprintOf, invalidCursor, type Position, steadyPart } from "./cursor.ts";
 import { type Deadline, deadlineIn, DEFAULT_TIMEOUT_MS, PING_TIMEOUT_MS } from "./deadline.ts";
 import type { SqlArguments, SqlDriver } from "./driver.ts";
 import { conflictOf, storeError, withRetries, withSecondTry } from "./faults.ts";
@@ -129,7 +129,7 @@ class SqlStore implements Store {
     assertPage(query);
     const selection = wireSelection(query, this.tenantId);
     const order = wireOrder(query.entity, query.orderBy ?? []);
-    const fingerprint = fingerprintOf([selection, order]);
+    const fingerprint = fingerprintOf([steadyPart(selection), order]);
     const after = query.cursor === undefined ? {} : { after: decodeCursor(fingerprint, query.cursor, order.length + 1) };
     if (after.after) assertPosition(order, after.after);
     const wire = wirePage(query.entity, selection, order, { limit: query.limit, offset: query.offset, ...after });

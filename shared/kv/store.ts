@@ -1,7 +1,10 @@
 import type { JsonObject, JsonValue } from "../kernel/json.ts";
+import type { Condition } from "./condition.ts";
 import type { AnyEntity } from "./define.ts";
 import type { ParsedRecords } from "./parsed-records.ts";
 import type { Take, Taken } from "./take.ts";
+
+export type { Condition } from "./condition.ts";
 
 /** The result of `ping`. */
 export interface StoreState {
@@ -121,15 +124,6 @@ export interface ListPage {
   /** Null on the last page. The last page is not empty unless the range is. */
   readonly cursor: string | null;
 }
-
-/** A condition on a declared field. Several values mean any of them. Times and numbers can have a range. */
-export type Condition =
-  | { readonly field: string; readonly in: readonly (string | number | boolean)[] }
-  | { readonly field: string; readonly from?: string | number; readonly to?: string | number }
-  /** Text beginning with `prefix`, for dotted names such as audit actions. */
-  | { readonly field: string; readonly prefix: string }
-  /** An object with this member, in any field; no index serves it. */
-  | { readonly field: string; readonly has: string };
 
 export interface Query {
   readonly entity: AnyEntity;

@@ -53,6 +53,10 @@ begin
       end if;
     elsif v_condition ? 'has' then
       v_sql := v_sql || format(' and e.value->%L ? (%s)', v_condition->>'field', v_path || '->>''has''');
+    elsif v_condition ? 'overlaps' then
+      v_sql := v_sql || format(' and coalesce(e.value->%L ?| array(select jsonb_array_elements_text(%s)), true)', v_condition->>'field', v_path || '->''overlaps''');
+    elsif v_condition ? 'notIn' then
+      v_sql := v_sql || format(' and (%s->''notIn'' ? (%s)) is not true', v_path, v_member);
     elsif v_condition ? 'prefix' then
       -- A half-open byte range, rechecked on the value, instead of a pattern.
       v_sql := v_sql || format(' and %1$s >= %2$s and %1$s < (%2$s || chr(1114111)) and case when left(%3$s, length(%4$s)) = %4$s then true end',

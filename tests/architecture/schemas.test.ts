@@ -29,6 +29,7 @@ const AT_LOAD: Readonly<Record<string, readonly string[]>> = {
   "shared/features/integrations/provider.ts": ["provider"], // when the list of providers loads
   "shared/features/invoices/entity.ts": ["at", "currencyOf"],
   "shared/features/jobs/routes.ts": ["at", "count"],
+  "shared/features/notifications/entity.ts": ["targets", "text"],
   "shared/features/plan-migrations/entity.ts": ["count"],
   "shared/features/audit-actions/reported.ts": ["text"],
   "shared/features/plan-migrations/routes.ts": ["count", "counts", "minor"],

@@ -22,8 +22,8 @@ const MAKERS = ["functions/api/pipeline.ts", "functions/jobs/app.ts", "shared/co
 
 /**
  * The whole list of writes that leave no audit entry: metering and the log of calls, which are themselves the record, the jobs'
- * bookkeeping, the deliveries of events and audit entries, and steps of retention, whose audit entry at the end of a run has the number of what its
- * commits deleted.
+ * bookkeeping, the deliveries of events and audit entries, what a user has read, and steps of retention, whose audit entry at the end of
+ * a run has the number of what its commits deleted.
  */
 const UNAUDITED = [
   "shared/features/api-keys/due.ts",
@@ -33,6 +33,7 @@ const UNAUDITED = [
   "shared/features/integrations/calls.ts",
   "shared/features/jobs/dead-letters.ts",
   "shared/features/jobs/schedules.ts",
+  "shared/features/notifications/service.ts",
   "shared/features/plan-migrations/wave.ts",
   "shared/features/reservations/expiry.ts",
   "shared/features/reservations/service.ts",

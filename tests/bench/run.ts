@@ -24,6 +24,7 @@ import { jobRows } from "./job-rows.ts";
 import { keyRows } from "./key-rows.ts";
 import { listRows } from "./list-rows.ts";
 import { neighbourRows } from "./neighbour-rows.ts";
+import { notificationRows } from "./notification-rows.ts";
 import { pointRows } from "./point-rows.ts";
 import { pollingRows } from "./polling-rows.ts";
 import { rateRows } from "./rate-rows.ts";
@@ -46,6 +47,7 @@ const PARTS = [
   "consume",
   "events",
   "polling",
+  "notifications",
   "deliveries",
   "flags",
   "http",
@@ -163,6 +165,7 @@ try {
   await part("consume", (report) => consumeRows(cluster, open, report));
   await part("events", (report) => eventRows(cluster, open, report));
   await part("polling", (report) => pollingRows(cluster, open, report));
+  await part("notifications", (report) => notificationRows(cluster, open, report));
   await part("deliveries", (report) => deliveryRows(cluster, open, report));
   await part("flags", (report) => flagRows(cluster, open, report));
   await part("jobs", async (report) => {

@@ -83,6 +83,18 @@ describe.skipIf(noBrowser !== null)("the page of the local stack", () => {
     expect(complaints).toEqual([]);
   });
 
+  test("N02: shows the newest notifications of a tenant, and the number of unread ones", async () => {
+    const { page, complaints } = await openPage();
+    await page.locator("#notifications-unread", { hasText: /\d+ unread/ }).waitFor();
+    const path = (await page.locator("#notifications-call").innerText()).replace("GET ", "");
+    const { data } = await read<{ readonly data: readonly { readonly id: string }[] }>(stack, path);
+    const shown = await page.locator("[data-notification]").evaluateAll((items) =>
+      items.map((each) => each.getAttribute("data-notification"))
+    );
+    expect(shown).toEqual(data.map(({ id }) => id));
+    expect(complaints).toEqual([]);
+  });
+
   test("W09, W22: shows the last events, and the last deliveries to webhooks with their outcome", async () => {
     const { page, complaints } = await chromium.visit(empty.info.url);
     const sent = page.locator("[data-delivery]", { hasText: "success" });

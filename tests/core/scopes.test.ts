@@ -62,6 +62,8 @@ const TABLE: readonly (readonly [string, string])[] = [
   ["write:reservations", "yynn nnnn"],
   ["read:alerts", "yyyy yyyy"],
   ["write:alerts", "yynn nnyy"],
+  ["read:notifications", "yyyy yyyy"],
+  ["write:notifications", "yyyn nyyy"],
   ["read:entitlements", "yyyy yyyy"],
   ["write:entitlements", "yynn nnnn"],
   ["read:flags", "yyyy yyyy"],

@@ -24,7 +24,7 @@ describe("the app", () => {
     expect(open).toEqual(["getSubscription", "getMe", ...billing, ...requests, "downloadComplianceExport"]);
   });
 
-  test("A05: audits everything except metering and previews, and records a deletion in both chains", () => {
+  test("A05: audits everything except metering, previews and read marks, and records a deletion in both chains", () => {
     const counted = api.routes.flatMap((
       { operationId, sample },
     ) => (sample?.auditEntries === undefined ? [] : [[operationId, sample.auditEntries]]));
@@ -36,6 +36,8 @@ describe("the app", () => {
       commitReservation: 0,
       releaseReservation: 0,
       ingestUsageEvents: 0,
+      markAllNotificationsRead: 0,
+      markNotificationRead: 0,
       trackUsage: 0,
       previewPlanChange: 0,
       previewPlanMigration: 0,

@@ -14,6 +14,8 @@
 /** @typedef {{ data: OutgoingEvent[], nextCursor: string, hasMore: boolean }} EventPage */
 /** @typedef {{ id: string, url: string, description?: string }} Webhook */
 /** @typedef {{ id: string, event: string, status: string, attemptCount: number, attempts: { statusCode?: number, error?: string, durationMs: number }[], nextRetryAt: string | null, createdAt: string }} Delivery */
+/** @typedef {{ id: string, title: string, message: string, type: string, publishAt: string }} Notification */
+/** @typedef {{ data: Notification[], unread: number }} NotificationPage */
 /** @typedef {{ role: string, person: string, token: string }} Token */
 /** @typedef {{ url: string, expiresAt: string, platform: Token[], tenantId: string | null, tenant: Token[] }} Tokens */
 

@@ -4,6 +4,7 @@ import { byId, element, showProblem, words } from "./elements.js";
 import { loadDashboard } from "./dashboard.js";
 import { loadEvents } from "./events.js";
 import { loadJobs } from "./jobs.js";
+import { loadNotifications } from "./notifications.js";
 import { figures, tenantItem } from "./tenants.js";
 import { fetchTokens, followChoice, offerTenants, showTokens, showTokensOf } from "./tokens.js";
 
@@ -48,6 +49,7 @@ async function load() {
   if (list.childElementCount === 0) list.replaceChildren(element("li", { class: "quiet" }, "Loading …"));
   // The first read of the events can take several pages.
   void loadEvents(token);
+  void loadNotifications(token, demoTenant);
   const [store, tenants] = await Promise.allSettled([readStore(), readTenants(), loadDashboard(token), loadJobs(token)]);
   if (turn !== newest) return;
   if (store.status === "rejected") {

@@ -6,6 +6,7 @@ import { flag, flagOverride } from "../flags/entity.ts";
 import { auditAction } from "../audit-actions/entity.ts";
 import { auditSink } from "../audit-sinks/entity.ts";
 import { deadLetter } from "../jobs/entity.ts";
+import { notification, notificationPreferences } from "../notifications/entity.ts";
 import { policy } from "../retention/entity.ts";
 import { platformSettings } from "../settings/entity.ts";
 import { tenant } from "../tenants/entity.ts";
@@ -47,6 +48,14 @@ export const platformEvents: readonly EventType[] = [
     description: "A tenant and everything it owned was deleted.",
     data: removed,
     subject: TENANT ?? "",
+  }),
+  ...eventsOf(notificationPreferences, {
+    "notification-preferences.created": "A user has stored preferences for notifications.",
+    "notification-preferences.updated": "A user has changed its preferences for notifications.",
+  }),
+  ...eventsOf(notification, {
+    "notification.created": "A notification was created by a caller. Those of the program follow from other events, such as `usage.alert`.",
+    "notification.deleted": "A notification was withdrawn.",
   }),
   ...eventsOf(admin, {
     "admin.bootstrapped": "The first administrator was created.",

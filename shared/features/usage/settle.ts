@@ -6,8 +6,10 @@ import { isoTime } from "../../kernel/clock.ts";
 import { keyOf } from "../../kv/define.ts";
 import type { Check, Mutation } from "../../kv/store.ts";
 import { type Alert, alert as alertEntity } from "../alerts/entity.ts";
+import { noticeOf } from "../alerts/notice.ts";
 import { alertId, type AlertMove, alertMoves, eventDataOf, idPrefix, nameOf, reachedOf, type Watched } from "../alerts/rules.ts";
 import { catalogueOf } from "../metrics/catalogue.ts";
+import { notify } from "../notifications/notify.ts";
 import { tenant as tenantEntity } from "../tenants/entity.ts";
 import { usageChange, type UsageLevel, usageLevel } from "./entity.ts";
 import { markMutation, REACH_MS } from "./marks.ts";
@@ -28,6 +30,8 @@ interface Found {
   readonly alerts: readonly StoredAlert[];
   readonly levels: ReadonlyMap<string, Stored<typeof usageLevel>>;
   readonly watched: readonly Watched[];
+  /** The names of the metrics. */
+  readonly names: ReadonlyMap<string, string>;
 }
 
 /** The parts of the commit that concern the mark. */
@@ -68,6 +72,7 @@ async function found(work: UnitOfWork, tenantId: string, period: string): Promis
     usage,
     alerts,
     levels: new Map(levels.flatMap((level) => level ? [[level.metric, level] as const] : [])),
+    names: new Map([...catalogue.values()].map(({ id, name }) => [id, name])),
     watched: usage.map(({ metric, current, limit }) => ({ metric, current, limit, thresholds: catalogue.get(metric)?.thresholds ?? [] })),
   };
 }
@@ -98,7 +103,12 @@ async function decided(work: UnitOfWork, period: string, its: Found, ending: End
   const parts = { checks, mutations, changes, result: { percent, written: changes.length > 0 || isStale } };
   if (moves.length === 0) return { commit: { ...parts, audit: "none" }, resultOf };
   const notes = moves.map((move) => notesOfMove(move, its));
-  return { commit: { ...parts, audit: notes.map(({ audit }) => audit), events: notes.flatMap(({ events }) => events) }, resultOf };
+  const told = await notify(
+    work,
+    moves.flatMap((move) => noticeOf(move, levelOf(move, its), its.names.get(move.after.metric) ?? "") ?? []),
+  );
+  const all = { ...parts, changes: [...changes, ...told.changes], mutations: [...mutations, ...told.mutations] };
+  return { commit: { ...all, audit: notes.map(({ audit }) => audit), events: notes.flatMap(({ events }) => events) }, resultOf };
 }
 
 async function movesOf(work: UnitOfWork, period: string, { tenant, watched, alerts }: Found): Promise<AlertMove<StoredAlert>[]> {
@@ -112,12 +122,15 @@ function changeOf({ before, after }: AlertMove<StoredAlert>): Change {
 }
 
 /** The audit entry of a change of an alert, and the events that it sends. */
-function notesOfMove(move: AlertMove<StoredAlert>, { watched }: Found): Pick<Notes, "audit"> & { readonly events: Notes["event"][] } {
+function notesOfMove(move: AlertMove<StoredAlert>, its: Found): Pick<Notes, "audit"> & { readonly events: Notes["event"][] } {
   const { after, events } = move;
   const action = after.triggered || move.before === null ? "usage.alert" : "usage.alert.resolved";
-  const level = watched.find(({ metric }) => metric === after.metric) ?? { current: 0, limit: null };
-  const notes = notesOf(action, after.id, changeOf(move), { eventData: eventDataOf(after as Alert, level) });
+  const notes = notesOf(action, after.id, changeOf(move), { eventData: eventDataOf(after as Alert, levelOf(move, its)) });
   return { audit: notes.audit, events: events.map((type) => ({ ...notes.event, type })) };
+}
+
+function levelOf({ after }: AlertMove<StoredAlert>, { watched }: Found): Pick<Watched, "current" | "limit"> {
+  return watched.find(({ metric }) => metric === after.metric) ?? { current: 0, limit: null };
 }
 
 /** The level of a metric, if it differs. A metric that was never used has none. */

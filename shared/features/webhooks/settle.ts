@@ -3,7 +3,8 @@ import { notesOf } from "../../core/notes.ts";
 import type { Transaction, UnitOfWork } from "../../core/unit-of-work.ts";
 import type { Mutation } from "../../kv/store.ts";
 import { FIRST_INSTANT } from "../events/sequence.ts";
-import { delivery, webhook } from "./entity.ts";
+import { type Notice, notify } from "../notifications/notify.ts";
+import { delivery, type Webhook, webhook } from "./entity.ts";
 import { isActive, settled, type Tally, type Turn } from "./health.ts";
 
 /** Deliveries that one commit marks as failed, and commits of one run. */
@@ -26,7 +27,17 @@ export async function settle(work: UnitOfWork, key: string, tally: Tally): Promi
     const { after, turn } = settled(before, tally, await nextDueAt(work, before), work.context.clock.now());
     if (tally.lastAt === null && after.dueAt === before.dueAt) return { done: {}, resultOf };
     const change = { entity: webhook, before, after };
-    return { commit: { changes: [change], ...announced(change, turn), attempts: DECISIONS, result: {} }, resultOf };
+    const told = await notify(work, turn === "failing" || turn === "gone" ? [noticeOf(after, turn)] : []);
+    return {
+      commit: {
+        changes: [change, ...told.changes],
+        mutations: told.mutations,
+        ...announced(change, turn),
+        attempts: DECISIONS,
+        result: {},
+      },
+      resultOf,
+    };
   });
 }
 
@@ -51,6 +62,19 @@ function announced(
   const reason = { reason: disabledReason ?? turn };
   const { audit, event } = notesOf("webhook.disabled", id, change, { auditData: reason, eventData: reason });
   return { audit: [audit], events: [event] };
+}
+
+/** What the owner of a webhook is told when it has been disabled: its tenant, or platform administrators. */
+function noticeOf({ tenantId, url }: Webhook, turn: "failing" | "gone"): Notice {
+  const why = turn === "gone" ? "Its receiver has answered 410 Gone." : "All its deliveries have failed for 5 days.";
+  return {
+    tenantId: tenantId ?? null,
+    title: "A webhook was disabled",
+    message: `No more events are sent to ${new URL(url).host}. ${why} Repair the receiver, then enable the webhook.`,
+    type: "error",
+    priority: "high",
+    category: "integrations",
+  };
 }
 
 async function nextDueAt(work: UnitOfWork, { id }: StoredWebhook): Promise<string | null> {

@@ -1,0 +1,79 @@
+import { Collection } from "../../core/collection.ts";
+import type { Transaction, UnitOfWork } from "../../core/unit-of-work.ts";
+import { isoTime } from "../../kernel/clock.ts";
+import { errors } from "../../kernel/errors.ts";
+import { sha256Hex } from "../../kernel/sha256.ts";
+import { GLOBAL, keyOf } from "../../kv/define.ts";
+import type { Mutation } from "../../kv/store.ts";
+import { type Notification, notification, notificationRevision } from "./entity.ts";
+import { DEFAULT_DEDUPE_SECONDS, SHOWN_MS, windowProblems } from "./rules.ts";
+
+/** What the program tells the users of a tenant, or without a tenant platform administrators. */
+export interface Notice extends Pick<Notification, "title" | "message"> {
+  readonly tenantId: string | null;
+  readonly type?: Notification["type"];
+  readonly priority?: Notification["priority"];
+  readonly category?: Notification["category"];
+  readonly targetUsers?: string[];
+  readonly targetRoles?: NonNullable<Notification["targetRoles"]>;
+  readonly actionLabel?: string;
+  readonly actionUrl?: string;
+  readonly publishAt?: string;
+  readonly expiresAt?: string;
+  /** With it, there is one notification of the condition in each period of `dedupeSeconds`. */
+  readonly dedupeKey?: string;
+  readonly dedupeSeconds?: number;
+}
+
+type Parts = Required<Pick<Transaction<unknown>, "changes" | "mutations">>;
+
+/**
+ * What a decision adds to its commit, so that its notifications exist exactly if the change does. The audit entry and the event of the
+ * change stand for them too. Leaves out those whose `dedupeKey` has a notification already. Call it only within a decision.
+ */
+export async function notify(work: UnitOfWork, notices: readonly Notice[]): Promise<Parts> {
+  const records = await Promise.all(
+    notices.map(({ tenantId, ...given }) =>
+      newNotification(work, { ...given, tenantId: tenantId ?? GLOBAL, audience: tenantId === null ? "admins" : "tenants" })
+    ),
+  );
+  const deduped = records.filter(({ dedupeKey }) => dedupeKey !== undefined).map((record) => keyOf(notification, record));
+  const known = new Set((deduped.length === 0 ? [] : await work.store.mget(deduped)).flatMap((entry) => entry?.key ?? []));
+  const made = records.filter((record) => !known.has(keyOf(notification, record)));
+  return {
+    changes: made.map((after) => ({ entity: notification, before: null, after })),
+    mutations: [...new Set(made.map(({ tenantId }) => tenantId))].map((tenantId) => counted(work, tenantId)),
+  };
+}
+
+/** A notification with its id, window and defaults. The id of one with a `dedupeKey` follows from the key and the period. */
+export async function newNotification(work: UnitOfWork, given: Readonly<Record<string, unknown>>): Promise<Notification> {
+  const nowMs = work.context.clock.now();
+  const { publishAt = "", expiresAt, dedupeKey, dedupeSeconds } = given as Partial<Notification>;
+  const shownMs = Math.max(nowMs, Date.parse(publishAt) || 0);
+  const window = { publishAt: isoTime(shownMs), expiresAt: expiresAt ?? isoTime(shownMs + SHOWN_MS) };
+  const problems = windowProblems(window);
+  if (problems.length > 0) throw errors.validation(problems);
+  const id = dedupeKey === undefined ? work.newId("notif") : await dedupedId(dedupeKey, dedupeSeconds ?? DEFAULT_DEDUPE_SECONDS, nowMs);
+  const { priority, category = "general" } = given as Partial<Notification>;
+  const topic = priority === "critical" ? priority : category;
+  return notification.schema.parse({ ...given, ...window, topic, id, createdAt: isoTime(nowMs) });
+}
+
+async function dedupedId(dedupeKey: string, seconds: number, nowMs: number): Promise<string> {
+  const periodMs = seconds * 1_000;
+  const digest = BigInt(`0x${await sha256Hex(`${seconds}:${dedupeKey}`)}`).toString(36).slice(-12);
+  return `notif_${nowMs - nowMs % periodMs}_${digest}`;
+}
+
+/** The part of every commit that changes a notification, which ends cached unread counts. */
+export function counted(work: UnitOfWork, tenantId: string): Mutation {
+  const updatedAt = work.now();
+  return {
+    op: "increment",
+    key: new Collection(notificationRevision, work.store).key({ tenantId }),
+    add: [{ path: ["revision"], by: 1 }],
+    initial: { value: { tenantId, revision: 0, updatedAt }, tenantId: tenantId === GLOBAL ? null : tenantId },
+    merge: { updatedAt },
+  };
+}
