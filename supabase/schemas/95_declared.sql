@@ -80,6 +80,27 @@ select kv.add_index('alert', fields) from unnest(array[
   'owner, triggeredAt time', 'openUntil time', 'resolvedAt time'
 ]) fields;
 
+-- notification: A message to the users of a tenant, or of all tenants.
+select kv.add_family('notification');
+select kv.add_entity('notification', 'notification', 2, owner_rule => 'segment', tenant_readable => true);
+select kv.add_index('notification', fields) from unnest(array[
+  'tenantId text, publishAt time', 'tenantId text, expiresAt time', 'id text', 'expiresAt time'
+]) fields;
+
+-- notification-preferences: The categories of notifications that one user of one tenant has muted, by channel.
+select kv.add_family('notificationpreferences');
+select kv.add_entity('notification-preferences', 'notificationpreferences', 2, owner_rule => 'segment');
+select kv.add_index('notification-preferences', 'updatedAt time');
+
+-- notification-reads: What one user of one tenant has read: an instant up to which, and single notifications after it.
+select kv.add_family('notificationreads');
+select kv.add_entity('notification-reads', 'notificationreads', 2, owner_rule => 'segment');
+select kv.add_index('notification-reads', 'updatedAt time');
+
+-- notification-revision: Counts the changes of the notifications of one tenant, or of the platform. A cached unread count belongs to one revision.
+select kv.add_family('notificationrevision', 75);
+select kv.add_entity('notification-revision', 'notificationrevision', 1, owner_rule => 'segment', tenant_readable => true);
+
 -- reservation: An amount of a metric that is held for a caller until it commits the amount that it used, releases it, or lets it expire.
 select kv.add_family('reservation');
 select kv.add_entity('reservation', 'reservation', 2, owner_rule => 'segment');
