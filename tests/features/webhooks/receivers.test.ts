@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -111,6 +111,52 @@ with open("cases.json", encoding="utf-8") as file:
     print(json.dumps([outcome(case) for case in json.load(file)]))
 `;
     const { stdout } = await promisify(execFile)("python3", ["-c", harness], { cwd: directory });
+    const accepted = JSON.parse(stdout) as boolean[];
+    expect(cases.map(([what], i) => [what, accepted[i]])).toEqual(cases.map(([what, , expected]) => [what, expected]));
+  });
+
+  test("W02: the one in Go accepts what is signed, and nothing else", async (context) => {
+    const version = await promisify(execFile)("go", ["version"]).catch(() => null);
+    if (!version) return context.skip("go is not installed");
+    const cases = await requests();
+    const folder = join(directory, "go");
+    await mkdir(folder);
+    await writeFile(join(folder, "verify.go"), programOf("go").replace("package webhooks", "package main"));
+    await writeFile(join(folder, "cases.json"), JSON.stringify(cases.map(([, request]) => request)));
+    const harness = `package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"time"
+)
+
+func main() {
+	var cases []struct {
+		Headers map[string]string
+		Body    string
+	}
+	content, _ := os.ReadFile("cases.json")
+	if err := json.Unmarshal(content, &cases); err != nil {
+		panic(err)
+	}
+	accepted := []bool{}
+	for _, each := range cases {
+		header := http.Header{}
+		for name, value := range each.Headers {
+			header.Set(name, value)
+		}
+		accepted = append(accepted, Verify("${SECRET}", header, []byte(each.Body), time.UnixMilli(${NOW_MS})) == nil)
+	}
+	output, _ := json.Marshal(accepted)
+	fmt.Println(string(output))
+}
+`;
+    await writeFile(join(folder, "main.go"), harness);
+    const env = { ...process.env, GOCACHE: join(directory, "go-cache"), GO111MODULE: "off" };
+    const { stdout } = await promisify(execFile)("go", ["run", "main.go", "verify.go"], { cwd: folder, env });
     const accepted = JSON.parse(stdout) as boolean[];
     expect(cases.map(([what], i) => [what, accepted[i]])).toEqual(cases.map(([what, , expected]) => [what, expected]));
   });
