@@ -3,7 +3,7 @@ import type { Caller } from "../../shared/core/caller.ts";
 import { ANONYMOUS } from "../../shared/core/caller.ts";
 import type { Payer } from "../../shared/core/rate-limiter.ts";
 import type { Reply } from "../../shared/core/reply.ts";
-import { type AnyCall, idParam, isMutation, pathParams, restated, type Route, type ServiceClass } from "../../shared/core/route.ts";
+import { type AnyCall, idParam, pathParams, restated, type Route, type ServiceClass } from "../../shared/core/route.ts";
 import type { Context as CallContext } from "../../shared/kernel/context.ts";
 import { errors, InnkeepError, OtherTenantError } from "../../shared/kernel/errors.ts";
 import { accepts } from "hono/accepts";
@@ -119,8 +119,8 @@ async function admit(caller: Caller, route: Route, settings: ReturnType<typeof s
 }
 
 /**
- * What is read while the caller is looked up: the records of the path, the tenant that claims the host, and for a change the settings
- * and the key of the user's personal data.
+ * What is read while the caller is looked up: the records of the path, the tenant that claims the host, the key of the user's personal
+ * data, and for a change the settings.
  */
 function lookedUp(
   c: Context,
@@ -130,7 +130,7 @@ function lookedUp(
   payer: Payer | undefined,
 ) {
   const { store, platform: { hosts, personal } } = backend;
-  if (payer?.kind === "user" && isMutation(route)) personal.prefetch(payer.subject);
+  if (payer?.kind === "user") personal.prefetch(payer.subject);
   const loaded = params instanceof InnkeepError ? [] : load(route, params, store);
   const settings = settingsFor(route, backend);
   settings?.catch(() => undefined); // It is awaited only if the request is not refused before.

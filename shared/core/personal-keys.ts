@@ -240,8 +240,12 @@ async function openedWith(keys: ReadonlyMap<string, CryptoKey | null>, stored: J
 /** Null if the root key of the key is not available, or the record is damaged. */
 async function unwrapped(secrets: SecretBox, collection: Collection<typeof personalKey>, entry: Entry): Promise<CryptoKey | null> {
   const record = collection.readIfValid(entry);
+  if (!record) return null;
   try {
-    const bytes = record && fromBase64(String(await secrets.open(entry.key, "secret", record.secret)));
+    // Not asked of the box: looking for a key that another process has got in a rotation would end this process's use of its own.
+    const { current, previous } = await secrets.rootKeys();
+    if (![current, ...previous].some(({ id }) => id === record.secret.keyId)) return null;
+    const bytes = fromBase64(String(await secrets.open(entry.key, "secret", record.secret)));
     return bytes && await aesKey(bytes);
   } catch (error) {
     if (isInnkeepError(error, "root_key_unavailable") || isInnkeepError(error, "decryption_failed")) return null;

@@ -27,6 +27,8 @@ export interface AuditNote {
   readonly entity?: AnyEntity | undefined;
   readonly changes?: { readonly before: JsonObject; readonly after: JsonObject };
   readonly data?: JsonObject;
+  /** Without the actor's personal data: of an erasure, which may be the actor's own. */
+  readonly anonymous?: boolean;
 }
 
 /** An outgoing event: a row of the outbox, committed with the change. */

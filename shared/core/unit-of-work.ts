@@ -193,7 +193,7 @@ export class UnitOfWork {
   }
 
   async #draft(note: AuditNote): Promise<OpenDraft> {
-    const { context } = this;
+    const context = note.anonymous ? withoutPerson(this.context) : this.context;
     await this.#assertDeclared(note);
     const timestamp = this.now();
     const tenantId = note.tenantId ?? context.tenantId ?? undefined;
@@ -250,6 +250,11 @@ export class UnitOfWork {
       ...(event.tenantId === undefined ? {} : { tenantId: event.tenantId }),
     });
   }
+}
+
+/** The context without the personal data of its actor. */
+function withoutPerson({ actor: { type, id }, ipAddress: _, userAgent: __, ...context }: Context): Context {
+  return { ...context, actor: { type, id } };
 }
 
 type Attempt<R> = { readonly done: Outcome<R> } | Lost;

@@ -500,6 +500,15 @@ export const features = [
     routes: () => import("./files/routes.ts"),
   },
   {
+    name: "erasures",
+    summary: "The erasure of persons from the audit log.",
+    paths: ["/v1/erasures"],
+    scopes: { erasures: { tenants: "none" } },
+    entities: () => Promise.resolve({}),
+    services: () => import("./erasures/service.ts"),
+    routes: () => import("./erasures/routes.ts"),
+  },
+  {
     name: "dashboard",
     summary: "The numbers of the platform's first page.",
     paths: ["/v1/dashboard"],

@@ -92,6 +92,8 @@ const TABLE: readonly (readonly [string, string])[] = [
   ["write:api-keys", "yynn nnyy"],
   ["read:webhooks", "yyyy yyyy"],
   ["write:webhooks", "yynn nnyy"],
+  ["read:erasures", "yyyy nnnn"],
+  ["write:erasures", "yynn nnnn"],
   ["read:dashboard", "yyyy nnnn"],
   ["write:dashboard", "yynn nnnn"],
   ["read:root-keys", "yyyy nnnn"],

@@ -1,58 +1,81 @@
 import { hashOfEmail, personOfUser } from "../../core/personal-data.ts";
 import { personalKey } from "../../core/personal-key.ts";
-import type { AuditNote } from "../../core/transaction.ts";
-import type { UnitOfWork } from "../../core/unit-of-work.ts";
-import type { JsonObject } from "../../kernel/json.ts";
+import type { Decision, UnitOfWork } from "../../core/unit-of-work.ts";
 import { keyOf } from "../../kv/define.ts";
-import type { Mutation } from "../../kv/store.ts";
 
 /** A user with an id, with email addresses, or both. */
 export interface ErasedPerson {
   readonly userId?: string | undefined;
   readonly emails?: readonly string[] | undefined;
+  /** Records that stand for a person because they name none, as `tenant:tn_1`. */
+  readonly records?: readonly string[] | undefined;
 }
 
-/** What a commit at the service level needs to erase a person's data in the audit log. */
-export interface Erasure {
-  readonly mutations: readonly Mutation[];
-  readonly audit: readonly AuditNote[];
-  /** Whether more keys remain for another commit. */
-  readonly isLast: boolean;
+/** What is known of a person, to find the keys by. */
+interface Sought {
+  readonly people: ReadonlySet<string>;
+  readonly hashes: ReadonlySet<string>;
 }
 
 /** A commit also has other writes; above 200 keys it locks whole families. */
 const KEYS_AT_ONCE = 100;
+/** Rounds in which other processes may write the person's data again. */
+const MAX_ROUNDS = 1_000;
 
 /**
- * Deletes the keys of a person. Their data in the audit log is then `[erased]`, in backups too once they have passed, and the chains
- * stay valid, because their hashes cover the ciphertext. An entry without personal data records it.
+ * Deletes the keys of a person, also those under the addresses that the keys name, and returns their number. The person's data in the
+ * audit log is then `[erased]`, in backups too once they have passed, and the chains stay valid, because their hashes cover the
+ * ciphertext. An entry without personal data records it; `resourceId` is what it names. It repeats until it finds no key.
  */
-export async function erasureOf(work: UnitOfWork, { userId, emails = [] }: ErasedPerson, resourceId: string): Promise<Erasure> {
-  const hashes = await Promise.all(emails.map(hashOfEmail));
-  const people = [...(userId === undefined ? [] : [personOfUser(userId)]), ...hashes.map((hash) => `email:${hash}`)];
-  const pages = await Promise.all([["person", people] as const, ["emailHash", hashes] as const].map(async ([field, values]) => (
-    values.length === 0
-      ? []
-      : (await work.store.query({ entity: personalKey, where: [{ field, in: values }], limit: KEYS_AT_ONCE })).entries
-  )));
-  const found = new Map(pages.flat().map(({ value }) => [String((value as JsonObject)["id"]), String((value as JsonObject)["person"])]));
-  for (const person of [...people, ...found.values()]) work.platform.personal.forget(person);
+export async function erasePerson(work: UnitOfWork, person: ErasedPerson, resourceId: string): Promise<number> {
+  let keys = 0;
+  let sought = await soughtOf(person);
+  for (let round = 0; round < MAX_ROUNDS; round++) {
+    const { result } = await work.transact<Round>(() => decide(work, sought, resourceId, round === 0));
+    keys += result.keys;
+    if (result.keys === 0) break;
+    sought = { ...sought, hashes: new Set([...sought.hashes, ...result.hashes]) };
+  }
+  return keys;
+}
+
+interface Round {
+  readonly keys: number;
+  /** The addresses that the keys named. */
+  readonly hashes: readonly string[];
+}
+
+async function decide(work: UnitOfWork, sought: Sought, resourceId: string, isFirst: boolean): Promise<Decision<Round>> {
+  const found = await keysOf(work, sought);
+  for (const { person } of found) work.platform.personal.forget(person);
+  for (const person of sought.people) work.platform.personal.forget(person);
+  const result = { keys: found.length, hashes: found.flatMap(({ emailHash }) => emailHash ?? []) };
+  if (found.length === 0 && !isFirst) return { done: result, resultOf: null };
+  const data = { keys: found.length };
   return {
-    mutations: [...found.keys()].map((id) => ({ op: "delete", key: keyOf(personalKey, { id }) })),
-    audit: [{ action: "person.erased", resource: "person", resourceId, data: { keys: found.size } }],
-    isLast: pages.every(({ length }) => length < KEYS_AT_ONCE),
+    commit: {
+      mutations: found.map(({ id }) => ({ op: "delete", key: keyOf(personalKey, { id }) })),
+      audit: [{ action: "person.erased", resource: "person", resourceId, data, anonymous: true }],
+      result,
+    },
+    resultOf: null,
   };
 }
 
-/** Erases a person in as many commits as it takes, and returns the number of keys. `resourceId`: what the audit entries name. */
-export async function erasePerson(work: UnitOfWork, person: ErasedPerson, resourceId: string): Promise<number> {
-  let keys = 0;
-  for (;;) {
-    const { result } = await work.transact<{ readonly keys: number; readonly isLast: boolean }>(async () => {
-      const { mutations, audit, isLast } = await erasureOf(work, person, resourceId);
-      return { commit: { mutations, audit, result: { keys: mutations.length, isLast } }, resultOf: null };
-    });
-    keys += result.keys;
-    if (result.isLast) return keys;
-  }
+async function soughtOf({ userId, emails = [], records = [] }: ErasedPerson): Promise<Sought> {
+  return {
+    people: new Set([...(userId === undefined ? [] : [personOfUser(userId)]), ...records.map((record) => `record:${record}`)]),
+    hashes: new Set(await Promise.all(emails.map(hashOfEmail))),
+  };
+}
+
+async function keysOf({ store }: UnitOfWork, { people, hashes }: Sought) {
+  const wanted = [["person", [...people, ...[...hashes].map((hash) => `email:${hash}`)]], ["emailHash", [...hashes]]] as const;
+  const pages = await Promise.all(
+    wanted.filter(([, values]) => values.length > 0).map(async ([field, values]) => (
+      (await store.query({ entity: personalKey, where: [{ field, in: values }], limit: KEYS_AT_ONCE })).entries
+    )),
+  );
+  const found = pages.flat().map(({ value }) => personalKey.schema.pick({ id: true, person: true, emailHash: true }).parse(value));
+  return [...new Map(found.map((key) => [key.id, key])).values()];
 }

@@ -1,13 +1,16 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { createBackend, createContainer } from "../../../shared/container.ts";
+import { createBackend, createContainer, loadServices } from "../../../shared/container.ts";
 import { knownRootKeys } from "../../../shared/core/root-keys.ts";
 import { erasePerson } from "../../../shared/features/audit/erasure.ts";
 import { systemContext } from "../../../shared/kernel/context.ts";
 import type { JsonObject } from "../../../shared/kernel/json.ts";
 import { silentLogger } from "../../../shared/kernel/logger.ts";
 import type { Store } from "../../../shared/kv/store.ts";
+import { ROOT_KEY } from "../../support/root-key.ts";
+import { codeOf } from "../../support/store.ts";
 import { KEYS, openTestContext } from "../../support/test-context.ts";
 
+const servicesOf = await loadServices();
 let context: Awaited<ReturnType<typeof openTestContext>>;
 beforeAll(async () => void (context = await openTestContext()));
 afterAll(() => context.close());
@@ -73,6 +76,45 @@ it("A11: an erased person's data is gone from every chain, in lists and exports,
   const [, erased] = (await context.auditOf(null)).slice(-2);
   expect(erased).toMatchObject({ action: "person.erased", resourceId: "the owner", actor: { type: "system" } });
   expect(await context.AuditService.verify()).toMatchObject({ ok: true });
+});
+
+it("A11: whoever erases themself leaves no data in the entry of the erasure, and no key is made for it", async () => {
+  const id = await tenantByCarl();
+  const { ErasureService } = context.as(CARL);
+  context.clock.advance(1_000);
+  expect(await ErasureService.erase({ userId: "carl-1" })).toMatchObject({ keys: expect.any(Number) as number });
+  const [entry] = (await context.AuditService.list(undefined, { limit: 1 })).data;
+  expect(entry).toMatchObject({ action: "person.erased", actor: { type: "user", id: "carl-1" } });
+  expect(JSON.stringify(entry)).not.toMatch(/Carl@|203\.0\.113\.9|phone/);
+  expect((await listed(id))[0]).toMatchObject({ userEmail: "[erased]" });
+  expect(await ErasureService.erase({ userId: "carl-1" })).toEqual({ keys: 0 });
+});
+
+it("A11: an erasure by user id reaches what lies under the person's addresses, and one by record what names no person", async () => {
+  const { id } = await context.tenant({ owner: "dora@aurora.example", ownerName: "Dora" });
+  const dora = { actor: { type: "user" as const, id: "dora-1", email: "dora@aurora.example" }, tenantId: id };
+  await context.as(dora).TenantService.update(id, { name: "Changed by Dora" });
+  await context.ErasureService.erase({ userId: "dora-1" });
+  expect((await listed(id)).map(({ changes }) => changes?.after)).toMatchObject([{}, { owner: "[erased]", ownerName: "[erased]" }]);
+  expect(JSON.stringify(await listed(id))).not.toContain("ora@");
+  const known = await context.ErasureService.erase({ records: [`tenant:${id}`] });
+  expect(known).toEqual({ keys: 0 });
+  expect(await codeOf(context.ErasureService.erase({}))).toBe("validation_failed");
+  expect(await codeOf(context.as(dora).ErasureService.erase({ userId: "dora-1" }))).toBe("forbidden");
+});
+
+it("A11: a process that has not got a new root key yet goes on writing, although keys lie under the new one", async () => {
+  const id = await tenantByCarl();
+  const rotated = processOver(context.store, { ...KEYS, rootKeys: knownRootKeys(new Uint8Array(32).fill(5), [ROOT_KEY]) });
+  const eve = { actor: { type: "user" as const, id: "eve-1", email: "eve@aurora.example" }, tenantId: null, requestId: "req_eve" };
+  const bound = (backend: ReturnType<typeof processOver>) => servicesOf(backend.bind({ ...eve, clock: context.clock })).TenantService;
+  await bound(rotated).update(id, { name: "Under the new key" });
+  const old = processOver(context.store);
+  old.platform.personal.prefetch("eve-1");
+  context.clock.advance(60_000);
+  expect(await bound(old).update(id, { name: "Under the old key" })).toMatchObject({ name: "Under the old key" });
+  context.clock.advance(600_000);
+  expect(await bound(old).update(id, { name: "Again" })).toMatchObject({ name: "Again" });
 });
 
 it("A11: what an erased person does afterwards is readable, in a process that knew the old key after five minutes", async () => {
