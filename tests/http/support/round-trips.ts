@@ -186,7 +186,7 @@ export const ROUND_TRIPS: readonly (readonly [route: string, trips: number, beca
   ["POST /ofrep/v1/evaluate/flags/:key", 2],
   ["GET /v1/events", 4, "reads the head of the sequence before a page of it, and passes events that are about to be deleted"],
   ["GET /v1/event-types", 1],
-  ["POST /v1/erasures", 4, "looks again for keys after the deletion"],
+  ["POST /v1/erasures", 3],
   ["GET /v1/dashboard", 2],
 ];
 
