@@ -23,7 +23,7 @@ export function errorResponse(c: Context<AppEnv>, thrown: unknown, logger: Logge
   const error = c.get("restate")?.(shown) ?? shown;
   const { status, title } = ERROR_KINDS[error.code];
   c.set("code", error.code);
-  if (status >= 500) logger.error("request_failed", { requestId, code: error.code, ...describe(thrown) });
+  if (status >= 500 && error.code !== "maintenance") logger.error("request_failed", { requestId, code: error.code, ...describe(thrown) });
   const members = {
     ...Object.fromEntries(Object.entries(error.details).filter(([name]) => !STANDARD.has(name))),
     type: problemType(error.code),

@@ -27,6 +27,13 @@ export function presentMaintenance(maintenance: Maintenance, nowMs: number): Non
   return maintenance.endsAt === undefined || Date.parse(maintenance.endsAt) > nowMs ? maintenance : null;
 }
 
+/** The record without a maintenance that is over, so that a patch is not merged with its end. */
+export function withoutEnded<R extends { readonly maintenance?: Maintenance }>(record: R, nowMs: number): R {
+  if (presentMaintenance(record.maintenance, nowMs)) return record;
+  const { maintenance: _, ...rest } = record;
+  return rest as R;
+}
+
 /** The answer to a change during a maintenance. It is 503 with the seconds until the end as Retry-After. */
 export function underMaintenance({ message, endsAt }: NonNullable<Maintenance>, whose: string, nowMs: number): InnkeepError {
   const retryAfterSeconds = endsAt === undefined ? RETRY_AFTER_SECONDS : Math.max(1, Math.ceil((Date.parse(endsAt) - nowMs) / 1_000));

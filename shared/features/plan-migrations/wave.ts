@@ -10,7 +10,8 @@ import { soldTerms } from "../plans/versions.ts";
 import { movementChanges } from "../revenue/changes.ts";
 import { type Subscription, subscription } from "../subscriptions/entity.ts";
 import { currentSettings } from "../settings/current.ts";
-import { assertTrialUnused, fitted, onPlan } from "../subscriptions/rules.ts";
+import { assertTrials } from "../settings/enforcement.ts";
+import { assertTrialUnused, fitted, isTrialPlan, onPlan } from "../subscriptions/rules.ts";
 import { type Tenant, tenant } from "../tenants/entity.ts";
 import { type PlanMigration, planMigration, type PlanMove, planMove } from "./entity.ts";
 import * as rules from "./rules.ts";
@@ -151,6 +152,7 @@ export class MigrationStep {
     ]);
     const target = rules.planAt(plan, version);
     if (toPlanId !== owner.plan) assertTrialUnused(owner, target);
+    assertTrials(settings, toPlanId !== owner.plan && mode !== "no_billing_change" && isTrialPlan(target));
     const record = fitted(rules.moved(mode, before, sold, target, now).subscription, now);
     const terms = mode === "no_billing_change" ? { plan: toPlanId } : onPlan(owner, target, settings, now);
     const after: Tenant = { ...owner, ...terms, updatedAt: now };

@@ -17,7 +17,10 @@ export function assertSignUps({ enableSignups }: Pick<PlatformSettings, "enableS
 /** Throws `trials_disabled` if a trial would start while none may. */
 export function assertTrials({ enableTrials }: Pick<PlatformSettings, "enableTrials">, starts: boolean): void {
   if (enableTrials || !starts) return;
-  throw new InnkeepError("trials_disabled", "Trials cannot be started at present. Choose a plan without a trial, or the status active.");
+  throw new InnkeepError(
+    "trials_disabled",
+    "Trials cannot be started at present. Choose another status, or a plan that is paid from the start.",
+  );
 }
 
 /**

@@ -21,13 +21,33 @@ export function isEmpty({ before, after }: SettingsChange["changes"]): boolean {
 }
 
 /**
- * The settings with what a change has changed as it was before. What other changes have changed stays. Throws `not_revertible` for a
- * secret that was replaced, because its earlier value is not kept.
+ * The settings with what a change has changed as it was before. What other changes have changed stays, also other members of an object.
+ * Throws `not_revertible` for a secret that was replaced, because its earlier value is not kept.
  */
-export function reverted(present: PlatformSettings, { id, changes: { before, after } }: SettingsChange): Record<string, unknown> {
+export function reverted(present: PlatformSettings, { id, changes: { before, after } }: SettingsChange): Partial<PlatformSettings> {
   if (Object.values(before).includes(REDACTED)) {
     throw new InnkeepError("not_revertible", `Change ${id} replaced a secret, whose earlier value is not kept. Send the settings again.`);
   }
-  const kept = Object.entries(present).filter(([name]) => !Object.hasOwn(after, name));
-  return { ...Object.fromEntries(kept), ...before };
+  const settings: Record<string, unknown> = { ...present };
+  for (const name of new Set([...Object.keys(before), ...Object.keys(after)])) {
+    const value = revertedValue(settings[name], before[name], after[name]);
+    if (value === undefined) delete settings[name];
+    else settings[name] = value;
+  }
+  return settings as Partial<PlatformSettings>;
+}
+
+/** The members of an object that the change has changed are as before, and the others as they are; any other value is as before. */
+function revertedValue(present: unknown, before: unknown, after: unknown): unknown {
+  if (!isMembers(before ?? after) || !isMembers(before ?? {}) || !isMembers(after ?? {}) || !isMembers(present ?? {})) return before;
+  const changes = changedFields((before ?? {}) as Members, (after ?? {}) as Members);
+  const kept = Object.entries((present ?? {}) as Members).filter(([name]) => !Object.hasOwn(changes.after, name));
+  const members = { ...Object.fromEntries(kept), ...changes.before };
+  return before === undefined && Object.keys(members).length === 0 ? undefined : members;
+}
+
+type Members = Readonly<Record<string, unknown>>;
+
+function isMembers(value: unknown): boolean {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -1,7 +1,7 @@
 import { parseInput, type Stored } from "../../core/collection.ts";
 import { inputsOf, type UpdateInput } from "../../core/fields.ts";
 import { type Filters, listPage, type Page, type Pagination, selectionOf, type Sort } from "../../core/paging.ts";
-import { assertNotOver, presentMaintenance } from "../../core/maintenance.ts";
+import { assertNotOver, presentMaintenance, withoutEnded } from "../../core/maintenance.ts";
 import { Records } from "../../core/records.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { webUrl } from "../../core/values.ts";
@@ -52,7 +52,10 @@ export class PlatformSettingsService {
   async update(updates: SettingsUpdate, userId?: string, options: ChangeOptions = {}): Promise<StoredSettings> {
     const { slackWebhookUrl, ...patch } = parseInput(settingsInput, updates) as Readonly<Record<string, unknown>>;
     return await this.#change("platform-settings.updated", userId, options, { ...updates } as JsonObject, async (before) => (
-      await this.#withSecret(this.#settings.patched(before, patch), slackWebhookUrl as string | null | undefined)
+      await this.#withSecret(
+        this.#settings.patched(patch["maintenance"] ? withoutEnded(before, this.work.context.clock.now()) : before, patch),
+        slackWebhookUrl as string | null | undefined,
+      )
     ));
   }
 
@@ -63,7 +66,7 @@ export class PlatformSettingsService {
       const change = await history.get(changeId);
       if (!change) throw errors.notFound("settings change", changeId);
       const { version: _, ...present } = before;
-      return reverted(present as unknown as PlatformSettings, change);
+      return withoutEnded(reverted(present as unknown as PlatformSettings, change), this.work.context.clock.now());
     }, changeId);
   }
 

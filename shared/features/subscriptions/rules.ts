@@ -264,3 +264,12 @@ export function assertPeriod({ currentPeriodStart, currentPeriodEnd }: Subscript
   if (currentPeriodEnd > currentPeriodStart) return;
   throw errors.validation([{ path: "/currentPeriodEnd", message: "must be after currentPeriodStart", code: "invalid" }]);
 }
+
+/** Whether the subscription becomes a trial of a tenant that is not on trial. */
+export function startsTrial(
+  before: Pick<Subscription, "status"> | null,
+  after: Pick<Subscription, "status">,
+  tenant: Pick<Tenant, "status">,
+): boolean {
+  return after.status === "trialing" && before?.status !== "trialing" && tenant.status !== "trial";
+}

@@ -13,7 +13,7 @@ import { findPlan, loadPlan, planCheck, type StoredPlan } from "../plans/subscri
 import { findTerms, soldTerms } from "../plans/versions.ts";
 import { movementChanges } from "../revenue/changes.ts";
 import { currentSettings } from "../settings/current.ts";
-import { entryTo } from "../settings/enforcement.ts";
+import { assertTrials, entryTo } from "../settings/enforcement.ts";
 import { shortTenantId, type Tenant, tenant as tenantEntity } from "../tenants/entity.ts";
 import { usageOf } from "../usage/reads.ts";
 import { type PlanChoice, planChoice, type Subscription, subscription } from "./entity.ts";
@@ -174,6 +174,7 @@ export class SubscriptionService {
     const record = rules.fitted(plan ? { ...decided, planVersion: plan.planVersion } : decided, now);
     rules.assertPeriod(record);
     rules.assertTenantNotCancelled(record, tenant);
+    if (rules.startsTrial(before, record, tenant)) assertTrials(await currentSettings(this.work), true);
     const entry = plan && plan.id !== tenant.plan ? await entryTo(this.work, plan) : null;
     const checks = plan ? [planCheck(plan), ...entry?.checks ?? []] : [];
     const moved = plan && entry ? { ...tenant, ...rules.onPlan(tenant, plan, entry.settings, now) } : tenant;

@@ -2,7 +2,7 @@ import { cascadePlan } from "../../core/cascade.ts";
 import { Collection, type Stored } from "../../core/collection.ts";
 import { EntityService } from "../../core/entity-service.ts";
 import type { CreateInput, UpdateInput } from "../../core/fields.ts";
-import { assertNotOver } from "../../core/maintenance.ts";
+import { assertNotOver, withoutEnded } from "../../core/maintenance.ts";
 import { type Filters, listPage, type Page, type Pagination, selectionOf, type Sort } from "../../core/paging.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { errors } from "../../kernel/errors.ts";
@@ -106,6 +106,7 @@ export class TenantService extends EntityService<typeof tenant> {
         assertSignUps(settings);
         const nowMs = this.work.context.clock.now();
         const record = this.records.newRecord({ ...input, ...initialFields(input, plan, settings, nowMs) });
+        assertNotOver(undefined, record.maintenance, this.work.now());
         const place = record.status === "cancelled" ? [] : await placeOnPlan(this.work, settings, plan.id);
         const { changes, eventData } = setupChanges(record, plan, this.work);
         const moved = await movementChanges(this.work, null, record);
@@ -164,7 +165,8 @@ export class TenantService extends EntityService<typeof tenant> {
   ): Promise<StoredTenant | null> {
     const forget = () => this.work.platform.records.forget(tenant, keyFromId(tenant, tenantId));
     return await this.records.change(tenantId, options, action, async (before) => {
-      const patched: TenantMove["patched"] = this.records.patched(before, fields);
+      const merged = fields.maintenance ? withoutEnded(before, this.work.context.clock.now()) : before;
+      const patched: TenantMove["patched"] = this.records.patched(merged, fields);
       if (fields.metadata) assertMetadata(patched.metadata, "/metadata");
       assertNotOver(before.maintenance, patched.maintenance, this.work.now());
       return await decideChange(this.work, before, { ...move, patched, explicitMrr: fields.mrr !== undefined });

@@ -22,7 +22,7 @@ type Given = Partial<Pick<Tenant, "status" | "mrr" | "suspensionReason" | "trial
 export function initialFields(input: Given, plan: StoredPlan, settings: PlatformSettings, nowMs: number): Partial<Tenant> {
   const now = isoTime(nowMs);
   const status = initialStatus(input, settings.enableTrials && plan.trialDays !== undefined && plan.trialDays > 0);
-  assertTrials(settings, status === "trial" || isTrialPlan(plan));
+  assertTrials(settings, status === "trial" || (isTrialPlan(plan) && status !== "cancelled" && status !== "suspended"));
   return {
     plan: plan.id,
     status,

@@ -113,6 +113,36 @@ describe("the platform's settings", () => {
     expect(await codeOf(() => settings().revert("1000"))).toBe("not_found");
   });
 
+  test("S03: a revert leaves what other changes have set in the same object", async () => {
+    const pro = await settings().update({ maxTenantsPerPlan: { Pro: 10 } });
+    await settings().update({ maxTenantsPerPlan: { Basic: 5 } });
+    expect(await settings().revert(String(pro.revision))).toMatchObject({ maxTenantsPerPlan: { Basic: 5 } });
+    expect((await settings().update({ maxTenantsPerPlan: { Basic: null } } as never)).maxTenantsPerPlan).toEqual({});
+  });
+
+  test("S06: a maintenance that is set after one that is over begins at once, and a revert does not bring one back that is over", async () => {
+    const message = "We move the database.";
+    await settings().update({ maintenance: { message, endsAt: context.clock.iso(60_000) } });
+    context.clock.advance(120_000);
+    const again = await settings().update({ maintenance: { message } });
+    expect(again.maintenance).toEqual({ message });
+    const ended = await settings().update({ maintenance: { endsAt: context.clock.iso(60_000) } });
+    context.clock.advance(120_000);
+    const last = await settings().update({ maintenance: { endsAt: context.clock.iso(60_000) }, trialDurationDays: 21 });
+    expect(await settings().revert(String(last.revision))).toMatchObject({ trialDurationDays: 14 });
+    expect(await settings().revert(String(ended.revision))).not.toMatchObject({ maintenance: { endsAt: expect.anything() as string } });
+    await settings().update({ maintenance: null });
+  });
+
+  test("S02: without trials, no subscription becomes a trial, and tenants with the status suspended can still be imported", async () => {
+    const { id } = await context.tenant({ plan: "Pro" });
+    await settings().update({ enableTrials: false });
+    const trial = { planId: "Pro", status: "trialing", currentPeriodEnd: context.clock.iso(864_000_000) } as const;
+    expect(await codeOf(() => context.SubscriptionService.upsert(id, trial))).toBe("trials_disabled");
+    expect(await context.tenant({ plan: "Trial", status: "suspended", suspensionReason: "Import" })).toMatchObject({ plan: "Trial" });
+    await settings().update({ enableTrials: true });
+  });
+
   test("S03: a change that replaced a secret cannot be reverted, one that set the first secret can", async () => {
     const set = await settings().update({ slackWebhookUrl: "https://hooks.slack.com/services/one" });
     const replaced = await settings().update({ slackWebhookUrl: "https://hooks.slack.com/services/two" });
