@@ -42,7 +42,8 @@ export async function notificationRows(cluster: Cluster, open: (url: string) => 
       against: "get of the tenant by the same user",
       other: rate(of("get")),
       ratio: ratio(of("get"), of("count")),
-      target: 1.5,
+      // Reads of one key at the same time are one read, so more callers compare it with almost nothing.
+      target: callers === 1 ? 1.5 : null,
       atMost: true,
     });
   }

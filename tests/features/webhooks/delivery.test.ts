@@ -119,7 +119,7 @@ describe("a delivery", () => {
     expect(elsewhere.received).toEqual([]);
   });
 
-  test("W06, W20: a 410 disables the endpoint at once, fails what waits for it, and is audited and announced to the others", async () => {
+  test("W06, W20: a 410 disables the endpoint at once, fails what waits for it, is audited, and announced to the others and to administrators", async () => {
     const [gone, other] = [await receiver(), await receiver()];
     gone.script(410);
     const { id } = await context.endpoint(gone.url, { maxConcurrency: 1 });
@@ -136,6 +136,8 @@ describe("a delivery", () => {
     expect(other.received.map(bodyOf)).toMatchObject([{ subject: id, data: { webhook: { id }, reason: "gone" } }]);
     expect(other.received[0]?.text).not.toMatch(/sealedSecret":\{|whsec_/);
     expect((await context.auditOf(null)).at(-1)).toMatchObject({ action: "webhook.disabled", resourceId: id, data: { reason: "gone" } });
+    const { data: told } = await context.NotificationService.list();
+    expect(told).toMatchObject([{ title: "A webhook was disabled", audience: "admins", category: "integrations", priority: "high" }]);
     await context.tenant();
     await context.deliver();
     expect(gone.received).toHaveLength(1);
