@@ -26,6 +26,7 @@ const TABLE: readonly (readonly [from: string, imports: readonly string[], packa
     "@cfworker/json-schema",
     "canonicalize",
     "client-zip",
+    "csv-parse",
     "hash-wasm",
     "ipaddr.js",
     "murmurhash",

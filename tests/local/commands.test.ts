@@ -21,6 +21,7 @@ const PROGRAMS = [
   "functions/local/check.ts",
   "functions/local/verify.ts",
   "functions/local/verify-archive.ts",
+  "functions/local/verify-export.ts",
   "tests/bench/run.ts",
 ];
 const program = async (file: string, ...args: readonly string[]) => await finish(run(DENO, ["run", "-A", file, ...args]));

@@ -1,12 +1,12 @@
-import { type AuditEntry, auditEntry } from "../../core/audit-entry.ts";
+import { csvLines } from "../../core/csv.ts";
+import { auditEntry } from "../../core/audit-entry.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
-import type { JsonObject, JsonValue } from "../../kernel/json.ts";
+import type { JsonObject } from "../../kernel/json.ts";
+import { CSV_COLUMNS, csvOf } from "./csv.ts";
+import type { ExportedEntry } from "./exported.ts";
 import type { OrderBy, Query, Scope } from "../../kv/store.ts";
 
 const PAGE_ENTRIES = 500;
-
-/** A stored entry. `opened` has its personal data by JSON Pointer, and is not part of what its hash covers. */
-export type ExportedEntry = AuditEntry & { readonly opened?: Readonly<Record<string, JsonValue>> };
 
 /** One chain in its order; several chains by time. */
 export function exportOrder(scope: Scope): OrderBy[] {
@@ -26,4 +26,26 @@ export async function exportPage(
     { ...stored[i], ...(Object.keys(opened).length === 0 ? {} : { opened }) } as unknown as ExportedEntry
   ));
   return { entries, cursor: page.cursor };
+}
+
+/** The media types of an export. */
+export const EXPORT_TYPES = ["application/x-ndjson", "text/csv"] as const;
+
+/** The content of an export, a page at a time: one stored entry a line, or CSV. */
+export async function* exportContent(
+  work: UnitOfWork,
+  query: Pick<Query, "scope" | "where" | "orderBy">,
+  mediaType: string,
+): AsyncGenerator<Uint8Array<ArrayBuffer>, void, undefined> {
+  const encoder = new TextEncoder();
+  const isCsv = mediaType === "text/csv";
+  if (isCsv) yield encoder.encode(await csvLines([CSV_COLUMNS]));
+  let cursor: string | null = null;
+  do {
+    const page = await exportPage(work, query, cursor);
+    if (page.entries.length > 0) {
+      yield encoder.encode(isCsv ? await csvOf(page.entries) : page.entries.map((entry) => `${JSON.stringify(entry)}\n`).join(""));
+    }
+    cursor = page.cursor;
+  } while (cursor !== null);
 }

@@ -6,12 +6,13 @@ import { pageOf } from "../../core/schemas.ts";
 import { segment } from "../../core/values.ts";
 import { shortTenantId } from "../tenants/entity.ts";
 import { MAX_PART } from "./chain.ts";
+import { EXPORT_TYPES } from "./export.ts";
 import { AuditService } from "./service.ts";
 
 const tenantId = z.string().transform(shortTenantId).pipe(segment).optional()
   .meta({ description: "The tenant's id, short or as its full key." });
 const text = (description: string) => z.string().min(1).max(512).optional().meta({ description });
-const listQuery = checkPaging(z.strictObject({
+const filters = {
   tenantId,
   resource: text("The kind of the record, such as `tenant`."),
   resourceId: text("The id of the record."),
@@ -21,8 +22,8 @@ const listQuery = checkPaging(z.strictObject({
     .meta({ description: "The action. `tenant.*` matches every action on tenants.", examples: ["tenant.created"] }),
   from: moment("from").optional(),
   to: moment("to").optional(),
-  ...pageParams,
-}));
+};
+const listQuery = checkPaging(z.strictObject({ ...filters, ...pageParams }));
 
 const verifyQuery = z.strictObject({
   tenantId,
@@ -52,7 +53,20 @@ export const routes: readonly Route[] = [
     query: listQuery,
     output: pageOf(auditEntry),
     run: async ({ service, query: { page, limit, cursor, tenantId: _, actorId: userId, actorEmail: userEmail, ...rest }, tenantId }) =>
-      await service.list(tenantId ?? undefined, pagination({ page, limit, cursor }), given({ ...rest, userId, userEmail })),
+      await service.read(tenantId ?? undefined, pagination({ page, limit, cursor }), given({ ...rest, userId, userEmail })),
+  }),
+  verb("GET /v1/audit/export", {
+    service: AuditService,
+    operationId: "exportAuditEntries",
+    summary: "Export audit entries, oldest first",
+    description:
+      "Sends NDJSON, one stored entry a line, or with `Accept: text/csv` CSV. The file can be verified without the program's database: " +
+      "`npm run verify-export`. Without `tenantId`, a platform admin gets the entries of all chains. Each export is audited.",
+    scope: "read:audit",
+    query: z.strictObject(filters),
+    files: EXPORT_TYPES,
+    run: async ({ service, query: { tenantId: _, actorId: userId, actorEmail: userEmail, ...rest }, tenantId, mediaType }) =>
+      await service.download(tenantId ?? undefined, given({ ...rest, userId, userEmail }), mediaType),
   }),
   verb("GET /v1/audit/verify", {
     service: AuditService,
@@ -65,7 +79,7 @@ export const routes: readonly Route[] = [
     query: verifyQuery,
     output: report,
     errors: ["not_found", "invalid_cursor"],
-    run: async ({ service, query: { limit, cursor }, tenantId }) => await service.verifyPart(tenantId ?? undefined, { limit, cursor }),
+    run: async ({ service, query: { limit, cursor }, tenantId }) => await service.checkPart(tenantId ?? undefined, { limit, cursor }),
   }),
 ];
 

@@ -5,6 +5,8 @@ import type { JsonObject } from "../../kernel/json.ts";
 import { Collection } from "../../core/collection.ts";
 import type { Stored } from "../../core/collection.ts";
 import type { Scope } from "../../kv/store.ts";
+import { FileReply } from "../../core/reply.ts";
+import { streamOf } from "../../core/stream.ts";
 import { listPage } from "../../core/paging.ts";
 import type { Page, Pagination } from "../../core/paging.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
@@ -12,8 +14,10 @@ import { dataFault } from "../audit-actions/data-schema.ts";
 import { declarationOf, undeclared } from "../audit-actions/declared.ts";
 import { type ChainPart, type ChainReport, type Recorded, verifyPart } from "./chain.ts";
 import { checkpointsOf } from "./checkpoints.ts";
-import { type ExportedEntry, exportOrder, exportPage } from "./export.ts";
+import { exportContent, exportOrder, exportPage } from "./export.ts";
+import type { ExportedEntry } from "./exported.ts";
 import { type AuditFilters, conditions, conditionsOf } from "./filters.ts";
+import { note, noteRead } from "./reading.ts";
 
 export type { AuditFilters, ChainPart, ChainReport };
 
@@ -81,6 +85,30 @@ export class AuditService {
       yield* page.entries;
       cursor = page.cursor;
     } while (cursor !== null);
+  }
+
+  /** The export as a file, in one of `EXPORT_TYPES`, which is sent while it is read. The export is audited before. */
+  async download(tenantId: string | undefined, filters: AuditFilters, mediaType: string): Promise<FileReply> {
+    const scope = this.#scope(tenantId);
+    const where = await conditions(this.work, filters);
+    await note(this.work, "audit.exported", scope, { format: mediaType, filters: Object.keys(filters) });
+    const query = { scope: scope ?? "any", where, orderBy: exportOrder(scope ?? "any") } as const;
+    const content = streamOf(exportContent(this.work, query, mediaType), this.work.platform.logger);
+    return new FileReply(content, { name: mediaType === "text/csv" ? "audit.csv" : "audit.ndjson", type: mediaType });
+  }
+
+  /** Like `list`, for a person or program outside: that they read the log is audited, once an hour. */
+  async read(tenantId?: string, pagination?: Pagination, filters: AuditFilters = {}): Promise<Page<StoredAuditEntry>> {
+    const page = await this.list(tenantId, pagination, filters);
+    await noteRead(this.work, this.#scope(tenantId), Object.keys(filters));
+    return page;
+  }
+
+  /** Like `verifyPart`, for a person or program outside: each verification is audited. */
+  async checkPart(tenantId: string | undefined, part: Parameters<AuditService["verifyPart"]>[1]): Promise<ChainPart> {
+    const report = await this.verifyPart(tenantId, part);
+    await note(this.work, "audit.verified", this.#scope(tenantId) ?? "global", { ok: report.ok, checked: report.checked });
+    return report;
   }
 
   /** Verifies one chain to its end and names the first invalid entry. Throws `not_found` for a tenant that never existed. */
