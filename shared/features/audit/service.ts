@@ -99,9 +99,8 @@ export class AuditService {
 
   /** Like `list`, for a person or program outside: that they read the log is audited, once an hour. */
   async read(tenantId?: string, pagination?: Pagination, filters: AuditFilters = {}): Promise<Page<StoredAuditEntry>> {
-    const page = await this.list(tenantId, pagination, filters);
     await noteRead(this.work, this.#scope(tenantId), Object.keys(filters));
-    return page;
+    return await this.list(tenantId, pagination, filters);
   }
 
   /** Like `verifyPart`, for a person or program outside: each verification is audited. */

@@ -67,7 +67,7 @@ export const ROUND_TRIPS: readonly (readonly [route: string, trips: number, beca
   ["GET /v1/tenants/:tenantId/usage/:metric/history", 3, "reads the tenant before its usage"],
   ["GET /v1/tenants/:tenantId/usage/:metric/forecast", 2],
   ["GET /v1/audit", 3, "reads the keys of personal data after the page"],
-  ["GET /v1/audit/export", 2],
+  ["GET /v1/audit/export", 4, "audits the export before it reads the entries and the keys of their personal data"],
   ["GET /v1/audit/verify", 4, "reads the head of the chain before its entries, and audits the verification"],
   ["GET /v1/audit/actions", 1],
   ["GET /v1/audit/custom-actions", 2],
