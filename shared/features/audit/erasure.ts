@@ -69,7 +69,7 @@ async function soughtOf({ userId, emails = [], records = [] }: ErasedPerson): Pr
   };
 }
 
-const found = personalKey.schema.pick({ id: true, person: true, emailHash: true });
+const namesOfKey = personalKey.schema.pick({ id: true, person: true, emailHash: true });
 
 async function keysOf({ store }: UnitOfWork, { people, hashes }: Sought) {
   const wanted = [["person", [...people, ...[...hashes].map((hash) => `email:${hash}`)]], ["emailHash", [...hashes]]] as const;
@@ -78,6 +78,6 @@ async function keysOf({ store }: UnitOfWork, { people, hashes }: Sought) {
       (await store.query({ entity: personalKey, where: [{ field, in: values }], limit: KEYS_AT_ONCE })).entries
     )),
   );
-  const keys = pages.flat().map(({ value }) => found.parse(value));
+  const keys = pages.flat().map(({ value }) => namesOfKey.parse(value));
   return [...new Map(keys.map((key) => [key.id, key])).values()];
 }
