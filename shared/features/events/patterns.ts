@@ -6,8 +6,11 @@ export function matches(pattern: string, type: string): boolean {
   return pattern.endsWith(".*") && type.startsWith(pattern.slice(0, -1));
 }
 
-/** Events about credentials, and the scope that their readers need beside `read:events`. */
-const RESTRICTED = [{ group: "api-key", scope: "read:api-keys" }] as const;
+/** Events about what a viewer must not read, and the scope that their readers need beside `read:events`. */
+const RESTRICTED = [
+  { group: "compliance-request", scope: "read:compliance" },
+  { group: "api-key", scope: "read:api-keys" },
+] as const;
 
 /** The groups of types that a caller must not read, as patterns. Without scopes, the caller is the program. */
 export function withheldFrom(scopes: ReadonlySet<string> | undefined): string[] {
