@@ -32,6 +32,8 @@ export interface Entity<S extends z.ZodObject = z.ZodObject, K extends string = 
   readonly schema: S;
   /** `self`: the record is a tenant. `tenant`: it belongs to the tenant in `tenantId`; without one, to the platform. */
   readonly owner: "platform" | "tenant" | "self";
+  /** Whether the platform has records of it too. Their `tenantId` is `global`. */
+  readonly platformToo?: boolean;
   readonly onTenantDelete?: OnTenantDelete | ((record: z.output<S>) => OnTenantDelete);
   /** Default retention in days after the instant in the field `after`, which gets an index. */
   readonly retention?: { readonly days: number; readonly after: FieldOf<S> };

@@ -164,6 +164,6 @@ test("O01: npm runs the programs that these tests run", async () => {
   const { scripts } = (await import(join(ROOT, "package.json"), { with: { type: "json" } }) as {
     readonly default: { readonly scripts: Readonly<Record<string, string>> };
   }).default;
-  const files = Object.values(scripts).flatMap((script) => /^deno run -A (\S+)$/.exec(script)?.[1] ?? []);
+  const files = Object.values(scripts).flatMap((script) => /deno run -A (\S+)$/.exec(script)?.[1] ?? []);
   expect(files.sort()).toEqual([...PROGRAMS].sort());
 });

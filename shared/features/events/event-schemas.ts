@@ -97,7 +97,7 @@ function isLong({ type, anyOf }: JsonSchema): boolean {
 
 /** Whether every record of the entity belongs to a tenant. */
 function isAlwaysOfTenant(entity: AnyEntity): boolean {
-  if (entity.owner !== "tenant") return entity.owner === "self";
+  if (entity.owner !== "tenant" || entity.platformToo) return entity.owner === "self";
   const { shape } = entity.schema as z.ZodObject;
   return !(shape["tenantId"] as z.ZodType).safeParse(undefined).success;
 }

@@ -62,6 +62,7 @@ export const notification = defineEntity({
     createdAt: createdInstant(instant),
   }),
   owner: "tenant",
+  platformToo: true,
   readableByTenants: true,
   retention: { days: 1, after: "expiresAt" },
   filterable: ["id", "tenantId", "audience", "type", "priority", "category", "topic", "publishAt", "expiresAt"],
@@ -103,6 +104,7 @@ export const notificationReads = defineEntity({
     updatedAt: instant,
   }),
   owner: "tenant",
+  platformToo: true,
   retention: { days: 400, after: "updatedAt" },
   example: {
     tenantId: "tn_1767225600000_a1b2c3d4e5f6",
@@ -138,6 +140,7 @@ export const notificationPreferences = defineEntity({
     updatedAt: changedInstant(instant),
   }),
   owner: "tenant",
+  platformToo: true,
   retention: { days: 1_095, after: "updatedAt" },
   example: {
     tenantId: "tn_1767225600000_a1b2c3d4e5f6",

@@ -19,6 +19,7 @@ export async function runAllJobs(context: Context, work: UnitOfWork): Promise<vo
   await context.RetentionService.put("events", { type: "outbox-event", retentionDays: 365, enabled: true });
   await context.RetentionService.put("letters", { type: "dead-letter", retentionDays: 10, enabled: true });
   await context.RetentionService.delete("letters");
+  for (const inApp of [false, true]) await context.NotificationService.putPreferences({ categories: { product: { inApp } } });
   await keys(context, work);
   await complianceRequests(context);
   const unpaid = await tenants(context);

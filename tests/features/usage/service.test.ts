@@ -3,7 +3,7 @@ import { DEFAULT_METRICS } from "../../../shared/features/metrics/default-metric
 import type { IfMatch } from "../../../shared/kernel/version.ts";
 import type { Store } from "../../../shared/kv/store.ts";
 import { codeOf } from "../../support/store.ts";
-import { openTestContext, userOf } from "../../support/test-context.ts";
+import { openTestContext } from "../../support/test-context.ts";
 
 let context: Awaited<ReturnType<typeof openTestContext>>;
 beforeAll(async () => void (context = await openTestContext()));
@@ -241,9 +241,9 @@ describe("an increment with an idempotency key", () => {
     expect((await context.UsageService.get(id, "bookings"))?.current).toBe(103);
   });
 
-  it("U08: a tenant's own caller has keys of its own, in its own tenant", async () => {
+  it("U08: each caller has keys of its own, whose records belong to the tenant", async () => {
     const { id } = await context.tenant();
-    const { UsageService } = context.as(userOf(id));
+    const { UsageService } = context.as({ actor: { type: "api_key", id: "key-1" } });
     for (let i = 0; i < 3; i++) await UsageService.increment(id, "rooms", 1, undefined, undefined, { idempotencyKey: "mine" });
     await context.UsageService.increment(id, "rooms", 1, undefined, undefined, { idempotencyKey: "mine" });
     expect((await context.UsageService.get(id, "rooms"))?.current).toBe(2);
