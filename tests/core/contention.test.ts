@@ -47,10 +47,10 @@ it("H05: 64 concurrent changes of one record all succeed, and none is lost", asy
   const { id } = await context.tenant();
   const platform = as({}).TenantService;
   const codes = await Promise.all(
-    Array.from({ length: 64 }, (_, i) => codeOf(platform.update(id, { metadata: { [`m${i}`]: i } }))),
+    Array.from({ length: 64 }, (_, i) => codeOf(platform.update(id, { settings: { [`m${i}`]: i } }))),
   );
   expect(codes.filter((code) => !code.startsWith("no error"))).toEqual([]);
-  expect(Object.keys((await platform.get(id))?.metadata ?? {})).toHaveLength(64);
+  expect(Object.keys((await platform.get(id))?.settings ?? {})).toHaveLength(64);
 });
 
 it("H05: 64 concurrent changes of a tenant, by its record and by its subscription, all succeed", async () => {

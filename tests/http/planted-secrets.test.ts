@@ -107,7 +107,7 @@ function requestOf(method: string, path: string, { headers = {}, json, token: ow
 async function answerOf(where: string, answering: Response | Promise<Response>, { once = [], shown = 0 }: Sent): Promise<Answer> {
   const response = await answering;
   const text = await response.text();
-  const isJson = response.headers.get("content-type")?.includes("json") === true;
+  const isJson = /^application\/(problem\+)?json/.test(response.headers.get("content-type") ?? "");
   const body = isJson && text !== "" ? JSON.parse(text) as Answer["body"] : {};
   const own = once.map((member) => String(body[member]));
   for (const [i, secret] of own.entries()) secrets.plant(`${once[i]} of ${where}`, secret, shown);
