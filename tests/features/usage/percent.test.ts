@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { highestPercentage, thresholdsReached } from "../../../shared/features/usage/rules.ts";
-import { ADMIN, openTestContext } from "../../support/test-context.ts";
+import { ADMIN, KEYS, openTestContext } from "../../support/test-context.ts";
 import { createContainer } from "../../../shared/container.ts";
 import { InnkeepError } from "../../../shared/kernel/errors.ts";
 import { jsonLogger } from "../../../shared/kernel/logger.ts";
@@ -43,7 +43,7 @@ describe("a tenant's usagePercent", () => {
       },
     });
     const logger = jsonLogger((line) => lines.push(JSON.parse(line) as Record<string, unknown>), context.clock.now);
-    const container = await createContainer({ store: failing, clock: context.clock, logger });
+    const container = await createContainer({ store: failing, clock: context.clock, logger, ...KEYS });
     const { UsageService } = container.services({ actor: ADMIN, tenantId: null, requestId: "req_settle", clock: context.clock });
     await UsageService.increment(id, "bookings", 1);
     isAway = true;
