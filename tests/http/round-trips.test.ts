@@ -88,7 +88,7 @@ test("O11: every route takes the number of round trips in docs/performance.md", 
   expect(wrong).toEqual([]);
   expect(rows).toEqual(ROUND_TRIPS.map(([place, trips]) => [place, trips]));
   expect(read("docs/performance.md")).toContain(roundTripsSection());
-});
+}, 180_000);
 
 test("O11: a tenant's user reads a record in one round trip, including the lookup of the user and the tenant", async () => {
   const { id } = await api.tenant();
