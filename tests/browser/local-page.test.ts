@@ -114,6 +114,18 @@ describe.skipIf(noBrowser !== null)("the page of the local stack", () => {
     expect(complaints).toEqual([]);
   });
 
+  test("O01: a refresh before the tokens have arrived waits for them", async () => {
+    const { page, complaints } = await openPage();
+    const waiting: (() => Promise<void>)[] = [];
+    await page.route("**/local/tokens", (route) => void waiting.push(() => route.continue()));
+    await page.reload({ waitUntil: "domcontentloaded" });
+    await expect.poll(() => waiting.length).toBe(1);
+    await page.locator("#refresh").click();
+    await waiting[0]?.();
+    await page.locator("[data-tenant]").first().waitFor();
+    expect(complaints).toEqual([]);
+  });
+
   test("O01: shows the migration, and every tenant with plan, status, revenue and a bar for each metric with a limit", async () => {
     const { page, complaints, hosts } = await openPage();
     const { data } = await read<{ readonly data: readonly Tenant[] }>(stack, "/v1/tenants?limit=100");

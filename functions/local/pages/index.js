@@ -28,8 +28,10 @@ let drawn = "";
 /** The number of the newest load. Only that load may draw, not a slow one with an earlier filter. */
 let newest = 0;
 
-async function start() {
-  followChoice();
+followChoice();
+const signedIn = signIn();
+
+async function signIn() {
   try {
     const { version } = await get("/local/about");
     byId("version", HTMLElement).textContent = `local stack · version ${version}`;
@@ -40,11 +42,12 @@ async function start() {
   } catch (error) {
     showProblem(byId("token-problem", HTMLElement), error);
   }
-  await load();
 }
 
 async function load() {
   const turn = ++newest;
+  await signedIn;
+  if (turn !== newest) return;
   list.setAttribute("aria-busy", "true");
   if (list.childElementCount === 0) list.replaceChildren(element("li", { class: "quiet" }, "Loading …"));
   // The first read of the events can take several pages.
@@ -192,4 +195,4 @@ setInterval(() => {
   if (byId("live", HTMLInputElement).checked && !document.hidden && !isBusy) void load();
 }, EVERY_MS);
 
-await start();
+await load();
