@@ -43,11 +43,18 @@ export function isDerivedAction(action: string, { name }: AnyEntity): boolean {
 
 /** Every action of the program by name. What a feature lists replaces what is derived from its entities. */
 export function declaredActions(actions: Actions, entities: readonly AnyEntity[]): DeclaredAction[] {
-  const derived = entities.filter(({ appendOnly }) => !appendOnly).flatMap(({ name }) =>
-    DERIVED.map((verb): [string, Action] => [`${name}.${verb}`, { means: `The record was ${verb}.`, resource: name }])
-  );
-  const all = Object.entries({ ...Object.fromEntries(derived), ...actions });
-  return all.map(([action, declared]) => declaredAction(action, declared)).sort((a, b) => a.action < b.action ? -1 : 1);
+  const derived = entities.filter(({ appendOnly }) => !appendOnly).flatMap(({ name }) => DERIVED.map((verb) => `${name}.${verb}`));
+  const names = [...new Set([...derived, ...Object.keys(actions)])].sort((a, b) => a < b ? -1 : 1);
+  return names.flatMap((action) => declaredActionOf(action, actions, entities) ?? []);
+}
+
+/** One action of the program, or null. Each audit entry asks, so that this does not build the others. */
+export function declaredActionOf(action: string, actions: Actions, entities: readonly AnyEntity[]): DeclaredAction | null {
+  const listed = Object.hasOwn(actions, action) ? actions[action] : undefined;
+  if (listed !== undefined) return declaredAction(action, listed);
+  const entity = entities.find((each) => !each.appendOnly && isDerivedAction(action, each));
+  if (!entity) return null;
+  return declaredAction(action, { means: `The record was ${action.slice(entity.name.length + 1)}.`, resource: entity.name });
 }
 
 function declaredAction(action: string, declared: Action): DeclaredAction {

@@ -1,4 +1,4 @@
-import { declaredActions } from "../../core/actions.ts";
+import { declaredActionOf } from "../../core/actions.ts";
 import { Collection } from "../../core/collection.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import type { FieldError } from "../../kernel/errors.ts";
@@ -25,7 +25,7 @@ export async function customActions(work: UnitOfWork, actions: readonly string[]
 export async function declarationOf(work: UnitOfWork, action: string): Promise<Declaration | null> {
   if (action.startsWith(CUSTOM_PREFIX)) return declarationIn((await customActions(work, [action])).get(action));
   const { actions, registry } = work.platform;
-  const declared = declaredActions(actions, await registry()).find((each) => each.action === action);
+  const declared = declaredActionOf(action, actions, await registry());
   return declared ? { dataSchema: declared.dataSchema } : null;
 }
 
