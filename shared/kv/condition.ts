@@ -1,6 +1,7 @@
 /** A condition on a declared field. Several values mean any of them. Times and numbers can have a range. */
 export type Condition =
-  | { readonly field: string; readonly in: readonly (string | number | boolean)[] }
+  /** `boundBy`: what a cursor depends on instead of the values, which follow from it and can grow. */
+  | { readonly field: string; readonly in: readonly (string | number | boolean)[]; readonly boundBy?: string }
   /** `moving`: the bound follows the present or a reader, so a cursor does not depend on it. */
   | { readonly field: string; readonly from?: string | number; readonly to?: string | number; readonly moving?: true }
   /** Text beginning with `prefix`, for dotted names such as audit actions. */

@@ -53,5 +53,6 @@ export function fingerprintOf(query: unknown): string {
 
 /** The part of a query that its cursors are bound to: not what follows the present or a reader. */
 export function steadyPart<Q extends { readonly where: readonly object[] }>(query: Q): Q {
-  return { ...query, where: query.where.filter((condition) => !("notIn" in condition || "moving" in condition)) };
+  const steady = query.where.filter((condition) => !("notIn" in condition || "moving" in condition));
+  return { ...query, where: steady.map((condition) => "boundBy" in condition ? { ...condition, in: [] } : condition) };
 }

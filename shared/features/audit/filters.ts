@@ -2,6 +2,7 @@ import { hashOfEmail } from "../../core/personal-data.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { errors } from "../../kernel/errors.ts";
 import type { Condition } from "../../kv/store.ts";
+import { withheldGroups } from "../events/patterns.ts";
 
 export interface AuditFilters {
   readonly resource?: string;
@@ -16,11 +17,18 @@ export interface AuditFilters {
 }
 
 /** The conditions of the filters. An entry has the key of an email address instead of the address, which older ones have. */
-export async function conditions({ platform: { personal } }: UnitOfWork, filters: AuditFilters): Promise<Condition[]> {
+export async function conditions({ context, platform: { personal } }: UnitOfWork, filters: AuditFilters): Promise<Condition[]> {
   const { userEmail, ...others } = filters;
-  if (!userEmail) return conditionsOf(others);
+  const readable = [...conditionsOf(others), ...readableBy(context.scopes)];
+  if (!userEmail) return readable;
   const ids = await personal.idsWithEmail(await hashOfEmail(userEmail));
-  return [...conditionsOf(others), { field: "userEmail", in: [userEmail, ...ids] }];
+  return [...readable, { field: "userEmail", in: [userEmail, ...ids], boundBy: userEmail }];
+}
+
+/** Leaves out the entries on records that the caller must not read. Without scopes, the caller is the program. */
+export function readableBy(scopes: ReadonlySet<string> | undefined): Condition[] {
+  const withheld = withheldGroups(scopes);
+  return withheld.length === 0 ? [] : [{ field: "resource", notIn: withheld }];
 }
 
 /** An empty text counts as absent. */

@@ -48,7 +48,8 @@ export const routes: readonly Route[] = [
     operationId: "listAuditEntries",
     summary: "List audit entries, newest first",
     description:
-      "Without `tenantId`, a platform admin gets the entries of all tenants and of the platform. A tenant's users get their tenant's.",
+      "Without `tenantId`, a platform admin gets the entries of all tenants and of the platform. A tenant's users get their tenant's. " +
+      "Entries on API keys and compliance requests need `read:api-keys` and `read:compliance` too; else they are left out.",
     scope: "read:audit",
     query: listQuery,
     output: pageOf(auditEntry),
@@ -61,7 +62,8 @@ export const routes: readonly Route[] = [
     summary: "Export audit entries, oldest first",
     description:
       "Sends NDJSON, one stored entry a line, or with `Accept: text/csv` CSV. The file can be verified without the program's database: " +
-      "`npm run verify-export`. Without `tenantId`, a platform admin gets the entries of all chains. Each export is audited.",
+      "`npm run verify-export`, if it is complete: without filters, and for a caller with `read:api-keys` and `read:compliance`. " +
+      "Without `tenantId`, a platform admin gets the entries of all chains. Each export is audited.",
     scope: "read:audit",
     query: z.strictObject(filters),
     files: EXPORT_TYPES,

@@ -16,7 +16,7 @@ import { type ChainPart, type ChainReport, type Recorded, verifyPart } from "./c
 import { checkpointsOf } from "./checkpoints.ts";
 import { exportContent, exportOrder, exportPage } from "./export.ts";
 import type { ExportedEntry } from "./exported.ts";
-import { type AuditFilters, conditions, conditionsOf } from "./filters.ts";
+import { type AuditFilters, conditions, conditionsOf, readableBy } from "./filters.ts";
 import { note, noteRead } from "./reading.ts";
 
 export type { AuditFilters, ChainPart, ChainReport };
@@ -50,7 +50,7 @@ export class AuditService {
 
   /** All entries on one record, newest first. A platform caller gets those of every chain. */
   async getByResource(resource: string, resourceId: string, pagination?: Pagination): Promise<Page<StoredAuditEntry>> {
-    const where = conditionsOf({ resource, resourceId });
+    const where = [...conditionsOf({ resource, resourceId }), ...readableBy(this.work.context.scopes)];
     const scope = this.work.context.tenantId ?? "any";
     return await this.#shown(await listPage(this.#entries, { where, scope, pagination }, [{ field: "timestamp", direction: "desc" }]));
   }

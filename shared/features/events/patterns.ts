@@ -6,7 +6,7 @@ export function matches(pattern: string, type: string): boolean {
   return pattern.endsWith(".*") && type.startsWith(pattern.slice(0, -1));
 }
 
-/** Events about what a viewer must not read, and the scope that their readers need beside `read:events`. */
+/** Events and audit entries about what a viewer must not read, and the scope that their readers need in addition. */
 const RESTRICTED = [
   { group: "compliance-request", scope: "read:compliance" },
   { group: "api-key", scope: "read:api-keys" },
@@ -14,7 +14,12 @@ const RESTRICTED = [
 
 /** The groups of types that a caller must not read, as patterns. Without scopes, the caller is the program. */
 export function withheldFrom(scopes: ReadonlySet<string> | undefined): string[] {
-  return scopes ? RESTRICTED.filter(({ scope }) => !scopes.has(scope)).map(({ group }) => `${group}.*`) : [];
+  return withheldGroups(scopes).map((group) => `${group}.*`);
+}
+
+/** The same as the kinds of records. */
+export function withheldGroups(scopes: ReadonlySet<string> | undefined): string[] {
+  return scopes ? RESTRICTED.filter(({ scope }) => !scopes.has(scope)).map(({ group }) => group) : [];
 }
 
 /** Throws `insufficient_scope` if a pattern names types that the caller must not read. `*` selects those that it may read. */

@@ -137,6 +137,20 @@ it("A11: the filter by email address finds a person's entries by each of their a
   expect(await found("Dora@Old.example")).toEqual([[2, "dora@old.example"]]);
   expect(await found("dora@new.example")).toEqual([[3, "dora@new.example"]]);
   expect(await found("nobody@new.example")).toEqual([]);
+  await as("dora@new.example").TenantService.update(id, { name: "Again" });
+  const page = (cursor?: string, userEmail = "dora@new.example") =>
+    context.AuditService.list(id, { limit: 1, ...(cursor === undefined ? {} : { cursor }) }, { userEmail });
+  const { data, pagination: { nextCursor = "" } } = await page();
+  // A process that does not know her key makes another one between the pages.
+  const other = processOver(context.store).bind({
+    actor: { type: "user", id: "dora-2", email: "dora@new.example" },
+    tenantId: id,
+    requestId: "req_2",
+    clock: context.clock,
+  });
+  await servicesOf(other).TenantService.update(id, { name: "By another process" });
+  expect([data[0]?.seq, (await page(nextCursor)).data[0]?.seq]).toEqual([4, 3]);
+  expect(await codeOf(page(nextCursor, "dora@old.example"))).toBe("invalid_cursor");
 });
 
 it("A11: personal data in an entry that a program logs is encrypted too, and one without a known person belongs to the record", async () => {

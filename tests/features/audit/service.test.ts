@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { codeOf } from "../../support/store.ts";
 import { withClient } from "../../support/client.ts";
+import { scopes } from "../../../shared/features/index.ts";
 import { ADMIN, openTestContext, userOf } from "../../support/test-context.ts";
 
 let context: Awaited<ReturnType<typeof openTestContext>>;
@@ -87,6 +88,20 @@ describe("the audit log", () => {
     expect((await AuditService.list()).data.map(({ tenantId }) => tenantId)).toEqual([a.id]);
     expect(await codeOf(AuditService.list(b.id))).toBe("not_found");
     expect((await AuditService.getByResource("tenant", b.id)).data).toEqual([]);
+  });
+
+  it("A02: leaves out what is logged of API keys and compliance requests for a caller who may not read those", async () => {
+    const { id } = await context.tenant();
+    const key = await context.ApiKeyService.generate("Till", ["read:plans"], { tenantId: id });
+    await context.ComplianceService.createRequest(id, "export", "u", undefined);
+    for (const [role, count] of [["viewer", 1], ["owner", 3]] as const) {
+      const { AuditService } = context.as({ ...userOf(id), scopes: scopes.ofTenant(role) });
+      expect((await AuditService.list()).pagination.total, role).toBe(count);
+      expect((await AuditService.getByResource("api-key", key.id)).data, role).toHaveLength(role === "viewer" ? 0 : 1);
+      const exported = [];
+      for await (const { resource } of AuditService.export()) exported.push(resource);
+      expect(exported, role).toHaveLength(count);
+    }
   });
 
   it("A03: getByResource crosses periods and scopes", async () => {
