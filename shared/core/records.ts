@@ -29,7 +29,8 @@ export interface Decided<R> extends Pick<Transaction<unknown>, "changes" | "chec
   readonly notes?: readonly Notes[] | undefined;
 }
 
-type PutDecision<E> = Decided<RecordOf<E>> & { readonly action: string };
+/** `isUnchanged`: the record is what holds without one, and is not stored. */
+type PutDecision<E> = Decided<RecordOf<E>> & { readonly action: string; readonly isUnchanged?: boolean };
 
 /** The result of a put, and whether it created the record. */
 export interface Put<E> {
@@ -152,11 +153,12 @@ export class Records<E extends AnyEntity> extends Collection<E> {
       if (before) this.assertMatch(before, options);
       const decided = await decide(before);
       if (!decided) return { done: { record: null, created: false }, isFailure: true };
-      if (before && !differs(before, decided)) {
-        return { done: { record: this.kept(before), created: false }, resultOf: this.#tenantIdOf(before) };
+      if (decided.isUnchanged || (before && !differs(before, decided))) {
+        const record = before ?? decided.record;
+        return { done: { record: this.kept(record), created: false }, resultOf: this.#tenantIdOf(record) };
       }
       if (!before && options.ifMatch !== undefined) throw errors.preconditionFailed(null);
-      const { action, ...rest } = decided;
+      const { action, isUnchanged: _, ...rest } = decided;
       const record = before ? this.changed(rest.record) : rest.record;
       // `isPut`: if another caller creates the record meanwhile, the decision is repeated on that record.
       const found = { record: this.kept(record), created: before === null };

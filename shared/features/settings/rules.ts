@@ -1,6 +1,6 @@
 import { changedFields, type FieldChanges } from "../../core/merge-patch.ts";
 import { redact, REDACTED } from "../../core/redaction.ts";
-import { InnkeepError } from "../../kernel/errors.ts";
+import { errors, InnkeepError } from "../../kernel/errors.ts";
 import { type PlatformSettings, platformSettings, type SettingsChange } from "./entity.ts";
 
 /** What the program keeps beside the settings. */
@@ -18,6 +18,15 @@ export function settingsDiff(before: PlatformSettings, after: PlatformSettings):
 
 export function isEmpty({ before, after }: SettingsChange["changes"]): boolean {
   return Object.keys(before).length + Object.keys(after).length === 0;
+}
+
+/** A row of the history has a branding twice, and has to fit the store's limit of a value. */
+const MAX_BRANDING_BYTES = 64 * 1_024;
+
+/** Throws `validation_failed` for a branding that no row of the history could hold beside the next one. */
+export function assertBrandingFits({ after: { branding = null } }: SettingsChange["changes"]): void {
+  if (new TextEncoder().encode(JSON.stringify(branding)).length <= MAX_BRANDING_BYTES) return;
+  throw errors.validation([{ path: "/branding", message: `must be at most ${MAX_BRANDING_BYTES / 1_024} KiB as JSON`, code: "too_big" }]);
 }
 
 /**

@@ -13,7 +13,7 @@ import { keyOf } from "../../kv/define.ts";
 import { plan } from "../plans/entity.ts";
 import { currentSettings, DEFAULT_SETTINGS, forgetSettings, type StoredSettings } from "./current.ts";
 import { type PlatformSettings, platformSettings, SETTINGS_KEY, settingsChange } from "./entity.ts";
-import { isEmpty, reverted, settingsDiff } from "./rules.ts";
+import { assertBrandingFits, isEmpty, reverted, settingsDiff } from "./rules.ts";
 import { type PublicSettings, publicSettingsOf } from "./view.ts";
 
 export type StoredSettingsChange = Stored<typeof settingsChange>;
@@ -84,8 +84,9 @@ export class PlatformSettingsService {
       assertMatch(before.version, { ifMatch, ifNoneMatch });
       const decided = parseInput(platformSettings.schema, await decide(before)) as PlatformSettings;
       const changes = settingsDiff(before, decided);
-      if (stored && isEmpty(changes)) return { action, record: stored };
+      if (isEmpty(changes)) return { action, record: before, isUnchanged: true };
       assertNotOver(before.maintenance, decided.maintenance, this.work.now());
+      assertBrandingFits(changes);
       await this.#assertPlans(before, decided);
       const number = before.revision + 1;
       const row = {

@@ -50,6 +50,8 @@ describe("the platform's settings", () => {
       revision: 0,
       version: "unstored",
     });
+    expect(await settings().update({ enableTrials: true })).toMatchObject({ revision: 0, version: "unstored" });
+    expect((await context.SettingsHistoryService.list()).data).toEqual([]);
   });
 
   test("S02: are merged with an update, which records who made it; an invalid one changes nothing", async () => {
@@ -111,6 +113,15 @@ describe("the platform's settings", () => {
     expect(reverted).not.toHaveProperty("branding");
     expect(await context.SettingsHistoryService.get(String(reverted.revision))).toMatchObject({ reverts: String(changed.revision) });
     expect(await codeOf(() => settings().revert("1000"))).toBe("not_found");
+  });
+
+  test("S03: a branding fits the history beside the next one; a longer one is refused with its field", async () => {
+    const branding = (sign: string, length: number) => ({ branding: { terms: sign.repeat(length) } });
+    const { revision } = await settings().update(branding("x", 65_000));
+    await settings().update(branding("y", 65_000));
+    const refused = await settings().update(branding("z", 66_000)).catch((error: unknown) => error as InnkeepError);
+    expect(refused).toMatchObject({ code: "validation_failed", fields: [{ path: "/branding", code: "too_big" }] });
+    expect(await settings().revert(String(revision))).not.toHaveProperty("branding");
   });
 
   test("S03: a revert leaves what other changes have set in the same object", async () => {
