@@ -49,6 +49,7 @@ export const auditEntry = defineEntity({
   personal: ["actor", "userEmail", "ipAddress", "userAgent"],
   subjects: { userId: "userId" },
   onTenantDelete: "retain",
+  keptBecause: "The audit log proves what was done, and by whom (GDPR, Article 5(2) and Article 17(3)(e)).",
   retention: { days: 730, after: "timestamp" },
   filterable: ["action", "resource", "resourceId", "userId", "userEmail", "tenantId", "timestamp"],
   sortable: ["timestamp", "seq"],

@@ -28,6 +28,7 @@ export const outboxEvent = defineEntity({
   personal: ["data"],
   // The event must still be delivered after the tenant is deleted.
   onTenantDelete: "retain",
+  keptBecause: "Receivers still have to learn of the deletion. Events are deleted after 30 days.",
   retention: { days: 30, after: "createdAt" },
   filterable: ["type", "tenantId"],
   sortable: ["createdAt", "queuedAt", "seq"],

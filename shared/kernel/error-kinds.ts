@@ -231,7 +231,12 @@ export const ERROR_KINDS = {
     retryable: false,
     summary: "An enabled super_admin exists, so the bootstrap is closed.",
   },
-  legal_hold: { status: 409, title: "Legal hold", retryable: false, summary: "The tenant is under legal hold and cannot be deleted." },
+  legal_hold: {
+    status: 409,
+    title: "Legal hold",
+    retryable: false,
+    summary: "The tenant or person is under legal hold. Its data cannot be deleted.",
+  },
   tenant_deleted: {
     status: 409,
     title: "Tenant deleted",

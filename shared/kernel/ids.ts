@@ -27,7 +27,8 @@ export type IdPrefix =
   | "pm"
   | "replay"
   | "sink"
-  | "file";
+  | "file"
+  | "hold";
 
 /** `<prefix>_<unix milliseconds>_<nonce>`: sorts by time. Throws if `loadIds` has not been awaited. */
 export function newId(prefix: IdPrefix, epochMs: number): string {

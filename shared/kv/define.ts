@@ -35,6 +35,8 @@ export interface Entity<S extends z.ZodObject = z.ZodObject, K extends string = 
   /** Whether the platform has records of it too. Their `tenantId` is `global`. */
   readonly platformToo?: boolean;
   readonly onTenantDelete?: OnTenantDelete | ((record: z.output<S>) => OnTenantDelete);
+  /** On what ground a record is kept after the deletion of its tenant, for the certificate of the deletion. */
+  readonly keptBecause?: string;
   /** Default retention in days after the instant in the field `after`, which gets an index. */
   readonly retention?: { readonly days: number; readonly after: FieldOf<S> };
   readonly filterable?: readonly ScalarFieldOf<S>[];

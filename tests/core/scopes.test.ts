@@ -72,6 +72,8 @@ const TABLE: readonly (readonly [string, string])[] = [
   ["write:revenue", "yynn nnnn"],
   ["read:policies", "yyyy nnnn"],
   ["write:policies", "yynn nnnn"],
+  ["read:legal-holds", "yyyy nnnn"],
+  ["write:legal-holds", "yynn nnnn"],
   ["read:compliance", "yyyn nnyy"],
   ["write:compliance", "yynn nnyy"],
   ["read:audit", "yyyy yyyy"],

@@ -21,7 +21,7 @@ describe("the app", () => {
     const open = api.routes.filter(({ openWhenSuspended }) => openWhenSuspended).map(({ operationId }) => operationId);
     const billing = ["listInvoices", "getInvoice", "listCreditNotes", "getCreditNote", "getEntitlements", "checkEntitlement"];
     const requests = ["list", "create", "get", "cancel"].map((verb) => `${verb}ComplianceRequest${verb === "list" ? "s" : ""}`);
-    expect(open).toEqual(["getSubscription", "getMe", ...billing, ...requests, "downloadComplianceExport"]);
+    expect(open).toEqual(["getSubscription", "getMe", ...billing, ...requests, "downloadComplianceExport", "previewDeletion"]);
   });
 
   test("A05: audits everything except metering, previews and read marks, and records a deletion in both chains", () => {

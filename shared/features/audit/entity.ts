@@ -28,6 +28,7 @@ export const checkpoint = defineEntity({
   // A tenant's users verify their chain with it. It is kept, because the chain is.
   owner: "tenant",
   onTenantDelete: "retain",
+  keptBecause: "The audit log proves what was done, and by whom (GDPR, Article 5(2) and Article 17(3)(e)).",
   naturalKey: true,
   example: {
     id: "checkpoint:tn_1767225600000_a1b2c3d4e5f6:1200",

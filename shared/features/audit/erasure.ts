@@ -2,6 +2,7 @@ import { hashOfEmail, personOfUser } from "../../core/personal-data.ts";
 import { personalKey } from "../../core/personal-key.ts";
 import type { Decision, UnitOfWork } from "../../core/unit-of-work.ts";
 import { keyOf } from "../../kv/define.ts";
+import { noPersonHold } from "../legal-holds/holds.ts";
 
 /** A user with an id, with email addresses, or both. */
 export interface ErasedPerson {
@@ -25,13 +26,14 @@ const MAX_ROUNDS = 1_000;
 /**
  * Deletes the keys of a person, also those under the addresses that the keys name, and returns their number. The person's data in the
  * audit log is then `[erased]`, in backups too once they have passed, and the chains stay valid, because their hashes cover the
- * ciphertext. An entry without personal data records it; `resourceId` is what it names. It repeats until it finds no key.
+ * ciphertext. An entry without personal data records it; `resourceId` is what it names. It repeats until it finds no key. Throws
+ * `legal_hold`.
  */
 export async function erasePerson(work: UnitOfWork, person: ErasedPerson, resourceId: string): Promise<number> {
   let keys = 0;
   let sought = await soughtOf(person);
   for (let round = 0; round < MAX_ROUNDS; round++) {
-    const { result } = await work.transact<Round>(() => decide(work, sought, resourceId, round === 0));
+    const { result } = await work.transact<Round>(() => decide(work, { ...sought, userId: person.userId }, resourceId, round === 0));
     keys += result.keys;
     if (result.keys === 0) break;
     sought = { ...sought, hashes: new Set([...sought.hashes, ...result.hashes]) };
@@ -45,8 +47,13 @@ interface Round {
   readonly hashes: readonly string[];
 }
 
-async function decide(work: UnitOfWork, sought: Sought, resourceId: string, isFirst: boolean): Promise<Decision<Round>> {
-  const found = await keysOf(work, sought);
+async function decide(
+  work: UnitOfWork,
+  sought: Sought & Pick<ErasedPerson, "userId">,
+  resourceId: string,
+  isFirst: boolean,
+): Promise<Decision<Round>> {
+  const [checks, found] = await Promise.all([noPersonHold(work, sought.userId), keysOf(work, sought)]);
   for (const { person } of found) work.platform.personal.forget(person);
   for (const person of sought.people) work.platform.personal.forget(person);
   const result = { keys: found.length, hashes: found.flatMap(({ emailHash }) => emailHash ?? []) };
@@ -54,6 +61,7 @@ async function decide(work: UnitOfWork, sought: Sought, resourceId: string, isFi
   const data = { keys: found.length };
   return {
     commit: {
+      checks,
       mutations: found.map(({ id }) => ({ op: "delete", key: keyOf(personalKey, { id }) })),
       audit: [{ action: "person.erased", resource: "person", resourceId, data, anonymous: true }],
       result,

@@ -3,7 +3,7 @@ import { byServer, changedInstant, createdInstant, createOnly, generated } from 
 import { email, instant, segment } from "../../core/values.ts";
 import { defineEntity, type RecordOf } from "../../kv/define.ts";
 
-export const REQUEST_TYPES = ["export", "rectification", "restriction"] as const;
+export const REQUEST_TYPES = ["export", "deletion", "rectification", "restriction"] as const;
 export type RequestType = (typeof REQUEST_TYPES)[number];
 export const REQUEST_STATUSES = ["pending", "processing", "completed", "failed", "cancelled"] as const;
 export type RequestStatus = (typeof REQUEST_STATUSES)[number];
@@ -21,7 +21,8 @@ export const complianceRequest = defineEntity({
     tenantId: byServer(segment),
     type: createOnly(
       z.enum(REQUEST_TYPES).meta({
-        description: "The job `compliance` does an `export`. People do a `rectification` or `restriction` and set its status.",
+        description:
+          "The job `compliance` does an `export` and a `deletion`. People do a `rectification` or `restriction` and set its status.",
       }),
     ),
     format: createOnly(z.enum(EXPORT_FORMATS).optional().meta({ description: "Of an export: the form of its files. Default: `ndjson`." })),
@@ -32,6 +33,17 @@ export const complianceRequest = defineEntity({
     ),
     details: createOnly(
       z.string().trim().min(1).max(2_000).optional().meta({ description: "What is requested, for those who handle it." }),
+    ),
+    gracePeriodDays: createOnly(
+      z.int().min(0).max(90).optional().meta({
+        description: "Of a deletion: the days until it is done, in which it can be cancelled. Default: 7.",
+      }),
+    ),
+    runAt: byServer(instant.optional().meta({ description: "From when on the job handles the request." })),
+    heldSince: byServer(
+      instant.optional().meta({
+        description: "Of a deletion: since when a legal hold prevents it. It is done after the hold is released.",
+      }),
     ),
     status: byServer(z.enum(REQUEST_STATUSES)),
     progress: byServer(z.int().min(0).max(100).meta({ description: "Percent." })),
@@ -59,11 +71,13 @@ export const complianceRequest = defineEntity({
     completedAt: byServer(instant.optional()),
   }),
   owner: "tenant",
+  onTenantDelete: ({ type, status }) => type === "deletion" && status === "completed" ? "retain" : "delete",
+  keptBecause: "The request proves that the deletion was asked for (GDPR, Article 5(2)).",
   retention: { days: 2_190, after: "updatedAt" },
-  filterable: ["id", "type", "status", "requestedBy", "dueAt"],
-  sortable: ["created", "dueAt", "status"],
+  filterable: ["id", "type", "status", "requestedBy", "dueAt", "runAt"],
+  sortable: ["created", "dueAt", "runAt", "status"],
   defaultSort: "-created",
-  indexes: [["@tenantId", "created"], ["status", "created"], ["created"], ["id"]],
+  indexes: [["@tenantId", "created"], ["status", "runAt"], ["created"], ["id"]],
   exported: true,
   personal: ["requestedByEmail", "details"],
   subjects: { userId: "requestedBy", email: "requestedByEmail" },
@@ -118,5 +132,57 @@ export const exportRun = defineEntity({
   },
 });
 
+/** What was kept, and what not, of one kind of records. */
+const certified = z.object({
+  entity: segment,
+  pattern: z.string().meta({ description: "The pattern of its keys." }),
+  before: count.meta({ description: "The number of records before the deletion." }),
+  after: count.meta({ description: "The number of records that were found after the deletion and should have been deleted: 0." }),
+  kept: count.meta({ description: "The number of records that are kept." }),
+  ground: z.string().optional().meta({ description: "On what ground they are kept." }),
+});
+
+export const deletionCertificate = defineEntity({
+  name: "deletion-certificate",
+  summary: "What the deletion of a tenant by a request has removed and kept, signed. It belongs to the platform and outlives the tenant.",
+  key: "certificate:{id}",
+  schema: z.looseObject({
+    id: segment.meta({ description: "The id of the request." }),
+    deletedTenant: segment.meta({ description: "The id of the deleted tenant." }),
+    status: z.enum(["unsigned", "signed"]).meta({
+      description: "The job `compliance` counts what is left and signs right after the deletion.",
+    }),
+    requestedBy: z.string(),
+    requestedAt: instant,
+    deletedAt: instant,
+    signedAt: instant.optional(),
+    records: z.array(certified).optional(),
+    signature: z.string().optional().meta({
+      description: "HMAC-SHA-256 of the other members but `status`, in canonical JSON (RFC 8785), under a key of the platform.",
+    }),
+    /** What the commit of the deletion counted. */
+    receipt: z.looseObject({ deleted: z.record(z.string(), count) }).optional(),
+  }),
+  owner: "platform",
+  retention: { days: 2_190, after: "deletedAt" },
+  filterable: ["deletedTenant", "status", "deletedAt"],
+  sortable: ["deletedAt"],
+  defaultSort: "-deletedAt",
+  indexes: [["deletedAt"], ["deletedTenant", "deletedAt"], ["status", "deletedAt"]],
+  secrets: ["receipt"],
+  example: {
+    id: "req_1767225600000_a1b2c3d4e5f6",
+    deletedTenant: "tn_1767225600000_a1b2c3d4e5f6",
+    status: "signed",
+    requestedBy: "5f0c3a52-6c43-4b3a-9d0a-4a1f2f0a7b11",
+    requestedAt: "2026-01-01T00:00:00.000Z",
+    deletedAt: "2026-01-08T00:00:00.000Z",
+    signedAt: "2026-01-08T00:00:01.000Z",
+    records: [{ entity: "usage-record", pattern: "usage:{tenantId}:{metric}:{period}", before: 12, after: 0, kept: 0 }],
+    signature: "q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA",
+  },
+});
+
 export type ComplianceRequest = RecordOf<typeof complianceRequest>;
 export type ExportRun = RecordOf<typeof exportRun>;
+export type DeletionCertificate = RecordOf<typeof deletionCertificate>;

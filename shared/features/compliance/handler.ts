@@ -1,6 +1,7 @@
 import { Records } from "../../core/records.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { isInnkeepError, isOutage } from "../../kernel/errors.ts";
+import { DeletionSteps } from "./deletion.ts";
 import { complianceRequest } from "./entity.ts";
 import { ExportSteps } from "./export.ts";
 import { isOpen, moved } from "./rules.ts";
@@ -12,10 +13,12 @@ const PASSING = ["tenant_deleted", "not_found", "root_key_unavailable"] as const
 export class Handler {
   readonly #requests: Records<typeof complianceRequest>;
   readonly #exports: ExportSteps;
+  readonly #deletions: DeletionSteps;
 
   constructor(private readonly work: UnitOfWork) {
     this.#requests = new Records(complianceRequest, work);
     this.#exports = new ExportSteps(work);
+    this.#deletions = new DeletionSteps(work);
   }
 
   /** At most so many steps of the request with this key. An error that no repetition can resolve ends the request as failed. */
@@ -23,8 +26,12 @@ export class Handler {
     try {
       for (let step = 0; step < steps; step++) {
         const request = await this.#requests.get(key);
-        if (request?.type !== "export" || !isOpen(request)) return;
-        await this.#attempt(() => this.#exports.next(request));
+        if (request?.type === "deletion" && request.status === "completed") return await this.#deletions.certify(request.id);
+        if (!request || !isOpen(request) || request.runAt === undefined || request.runAt > this.work.now()) return;
+        await this.#attempt(async () => {
+          if (request.type === "deletion") await this.#deletions.next(request);
+          else await this.#exports.next(request);
+        });
       }
     } catch (error) {
       if (isOutage(error) || PASSING.some((code) => isInnkeepError(error, code))) throw error;

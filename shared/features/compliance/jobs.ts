@@ -1,36 +1,53 @@
 import { Collection } from "../../core/collection.ts";
-import type { Job } from "../../core/job.ts";
+import type { Job, JobItem } from "../../core/job.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
-import { complianceRequest } from "./entity.ts";
+import { isoTime } from "../../kernel/clock.ts";
+import { complianceRequest, deletionCertificate } from "./entity.ts";
 import { Handler } from "./handler.ts";
 
-/** Requests of one step of the job, the oldest first. */
+/** Requests of one step of the job. */
 const MAX_REQUESTS = 10;
 /** Commits for one request in a step of the job. */
 const STEPS = 20;
-const WAITING = [{ field: "status", in: ["pending", "processing"] }, { field: "type", in: ["export"] }];
 
-/** The requests that the program answers, the oldest first. */
-async function waiting({ store }: UnitOfWork) {
-  const orderBy = [{ field: "created", direction: "asc" }] as const;
-  return (await new Collection(complianceRequest, store).list({ where: WAITING, orderBy, limit: MAX_REQUESTS })).records;
+function due({ context: { clock } }: UnitOfWork) {
+  return [{ field: "status", in: ["pending", "processing"] }, { field: "runAt", to: isoTime(clock.now() + 1) }];
+}
+
+/** The requests whose time has come, those that wait longest first. */
+async function waiting(work: UnitOfWork) {
+  const orderBy = [{ field: "runAt", direction: "asc" }] as const;
+  return (await new Collection(complianceRequest, work.store).list({ where: due(work), orderBy, limit: MAX_REQUESTS })).records;
+}
+
+/** Deletions that were made and whose certificate is not signed. */
+async function uncertified({ store }: UnitOfWork) {
+  const where = [{ field: "status", in: ["unsigned"] }];
+  return (await new Collection(deletionCertificate, store).list({ where, limit: MAX_REQUESTS })).records;
+}
+
+function itemOf(tenantId: string, id: string): JobItem {
+  return { id: `compliance:${tenantId}:${id}`, tenantId };
 }
 
 const compliance: Job = {
   name: "compliance",
-  summary: "Answers the requests under data protection law that the program can answer: exports.",
+  summary: "Answers the requests under data protection law that the program can answer: exports, and deletions with their certificates.",
   everySeconds: 60,
   uncounted: ["root_key_unavailable"],
   step: async (run) => {
-    const found = await waiting(run.work);
+    const [open, deleted] = await Promise.all([waiting(run.work), uncertified(run.work)]);
     const handler = new Handler(run.work);
-    const items = found.map(({ tenantId, id }) => ({ id: `compliance:${tenantId}:${id}`, tenantId }));
+    const items = [
+      ...deleted.map(({ deletedTenant, id }) => itemOf(deletedTenant, id)),
+      ...open.map(({ tenantId, id }) => itemOf(tenantId, id)),
+    ];
     const handled = await run.each(items, ({ id }) => handler.run(id, STEPS));
-    return { processed: handled, cursor: handled === 0 || run.dryRun ? null : { goesOn: true }, report: { requests: found.length } };
+    return { processed: handled, cursor: handled === 0 || run.dryRun ? null : { goesOn: true }, report: { requests: items.length } };
   },
   backlog: async (work) => {
-    const [[oldest], count] = await Promise.all([waiting(work), work.store.count({ entity: complianceRequest, where: WAITING })]);
-    return { count, oldestAt: oldest?.created ?? null };
+    const [[oldest], count] = await Promise.all([waiting(work), work.store.count({ entity: complianceRequest, where: due(work) })]);
+    return { count, oldestAt: oldest?.runAt ?? null };
   },
 };
 

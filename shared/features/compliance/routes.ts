@@ -1,10 +1,14 @@
 import { z } from "zod";
+import { crud } from "../../core/crud.ts";
 import { type CreateInput, inputsOf } from "../../core/fields.ts";
 import { listArguments, listQuery } from "../../core/list-query.ts";
-import { type Route, verb } from "../../core/route.ts";
-import { pageOfViews, viewOf } from "../../core/schemas.ts";
-import { complianceRequest, REQUEST_STATUSES } from "./entity.ts";
-import { ComplianceService, type RequestView } from "./service.ts";
+import { type Route, type ServiceClass, verb } from "../../core/route.ts";
+import { component, pageOfViews, recordOf, viewOf } from "../../core/schemas.ts";
+import { segment } from "../../core/values.ts";
+import { complianceRequest, deletionCertificate, REQUEST_STATUSES } from "./entity.ts";
+import { ComplianceService, DeletionCertificateService, type RequestView } from "./service.ts";
+
+type Use = <U>(other: ServiceClass<U>) => U;
 
 const path = "/v1/tenants/:tenantId/compliance";
 const one = `${path}/:complianceRequestId` as const;
@@ -24,6 +28,52 @@ const statusInput = z.strictObject({
   progress: z.int().min(0).max(100).optional().meta({ description: "Percent." }),
   error: z.string().trim().min(1).max(1_000).optional().meta({ description: "Why the request has failed. Required with `failed`." }),
 });
+const kind = {
+  entity: z.string().meta({ description: "The kind of records." }),
+  pattern: z.string().meta({ description: "The pattern of their keys." }),
+};
+const preview = component(
+  "DeletionPreview",
+  z.object({
+    tenantId: segment,
+    legalHold: z.boolean().meta({ description: "Whether a legal hold prevents the deletion now." }),
+    records: z.array(z.object({
+      ...kind,
+      deleted: z.int().meta({ description: "The number of records that would be deleted." }),
+      kept: z.int().meta({ description: "The number of records that would be kept." }),
+      ground: z.string().optional().meta({ description: "On what ground they would be kept." }),
+    })),
+  }),
+  () => ({
+    tenantId: complianceRequest.example.tenantId,
+    legalHold: false,
+    records: [{ entity: "subscription", pattern: "subscription:{tenantId}", deleted: 1, kept: 0 }],
+  }),
+);
+const check = component(
+  "DeletionCheck",
+  z.object({
+    id: segment,
+    valid: z.boolean().meta({ description: "Whether the certificate is as the platform signed it." }),
+    remaining: z.int().meta({ description: "The number of records of the tenant that should have been deleted and exist: 0." }),
+    found: z.array(z.object({ ...kind, count: z.int().meta({ description: "The number of records." }) })),
+  }),
+  () => ({ id: deletionCertificate.example.id, valid: true, remaining: 0, found: [] }),
+);
+const certificates = "/v1/deletion-certificates";
+const ofCertificate = {
+  service: DeletionCertificateService,
+  scope: "read:compliance",
+  platformOnly: true,
+  sample: {
+    params: { deletionCertificateId: "req_sample" },
+    prepare: async (_: unknown, { tenantId = "" }: Readonly<Record<string, string>>, use: Use) => {
+      const requests = use(ComplianceService);
+      await requests.createRequest(tenantId, "deletion", "sample", undefined, { id: "req_sample", gracePeriodDays: 0 });
+      await requests.process(`compliance:${tenantId}:req_sample`);
+    },
+  },
+} as const;
 const of = { service: ComplianceService, resource: "compliance request", loads: [complianceRequest] } as const;
 const keyOf = ({ tenantId = "", complianceRequestId = "" }: Readonly<Record<string, string>>) => (
   `compliance:${tenantId}:${complianceRequestId}`
@@ -53,8 +103,10 @@ export const routes: readonly Route[] = [
   verb(`POST ${path}`, {
     service: ComplianceService,
     operationId: "createComplianceRequest",
-    summary: "Request an export of a tenant's data, a rectification or a restriction",
-    description: "The job `compliance` makes the export. Get the request again for its progress and the link.",
+    summary: "Request an export or the deletion of a tenant's data, a rectification or a restriction",
+    description:
+      "The job `compliance` makes an export, and a deletion after its grace period. Get the request again for its progress and the link. " +
+      "Of a tenant's own users, only the owner can request its deletion.",
     scope: "write:compliance",
     openWhenSuspended: true,
     input: inputsOf(complianceRequest).create,
@@ -112,5 +164,40 @@ export const routes: readonly Route[] = [
     errors: ["export_not_ready", "link_expired"],
     sample: { prepare: (service, params) => service.process(keyOf(params)) },
     run: async ({ service, params }) => await service.download(params.tenantId, params.complianceRequestId) ?? false,
+  }),
+  verb("GET /v1/tenants/:tenantId/deletion-preview", {
+    service: ComplianceService,
+    operationId: "previewDeletion",
+    summary: "Count what the deletion of a tenant would remove and keep",
+    description: "Nothing is written.",
+    scope: "read:compliance",
+    openWhenSuspended: true,
+    resource: "tenant",
+    output: preview,
+    run: async ({ service, params }) => await service.previewDeletion(params.tenantId),
+  }),
+  ...crud(deletionCertificate, {
+    path: certificates,
+    scope: "compliance",
+    service: DeletionCertificateService,
+    only: ["list"],
+    platformOnly: ["list"],
+    sample: {},
+  }),
+  verb(`GET ${certificates}/:deletionCertificateId`, {
+    ...ofCertificate,
+    operationId: "getDeletionCertificate",
+    summary: "Get the certificate of a deletion",
+    loads: [deletionCertificate],
+    output: recordOf(deletionCertificate),
+    run: async ({ service, params }) => await service.get(params.deletionCertificateId),
+  }),
+  verb(`GET ${certificates}/:deletionCertificateId/verify`, {
+    ...ofCertificate,
+    operationId: "verifyDeletionCertificate",
+    summary: "Check the signature of a certificate, and count again what the store has of the deleted tenant",
+    resource: "deletion certificate",
+    output: check,
+    run: async ({ service, params }) => await service.verify(params.deletionCertificateId) as never,
   }),
 ];

@@ -1,4 +1,5 @@
 import { addDays } from "../../core/periods.ts";
+import { isoTime } from "../../kernel/clock.ts";
 import { errors, InnkeepError } from "../../kernel/errors.ts";
 import type { ComplianceRequest, RequestStatus } from "./entity.ts";
 
@@ -6,6 +7,9 @@ import type { ComplianceRequest, RequestStatus } from "./entity.ts";
 const DUE_DAYS = 30;
 /** How long an export can be downloaded. */
 const DOWNLOAD_DAYS = 7;
+/** Between the end of the grace period and a deletion that a legal hold prevents, the hold is looked at this often. */
+const HOLD_MS = 3_600_000;
+const DEFAULT_GRACE_DAYS = 7;
 const DAY_MS = 86_400_000;
 
 /** What people can set. The job makes the same steps. */
@@ -34,6 +38,14 @@ export function moved<R extends ComplianceRequest>(request: R, to: RequestStatus
   return { ...rest, status: to, progress, ...ended, ...(to === "failed" ? { error: step.error } : {}) } as R;
 }
 
+/** Throws `invalid_transition` for a deletion that is to be completed by hand: its certificate would be untrue. */
+export function assertByHand({ type, status: from }: ComplianceRequest, to: RequestStatus): void {
+  if (type !== "deletion" || to !== "completed") return;
+  const allowed = REQUEST_TRANSITIONS[from].filter((each) => each !== "completed");
+  const text = "Only the program completes a deletion, after its grace period. Wait for it, or cancel the request.";
+  throw new InnkeepError("invalid_transition", text, [], { from, to, allowed });
+}
+
 function assertMove({ status: from }: ComplianceRequest, to: RequestStatus): void {
   if (!REQUEST_TRANSITIONS[from].includes(to)) throw errors.transition(from, to, REQUEST_TRANSITIONS[from], "A request");
 }
@@ -42,9 +54,39 @@ function refused(path: string, message: string, code: string): InnkeepError {
   return errors.validation([{ path, message, code }]);
 }
 
+/** Throws `validation_failed` for options that belong to another type of request. */
+export function assertOptions({ type, format, dataTypes, gracePeriodDays }: Partial<ComplianceRequest>, known: readonly string[]): void {
+  const stray = (path: string, value: unknown, of: string) => (
+    value === undefined || type === of ? [] : [{ path, message: `is allowed only for a request of type ${of}`, code: "not_applicable" }]
+  );
+  const unknown = (dataTypes ?? []).flatMap((name, i) => (
+    known.includes(name)
+      ? []
+      : [{ path: `/dataTypes/${i}`, message: `must be one of ${known.toSorted().join(", ")}`, code: "unknown_type" }]
+  ));
+  const faults = [
+    ...stray("/format", format, "export"),
+    ...stray("/dataTypes", dataTypes, "export"),
+    ...stray("/gracePeriodDays", gracePeriodDays, "deletion"),
+    ...unknown,
+  ];
+  if (faults.length > 0) throw errors.validation(faults);
+}
+
 /** Whether the request still waits for its answer. */
 export function isOpen({ status }: Pick<ComplianceRequest, "status">): boolean {
   return status === "pending" || status === "processing";
+}
+
+/** From when on the program handles a new request; undefined for a request that people handle. */
+export function runFrom({ type, gracePeriodDays = DEFAULT_GRACE_DAYS }: Pick<ComplianceRequest, "type" | "gracePeriodDays">, now: string) {
+  if (type === "export") return now;
+  return type === "deletion" ? addDays(now, gracePeriodDays) : undefined;
+}
+
+/** A deletion that a legal hold prevents. It is looked at again later. */
+export function held<R extends ComplianceRequest>(request: R, nowMs: number): R {
+  return { ...request, heldSince: request.heldSince ?? isoTime(nowMs), runAt: isoTime(nowMs + HOLD_MS) };
 }
 
 export function dueFrom(created: string): string {

@@ -1,19 +1,24 @@
 import { Collection, type Stored } from "../../core/collection.ts";
-import { TenantReadService } from "../../core/entity-service.ts";
+import { EntityService, TenantReadService } from "../../core/entity-service.ts";
 import type { CreateInput } from "../../core/fields.ts";
 import { type Filters, listPage, type Page, type Pagination, selectionOf, type Sort } from "../../core/paging.ts";
+import { Records } from "../../core/records.ts";
 import type { FileReply } from "../../core/reply.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
-import { errors } from "../../kernel/errors.ts";
+import { errors, InnkeepError } from "../../kernel/errors.ts";
 import type { JsonObject } from "../../kernel/json.ts";
 import type { ChangeOptions } from "../../kernel/version.ts";
 import { downloadOf } from "../files/download.ts";
 import { storedFile } from "../files/entity.ts";
 import { linkTo } from "../files/links.ts";
-import { complianceRequest, type RequestStatus, type RequestType } from "./entity.ts";
+import { tenant } from "../tenants/entity.ts";
+import { isUnderLegalHold } from "../tenants/rules.ts";
+import { isSigned } from "./deletion.ts";
+import { complianceRequest, deletionCertificate, type RequestStatus, type RequestType } from "./entity.ts";
 import { exportedEntities } from "./export.ts";
 import { Handler } from "./handler.ts";
-import { archiveIdOf, dueFrom, dueness, moved, type StatusStep } from "./rules.ts";
+import { groundsOf, recordsLeft } from "./inventory.ts";
+import { archiveIdOf, assertByHand, assertOptions, dueFrom, dueness, moved, runFrom, type StatusStep } from "./rules.ts";
 
 type StoredRequest = Stored<typeof complianceRequest>;
 
@@ -24,6 +29,32 @@ export type RequestView = StoredRequest & {
   /** The path of the signed link, from the API's root. */
   readonly downloadUrl?: string;
 };
+
+/** What a deletion would do with one kind of records. */
+export interface PreviewedRecords {
+  readonly entity: string;
+  readonly pattern: string;
+  readonly deleted: number;
+  readonly kept: number;
+  /** On what ground records are kept. */
+  readonly ground?: string;
+}
+
+export interface DeletionPreview {
+  readonly tenantId: string;
+  /** Whether a legal hold prevents the deletion now. */
+  readonly legalHold: boolean;
+  readonly records: PreviewedRecords[];
+}
+
+export interface CertificateCheck {
+  readonly id: string;
+  /** Whether the certificate is as it was signed. */
+  readonly valid: boolean;
+  /** Records of the tenant that should have been deleted; 0 if the deletion was complete. */
+  readonly remaining: number;
+  readonly found: readonly { readonly entity: string; readonly pattern: string; readonly count: number }[];
+}
 
 export type RequestOptions = ChangeOptions & Omit<CreateInput<typeof complianceRequest>, "type">;
 export type StatusOptions = ChangeOptions & StatusStep;
@@ -62,7 +93,8 @@ export class ComplianceService extends TenantReadService<typeof complianceReques
   ): Promise<RequestView> {
     const { ifMatch, ifNoneMatch, idempotencyKey, ...given } = options;
     const input = this.records.checkCreate({ ...given, type } as CreateInput<typeof complianceRequest>);
-    await this.#assertOptions(input as CreateInput<typeof complianceRequest>);
+    this.#assertMayAsk(type);
+    assertOptions(input, await this.#exportable(options));
     const owner = await this.tenantOf(tenantId);
     const request = {
       ...input,
@@ -73,6 +105,7 @@ export class ComplianceService extends TenantReadService<typeof complianceReques
       requestedBy,
       requestedByEmail,
       dueAt: dueFrom(this.work.now()),
+      runAt: runFrom({ type, gracePeriodDays: options.gracePeriodDays }, this.work.now()),
     };
     const decide = () => ({ record: this.records.newRecord(request) });
     const change = { ifMatch, ifNoneMatch, idempotencyKey };
@@ -82,9 +115,10 @@ export class ComplianceService extends TenantReadService<typeof complianceReques
   /** Sets the status as people do who handle the request. Throws `invalid_transition`, `validation_failed`. Null if there is none. */
   async updateStatus(id: string, status: RequestStatus, options: StatusOptions = {}): Promise<RequestView | null> {
     const { progress, error, ...change } = options;
-    return await this.#change(id, `compliance-request.${ACTIONS[status]}`, change, (before) => (
-      moved(before, status, { progress, error }, this.work.now())
-    ), { status, ...(progress === undefined ? {} : { progress }), ...(error === undefined ? {} : { error }) });
+    return await this.#change(id, `compliance-request.${ACTIONS[status]}`, change, (before) => {
+      assertByHand(before, status);
+      return moved(before, status, { progress, error }, this.work.now());
+    }, { status, ...(progress === undefined ? {} : { progress }), ...(error === undefined ? {} : { error }) });
   }
 
   /** Withdraws an open request. What an export has written by then is not downloadable, and expires. Throws `invalid_transition`. */
@@ -98,6 +132,21 @@ export class ComplianceService extends TenantReadService<typeof complianceReques
     if (key === null) return null;
     await new Handler(this.work).run(key, MAX_STEPS);
     return await this.get(key);
+  }
+
+  /** What the deletion of the tenant would remove and keep now, and on what ground. Nothing is written. Null if there is no tenant. */
+  async previewDeletion(tenantId: string): Promise<DeletionPreview | null> {
+    const owner = await new Records(tenant, this.work).get(tenantId);
+    if (!owner) return null;
+    const [left, grounds] = await Promise.all([recordsLeft(this.work, owner.id), groundsOf(this.work)]);
+    const records = left.filter(({ after, kept }) => after + kept > 0).map(({ entity, after, kept }) => ({
+      entity: entity.name,
+      pattern: entity.key,
+      deleted: after,
+      kept,
+      ...(kept > 0 ? { ground: grounds(entity) } : {}),
+    }));
+    return { tenantId: owner.id, legalHold: isUnderLegalHold(owner), records };
   }
 
   /** The archive of a completed export. The download is audited. Null if there is no such request. Throws `export_not_ready`. */
@@ -139,18 +188,36 @@ export class ComplianceService extends TenantReadService<typeof complianceReques
     return { ...request, ...dueness(request, this.work.context.clock.now()), ...link };
   }
 
-  /** Throws `validation_failed` for options of another type, and for kinds of records that no export contains. */
-  async #assertOptions({ type, format, dataTypes = [] }: CreateInput<typeof complianceRequest>): Promise<void> {
-    const stray = type === "export" ? [] : [format === undefined ? [] : "/format", dataTypes.length === 0 ? [] : "/dataTypes"].flat();
-    const known = dataTypes.length === 0 ? [] : (await exportedEntities(this.work)).map(({ name }) => name);
-    const faults = [
-      ...stray.map((path) => ({ path, message: "is allowed only for an export", code: "not_applicable" })),
-      ...dataTypes.flatMap((name, i) => {
-        if (known.includes(name)) return [];
-        return [{ path: `/dataTypes/${i}`, message: `must be one of ${known.toSorted().join(", ")}`, code: "unknown_type" }];
-      }),
-    ];
-    if (faults.length > 0) throw errors.validation(faults);
+  /** The kinds of records that an export can contain; not read for a request without them. */
+  async #exportable({ dataTypes }: { readonly dataTypes?: readonly string[] | undefined }): Promise<string[]> {
+    return dataTypes === undefined ? [] : (await exportedEntities(this.work)).map(({ name }) => name);
+  }
+
+  /** Throws `forbidden` for a deletion by a user or key of the tenant that is not its owner. */
+  #assertMayAsk(type: RequestType): void {
+    const { tenantId, role } = this.work.context;
+    if (type !== "deletion" || tenantId === null || role === "owner") return;
+    throw new InnkeepError("forbidden", "Only the tenant's owner, or the platform, can request its deletion.");
+  }
+}
+
+/** The certificates of deletions, for the platform. */
+export class DeletionCertificateService extends EntityService<typeof deletionCertificate> {
+  constructor(work: UnitOfWork) {
+    super(work, deletionCertificate);
+  }
+
+  /** Checks the signature, and counts again what the store has of the deleted tenant. Null if there is no such certificate. */
+  async verify(id: string): Promise<CertificateCheck | null> {
+    const certificate = await this.get(id);
+    if (!certificate) return null;
+    const [valid, left] = await Promise.all([isSigned(this.work, certificate), recordsLeft(this.work, certificate.deletedTenant)]);
+    const found = left.filter(({ after }) => after > 0).map(({ entity, after }) => ({
+      entity: entity.name,
+      pattern: entity.key,
+      count: after,
+    }));
+    return { id: certificate.id, valid, remaining: found.reduce((sum, { count }) => sum + count, 0), found };
   }
 }
 

@@ -1,18 +1,35 @@
-import { complianceRequest } from "../compliance/entity.ts";
+import { complianceRequest, deletionCertificate } from "../compliance/entity.ts";
+import { legalHold } from "../legal-holds/entity.ts";
 import { eventsOf, type EventType } from "./event-type.ts";
 
 /** Requests under data protection law. */
-export const complianceEvents: readonly EventType[] = eventsOf(complianceRequest, {
-  "compliance-request.created": {
-    description: "A request under data protection law was made.",
-    example: { status: "pending", progress: 0 },
-  },
-  "compliance-request.started": { description: "A request is being handled.", example: { status: "processing", progress: 0 } },
-  "compliance-request.completed": "A request was answered. An export can be downloaded.",
-  "compliance-request.failed": {
-    description: "A request could not be answered.",
-    example: { status: "failed", error: "The identity of the person is not proven." },
-  },
-  "compliance-request.reopened": { description: "A failed request is tried again.", example: { status: "pending", progress: 0 } },
-  "compliance-request.cancelled": { description: "A request was withdrawn.", example: { status: "cancelled" } },
-});
+export const complianceEvents: readonly EventType[] = [
+  ...eventsOf(complianceRequest, {
+    "compliance-request.created": {
+      description: "A request under data protection law was made.",
+      example: { status: "pending", progress: 0 },
+    },
+    "compliance-request.started": { description: "A request is being handled.", example: { status: "processing", progress: 0 } },
+    "compliance-request.completed": "A request was answered. An export can be downloaded.",
+    "compliance-request.failed": {
+      description: "A request could not be answered.",
+      example: { status: "failed", error: "The identity of the person is not proven." },
+    },
+    "compliance-request.reopened": { description: "A failed request is tried again.", example: { status: "pending", progress: 0 } },
+    "compliance-request.held": {
+      description: "A legal hold prevents a deletion whose grace period is over.",
+      example: { type: "deletion", status: "pending", progress: 0, heldSince: "2026-01-08T00:00:00.000Z" },
+    },
+    "compliance-request.cancelled": { description: "A request was withdrawn.", example: { status: "cancelled" } },
+  }),
+  ...eventsOf(deletionCertificate, {
+    "deletion-certificate.signed": "A deletion was certified: what it has removed and kept was counted and signed.",
+  }),
+  ...eventsOf(legalHold, {
+    "legal-hold.created": "A legal hold was placed on a tenant or a person.",
+    "legal-hold.released": {
+      description: "A legal hold was released.",
+      example: { status: "released", releasedAt: "2026-06-01T00:00:00.000Z" },
+    },
+  }),
+];

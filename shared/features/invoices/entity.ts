@@ -119,6 +119,7 @@ export const invoice = defineEntity({
   owner: "tenant",
   // Invoices must be kept for the tax authorities, also after the tenant is deleted.
   onTenantDelete: "retain",
+  keptBecause: "Accounting records must be kept by tax and commercial law (GDPR, Article 17(3)(b)).",
   retention: { days: 2_555, after: "issuedAt" },
   filterable: ["status", "number", "subscriptionId", "issuedAt", "dueDate"],
   sortable: ["issuedAt", "dueDate", "total", "number"],
@@ -158,6 +159,7 @@ export const creditNote = defineEntity({
   }),
   owner: "tenant",
   onTenantDelete: "retain",
+  keptBecause: "Accounting records must be kept by tax and commercial law (GDPR, Article 17(3)(b)).",
   retention: { days: 2_555, after: "issuedAt" },
   filterable: ["invoiceId", "number", "issuedAt"],
   sortable: ["issuedAt", "total", "number"],

@@ -2,6 +2,7 @@ import { Collection, type Stored } from "../../core/collection.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { isSegment } from "../../kv/key.ts";
 import type { Check, Condition, Entry, ListPage } from "../../kv/store.ts";
+import { legalHold } from "../legal-holds/entity.ts";
 import { tenant } from "../tenants/entity.ts";
 import { isUnderLegalHold } from "../tenants/rules.ts";
 
@@ -37,7 +38,13 @@ export async function tenantsOnHold(work: UnitOfWork): Promise<string[]> {
   for await (const page of pagesOf(work, [{ field: "metadata", has: "legalHold" }])) {
     held.push(...page.filter(({ record }) => isHeldBy(record)).map(({ id }) => id));
   }
-  return held;
+  return [...new Set([...held, ...await tenantsOfHolds(work)])];
+}
+
+/** The ids of the tenants that active legal holds name. */
+async function tenantsOfHolds({ store }: UnitOfWork): Promise<string[]> {
+  const rows = await store.aggregate({ entity: legalHold, where: [{ field: "status", in: ["active"] }], groupBy: ["tenantId"] });
+  return rows.flatMap(({ group: [id] }) => id ? [id] : []);
 }
 
 /** The ids of all tenants of a plan. */

@@ -62,6 +62,7 @@ export const tenant = defineEntity({
     /** The status that `unsuspend` restores. */
     suspendedFrom: byServer(z.enum(["trial", "active"]).optional()),
     cancelledAt: byServer(instant.optional()),
+    legalHolds: byServer(z.int().min(0).optional().meta({ description: "The number of active legal holds on the tenant." })),
   }),
   owner: "self",
   filterable: ["status", "plan", "region", "owner", "subdomain", "customDomain", "mrr", "usagePercent", "trialEndsAt"],

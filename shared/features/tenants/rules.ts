@@ -95,16 +95,19 @@ export function initialStatus(
   return initial;
 }
 
-/** Whether nothing of the tenant may be deleted. A value such as `"yes"` was meant as a hold: only false and null are none. */
-export function isUnderLegalHold({ metadata }: Pick<Tenant, "metadata">): boolean {
+/**
+ * Whether nothing of the tenant may be deleted: a legal hold is active, or its metadata says so. A value such as `"yes"` was meant as
+ * a hold: only false and null are none.
+ */
+export function isUnderLegalHold({ legalHolds = 0, metadata }: Pick<Tenant, "legalHolds" | "metadata">): boolean {
   const hold = metadata?.["legalHold"] ?? false;
-  return hold !== false;
+  return legalHolds > 0 || hold !== false;
 }
 
 /** Throws `legal_hold` if the tenant is under legal hold. */
 export function assertNoLegalHold(tenant: Tenant): void {
   if (!isUnderLegalHold(tenant)) return;
-  throw new InnkeepError("legal_hold", `Tenant ${tenant.id} is under legal hold. Lift the hold before you delete it.`);
+  throw new InnkeepError("legal_hold", `Tenant ${tenant.id} is under legal hold. Release the hold before you delete it.`);
 }
 
 /**

@@ -22,6 +22,7 @@ import { shortTenantId, type Tenant, tenant, TENANT_STATUSES, type TenantStatus 
 import { assertMetadata } from "./metadata.ts";
 import { assertAllowed, refuseClaim } from "./names.ts";
 import { overviewOf, type TenantOverview } from "./overview.ts";
+import { countCascading, removalOf } from "./removal.ts";
 import { assertNoLegalHold, forbiddenMetadata, type StatusMove } from "./rules.ts";
 import { initialFields, setupChanges } from "./setup.ts";
 import { signUp } from "./sign-ups.ts";
@@ -192,32 +193,16 @@ export class TenantService extends EntityService<typeof tenant> {
       assertMatch(before.version, options);
       assertNoLegalHold(before);
       if (dryRun) {
-        const report = { tenantId: before.id, dryRun, removed: await this.#countOwned(before.id), kept };
+        const report = { tenantId: before.id, dryRun, removed: await countCascading(this.work, before.id), kept };
         return { done: { report }, resultOf: before.id };
       }
-      const note = { action: "tenant.deleted", resource: "tenant", resourceId: before.id, of: { entity: tenant, before, after: null } };
       return {
-        commit: {
-          checks: [{ key: this.records.key(before), version: before.version }],
-          mutations: [{ op: "deleteOwner", tenantId: before.id }],
-          audit: [{ ...note, tenantId: before.id }, note],
-          events: [{ type: "tenant.deleted", subject: before.id, tenantId: before.id, data: { tenantId: before.id, name: before.name } }],
-          result: { report: { tenantId: before.id, dryRun, removed: {}, kept } },
-        },
+        commit: { ...removalOf(before), result: { report: { tenantId: before.id, dryRun, removed: {}, kept } } },
         // Counts alone, which outlive the tenant: a repeat says what was removed.
         resultOf: null,
       };
     }, call);
     return result.report && (dryRun ? result.report : { ...result.report, removed: deleted });
-  }
-
-  async #countOwned(tenantId: string): Promise<Record<string, number>> {
-    const registry = await this.work.platform.registry();
-    const cascading = registry.filter((entity) => cascadePlan([entity]).some(({ rule }) => rule === "delete" || rule === "depends"));
-    const counts = await Promise.all(cascading.map(async (entity) => {
-      return [entity.name, await this.work.store.count({ entity, scope: tenantId })] as const;
-    }));
-    return Object.fromEntries(counts.filter(([, count]) => count > 0));
   }
 
   async countByStatus(): Promise<Record<TenantStatus, number>> {

@@ -9,11 +9,9 @@ import { storedFile } from "../../../shared/features/files/entity.ts";
 import { systemContext } from "../../../shared/kernel/context.ts";
 import { InnkeepError } from "../../../shared/kernel/errors.ts";
 import type { JsonObject } from "../../../shared/kernel/json.ts";
-import type { Store } from "../../../shared/kv/store.ts";
-import { type Container, createBackend, loadServices, type Services } from "../../../shared/container.ts";
-import { silentLogger } from "../../../shared/kernel/logger.ts";
+import type { Container } from "../../../shared/container.ts";
 import { useApi } from "../../http/support/api.ts";
-import { KEYS } from "../../support/test-context.ts";
+import { fullTenant, processWith } from "./support.ts";
 
 const api = useApi();
 const compliance = () => api.services.ComplianceService;
@@ -48,22 +46,9 @@ async function exported(tenantId: string, options: object = {}) {
   return { id, done, ...await archive(tenantId, id) };
 }
 
-/** A tenant with records of many kinds, among them secrets. */
-async function fullTenant(): Promise<string> {
-  const { services } = api;
-  const { id } = await api.tenant();
-  await services.UsageService.increment(id, "bookings", 950);
-  await services.InvoiceService.create(id, { lineItems: [{ description: "=SUM(A1)", quantity: 1, unitAmount: 100 }] });
-  await services.GrantService.create(id, { kind: "limit", key: "rooms", value: 5, source: "grant" });
-  await services.WebhookService.create({ tenantId: id, url: "https://hooks.example/innkeep", events: ["*"] });
-  await services.ApiKeyService.generate("Reader", ["read:usage"], { tenantId: id });
-  await services.IntegrationService.connect(id, "hubspot", { credentials: { accessToken: "secret-token-4711" } });
-  return id;
-}
-
 describe("an export", () => {
   test("C04: has every exported kind with as many records as the store, their SHA-256 and schemas, and no secret", async () => {
-    const tenantId = await fullTenant();
+    const tenantId = await fullTenant(api);
     const { files, text, manifest, id, done } = await exported(tenantId);
     const work = (api.container as Container).bind(systemContext(api.clock));
     const kinds = await exportedEntities(work);
@@ -91,7 +76,7 @@ describe("an export", () => {
   });
 
   test("C04: contains the asked kinds only, as NDJSON, JSON or CSV, in which no cell is a formula", async () => {
-    const tenantId = await fullTenant();
+    const tenantId = await fullTenant(api);
     const dataTypes = ["invoice", "usage-record"];
     const json = await exported(tenantId, { dataTypes, format: "json" });
     expect(Object.keys(json.files).sort()).toEqual(["invoice.json", "manifest.json", "usage-record.json"]);
@@ -139,7 +124,7 @@ describe("an export", () => {
   test("C13: leaves out a part that fails, says so, and completes with the others", async () => {
     const { id: tenantId } = await api.tenant();
     const { id } = await compliance().createRequest(tenantId, "export", "user-1", undefined, { dataTypes: ["invoice", "subscription"] });
-    const services = await processWith("query", (query) => {
+    const services = await processWith(api, "query", (query) => {
       if (query.entity.name === "invoice") throw new InnkeepError("internal", "damaged");
       return api.open.store.query(query);
     });
@@ -157,7 +142,7 @@ describe("an export", () => {
     let crashes = 0;
     for (let status = ""; status !== "completed";) {
       let commits = 0;
-      const services = await processWith("commit", async (checks, mutations) => {
+      const services = await processWith(api, "commit", async (checks, mutations) => {
         if (++commits > 1) throw new InnkeepError("commit_unknown", "The process has ended.");
         return await api.open.store.commit(checks, mutations);
       });
@@ -170,15 +155,3 @@ describe("an export", () => {
     expect(await api.open.store.count({ entity: storedFile, scope: tenantId })).toBe(4);
   });
 });
-
-/** The services of a process whose store differs in one method. */
-async function processWith<M extends "query" | "commit">(method: M, replaced: Store[M]): Promise<Services> {
-  const get = (store: Store, name: keyof Store): unknown => {
-    if (name === method) return replaced;
-    const member = store[name];
-    return typeof member === "function" ? member.bind(store) : member;
-  };
-  const store = new Proxy(api.open.store, { get } as ProxyHandler<Store>);
-  const backend = createBackend({ store, clock: api.clock, logger: silentLogger, ...KEYS });
-  return (await loadServices())(backend.bind(systemContext(api.clock)));
-}

@@ -1,16 +1,16 @@
 import { describe, expect, test } from "vitest";
 import { fileChunk, storedFile } from "../../../shared/features/files/entity.ts";
 import { expectProblem, useApi } from "../../http/support/api.ts";
+import { DAY } from "./support.ts";
 
 const api = useApi();
-const DAY = 86_400_000;
 const compliance = () => api.services.ComplianceService;
 const pathOf = (tenantId: string, rest = "") => `/v1/tenants/${tenantId}/compliance${rest}`;
 
 describe("a request under data protection law", () => {
-  test("C01: is an export, a rectification or a restriction, and knows who asked for what", async () => {
+  test("C01: is an export, a deletion, a rectification or a restriction, and knows who asked for what", async () => {
     const { id } = await api.tenant();
-    for (const type of ["export", "rectification", "restriction"] as const) {
+    for (const type of ["export", "deletion", "rectification", "restriction"] as const) {
       const made = await compliance().createRequest(id, type, "user-7", "eve@innkeep.example", { details: "All of it." });
       expect(made).toMatchObject({
         tenantId: id,

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { type ComplianceRequest, complianceRequest, REQUEST_STATUSES } from "../../../shared/features/compliance/entity.ts";
-import { archiveIdOf, dueFrom, dueness, moved, REQUEST_TRANSITIONS } from "../../../shared/features/compliance/rules.ts";
+import { archiveIdOf, assertByHand, dueFrom, dueness, moved, REQUEST_TRANSITIONS } from "../../../shared/features/compliance/rules.ts";
 
 function thrown(call: () => unknown): unknown {
   try {
@@ -42,6 +42,12 @@ describe("the state machine of a request", () => {
     expect(move("failed")).toMatchObject({ code: "validation_failed", fields: [{ path: "/error", code: "required" }] });
     expect(move("processing", "x")).toMatchObject({ code: "validation_failed", fields: [{ path: "/error", code: "not_applicable" }] });
   });
+});
+
+test("C08: a deletion is completed by the program alone, so that its certificate is true", () => {
+  const byHand = (type: ComplianceRequest["type"]) => thrown(() => assertByHand(request({ type, status: "processing" }), "completed"));
+  expect(byHand("deletion")).toMatchObject({ code: "invalid_transition", details: { allowed: ["failed", "cancelled"] } });
+  expect(byHand("rectification")).toBeUndefined();
 });
 
 describe("the due date", () => {

@@ -87,6 +87,12 @@ async function complianceRequests(context: Context): Promise<void> {
   await ComplianceService.updateStatus(id, "failed", { error: "The identity of the person is not proven." });
   await ComplianceService.updateStatus(id, "pending");
   await ComplianceService.cancel(id);
+  const hold = await context.LegalHoldService.create({ tenantId, reason: "Case 1" });
+  await ComplianceService.createRequest(tenantId, "deletion", "user-1", undefined, { gracePeriodDays: 0 });
+  await JobService.run("compliance");
+  await context.LegalHoldService.release(hold.id);
+  context.clock.advance(DAY);
+  await JobService.run("compliance");
 }
 
 async function keys({ ApiKeyService, clock, store }: Context, work: UnitOfWork): Promise<void> {
