@@ -112,7 +112,8 @@ export abstract class TenantReadService<E extends TenantEntity> {
     const id = shortId(tenantId);
     const { entity, work: { store } } = this;
     if (await this.#isTenant(id)) return id;
-    if (isSegment(id) && entity.onTenantDelete === "retain" && await store.count({ entity, scope: id }) > 0) return id;
+    const mayOutlive = (entity.onTenantDelete ?? "delete") !== "delete";
+    if (isSegment(id) && mayOutlive && await store.count({ entity, scope: id }) > 0) return id;
     throw errors.notFound("tenant", id);
   }
 
