@@ -2470,12 +2470,30 @@ select kv.add_entity('retention-run', 'retentionrun', 3, owner_rule => 'platform
 select kv.add_family('compliance');
 select kv.add_entity('compliance-request', 'compliance', 2, owner_rule => 'segment');
 select kv.add_index('compliance-request', fields) from unnest(array[
-  'owner, created time', 'status text, created time', 'created time', 'id text', 'updatedAt time'
+  'owner, created time', 'status text, runAt time', 'created time', 'id text', 'updatedAt time'
+]) fields;
+
+-- deletion-certificate: What the deletion of a tenant by a request has removed and kept, signed. It belongs to the platform and outlives the tenant.
+select kv.add_family('certificate');
+select kv.add_entity('deletion-certificate', 'certificate', 1, owner_rule => 'platform');
+select kv.add_index('deletion-certificate', fields) from unnest(array[
+  'deletedAt time', 'deletedTenant text, deletedAt time', 'status text, deletedAt time'
 ]) fields;
 
 -- export-run: Where the export of a compliance request stands. It is deleted when the export is complete.
 select kv.add_family('exportrun');
 select kv.add_entity('export-run', 'exportrun', 2, owner_rule => 'segment');
+
+-- held-person: A person under legal hold. A commit that erases data of the person checks that there is none.
+select kv.add_family('heldperson');
+select kv.add_entity('held-person', 'heldperson', 1, owner_rule => 'platform');
+
+-- legal-hold: A duty to keep the data of a tenant or of a person, until it is released.
+select kv.add_family('legalhold');
+select kv.add_entity('legal-hold', 'legalhold', 1, owner_rule => 'platform');
+select kv.add_index('legal-hold', fields) from unnest(array[
+  'createdAt time', 'status text, createdAt time', 'releasedAt time'
+]) fields;
 
 -- api-key: A credential of a program: of the platform, or of one tenant. Its secret is not stored.
 select kv.add_family('apikey');
