@@ -64,6 +64,12 @@ export interface Sample<T, B = Readonly<Record<string, unknown>>> {
     params: Readonly<Record<string, string>>,
     use: <U>(other: ServiceClass<U>) => U,
   ) => Promise<unknown>;
+  /** Makes the records in the path that no route creates, and returns their ids. */
+  readonly ids?: (
+    service: T,
+    params: Readonly<Record<string, string>>,
+    use: <U>(other: ServiceClass<U>) => U,
+  ) => Promise<Readonly<Record<string, string>>>;
   /** The number of audit entries that the call writes. Default: 1. */
   readonly auditEntries?: number;
   /** The collection of the record that the call makes, if it has another path. */

@@ -28,7 +28,8 @@ export type IdPrefix =
   | "replay"
   | "sink"
   | "file"
-  | "hold";
+  | "hold"
+  | "cert";
 
 /** `<prefix>_<unix milliseconds>_<nonce>`: sorts by time. Throws if `loadIds` has not been awaited. */
 export function newId(prefix: IdPrefix, epochMs: number): string {

@@ -2,7 +2,7 @@ import { afterAll, expect, test } from "vitest";
 import { openTestContext } from "../support/test-context.ts";
 
 const app = await openTestContext();
-const { ComplianceService } = app;
+const { ComplianceService, DeletionCertificateService, TenantService } = app;
 afterAll(() => app.close());
 
 test("H29: an export goes from pending to completed, with a signed link that expires", async () => {
@@ -25,4 +25,20 @@ test("H29: a request that is handled outside moves through its states by hand", 
   await ComplianceService.updateStatus(request.id, "processing", { progress: 50 });
   const done = await ComplianceService.updateStatus(request.id, "completed");
   expect(done).toMatchObject({ status: "completed", progress: 100 });
+});
+
+test("H29: a deletion waits for its grace period, can be cancelled, and leaves a certificate", async () => {
+  const { id: tenantId } = await app.tenant();
+  const preview = await ComplianceService.previewDeletion(tenantId);
+  expect(preview?.records.find(({ entity }) => entity === "tenant")).toMatchObject({ deleted: 1 });
+  const first = await ComplianceService.createRequest(tenantId, "deletion", "user-1", "ada@aurora.example");
+  const cancelled = await ComplianceService.cancel(first.id);
+  expect(cancelled).toMatchObject({ status: "cancelled" });
+  const second = await ComplianceService.createRequest(tenantId, "deletion", "user-1", "ada@aurora.example");
+  app.clock.advance(7 * 86_400_000);
+  const deleted = await ComplianceService.process(second.id);
+  expect(deleted).toMatchObject({ status: "completed" });
+  expect(await TenantService.get(tenantId)).toBeNull();
+  const check = await DeletionCertificateService.verify(deleted?.certificateId ?? "");
+  expect(check).toMatchObject({ valid: true, remaining: 0 });
 });

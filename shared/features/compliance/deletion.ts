@@ -61,11 +61,13 @@ export class DeletionSteps {
     await this.work.transact(() => {
       const now = this.work.now();
       const { version: _, ...request } = before;
-      const after = { ...moved(request as ComplianceRequest, "completed", {}, now), updatedAt: now };
+      const certificateId = this.work.newId("cert");
+      const after = { ...moved(request as ComplianceRequest, "completed", {}, now), certificateId, updatedAt: now };
       const change: Change = { entity: complianceRequest, before, after };
       const { audit, event } = notesOf("compliance-request.completed", before.id, change);
       const certificate: DeletionCertificate = {
-        id: before.id,
+        id: certificateId,
+        requestId: before.id,
         deletedTenant: owner.id,
         status: "unsigned",
         requestedBy: before.requestedBy,
@@ -119,6 +121,6 @@ export async function isSigned({ platform }: UnitOfWork, { signature, ...certifi
 }
 
 function signedText(certificate: DeletionCertificate): string {
-  const { id, deletedTenant, requestedBy, requestedAt, deletedAt, signedAt, records } = certificate;
-  return canonicalize({ id, deletedTenant, requestedBy, requestedAt, deletedAt, signedAt, records }) ?? "";
+  const { id, requestId, deletedTenant, requestedBy, requestedAt, deletedAt, signedAt, records } = certificate;
+  return canonicalize({ id, requestId, deletedTenant, requestedBy, requestedAt, deletedAt, signedAt, records }) ?? "";
 }

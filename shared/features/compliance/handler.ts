@@ -1,3 +1,4 @@
+import type { Stored } from "../../core/collection.ts";
 import { Records } from "../../core/records.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { isInnkeepError, isOutage } from "../../kernel/errors.ts";
@@ -7,7 +8,9 @@ import { ExportSteps } from "./export.ts";
 import { isOpen, moved } from "./rules.ts";
 
 /** Errors after which a repeated step can succeed, without a change of the request. */
-const PASSING = ["tenant_deleted", "not_found", "root_key_unavailable"] as const;
+const PASSING = ["tenant_deleted", "not_found", "root_key_unavailable", "write_conflict"] as const;
+/** Steps that may lose against other writers, one after the other. */
+const MAX_CONFLICTS = 5;
 
 /** Handles requests that the program can answer by itself, in steps of one commit each. */
 export class Handler {
@@ -24,14 +27,12 @@ export class Handler {
   /** At most so many steps of the request with this key. An error that no repetition can resolve ends the request as failed. */
   async run(key: string, steps: number): Promise<void> {
     try {
+      let conflicts = 0;
       for (let step = 0; step < steps; step++) {
         const request = await this.#requests.get(key);
-        if (request?.type === "deletion" && request.status === "completed") return await this.#deletions.certify(request.id);
+        if (request?.certificateId !== undefined) return await this.#deletions.certify(request.certificateId);
         if (!request || !isOpen(request) || request.runAt === undefined || request.runAt > this.work.now()) return;
-        await this.#attempt(async () => {
-          if (request.type === "deletion") await this.#deletions.next(request);
-          else await this.#exports.next(request);
-        });
+        conflicts = await this.#attempt(request, conflicts);
       }
     } catch (error) {
       if (isOutage(error) || PASSING.some((code) => isInnkeepError(error, code))) throw error;
@@ -42,12 +43,15 @@ export class Handler {
     }
   }
 
-  /** A step that lost against another writer is decided again, on what is there then. */
-  async #attempt(step: () => Promise<void>): Promise<void> {
+  /** A step that lost against another writer is decided again, on what is there then. Returns how many have lost since the last one. */
+  async #attempt(request: Stored<typeof complianceRequest>, conflicts: number): Promise<number> {
     try {
-      await step();
+      if (request.type === "deletion") await this.#deletions.next(request);
+      else await this.#exports.next(request);
+      return 0;
     } catch (error) {
-      if (!isInnkeepError(error, "write_conflict")) throw error;
+      if (!isInnkeepError(error, "write_conflict") || conflicts === MAX_CONFLICTS) throw error;
+      return conflicts + 1;
     }
   }
 

@@ -39,7 +39,7 @@ const compliance: Job = {
     const [open, deleted] = await Promise.all([waiting(run.work), uncertified(run.work)]);
     const handler = new Handler(run.work);
     const items = [
-      ...deleted.map(({ deletedTenant, id }) => itemOf(deletedTenant, id)),
+      ...deleted.map(({ deletedTenant, requestId }) => itemOf(deletedTenant, requestId)),
       ...open.map(({ tenantId, id }) => itemOf(tenantId, id)),
     ];
     const handled = await run.each(items, ({ id }) => handler.run(id, STEPS));

@@ -66,11 +66,10 @@ const ofCertificate = {
   scope: "read:compliance",
   platformOnly: true,
   sample: {
-    params: { deletionCertificateId: "req_sample" },
-    prepare: async (_: unknown, { tenantId = "" }: Readonly<Record<string, string>>, use: Use) => {
+    ids: async (_: unknown, { tenantId = "" }: Readonly<Record<string, string>>, use: Use) => {
       const requests = use(ComplianceService);
-      await requests.createRequest(tenantId, "deletion", "sample", undefined, { id: "req_sample", gracePeriodDays: 0 });
-      await requests.process(`compliance:${tenantId}:req_sample`);
+      const { id } = await requests.createRequest(tenantId, "deletion", "sample", undefined, { gracePeriodDays: 0 });
+      return { deletionCertificateId: (await requests.process(id))?.certificateId ?? "" };
     },
   },
 } as const;

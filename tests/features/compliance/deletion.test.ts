@@ -24,6 +24,8 @@ const ask = async (tenantId: string, gracePeriodDays?: number) => (
     gracePeriodDays === undefined ? {} : { gracePeriodDays },
   )
 );
+const certificates = () => api.services.DeletionCertificateService;
+const certificateOf = async (requestId: string) => (await certificates().list({ requestId })).data[0];
 const codeOf = async (call: Promise<unknown>) => await call.then(() => "none", (error: InnkeepError) => error.code);
 
 test("C06: every kind of record that outlives its tenant names the ground", () => {
@@ -81,7 +83,7 @@ describe("a deletion", () => {
       await ComplianceService.process(`compliance:${tenantId}:${id}`).catch((error: InnkeepError) =>
         expect(error.code).toBe("commit_unknown")
       );
-      isSigned = (await api.services.DeletionCertificateService.get(id))?.status === "signed";
+      isSigned = (await certificateOf(id))?.status === "signed";
     }
     expect(crashes).toBe(3);
     const entries = (await api.services.AuditService.list(tenantId, { limit: 100 })).data.map(({ action }) => action);
@@ -90,7 +92,8 @@ describe("a deletion", () => {
     }
     expect(await api.services.AuditService.verify(tenantId)).toMatchObject({ ok: true });
     await compliance().process(`compliance:${tenantId}:${id}`);
-    expect(await api.services.DeletionCertificateService.verify(id)).toEqual({ id, valid: true, remaining: 0, found: [] });
+    const { id: certificateId = "" } = await certificateOf(id) ?? {};
+    expect(await certificates().verify(certificateId)).toEqual({ id: certificateId, valid: true, remaining: 0, found: [] });
   });
 
   test("C08: leaves a signed certificate of every key pattern with the counts before and after", async () => {
@@ -99,10 +102,10 @@ describe("a deletion", () => {
     await compliance().process(exportId);
     const { id } = await ask(tenantId, 0);
     const before = await countOf(tenantId);
-    await compliance().process(id);
+    const { certificateId = "" } = await compliance().process(id) ?? {};
     const token = await api.signer.sign("user-admin");
-    const { body } = await api.send("GET", `/v1/deletion-certificates/${id}`, { token });
-    expect(body).toMatchObject({ id, deletedTenant: tenantId, status: "signed", requestedBy: "user-1" });
+    const { body } = await api.send("GET", `/v1/deletion-certificates/${certificateId}`, { token });
+    expect(body).toMatchObject({ id: certificateId, requestId: id, deletedTenant: tenantId, status: "signed", requestedBy: "user-1" });
     const records = body.records as readonly JsonObject[];
     expect(records.map(({ pattern }) => pattern)).toEqual(owned.map(({ key }) => key));
     expect(records.filter(({ after }) => after !== 0)).toEqual([]);
@@ -112,12 +115,52 @@ describe("a deletion", () => {
     );
     expect(records.find(({ entity }) => entity === "compliance-request")).toMatchObject({ before: 2, after: 0, kept: 1 });
     expect(records.find(({ entity }) => entity === "stored-file")).toMatchObject({ before: 3, after: 0, kept: 0 });
-    const verified = await api.send("GET", `/v1/deletion-certificates/${id}/verify`, { token });
-    expect(verified.body).toEqual({ id, valid: true, remaining: 0, found: [] });
-    const { version: _, ...signed } = await api.services.DeletionCertificateService.get(id) ?? {};
-    await api.open.store.set(`certificate:${id}`, { ...signed, requestedBy: "somebody else" } as JsonObject);
-    expect(await api.services.DeletionCertificateService.verify(id)).toMatchObject({ valid: false });
+    const verified = await api.send("GET", `/v1/deletion-certificates/${certificateId}/verify`, { token });
+    expect(verified.body).toEqual({ id: certificateId, valid: true, remaining: 0, found: [] });
+    const { version: _, ...signed } = await certificates().get(certificateId) ?? {};
+    await api.open.store.set(`certificate:${certificateId}`, { ...signed, requestedBy: "somebody else" } as JsonObject);
+    expect(await certificates().verify(certificateId)).toMatchObject({ valid: false });
     expect(await api.open.store.count({ entity: deletionCertificate, scope: null })).toBeGreaterThan(0);
+  });
+
+  test("C08: of two tenants whose requests have the same id leaves a certificate each", async () => {
+    const tenants = [await api.tenant(), await api.tenant()].map(({ id }) => id);
+    for (const tenantId of tenants) {
+      await compliance().createRequest(tenantId, "deletion", "user-1", undefined, { id: "erase-me", gracePeriodDays: 0 });
+    }
+    await api.services.JobService.run("compliance");
+    const { data } = await certificates().list({ requestId: "erase-me" });
+    expect(data.map(({ deletedTenant, status }) => [deletedTenant, status]).sort()).toEqual(tenants.sort().map((id) => [id, "signed"]));
+  });
+
+  test("C07: ends an export that is being written, and the job reports no error", async () => {
+    const { id: tenantId } = await api.tenant();
+    const exported = await compliance().createRequest(tenantId, "export", "user-1", undefined);
+    let commits = 0;
+    const { ComplianceService } = await processWith(api, "commit", async (checks, mutations) => {
+      if (++commits > 1) throw new InnkeepError("commit_unknown", "The process has ended.");
+      return await api.open.store.commit(checks, mutations);
+    });
+    expect(await codeOf(ComplianceService.process(exported.id))).toBe("commit_unknown");
+    const { id } = await ask(tenantId, 0);
+    await compliance().process(id);
+    expect(await api.services.JobService.run("compliance")).toMatchObject({ errors: [], remaining: 0 });
+    expect(await compliance().get(exported.id)).toBeNull();
+    expect(await countOf(tenantId)).not.toHaveProperty("export-run");
+  });
+
+  test("C07: that loses against other writers again and again ends with an error, stays open, and is done later", async () => {
+    const { id: tenantId } = await api.tenant();
+    const { id } = await ask(tenantId, 0);
+    let commits = 0;
+    const { ComplianceService } = await processWith(api, "commit", () => {
+      commits += 1;
+      return Promise.reject(new InnkeepError("write_conflict", "Somebody was faster."));
+    });
+    expect(await codeOf(ComplianceService.process(id))).toBe("write_conflict");
+    expect(commits).toBeLessThan(100);
+    expect(await compliance().get(id)).toMatchObject({ status: "pending" });
+    expect(await compliance().process(id)).toMatchObject({ status: "completed" });
   });
 
   test("C01: of a tenant is its owner's or the platform's to request", async () => {

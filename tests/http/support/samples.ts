@@ -1,4 +1,4 @@
-import type { Route } from "../../../shared/core/route.ts";
+import type { Route, ServiceClass } from "../../../shared/core/route.ts";
 import { ERROR_KINDS, type ErrorCode } from "../../../shared/kernel/errors.ts";
 import type { Container } from "../../../shared/container.ts";
 import { systemContext } from "../../../shared/kernel/context.ts";
@@ -35,6 +35,7 @@ export function pathOf(route: Route, ids: Readonly<Record<string, string>>): str
 export async function prepare(api: TestApi, route: Route): Promise<Record<string, string>> {
   const { id: tenantId } = await api.tenant();
   const ids: Record<string, string> = { tenantId, ...route.sample?.params };
+  Object.assign(ids, await route.sample?.ids?.(...callOf(api, route, ids)));
   for (const { index, 1: name = "" } of route.path.matchAll(/\/:(\w+)/g)) {
     const collection = route.sample?.memberOf?.[name];
     if (collection !== undefined) ids[name] = String((await create(api, collection, name, ids))?.body[name]);
@@ -45,8 +46,13 @@ export async function prepare(api: TestApi, route: Route): Promise<Record<string
 }
 
 async function prepareFor(api: TestApi, route: Route, ids: Readonly<Record<string, string>>): Promise<void> {
+  await route.sample?.prepare?.(...callOf(api, route, ids));
+}
+
+/** What a sample's own functions are called with. */
+function callOf(api: TestApi, route: Route, ids: Readonly<Record<string, string>>) {
   const work = (api.container as Container).bind(systemContext(api.clock));
-  await route.sample?.prepare?.(new route.service(work), ids, (Service) => new Service(work));
+  return [new route.service(work), ids, <U>(Service: ServiceClass<U>) => new Service(work)] as const;
 }
 
 async function make(
