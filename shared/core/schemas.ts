@@ -33,10 +33,7 @@ const pages = new WeakMap<AnyEntity, z.ZodType>();
 export function recordOf<E extends AnyEntity>(entity: E): z.ZodType<Stored<E>> {
   let schema = records.get(entity);
   if (!schema) {
-    const hidden = secretsOf(entity);
-    const shape = entity.schema.shape as Readonly<Record<string, z.ZodType>>;
-    const shown = z.object({ ...Object.fromEntries(Object.entries(shape).filter(([name]) => !hidden.includes(name))), version })
-      .meta({ description: entity.summary });
+    const shown = z.object({ ...shownShape(entity), version }).meta({ description: entity.summary });
     records.set(entity, schema = component(pascalCase(entity.name), shown, () => exampleRecord(entity)));
   }
   return schema as z.ZodType<Stored<E>>;
@@ -47,9 +44,15 @@ export function viewOf<E extends AnyEntity, S extends z.ZodRawShape>(
   entity: E,
   computed: S,
 ): z.ZodType<RecordOf<E> & z.output<z.ZodObject<S>>> {
-  const shape = entity.schema.shape as z.ZodRawShape;
-  const shown = z.object({ ...shape, version: version.nullable(), ...computed }).meta({ description: entity.summary });
+  const shown = z.object({ ...shownShape(entity), version: version.nullable(), ...computed }).meta({ description: entity.summary });
   return component(pascalCase(entity.name), shown, () => ({ ...exampleRecord(entity), ...examplesOf(computed) })) as never;
+}
+
+/** The fields of a record without its secrets. */
+function shownShape(entity: AnyEntity): Record<string, z.ZodType> {
+  const hidden = secretsOf(entity);
+  const shape = entity.schema.shape as Readonly<Record<string, z.ZodType>>;
+  return Object.fromEntries(Object.entries(shape).filter(([name]) => !hidden.includes(name)));
 }
 
 /** The entity's example as a response shows it. */

@@ -262,6 +262,12 @@ export const ERROR_KINDS = {
     retryable: true,
     summary: "The request has no archive: its export is not complete, or it is another kind of request.",
   },
+  too_many_exports: {
+    status: 409,
+    title: "Too many exports",
+    retryable: true,
+    summary: "Several exports of the audit log are not complete. Wait for one of them, or cancel it.",
+  },
   link_expired: {
     status: 410,
     title: "Link expired",

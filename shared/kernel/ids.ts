@@ -29,7 +29,8 @@ export type IdPrefix =
   | "sink"
   | "file"
   | "hold"
-  | "cert";
+  | "cert"
+  | "export";
 
 /** `<prefix>_<unix milliseconds>_<nonce>`: sorts by time. Throws if `loadIds` has not been awaited. */
 export function newId(prefix: IdPrefix, epochMs: number): string {

@@ -25,7 +25,7 @@ const AT_LOAD: Readonly<Record<string, readonly string[]>> = {
   ],
   "shared/core/schemas.ts": ["pageOfViews", "viewOf"],
   "shared/core/values.ts": ["checkedText", "quantity"],
-  "shared/features/audit/routes.ts": ["text"],
+  "shared/features/audit/entity.ts": ["text"],
   "shared/features/integrations/provider.ts": ["provider"], // when the list of providers loads
   "shared/features/invoices/entity.ts": ["at", "currencyOf"],
   "shared/features/jobs/routes.ts": ["at", "count"],

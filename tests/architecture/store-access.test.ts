@@ -27,6 +27,7 @@ const MAKERS = ["functions/api/pipeline.ts", "functions/jobs/app.ts", "shared/co
  */
 const UNAUDITED = [
   "shared/features/api-keys/due.ts",
+  "shared/features/audit-exports/steps.ts",
   "shared/features/audit-sinks/send.ts",
   "shared/features/compliance/export.ts",
   "shared/features/connector-events/service.ts",

@@ -1,12 +1,11 @@
 import { z } from "zod";
-import type { Caller } from "../../core/caller.ts";
 import { type CreateInput, inputsOf, type UpdateInput } from "../../core/fields.ts";
 import { checkPaging, integer, listArguments, listQuery, pageParams, pagination } from "../../core/list-query.ts";
 import { type Route, verb } from "../../core/route.ts";
 import { component, exampleOf, pageOf, recordOf } from "../../core/schemas.ts";
 import { segment } from "../../core/values.ts";
-import { InnkeepError } from "../../kernel/errors.ts";
 import { shortTenantId } from "../tenants/entity.ts";
+import { tenantOfBody } from "../tenants/of-body.ts";
 import { apiKey } from "./entity.ts";
 import { MAX_OVERLAP_SECONDS } from "./rules.ts";
 import { ApiKeyService } from "./service.ts";
@@ -57,7 +56,7 @@ export const routes: readonly Route[] = [
     sample: { body: (n) => ({ name: `Key ${n}`, scopes: ["read:plans"] }) },
     run: async ({ service, body, tenantId, caller, options }) => {
       const { name, scopes, ...rest } = body as unknown as CreateInput<typeof apiKey>;
-      const own = tenantIdOf(rest.tenantId, tenantId, caller);
+      const own = tenantOfBody(rest.tenantId, tenantId, caller);
       return await service.generate(name, scopes, { ...rest, ...(own === undefined ? {} : { tenantId: own }) }, options) as never;
     },
   }),
@@ -145,11 +144,3 @@ export const routes: readonly Route[] = [
     run: async ({ service, params, body, options }) => await service.rotate(params.apiKeyId, body, options) as never,
   }),
 ];
-
-/** The tenant of a new key: that of the body, else of the request. Throws `tenant_mismatch`. */
-function tenantIdOf(given: string | undefined, ofRequest: string | null, caller: Caller): string | undefined {
-  const own = given === undefined ? undefined : shortTenantId(given);
-  // The service refuses a bound caller's other tenant.
-  if (own === undefined || ofRequest === null || own === ofRequest || caller.tenantId !== null) return own ?? ofRequest ?? undefined;
-  throw new InnkeepError("tenant_mismatch", "The body and the rest of this request name different tenants.");
-}

@@ -5,6 +5,18 @@ import { defineEntity, type RecordOf } from "../../kv/define.ts";
 export { auditEntry } from "../../core/audit-entry.ts";
 export { personalKey } from "../../core/personal-key.ts";
 
+const text = (description: string) => z.string().min(1).max(512).optional().meta({ description });
+
+/** The filters of lists and exports of audit entries, besides the tenant and the time. */
+export const auditFilters = {
+  resource: text("The kind of the record, such as `tenant`."),
+  resourceId: text("The id of the record."),
+  actorId: text("The id of the actor."),
+  actorEmail: text("The email address of the actor."),
+  action: z.string().regex(/^(\*|[a-z0-9._-]+\*?)$/, "must be a name such as tenant.created, with * only at the end").optional()
+    .meta({ description: "The action. `tenant.*` matches every action on tenants.", examples: ["tenant.created"] }),
+} as const;
+
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
 
 export const checkpoint = defineEntity({

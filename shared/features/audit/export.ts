@@ -38,14 +38,19 @@ export async function* exportContent(
   mediaType: string,
 ): AsyncGenerator<Uint8Array<ArrayBuffer>, void, undefined> {
   const encoder = new TextEncoder();
-  const isCsv = mediaType === "text/csv";
-  if (isCsv) yield encoder.encode(await csvLines([CSV_COLUMNS]));
+  let isFirst = true;
   let cursor: string | null = null;
   do {
     const page = await exportPage(work, query, cursor);
-    if (page.entries.length > 0) {
-      yield encoder.encode(isCsv ? await csvOf(page.entries) : page.entries.map((entry) => `${JSON.stringify(entry)}\n`).join(""));
-    }
+    const text = await exportText(page.entries, mediaType, isFirst);
+    if (text !== "") yield encoder.encode(text);
+    isFirst = false;
     cursor = page.cursor;
   } while (cursor !== null);
+}
+
+/** The part of the file that the entries of one page are. `isFirst`: with the header of CSV. */
+export async function exportText(entries: readonly ExportedEntry[], mediaType: string, isFirst: boolean): Promise<string> {
+  if (mediaType !== "text/csv") return entries.map((entry) => `${JSON.stringify(entry)}\n`).join("");
+  return `${isFirst ? await csvLines([CSV_COLUMNS]) : ""}${entries.length > 0 ? await csvOf(entries) : ""}`;
 }

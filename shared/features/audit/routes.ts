@@ -6,23 +6,13 @@ import { pageOf } from "../../core/schemas.ts";
 import { segment } from "../../core/values.ts";
 import { shortTenantId } from "../tenants/entity.ts";
 import { MAX_PART } from "./chain.ts";
+import { auditFilters } from "./entity.ts";
 import { EXPORT_TYPES } from "./export.ts";
 import { AuditService } from "./service.ts";
 
 const tenantId = z.string().transform(shortTenantId).pipe(segment).optional()
   .meta({ description: "The tenant's id, short or as its full key." });
-const text = (description: string) => z.string().min(1).max(512).optional().meta({ description });
-const filters = {
-  tenantId,
-  resource: text("The kind of the record, such as `tenant`."),
-  resourceId: text("The id of the record."),
-  actorId: text("The id of the actor."),
-  actorEmail: text("The email address of the actor."),
-  action: z.string().regex(/^(\*|[a-z0-9._-]+\*?)$/, "must be a name such as tenant.created, with * only at the end").optional()
-    .meta({ description: "The action. `tenant.*` matches every action on tenants.", examples: ["tenant.created"] }),
-  from: moment("from").optional(),
-  to: moment("to").optional(),
-};
+const filters = { tenantId, ...auditFilters, from: moment("from").optional(), to: moment("to").optional() };
 const listQuery = checkPaging(z.strictObject({ ...filters, ...pageParams }));
 
 const verifyQuery = z.strictObject({

@@ -1,8 +1,9 @@
+import { auditExport } from "../audit-exports/entity.ts";
 import { complianceRequest, deletionCertificate } from "../compliance/entity.ts";
 import { legalHold } from "../legal-holds/entity.ts";
 import { eventsOf, type EventType } from "./event-type.ts";
 
-/** Requests under data protection law. */
+/** Requests under data protection law, and exports of the audit log. */
 export const complianceEvents: readonly EventType[] = [
   ...eventsOf(complianceRequest, {
     "compliance-request.created": {
@@ -31,5 +32,14 @@ export const complianceEvents: readonly EventType[] = [
       description: "A legal hold was released.",
       example: { status: "released", releasedAt: "2026-06-01T00:00:00.000Z" },
     },
+  }),
+  ...eventsOf(auditExport, {
+    "audit-export.created": {
+      description: "An export of the audit log to a file was requested.",
+      example: { status: "queued", progress: 0, entries: 0 },
+    },
+    "audit-export.completed": "An export of the audit log is complete and can be downloaded.",
+    "audit-export.failed": { description: "An export of the audit log has failed.", example: { status: "failed", progress: 40 } },
+    "audit-export.cancelled": { description: "An export of the audit log was cancelled.", example: { status: "cancelled", progress: 40 } },
   }),
 ];

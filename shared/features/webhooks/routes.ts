@@ -1,13 +1,12 @@
 import { z } from "zod";
-import type { Caller } from "../../core/caller.ts";
 import { inputsOf } from "../../core/fields.ts";
 import { listArguments, listQuery } from "../../core/list-query.ts";
 import { type Route, verb } from "../../core/route.ts";
 import { component, exampleOf, pageOf, recordOf } from "../../core/schemas.ts";
 import { instant, segment } from "../../core/values.ts";
-import { InnkeepError } from "../../kernel/errors.ts";
 import { event } from "../events/view.ts";
 import { shortTenantId } from "../tenants/entity.ts";
+import { tenantOfBody } from "../tenants/of-body.ts";
 import { delivery, REPLAY_KINDS, webhook, webhookReplay } from "./entity.ts";
 import { DEFAULT_OVERLAP_SECONDS, headersInput, headersPatch, MAX_OVERLAP_SECONDS } from "./rules.ts";
 import { ofDelivery } from "./sample.ts";
@@ -84,7 +83,7 @@ export const routes: readonly Route[] = [
     location: ({ id }) => `${path}/${String(id)}`,
     sample: { body: (n) => ({ url: `https://hooks.example.com/${n}`, events: ["tenant.*"] }) },
     run: async ({ service, body, tenantId, caller, options }) => {
-      const own = tenantIdOf(body["tenantId"] as string | undefined, tenantId, caller);
+      const own = tenantOfBody(body["tenantId"] as string | undefined, tenantId, caller);
       return await service.create({ ...body, ...(own === undefined ? {} : { tenantId: own }) } as never, options) as never;
     },
   }),
@@ -235,11 +234,3 @@ export const routes: readonly Route[] = [
     run: async ({ service, params }) => await service.replayOf(params.webhookId, params.webhookReplayId),
   }),
 ];
-
-/** The tenant of a new webhook: that of the body, else of the request. Throws `tenant_mismatch`. */
-function tenantIdOf(given: string | undefined, ofRequest: string | null, caller: Caller): string | undefined {
-  const own = given === undefined ? undefined : shortTenantId(given);
-  // The service refuses a bound caller's other tenant.
-  if (own === undefined || ofRequest === null || own === ofRequest || caller.tenantId !== null) return own ?? ofRequest ?? undefined;
-  throw new InnkeepError("tenant_mismatch", "The body and the rest of this request name different tenants.");
-}

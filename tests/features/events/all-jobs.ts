@@ -5,6 +5,7 @@ import { apiKey } from "../../../shared/features/api-keys/entity.ts";
 import { recordRefusal, rehash } from "../../../shared/features/api-keys/lookup.ts";
 import { hashRowOf } from "../../../shared/features/api-keys/rules.ts";
 import type { TestContext } from "../../support/test-context.ts";
+import type { Store } from "../../../shared/kv/store.ts";
 import { HUBSPOT, type openIntegrations } from "../integrations/support.ts";
 import { migrating } from "../plan-migrations/support.ts";
 
@@ -22,6 +23,7 @@ export async function runAllJobs(context: Context, work: UnitOfWork): Promise<vo
   for (const inApp of [false, true]) await context.NotificationService.putPreferences({ categories: { product: { inApp } } });
   await keys(context, work);
   await complianceRequests(context);
+  await auditExports(context);
   const unpaid = await tenants(context);
   for (let week = 0; week < WEEKS; week++) {
     context.clock.advance(7 * DAY);
@@ -93,6 +95,20 @@ async function complianceRequests(context: Context): Promise<void> {
   await context.LegalHoldService.release(hold.id);
   context.clock.advance(DAY);
   await JobService.run("compliance");
+}
+
+async function auditExports(context: Context): Promise<void> {
+  const { AuditExportService, JobService } = context;
+  const [, cancelled] = [await AuditExportService.create({}), await AuditExportService.create({})];
+  await AuditExportService.cancel(cancelled.id);
+  await JobService.run("audit-exports");
+  const { id: tenantId } = await context.tenant();
+  await AuditExportService.create({ tenantId });
+  const damaged = (store: Store, name: keyof Store): unknown => {
+    if (name === "chainHead") throw new Error("damaged");
+    return typeof store[name] === "function" ? store[name].bind(store) : store[name];
+  };
+  await context.over(new Proxy(context.store, { get: damaged } as ProxyHandler<Store>)).JobService.run("audit-exports");
 }
 
 async function keys({ ApiKeyService, clock, store }: Context, work: UnitOfWork): Promise<void> {

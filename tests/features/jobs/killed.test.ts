@@ -7,6 +7,7 @@ import { seededRandom } from "../../support/random.ts";
 import { openTestContext, type TestContext } from "../../support/test-context.ts";
 import type { Services } from "../../../shared/container.ts";
 import { apiKeys } from "./killed-api-keys.ts";
+import { auditExports } from "./killed-audit-exports.ts";
 import { auditSinks } from "./killed-audit-sinks.ts";
 import { cleanup } from "./killed-cleanup.ts";
 import { closings } from "./killed-closings.ts";
@@ -31,6 +32,7 @@ export interface Killed {
 /** The jobs of the program: each makes work of its own and returns its invariants. */
 const TABLE: Readonly<Record<string, (context: TestContext & Services) => Promise<Killed>>> = {
   "api-keys": apiKeys,
+  "audit-exports": auditExports,
   "audit-sinks": auditSinks,
   cleanup,
   closings,
