@@ -2368,6 +2368,13 @@ select kv.add_index('personal-key', fields) from unnest(array[
   'person text, createdAt time', 'emailHash text, createdAt time'
 ]) fields;
 
+-- audit-export: An export of audit entries to a file, which a job writes.
+select kv.add_family('auditexport');
+select kv.add_entity('audit-export', 'auditexport', 1, owner_rule => 'given');
+select kv.add_index('audit-export', fields) from unnest(array[
+  'createdAt time', 'owner, createdAt time', 'status text, createdAt time'
+]) fields;
+
 -- audit-action: An action of the platform's own product that its services report to the audit log.
 select kv.add_family('auditaction');
 select kv.add_entity('audit-action', 'auditaction', 1, owner_rule => 'platform', tenant_readable => true);
