@@ -1,8 +1,8 @@
 import type { Clock } from "../kernel/clock.ts";
 import type { AnyEntity } from "../kv/define.ts";
-import type { CountCheck, Store } from "../kv/store.ts";
+import type { CountCheck, Mutation, Store } from "../kv/store.ts";
 import { Collection, type Stored } from "./collection.ts";
-import { TimedCache } from "./timed-cache.ts";
+import { KEPT_MS, TimedCache } from "./timed-cache.ts";
 
 /**
  * What the program itself must know whoever calls, read at the service level: records such as the settings, and numbers of records.
@@ -14,18 +14,21 @@ export class PlatformRecords {
 
   constructor(private readonly store: Store, private readonly clock: Clock) {}
 
-  /** The record with this key, at most 10 seconds old; null if there is none. */
-  async cached<E extends AnyEntity>(entity: E, key: string): Promise<Stored<E> | null> {
+  /** The record with this key, at most `maxAgeMs` old (default: 10 seconds); null if there is none. */
+  async cached<E extends AnyEntity>(entity: E, key: string, maxAgeMs: number = KEPT_MS): Promise<Stored<E> | null> {
     const found = await this.#cacheOf(entity).get(key, async (old) => {
       const entry = await this.store.get(key);
       return old && entry?.version === old.version ? old : entry && new Collection<AnyEntity>(entity, this.store).read(entry);
-    });
+    }, maxAgeMs);
     return found as Stored<E> | null;
   }
 
-  /** Drops a cached record after a change of it. */
-  forget(entity: AnyEntity, key: string): void {
-    this.#cacheOf(entity).forget(key);
+  /** Drops the cached records that a commit of this process has changed, or may have changed if its outcome is unknown. */
+  forget(mutations: readonly Mutation[]): void {
+    if (mutations.some((mutation) => !("key" in mutation))) return this.#kept.clear();
+    for (const cache of this.#kept.values()) {
+      for (const mutation of mutations) if ("key" in mutation) cache.forget(mutation.key);
+    }
   }
 
   #cacheOf(entity: AnyEntity): TimedCache<Stored<AnyEntity> | null> {

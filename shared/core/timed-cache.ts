@@ -17,13 +17,13 @@ interface Kept<T> {
 export class TimedCache<T> {
   readonly #kept = new Map<string, Kept<T>>();
 
-  constructor(private readonly clock: Clock, private readonly maxAgeMs = KEPT_MS, private readonly maxEntries = 1_000) {}
+  constructor(private readonly clock: Clock, private readonly maxEntries = 5_000) {}
 
   /** `load` gets the value that has become too old, and returns the same one if its version is still the present one. */
-  async get(name: string, load: (old: T | undefined) => Promise<T>): Promise<T> {
+  async get(name: string, load: (old: T | undefined) => Promise<T>, maxAgeMs: number = KEPT_MS): Promise<T> {
     const kept = this.#kept.get(name);
     const ageMs = kept ? this.clock.now() - kept.readAtMs : Infinity;
-    return await (kept && ageMs >= 0 && ageMs < this.maxAgeMs ? kept.loading : this.#load(name, load, kept?.value));
+    return await (kept && ageMs >= 0 && ageMs < maxAgeMs ? kept.loading : this.#load(name, load, kept?.value));
   }
 
   /** Drops the value. The next call reads it again. */

@@ -187,7 +187,8 @@ export class UnitOfWork {
     mutations.push(...kept() ?? []);
     const isBound = this.store.tenantId !== null;
     if (isBound) await personal.store(keys);
-    const result = await this.store.commit(checks, isBound ? mutations : [...mutations, ...keys]);
+    const result = await this.store.commit(checks, isBound ? mutations : [...mutations, ...keys])
+      .finally(() => this.platform.records.forget(mutations));
     if (isBound || result.ok) remember();
     return result;
   }

@@ -5,7 +5,7 @@ import { testClock } from "../support/store.ts";
 /** A cache over a value that other processes change, and the number of its reads. */
 function cached(maxEntries?: number) {
   const clock = testClock();
-  const cache = new TimedCache<{ readonly version: number }>(clock, 10_000, maxEntries);
+  const cache = new TimedCache<{ readonly version: number }>(clock, maxEntries);
   const on = { clock, cache, present: 1, reads: 0, fails: false, until: Promise.resolve() };
   const get = (name = "a") =>
     cache.get(name, async (old) => {

@@ -85,6 +85,9 @@ async function readSet(work: UnitOfWork): Promise<FlagSet> {
   return { flags: found, find: (keyOrId) => byKey.get(keyOrId) ?? byId.get(keyOrId) };
 }
 
+/** The age of a cached tenant, as another process may have changed its plan. Less than the 2 seconds of a changed flag (F22). */
+const MAX_TENANT_AGE_MS = 1_000;
+
 /** A tenant, its overrides by flag id, and the flags, at one instant. */
 export interface TenantFlags {
   readonly tenant: Tenant;
@@ -107,14 +110,14 @@ export async function allFlags(work: UnitOfWork, tenantId: string): Promise<Tena
 
 /**
  * What decides on one flag, by key or id. Waits once, unless a flag has changed since the last call. One statement reads the revision and
- * the override, so a flag that is deleted meanwhile is never evaluated without its override. Null without the tenant.
+ * the override, so a flag that is deleted meanwhile is never evaluated without its override. For the platform's callers the tenant
+ * may be a second old. Null without the tenant.
  */
 export async function oneFlag(work: UnitOfWork, keyOrId: string, tenantId: string): Promise<TenantFlags | null> {
   if (!isSegment(tenantId)) return null;
-  const tenants = new Records(tenantEntity, work);
   let id = (await keptSet(work))?.find(keyOrId)?.id;
   for (;;) {
-    const [revision, tenant, override] = await Promise.all([work.read(SET_KEY), tenants.get(tenantId), overrideOf(work, tenantId, id)]);
+    const [revision, tenant, override] = await Promise.all([work.read(SET_KEY), tenantOf(work, tenantId), overrideOf(work, tenantId, id)]);
     if (!tenant) return null;
     const set = await setAt(work, revision);
     const found = set.find(keyOrId);
@@ -123,6 +126,12 @@ export async function oneFlag(work: UnitOfWork, keyOrId: string, tenantId: strin
     }
     id = found.id;
   }
+}
+
+/** A request of a tenant's own caller has read the tenant already. */
+async function tenantOf(work: UnitOfWork, tenantId: string): Promise<Tenant | null> {
+  if (work.context.tenantId !== null) return await new Records(tenantEntity, work).get(tenantId);
+  return await work.platform.records.cached(tenantEntity, keyOf(tenantEntity, { id: tenantId }), MAX_TENANT_AGE_MS);
 }
 
 /** The cached flags, of any revision. Whoever reads them reports a failure. */

@@ -14,8 +14,3 @@ export const DEFAULT_SETTINGS: StoredSettings = { ...platformSettings.schema.par
 export async function currentSettings({ platform }: { readonly platform: Pick<Platform, "records"> }): Promise<StoredSettings> {
   return await platform.records.cached(platformSettings, SETTINGS_KEY) ?? DEFAULT_SETTINGS;
 }
-
-/** Drops the cached settings after a change. */
-export function forgetSettings({ platform }: { readonly platform: Pick<Platform, "records"> }): void {
-  platform.records.forget(platformSettings, SETTINGS_KEY);
-}

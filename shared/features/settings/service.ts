@@ -11,7 +11,7 @@ import { sha256Hex } from "../../kernel/sha256.ts";
 import { assertMatch, type ChangeOptions } from "../../kernel/version.ts";
 import { keyOf } from "../../kv/define.ts";
 import { plan } from "../plans/entity.ts";
-import { currentSettings, DEFAULT_SETTINGS, forgetSettings, type StoredSettings } from "./current.ts";
+import { currentSettings, DEFAULT_SETTINGS, type StoredSettings } from "./current.ts";
 import { type PlatformSettings, platformSettings, SETTINGS_KEY, settingsChange } from "./entity.ts";
 import { assertBrandingFits, isEmpty, reverted, settingsDiff } from "./rules.ts";
 import { type PublicSettings, publicSettingsOf } from "./view.ts";
@@ -104,7 +104,7 @@ export class PlatformSettingsService {
         record: { ...decided, ...first, currency, revision: number, updatedBy },
         changes: [{ entity: settingsChange, before: null, after: row }],
       };
-    }, { ...request, updatedBy }).finally(() => forgetSettings(this.work));
+    }, { ...request, updatedBy });
     return this.#shown(record);
   }
 

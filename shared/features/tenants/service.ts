@@ -8,7 +8,6 @@ import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { errors } from "../../kernel/errors.ts";
 import type { JsonObject } from "../../kernel/json.ts";
 import { assertMatch, type ChangeOptions } from "../../kernel/version.ts";
-import { keyFromId } from "../../kv/define.ts";
 import { isSegment } from "../../kv/key.ts";
 import { plan as planEntity } from "../plans/entity.ts";
 import { loadPlan, planCheck } from "../plans/subscribers.ts";
@@ -164,14 +163,13 @@ export class TenantService extends EntityService<typeof tenant> {
     options: ChangeOptions,
     fields: Partial<Tenant> = {},
   ): Promise<StoredTenant | null> {
-    const forget = () => this.work.platform.records.forget(tenant, keyFromId(tenant, tenantId));
     return await this.records.change(tenantId, options, action, async (before) => {
       const merged = fields.maintenance ? withoutEnded(before, this.work.context.clock.now()) : before;
       const patched: TenantMove["patched"] = this.records.patched(merged, fields);
       if (fields.metadata) assertMetadata(patched.metadata, "/metadata");
       assertNotOver(before.maintenance, patched.maintenance, this.work.now());
       return await decideChange(this.work, before, { ...move, patched, explicitMrr: fields.mrr !== undefined });
-    }, { ...fields, ...move } as JsonObject).finally(forget);
+    }, { ...fields, ...move } as JsonObject);
   }
 
   /** Returns whether the tenant existed. Throws `legal_hold`. */

@@ -42,6 +42,25 @@ function anyFlag(random: ReturnType<typeof seededRandom>, key: string, tenants: 
   };
 }
 
+describe("one flag of a tenant", () => {
+  it("F22, K33: follows the tenant's plan at once in the process that changed it, and within a second in others", async () => {
+    const { id } = await context.tenant({ plan: "Basic" });
+    const ofPro = await flags().create({ ...on, key: "of-pro", scope: "plan", enabledForPlans: ["Pro"] });
+    const [racer] = await context.racers(1);
+    const other = context.over(racer ?? context.store).FeatureFlagService;
+    const both = async () => [await flags().isEnabled("of-pro", id), await other.isEnabled("of-pro", id)];
+    expect(await both()).toEqual([false, false]);
+    await context.TenantService.update(id, { plan: "Pro" });
+    context.clock.advance(999);
+    expect(await both()).toEqual([true, false]);
+    context.clock.advance(1);
+    expect(await both()).toEqual([true, true]);
+    await context.TenantService.remove(id);
+    expect(await flags().evaluate("of-pro", id)).toBeNull();
+    await flags().delete(ofPro.id);
+  });
+});
+
 describe("all flags of a tenant", () => {
   it("F04: 200 flags with overrides are what each one is alone, and explain and a second process agree", async () => {
     const random = seededRandom("200 flags");

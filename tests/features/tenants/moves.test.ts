@@ -172,7 +172,7 @@ describe("a new tenant", () => {
 describe("a legal hold", () => {
   test("C09: prevents the deletion of a tenant unless it is false or null, and the refusal says what to do", () => {
     const held = hotel("active", { id: "tn_1", metadata: { legalHold: true } });
-    expect(() => assertNoLegalHold(held)).toThrowError("Tenant tn_1 is under legal hold. Lift the hold before you delete it.");
+    expect(() => assertNoLegalHold(held)).toThrowError("Tenant tn_1 is under legal hold. Release the hold before you delete it.");
     expect(refusal(() => assertNoLegalHold(held))).toEqual({ code: "legal_hold", fields: [] });
     // Nobody writes such a value who does not mean a hold, and a deletion cannot be undone.
     for (const legalHold of ["true", "yes", 1, {}]) {
