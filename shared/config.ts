@@ -42,6 +42,8 @@ export interface Config {
   readonly rateLimits: RateLimits | null;
   /** The URLs that may be called: receivers of webhooks, and providers. */
   readonly outbound: OutboundRules;
+  /** Null: notifications are shown in the product only. */
+  readonly mail: read.MailConfig | null;
 }
 
 export type DatabaseConfig =
@@ -110,6 +112,9 @@ const READERS = {
   INNKEEP_ARCHIVE_DIR: read.anyText,
   INNKEEP_OUTBOUND_PORTS: read.ports,
   INNKEEP_OUTBOUND_LOCAL: read.boolean,
+  INNKEEP_SMTP_URL: read.url("smtps:", "smtp:"),
+  INNKEEP_MAIL_FROM: read.sender,
+  INNKEEP_API_URL: read.webAddress,
   JOBS_SECRET: read.bearerSecret,
 } as const satisfies Record<string, read.Reader<unknown>>;
 
@@ -129,6 +134,7 @@ export function loadConfig(env: Environment): Config {
   const bootstrapAdmin = bootstrapOf(settings);
   const archive = archiveOf(settings);
   const rootKeys = rootKeysOf(settings);
+  const mail = read.mailOf(settings.env, settings.missing);
   for (const variable of ["INNKEEP_AUDIT_KEY", "INNKEEP_API_KEY_SECRET"] as const) {
     if (settings.has(`${variable}_PREVIOUS`) && !settings.has(variable)) settings.missing(variable, `is needed with ${variable}_PREVIOUS`);
   }
@@ -149,23 +155,23 @@ export function loadConfig(env: Environment): Config {
     archive,
     jobsSecret: usable.JOBS_SECRET ?? null,
     logLevel: usable.INNKEEP_LOG_LEVEL ?? "info",
+    mail,
     currency: usable.INNKEEP_CURRENCY ?? "USD",
     regions: usable.INNKEEP_REGIONS ?? DEFAULT_REGIONS,
     rateLimits: rateLimitsOf(usable),
-    outbound: {
-      ports: usable.INNKEEP_OUTBOUND_PORTS ?? DEFAULT_OUTBOUND_RULES.ports,
-      local: usable.INNKEEP_OUTBOUND_LOCAL ?? DEFAULT_OUTBOUND_RULES.local,
-    },
+    outbound: outboundOf(usable),
   };
 }
 
 function rateLimitsOf(env: Values): RateLimits | null {
   if (env.INNKEEP_RATE_LIMITS === false) return null;
-  return {
-    user: env.INNKEEP_RATE_LIMIT_USER ?? DEFAULT_RATE_LIMITS.user,
-    key: env.INNKEEP_RATE_LIMIT_KEY ?? DEFAULT_RATE_LIMITS.key,
-    address: env.INNKEEP_RATE_LIMIT_ADDRESS ?? DEFAULT_RATE_LIMITS.address,
-  };
+  const { INNKEEP_RATE_LIMIT_USER: user, INNKEEP_RATE_LIMIT_KEY: key, INNKEEP_RATE_LIMIT_ADDRESS: address } = env;
+  const { user: ofUser, key: ofKey, address: ofAddress } = DEFAULT_RATE_LIMITS;
+  return { user: user ?? ofUser, key: key ?? ofKey, address: address ?? ofAddress };
+}
+
+function outboundOf({ INNKEEP_OUTBOUND_PORTS: ports, INNKEEP_OUTBOUND_LOCAL: local }: Values): OutboundRules {
+  return { ports: ports ?? DEFAULT_OUTBOUND_RULES.ports, local: local ?? DEFAULT_OUTBOUND_RULES.local };
 }
 
 /** Reads only the database configuration, for programs that verify no tokens. Throws like {@link loadConfig}. */

@@ -3,6 +3,7 @@ import { PlatformRecords } from "./core/platform-records.ts";
 import type { Actions } from "./core/actions.ts";
 import type { Job } from "./core/job.ts";
 import { Coalescer } from "./core/coalescer.ts";
+import type { Mailer } from "./core/mail.ts";
 import { NO_OUTBOUND, type Outbound } from "./core/outbound.ts";
 import { PersonalKeys } from "./core/personal-keys.ts";
 import { type PlainKv, plainKv } from "./core/plain.ts";
@@ -55,6 +56,8 @@ export interface ContainerOptions {
   readonly rateLimits?: RateLimits | null;
   /** Calls receivers of webhooks and providers. Default: every call fails. */
   readonly outbound?: Outbound;
+  /** Default: none, so there is no e-mail. */
+  readonly mailer?: Mailer | null;
 }
 
 /** The store and the settings that all callers share. `bind` makes the unit of work of one caller. */
@@ -83,11 +86,12 @@ export function createBackend(options: ContainerOptions): Backend {
     maxClockSkewMs = null,
     archive = null,
     outbound = NO_OUTBOUND,
+    mailer = null,
     jobs = loadJobs,
     actions = declared,
     registry = async () => (await import("./features/registry.ts")).registry,
   } = options;
-  const settings = { currency, hosts, regions, auditKey, previousAuditKey, maxClockSkewMs, archive, outbound };
+  const settings = { currency, hosts, regions, auditKey, previousAuditKey, maxClockSkewMs, archive, outbound, mailer };
   const catalogues = { registry, jobs, scopes, actions };
   const platform: Platform = { ...settings, ...catalogues, ...sharedBy(options), apiKeySecret, previousApiKeySecret, logger };
   const turns = new Turns();

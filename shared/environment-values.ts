@@ -178,3 +178,38 @@ function isObject(value: unknown): value is Record<string, unknown> {
 function parts(text: string): string[] {
   return text.split(",").map((part) => part.trim());
 }
+
+/** How e-mail is sent. */
+export interface MailConfig {
+  readonly url: string;
+  readonly from: string;
+  /** The API from outside, without a slash at its end. */
+  readonly apiUrl: string;
+}
+
+/** `Name <address>`, or an address. */
+export const sender: Reader<string> = (text) => {
+  const [, name = "", address = ""] = /^([^<>"\r\n]*)<([^<>]+)>$/.exec(text.trim()) ?? [];
+  if (!EMAIL.test(address === "" ? text.trim() : address)) throw new WrongValue("must be an address, or Name <address>");
+  return address === "" ? text.trim() : `${name.trim()} <${address}>`;
+};
+
+interface MailVariables {
+  readonly INNKEEP_SMTP_URL?: string;
+  readonly INNKEEP_MAIL_FROM?: string;
+  readonly INNKEEP_API_URL?: string;
+  readonly SUPABASE_URL?: string;
+}
+
+/** Null without a server: then there is no e-mail. Calls `missing` for what the server needs besides. */
+export function mailOf(
+  env: MailVariables,
+  missing: (variable: "INNKEEP_MAIL_FROM" | "INNKEEP_API_URL", message: string) => void,
+): MailConfig | null {
+  const { INNKEEP_SMTP_URL: url, INNKEEP_MAIL_FROM: from, SUPABASE_URL: project } = env;
+  if (url === undefined) return null;
+  const api = env.INNKEEP_API_URL ?? (project === undefined ? undefined : `${project.replace(/\/+$/, "")}/functions/v1/api`);
+  if (from === undefined) missing("INNKEEP_MAIL_FROM", "is needed with INNKEEP_SMTP_URL");
+  if (api === undefined) missing("INNKEEP_API_URL", "is needed with INNKEEP_SMTP_URL");
+  return from === undefined || api === undefined ? null : { url, from, apiUrl: api.replace(/\/+$/, "") };
+}

@@ -54,8 +54,8 @@ export interface Network {
 }
 
 export interface Connection {
-  /** The same connection with TLS. Throws unless the certificate is valid for the host name or address. */
-  secure(host: string, signal: AbortSignal): Promise<Connection>;
+  /** The same connection with TLS, for these protocols (RFC 7301). Throws unless the certificate is valid for the host name or address. */
+  secure(host: string, signal: AbortSignal, protocols?: readonly string[]): Promise<Connection>;
   write(bytes: Uint8Array): Promise<void>;
   /** The next bytes, or null at the end. */
   read(): Promise<Uint8Array | null>;

@@ -3,6 +3,7 @@ import { knownRootKeys, type RootKeySource } from "../../shared/core/root-keys.t
 import { systemContext } from "../../shared/kernel/context.ts";
 import { isOutage } from "../../shared/kernel/errors.ts";
 import { type Backend, createBackend } from "../../shared/container.ts";
+import type { Mailer } from "../../shared/core/mail.ts";
 import { NO_OUTBOUND, type Outbound } from "../../shared/core/outbound.ts";
 import type { Archive } from "../../shared/kernel/archive.ts";
 import type { Logger } from "../../shared/kernel/logger.ts";
@@ -35,6 +36,7 @@ export async function backendOf(config: Config, surroundings: BackendSurrounding
     archive,
     rateLimits,
     outbound: outboundOf(config.outbound, surroundings),
+    mailer: await mailerOf(config.mail, surroundings),
   };
   const keys = { apiKeySecret, previousApiKeySecret, ...(background ? { background } : {}) };
   const backend = createBackend({ store, clock, logger, ...settings, ...keys, rootKeys, maxClockSkewMs: MAX_CLOCK_SKEW_MS });
@@ -79,6 +81,15 @@ function outboundOf(rules: Config["outbound"], { sockets }: BackendSurroundings)
     return createOutbound({ rules, network: denoNetwork(sockets) });
   });
   return { rules, send: async (request) => await (await load()).send(request) };
+}
+
+async function mailerOf(mail: Config["mail"], { sockets }: BackendSurroundings): Promise<Mailer | null> {
+  if (!mail || !sockets) return null;
+  const [{ smtpMailer }, { denoNetwork }] = await Promise.all([
+    import("../../shared/adapters/smtp.ts"),
+    import("../../shared/adapters/network.ts"),
+  ]);
+  return smtpMailer({ ...mail, network: denoNetwork(sockets) });
 }
 
 async function archiveOf(archive: Config["archive"], { fetch, files }: BackendSurroundings): Promise<Archive | null> {

@@ -32,11 +32,11 @@ function connectionOf(socket: OpenSocket, sockets: Sockets, caCerts: string[], s
   if (signal.aborted) close();
   return {
     close,
-    async secure(hostname, until) {
+    async secure(hostname, until, protocols = []) {
       signal.removeEventListener("abort", close);
       // The socket belongs to the secured one from here on.
       isOpen = false;
-      const secured = await sockets.startTls(socket, { hostname, alpnProtocols: ["http/1.1"], caCerts });
+      const secured = await sockets.startTls(socket, { hostname, alpnProtocols: [...protocols], caCerts });
       const connection = connectionOf(secured, sockets, caCerts, until);
       try {
         await secured.handshake();

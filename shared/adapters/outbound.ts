@@ -157,7 +157,7 @@ class Call {
   async #secure(connection: Connection, hostname: string): Promise<Connection> {
     this.#step = "the TLS handshake was not completed";
     try {
-      return await this.#inTime(connection.secure(hostname.replace(/^\[|\]$/g, ""), this.#over.signal));
+      return await this.#inTime(connection.secure(hostname.replace(/^\[|\]$/g, ""), this.#over.signal, ["http/1.1"]));
     } catch (error) {
       connection.close();
       throw ownFault(error) ?? new CallFault("tls_failed", `No TLS connection was made: ${tlsReason(error)}.`);

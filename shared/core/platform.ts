@@ -3,6 +3,7 @@ import type { Logger } from "../kernel/logger.ts";
 import type { AnyEntity } from "../kv/define.ts";
 import type { Actions } from "./actions.ts";
 import type { Coalescer } from "./coalescer.ts";
+import type { Mailer } from "./mail.ts";
 import type { Outbound } from "./outbound.ts";
 import type { PersonalKeys } from "./personal-keys.ts";
 import type { PlatformRecords } from "./platform-records.ts";
@@ -46,6 +47,8 @@ export interface Platform {
   readonly limiter: RateLimiter | null;
   /** Calls receivers of webhooks and providers. */
   readonly outbound: Outbound;
+  /** Sends e-mail. Null: notifications are shown in the product only. */
+  readonly mailer: Mailer | null;
   /** For what a call goes on without. */
   readonly logger: Logger;
 }

@@ -101,6 +101,23 @@ export const features = [
     routes: () => import("./notifications/routes.ts"),
   },
   {
+    name: "emails",
+    summary: "Notifications by e-mail, and the addresses to which users want them.",
+    paths: ["/v1/emails", "/v1/notifications/email"],
+    scopes: { emails: { tenants: "none" } },
+    actions: {
+      "email-address.bounced": {
+        means: "A mail server has refused an address, to which nothing more is sent.",
+        data: { reason: "text" },
+      },
+      "email.retried": "A mail that could not be sent is tried again.",
+    },
+    entities: () => import("./emails/entity.ts"),
+    services: () => import("./emails/service.ts"),
+    routes: () => import("./emails/routes.ts"),
+    jobs: () => import("./emails/jobs.ts"),
+  },
+  {
     name: "reservations",
     summary: "Amounts of usage that are held before they are used.",
     paths: [

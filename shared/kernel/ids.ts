@@ -20,6 +20,7 @@ export type IdPrefix =
   | "key"
   | "req"
   | "notif"
+  | "email"
   | "delivery"
   | "evt"
   | "grant"

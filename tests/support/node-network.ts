@@ -33,10 +33,10 @@ function opened<S extends Socket>(socket: S, event: string, signal: AbortSignal)
 function connectionOf(socket: Socket, options: NetworkOptions): Connection {
   let reading: AsyncIterator<Uint8Array> | undefined;
   return {
-    secure: async (host, signal) => {
+    secure: async (host, signal, protocols = []) => {
       // An address has no server name (RFC 6066 §3); the certificate is compared with `host`.
       const name = isIP(host) ? {} : { servername: host };
-      const secured: TLSSocket = connectTls({ socket, host, ...name, ...options, ALPNProtocols: ["http/1.1"], minVersion: "TLSv1.2" });
+      const secured: TLSSocket = connectTls({ socket, host, ...name, ...options, ALPNProtocols: [...protocols], minVersion: "TLSv1.2" });
       return connectionOf(await opened(secured, "secureConnect", signal), options);
     },
     write: (bytes) => new Promise((resolve, reject) => void socket.write(bytes, (error) => error ? reject(error) : resolve())),

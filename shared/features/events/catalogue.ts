@@ -1,13 +1,22 @@
 import { billingEvents } from "./catalogue-billing.ts";
 import { complianceEvents } from "./catalogue-compliance.ts";
 import { deliveryEvents } from "./catalogue-delivery.ts";
+import { emailEvents } from "./catalogue-emails.ts";
 import { integrationEvents } from "./catalogue-integrations.ts";
 import { platformEvents } from "./catalogue-platform.ts";
 import { webhookEvents } from "./catalogue-webhooks.ts";
 import { type EventType, isTenantScoped } from "./event-type.ts";
 import { matches } from "./patterns.ts";
 
-const all = [...billingEvents, ...complianceEvents, ...deliveryEvents, ...integrationEvents, ...platformEvents, ...webhookEvents];
+const all = [
+  ...billingEvents,
+  ...complianceEvents,
+  ...deliveryEvents,
+  ...emailEvents,
+  ...integrationEvents,
+  ...platformEvents,
+  ...webhookEvents,
+];
 
 /** Every type of event that the program emits, by name. A test compares it with the events of all services. */
 export const eventTypes: readonly EventType[] = all.sort((a, b) => a.type < b.type ? -1 : 1);

@@ -120,9 +120,15 @@ export type NotificationReads = RecordOf<typeof notificationReads>;
 
 /** A category that nobody can mute. */
 export const NEVER_MUTED = "security";
-const shownIn = { inApp: z.boolean().default(true).meta({ description: "Whether lists and counts have them." }) };
+/** How notifications reach a user. */
+export const CHANNELS = ["inApp", "email"] as const;
+export type Channel = (typeof CHANNELS)[number];
+const shownIn = {
+  inApp: z.boolean().default(true).meta({ description: "Whether lists and counts have them." }),
+  email: z.boolean().default(true).meta({ description: "Whether they are sent to your address, if you have given one." }),
+};
 const PREFERENCES = {
-  description: "By category. A category that is missing is shown. `security` and notifications of priority `critical` always are.",
+  description: "By category and channel. One that is missing is not muted. `security` and notifications of priority `critical` cannot be.",
   examples: [{ product: { inApp: false } }],
 };
 

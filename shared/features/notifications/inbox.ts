@@ -52,7 +52,7 @@ export async function openInbox(work: UnitOfWork, { tenantId, userId = work.cont
   ]);
   if (of !== GLOBAL && !tenantEntry) throw errors.notFound("tenant", of);
   const tenant = tenantEntry && new Collection(tenantEntity, work.store).read(tenantEntry);
-  const muted = mutedBy(preferences);
+  const muted = mutedBy(preferences, "inApp");
   const reader = { tenantId: of, userId, role, plan: tenant?.plan, region: tenant?.region, isPlatform: bound === null, muted };
   const reads = readsEntry && new Collection(notificationReads, work.store).read(readsEntry);
   return {

@@ -5,6 +5,7 @@ import { errors } from "../../kernel/errors.ts";
 import { sha256Hex } from "../../kernel/sha256.ts";
 import { GLOBAL, keyOf } from "../../kv/define.ts";
 import type { Mutation } from "../../kv/store.ts";
+import { mailing } from "../emails/entity.ts";
 import { type Notification, notification, notificationRevision } from "./entity.ts";
 import { DEFAULT_DEDUPE_SECONDS, SHOWN_MS, windowProblems } from "./rules.ts";
 
@@ -42,7 +43,10 @@ export async function notify(work: UnitOfWork, notices: readonly Notice[]): Prom
   const made = records.filter((record) => !known.has(keyOf(notification, record)));
   return {
     changes: made.map((after) => ({ entity: notification, before: null, after })),
-    mutations: [...new Set(made.map(({ tenantId }) => tenantId))].map((tenantId) => counted(work, tenantId)),
+    mutations: [
+      ...[...new Set(made.map(({ tenantId }) => tenantId))].map((tenantId) => counted(work, tenantId)),
+      ...made.flatMap((one) => mailed(work, one)),
+    ],
   };
 }
 
@@ -64,6 +68,11 @@ async function dedupedId(dedupeKey: string, seconds: number, nowMs: number): Pro
   const periodMs = seconds * 1_000;
   const digest = BigInt(`0x${await sha256Hex(`${seconds}:${dedupeKey}`)}`).toString(36).slice(-12);
   return `notif_${nowMs - nowMs % periodMs}_${digest}`;
+}
+
+/** The part of every commit that makes a notification, which lets the job make its mails. */
+export function mailed({ store, platform: { mailer } }: UnitOfWork, { tenantId, id, publishAt, createdAt }: Notification): Mutation[] {
+  return mailer === null ? [] : [new Collection(mailing, store).set({ tenantId, id, dueAt: publishAt, createdAt })];
 }
 
 /** The part of every commit that changes a notification, which ends cached unread counts. */

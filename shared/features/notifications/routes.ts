@@ -5,7 +5,7 @@ import { type Route, verb } from "../../core/route.ts";
 import { component, exampleOf, pagination, recordOf } from "../../core/schemas.ts";
 import { instant, segment } from "../../core/values.ts";
 import { shortTenantId } from "../tenants/entity.ts";
-import { CATEGORIES, NEVER_MUTED, notification, notificationPreferences } from "./entity.ts";
+import { CATEGORIES, CHANNELS, NEVER_MUTED, notification, notificationPreferences } from "./entity.ts";
 import { NotificationService } from "./service.ts";
 
 const path = "/v1/notifications";
@@ -35,14 +35,19 @@ const page = component(
 );
 const own = "The marks are your own: another user, and you in another tenant, have others.";
 
-const channels = z.object({ inApp: z.boolean() });
+const channels = z.object({ inApp: z.boolean(), email: z.boolean() });
 const preferences = component(
   "NotificationPreferencesView",
   z.object({
     categories: z.object(Object.fromEntries(CATEGORIES.map((category) => [category, channels]))),
+    channels: z.array(z.enum(CHANNELS)).meta({ description: "The channels that there are. Without a mail server, there is no e-mail." }),
     version: z.string().nullable().meta({ description: "As in the ETag; null if you have stored none." }),
   }),
-  () => ({ categories: Object.fromEntries(CATEGORIES.map((category) => [category, { inApp: category !== "product" }])), version: "42" }),
+  () => ({
+    categories: Object.fromEntries(CATEGORIES.map((category) => [category, { inApp: category !== "product", email: true }])),
+    channels: [...CHANNELS],
+    version: "42",
+  }),
 );
 
 const MUTABLE = CATEGORIES.filter((category) => category !== NEVER_MUTED);
@@ -122,7 +127,8 @@ export const routes: readonly Route[] = [
     service: NotificationService,
     operationId: "putNotificationPreferences",
     summary: "Replace your preferences for notifications",
-    description: "A muted category is left out of your lists and counts. `security` cannot be muted, and notifications of priority " +
+    description:
+      "A muted category is left out of your lists and counts, or not sent to you. `security` cannot be muted, and notifications of priority " +
       "`critical` are shown in spite of it.",
     scope: "read:notifications",
     query: ofTenant,

@@ -2,7 +2,7 @@ import { isoTime } from "../../kernel/clock.ts";
 import type { FieldError } from "../../kernel/errors.ts";
 import { GLOBAL } from "../../kv/define.ts";
 import type { Condition } from "../../kv/store.ts";
-import { NEVER_MUTED, type Notification, type NotificationPreferences, type NotificationReads } from "./entity.ts";
+import { type Channel, CHANNELS, NEVER_MUTED, type Notification, type NotificationPreferences, type NotificationReads } from "./entity.ts";
 
 /** How long a notification is shown that names no end. */
 export const SHOWN_MS = 90 * 86_400_000;
@@ -27,19 +27,19 @@ export interface Reader {
   readonly muted: readonly string[];
 }
 
-/** The topics that are muted in the product. */
-export function mutedBy(preferences: NotificationPreferences | null): string[] {
-  return Object.entries(preferences?.categories ?? {}).flatMap(([category, channels]) => channels.inApp ? [] : [category]).sort();
+/** The topics that are muted on a channel. */
+export function mutedBy(preferences: NotificationPreferences | null, channel: Channel): string[] {
+  return Object.entries(preferences?.categories ?? {}).flatMap(([category, channels]) => channels[channel] ? [] : [category]).sort();
 }
 
 /** The problems of a body of preferences. */
 export function preferenceProblems({ categories }: Pick<NotificationPreferences, "categories">): FieldError[] {
-  if (categories[NEVER_MUTED]?.inApp !== false) return [];
-  return [{
-    path: `/categories/${NEVER_MUTED}/inApp`,
+  const muted = CHANNELS.filter((channel) => categories[NEVER_MUTED]?.[channel] === false);
+  return muted.map((channel) => ({
+    path: `/categories/${NEVER_MUTED}/${channel}`,
     message: "must be true: nobody can mute notifications of security",
     code: "invalid",
-  }];
+  }));
 }
 
 /** The conditions of what a reader sees at an instant: `publishAt ≤ now < expiresAt`, and every target. */

@@ -12,7 +12,7 @@ import { isSegment, RESERVED_TENANT_IDS } from "../../kv/key.ts";
 import { shortTenantId, tenant } from "../tenants/entity.ts";
 import { type Notification, notification, type NotificationReads, notificationReads } from "./entity.ts";
 import { holderOf, type Inbox, type InboxOf, openInbox, unreadIn } from "./inbox.ts";
-import { counted, newNotification } from "./notify.ts";
+import { counted, mailed, newNotification } from "./notify.ts";
 import { type PreferencesInput, preferencesOf, type PreferencesView, putPreferences } from "./preferences.ts";
 import { addressedTo, COMMIT_MS, isAddressedTo, readAtOf, unreadBy, visibleTo, withAllRead, withRead } from "./rules.ts";
 
@@ -184,7 +184,7 @@ export class NotificationService {
 
   async #decided(request: JsonObject) {
     const record = await newNotification(this.work, request);
-    return { record, mutations: [counted(this.work, record.tenantId)] };
+    return { record, mutations: [counted(this.work, record.tenantId), ...mailed(this.work, record)] };
   }
 
   async #putOnce(request: JsonObject, options: ChangeOptions) {

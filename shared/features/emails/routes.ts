@@ -1,0 +1,70 @@
+import { z } from "zod";
+import { crud } from "../../core/crud.ts";
+import { inputsOf } from "../../core/fields.ts";
+import { type Route, verb } from "../../core/route.ts";
+import { recordOf } from "../../core/schemas.ts";
+import { segment } from "../../core/values.ts";
+import { InnkeepError } from "../../kernel/errors.ts";
+import { shortTenantId } from "../tenants/entity.ts";
+import { email, emailAddress } from "./entity.ts";
+import { EmailAddressService, EmailService } from "./service.ts";
+
+const own = "/v1/notifications/email";
+const ofTenant = z.strictObject({
+  tenantId: z.string().transform(shortTenantId).pipe(segment).optional()
+    .meta({ description: "The tenant's id, short or as its full key. Without it, a platform administrator's own notifications." }),
+});
+
+export const routes: readonly Route[] = [
+  verb(`GET ${own}`, {
+    service: EmailAddressService,
+    operationId: "getOwnEmailAddress",
+    summary: "Get the address to which you want notifications",
+    scope: "read:notifications",
+    resource: "email-address",
+    query: ofTenant,
+    output: recordOf(emailAddress),
+    run: async ({ service, tenantId }) => await service.get(tenantId ?? undefined) as never,
+  }),
+  verb(`PUT ${own}`, {
+    service: EmailAddressService,
+    operationId: "putOwnEmailAddress",
+    summary: "Get your notifications by e-mail",
+    description: "The address is that of your token. If mails to it have bounced, it is used again.",
+    scope: "read:notifications",
+    query: ofTenant,
+    input: inputsOf(emailAddress).create,
+    output: recordOf(emailAddress),
+    sample: { body: (n) => ({ locale: n % 2 === 0 ? "de" : "en" }) },
+    run: async ({ service, body, tenantId, options }) => await service.put(body as never, tenantId ?? undefined, options) as never,
+  }),
+  verb(`DELETE ${own}`, {
+    service: EmailAddressService,
+    operationId: "deleteOwnEmailAddress",
+    summary: "Get no notifications by e-mail any more",
+    description: "Mails that wait are withdrawn.",
+    scope: "read:notifications",
+    resource: "email-address",
+    query: ofTenant.extend({
+      userId: z.string().min(1).max(128).optional()
+        .meta({ description: "Another user, such as one who has left. Needs `write:notifications`. Default: you." }),
+    }),
+    run: async ({ service, query: { userId }, tenantId, caller, options }) => {
+      if (userId !== undefined && !caller.scopes.has("write:notifications")) {
+        throw new InnkeepError("forbidden", "Removing the address of another user needs write:notifications.");
+      }
+      return await service.delete(tenantId ?? undefined, options, userId);
+    },
+  }),
+  ...crud(email, { path: "/v1/emails", scope: "emails", service: EmailService, only: ["list", "get"], sample: {} }),
+  verb("POST /v1/emails/:emailId/retry", {
+    service: EmailService,
+    operationId: "retryEmail",
+    summary: "Send a mail again that has failed or bounced",
+    description: "It has the whole schedule of attempts again. A bounced address gets nothing until its user confirms it.",
+    scope: "write:emails",
+    output: recordOf(email),
+    errors: ["invalid_transition"],
+    run: async ({ service, params, options }) => await service.retry(params.emailId, options) as never,
+  }),
+];
