@@ -38,7 +38,7 @@ const TABLE: readonly (readonly [from: string, imports: readonly string[], packa
   ["shared/features/*/jobs.ts", [...BASE, ENTITY, RULES, OWN_SERVICE], []],
   [LIST, ["shared/core"], []],
   [REGISTRY, [...BASE, LIST], []],
-  ["shared/adapters", ["shared/kernel", "shared/core", "shared/ports.ts"], ["jose"]],
+  ["shared/adapters", ["shared/kernel", "shared/core", "shared/ports.ts"], ["jose", "nodemailer"]],
   ["shared/config.ts", ["shared/kernel", "shared/core", "shared/environment-values.ts"], ["jose"]],
   ["shared/environment-values.ts", ["shared/kernel"], ["jose"]],
   ["shared/container.ts", [...BASE, LIST, REGISTRY], []],

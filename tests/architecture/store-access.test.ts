@@ -22,7 +22,7 @@ const MAKERS = ["functions/api/pipeline.ts", "functions/jobs/app.ts", "shared/co
 
 /**
  * The whole list of writes that leave no audit entry: metering and the log of calls, which are themselves the record, the jobs'
- * bookkeeping, the deliveries of events and audit entries, what a user has read, and steps of retention, whose audit entry at the end of
+ * bookkeeping, the deliveries of events, audit entries and mails, what a user has read, and steps of retention, whose audit entry at the end of
  * a run has the number of what its commits deleted.
  */
 const UNAUDITED = [
@@ -31,6 +31,9 @@ const UNAUDITED = [
   "shared/features/audit-sinks/send.ts",
   "shared/features/compliance/export.ts",
   "shared/features/connector-events/service.ts",
+  "shared/features/emails/fan-out.ts",
+  "shared/features/emails/sample.ts",
+  "shared/features/emails/send.ts",
   "shared/features/integrations/calls.ts",
   "shared/features/jobs/dead-letters.ts",
   "shared/features/jobs/schedules.ts",

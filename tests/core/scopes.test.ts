@@ -64,6 +64,8 @@ const TABLE: readonly (readonly [string, string])[] = [
   ["write:alerts", "yynn nnyy"],
   ["read:notifications", "yyyy yyyy"],
   ["write:notifications", "yyyn nyyy"],
+  ["read:emails", "yyyy nnnn"],
+  ["write:emails", "yynn nnnn"],
   ["read:entitlements", "yyyy yyyy"],
   ["write:entitlements", "yynn nnnn"],
   ["read:flags", "yyyy yyyy"],

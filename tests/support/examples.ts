@@ -16,6 +16,7 @@ export function exampleFor(entity: AnyEntity, tenantId: string): JsonObject {
     ...own,
     ...Object.fromEntries(Object.entries(unique).filter(([field]) => field in own)),
     ...(familyOf(entity) === "outbox" ? { id: `evt_${tenantId}` } : {}),
+    ...(familyOf(entity) === "email" ? { id: `email_${tenantId}` } : {}),
     ...(familyOf(entity) === "webhook" ? { id: `webhook_${tenantId}` } : {}),
     ...(familyOf(entity) === "auditexport" ? { id: `export_${tenantId}` } : {}),
     ...(familyOf(entity) === "auditsink" ? { id: `sink_${tenantId}` } : {}),

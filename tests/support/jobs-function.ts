@@ -19,7 +19,7 @@ export interface JobsProcess {
 }
 
 /** Starts the function. A dry run has loaded its modules and connected it to the database. */
-export async function startJobs(databaseUrl: string): Promise<JobsProcess> {
+export async function startJobs(databaseUrl: string, env: Readonly<Record<string, string>> = {}): Promise<JobsProcess> {
   exitWhenInterrupted();
   const port = await freePort();
   const args = ["run", "-A", "--no-check", "--quiet", "functions/jobs/index.ts"];
@@ -37,6 +37,7 @@ export async function startJobs(databaseUrl: string): Promise<JobsProcess> {
       INNKEEP_ROOT_KEY_PREVIOUS: PREVIOUS_ROOT_KEY_TEXT,
       SUPABASE_URL: "https://project.supabase.example",
       JOBS_SECRET: SECRET,
+      ...env,
     },
   });
   const kill = () => void child.kill("SIGKILL");

@@ -2,11 +2,12 @@ import { z } from "zod";
 import { crud } from "../../core/crud.ts";
 import { inputsOf } from "../../core/fields.ts";
 import { type Route, verb } from "../../core/route.ts";
-import { recordOf } from "../../core/schemas.ts";
+import { component, exampleOf, recordOf } from "../../core/schemas.ts";
 import { segment } from "../../core/values.ts";
 import { InnkeepError } from "../../kernel/errors.ts";
 import { shortTenantId } from "../tenants/entity.ts";
 import { email, emailAddress } from "./entity.ts";
+import { ofEmail } from "./sample.ts";
 import { EmailAddressService, EmailService } from "./service.ts";
 
 const own = "/v1/notifications/email";
@@ -15,16 +16,21 @@ const ofTenant = z.strictObject({
     .meta({ description: "The tenant's id, short or as its full key. Without it, a platform administrator's own notifications." }),
 });
 
+const ownAddress = component(
+  "OwnEmailAddress",
+  z.object({ emailAddress: recordOf(emailAddress).nullable().meta({ description: "Null if you get no mails." }) }),
+  () => ({ emailAddress: exampleOf(recordOf(emailAddress)) }),
+);
+
 export const routes: readonly Route[] = [
   verb(`GET ${own}`, {
     service: EmailAddressService,
     operationId: "getOwnEmailAddress",
     summary: "Get the address to which you want notifications",
     scope: "read:notifications",
-    resource: "email-address",
     query: ofTenant,
-    output: recordOf(emailAddress),
-    run: async ({ service, tenantId }) => await service.get(tenantId ?? undefined) as never,
+    output: ownAddress,
+    run: async ({ service, tenantId }) => ({ emailAddress: await service.get(tenantId ?? undefined) }),
   }),
   verb(`PUT ${own}`, {
     service: EmailAddressService,
@@ -44,7 +50,6 @@ export const routes: readonly Route[] = [
     summary: "Get no notifications by e-mail any more",
     description: "Mails that wait are withdrawn.",
     scope: "read:notifications",
-    resource: "email-address",
     query: ofTenant.extend({
       userId: z.string().min(1).max(128).optional()
         .meta({ description: "Another user, such as one who has left. Needs `write:notifications`. Default: you." }),
@@ -53,10 +58,20 @@ export const routes: readonly Route[] = [
       if (userId !== undefined && !caller.scopes.has("write:notifications")) {
         throw new InnkeepError("forbidden", "Removing the address of another user needs write:notifications.");
       }
-      return await service.delete(tenantId ?? undefined, options, userId);
+      await service.delete(tenantId ?? undefined, options, userId);
     },
   }),
-  ...crud(email, { path: "/v1/emails", scope: "emails", service: EmailService, only: ["list", "get"], sample: {} }),
+  ...crud(email, { path: "/v1/emails", scope: "emails", service: EmailService, only: ["list"], sample: {} }),
+  verb("GET /v1/emails/:emailId", {
+    service: EmailService,
+    operationId: "getEmail",
+    summary: "Get an email",
+    scope: "read:emails",
+    output: recordOf(email),
+    loads: [email],
+    sample: ofEmail,
+    run: async ({ service, params }) => await service.get(params.emailId) as never,
+  }),
   verb("POST /v1/emails/:emailId/retry", {
     service: EmailService,
     operationId: "retryEmail",
@@ -65,6 +80,7 @@ export const routes: readonly Route[] = [
     scope: "write:emails",
     output: recordOf(email),
     errors: ["invalid_transition"],
+    sample: ofEmail,
     run: async ({ service, params, options }) => await service.retry(params.emailId, options) as never,
   }),
 ];

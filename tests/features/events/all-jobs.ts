@@ -1,11 +1,12 @@
 import { Collection } from "../../../shared/core/collection.ts";
 import type { UnitOfWork } from "../../../shared/core/unit-of-work.ts";
-import type { Services } from "../../../shared/container.ts";
+import { createBackend, loadServices, type Services } from "../../../shared/container.ts";
 import { apiKey } from "../../../shared/features/api-keys/entity.ts";
 import { recordRefusal, rehash } from "../../../shared/features/api-keys/lookup.ts";
 import { hashRowOf } from "../../../shared/features/api-keys/rules.ts";
-import type { TestContext } from "../../support/test-context.ts";
 import type { Store } from "../../../shared/kv/store.ts";
+import { silentLogger } from "../../../shared/kernel/logger.ts";
+import { ADMIN, KEYS, type TestContext } from "../../support/test-context.ts";
 import { HUBSPOT, type openIntegrations } from "../integrations/support.ts";
 import { migrating } from "../plan-migrations/support.ts";
 
@@ -24,6 +25,7 @@ export async function runAllJobs(context: Context, work: UnitOfWork): Promise<vo
   await keys(context, work);
   await complianceRequests(context);
   await auditExports(context);
+  await emails(context);
   const unpaid = await tenants(context);
   for (let week = 0; week < WEEKS; week++) {
     context.clock.advance(7 * DAY);
@@ -78,6 +80,20 @@ export async function failOutbound({ tenant, clock, network, over, store }: Awai
     clock.advance(days * DAY);
     for (const job of ["integrations", "webhook-secrets", "webhooks"]) await JobService.run(job);
   }
+}
+
+/** An address that bounces. */
+async function emails({ store, clock, tenant }: Context): Promise<void> {
+  const bounced = { outcome: "bounced", reason: "RCPT TO: 550 5.1.1" } as const;
+  const open = () => ({ send: () => Promise.resolve(bounced), close: () => Promise.resolve() });
+  const mailer = { domain: "example.com", apiUrl: "https://api.example.com", open };
+  const backend = createBackend({ store, clock, logger: silentLogger, ...KEYS, mailer });
+  const services = (await loadServices())(backend.bind({ actor: ADMIN, tenantId: null, requestId: "req_test", clock }));
+  const { id } = await tenant();
+  for (const locale of ["en", "de"]) await services.EmailAddressService.put({ locale }, id);
+  await services.NotificationService.create({ title: "Maintenance", message: "Tonight." }, id);
+  await services.JobService.run("emails");
+  await services.EmailAddressService.delete(id);
 }
 
 async function complianceRequests(context: Context): Promise<void> {

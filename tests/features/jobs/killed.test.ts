@@ -12,6 +12,7 @@ import { auditSinks } from "./killed-audit-sinks.ts";
 import { cleanup } from "./killed-cleanup.ts";
 import { closings } from "./killed-closings.ts";
 import { compliance } from "./killed-compliance.ts";
+import { emails } from "./killed-emails.ts";
 import { entitlements } from "./killed-entitlements.ts";
 import { integrations } from "./killed-integrations.ts";
 import { planMigrations } from "./killed-migrations.ts";
@@ -24,6 +25,8 @@ import { webhooks } from "./killed-webhooks.ts";
 
 /** What a job must have done in the end, however often it was killed. */
 export interface Killed {
+  /** Variables of the function's environment. */
+  readonly env?: Readonly<Record<string, string>>;
   /** Called once when the work of every job is made. */
   readonly begin?: () => Promise<void>;
   readonly check: () => Promise<void>;
@@ -37,6 +40,7 @@ const TABLE: Readonly<Record<string, (context: TestContext & Services) => Promis
   cleanup,
   closings,
   compliance,
+  emails,
   entitlements,
   integrations,
   reservations,
@@ -73,12 +77,13 @@ test(`O04: the function jobs, killed ${KILLS} times at random moments of its job
   const { below } = seededRandom("killed jobs");
   const rows = await Promise.all(Object.values(TABLE).map((row) => row(context)));
   for (const { begin } of rows) await begin?.();
+  const start = () => startJobs(context.database.appUrl, Object.assign({}, ...rows.map(({ env }) => env)) as Record<string, string>);
   // The next process starts while one runs.
-  let next = startJobs(context.database.appUrl);
+  let next = start();
   const stoppedAt = new Set<number>();
   for (let kill = 0; kill < KILLS; kill++) {
     const running = await next;
-    next = startJobs(context.database.appUrl);
+    next = start();
     await endLeases();
     const before = await commits();
     let answered = false;

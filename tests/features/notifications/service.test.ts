@@ -186,7 +186,7 @@ describe("preferences", () => {
     expect((await context.auditOf(tenantId)).at(-1)).toMatchObject({ action: "notification-preferences.created" });
     expect(await codeOf(ada.putPreferences({ categories: { security: { inApp: false } } }))).toBe("validation_failed");
     const other = await context.tenant();
-    expect((await inboxOf(userIn(other.id, "ada")).preferences()).categories.product).toEqual({ inApp: true });
+    expect((await inboxOf(userIn(other.id, "ada")).preferences()).categories.product).toEqual({ inApp: true, email: true });
     await ada.putPreferences({ categories: {} });
     expect(await ada.unreadCount()).toBe(3);
   });

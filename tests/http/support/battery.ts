@@ -52,8 +52,14 @@ function callerOf(api: TestApi) {
   };
 }
 
-/** The routes that change only what the caller itself has read or prefers. */
-const OWN_MARKS = ["markAllNotificationsRead", "putNotificationPreferences", "markNotificationRead"];
+/** The routes that change only what the caller itself has read or prefers, or where it wants its notifications. */
+const OWN_MARKS = [
+  "markAllNotificationsRead",
+  "putNotificationPreferences",
+  "markNotificationRead",
+  "putOwnEmailAddress",
+  "deleteOwnEmailAddress",
+];
 
 function credentials(api: TestApi, everyRoute: EveryRoute, of: (route: Route) => boolean): void {
   const call = callerOf(api);
