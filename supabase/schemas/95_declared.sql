@@ -101,6 +101,23 @@ select kv.add_index('notification-reads', 'updatedAt time');
 select kv.add_family('notificationrevision', 75);
 select kv.add_entity('notification-revision', 'notificationrevision', 1, owner_rule => 'segment', tenant_readable => true);
 
+-- email: A notification for one user by e-mail. Its text and address are read when it is sent.
+select kv.add_family('email');
+select kv.add_entity('email', 'email', 1, owner_rule => 'given');
+select kv.add_index('email', fields) from unnest(array[
+  'createdAt time', 'dueAt time', 'status text, createdAt time', 'tenantId text, createdAt time'
+]) fields;
+
+-- email-address: The address to which one user of one tenant wants notifications.
+select kv.add_family('emailaddress');
+select kv.add_entity('email-address', 'emailaddress', 2, owner_rule => 'segment');
+select kv.add_index('email-address', 'tenantId text');
+
+-- mailing: A notification whose mails are not all made yet, and how far the job has come.
+select kv.add_family('mailing');
+select kv.add_entity('mailing', 'mailing', 2, owner_rule => 'segment');
+select kv.add_index('mailing', 'dueAt time');
+
 -- reservation: An amount of a metric that is held for a caller until it commits the amount that it used, releases it, or lets it expire.
 select kv.add_family('reservation');
 select kv.add_entity('reservation', 'reservation', 2, owner_rule => 'segment');
