@@ -7,7 +7,7 @@ import { segment } from "../../core/values.ts";
 import { InnkeepError } from "../../kernel/errors.ts";
 import { shortTenantId } from "../tenants/entity.ts";
 import { email, emailAddress } from "./entity.ts";
-import { ofEmail } from "./sample.ts";
+import { ofAddress, ofEmail } from "./sample.ts";
 import { EmailAddressService, EmailService } from "./service.ts";
 
 const own = "/v1/notifications/email";
@@ -54,11 +54,13 @@ export const routes: readonly Route[] = [
       userId: z.string().min(1).max(128).optional()
         .meta({ description: "Another user, such as one who has left. Needs `write:notifications`. Default: you." }),
     }),
+    resource: "email-address",
+    sample: ofAddress,
     run: async ({ service, query: { userId }, tenantId, caller, options }) => {
       if (userId !== undefined && !caller.scopes.has("write:notifications")) {
         throw new InnkeepError("forbidden", "Removing the address of another user needs write:notifications.");
       }
-      await service.delete(tenantId ?? undefined, options, userId);
+      return await service.delete(tenantId ?? undefined, options, userId);
     },
   }),
   ...crud(email, { path: "/v1/emails", scope: "emails", service: EmailService, only: ["list"], sample: {} }),
