@@ -8,7 +8,7 @@ import type { Entry } from "../../kv/store.ts";
 import { rootKey } from "./entity.ts";
 import { knownKeys } from "./known.ts";
 import { encryptedEntities, encryptedFields, rewrapRecords } from "./rewrap.ts";
-import { counted, type Counts, found, keyIdsOf, plusRecord } from "./rules.ts";
+import { counted, type Counts, found, isAvailable, keyIdsOf, plusRecord } from "./rules.ts";
 
 const DAY_SECONDS = 86_400;
 /** Records of one commit, which writes each of them whole. */
@@ -56,10 +56,16 @@ function idsOf(entity: AnyEntity, { value }: Entry): string[] {
   return keyIdsOf(encryptedFields(entity), value as JsonObject);
 }
 
-/** Rewraps the records of a page that are under another key. A record that fails is retried by later runs. */
+/**
+ * Rewraps the records of a page that are under another key. A record that fails is retried by later runs. One under a lost key is left
+ * out: no retry can help, and each of thousands would become a dead letter.
+ */
 async function rewrapPage(run: JobRun, entity: AnyEntity, entries: readonly Entry[]): Promise<number> {
-  const { current } = await run.work.platform.secrets.rootKeys();
-  const stale = entries.filter((entry) => idsOf(entity, entry).some((id) => id !== current.id));
+  const keys = await run.work.platform.secrets.rootKeys();
+  const stale = entries.filter((entry) => {
+    const ids = idsOf(entity, entry);
+    return ids.some((id) => id !== keys.current.id) && ids.every((id) => isAvailable(id, keys));
+  });
   return await run.each(
     stale.map(({ key, tenantId }) => ({ id: key, tenantId })),
     ({ id }) => rewrapRecords(run.work, entity, [id]),

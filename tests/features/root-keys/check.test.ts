@@ -88,15 +88,14 @@ describe("the start", () => {
     await next.start();
     const value = (await opened.store.get(key))?.value as JsonObject;
     await expect(next.secrets.open(key, "first", value["first"] as never)).rejects.toMatchObject(refused);
-    for (let stopped = false; !stopped;) {
-      const { complete, errors } = await next.run();
-      expect(errors).toMatchObject([{ item: key, code: "root_key_unavailable" }]);
-      stopped = complete;
-    }
+    // What no retry can decrypt is no error of the job, and becomes no dead letter.
+    expect(await next.run()).toMatchObject({ complete: true, processed: 0, errors: [], report: { records: { [current.id]: 1 } } });
     // The job has counted the record that is left. Later starts need the lost key as little as the first one.
     expect((await next.states())[current.id]).toEqual(["lost", 1]);
     await processWith(opened, 2).start();
     expect(await actions()).toContain("root-key.lost");
+    // The first phase of a rotation in two phases: the new key is known before it encrypts.
+    await processWith(opened, 2, [3]).start();
     const recovered = processWith(opened, 2, [1]);
     expect((await recovered.states())[current.id]).toEqual(["previous", 1]);
     await opened.store.del(key);
