@@ -1,4 +1,4 @@
-import type { Actor } from "../kernel/context.ts";
+import { type Actor, ANONYMOUS_ID } from "../kernel/context.ts";
 import type { Maintenance } from "./maintenance.ts";
 import type { AdminRole, Scopes, TenantRole } from "./scopes.ts";
 
@@ -74,7 +74,7 @@ export const DEFAULT_RATE_LIMITS: RateLimits = {
 
 export const ANONYMOUS: Anonymous = {
   kind: "anonymous",
-  actor: { type: "user", id: "anonymous" },
+  actor: { type: "user", id: ANONYMOUS_ID },
   scopes: new Set(),
   tenantId: null,
 };

@@ -1,10 +1,12 @@
-import type { Actor } from "../kernel/context.ts";
+import { type Actor, ANONYMOUS_ID } from "../kernel/context.ts";
 import type { JsonObject, JsonValue } from "../kernel/json.ts";
 import { sha256Hex } from "../kernel/sha256.ts";
 import type { AnyEntity } from "../kv/define.ts";
 import type { AuditNote } from "./transaction.ts";
 
 type Members = Readonly<Record<string, unknown>>;
+
+const ADDRESS = "address:";
 
 /** How a person is known: `person` identifies the keys, and `emailHash` finds the entries of an address. */
 export interface Person {
@@ -33,6 +35,17 @@ export function personOfUser(userId: string): string {
   return `user:${userId}`;
 }
 
+/** Requests without a caller have the address in common, and no key with those from other addresses. */
+async function personOfActor({ id, email }: Actor, ipAddress: unknown): Promise<Person> {
+  if (id !== ANONYMOUS_ID) return await personOf({ userId: id, email });
+  return { person: await personOfRecord(`${ADDRESS}${typeof ipAddress === "string" ? ipAddress : ""}`) };
+}
+
+/** The record that stands for a person. One that is an IP address, `address:203.0.113.7`, is stored as its hash. */
+export async function personOfRecord(record: string): Promise<string> {
+  return `record:${record.startsWith(ADDRESS) ? `${ADDRESS}${await sha256Hex(`innkeep ${record}`)}` : record}`;
+}
+
 export async function hashOfEmail(email: string): Promise<string> {
   return await sha256Hex(`innkeep email:${email.trim().toLowerCase()}`);
 }
@@ -48,9 +61,7 @@ export async function personalValues(draft: JsonObject, note: AuditNote, actor: 
       await fieldsAt(draft, "/data", entity, note, note.of?.after ?? note.of?.before),
     ]
     : [];
-  const own = isPerson
-    ? [found(draft, ["/actor/email", "/ipAddress", "/userAgent"], await personOf({ userId: actor.id, email: actor.email }))]
-    : [];
+  const own = isPerson ? [found(draft, ["/actor/email", "/ipAddress", "/userAgent"], await personOfActor(actor, draft["ipAddress"]))] : [];
   return merged([...own, ...sides].filter(({ at }) => at.length > 0));
 }
 

@@ -3,6 +3,11 @@ import { z } from "zod";
 import { sealed } from "./sealed.ts";
 import { instant, segment } from "./values.ts";
 
+/** So long a key encrypts new entries. Then its person gets a new one, so that it can be deleted after the entries. */
+export const KEY_USE_DAYS = 30;
+/** The declared retention of audit entries, the use, and a day. Retention makes it longer with that of audit entries. */
+const KEPT_DAYS = 730 + KEY_USE_DAYS + 1;
+
 export const personalKey = defineEntity({
   name: "personal-key",
   summary: "A key of one person, with which audit entries hold the person's data. Its deletion erases that data.",
@@ -10,13 +15,16 @@ export const personalKey = defineEntity({
   schema: z.looseObject({
     id: segment,
     person: z.string().max(1_100).meta({
-      description: "`user:` and the user's id; without one `email:` and the SHA-256 of the address, or `record:` and the record.",
+      description:
+        "`user:` and the user's id; without one `email:` and the SHA-256 of the address, or `record:` and the record. Of a request " +
+        "without a caller: `record:address:` and the SHA-256 of its IP address.",
     }),
     emailHash: z.string().regex(/^[0-9a-f]{64}$/).optional().meta({ description: "SHA-256 of the lower-case email address." }),
     secret: sealed,
     createdAt: instant,
   }),
   owner: "platform",
+  retention: { days: KEPT_DAYS, after: "createdAt" },
   filterable: ["person", "emailHash"],
   sortable: ["createdAt"],
   indexes: [["person", "createdAt"], ["emailHash", "createdAt"]],

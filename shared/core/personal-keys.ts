@@ -9,7 +9,7 @@ import { aesKey, type Bytes, decrypt, encrypt } from "./aes-gcm.ts";
 import { type AuditEntry, ERASED, UNREADABLE } from "./audit-entry.ts";
 import { Collection } from "./collection.ts";
 import { type Person, type PersonalValues, personOfUser, withValue } from "./personal-data.ts";
-import { personalKey } from "./personal-key.ts";
+import { KEY_USE_DAYS, personalKey } from "./personal-key.ts";
 import { ROOT_KEY_BYTES } from "./root-keys.ts";
 import type { SecretBox } from "./secret-box.ts";
 
@@ -19,6 +19,7 @@ const MAX_KNOWN = 5_000;
 /** A person has one key for each email address and, if several processes began at once, for each of them. */
 const MAX_READ = 10;
 const ID_BYTES = 16;
+const KEY_USE_MS = KEY_USE_DAYS * 86_400_000;
 
 /** A key in use. */
 interface Known {
@@ -106,11 +107,12 @@ export class PersonalKeys {
     return await Promise.all(entries.map(async (entry) => await openedWith(keys, entry)));
   }
 
-  /** The ids of the keys of everybody with this email address, newest first. */
+  /** The ids of the keys of every user with this email address, newest first. */
   async idsWithEmail(emailHash: string): Promise<string[]> {
     const { entries } = await this.deps.store.query({
       entity: personalKey,
-      where: [{ field: "emailHash", in: [emailHash] }],
+      // The address of an actor lies under a key of the user, not of a record that names the address.
+      where: [{ field: "emailHash", in: [emailHash] }, { field: "person", prefix: personOfUser("") }],
       orderBy: [{ field: "createdAt", direction: "desc" }],
       limit: LIMITS.pageEntries,
     });
@@ -164,7 +166,7 @@ export class PersonalKeys {
     const readAtMs = clock.now();
     const { entries } = await store.query({
       entity: personalKey,
-      where: [{ field: "person", in: [person] }],
+      where: [{ field: "person", in: [person] }, { field: "createdAt", from: isoTime(readAtMs - KEY_USE_MS) }],
       orderBy: [{ field: "createdAt", direction: "desc" }],
       limit: MAX_READ,
     });
@@ -199,7 +201,9 @@ export class PersonalKeys {
   }
 
   #keep(person: string, known: KnownPerson): void {
-    if (this.#people.size >= MAX_KNOWN) this.#people.clear();
+    this.#people.delete(person);
+    const [oldest] = this.#people.size >= MAX_KNOWN ? this.#people.keys() : [];
+    if (oldest !== undefined) this.#people.delete(oldest);
     this.#people.set(person, known);
   }
 

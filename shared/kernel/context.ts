@@ -8,6 +8,9 @@ export interface Actor {
   readonly email?: string;
 }
 
+/** The id of the actor of a request without a caller. */
+export const ANONYMOUS_ID = "anonymous";
+
 /**
  * One caller of the services, built once per request and frozen. `tenantId` is the tenant that the caller is bound to: its services
  * use the tenant-bound store, which the database enforces. Null for a platform caller.

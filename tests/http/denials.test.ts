@@ -43,8 +43,14 @@ describe("refused requests", () => {
     }
     expect((await api.send("GET", "/v1/plans", from("203.0.113.8"))).status).toBe(401);
     expect((await api.send("GET", "/v1/plans", { token: await api.signer.sign("nobody") })).status).toBe(403);
+    expect((await api.send("GET", "/v1/plans", { token: "a.b.c", ...from("203.0.113.9") })).status).toBe(401);
     const found = await denials(since);
+    const unknown = found.filter(({ actor }) => (actor as JsonObject)["id"] === "anonymous").map(({ ipAddress }) => ipAddress);
+    expect(unknown.sort()).toEqual(["203.0.113.8", "203.0.113.9"]);
+    await api.services.ErasureService.erase({ records: ["address:203.0.113.8"] });
+    expect((await denials(since)).map(({ ipAddress }) => ipAddress)).toEqual(expect.arrayContaining(["[erased]", "203.0.113.9"]));
     expect(found.map(({ actor, data }) => [(actor as JsonObject)["id"], (data as JsonObject)["code"]]).sort()).toEqual([
+      ["anonymous", "unauthenticated"],
       ["anonymous", "unauthenticated"],
       ["nobody", "forbidden"],
       [key.id, "key_revoked"],

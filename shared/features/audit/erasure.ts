@@ -1,4 +1,4 @@
-import { hashOfEmail, personOfUser } from "../../core/personal-data.ts";
+import { hashOfEmail, personOfRecord, personOfUser } from "../../core/personal-data.ts";
 import { personalKey } from "../../core/personal-key.ts";
 import type { Decision, UnitOfWork } from "../../core/unit-of-work.ts";
 import { keyOf } from "../../kv/define.ts";
@@ -8,7 +8,7 @@ import { noPersonHold } from "../legal-holds/holds.ts";
 export interface ErasedPerson {
   readonly userId?: string | undefined;
   readonly emails?: readonly string[] | undefined;
-  /** Records that stand for a person because they name none, as `tenant:tn_1`. */
+  /** What stands for a person because it names none: a record as `tenant:tn_1`, or an IP address as `address:203.0.113.7`. */
   readonly records?: readonly string[] | undefined;
 }
 
@@ -72,7 +72,7 @@ async function decide(
 
 async function soughtOf({ userId, emails = [], records = [] }: ErasedPerson): Promise<Sought> {
   return {
-    people: new Set([...(userId === undefined ? [] : [personOfUser(userId)]), ...records.map((record) => `record:${record}`)]),
+    people: new Set([...(userId === undefined ? [] : [personOfUser(userId)]), ...await Promise.all(records.map(personOfRecord))]),
     hashes: new Set(await Promise.all(emails.map(hashOfEmail))),
   };
 }

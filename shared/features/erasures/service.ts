@@ -14,7 +14,10 @@ export const erasureInput = z.strictObject({
   records: z.array(z.string().min(3).max(600).regex(/^[a-z-]+:./, "must be a resource and an id, such as tenant:tn_1")).min(1).max(
     MAX_NAMES,
   )
-    .optional().meta({ description: "Records whose audit entries name the person, but no user id or address, such as `tenant:tn_1`." }),
+    .optional().meta({
+      description: "Records whose audit entries name the person, but no user id or address, such as `tenant:tn_1`; IP addresses of " +
+        "refused requests without a caller, such as `address:203.0.113.7`.",
+    }),
 }).refine(({ userId, emails, records }) => userId !== undefined || emails !== undefined || records !== undefined, {
   message: "must name the person by userId, emails or records",
   path: ["userId"],

@@ -1,4 +1,5 @@
 import { auditEntry } from "../../core/audit-entry.ts";
+import { personalKey } from "../../core/personal-key.ts";
 import { Collection, type Stored } from "../../core/collection.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { isoTime } from "../../kernel/clock.ts";
@@ -6,6 +7,7 @@ import { errors, InnkeepError, isInnkeepError, isOutage } from "../../kernel/err
 import { OldAuditEntries } from "./chains.ts";
 import { policy, retentionRun } from "./entity.ts";
 import { checkpointHeads, signAgain } from "./heads.ts";
+import { rulesOfKeys } from "./personal-keys.ts";
 import { OldRecords } from "./records.ts";
 import { type KeepRule, keepRules, type Task, taskOf } from "./rules.ts";
 import { countOf, type Counts, type Old, stepOf } from "./subjects.ts";
@@ -79,7 +81,7 @@ export class Cleanup {
       return { ...task, isDone: gone < limit, scanned: task.scanned + gone, deleted: task.deleted + gone };
     }
     // Read in each step, so that a policy that is changed or disabled during the run applies from then on.
-    const rules = (await this.#rules()).filter(({ entity }) => entity === task.type);
+    const rules = await this.#rulesOf(task.type);
     if (this.dryRun) return await this.#count(task, rules);
     const rule = rules.find((each) => placeOf(each) >= task.rule);
     if (!rule) return { ...task, isDone: true };
@@ -106,12 +108,13 @@ export class Cleanup {
     return new OldRecords(this.work, entity, rule, rules);
   }
 
-  async #rules(): Promise<KeepRule<StoredPolicy>[]> {
+  async #rulesOf(type: string): Promise<KeepRule<StoredPolicy>[]> {
     const { store, platform } = this.work;
     const policies = new Collection(policy, store);
     const stored: StoredPolicy[] = [];
     for await (const entry of store.entries({ prefix: "policy" })) stored.push(policies.read(entry));
-    return keepRules(await platform.registry(), stored);
+    const all = keepRules(await platform.registry(), stored);
+    return type === personalKey.name ? await rulesOfKeys(this.work, all) : all.filter(({ entity }) => entity === type);
   }
 
   /** The end of a rule: its policies and the audit entry get the sum, in one commit. */

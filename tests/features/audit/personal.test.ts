@@ -202,3 +202,33 @@ it("A11: without a root key, the log stores personal data as it is, and a warnin
   expect(logged).toEqual(["personal_data_not_encrypted"]);
   expect((await context.AuditService.list(undefined, {}, { userEmail: CARL.actor.email, resource: "room" })).data).toHaveLength(2);
 });
+
+it("A11: a key encrypts for 30 days, and retention deletes it after every entry under it, but not while entries are kept for longer", async () => {
+  const DAY_MS = 86_400_000;
+  const { id } = await context.tenant();
+  const cora = context.as({ actor: { type: "user", id: "cora-1", email: "cora@aurora.example" }, tenantId: id });
+  await cora.TenantService.update(id, { name: "On day 0" });
+  const keysOfCora = async () =>
+    (await context.dump("personalkey")).map(({ value }) => value as JsonObject).filter(({ person }) => person === "user:cora-1");
+  const cleanup = async () => {
+    for (let complete = false; !complete;) ({ complete } = await context.JobService.run("cleanup"));
+    return (await keysOfCora()).length;
+  };
+  context.clock.advance(29 * DAY_MS);
+  await cora.TenantService.update(id, { name: "On day 29" });
+  expect(await keysOfCora()).toHaveLength(1);
+  context.clock.advance(2 * DAY_MS);
+  await cora.TenantService.update(id, { name: "On day 31" });
+  expect(await keysOfCora()).toHaveLength(2);
+  context.clock.advance(729 * DAY_MS);
+  expect(await cleanup()).toBe(2);
+  await context.TenantService.update(id, { metadata: { legalHold: true } });
+  context.clock.advance(2 * DAY_MS);
+  expect(await cleanup()).toBe(2);
+  await context.TenantService.update(id, { metadata: { legalHold: null } });
+  expect(await cleanup()).toBe(1);
+  expect(JSON.stringify(await listed(id))).not.toContain("[erased]");
+  await context.RetentionService.upsert("log", { type: "audit-entry", retentionDays: 800, enabled: true });
+  context.clock.advance(40 * DAY_MS);
+  expect(await cleanup()).toBe(1);
+});
