@@ -51,7 +51,8 @@ export const auditSink = defineEntity({
     createdAt: createdInstant(instant),
     updatedAt: changedInstant(instant.optional()),
   }),
-  owner: "tenant",
+  // Not the tenant's: it outlives the tenant until it has sent the entry of the deletion.
+  owner: "platform",
   filterable: ["kind", "enabled", "tenantId"],
   sortable: ["createdAt", "dueAt"],
   searchable: ["name", "url"],

@@ -1,9 +1,11 @@
 import { auditEntry } from "../../core/audit-entry.ts";
 import { Collection, type Stored } from "../../core/collection.ts";
+import { Records } from "../../core/records.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { isoTime } from "../../kernel/clock.ts";
 import type { JsonObject } from "../../kernel/json.ts";
 import { keyOf } from "../../kv/define.ts";
+import { tenant } from "../tenants/entity.ts";
 import { type AuditSink, auditSink } from "./entity.ts";
 import { accepted, failed, fitting, requestOf, type SentEntry, SETTLED_AFTER_MS } from "./rules.ts";
 
@@ -12,13 +14,17 @@ const TIMEOUT_MS = 15_000;
 
 /**
  * Sends the next entries of one sink and stores the position after them. A process that ends in between has sent entries whose
- * position is not stored: they are sent again, so the receiver gets each entry at least once.
+ * position is not stored: they are sent again, so the receiver gets each entry at least once. A sink that has sent the last entry of a
+ * deleted tenant is deleted.
  */
 export async function sendNext(work: UnitOfWork, id: string): Promise<void> {
   const sinks = new Collection(auditSink, work.store);
   const sink = await sinks.get(keyOf(auditSink, { id }));
   if (!sink?.enabled) return;
+  // Before the entries: the deletion is the last one of a chain.
+  const isGone = sink.tenantId !== undefined && await work.store.get(keyOf(tenant, { id: sink.tenantId })) === null;
   const { entries, more } = await entriesAfter(work, sink);
+  if (isGone && entries.length === 0) return void await new Records(auditSink, work).remove(id, {}, "audit-sink.deleted");
   const sent = fitting(entries);
   const [oldest] = sent;
   const error = oldest ? await send(work, sink, sent) : null;
