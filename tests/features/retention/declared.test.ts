@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { registry } from "../../../shared/features/registry.ts";
+import type { JsonObject } from "../../../shared/kernel/json.ts";
 import { familyOf, keyOf, keyParams } from "../../../shared/kv/define.ts";
 import { exampleFor } from "../../support/examples.ts";
 import { openTestContext } from "../../support/test-context.ts";
@@ -21,7 +22,9 @@ test("C16: a record of every kind that declares a retention goes a millisecond a
       const [first = "id"] = keyParams(entity);
       // A key without the tenant would be the same for both.
       const own = first === "tenantId" || !(first in example) ? {} : { [first]: `of_${id}` };
-      const record = { ...example, ...own, [after]: context.clock.iso(-ageMs) };
+      // An active hold would have no such time, and would keep the others.
+      const status = entity.name === "legal-hold" ? "released" : example["status"];
+      const record: JsonObject = { ...example, ...own, ...(status === undefined ? {} : { status }), [after]: context.clock.iso(-ageMs) };
       const keyed = first in record ? () => keyOf(entity, record as unknown as Record<string, never>) : () => `${familyOf(entity)}:m:${id}`;
       const key = entity.naturalKey ? String(record["id"]) : keyed();
       const tenantId = entity.owner === "platform" ? null : id;
