@@ -160,7 +160,7 @@ select kv.add_entity('checkpoint', 'checkpoint', 2, owner_rule => 'given', casca
 select kv.add_family('personalkey');
 select kv.add_entity('personal-key', 'personalkey', 1, owner_rule => 'platform');
 select kv.add_index('personal-key', fields) from unnest(array[
-  'person text, createdAt time', 'emailHash text, createdAt time'
+  'person text, createdAt time', 'emailHash text, createdAt time', 'createdAt time'
 ]) fields;
 
 -- audit-export: An export of audit entries to a file, which a job writes.
@@ -183,7 +183,7 @@ select kv.add_index('audit-receipt', 'receivedAt time');
 
 -- audit-sink: A receiver, such as a SIEM, to which audit entries are sent.
 select kv.add_family('auditsink');
-select kv.add_entity('audit-sink', 'auditsink', 1, owner_rule => 'given');
+select kv.add_entity('audit-sink', 'auditsink', 1, owner_rule => 'platform');
 select kv.add_index('audit-sink', fields) from unnest(array[
   'createdAt time', 'dueAt time', 'search(name, url)'
 ]) fields;
