@@ -36,8 +36,15 @@ export function inOrder(keys: readonly string[], found: unknown): (Entry | null)
   const given = new Set<Entry>();
   return keys.map((key, i) => {
     const entry = entries.get(i + 1) ?? entries.get(key) ?? null;
-    if (entry && given.has(entry)) return { ...entry, value: structuredClone(entry.value) };
+    if (entry && given.has(entry)) return { ...entry, value: copied(entry.value) };
     if (entry) given.add(entry);
     return entry;
   });
+}
+
+/** Faster than `structuredClone` for small values. */
+function copied(value: JsonValue): JsonValue {
+  if (typeof value !== "object" || value === null) return value;
+  if (Array.isArray(value)) return value.map(copied);
+  return Object.fromEntries(Object.entries(value).map(([name, member]) => [name, copied(member)]));
 }

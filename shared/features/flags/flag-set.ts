@@ -37,7 +37,9 @@ export function revisionMutation(work: UnitOfWork): Mutation {
 
 interface Kept {
   readonly version: string;
-  readonly set: Promise<FlagSet>;
+  readonly loading: Promise<FlagSet>;
+  /** Set when it is loaded. */
+  set?: FlagSet;
 }
 
 /** One set for each backend. A process has one backend. */
@@ -50,11 +52,11 @@ const kept = new WeakMap<Platform, Kept>();
 async function setAt(work: UnitOfWork, revision: Entry | null): Promise<FlagSet> {
   if (!revision) return await readSet(work);
   const known = kept.get(work.platform);
-  if (known?.version === revision.version) return await known.set;
-  const entry = { version: revision.version, set: readSet(work) };
+  if (known?.version === revision.version) return known.set ?? await known.loading;
+  const entry: Kept = { version: revision.version, loading: readSet(work) };
   kept.set(work.platform, entry);
   try {
-    return await entry.set;
+    return entry.set = await entry.loading;
   } catch (error) {
     if (kept.get(work.platform) === entry) kept.delete(work.platform);
     throw error;
@@ -115,7 +117,7 @@ export async function allFlags(work: UnitOfWork, tenantId: string): Promise<Tena
  */
 export async function oneFlag(work: UnitOfWork, keyOrId: string, tenantId: string): Promise<TenantFlags | null> {
   if (!isSegment(tenantId)) return null;
-  let id = (await keptSet(work))?.find(keyOrId)?.id;
+  let id = kept.get(work.platform)?.set?.find(keyOrId)?.id;
   for (;;) {
     const [revision, tenant, override] = await Promise.all([work.read(SET_KEY), tenantOf(work, tenantId), overrideOf(work, tenantId, id)]);
     if (!tenant) return null;
@@ -134,13 +136,9 @@ async function tenantOf(work: UnitOfWork, tenantId: string): Promise<Tenant | nu
   return await work.platform.records.cached(tenantEntity, keyOf(tenantEntity, { id: tenantId }), MAX_TENANT_AGE_MS);
 }
 
-/** The cached flags, of any revision. Whoever reads them reports a failure. */
-async function keptSet(work: UnitOfWork): Promise<FlagSet | null> {
-  return await kept.get(work.platform)?.set.catch(() => null) ?? null;
-}
-
 async function overrideOf(work: UnitOfWork, tenantId: string, flagId: string | undefined): Promise<StoredOverride | null> {
-  return flagId === undefined ? null : await new Collection(flagOverride, work.store).get(keyOf(flagOverride, { tenantId, flagId }));
+  const entry = flagId === undefined ? null : await work.store.get(keyOf(flagOverride, { tenantId, flagId }));
+  return entry && new Collection(flagOverride, work.store).read(entry);
 }
 
 async function overridesOf(work: UnitOfWork, tenantId: string): Promise<Map<string, StoredOverride>> {
@@ -154,8 +152,10 @@ async function overridesOf(work: UnitOfWork, tenantId: string): Promise<Map<stri
   return found;
 }
 
+type TenantOfSubject = Pick<Tenant, "id" | "plan" | "region" | "status">;
+
 /** The tenant's own attributes take precedence over the context, so that a caller cannot choose its plan. */
-export function subjectOf({ id: tenantId, plan, region, status }: Tenant, context: JsonObject, now: string): Subject {
+export function subjectOf({ id: tenantId, plan, region, status }: TenantOfSubject, context: JsonObject, now: string): Subject {
   const own = { tenantId, plan, region, status };
   return { tenantId, plan, attributes: { ...context, ...own }, now };
 }

@@ -167,7 +167,8 @@ export class FeatureFlagService extends EntityService<typeof flag> {
     markEvaluated(this.work, [found.id], "one");
     if (type !== undefined && type !== found.type) return mismatched(found);
     const plan = options.planType?.replace(/^plan:/, "") ?? read.tenant.plan;
-    const subject = subjectOf({ ...read.tenant, plan }, context, this.work.now());
+    const { id, region, status } = read.tenant;
+    const subject = subjectOf({ id, plan, region, status }, context, this.work.now());
     return this.#shown(evaluated(found, subject, read.overrides.get(found.id)));
   }
 

@@ -24,12 +24,12 @@ export function markEvaluated(work: UnitOfWork, flagIds: readonly string[], kind
   const known = marked.get(platform) ?? { one: new Map(), all: new Map() };
   marked.set(platform, known);
   const marks = known[kind];
-  const [nowMs, at] = [clock.now(), work.now()];
+  const nowMs = clock.now();
   for (const flagId of flagIds) {
     // A clock that was set back must not stop the marks until it has caught up.
     if (Math.abs(nowMs - (marks.get(flagId) ?? -Infinity)) < EVERY_MS) continue;
     if (marks.size >= MAX_MARKS) marks.clear();
     marks.set(flagId, nowMs);
-    platform.uses.count(keyOf(flagEvaluation, { flagId }), {}, { [FIELDS[kind]]: at });
+    platform.uses.count(keyOf(flagEvaluation, { flagId }), {}, { [FIELDS[kind]]: work.now() });
   }
 }
