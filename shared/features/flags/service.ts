@@ -154,19 +154,25 @@ export class FeatureFlagService extends EntityService<typeof flag> {
 
   /** Whether the flag is on for the tenant. `planType` replaces the tenant's plan. False for an unknown flag or tenant. */
   async isEnabled(flagKey: string, tenantId: string, planType?: string): Promise<boolean> {
-    return (await this.evaluate(flagKey, tenantId, {}, { planType }))?.enabled ?? false;
+    return (await this.evaluate(flagKey, tenantId, NO_CONTEXT, { planType }))?.enabled ?? false;
   }
 
   /** Evaluates one flag, by key or id. An unknown flag is off with a reason. Null if there is no such tenant. */
-  async evaluate(key: string, tenantId: string, context: JsonObject = {}, options: EvaluateOptions = {}): Promise<Evaluation | null> {
-    const { type } = parseInput(evaluationInput, { context, ...(options.type === undefined ? {} : { type: options.type }) });
+  async evaluate(
+    key: string,
+    tenantId: string,
+    context: JsonObject = NO_CONTEXT,
+    { type, planType }: EvaluateOptions = {},
+  ): Promise<Evaluation | null> {
+    // Parsing takes three times as long as the evaluation.
+    if (context !== NO_CONTEXT || type !== undefined) parseInput(evaluationInput, { context, ...(type === undefined ? {} : { type }) });
     const read = await oneFlag(this.work, key, shortTenantId(tenantId));
     if (!read) return null;
     const found = read.set.find(key);
     if (!found || this.#isHidden(found)) return unknownFlag(key);
     markEvaluated(this.work, [found.id], "one");
     if (type !== undefined && type !== found.type) return mismatched(found);
-    const plan = options.planType?.replace(/^plan:/, "") ?? read.tenant.plan;
+    const plan = planType?.replace(/^plan:/, "") ?? read.tenant.plan;
     const { id, region, status } = read.tenant;
     const subject = subjectOf({ id, plan, region, status }, context, this.work.now());
     return this.#shown(evaluated(found, subject, read.overrides.get(found.id)));
@@ -235,6 +241,8 @@ export class FeatureFlagService extends EntityService<typeof flag> {
     throw new InnkeepError("forbidden", "You cannot read or change feature flags. Evaluate them for your tenant instead.");
   }
 }
+
+const NO_CONTEXT: JsonObject = Object.freeze({});
 
 /** Of all results. The revision of the flags stands for the values of their variants. */
 async function versionOf(revision: string | null, data: readonly Evaluation[]): Promise<string> {
