@@ -12,7 +12,7 @@ import { RateLimiter } from "./core/rate-limiter.ts";
 import { NO_ROOT_KEYS, type RootKeySource } from "./core/root-keys.ts";
 import { SecretBox } from "./core/secret-box.ts";
 import { UnitOfWork } from "./core/unit-of-work.ts";
-import { actions as declared, features, loadJobs, scopes } from "./features/index.ts";
+import { actions as declared, features, loadConfigured, loadJobs, scopes } from "./features/index.ts";
 import type { Archive } from "./kernel/archive.ts";
 import type { Clock } from "./kernel/clock.ts";
 import type { Context } from "./kernel/context.ts";
@@ -92,7 +92,7 @@ export function createBackend(options: ContainerOptions): Backend {
     registry = async () => (await import("./features/registry.ts")).registry,
   } = options;
   const settings = { currency, hosts, regions, auditKey, previousAuditKey, maxClockSkewMs, archive, outbound, mailer };
-  const catalogues = { registry, jobs, scopes, actions };
+  const catalogues = { registry, jobs, configured: loadConfigured, scopes, actions };
   const platform: Platform = { ...settings, ...catalogues, ...sharedBy(options), apiKeySecret, previousApiKeySecret, logger };
   const turns = new Turns();
   return {

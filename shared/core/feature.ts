@@ -21,6 +21,8 @@ export interface Feature {
   readonly entities: () => Promise<object>;
   /** The module of its service classes; their names end in `Service`. */
   readonly services: () => Promise<object>;
+  /** The service class that changes the records of the configuration (`/v1/configuration`), by its name. */
+  readonly configured?: `${string}Service`;
   readonly routes: () => Promise<{ readonly routes: readonly Route[] }>;
   readonly jobs?: () => Promise<{ readonly jobs: readonly Job[] }>;
 }

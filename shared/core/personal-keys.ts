@@ -72,6 +72,13 @@ export class PersonalKeys {
     private readonly deps: { readonly store: Store; readonly secrets: SecretBox | null; readonly clock: Clock; readonly logger: Logger },
   ) {}
 
+  /** For entries that are not stored: it makes no keys. */
+  unsealed(): PersonalKeys {
+    const own = new PersonalKeys({ ...this.deps, secrets: null });
+    own.#hasWarned = true;
+    return own;
+  }
+
   /** Starts to read the keys of a user, together with the look-up of the caller. */
   prefetch(userId: string): void {
     const person = personOfUser(userId);

@@ -29,6 +29,8 @@ export interface Platform {
   readonly registry: () => Promise<readonly AnyEntity[]>;
   /** Loads the background jobs of all features, of the type `Job`. */
   readonly jobs: () => Promise<readonly { readonly name: string }[]>;
+  /** Loads the services of the records that the configuration describes, by feature, of the type `ServiceClass`. */
+  readonly configured: () => Promise<ReadonlyMap<string, new (work: never) => unknown>>;
   readonly scopes: ScopeCatalogue;
   /** The actions that the features declare for their audit entries. */
   readonly actions: Actions;

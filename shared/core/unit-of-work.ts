@@ -17,6 +17,7 @@ import { outboxEvent } from "./outbox-event.ts";
 import { personalValues } from "./personal-data.ts";
 import type { OpenDraft } from "./personal-keys.ts";
 import type { Platform } from "./platform.ts";
+import { previewOf } from "./preview.ts";
 import { bounded, diff, eventData } from "./redaction.ts";
 import type { AuditNote, Change, Decision, EventNote, Transaction } from "./transaction.ts";
 
@@ -84,6 +85,13 @@ export class UnitOfWork {
       }
       throw errors.writeConflict(lostTo);
     });
+  }
+
+  /** The same caller over a store that keeps what is written in memory: its services decide and refuse as they would. */
+  preview(): UnitOfWork {
+    const { idempotency: _, ...context } = this.context;
+    const platform = { ...this.platform, personal: this.platform.personal.unsealed() };
+    return new UnitOfWork(previewOf(this.store), context, platform, this.turns);
   }
 
   /** The request's idempotency key, until its first transaction uses it. */

@@ -1,6 +1,7 @@
 import type { Actions } from "../core/actions.ts";
 import type { Feature } from "../core/feature.ts";
 import type { Job } from "../core/job.ts";
+import type { ServiceClass } from "../core/route.ts";
 import { scopeCatalogue } from "../core/scopes.ts";
 
 /** A change of a tenant or invoice: since when it applies, and how the subscription changed with it. */
@@ -36,6 +37,7 @@ export const features = [
     scopes: { plans: { tenants: "read" } },
     entities: () => import("./plans/entity.ts"),
     services: () => import("./plans/service.ts"),
+    configured: "PlanService",
     routes: () => import("./plans/routes.ts"),
   },
   {
@@ -247,6 +249,7 @@ export const features = [
     },
     entities: () => import("./admins/entity.ts"),
     services: () => import("./admins/service.ts"),
+    configured: "AdminUserService",
     routes: () => import("./admins/routes.ts"),
   },
   {
@@ -257,7 +260,17 @@ export const features = [
     actions: { "platform-settings.reverted": "A change of the platform's settings was reverted." },
     entities: () => import("./settings/entity.ts"),
     services: () => import("./settings/service.ts"),
+    configured: "PlatformSettingsService",
     routes: () => import("./settings/routes.ts"),
+  },
+  {
+    name: "configuration",
+    summary: "Settings, plans, flags and administrators as one document.",
+    paths: ["/v1/configuration"],
+    scopes: {},
+    entities: () => Promise.resolve({}),
+    services: () => import("./configuration/service.ts"),
+    routes: () => import("./configuration/routes.ts"),
   },
   {
     name: "tenant-settings",
@@ -505,6 +518,7 @@ export const features = [
     actions: { "flag.deleted": { means: "A feature flag was deleted with its overrides.", data: { overridesDeleted: "integer" } } },
     entities: () => import("./flags/entity.ts"),
     services: () => import("./flags/service.ts"),
+    configured: "FeatureFlagService",
     routes: () => import("./flags/routes.ts"),
   },
   {
@@ -574,6 +588,17 @@ export const features = [
 export async function loadJobs(): Promise<Job[]> {
   const modules = await Promise.all((features as readonly Feature[]).map((feature) => feature.jobs?.()));
   return modules.flatMap((module) => module?.jobs ?? []);
+}
+
+/** The services that change the records of the configuration, by feature. */
+export async function loadConfigured(): Promise<ReadonlyMap<string, ServiceClass<unknown>>> {
+  const named = (features as readonly Feature[]).flatMap(({ name, configured, services }) =>
+    configured ? [{ name, configured, services }] : []
+  );
+  const classes = await Promise.all(named.map(async ({ name, configured, services }) => (
+    [name, (await services() as Readonly<Record<string, unknown>>)[configured] as ServiceClass<unknown>] as const
+  )));
+  return new Map(classes);
 }
 
 export const scopes = scopeCatalogue(Object.assign({}, ...features.map((feature) => feature.scopes)));

@@ -83,9 +83,9 @@ describe("the store", () => {
     expect(reaching).toEqual(Object.keys(SERVICE_LEVEL));
   });
 
-  test("only the container makes units of work, and binds a tenant's to its own store", () => {
+  test("only the container makes units of work, and binds a tenant's to its own store; a preview writes to none", () => {
     const making = filesWith("", (node) => ts.isNewExpression(node) && node.expression.getText() === "UnitOfWork");
-    expect(making).toEqual(["shared/container.ts"]);
+    expect(making).toEqual(["shared/container.ts", "shared/core/unit-of-work.ts"]);
   });
 
   test("only the container and the routes make services, from a unit of work", () => {
