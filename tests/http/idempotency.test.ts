@@ -46,7 +46,7 @@ async function everyMutation(check: (route: Route, key: string) => Promise<void>
 }
 
 /** Routes of many commits, each safe to repeat. The last one records the key, so a repeat after a lost one runs again. */
-const MANY_COMMITS = new Set(["runRetention"]);
+const MANY_COMMITS = new Set(["runRetention", "applyConfiguration"]);
 
 /** The first of each method and scope that changes something. The battery repeats a call of every route. */
 const oneOfEach = () => {
