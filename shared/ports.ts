@@ -1,3 +1,5 @@
+import type { SignIn } from "./kernel/context.ts";
+
 /** What the program needs from outside, as interfaces; `adapters/` holds what fills them. */
 
 /**
@@ -9,6 +11,8 @@ export interface TokenClaims {
   readonly subject: string;
   readonly email?: string;
   readonly appMetadata: Readonly<Record<string, unknown>>;
+  /** How the user has signed in: `aal` and `amr`. */
+  readonly signIn: SignIn;
   /** `iat`: when the token was issued; absent when it does not say. */
   readonly issuedAtMs?: number;
   /** The instant from which the token is refused. */

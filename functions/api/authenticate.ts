@@ -63,15 +63,26 @@ export async function authenticate<T>(
     const { userId, email, role, permissions } = person;
     const actor = { type: "admin" as const, id: userId, email };
     const held = scopes.ofAdmin(role, permissions);
-    return { ...started, caller: { kind: "admin", actor, scopes: held, tenantId: null, role, issuedAtMs: claims.issuedAtMs } };
+    return {
+      ...started,
+      caller: { kind: "admin", actor, scopes: held, tenantId: null, role, signIn: claims.signIn, issuedAtMs: claims.issuedAtMs },
+    };
   }
   if (bound && own) {
     const { tenantId, role } = bound;
     const actor = { type: "user" as const, id: claims.subject, ...(claims.email === undefined ? {} : { email: claims.email }) };
-    const { id, name, status, plan, maintenance } = own;
+    const { id, name, status, plan, maintenance, settings } = own;
     return {
       ...started,
-      caller: { kind: "user", actor, scopes: scopes.ofTenant(role), tenantId, role, tenant: { id, name, status, plan, maintenance } },
+      caller: {
+        kind: "user",
+        actor,
+        scopes: scopes.ofTenant(role),
+        tenantId,
+        role,
+        signIn: claims.signIn,
+        tenant: { id, name, status, plan, maintenance, settings },
+      },
     };
   }
   const message = "This account is neither an enabled platform admin nor a user of an existing tenant.";

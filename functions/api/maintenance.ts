@@ -6,17 +6,30 @@ import type { ApiDeps } from "./deps.ts";
 
 type Backend = ApiDeps["backend"];
 
-/** The settings that decide whether the route may change something; undefined if none do. Call it while the caller is looked up. */
-export function settingsFor(route: Route, backend: Backend): Promise<StoredSettings> | undefined {
-  return isMutation(route) && !route.openInMaintenance ? currentSettings(backend) : undefined;
+/**
+ * The settings that decide whether the route may be called by a person, or change something; undefined if none do. Call it while the
+ * caller is looked up.
+ */
+export function settingsFor(route: Route, backend: Backend, isPerson: boolean): Promise<StoredSettings> | undefined {
+  return isPerson || isClosed(route) ? currentSettings(backend) : undefined;
+}
+
+/** Whether a maintenance closes the route. */
+function isClosed(route: Route): boolean {
+  return isMutation(route) && !route.openInMaintenance;
 }
 
 /**
  * Refuses changes during a maintenance of the platform, and those of a tenant's users and keys during a maintenance of the tenant. A
  * super_admin may change everything, the platform's callers everything of a tenant. Throws `maintenance`.
  */
-export async function assertOpen(caller: Caller, deciding: Promise<StoredSettings> | undefined, { clock }: Backend): Promise<void> {
-  if (deciding === undefined || (caller.kind === "admin" && caller.role === "super_admin")) return;
+export async function assertOpen(
+  caller: Caller,
+  route: Route,
+  deciding: Promise<StoredSettings> | undefined,
+  { clock }: Backend,
+): Promise<void> {
+  if (deciding === undefined || !isClosed(route) || (caller.kind === "admin" && caller.role === "super_admin")) return;
   const nowMs = clock.now();
   const whole = presentMaintenance((await deciding).maintenance, nowMs);
   if (whole) throw underMaintenance(whole, "The platform", nowMs);

@@ -22,6 +22,8 @@ export function errorCodes(route: Route): ErrorCode[] {
       "not_found",
       "store_unavailable",
       "keys_unavailable",
+      "mfa_required",
+      "sso_required",
     );
     if (route.scope !== "caller") codes.push("insufficient_scope");
     if (!route.openWhenSuspended) codes.push("tenant_suspended");

@@ -25,6 +25,7 @@ import { assertOpen, settingsFor } from "./maintenance.ts";
 import type { AppEnv } from "./middleware/request-context.ts";
 import { chargeOf } from "./rate-limit.ts";
 import { respond } from "./respond.ts";
+import { assertSignIn } from "./sign-in.ts";
 import { authorize, claimedBy, otherTenant, resolveTenant, type TenantSources } from "./tenant-scope.ts";
 import { checkedInput } from "./validate.ts";
 
@@ -77,7 +78,7 @@ function stepsOf(route: Route, deps: ApiDeps, shared: Shared): (c: Context<AppEn
       return lookedUp(c, route, params, backend, payer);
     };
     const { caller, loaded, host, settings } = route.scope === "public"
-      ? { caller: ANONYMOUS, loaded: [], host: Promise.resolve(null), settings: settingsFor(route, backend) }
+      ? { caller: ANONYMOUS, loaded: [], host: Promise.resolve(null), settings: settingsFor(route, backend, false) }
       : await callerOf(c, deps, shared, lookUp, attempt).catch(charge.refuse);
     noteCaller(c, caller, loaded, attempt);
     await charge.settle(caller);
@@ -112,15 +113,16 @@ function stepsOf(route: Route, deps: ApiDeps, shared: Shared): (c: Context<AppEn
   };
 }
 
-/** Refuses a caller who may not call the route, or not during the present maintenance. */
+/** Refuses a caller who may not call the route, not with this sign-in, or not during the present maintenance. */
 async function admit(caller: Caller, route: Route, settings: ReturnType<typeof settingsFor>, backend: ApiDeps["backend"]): Promise<void> {
   authorize(caller, route);
-  await assertOpen(caller, settings, backend);
+  await assertSignIn(caller, settings, backend);
+  await assertOpen(caller, route, settings, backend);
 }
 
 /**
  * What is read while the caller is looked up: the records of the path, the tenant that claims the host, the key of the user's personal
- * data, and for a change the settings.
+ * data, and for a person or a change the settings.
  */
 function lookedUp(
   c: Context,
@@ -132,7 +134,7 @@ function lookedUp(
   const { store, platform: { hosts, personal } } = backend;
   if (payer?.kind === "user") personal.prefetch(payer.subject);
   const loaded = params instanceof InnkeepError ? [] : load(route, params, store);
-  const settings = settingsFor(route, backend);
+  const settings = settingsFor(route, backend, payer?.kind === "user");
   settings?.catch(() => undefined); // It is awaited only if the request is not refused before.
   return { loaded, host: claimedBy(new URL(c.req.url).host, hosts, store), settings };
 }

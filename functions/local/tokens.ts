@@ -37,6 +37,9 @@ export async function signToken(key: SigningKey, url: string, request: TokenRequ
   return await new SignJWT({
     email: request.email,
     role: "authenticated",
+    // So that the settings require2FA and enforceSSO can be tried without an identity provider.
+    aal: "aal2",
+    amr: [{ method: "sso/saml", timestamp: nowSeconds }, { method: "totp", timestamp: nowSeconds }],
     app_metadata: { provider: "email", ...request.appMetadata },
     user_metadata: {},
   })

@@ -146,7 +146,7 @@ function createKeySet(source: { readonly url: string } | JSONWebKeySet, rules: K
 
 /** The claims of a verified payload. `user_metadata` is not among them, because users can change it. */
 function claimsOf(payload: JWTPayload, nowMs: number): TokenClaims {
-  const { sub, exp, iat, email, app_metadata: appMetadata } = payload;
+  const { sub, exp, iat, email, aal, amr, app_metadata: appMetadata } = payload;
   if (typeof sub !== "string" || sub === "" || typeof exp !== "number") throw refused("The token does not identify a user.");
   // Both are stored in audit entries.
   for (const [name, text] of Object.entries({ sub, email })) {
@@ -158,9 +158,16 @@ function claimsOf(payload: JWTPayload, nowMs: number): TokenClaims {
     subject: sub,
     ...(typeof email === "string" && email !== "" ? { email } : {}),
     appMetadata: isRecord(appMetadata) ? appMetadata : {},
+    signIn: { hasSecondFactor: aal === "aal2", isSingleSignOn: methodsOf(amr).some((method) => method.startsWith("sso/")) },
     ...(typeof iat === "number" && iat >= 0 ? { issuedAtMs: Math.floor(iat * 1_000) } : {}),
     expiresAtMs: exp * 1_000,
   });
+}
+
+/** The methods of `amr`: texts (RFC 8176), or as Supabase Auth has them objects with `method`, such as `password`, `totp` and `sso/saml`. */
+function methodsOf(amr: unknown): string[] {
+  const all: readonly unknown[] = Array.isArray(amr) ? amr : [];
+  return all.map((one) => isRecord(one) ? one["method"] : one).filter((method) => typeof method === "string");
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

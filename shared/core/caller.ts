@@ -1,4 +1,4 @@
-import { type Actor, ANONYMOUS_ID } from "../kernel/context.ts";
+import { type Actor, ANONYMOUS_ID, type SignIn } from "../kernel/context.ts";
 import type { Maintenance } from "./maintenance.ts";
 import type { AdminRole, Scopes, TenantRole } from "./scopes.ts";
 
@@ -18,6 +18,7 @@ export interface PlatformAdmin {
   readonly scopes: Scopes;
   readonly tenantId: null;
   readonly role: AdminRole;
+  readonly signIn: SignIn;
   /** When the credential was issued, if it says so. */
   readonly issuedAtMs: number | undefined;
 }
@@ -28,6 +29,7 @@ export interface TenantUser {
   readonly scopes: Scopes;
   readonly tenantId: string;
   readonly role: TenantRole;
+  readonly signIn: SignIn;
   readonly tenant: CallerTenant;
 }
 
@@ -51,6 +53,8 @@ export interface CallerTenant {
   readonly status: string;
   readonly plan: string;
   readonly maintenance?: Maintenance;
+  /** Its own settings, without those that it inherits. */
+  readonly settings?: Readonly<Record<string, unknown>> | undefined;
 }
 
 /** At most `limit` requests in each window. */

@@ -8,6 +8,12 @@ export interface Actor {
   readonly email?: string;
 }
 
+/** How a person has signed in. */
+export interface SignIn {
+  readonly hasSecondFactor: boolean;
+  readonly isSingleSignOn: boolean;
+}
+
 /** The id of the actor of a request without a caller. */
 export const ANONYMOUS_ID = "anonymous";
 

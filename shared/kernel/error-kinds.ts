@@ -69,6 +69,18 @@ export const ERROR_KINDS = {
     retryable: false,
     summary: "The credential does not have the scope that this route requires.",
   },
+  mfa_required: {
+    status: 403,
+    title: "Second factor required",
+    retryable: false,
+    summary: "The settings demand a second factor, and the token has not the claim `aal` = `aal2`.",
+  },
+  sso_required: {
+    status: 403,
+    title: "Single sign-on required",
+    retryable: false,
+    summary: "The settings demand single sign-on, and no method in the token's claim `amr` begins with `sso/`.",
+  },
   tenant_suspended: {
     status: 403,
     title: "Tenant suspended",

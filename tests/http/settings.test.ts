@@ -18,10 +18,10 @@ describe("the settings", () => {
     const first = await api.send("GET", "/v1/settings", { token: api.admin("read_only") });
     const etag = first.headers.get("etag") ?? "";
     expect([first.status, etag]).toEqual([200, '"unstored"']);
-    expectProblem(await patch({ enforceSSO: true }, admin(), { "if-match": '"1"' }), 412, "precondition_failed");
-    const changed = await patch({ enforceSSO: true }, admin(), { "if-match": etag });
+    expectProblem(await patch({ ccpaEnabled: false }, admin(), { "if-match": '"1"' }), 412, "precondition_failed");
+    const changed = await patch({ ccpaEnabled: false }, admin(), { "if-match": etag });
     expect([changed.status, changed.body.updatedBy]).toEqual([200, "user-super_admin"]);
-    const stale = await patch({ enforceSSO: false }, admin(), { "if-match": etag });
+    const stale = await patch({ ccpaEnabled: true }, admin(), { "if-match": etag });
     expectProblem(stale, 412, "precondition_failed");
     expect(stale.headers.get("etag")).toBe(changed.headers.get("etag"));
     expectProblem(await patch({ currency: "EUR" }), 422, "validation_failed");
@@ -48,6 +48,58 @@ describe("the settings", () => {
     const changed = await api.send("GET", "/v1/settings/public", { headers });
     expect([changed.status, changed.body.maintenance]).toEqual([200, { message: "Moving" }]);
     await patch({ maintenance: null });
+  });
+});
+
+describe("the sign-in that the settings demand", () => {
+  const SIGN_INS = {
+    password: {},
+    second: { aal: "aal2", amr: [{ method: "password", timestamp: 1 }, { method: "totp", timestamp: 2 }] },
+    single: { aal: "aal1", amr: [{ method: "sso/saml", timestamp: 1 }] },
+    both: { aal: "aal2", amr: ["sso/saml", "mfa"] },
+  } as const;
+  /** What each sign-in gets: the status, or the code of the refusal. */
+  const answers = async (path: string, subject: string, app_metadata: object = {}) =>
+    Object.fromEntries(
+      await Promise.all(
+        Object.entries(SIGN_INS).map(async ([name, claims]) => {
+          const { status, body } = await api.send("GET", path, { token: await api.signer.sign(subject, { app_metadata, ...claims }) });
+          return [name, body?.code ?? status] as const;
+        }),
+      ),
+    );
+  const OPEN = { password: 200, second: 200, single: 200, both: 200 };
+  const NEED_SECOND = { ...OPEN, password: "mfa_required", single: "mfa_required" };
+  const NEED_BOTH = { ...NEED_SECOND, second: "sso_required" };
+
+  test("S02: a second factor and single sign-on are demanded of administrators and of tenants' users, not of API keys", async () => {
+    const { id } = await api.tenant();
+    const ofAdmin = () => answers("/v1/settings", "user-admin");
+    const ofUser = () => answers(`/v1/tenants/${id}`, "guest", { tenant_id: id, tenant_role: "owner" });
+    expect([await ofAdmin(), await ofUser()]).toEqual([OPEN, OPEN]);
+    const key = await api.key(["write:settings"]);
+    await patch({ require2FA: true }, key);
+    expect([await ofAdmin(), await ofUser()]).toEqual([NEED_SECOND, NEED_SECOND]);
+    await patch({ enforceSSO: true }, key);
+    expect([await ofAdmin(), await ofUser()]).toEqual([NEED_BOTH, NEED_BOTH]);
+    expectProblem(await patch({ enforceSSO: false }), 403, "mfa_required");
+    expect((await api.send("GET", "/v1/settings/public")).status).toBe(200);
+    expect((await patch({ require2FA: false, enforceSSO: false }, key)).status).toBe(200);
+    expect([await ofAdmin(), await ofUser()]).toEqual([OPEN, OPEN]);
+  });
+
+  test("S07: a plan and a tenant can demand them too, and a tenant cannot take away what its plan demands", async () => {
+    const limits = { users: 1, properties: 1, rooms: 1, bookings: 1, api_calls: 1, storage: 1, customDomains: 1 };
+    const plan = { name: "Guarded", price: 1, currency: "USD", interval: "monthly", limits, settings: { require2FA: true } } as const;
+    await api.services.PlanService.create(plan);
+    const { id } = await api.tenant({ plan: "Guarded", settings: { require2FA: false } });
+    const ofUser = () => answers(`/v1/tenants/${id}/settings`, "guest", { tenant_id: id });
+    expect(await ofUser()).toEqual(NEED_SECOND);
+    const { body } = await api.send("GET", `/v1/tenants/${id}/settings`, { token: admin() });
+    expect(body.settings.require2FA).toEqual({ value: true, from: "plan" });
+    await api.services.TenantService.update(id, { settings: { enforceSSO: true } });
+    expect(await ofUser()).toEqual(NEED_BOTH);
+    expect(await answers("/v1/settings", "user-admin")).toEqual(OPEN);
   });
 });
 

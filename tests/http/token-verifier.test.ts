@@ -42,6 +42,7 @@ describe("the token verifier", () => {
         subject: "u1",
         email: "a@b.example",
         appMetadata: { tenant_id: "tn_1" },
+        signIn: { hasSecondFactor: false, isSingleSignOn: false },
         issuedAtMs: nowSeconds * 1_000,
         expiresAtMs: (nowSeconds + 3_600) * 1_000,
       });

@@ -12,8 +12,8 @@ const text = z.string().trim().min(1).max(200);
 
 /** The settings that a plan and a tenant can replace. */
 const inherited = {
-  enforceSSO: z.boolean().default(false),
-  require2FA: z.boolean().default(false),
+  enforceSSO: z.boolean().default(false).meta({ description: "If true, a token needs a method `sso/…` in its claim `amr`." }),
+  require2FA: z.boolean().default(false).meta({ description: "If true, a token needs the claim `aal` with the value `aal2`." }),
   sessionTimeoutMinutes: z.int().min(1).max(525_600).meta({ description: "In minutes." }).default(60),
   gdprEnabled: z.boolean().default(true),
   ccpaEnabled: z.boolean().default(true),

@@ -20,6 +20,17 @@ export function isEmpty({ before, after }: SettingsChange["changes"]): boolean {
   return Object.keys(before).length + Object.keys(after).length === 0;
 }
 
+/** The settings that a plan and a tenant can demand in addition to the platform, and cannot take away. */
+export const ADDED_SETTINGS = ["enforceSSO", "require2FA"] as const;
+
+/** Whether one of the layers demands it. */
+export function demands(
+  layers: readonly (Readonly<Record<string, unknown>> | undefined)[],
+  name: (typeof ADDED_SETTINGS)[number],
+): boolean {
+  return layers.some((layer) => layer?.[name] === true);
+}
+
 /** A row of the history has a branding twice, and has to fit the store's limit of a value. */
 const MAX_BRANDING_BYTES = 64 * 1_024;
 
