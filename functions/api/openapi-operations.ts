@@ -88,7 +88,7 @@ function success(route: Route, status: number, spec: ResponseSpec | undefined, s
       "Server-Timing": refTo("headers", "ServerTiming"),
       ...(route.cost === 0 ? {} : RATE_LIMIT_HEADERS),
       ...(route.etag || hasMember(schema, "version") ? { ETag: refTo("headers", "ETag") } : {}),
-      ...(status === 201 || status === 202 ? { Location: refTo("headers", "Location") } : {}),
+      ...([201, 202, 302].includes(status) ? { Location: refTo("headers", "Location") } : {}),
       ...(isMutation(route) ? { "Idempotent-Replayed": refTo("headers", "IdempotentReplayed") } : {}),
       ...(hasMember(schema, "pagination") ? { Link: refTo("headers", "Link") } : {}),
     },

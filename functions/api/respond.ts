@@ -1,6 +1,6 @@
 import type { Context } from "hono";
 import { isMutation, type Route } from "../../shared/core/route.ts";
-import { FileReply, type Reply } from "../../shared/core/reply.ts";
+import { FileReply, Redirect, type Reply } from "../../shared/core/reply.ts";
 import { etagOf, noneMatches } from "./conditional.ts";
 
 /** Turns a handler's reply into a Response: status, ETag or 304, Location, Link. */
@@ -18,6 +18,7 @@ export function respond(c: Context, route: Route, reply: Reply, external: (path:
   if (reply.location !== undefined) headers.set("location", external(reply.location));
   if (reply.next !== undefined) headers.set("link", `<${external(nextPage(c, reply.next))}>; rel="next"`);
   if (reply instanceof FileReply) return sent(reply, headers);
+  if (reply instanceof Redirect) return redirected(reply, headers);
   if (reply.status === 204) return new Response(null, { status: 204, headers });
   headers.set("content-type", "application/json");
   return new Response(JSON.stringify(reply.body), { status: reply.status, headers });
@@ -29,6 +30,13 @@ function sent({ content, file: { name, type } }: FileReply, headers: Headers): R
   headers.set("content-disposition", `attachment; filename="${name}"`);
   headers.set("cache-control", "no-store");
   return new Response(content, { status: 200, headers });
+}
+
+/** Not cached: the next browser is counted too, and the target can change. */
+function redirected({ target }: Redirect, headers: Headers): Response {
+  headers.set("location", target);
+  headers.set("cache-control", "no-store");
+  return new Response(null, { status: 302, headers });
 }
 
 /** The path of the next page: the same query with a cursor instead of a page number. */

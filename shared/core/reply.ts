@@ -13,7 +13,7 @@ export class Reply implements ReplyHeaders {
   declare readonly location?: string;
   declare readonly next?: string;
 
-  constructor(readonly status: 200 | 201 | 202 | 204, readonly body: unknown, headers: ReplyHeaders = {}) {
+  constructor(readonly status: 200 | 201 | 202 | 204 | 302, readonly body: unknown, headers: ReplyHeaders = {}) {
     Object.assign(this, headers);
   }
 }
@@ -30,6 +30,13 @@ export interface FileDescription {
 export class FileReply extends Reply {
   constructor(readonly content: ReadableStream<Uint8Array>, readonly file: FileDescription) {
     super(200, null);
+  }
+}
+
+/** Sends the browser to another address, such as a page of the product. */
+export class Redirect extends Reply {
+  constructor(readonly target: string) {
+    super(302, null);
   }
 }
 

@@ -9,7 +9,7 @@ import type { Scope } from "./scopes.ts";
 import type { UnitOfWork } from "./unit-of-work.ts";
 
 export type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
-type SuccessStatus = 200 | 201 | 202 | 204;
+type SuccessStatus = 200 | 201 | 202 | 204 | 302;
 
 /** The names of the `:name` segments of a path. */
 type PathParams<P extends string> = P extends `${string}:${infer Rest}`
@@ -141,6 +141,8 @@ export interface VerbSpec<
   readonly location?: (body: OutputOf<O>) => string;
   /** The path of the record that shows the progress of work in the background. The response is then 202. */
   readonly accepted?: (body: OutputOf<O>) => string;
+  /** Whether `run` returns a `Redirect`. Instead of `output`. */
+  readonly redirects?: boolean;
   /** Whether a route with `location` can also return 200, because it replaces a record. */
   readonly replaces?: boolean;
   readonly sample?: Sample<T, I extends z.ZodType ? z.input<I> : never>;
@@ -185,14 +187,15 @@ export function verb<
   O extends z.ZodType | undefined = undefined,
 >(place: `${Method} ${P}`, spec: VerbSpec<T, P, Q, I, O>): Route {
   const [method = "GET", path = ""] = place.split(" ") as [Method, string];
-  const { input, inputOptional, shownInput, inputTypes, output, files, location, accepted, replaces, run, ...text } = spec;
+  const { input, inputOptional, shownInput, inputTypes, output, files, location, accepted, redirects, replaces, run, ...text } = spec;
   const description = { description: text.summary, ...(output ? { schema: output } : {}) };
   const responses: ResponseSpecs = {
     ...(location ? { 201: description } : {}),
     ...(accepted ? { 202: description } : {}),
     ...(output && ((!location && !accepted) || replaces) ? { 200: description } : {}),
     ...(files ? { 200: { ...description, types: files } } : {}),
-    ...(output || files ? {} : { 204: { description: text.summary } }),
+    ...(redirects ? { 302: description } : {}),
+    ...(output || files || redirects ? {} : { 204: { description: text.summary } }),
   };
   return {
     ...text,

@@ -32,6 +32,7 @@ const UNAUDITED = [
   "shared/features/compliance/export.ts",
   "shared/features/connector-events/service.ts",
   "shared/features/emails/fan-out.ts",
+  "shared/features/emails/links.ts",
   "shared/features/emails/sample.ts",
   "shared/features/emails/send.ts",
   "shared/features/integrations/calls.ts",

@@ -9,7 +9,15 @@ routeBattery(api);
 describe("the app", () => {
   test("R12: declares a scope for every route; only health, readiness, the OpenAPI file, signed links and what is meant for everybody are public", async () => {
     const open = api.routes.filter((route) => route.scope === "public").map(({ path }) => path);
-    expect(open).toEqual(["/health", "/ready", "/openapi.json", "/v1/settings/public", "/v1/branding", "/v1/downloads/:fileId"]);
+    expect(open).toEqual([
+      "/health",
+      "/ready",
+      "/openapi.json",
+      "/v1/settings/public",
+      "/v1/notifications/email/:emailId/open",
+      "/v1/branding",
+      "/v1/downloads/:fileId",
+    ]);
     expect(api.routes.filter(({ scope }) => scope === "caller").map(({ path }) => path)).toEqual(["/v1/me", "/v1/event-types"]);
     await eachRoute(
       api.routes.filter(isGuarded),

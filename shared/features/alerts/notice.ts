@@ -9,12 +9,9 @@ export function noticeOf(
 ): Notice | null {
   if (before !== null || !after.triggered || limit === null) return null;
   const isReached = after.threshold >= 100;
-  return {
-    tenantId: after.tenantId,
-    title: isReached ? `${name}: limit reached` : `${name}: ${after.threshold} % of the limit used`,
-    message: `Your usage of ${name} in ${after.period} is ${current}. The limit of your plan is ${limit}.`,
-    type: isReached ? "error" : "warning",
-    priority: isReached ? "high" : "medium",
-    category: "usage",
-  };
+  const variables = { metric: name, period: after.period, current, limit };
+  const of = { tenantId: after.tenantId, category: "usage" } as const;
+  return isReached
+    ? { ...of, template: "usage_limit", variables, type: "error", priority: "high" }
+    : { ...of, template: "usage_near_limit", variables: { ...variables, percent: after.threshold }, type: "warning", priority: "medium" };
 }

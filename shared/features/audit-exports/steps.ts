@@ -9,6 +9,8 @@ import { conditions } from "../audit/filters.ts";
 import { exportOrder, exportPage, exportText } from "../audit/export.ts";
 import { appended, creationOf, type FileStep, MAX_APPEND_BYTES, newFile } from "../files/content.ts";
 import { storedFile } from "../files/entity.ts";
+import { exportReady } from "../notifications/export-ready.ts";
+import { type Notice, notify } from "../notifications/notify.ts";
 import { type AuditExport, auditExport } from "./entity.ts";
 import { downloadEnd, ended, filtersOf, isOpen, MEDIA_TYPES, progressOf } from "./rules.ts";
 
@@ -120,12 +122,14 @@ export class ExportSteps {
     decide: () => { readonly after: AuditExport; readonly step: FileStep },
     action?: string,
   ): Promise<void> {
-    await this.work.transact(() => {
+    await this.work.transact(async () => {
       const { after, step: { checks, mutations } } = decide();
       const change = { entity: auditExport, before, after: { ...after, updatedAt: this.work.now() } };
       const notes = action === undefined ? null : notesOf(action, before.id, change);
       const noted = notes ? { audit: [notes.audit], events: [notes.event] } : { audit: "none" as const };
-      return { commit: { changes: [change], checks, mutations, ...noted, attempts: 1, result: {} }, resultOf: before.tenantId ?? null };
+      const told = await notify(this.work, after.status === "completed" ? [readyNotice(after)] : []);
+      const all = { changes: [change, ...told.changes], checks, mutations: [...mutations, ...told.mutations], ...noted };
+      return { commit: { ...all, attempts: 1, result: {} }, resultOf: before.tenantId ?? null };
     });
   }
 
@@ -134,6 +138,10 @@ export class ExportSteps {
       { record: isOpen(before) ? ended(before, "failed", this.work.now(), error.slice(0, 1_000)) : before }
     ));
   }
+}
+
+function readyNotice({ tenantId, id, expiresAt = "" }: AuditExport): Notice {
+  return exportReady({ tenantId: tenantId ?? null, id, expiresAt });
 }
 
 function scopeOf({ tenantId }: AuditExport): Scope {

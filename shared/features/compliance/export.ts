@@ -5,6 +5,8 @@ import { InnkeepError, isInnkeepError, isOutage } from "../../kernel/errors.ts";
 import type { AnyEntity } from "../../kv/define.ts";
 import { appended, creationOf, type FileStep, MAX_APPEND_BYTES, newFile } from "../files/content.ts";
 import { storedFile } from "../files/entity.ts";
+import { exportReady } from "../notifications/export-ready.ts";
+import { notify } from "../notifications/notify.ts";
 import { archiveOf, manifestOf } from "./archive.ts";
 import { complianceRequest, type ExportRun, exportRun } from "./entity.ts";
 import { exportedRecord, MEDIA_TYPES, renderers } from "./formats.ts";
@@ -138,11 +140,12 @@ export class ExportSteps {
       });
       const shown = run.parts.map(({ type, records, error }) => ({ type, records, ...(error === undefined ? {} : { error }) }));
       const result = { asOf, parts: shown, fileId: archive.file.id, expiresAt: run.expiresAt };
+      const told = await notify(this.work, [exportReady({ tenantId, id: request.id, expiresAt: run.expiresAt })]);
       return {
         record: { ...moved(now, "completed", {}, asOf.to), ...result },
-        changes: [{ entity: exportRun, before: run, after: null }],
+        changes: [{ entity: exportRun, before: run, after: null }, ...told.changes],
         checks: [...manifest.checks, ...archive.checks],
-        mutations: [...manifest.mutations, ...archive.mutations],
+        mutations: [...manifest.mutations, ...archive.mutations, ...told.mutations],
       };
     });
   }

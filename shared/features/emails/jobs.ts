@@ -18,6 +18,7 @@ const emails: Job = {
   name: "emails",
   summary: "Makes the mails of notifications, and sends them.",
   everySeconds: 60,
+  uncounted: ["root_key_unavailable"],
   step: async (run) => {
     const { mailer } = run.work.platform;
     if (!mailer) return { processed: 0, cursor: null };

@@ -2,13 +2,14 @@ import { z } from "zod";
 import { crud } from "../../core/crud.ts";
 import { inputsOf } from "../../core/fields.ts";
 import { type Route, verb } from "../../core/route.ts";
+import { Redirect } from "../../core/reply.ts";
 import { component, exampleOf, recordOf } from "../../core/schemas.ts";
 import { segment } from "../../core/values.ts";
 import { InnkeepError } from "../../kernel/errors.ts";
 import { shortTenantId } from "../tenants/entity.ts";
 import { email, emailAddress } from "./entity.ts";
 import { ofAddress, ofEmail } from "./sample.ts";
-import { EmailAddressService, EmailService } from "./service.ts";
+import { EmailAddressService, EmailLinkService, EmailService } from "./service.ts";
 
 const own = "/v1/notifications/email";
 const ofTenant = z.strictObject({
@@ -62,6 +63,21 @@ export const routes: readonly Route[] = [
       }
       return await service.delete(tenantId ?? undefined, options, userId);
     },
+  }),
+  verb(`GET ${own}/:emailId/open`, {
+    service: EmailLinkService,
+    operationId: "openNotification",
+    summary: "Open the link of a mail",
+    description: "Marks the notification as read by the user of the mail, and redirects to its action link. Such a link is made for each " +
+      "mail: it can neither be guessed nor lead anywhere else.",
+    scope: "public",
+    resource: "notification",
+    query: z.strictObject({
+      signature: z.string().min(1).max(200).meta({ description: "The signature of the platform over the mail's id." }),
+    }),
+    redirects: true,
+    errors: ["not_found", "root_key_unavailable"],
+    run: async ({ service, params, query }) => new Redirect(await service.open(params.emailId, query.signature)),
   }),
   ...crud(email, { path: "/v1/emails", scope: "emails", service: EmailService, only: ["list"], sample: {} }),
   verb("GET /v1/emails/:emailId", {

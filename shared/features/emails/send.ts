@@ -8,6 +8,7 @@ import type { Entry } from "../../kv/store.ts";
 import { notification, notificationReads } from "../notifications/entity.ts";
 import { type Email, email, emailAddress } from "./entity.ts";
 import { afterAttempt, type Due, withdrawal } from "./rules.ts";
+import { linkOf, notificationKeyOf } from "./links.ts";
 import { mailOf } from "./text.ts";
 
 type StoredEmail = Stored<typeof email>;
@@ -24,7 +25,7 @@ export async function loaded(work: UnitOfWork, entries: readonly Entry[]): Promi
   const [notifications, addresses] = [new Collection(notification, store), new Collection(emailAddress, store)];
   const reads = new Collection(notificationReads, store);
   const keysOf = (one: StoredEmail) => [
-    notifications.key({ tenantId: one.notificationTenantId, id: one.notificationId }),
+    notificationKeyOf(one),
     addresses.key(one),
     reads.key(one),
   ];
@@ -53,7 +54,8 @@ export async function send(work: UnitOfWork, due: DueEmail, mailer: Mailer, sess
     await settle(work, before, { ...kept, status: "withdrawn", ...(reason === null ? {} : { reason }), updatedAt: work.now() });
     return true;
   }
-  const result = await session.send(mailOf({ email: before, notification: its, address }, mailer, work.now()));
+  const link = await linkOf(work.platform.secrets, mailer, before);
+  const result = await session.send(mailOf({ email: before, notification: its, address, link }, mailer, work.now()));
   const after = afterAttempt(before, result, randomFraction(), work.context.clock.now());
   if (result.outcome === "bounced") await settleBounce(work, before, after, address.address);
   else await settle(work, before, after);

@@ -1,4 +1,4 @@
-import { parseInput, type Stored } from "../../core/collection.ts";
+import { Collection, parseInput, type Stored } from "../../core/collection.ts";
 import { EntityService } from "../../core/entity-service.ts";
 import { inputsOf, type PutInput } from "../../core/fields.ts";
 import { Records } from "../../core/records.ts";
@@ -8,7 +8,9 @@ import type { JsonObject } from "../../kernel/json.ts";
 import type { ChangeOptions } from "../../kernel/version.ts";
 import { GLOBAL, keyOf } from "../../kv/define.ts";
 import { isSegment } from "../../kv/key.ts";
+import { notification } from "../notifications/entity.ts";
 import { holderOf } from "../notifications/inbox.ts";
+import { isLink, markRead, notificationKeyOf } from "./links.ts";
 import { shortTenantId, tenant } from "../tenants/entity.ts";
 import { email, type EmailAddress, emailAddress } from "./entity.ts";
 
@@ -61,6 +63,22 @@ export class EmailAddressService {
     const of = bound ?? given ?? GLOBAL;
     if (of !== GLOBAL && (!isSegment(of) || await this.work.read(keyOf(tenant, { id: of })) === null)) throw errors.notFound("tenant", of);
     return await holderOf(of, userId);
+  }
+}
+
+/** The links of mails. */
+export class EmailLinkService {
+  constructor(private readonly work: UnitOfWork) {}
+
+  /** Marks the mail's notification as read by its user. Returns its action link. Throws `not_found`. */
+  async open(emailId: string, signature: string): Promise<string> {
+    const { store, platform } = this.work;
+    if (!await isLink(platform.secrets, emailId, signature)) throw errors.notFound("link");
+    const found = await new Collection(email, store).get(emailId);
+    const [one] = found ? await new Collection(notification, store).getMany([notificationKeyOf(found)]) : [];
+    if (!found || one?.actionUrl === undefined) throw errors.notFound("notification");
+    await markRead(this.work, found, one);
+    return one.actionUrl;
   }
 }
 

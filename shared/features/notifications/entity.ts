@@ -27,6 +27,12 @@ export const notification = defineEntity({
     tenantId: byServer(segment.meta({ description: "The tenant; `global` for a platform-wide notification." })),
     title: text(200),
     message: text(4_000).meta({ description: "Plain text." }),
+    template: byServer(
+      segment.optional().meta({ description: "Of a notification of the program: what it tells. Title and message are its English text." }),
+    ),
+    variables: byServer(
+      z.record(z.string(), z.union([z.string(), z.number()])).optional().meta({ description: "The values in the text of its template." }),
+    ),
     type: z.enum(TYPES).default("info"),
     priority: z.enum(PRIORITIES).default("medium").meta({ description: "Nobody can mute a `critical` notification." }),
     category: z.enum(CATEGORIES).default("general"),

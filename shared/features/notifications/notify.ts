@@ -7,10 +7,15 @@ import { GLOBAL, keyOf } from "../../kv/define.ts";
 import type { Mutation } from "../../kv/store.ts";
 import { mailing } from "../emails/entity.ts";
 import { type Notification, notification, notificationRevision } from "./entity.ts";
+import { type Template, textOf, type VariablesOf } from "./templates.ts";
 import { DEFAULT_DEDUPE_SECONDS, SHOWN_MS, windowProblems } from "./rules.ts";
 
-/** What the program tells the users of a tenant, or without a tenant platform administrators. */
-export interface Notice extends Pick<Notification, "title" | "message"> {
+type Told = { readonly [T in Template]: { readonly template: T; readonly variables: VariablesOf<T> } }[Template];
+
+/** What the program tells the users of a tenant, or without a tenant platform administrators, as a template with its variables. */
+export type Notice = Told & NoticeTraits;
+
+interface NoticeTraits {
   readonly tenantId: string | null;
   readonly type?: Notification["type"];
   readonly priority?: Notification["priority"];
@@ -30,13 +35,16 @@ type Parts = Required<Pick<Transaction<unknown>, "changes" | "mutations">>;
 
 /**
  * What a decision adds to its commit, so that its notifications exist exactly if the change does. The audit entry and the event of the
- * change stand for them too. Leaves out those whose `dedupeKey` has a notification already. Call it only within a decision.
+ * change stand for them too. Leaves out those whose `dedupeKey` has a notification already. Throws `validation_failed` for a missing
+ * variable. Call it only within a decision.
  */
 export async function notify(work: UnitOfWork, notices: readonly Notice[]): Promise<Parts> {
   const records = await Promise.all(
-    notices.map(({ tenantId, ...given }) =>
-      newNotification(work, { ...given, tenantId: tenantId ?? GLOBAL, audience: tenantId === null ? "admins" : "tenants" })
-    ),
+    notices.map(({ tenantId, ...given }) => {
+      const text = textOf(given.template, "en", given.variables);
+      const audience = tenantId === null ? "admins" : "tenants";
+      return newNotification(work, { ...given, ...text, tenantId: tenantId ?? GLOBAL, audience });
+    }),
   );
   const deduped = records.filter(({ dedupeKey }) => dedupeKey !== undefined).map((record) => keyOf(notification, record));
   const known = new Set((deduped.length === 0 ? [] : await work.store.mget(deduped)).flatMap((entry) => entry?.key ?? []));

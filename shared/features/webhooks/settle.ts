@@ -66,11 +66,10 @@ function announced(
 
 /** What the owner of a webhook is told when it has been disabled: its tenant, or platform administrators. */
 function noticeOf({ tenantId, url }: Webhook, turn: "failing" | "gone"): Notice {
-  const why = turn === "gone" ? "Its receiver has answered 410 Gone." : "All its deliveries have failed for 5 days.";
   return {
     tenantId: tenantId ?? null,
-    title: "A webhook was disabled",
-    message: `No more events are sent to ${new URL(url).host}. ${why} Repair the receiver, then enable the webhook.`,
+    template: turn === "gone" ? "webhook_gone" : "webhook_failing",
+    variables: { host: new URL(url).host },
     type: "error",
     priority: "high",
     category: "integrations",

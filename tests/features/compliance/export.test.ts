@@ -59,8 +59,8 @@ describe("an export", () => {
       expect([content.length, createHash("sha256").update(content).digest("hex")], type).toEqual([bytes, sha256]);
       const lines = text(file).split("\n").filter((line) => line !== "").map((line) => JSON.parse(line) as JsonObject);
       const entity = kinds.find(({ name }) => name === type);
-      // The entries of the completion and of the download came after the part.
-      const added = type === "audit-entry" ? 2 : 0;
+      // The entries of the completion and of the download came after the part, and the notification of the completion.
+      const added = { "audit-entry": 2, notification: 1 }[type] ?? 0;
       expect([type, lines.length, records + added]).toEqual([
         type,
         records,

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { createApi } from "../../../functions/api/app.ts";
 import { smtpMailer } from "../../../shared/adapters/smtp.ts";
 import { createBackend, loadServices, type Services } from "../../../shared/container.ts";
 import type { Context } from "../../../shared/kernel/context.ts";
@@ -12,6 +13,7 @@ const HOUR_MS = 3_600_000;
 
 let context: Awaited<ReturnType<typeof openTestContext>>;
 let server: MailServer;
+let api: ReturnType<typeof createApi>;
 let as: (caller?: Partial<Context>) => Services;
 
 beforeAll(async () => {
@@ -21,6 +23,8 @@ beforeAll(async () => {
   const url = `smtp://localhost:${server.port}`;
   const mailer = smtpMailer({ url, from: "Innkeep <no-reply@example.com>", apiUrl: "https://api.example.com", network: nodeNetwork() });
   const backend = createBackend({ store, clock, logger: silentLogger, ...KEYS, mailer });
+  const verifier = { verify: () => Promise.reject(new Error("no token is sent")) };
+  api = createApi({ logger: silentLogger, corsOrigins: [] }, () => Promise.resolve({ backend, verifier }));
   const servicesOf = await loadServices();
   as = (caller = {}) => servicesOf(backend.bind({ actor: ADMIN, tenantId: null, requestId: "req_test", clock, ...caller }));
 });
@@ -47,6 +51,8 @@ async function run() {
   expect(report.errors).toEqual([]);
   return report;
 }
+/** What a browser gets that opens a link. */
+const open = async (link: string) => await api.fetch(new Request(link));
 const recipients = () => server.received.map(({ to }) => to.replace("@hotel.example", "")).sort();
 const statuses = async (tenantId: string) => (await as().EmailService.list({ tenantId })).data.map(({ status }) => status).sort();
 const tell = (tenantId: string | undefined, more: object = {}) =>
@@ -200,6 +206,56 @@ describe("a notification by e-mail", () => {
     await run();
     expect(recipients()).toEqual(["ben"]);
     expect(await statuses(tenantId)).toEqual(["sent", "withdrawn"]);
+  });
+
+  test("N10: leads through a signed link that marks it as read by its user, and nowhere else", async () => {
+    const { id: tenantId } = await context.tenant();
+    const [ada, ben] = [await subscriber(tenantId, "ada"), as(userIn(tenantId, "ben"))];
+    const actionUrl = "https://app.example.com/rooms?a=1&b=2";
+    const { id } = await tell(tenantId, { actionUrl, actionLabel: "See rooms" });
+    await run();
+    const link = /See rooms: (\S+)/.exec(partOf(server.received[0]?.message ?? "", "text/plain"))?.[1] ?? "";
+    expect(link).toMatch(/^https:\/\/api\.example\.com\/v1\/notifications\/email\/email_/);
+    const opened = await open(link);
+    expect([opened.status, opened.headers.get("location"), opened.headers.get("cache-control")]).toEqual([302, actionUrl, "no-store"]);
+    const readAt = context.clock.iso();
+    context.clock.advance(HOUR_MS);
+    expect((await open(link)).status).toBe(302);
+    expect(await ada.NotificationService.get(id)).toMatchObject({ read: true, readAt });
+    expect(await ben.NotificationService.get(id)).toMatchObject({ read: false });
+    expect([await ada.NotificationService.unreadCount(), await ben.NotificationService.unreadCount()]).toEqual([0, 1]);
+    const other = (await as().EmailService.list({})).data.find(({ tenantId: of }) => of !== tenantId)?.id ?? "";
+    const mine = link.split("/").at(-2) ?? "";
+    for (const wrong of [link.replace(mine, other), link.replace(mine, "email_none"), link.replace(/signature=./, "signature=")]) {
+      expect((await open(wrong)).status, wrong).toBe(404);
+    }
+    expect((await open(`${link}&to=https://evil.example`)).status).toBe(400);
+    await as().NotificationService.delete(id, {}, tenantId);
+    expect((await open(link)).status).toBe(404);
+  });
+
+  test("N13: of the program is in the language of each user, else in English, and in the product in English", async () => {
+    const { id: tenantId } = await context.tenant({ plan: "Trial" });
+    const ada = await subscriber(tenantId, "ada", "owner", "de-AT");
+    await subscriber(tenantId, "ben", "admin", "fr");
+    await subscriber(tenantId, "eve", "staff", "de");
+    await as().ComplianceService.createRequest(tenantId, "export", "ada", undefined, { dataTypes: ["subscription"] });
+    await as().JobService.run("compliance");
+    await run();
+    const subjects = server.received.map(({ to, message }) => `${to} ${/^Subject: (.*)$/m.exec(message)?.[1]?.trim()}`).sort();
+    expect(subjects).toEqual(["ada@hotel.example Ein Export ist bereit", "ben@hotel.example An export is ready"]);
+    const [german] = server.received.filter(({ to }) => to.startsWith("ada"));
+    expect(partOf(german?.message ?? "", "text/plain")).toMatch(
+      /^Der Export \S+ ist vollständig\. Er kann bis \S+ heruntergeladen werden\./,
+    );
+    expect(german?.message).toContain("Content-Language: de-AT");
+    const { data: [shown] } = await ada.NotificationService.list();
+    expect(shown).toMatchObject({
+      title: "An export is ready",
+      template: "export_ready",
+      category: "compliance",
+      targetRoles: ["admin", "owner"],
+    });
   });
 
   test("N13: has its text escaped in HTML, and as it is in plain text", async () => {
