@@ -106,7 +106,7 @@ export const features = [
     name: "emails",
     summary: "Notifications by e-mail, and the addresses to which users want them.",
     paths: ["/v1/emails", "/v1/notifications/email"],
-    scopes: { emails: { tenants: "none" } },
+    scopes: { emails: { tenants: "none", secret: true } },
     actions: {
       "email-address.bounced": {
         means: "A mail server has refused an address, to which nothing more is sent.",

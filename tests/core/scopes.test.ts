@@ -64,7 +64,7 @@ const TABLE: readonly (readonly [string, string])[] = [
   ["write:alerts", "yynn nnyy"],
   ["read:notifications", "yyyy yyyy"],
   ["write:notifications", "yyyn nyyy"],
-  ["read:emails", "yyyy nnnn"],
+  ["read:emails", "yyyn nnnn"],
   ["write:emails", "yynn nnnn"],
   ["read:entitlements", "yyyy yyyy"],
   ["write:entitlements", "yynn nnnn"],

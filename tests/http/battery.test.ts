@@ -13,8 +13,8 @@ describe("the app", () => {
       "/health",
       "/ready",
       "/openapi.json",
-      "/v1/settings/public",
       "/v1/notifications/email/:emailId/open",
+      "/v1/settings/public",
       "/v1/branding",
       "/v1/downloads/:fileId",
     ]);

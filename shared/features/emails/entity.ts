@@ -34,6 +34,7 @@ export const emailAddress = defineEntity({
   platformToo: true,
   filterable: ["tenantId"],
   indexes: [["tenantId"]],
+  exported: true,
   personal: ["address"],
   subjects: { userId: "subject", email: "address" },
   example: {

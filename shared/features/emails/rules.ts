@@ -19,11 +19,15 @@ export interface Addressee {
 /** Whether the user gets the notification by e-mail: it is addressed to the user, who has not muted its topic there. */
 export function isMailedTo(one: Notification, { address, preferences, tenant, admin }: Addressee): boolean {
   const { tenantId, subject, role, status } = address;
-  if (status !== "active" || mutedBy(preferences, "email").includes(one.topic)) return false;
+  if (status !== "active" || isMuted(one, preferences)) return false;
   if (tenantId === GLOBAL) return one.audience === "admins" && admin?.enabled === true;
   if (!tenant) return false;
   const { plan, region } = tenant;
   return isAddressedTo(one, { tenantId, userId: subject, role, plan, region, isPlatform: false, muted: [] });
+}
+
+function isMuted({ topic }: Notification, preferences: NotificationPreferences | null): boolean {
+  return mutedBy(preferences, "email").includes(topic);
 }
 
 /** What is known of a mail when it is due. */
@@ -31,12 +35,14 @@ export interface Due {
   readonly notification: Notification | null;
   readonly address: EmailAddress | null;
   readonly reads: NotificationReads | null;
+  readonly preferences: NotificationPreferences | null;
 }
 
 /** Why a mail is no longer needed; null if it is. */
-export function withdrawal({ notification, address, reads }: Due, now: string): string | null {
+export function withdrawal({ notification, address, reads, preferences }: Due, now: string): string | null {
   if (!notification || notification.expiresAt <= now) return "The notification has ended.";
   if (address?.status !== "active") return "The user has no address for e-mail any more.";
+  if (isMuted(notification, preferences)) return "The user has muted the category.";
   return readAtOf(notification, reads) === null ? null : "The notification was read in the product.";
 }
 

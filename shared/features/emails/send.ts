@@ -5,7 +5,7 @@ import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { randomFraction } from "../../kernel/backoff.ts";
 import { GLOBAL, keyOf } from "../../kv/define.ts";
 import type { Entry } from "../../kv/store.ts";
-import { notification, notificationReads } from "../notifications/entity.ts";
+import { notification, notificationPreferences, notificationReads } from "../notifications/entity.ts";
 import { type Email, email, emailAddress } from "./entity.ts";
 import { afterAttempt, type Due, withdrawal } from "./rules.ts";
 import { linkOf, notificationKeyOf } from "./links.ts";
@@ -18,26 +18,28 @@ export interface DueEmail extends Due {
   readonly email: StoredEmail;
 }
 
-/** The mails with their notifications, addresses and read marks, in one read. */
+/** The mails with their notifications and what else decides about them, in one read. */
 export async function loaded(work: UnitOfWork, entries: readonly Entry[]): Promise<DueEmail[]> {
   const { store } = work;
   const emails = entries.map((entry) => new Collection(email, store).read(entry));
   const [notifications, addresses] = [new Collection(notification, store), new Collection(emailAddress, store)];
-  const reads = new Collection(notificationReads, store);
+  const [reads, preferences] = [new Collection(notificationReads, store), new Collection(notificationPreferences, store)];
   const keysOf = (one: StoredEmail) => [
     notificationKeyOf(one),
     addresses.key(one),
     reads.key(one),
+    preferences.key(one),
   ];
   const keys = [...new Set(emails.flatMap(keysOf))];
   const found = new Map((keys.length === 0 ? [] : await store.mget(keys)).map((entry, i) => [keys[i], entry]));
   return emails.map((one) => {
-    const [its, address, read] = keysOf(one).map((key) => found.get(key) ?? null);
+    const [its, address, read, preferred] = keysOf(one).map((key) => found.get(key) ?? null);
     return {
       email: one,
       notification: its ? notifications.read(its) : null,
       address: address ? addresses.read(address) : null,
       reads: read ? reads.read(read) : null,
+      preferences: preferred ? preferences.read(preferred) : null,
     };
   });
 }

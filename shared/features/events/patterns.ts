@@ -8,6 +8,7 @@ export function matches(pattern: string, type: string): boolean {
 
 /** Events and audit entries about what a viewer must not read, and the scope that their readers need in addition. */
 const RESTRICTED = [
+  { group: "email-address", scope: "read:emails" },
   { group: "compliance-request", scope: "read:compliance" },
   { group: "api-key", scope: "read:api-keys" },
 ] as const;

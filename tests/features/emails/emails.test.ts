@@ -193,19 +193,20 @@ describe("a notification by e-mail", () => {
     expect((await context.dump("mailing")).filter(({ key }) => key.includes(gone) || key.includes(tenantId))).toEqual([]);
   });
 
-  test("N10: is withdrawn if the user has read it in the product before it is sent", async () => {
+  test("N08, N10: is withdrawn if the user has read it in the product or muted it before it is sent", async () => {
     const { id: tenantId } = await context.tenant();
-    const ada = await subscriber(tenantId, "ada");
+    const [ada, eve] = [await subscriber(tenantId, "ada"), await subscriber(tenantId, "eve")];
     await subscriber(tenantId, "ben");
     server.refuse(() => "451 4.3.0 try again later");
     const { id } = await tell(tenantId);
     await run();
     await ada.NotificationService.markAsRead(id);
+    await eve.NotificationService.putPreferences({ categories: { general: { email: false } } });
     server.refuse(() => null);
     context.clock.advance(HOUR_MS);
     await run();
     expect(recipients()).toEqual(["ben"]);
-    expect(await statuses(tenantId)).toEqual(["sent", "withdrawn"]);
+    expect(await statuses(tenantId)).toEqual(["sent", "withdrawn", "withdrawn"]);
   });
 
   test("N10: leads through a signed link that marks it as read by its user, and nowhere else", async () => {

@@ -55,7 +55,7 @@ describe("a selection of event types", () => {
   test("W22: the events about each resource that viewers must not read are withheld from a caller without its scope", () => {
     const traits = features.flatMap((feature) => Object.entries<ResourceTraits>(feature.scopes));
     const secret = traits.flatMap(([resource, of]) => of.secret ? [resource] : []);
-    const groups: Readonly<Record<string, string>> = { "api-keys": "api-key", compliance: "compliance-request" };
+    const groups: Readonly<Record<string, string>> = { "api-keys": "api-key", compliance: "compliance-request", emails: "email-address" };
     expect(withheldFrom(new Set())).toEqual(secret.map((resource) => `${groups[resource]}.*`));
     expect(withheldFrom(new Set(secret.map((resource) => `read:${resource}`)))).toEqual([]);
   });

@@ -3,10 +3,10 @@ import { createBackend, loadServices } from "../../../shared/container.ts";
 import type { Services } from "../../../shared/container.ts";
 import { silentLogger } from "../../../shared/kernel/logger.ts";
 import { startMailServer } from "../../support/mail-server.ts";
-import { KEYS, type TestContext, userOf } from "../../support/test-context.ts";
+import { KEYS, type TestContext } from "../../support/test-context.ts";
 import type { Killed } from "./killed.test.ts";
 
-const USERS = 40;
+const USERS = 20;
 
 /** Users who want the notifications of their tenant. A mail can be sent again after a kill, with the same Message-ID. */
 export async function emails(context: TestContext & Services): Promise<Killed> {
@@ -21,11 +21,10 @@ export async function emails(context: TestContext & Services): Promise<Killed> {
   const backend = createBackend({ store, clock, logger: silentLogger, ...KEYS, mailer: never });
   const servicesOf = await loadServices();
   const { id: tenantId } = await context.tenant();
-  for (let n = 0; n < USERS; n++) {
-    const { actor } = userOf(tenantId, `user-${n}`);
-    const caller = { actor: { ...actor, type: "user", id: `user-${n}`, email: `user-${n}@hotel.example` }, tenantId } as const;
-    await servicesOf(backend.bind({ ...caller, requestId: "req_test", clock })).EmailAddressService.put({});
-  }
+  await Promise.all(Array.from({ length: USERS }, async (_, n) => {
+    const actor = { type: "user", id: `user-${n}`, email: `user-${n}@hotel.example` } as const;
+    await servicesOf(backend.bind({ actor, tenantId, requestId: "req_test", clock })).EmailAddressService.put({});
+  }));
   const system = servicesOf(backend.bind({ actor: { type: "system", id: "test" }, tenantId: null, requestId: "req_test", clock }));
   return {
     env: { INNKEEP_SMTP_URL: `smtp://127.0.0.1:${server.port}`, INNKEEP_MAIL_FROM: "Innkeep <no-reply@example.com>" },
