@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { ERROR_KINDS } from "../kernel/errors.ts";
-import { type AnyEntity, secretsOf } from "../kv/define.ts";
+import { type AnyEntity, personFieldsOf, secretsOf } from "../kv/define.ts";
 import { cascadePlan } from "./cascade.ts";
 import type { CascadeRule } from "./cascade.ts";
 import { fieldType } from "./field-type.ts";
@@ -124,8 +124,8 @@ export function dataMapDocument(registry: readonly AnyEntity[]): string {
 
 /** The fields that are personal, a user's id, or secret, each with what it is. */
 function classesOf(entity: AnyEntity): (readonly [field: string, kind: string])[] {
-  const { personal = [], subjects = {}, encrypted = [] } = entity;
-  const userIds = [subjects.userId].filter((field) => field !== undefined && !personal.includes(field));
+  const { personal = [], encrypted = [] } = entity;
+  const userIds = personFieldsOf(entity).userIds.filter((field) => !personal.includes(field));
   return [
     ...personal.map((field: string) => [field, "personal"] as const),
     ...userIds.map((field) => [String(field), "user id"] as const),

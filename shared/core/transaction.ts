@@ -33,6 +33,8 @@ export interface AuditNote {
 
 /** An outgoing event: a row of the outbox, committed with the change. */
 export interface EventNote {
+  /** The id, if a record of the commit names the event. */
+  readonly id?: string | undefined;
   readonly type: string;
   readonly subject: string;
   readonly tenantId?: string | undefined;

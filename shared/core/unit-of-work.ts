@@ -247,7 +247,7 @@ export class UnitOfWork {
   #eventMutation(event: EventNote, position: number): Mutation {
     const createdAt = this.now();
     return new Collection(outboxEvent, this.store).set({
-      id: this.newId("evt"),
+      id: event.id ?? this.newId("evt"),
       type: event.type,
       subject: event.subject,
       createdAt,

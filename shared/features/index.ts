@@ -566,10 +566,14 @@ export const features = [
   },
   {
     name: "erasures",
-    summary: "The erasure of persons from the audit log.",
+    summary: "What the store has of a person, the erasure of persons from the audit log, and who has acknowledged it.",
     paths: ["/v1/erasures"],
     scopes: { erasures: { tenants: "none" } },
-    entities: () => Promise.resolve({}),
+    actions: {
+      "erasure.acknowledged": "Every webhook that was sent the erasure of a person has acknowledged it.",
+      "erasure.unacknowledged": "After 28 days, a webhook has not acknowledged the erasure of a person.",
+    },
+    entities: () => import("./erasures/entity.ts"),
     services: () => import("./erasures/service.ts"),
     routes: () => import("./erasures/routes.ts"),
   },

@@ -61,6 +61,8 @@ export interface Entity<S extends z.ZodObject = z.ZodObject, K extends string = 
    */
   readonly personal?: readonly FieldOf<S>[];
   readonly subjects?: { readonly userId?: FieldOf<S>; readonly email?: FieldOf<S> };
+  /** Further fields with the id of a user. These and the `subjects` have an index each, which finds the records that name a person. */
+  readonly userIds?: readonly ScalarFieldOf<S>[];
   /** Whether tenants may read the platform's records of this entity. */
   readonly readableByTenants?: boolean;
   /** For counters: a lower fillfactor, so that an updated row stays on its page. */
@@ -122,14 +124,22 @@ function templateOf(key: string): readonly TemplateSegment[] {
   return template;
 }
 
+/** The fields with the id of a user, and those with the email address of a person. */
+export function personFieldsOf({ subjects = {}, userIds = [] }: AnyEntity): { readonly userIds: string[]; readonly emails: string[] } {
+  const names = (fields: readonly unknown[]) => fields.filter((field) => field !== undefined).map(String);
+  return { userIds: names([subjects.userId, ...userIds]), emails: names([subjects.email]) };
+}
+
 /**
- * The fields of each index: the declared ones, and one of the time field of retention. An entity with frequent updates has none of
- * that field: an index on a field that every update changes would prevent updates in place.
+ * The fields of each index: the declared ones, one of the time field of retention, and one of each field that names a person. An entity
+ * with frequent updates has none of the time: an index on a field that every update changes would prevent updates in place.
  */
 export function indexesOf(entity: AnyEntity): readonly (readonly string[])[] {
   const indexes = (entity.indexes ?? []) as readonly (readonly string[])[];
   const time = entity.frequentUpdates ? undefined : entity.retention?.after as string | undefined;
-  return time === undefined || indexes.some(([first]) => first === time) ? indexes : [...indexes, [time]];
+  const { userIds, emails } = personFieldsOf(entity);
+  const wanted = [...(time === undefined ? [] : [time]), ...userIds, ...emails];
+  return [...indexes, ...wanted.filter((field) => !indexes.some(([first]) => first === field)).map((field) => [field])];
 }
 
 /** The fields that no output shows. */

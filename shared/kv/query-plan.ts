@@ -3,7 +3,7 @@ import { findUnstorable } from "../kernel/json.ts";
 import { invalidCursor } from "./cursor.ts";
 import type { Position } from "./cursor.ts";
 import type { AnyEntity } from "./define.ts";
-import { familyOf, indexesOf } from "./define.ts";
+import { familyOf, indexesOf, personFieldsOf } from "./define.ts";
 import { fieldTypeOf } from "./fields.ts";
 import type { FieldType } from "./fields.ts";
 import { colonsOf } from "./shape.ts";
@@ -96,7 +96,8 @@ function anyField(entity: AnyEntity, field: string): string {
 
 /** The type of a filter or sort field. Throws `invalid_parameter` if the entity does not declare it. */
 export function declaredType(entity: AnyEntity, field: string): FieldType {
-  const declared: readonly string[] = [...(entity.filterable ?? []), ...sortableOf(entity)];
+  const { userIds, emails } = personFieldsOf(entity);
+  const declared: readonly string[] = [...(entity.filterable ?? []), ...sortableOf(entity), ...userIds, ...emails];
   if (!declared.includes(field)) throw errors.parameter(field, `is not a filter or sort field of ${entity.name}`, "unknown_field");
   return fieldTypeOf(entity, field);
 }

@@ -4,6 +4,7 @@ import { loadJobs } from "../../shared/features/index.ts";
 import { registry } from "../../shared/features/registry.ts";
 import { ERROR_KINDS } from "../../shared/kernel/errors.ts";
 import { declaredBy, NOTHING_DECLARED, schemaChanges } from "../../shared/kv/declared.ts";
+import { indexesOf, personFieldsOf } from "../../shared/kv/define.ts";
 import { servicesDocument } from "../guide/services-page.ts";
 import { filesBelow, read } from "./sources.ts";
 
@@ -43,6 +44,18 @@ describe("documents", () => {
     );
     // The address of the platform's own support is public.
     expect(undeclared).toEqual(["platform-settings.supportEmail"]);
+  });
+
+  test("C11: every field that is called like the id of a user finds the records of that person by an index", () => {
+    const isPerson = /^(userId|.*UserId|.*By|actor|.*[uU]sers)$/;
+    const undeclared = registry.flatMap((entity) =>
+      Object.keys(entity.schema.shape as object).filter((field) => isPerson.test(field) && !personFieldsOf(entity).userIds.includes(field))
+        .map((field) => `${entity.name}.${field}`)
+    );
+    // The id of an actor is in `userId` too. Notifications are deleted a day after they expire.
+    expect(undeclared.sort()).toEqual(["audit-entry.actor", "connector-event.actor", "notification.targetUsers"]);
+    const fields = registry.flatMap((entity) => Object.values(personFieldsOf(entity)).flat().map((field: string) => ({ entity, field })));
+    expect(fields.filter(({ entity, field }) => !indexesOf(entity).some(([first]) => first === field))).toEqual([]);
   });
 
   test("every link between the pages has a target", () => {

@@ -67,8 +67,10 @@ test("H29: settings have defaults, are cached, and any change can be taken back"
 
 test("H29: a person who is erased is gone from the audit log, which still verifies", async () => {
   const { id: tenantId } = await app.tenant({ owner: "eva@aurora.example", ownerName: "Eva" });
-  const { keys } = await ErasureService.erase({ emails: ["eva@aurora.example"] });
-  expect(keys).toBeGreaterThan(0);
+  const named = await ErasureService.preview({ emails: ["eva@aurora.example"] });
+  expect(named.records).toContainEqual(expect.objectContaining({ entity: "tenant", field: "owner", keys: [`tenant:${tenantId}`] }));
+  const erased = await ErasureService.erase({ emails: ["eva@aurora.example"] });
+  expect(erased.keys).toBeGreaterThan(0);
   expect(JSON.stringify(await app.AuditService.list(tenantId))).not.toContain("eva@");
   expect(await app.AuditService.verify(tenantId)).toMatchObject({ ok: true });
 });

@@ -1,6 +1,6 @@
 import { hashOfEmail, personOfRecord, personOfUser } from "../../core/personal-data.ts";
 import { personalKey } from "../../core/personal-key.ts";
-import type { Decision, UnitOfWork } from "../../core/unit-of-work.ts";
+import type { Decision, Transaction, UnitOfWork } from "../../core/unit-of-work.ts";
 import { keyOf } from "../../kv/define.ts";
 import { noPersonHold } from "../legal-holds/holds.ts";
 
@@ -26,14 +26,19 @@ const MAX_ROUNDS = 1_000;
 /**
  * Deletes the keys of a person, also those under the addresses that the keys name, and returns their number. The person's data in the
  * audit log is then `[erased]`, in backups too once they have passed, and the chains stay valid, because their hashes cover the
- * ciphertext. An entry without personal data records it; `resourceId` is what it names. It repeats until it finds no key. Throws
- * `legal_hold`.
+ * ciphertext. An entry without personal data records it; `resourceId` is what it names. It repeats until it finds no key; `noted` is what
+ * each of its commits contains besides, given the number of its keys. Throws `legal_hold`.
  */
-export async function erasePerson(work: UnitOfWork, person: ErasedPerson, resourceId: string): Promise<number> {
+export async function erasePerson(
+  work: UnitOfWork,
+  person: ErasedPerson,
+  resourceId: string,
+  noted: Noted = () => Promise.resolve({}),
+): Promise<number> {
   let keys = 0;
   let sought = await soughtOf(person);
   for (let round = 0; round < MAX_ROUNDS; round++) {
-    const { result } = await work.transact<Round>(() => decide(work, { ...sought, userId: person.userId }, resourceId, round === 0));
+    const { result } = await work.transact<Round>(() => decide(work, { ...sought, userId: person.userId, resourceId, noted }, round === 0));
     keys += result.keys;
     if (result.keys === 0) break;
     sought = { ...sought, hashes: new Set([...sought.hashes, ...result.hashes]) };
@@ -47,12 +52,15 @@ interface Round {
   readonly hashes: readonly string[];
 }
 
-async function decide(
-  work: UnitOfWork,
-  sought: Sought & Pick<ErasedPerson, "userId">,
-  resourceId: string,
-  isFirst: boolean,
-): Promise<Decision<Round>> {
+/** What a commit that deletes so many keys contains besides. */
+export type Noted = (keys: number) => Promise<Pick<Transaction<unknown>, "changes" | "events">>;
+
+interface Erased extends Sought, Pick<ErasedPerson, "userId"> {
+  readonly resourceId: string;
+  readonly noted: Noted;
+}
+
+async function decide(work: UnitOfWork, { noted, resourceId, ...sought }: Erased, isFirst: boolean): Promise<Decision<Round>> {
   const [checks, found] = await Promise.all([noPersonHold(work, sought.userId), keysOf(work, sought)]);
   for (const { person } of found) work.platform.personal.forget(person);
   for (const person of sought.people) work.platform.personal.forget(person);
@@ -61,6 +69,7 @@ async function decide(
   const data = { keys: found.length };
   return {
     commit: {
+      ...await noted(found.length),
       checks,
       mutations: found.map(({ id }) => ({ op: "delete", key: keyOf(personalKey, { id }) })),
       audit: [{ action: "person.erased", resource: "person", resourceId, data, anonymous: true }],

@@ -171,6 +171,7 @@ export const deletionCertificate = defineEntity({
   sortable: ["deletedAt"],
   defaultSort: "-deletedAt",
   indexes: [["deletedAt"], ["deletedTenant", "deletedAt"], ["status", "deletedAt"]],
+  userIds: ["requestedBy"],
   secrets: ["receipt"],
   example: {
     id: "cert_1767830400000_a1b2c3d4e5f6",

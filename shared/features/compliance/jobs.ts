@@ -2,6 +2,7 @@ import { Collection } from "../../core/collection.ts";
 import type { Job, JobItem } from "../../core/job.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { isoTime } from "../../kernel/clock.ts";
+import { checkReceipts, waitingErasures } from "../erasures/receipts.ts";
 import { complianceRequest, deletionCertificate } from "./entity.ts";
 import { Handler } from "./handler.ts";
 
@@ -32,18 +33,22 @@ function itemOf(tenantId: string, id: string): JobItem {
 
 const compliance: Job = {
   name: "compliance",
-  summary: "Answers the requests under data protection law that the program can answer: exports, and deletions with their certificates.",
+  summary: "Answers the requests under data protection law that the program can answer: exports, and deletions with their certificates. " +
+    "Records which webhooks have acknowledged the erasure of a person.",
   everySeconds: 60,
   uncounted: ["root_key_unavailable"],
   step: async (run) => {
-    const [open, deleted] = await Promise.all([waiting(run.work), uncertified(run.work)]);
+    const [open, deleted, erasures] = await Promise.all([waiting(run.work), uncertified(run.work), waitingErasures(run.work)]);
     const handler = new Handler(run.work);
     const items = [
       ...deleted.map(({ deletedTenant, requestId }) => itemOf(deletedTenant, requestId)),
       ...open.map(({ tenantId, id }) => itemOf(tenantId, id)),
     ];
-    const handled = await run.each(items, ({ id }) => handler.run(id, STEPS));
-    return { processed: handled, cursor: handled === 0 || run.dryRun ? null : { goesOn: true }, report: { requests: items.length } };
+    const announced = erasures.map(({ id }) => ({ id: `erasure:${id}`, tenantId: null }));
+    const handled = await run.each(items, ({ id }) => handler.run(id, STEPS)) +
+      await run.each(announced, ({ id }) => checkReceipts(run.work, id));
+    const report = { requests: items.length, erasures: announced.length };
+    return { processed: handled, cursor: handled === 0 || run.dryRun ? null : { goesOn: true }, report };
   },
   backlog: async (work) => {
     const [[oldest], count] = await Promise.all([waiting(work), work.store.count({ entity: complianceRequest, where: due(work) })]);

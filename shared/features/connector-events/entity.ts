@@ -44,6 +44,7 @@ export const connectorEvent = defineEntity({
     action: byServer(z.string().min(1).max(100).meta({ description: "What was done, such as `send_message`." })),
     target: byServer(z.string().min(1).max(512).optional().meta({ description: "What it was done to, such as a channel or a record." })),
     actor: byServer(actor),
+    userId: byServer(z.string().max(512).optional().meta({ description: "The actor's id, if the actor is a person." })),
     outcome: byServer(z.enum(CALL_OUTCOMES)),
     statusCode: byServer(z.int().min(100).max(999).optional().meta({ description: "The HTTP status of the response." })),
     latencyMs: byServer(
@@ -54,6 +55,7 @@ export const connectorEvent = defineEntity({
   }),
   owner: "tenant",
   personal: ["actor"],
+  subjects: { userId: "userId" },
   retention: { days: 90, after: "timestamp" },
   filterable: ["connector", "action", "outcome", "timestamp"],
   sortable: ["timestamp", "latencyMs"],
@@ -69,6 +71,7 @@ export const connectorEvent = defineEntity({
     action: "send_message",
     target: "#front-desk",
     actor: { type: "user", id: "5f0c3a52-6c43-4b3a-9d0a-4a1f2f0a7b11" },
+    userId: "5f0c3a52-6c43-4b3a-9d0a-4a1f2f0a7b11",
     outcome: "ok",
     latencyMs: 182,
     message: { bytes: 5 },

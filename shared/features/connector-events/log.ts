@@ -53,6 +53,7 @@ export function entryOf(
     action,
     ...Object.fromEntries(Object.entries(call).filter(([, value]) => value !== undefined)),
     actor,
+    ...(actor.type === "user" || actor.type === "admin" ? { userId: actor.id } : {}),
     ...(latencyMs === undefined ? {} : { latencyMs: Math.min(MAX_LATENCY_MS, Math.max(0, latencyMs)) }),
     ...(message ? { message } : {}),
     requestId: work.context.requestId,

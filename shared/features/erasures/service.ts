@@ -1,11 +1,19 @@
 import { z } from "zod";
-import { parseInput } from "../../core/collection.ts";
-import type { UnitOfWork } from "../../core/unit-of-work.ts";
+import { parseInput, type Stored } from "../../core/collection.ts";
+import { EntityService } from "../../core/entity-service.ts";
+import { hashOfEmail } from "../../core/personal-data.ts";
+import type { Change, EventNote, UnitOfWork } from "../../core/unit-of-work.ts";
 import { email } from "../../core/values.ts";
 import { InnkeepError } from "../../kernel/errors.ts";
-import { erasePerson } from "../audit/erasure.ts";
+import { type ErasedPerson, erasePerson } from "../audit/erasure.ts";
+import { tenant } from "../tenants/entity.ts";
+import { erasure } from "./entity.ts";
+import { type Mention, mentionsOf } from "./persons.ts";
+import { ERASED, nextCheck, receiptsOf } from "./receipts.ts";
 
 const MAX_NAMES = 20;
+/** Tenants that one erasure is announced to. */
+const MAX_TENANTS = 25;
 
 /** Whom an erasure is about. */
 export const erasureInput = z.strictObject({
@@ -23,17 +31,89 @@ export const erasureInput = z.strictObject({
   path: ["userId"],
 });
 
-/** Erases what the audit log holds of a person. The chains stay valid. */
-export class ErasureService {
-  constructor(private readonly work: UnitOfWork) {}
+type StoredErasure = Stored<typeof erasure>;
+
+/** What the store has of a person. */
+export interface PersonPreview {
+  /** By kind of records and field. Those of audit entries are encrypted under the `personal-key` records. */
+  readonly records: readonly Mention[];
+  /** The tenants that the records belong to. */
+  readonly tenants: readonly string[];
+}
+
+/** Finds what the store has of a person, and erases what the audit log holds of it. The chains stay valid. */
+export class ErasureService extends EntityService<typeof erasure> {
+  constructor(work: UnitOfWork) {
+    super(work, erasure);
+  }
+
+  /** With what each webhook has answered by now. */
+  override async get(id: string): Promise<StoredErasure | null> {
+    const found = await super.get(id);
+    return found?.status === "waiting" ? { ...found, receipts: await receiptsOf(this.work, found) } : found;
+  }
 
   /**
-   * Deletes the keys of the person's data in every audit chain, and returns their number. It cannot be undone. Records such as a tenant's
-   * `owner` are not changed. Throws `validation_failed`, and `forbidden` for a tenant's own caller.
+   * The records that name the person, with their keys, and nothing is written. They are found by the fields that are declared as ids of
+   * users or addresses of persons. Throws `validation_failed`, and `forbidden` for a tenant's own caller.
    */
-  async erase(person: z.input<typeof erasureInput>): Promise<{ readonly keys: number }> {
+  async preview(person: z.input<typeof erasureInput>): Promise<PersonPreview> {
+    const { records, tenants } = await mentionsOf(this.work, this.#checked(person));
+    return { records, tenants };
+  }
+
+  /**
+   * Deletes the keys of the person's data in every audit chain, and announces it by `subject.erased` to the platform and to each tenant
+   * that has records which name the person. It cannot be undone. Records such as a tenant's `owner` are not changed. Throws
+   * `validation_failed`, `legal_hold`, and `forbidden` for a tenant's own caller.
+   */
+  async erase(person: z.input<typeof erasureInput>): Promise<StoredErasure> {
+    const input = this.#checked(person);
+    const { tenants, isComplete } = await mentionsOf(this.work, input);
+    const live = await this.#liveOf(tenants);
+    const named = input.userId === undefined ? {} : { userId: input.userId };
+    const emailHashes = await Promise.all((input.emails ?? []).map(hashOfEmail));
+    const begun = { isComplete: isComplete && live.length <= MAX_TENANTS, ...named, emailHashes };
+    let id = "";
+    await erasePerson(this.work, input, input.userId ?? input.records?.[0] ?? "a person without a user id", async (keys) => {
+      const before = id === "" ? null : await this.records.get(id);
+      if (before) return { changes: [{ entity: erasure, before, after: { ...before, keys: before.keys + keys } }] };
+      const announced = [undefined, ...live.slice(0, MAX_TENANTS)].map((tenantId) => ({
+        id: this.work.newId("evt"),
+        ...(tenantId === undefined ? {} : { tenantId }),
+      }));
+      const record = this.records.newRecord({
+        ...begun,
+        keys,
+        events: announced,
+        status: "waiting",
+        receipts: [],
+        requestedBy: this.work.context.actor.id,
+        checkAt: nextCheck(this.work.context.clock.now()),
+      });
+      id = record.id;
+      const change: Change = { entity: erasure, before: null, after: record };
+      const events = announced.map((event): EventNote => ({
+        ...event,
+        type: ERASED,
+        subject: id,
+        data: { erasureId: id, ...named, emailHashes, ...(event.tenantId === undefined ? {} : { tenantId: event.tenantId }) },
+      }));
+      return { changes: [change], events };
+    });
+    const made = await this.get(id);
+    if (!made) throw new InnkeepError("internal", "The record of the erasure is missing.");
+    return made;
+  }
+
+  /** The tenants that exist: audit entries name others as well. */
+  async #liveOf(tenants: readonly string[]): Promise<string[]> {
+    const found = await this.work.store.mget(tenants.map((id) => `${tenant.name}:${id}`));
+    return tenants.filter((_, i) => found[i]);
+  }
+
+  #checked(person: z.input<typeof erasureInput>): ErasedPerson {
     if (this.work.context.tenantId !== null) throw new InnkeepError("forbidden", "Only the platform erases a person's data.");
-    const input = parseInput(erasureInput, person);
-    return { keys: await erasePerson(this.work, input, input.userId ?? input.records?.[0] ?? "a person without a user id") };
+    return parseInput(erasureInput, person);
   }
 }

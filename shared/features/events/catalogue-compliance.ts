@@ -1,7 +1,23 @@
+<<<<<<< HEAD
 import { auditExport } from "../audit-exports/entity.ts";
+=======
+import { z } from "zod";
+import { segment } from "../../core/values.ts";
+import { erasure } from "../erasures/entity.ts";
+>>>>>>> 01af6c4 (Find the records that name a person, and track who has acknowledged an erasure)
 import { complianceRequest, deletionCertificate } from "../compliance/entity.ts";
 import { legalHold } from "../legal-holds/entity.ts";
-import { eventsOf, type EventType } from "./event-type.ts";
+import { eventsOf, type EventType, eventWithout } from "./event-type.ts";
+
+const { id: ERASURE, userId: PERSON } = erasure.example;
+const erased = z.object({
+  erasureId: segment,
+  userId: z.string().optional().meta({ description: "The person's id in Supabase Auth." }),
+  emailHashes: z.array(z.string()).meta({
+    description: "Of each email address of the person the SHA-256 of `innkeep email:` and the address in lower case, in hexadecimal.",
+  }),
+  tenantId: segment.optional().meta({ description: "Absent in the event of the platform." }),
+}).meta({ examples: [{ erasureId: ERASURE, userId: PERSON, emailHashes: [] }] });
 
 /** Requests under data protection law, and exports of the audit log. */
 export const complianceEvents: readonly EventType[] = [
@@ -25,6 +41,11 @@ export const complianceEvents: readonly EventType[] = [
   }),
   ...eventsOf(deletionCertificate, {
     "deletion-certificate.signed": "A deletion was certified: what it has removed and kept was counted and signed.",
+  }),
+  eventWithout("subject.erased", {
+    description: "A person was erased. Erase what you hold of the person; the answer 2xx acknowledges it.",
+    data: erased,
+    subject: String(ERASURE),
   }),
   ...eventsOf(legalHold, {
     "legal-hold.created": "A legal hold was placed on a tenant or a person.",

@@ -32,6 +32,7 @@ export const legalHold = defineEntity({
   indexes: [["createdAt"], ["status", "createdAt"]],
   personal: ["reason"],
   subjects: { userId: "userId" },
+  userIds: ["placedBy", "releasedBy"],
   example: {
     id: "hold_1767225600000_a1b2c3d4e5f6",
     tenantId: "tn_1767225600000_a1b2c3d4e5f6",
@@ -52,6 +53,7 @@ export const heldPerson = defineEntity({
     holds: z.int().min(1).meta({ description: "The number of active holds." }),
   }),
   owner: "platform",
+  subjects: { userId: "userId" },
   example: { userId: "5f0c3a52-6c43-4b3a-9d0a-4a1f2f0a7b11", holds: 1 },
 });
 

@@ -111,6 +111,7 @@ export const notificationReads = defineEntity({
   }),
   owner: "tenant",
   platformToo: true,
+  subjects: { userId: "userId" },
   retention: { days: 400, after: "updatedAt" },
   example: {
     tenantId: "tn_1767225600000_a1b2c3d4e5f6",
@@ -153,6 +154,7 @@ export const notificationPreferences = defineEntity({
   }),
   owner: "tenant",
   platformToo: true,
+  subjects: { userId: "userId" },
   retention: { days: 1_095, after: "updatedAt" },
   example: {
     tenantId: "tn_1767225600000_a1b2c3d4e5f6",

@@ -73,6 +73,7 @@ export const platformSettings = defineEntity({
   }),
   owner: "platform",
   naturalKey: true,
+  userIds: ["updatedBy"],
   encrypted: ["sealedSlackWebhookUrl"],
   example: {
     id: KEY,
@@ -104,6 +105,7 @@ export const settingsChange = defineEntity({
     createdAt: createdInstant(instant),
   }),
   owner: "platform",
+  userIds: ["changedBy"],
   filterable: ["changedBy"],
   sortable: ["number", "createdAt"],
   defaultSort: "-number",

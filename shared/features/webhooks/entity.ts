@@ -244,6 +244,7 @@ export const webhookReplay = defineEntity({
     updatedAt: changedInstant(instant.optional()),
   }),
   owner: "tenant",
+  userIds: ["requestedBy"],
   retention: { days: 30, after: "createdAt" },
   filterable: ["status", "webhookId"],
   sortable: ["createdAt", "dueAt"],

@@ -87,7 +87,7 @@ it("A11: whoever erases themself leaves no data in the entry of the erasure, and
   expect(entry).toMatchObject({ action: "person.erased", actor: { type: "user", id: "carl-1" } });
   expect(JSON.stringify(entry)).not.toMatch(/Carl@|203\.0\.113\.9|phone/);
   expect((await listed(id))[0]).toMatchObject({ userEmail: "[erased]" });
-  expect(await ErasureService.erase({ userId: "carl-1" })).toEqual({ keys: 0 });
+  expect(await ErasureService.erase({ userId: "carl-1" })).toMatchObject({ keys: 0 });
 });
 
 it("A11: an erasure by user id reaches what lies under the person's addresses, and one by record what names no person", async () => {
@@ -98,7 +98,7 @@ it("A11: an erasure by user id reaches what lies under the person's addresses, a
   expect((await listed(id)).map(({ changes }) => changes?.after)).toMatchObject([{}, { owner: "[erased]", ownerName: "[erased]" }]);
   expect(JSON.stringify(await listed(id))).not.toContain("ora@");
   const known = await context.ErasureService.erase({ records: [`tenant:${id}`] });
-  expect(known).toEqual({ keys: 0 });
+  expect(known).toMatchObject({ keys: 0 });
   expect(await codeOf(context.ErasureService.erase({}))).toBe("validation_failed");
   expect(await codeOf(context.as(dora).ErasureService.erase({ userId: "dora-1" }))).toBe("forbidden");
 });
