@@ -31,11 +31,8 @@ export type IdPrefix =
   | "file"
   | "hold"
   | "cert"
-<<<<<<< HEAD
-  | "export";
-=======
+  | "export"
   | "erasure";
->>>>>>> 01af6c4 (Find the records that name a person, and track who has acknowledged an erasure)
 
 /** `<prefix>_<unix milliseconds>_<nonce>`: sorts by time. Throws if `loadIds` has not been awaited. */
 export function newId(prefix: IdPrefix, epochMs: number): string {

@@ -1,10 +1,7 @@
-<<<<<<< HEAD
-import { auditExport } from "../audit-exports/entity.ts";
-=======
 import { z } from "zod";
 import { segment } from "../../core/values.ts";
+import { auditExport } from "../audit-exports/entity.ts";
 import { erasure } from "../erasures/entity.ts";
->>>>>>> 01af6c4 (Find the records that name a person, and track who has acknowledged an erasure)
 import { complianceRequest, deletionCertificate } from "../compliance/entity.ts";
 import { legalHold } from "../legal-holds/entity.ts";
 import { eventsOf, type EventType, eventWithout } from "./event-type.ts";
