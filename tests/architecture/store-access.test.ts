@@ -35,6 +35,7 @@ const UNAUDITED = [
   "shared/features/emails/links.ts",
   "shared/features/emails/sample.ts",
   "shared/features/emails/send.ts",
+  "shared/features/erasures/receipts.ts",
   "shared/features/integrations/calls.ts",
   "shared/features/jobs/dead-letters.ts",
   "shared/features/jobs/schedules.ts",
