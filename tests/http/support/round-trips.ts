@@ -209,9 +209,9 @@ export const ROUND_TRIPS: readonly (readonly [route: string, trips: number, beca
   ["GET /v1/events", 4, "reads the head of the sequence before a page of it, and passes events that are about to be deleted"],
   ["GET /v1/event-types", 1],
   ["POST /v1/erasures", 6, "finds the tenants that have records of the person"],
-  ["POST /v1/erasures/preview", 1],
+  ["POST /v1/erasures/preview", 2],
   ["GET /v1/erasures", 2],
-  ["GET /v1/erasures/:erasureId", 3, "reads the deliveries of its events"],
+  ["GET /v1/erasures/:erasureId", 2, "reads the deliveries of its events"],
   ["GET /v1/dashboard", 2],
 ];
 
