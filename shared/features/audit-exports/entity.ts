@@ -57,6 +57,7 @@ export const auditExport = defineEntity({
   secrets: ["run"],
   personal: ["actorEmail"],
   subjects: { email: "actorEmail" },
+  userIds: ["requestedBy"],
   exported: true,
   example: {
     id: "export_1767225600000_a1b2c3d4e5f6",

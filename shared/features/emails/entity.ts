@@ -75,6 +75,7 @@ export const email = defineEntity({
   owner: "tenant",
   platformToo: true,
   retention: { days: 90, after: "createdAt" },
+  subjects: { userId: "userId" },
   filterable: ["status", "tenantId", "userId", "notificationId"],
   sortable: ["createdAt", "dueAt"],
   indexes: [["createdAt"], ["dueAt"], ["status", "createdAt"], ["tenantId", "createdAt"]],
