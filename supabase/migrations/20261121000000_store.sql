@@ -2241,7 +2241,7 @@ select kv.add_index('tenant', fields) from unnest(array[
   'createdAt time', 'name text', 'subdomain text', 'mrr number', 'usagePercent number', 'owner text', 'trialEndsAt time',
   'status text, createdAt time', 'status text, name text', 'status text, mrr number', 'plan text, createdAt time', 'plan text, name text',
   'plan text, mrr number', 'region text, createdAt time', 'status text, plan text, createdAt time', 'status text, plan text, mrr number',
-  'search(name, subdomain, owner, ownerName)'
+  'ownerUserId text', 'search(name, subdomain, owner, ownerName)'
 ]) fields;
 select kv.add_rollup('tenant', '{status, plan}', sum => 'mrr');
 
@@ -2312,12 +2312,16 @@ select kv.add_index('notification', fields) from unnest(array[
 -- notification-preferences: The categories of notifications that one user of one tenant has muted, by channel.
 select kv.add_family('notificationpreferences');
 select kv.add_entity('notification-preferences', 'notificationpreferences', 2, owner_rule => 'segment');
-select kv.add_index('notification-preferences', 'updatedAt time');
+select kv.add_index('notification-preferences', fields) from unnest(array[
+  'updatedAt time', 'userId text'
+]) fields;
 
 -- notification-reads: What one user of one tenant has read: an instant up to which, and single notifications after it.
 select kv.add_family('notificationreads');
 select kv.add_entity('notification-reads', 'notificationreads', 2, owner_rule => 'segment');
-select kv.add_index('notification-reads', 'updatedAt time');
+select kv.add_index('notification-reads', fields) from unnest(array[
+  'updatedAt time', 'userId text'
+]) fields;
 
 -- notification-revision: Counts the changes of the notifications of one tenant, or of the platform. A cached unread count belongs to one revision.
 select kv.add_family('notificationrevision', 75);
@@ -2327,13 +2331,15 @@ select kv.add_entity('notification-revision', 'notificationrevision', 1, owner_r
 select kv.add_family('email');
 select kv.add_entity('email', 'email', 1, owner_rule => 'given');
 select kv.add_index('email', fields) from unnest(array[
-  'createdAt time', 'dueAt time', 'status text, createdAt time', 'tenantId text, createdAt time'
+  'createdAt time', 'dueAt time', 'status text, createdAt time', 'tenantId text, createdAt time', 'userId text'
 ]) fields;
 
 -- email-address: The address to which one user of one tenant wants notifications.
 select kv.add_family('emailaddress');
 select kv.add_entity('email-address', 'emailaddress', 2, owner_rule => 'segment');
-select kv.add_index('email-address', 'tenantId text');
+select kv.add_index('email-address', fields) from unnest(array[
+  'tenantId text', 'subject text', 'address text'
+]) fields;
 
 -- mailing: A notification whose mails are not all made yet, and how far the job has come.
 select kv.add_family('mailing');
@@ -2351,7 +2357,7 @@ select kv.add_index('reservation', fields) from unnest(array[
 select kv.add_family('usageevent');
 select kv.add_entity('usage-event', 'usageevent', 1, owner_rule => 'given');
 select kv.add_index('usage-event', fields) from unnest(array[
-  'owner, time time', 'owner, metric text, time time', 'receivedAt time'
+  'owner, time time', 'owner, metric text, time time', 'receivedAt time', 'userId text'
 ]) fields;
 
 -- usage-groups: The usage events of one metric of one tenant in one month, summed by the values of each dimension.
@@ -2389,7 +2395,7 @@ select kv.add_index('personal-key', fields) from unnest(array[
 select kv.add_family('auditexport');
 select kv.add_entity('audit-export', 'auditexport', 1, owner_rule => 'given');
 select kv.add_index('audit-export', fields) from unnest(array[
-  'createdAt time', 'owner, createdAt time', 'status text, createdAt time'
+  'createdAt time', 'owner, createdAt time', 'status text, createdAt time', 'requestedBy text', 'actorEmail text'
 ]) fields;
 
 -- audit-action: An action of the platform's own product that its services report to the audit log.
@@ -2414,12 +2420,13 @@ select kv.add_index('audit-sink', fields) from unnest(array[
 select kv.add_family('admin');
 select kv.add_entity('admin', 'admin', 1, owner_rule => 'platform');
 select kv.add_index('admin', fields) from unnest(array[
-  'createdAt time', 'email text', 'name text', 'role text', 'search(email, name)'
+  'createdAt time', 'email text', 'name text', 'role text', 'userId text', 'search(email, name)'
 ]) fields;
 
 -- platform-settings: The settings of the platform. A setting that was never changed has its default.
 select kv.add_family('platform');
 select kv.add_entity('platform-settings', 'platform', 1, owner_rule => 'platform');
+select kv.add_index('platform-settings', 'updatedBy text');
 
 -- settings-change: One change of the platform's settings: who made it, and the settings before and after.
 select kv.add_family('settings');
@@ -2494,14 +2501,14 @@ select kv.add_entity('retention-run', 'retentionrun', 3, owner_rule => 'platform
 select kv.add_family('compliance');
 select kv.add_entity('compliance-request', 'compliance', 2, owner_rule => 'segment');
 select kv.add_index('compliance-request', fields) from unnest(array[
-  'owner, created time', 'status text, runAt time', 'created time', 'id text', 'updatedAt time'
+  'owner, created time', 'status text, runAt time', 'created time', 'id text', 'updatedAt time', 'requestedBy text', 'requestedByEmail text'
 ]) fields;
 
 -- deletion-certificate: What the deletion of a tenant by a request has removed and kept, signed. It belongs to the platform and outlives the tenant.
 select kv.add_family('certificate');
 select kv.add_entity('deletion-certificate', 'certificate', 1, owner_rule => 'platform');
 select kv.add_index('deletion-certificate', fields) from unnest(array[
-  'deletedAt time', 'deletedTenant text, deletedAt time', 'status text, deletedAt time'
+  'deletedAt time', 'deletedTenant text, deletedAt time', 'status text, deletedAt time', 'requestedBy text'
 ]) fields;
 
 -- export-run: Where the export of a compliance request stands. It is deleted when the export is complete.
@@ -2511,19 +2518,20 @@ select kv.add_entity('export-run', 'exportrun', 2, owner_rule => 'segment');
 -- held-person: A person under legal hold. A commit that erases data of the person checks that there is none.
 select kv.add_family('heldperson');
 select kv.add_entity('held-person', 'heldperson', 1, owner_rule => 'platform');
+select kv.add_index('held-person', 'userId text');
 
 -- legal-hold: A duty to keep the data of a tenant or of a person, until it is released.
 select kv.add_family('legalhold');
 select kv.add_entity('legal-hold', 'legalhold', 1, owner_rule => 'platform');
 select kv.add_index('legal-hold', fields) from unnest(array[
-  'createdAt time', 'status text, createdAt time', 'releasedAt time'
+  'createdAt time', 'status text, createdAt time', 'releasedAt time', 'userId text', 'placedBy text', 'releasedBy text'
 ]) fields;
 
 -- api-key: A credential of a program: of the platform, or of one tenant. Its secret is not stored.
 select kv.add_family('apikey');
 select kv.add_entity('api-key', 'apikey', 1, owner_rule => 'given');
 select kv.add_index('api-key', fields) from unnest(array[
-  'createdAt time', 'owner, createdAt time', 'name text', 'unusedSince time', 'nextCheckAt time', 'endsAt time',
+  'createdAt time', 'owner, createdAt time', 'name text', 'unusedSince time', 'nextCheckAt time', 'endsAt time', 'createdBy text',
   'search(name, description, prefix)'
 ]) fields;
 
@@ -2556,7 +2564,7 @@ select kv.add_entity('webhook-count', 'webhookcount', 1, owner_rule => 'given');
 select kv.add_family('webhookreplay');
 select kv.add_entity('webhook-replay', 'webhookreplay', 2, owner_rule => 'given');
 select kv.add_index('webhook-replay', fields) from unnest(array[
-  'webhookId text, createdAt time', 'dueAt time', 'createdAt time'
+  'webhookId text, createdAt time', 'dueAt time', 'createdAt time', 'requestedBy text'
 ]) fields;
 
 -- root-key: A root key that encrypted fields, or did so. It contains nothing of the key but its id.
@@ -2574,7 +2582,7 @@ select kv.add_index('integration', fields) from unnest(array[
 select kv.add_family('connector');
 select kv.add_entity('connector-event', 'connector', 5, owner_rule => 'segment');
 select kv.add_index('connector-event', fields) from unnest(array[
-  'owner, timestamp time', 'timestamp time'
+  'owner, timestamp time', 'timestamp time', 'userId text'
 ]) fields;
 
 -- dead-letter: An item of a job that failed. It is retried with backoff; after 8 failed attempts it is dead.
@@ -2593,7 +2601,7 @@ select kv.add_index('schedule', 'dueAt time');
 select kv.add_family('flag');
 select kv.add_entity('flag', 'flag', 1, owner_rule => 'platform', tenant_readable => true);
 select kv.add_index('flag', fields, colons => 1) from unnest(array[
-  'key text', 'name text', 'created time', 'updated time', 'search(key, name, description)'
+  'key text', 'name text', 'created time', 'updated time', 'createdBy text', 'search(key, name, description)'
 ]) fields;
 
 -- flag-key-claim: The flag that holds or held a key. It outlives its flag, so that no other flag takes the key by accident.
@@ -2627,6 +2635,13 @@ select kv.add_entity('file-chunk', 'filechunk', 2, owner_rule => 'platform');
 select kv.add_family('file');
 select kv.add_entity('stored-file', 'file', 2, owner_rule => 'segment');
 select kv.add_entity('stored-file', 'file', 1, owner_rule => 'platform');
+
+-- erasure: The erasure of a person, and which webhooks have acknowledged it. It names the person by pseudonyms only.
+select kv.add_family('erasure');
+select kv.add_entity('erasure', 'erasure', 1, owner_rule => 'platform');
+select kv.add_index('erasure', fields) from unnest(array[
+  'createdAt time', 'status text, createdAt time', 'checkAt time', 'userId text', 'requestedBy text'
+]) fields;
 
 -- outbox-event: An outgoing event, committed with the change it reports.
 select kv.add_family('outbox');

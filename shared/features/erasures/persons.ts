@@ -1,4 +1,4 @@
-import { hashOfEmail, personOfUser } from "../../core/personal-data.ts";
+import { hashOfEmail, personOfRecord, personOfUser } from "../../core/personal-data.ts";
 import { personalKey } from "../../core/personal-key.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { sha256Hex } from "../../kernel/sha256.ts";
@@ -62,7 +62,7 @@ async function placesOf(work: UnitOfWork, { userId, emails = [], records = [] }:
   const people = [
     ...(userId === undefined ? [] : [personOfUser(userId)]),
     ...hashes.map((hash) => `email:${hash}`),
-    ...records.map((record) => `record:${record}`),
+    ...records.map(personOfRecord),
   ];
   const declared = (await work.platform.registry()).flatMap((entity) => {
     const { userIds, emails: ofEmails } = personFieldsOf(entity);
