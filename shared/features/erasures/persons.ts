@@ -62,7 +62,7 @@ async function placesOf(work: UnitOfWork, { userId, emails = [], records = [] }:
   const people = [
     ...(userId === undefined ? [] : [personOfUser(userId)]),
     ...hashes.map((hash) => `email:${hash}`),
-    ...records.map(personOfRecord),
+    ...await Promise.all(records.map(personOfRecord)),
   ];
   const declared = (await work.platform.registry()).flatMap((entity) => {
     const { userIds, emails: ofEmails } = personFieldsOf(entity);
