@@ -24,56 +24,65 @@ const KEYS_AT_ONCE = 100;
 const MAX_ROUNDS = 1_000;
 
 /**
- * Deletes the keys of a person, also those under the addresses that the keys name, and returns their number. The person's data in the
+ * Deletes the keys of a person, also those under the addresses that the keys name, and counts them. The person's data in the
  * audit log is then `[erased]`, in backups too once they have passed, and the chains stay valid, because their hashes cover the
  * ciphertext. An entry without personal data records it; `resourceId` is what it names. It repeats until it finds no key; `noted` is what
- * each of its commits contains besides, given the number of its keys. Throws `legal_hold`.
+ * each of its commits contains besides. Throws `legal_hold`.
  */
 export async function erasePerson(
   work: UnitOfWork,
   person: ErasedPerson,
   resourceId: string,
-  noted: Noted = () => Promise.resolve({}),
-): Promise<number> {
+  noted: Noted = () => Promise.resolve({ id: null }),
+): Promise<{ readonly keys: number; readonly id: string | null }> {
   let keys = 0;
+  let id: string | null = null;
   let sought = await soughtOf(person);
   for (let round = 0; round < MAX_ROUNDS; round++) {
-    const { result } = await work.transact<Round>(() => decide(work, { ...sought, userId: person.userId, resourceId, noted }, round === 0));
+    const { result } = await work.transact<Round>(() =>
+      decide(work, { ...sought, userId: person.userId, resourceId, noted, id }, round === 0)
+    );
     keys += result.keys;
+    id = result.id;
     if (result.keys === 0) break;
     sought = { ...sought, hashes: new Set([...sought.hashes, ...result.hashes]) };
   }
-  return keys;
+  return { keys, id };
 }
 
-interface Round {
+interface Round extends Pick<Note, "id"> {
   readonly keys: number;
   /** The addresses that the keys named. */
   readonly hashes: readonly string[];
 }
 
-/** What a commit that deletes so many keys contains besides. */
-export type Noted = (keys: number) => Promise<Pick<Transaction<unknown>, "changes" | "events">>;
+/** What a commit contains besides. `id` names the record of the erasure. */
+export interface Note extends Pick<Transaction<unknown>, "changes" | "events"> {
+  readonly id: string | null;
+}
+/** Given the number of keys that the commit deletes, and the record that an earlier commit has made. */
+export type Noted = (keys: number, id: string | null) => Promise<Note>;
 
-interface Erased extends Sought, Pick<ErasedPerson, "userId"> {
+interface Erased extends Sought, Pick<ErasedPerson, "userId">, Pick<Note, "id"> {
   readonly resourceId: string;
   readonly noted: Noted;
 }
 
-async function decide(work: UnitOfWork, { noted, resourceId, ...sought }: Erased, isFirst: boolean): Promise<Decision<Round>> {
+async function decide(work: UnitOfWork, { noted, resourceId, id: known, ...sought }: Erased, isFirst: boolean): Promise<Decision<Round>> {
   const [checks, found] = await Promise.all([noPersonHold(work, sought.userId), keysOf(work, sought)]);
   for (const { person } of found) work.platform.personal.forget(person);
   for (const person of sought.people) work.platform.personal.forget(person);
-  const result = { keys: found.length, hashes: found.flatMap(({ emailHash }) => emailHash ?? []) };
-  if (found.length === 0 && !isFirst) return { done: result, resultOf: null };
+  const counted = { keys: found.length, hashes: found.flatMap(({ emailHash }) => emailHash ?? []) };
+  if (found.length === 0 && !isFirst) return { done: { ...counted, id: known }, resultOf: null };
+  const { id, ...note } = await noted(found.length, known);
   const data = { keys: found.length };
   return {
     commit: {
-      ...await noted(found.length),
+      ...note,
       checks,
       mutations: found.map(({ id }) => ({ op: "delete", key: keyOf(personalKey, { id }) })),
       audit: [{ action: "person.erased", resource: "person", resourceId, data, anonymous: true }],
-      result,
+      result: { ...counted, id },
     },
     resultOf: null,
   };

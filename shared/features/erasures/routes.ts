@@ -51,7 +51,7 @@ export const routes: readonly Route[] = [
     scope: "read:erasures",
     input: erasureInput,
     output: preview,
-    sample,
+    sample: { ...sample, auditEntries: 0 },
     run: async ({ service, body }) => await service.preview(body) as never,
   }),
   ...crud(erasure, { path, scope: "erasures", service: ErasureService, only: ["list", "get"], sample: {} }),

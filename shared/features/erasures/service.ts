@@ -74,10 +74,10 @@ export class ErasureService extends EntityService<typeof erasure> {
     const named = input.userId === undefined ? {} : { userId: input.userId };
     const emailHashes = await Promise.all((input.emails ?? []).map(hashOfEmail));
     const begun = { isComplete: isComplete && live.length <= MAX_TENANTS, ...named, emailHashes };
-    let id = "";
-    await erasePerson(this.work, input, input.userId ?? input.records?.[0] ?? "a person without a user id", async (keys) => {
-      const before = id === "" ? null : await this.records.get(id);
-      if (before) return { changes: [{ entity: erasure, before, after: { ...before, keys: before.keys + keys } }] };
+    const name = input.userId ?? input.records?.[0] ?? "a person without a user id";
+    const erased = await erasePerson(this.work, input, name, async (keys, known) => {
+      const before = known === null ? null : await this.records.get(known);
+      if (before) return { id: before.id, changes: [{ entity: erasure, before, after: { ...before, keys: before.keys + keys } }] };
       const announced = [undefined, ...live.slice(0, MAX_TENANTS)].map((tenantId) => ({
         id: this.work.newId("evt"),
         ...(tenantId === undefined ? {} : { tenantId }),
@@ -91,7 +91,7 @@ export class ErasureService extends EntityService<typeof erasure> {
         requestedBy: this.work.context.actor.id,
         checkAt: nextCheck(this.work.context.clock.now()),
       });
-      id = record.id;
+      const { id } = record;
       const change: Change = { entity: erasure, before: null, after: record };
       const events = announced.map((event): EventNote => ({
         ...event,
@@ -99,9 +99,9 @@ export class ErasureService extends EntityService<typeof erasure> {
         subject: id,
         data: { erasureId: id, ...named, emailHashes, ...(event.tenantId === undefined ? {} : { tenantId: event.tenantId }) },
       }));
-      return { changes: [change], events };
+      return { id, changes: [change], events };
     });
-    const made = await this.get(id);
+    const made = await this.get(erased.id ?? "");
     if (!made) throw new InnkeepError("internal", "The record of the erasure is missing.");
     return made;
   }

@@ -137,7 +137,7 @@ export const ROUND_TRIPS: readonly (readonly [route: string, trips: number, beca
   ["POST /v1/plan-migrations/:planMigrationId/cancel", 2],
   ["GET /v1/policies", 2],
   ["PUT /v1/policies/:policyId", 3],
-  ["POST /v1/policies/run", 109, "reads each kind of record and the heads of the audit chains, one after the other"],
+  ["POST /v1/policies/run", 112, "reads each kind of record and the heads of the audit chains, one after the other"],
   ["GET /v1/tenants/:tenantId/compliance", 2],
   ["POST /v1/tenants/:tenantId/compliance", 2],
   ["GET /v1/tenants/:tenantId/compliance/:complianceRequestId", 1],
@@ -208,10 +208,10 @@ export const ROUND_TRIPS: readonly (readonly [route: string, trips: number, beca
   ["POST /ofrep/v1/evaluate/flags/:key", 2],
   ["GET /v1/events", 4, "reads the head of the sequence before a page of it, and passes events that are about to be deleted"],
   ["GET /v1/event-types", 1],
-  ["POST /v1/erasures", 6, "finds the tenants that have records of the person"],
+  ["POST /v1/erasures", 7, "finds the tenants that have records of the person"],
   ["POST /v1/erasures/preview", 2],
   ["GET /v1/erasures", 2],
-  ["GET /v1/erasures/:erasureId", 2, "reads the deliveries of its events"],
+  ["GET /v1/erasures/:erasureId", 3, "reads the deliveries of its events"],
   ["GET /v1/dashboard", 2],
 ];
 
