@@ -321,6 +321,24 @@ describe("configuration", () => {
     expect(JSON.stringify([error.message, error.fields, error.stack])).not.toContain("hunter2");
   });
 
+  test("N09: the mail server needs a sender and the API's address, which is the project's by default, and no error quotes its password", () => {
+    const url = "smtps://innkeep:pass%40word@smtp.example.com:465";
+    const from = "Innkeep <no-reply@example.com>";
+    expect(loadConfig(SUPABASE).mail).toBeNull();
+    const given = loadConfig({ ...SUPABASE, INNKEEP_SMTP_URL: url, INNKEEP_MAIL_FROM: from }).mail;
+    expect(given).toEqual({ url, from, apiUrl: `${SUPABASE.SUPABASE_URL}/functions/v1/api` });
+    const own = { INNKEEP_SMTP_URL: url, INNKEEP_MAIL_FROM: "no-reply@example.com", INNKEEP_API_URL: "https://api.example.com/" };
+    expect(loadConfig({ ...SUPABASE, ...own }).mail).toMatchObject({ from: "no-reply@example.com", apiUrl: "https://api.example.com" });
+    expect(refusalOf({ ...SUPABASE, INNKEEP_SMTP_URL: url }).message).toContain("INNKEEP_MAIL_FROM is needed with INNKEEP_SMTP_URL");
+    for (
+      const [name, wrong] of [["INNKEEP_SMTP_URL", url.replace("smtps:", "https:")], ["INNKEEP_MAIL_FROM", "Innkeep\r\nBcc: <a@b.example>"]]
+    ) {
+      const { message } = refusalOf({ ...SUPABASE, ...own, [name ?? ""]: wrong });
+      expect(message).toContain(`${name} must be`);
+      expect(message).not.toMatch(/pass|Bcc/);
+    }
+  });
+
   test("O01: docs/operations.md documents every variable and no others", () => {
     const explained = read("docs/operations.md").split("\n").flatMap((line) => /^\| `([A-Z_]+)`/.exec(line)?.[1] ?? []);
     expect([...explained].sort()).toEqual([...environmentVariables].sort());
