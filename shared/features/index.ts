@@ -343,8 +343,8 @@ export const features = [
     scopes: { policies: { tenants: "none" } },
     actions: {
       "policy.applied": {
-        means: "A run of a policy has deleted records.",
-        data: { type: "text", retentionDays: "integer", deleted: "integer", "startedAt?": "instant" },
+        means: "A run of a policy has deleted or anonymised records.",
+        data: { type: "text", retentionDays: "integer", "action?": "text", deleted: "integer", "startedAt?": "instant" },
       },
       "retention.run": { means: "All policies were run at once.", data: { deleted: "integer", complete: "flag" } },
     },

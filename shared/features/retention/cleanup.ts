@@ -118,7 +118,7 @@ export class Cleanup {
   }
 
   /** The end of a rule: its policies and the audit entry get the sum, in one commit. */
-  async #complete({ entity: type, subject, name, days, policies }: KeepRule<StoredPolicy>): Promise<void> {
+  async #complete({ entity: type, subject, name, days, action, policies }: KeepRule<StoredPolicy>): Promise<void> {
     const { work } = this;
     const now = work.context.clock.now();
     await work.transact(async () => {
@@ -134,7 +134,13 @@ export class Cleanup {
       ];
       if (changes.length === 0) return { done: {}, resultOf: null };
       const names = applied.length > 0 ? applied.map(({ id }) => id) : [type];
-      const data = { type, retentionDays: days, deleted, ...(run ? { startedAt: run.startedAt } : {}) };
+      const data = {
+        type,
+        retentionDays: days,
+        ...(action === "delete" ? {} : { action }),
+        deleted,
+        ...(run ? { startedAt: run.startedAt } : {}),
+      };
       const notes = names.map((resourceId) => ({ action: "policy.applied", resource: "policy", resourceId, data }));
       return { commit: { changes, audit: deleted > 0 ? notes : "none", result: {} }, resultOf: null };
     });

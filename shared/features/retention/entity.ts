@@ -25,13 +25,14 @@ export const policy = defineEntity({
     retentionDays: z.int().min(1).max(36_500).meta({
       description: "Days from the time field of each record; at least 30 for audit entries.",
     }),
-    action: z.enum(["delete", "archive"]).default("delete").meta({
-      description: "`archive`: audit entries are written to the archive before they are deleted. Other records can only be deleted.",
+    action: z.enum(["delete", "anonymise", "archive"]).default("delete").meta({
+      description: "`anonymise`: the records stay, without personal data and the ids of persons. `archive`: audit entries are written to " +
+        "the archive before they are deleted.",
     }),
     enabled: z.boolean().meta({ description: "Whether the policy applies. Of several for the same records, the longest applies." }),
     legalBasis: z.string().min(1).max(500).optional().meta({ description: "Why the records are kept for this time." }),
     lastRunAt: byServer(instant.optional()),
-    lastDeleted: byServer(count.optional().meta({ description: "The number of records that the last run deleted." })),
+    lastDeleted: byServer(count.optional().meta({ description: "The number of records that the last run deleted or anonymised." })),
     nextRunAt: byServer(instant.optional()),
     createdAt: createdInstant(instant),
     updatedAt: changedInstant(instant.optional()),

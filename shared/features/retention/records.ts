@@ -2,7 +2,8 @@ import { Collection } from "../../core/collection.ts";
 import type { Transaction, UnitOfWork } from "../../core/unit-of-work.ts";
 import { isInnkeepError } from "../../kernel/errors.ts";
 import { type AnyEntity, familyOf, indexesOf, matchKey } from "../../kv/define.ts";
-import type { Entry, ListPage } from "../../kv/store.ts";
+import type { Condition, Entry, ListPage, Mutation } from "../../kv/store.ts";
+import { anonymising, notAnonymised } from "./anonymity.ts";
 import { retentionRun } from "./entity.ts";
 import { cutoffOf, isOld, type KeepRule, partsOf, ruleFor, type Task } from "./rules.ts";
 import { type Counts, type Old, sumOf } from "./subjects.ts";
@@ -55,7 +56,7 @@ export class OldRecords implements Old {
   }
 
   async #count(scope?: string): Promise<number> {
-    const where = [{ field: this.rule.after, to: this.#cutoff() }];
+    const where = [{ field: this.rule.after, to: this.#cutoff() }, ...this.#due()];
     return await this.work.store.count({ entity: this.entity, where, ...(scope === undefined ? {} : { scope }) });
   }
 
@@ -65,7 +66,7 @@ export class OldRecords implements Old {
     const of = { entity, ...cursor, ...(scope === undefined ? {} : { scope }) };
     if (indexesOf(entity).some(([first]) => first === rule.after)) {
       const order = { field: rule.after, direction: "asc" } as const;
-      return await store.query({ ...of, where: [{ field: rule.after, to: cutoff }], orderBy: [order], limit });
+      return await store.query({ ...of, where: [{ field: rule.after, to: cutoff }, ...this.#due()], orderBy: [order], limit });
     }
     const many = Math.min(MAX_PAGE, 5 * limit);
     return scope === undefined
@@ -80,7 +81,7 @@ export class OldRecords implements Old {
     return entries.filter(({ tenantId }) => ruleFor(this.rules, tenantId, tenants.planOf(tenantId)) === this.rule);
   }
 
-  /** One commit. It checks the versions of the records and of their tenants: a change meanwhile is seen. Returns the number. */
+  /** One commit, which deletes or anonymises. It checks the versions of the records and of their tenants: a change meanwhile is seen. Returns the number. */
   async #delete(part: readonly Entry[]): Promise<number> {
     let isFirst = true;
     try {
@@ -94,11 +95,11 @@ export class OldRecords implements Old {
           this.#isOld(entry) && !tenants.held.has(entry.tenantId) &&
           ruleFor(this.rules, entry.tenantId, tenants.planOf(entry.tenantId)) === this.rule;
         const gone = found.filter((entry) => entry !== null && isDue(entry)) as Entry[];
-        const result = { deleted: gone.length };
-        if (gone.length === 0) return { done: result, resultOf: null };
+        const mutations = gone.map((entry) => this.#mutation(entry)).filter((mutation) => mutation !== null);
+        const result = { deleted: mutations.length };
+        if (mutations.length === 0) return { done: result, resultOf: null };
         const checks = [...gone.map(({ key, version }) => ({ key, version })), ...tenants.checks];
-        const mutations = gone.map(({ key }) => ({ op: "delete" as const, key }));
-        return { commit: { ...await counted(this.work, this.rule, gone.length), checks, mutations, result }, resultOf: null };
+        return { commit: { ...await counted(this.work, this.rule, mutations.length), checks, mutations, result }, resultOf: null };
       });
       return result.deleted;
     } catch (error) {
@@ -106,6 +107,17 @@ export class OldRecords implements Old {
       if (isInnkeepError(error, "write_conflict")) return 0;
       throw error;
     }
+  }
+
+  #mutation(entry: Entry): Mutation | null {
+    return this.rule.action === "anonymise"
+      ? anonymising(new Collection(this.entity, this.work.store), entry)
+      : { op: "delete", key: entry.key };
+  }
+
+  /** What the time does not say of the records that are due. */
+  #due(): Condition[] {
+    return this.rule.action === "anonymise" ? notAnonymised(this.entity) : [];
   }
 
   #cutoff(): string {

@@ -5,6 +5,7 @@ import type { JsonValue } from "../../kernel/json.ts";
 import type { AnyEntity } from "../../kv/define.ts";
 import { isTimestamp } from "../../kv/key.ts";
 import type { Entry } from "../../kv/store.ts";
+import { anonymised } from "./anonymity.ts";
 import type { Policy } from "./entity.ts";
 
 /** Clocks may differ by this much: nothing is deleted before it is older than its policy by more. */
@@ -24,13 +25,13 @@ export interface KeepRule<P extends Policy = Policy> extends RetentionRule {
   readonly subject: Subject;
   /** The id of the plan or of the tenant; `all` for everybody. */
   readonly name: string;
-  readonly action: "delete" | "archive";
+  readonly action: Policy["action"];
   readonly policies: readonly P[];
 }
 
 /**
  * The rules of all entities that declare a retention: for each one for everybody, then those of plans, then those of tenants. Of several
- * enabled policies for the same records, the longest applies, and one that archives makes all of them archive.
+ * enabled policies for the same records, the longest applies, and one that archives or anonymises makes all of them do so.
  */
 export function keepRules<P extends Policy>(registry: readonly AnyEntity[], policies: readonly P[]): KeepRule<P>[] {
   const enabled = policies.filter((policy) => policy.enabled);
@@ -45,7 +46,7 @@ export function keepRules<P extends Policy>(registry: readonly AnyEntity[], poli
         subject: subject as Subject,
         name,
         days: rule.length === 0 ? declared.days : Math.max(...rule.map(({ retentionDays }) => retentionDays)),
-        action: rule.some(({ action }) => action === "archive") ? "archive" : "delete",
+        action: rule.find(({ action }) => action !== "delete")?.action ?? "delete",
         policies: rule,
       };
     });
@@ -115,6 +116,10 @@ export function assertPolicy(
   if (action === "archive" && entity && !entity.appendOnly) refuse("/action", "can be archive only for audit-entry", "invalid");
   else if (action === "archive" && !hasArchive) {
     refuse("/action", "can be archive only with INNKEEP_ARCHIVE_BUCKET or INNKEEP_ARCHIVE_DIR, which name the archive", "no_archive");
+  }
+  if (action === "anonymise" && entity && anonymised(entity, entity.example) === null) {
+    const able = types.filter((each) => anonymised(each, each.example) !== null).map(({ name }) => name).sort().join(", ");
+    refuse("/action", `can be anonymise only for ${able}`, "invalid");
   }
   if (tenantId !== undefined && planId !== undefined) refuse("/planId", "must not be given with tenantId", "invalid");
   if (entity?.owner === "platform" && tenantId !== undefined) {

@@ -132,6 +132,35 @@ describe("policies for a tenant or a plan", () => {
     expect(await left(context, keys)).toBeLessThanOrEqual(12);
   });
 
+  test("C14: that anonymises leaves the records without personal data, once, and those of a tenant on hold as they are", async () => {
+    const [{ id }, held] = [await context.tenant(), await context.tenant({ metadata: { legalHold: true } })];
+    const ask = (tenantId: string) =>
+      context.ComplianceService.createRequest(tenantId, "rectification", "eva-1", "eva@aurora.example", { details: "My name is Eva." });
+    const [old, kept] = [await ask(id), await ask(held.id)];
+    context.clock.advance(61 * DAY_MS);
+    const young = await ask(id);
+    const of = { action: "anonymise", legalBasis: "GDPR, Article 5(1)(e)." };
+    await put("requests", 60, of, "compliance-request");
+    expect(await dryRun("compliance-request")).toMatchObject({ scanned: 2, deleted: 1 });
+    const jobs = await program(context);
+    expect(taskOf(await cleanup(jobs), "compliance-request")).toMatchObject({ scanned: 2, deleted: 1, error: null });
+    const stored = await context.ComplianceService.get(old.id);
+    expect(stored).toMatchObject({ requestedBy: "anonymised", status: "pending", created: old.created, updatedAt: old.updatedAt });
+    expect(JSON.stringify(await context.store.get(`compliance:${id}:${old.id}`))).not.toMatch(/eva/i);
+    for (const request of [kept, young]) {
+      expect(await context.ComplianceService.get(request.id)).toMatchObject({ requestedBy: "eva-1", details: "My name is Eva." });
+    }
+    expect(await dryRun("compliance-request")).toMatchObject({ scanned: 1, deleted: 0 });
+    expect(taskOf(await cleanup(jobs), "compliance-request")).toMatchObject({ deleted: 0 });
+    const notes = (await context.auditOf(null)).filter(({ action, resourceId }) =>
+      action === "policy.applied" && resourceId === "requests"
+    );
+    expect(notes.map(({ data }) => data)).toMatchObject([{ type: "compliance-request", action: "anonymise", deleted: 1 }]);
+    for (const type of ["audit-entry", "usage-record", "notification-preferences"]) {
+      expect([type, await codeOf(put("bad", 60, of, type))]).toEqual([type, "validation_failed"]);
+    }
+  });
+
   test("C14: is refused for a tenant or plan that does not exist, for both at once, and for records of no tenant", async () => {
     const { id } = await context.tenant();
     const refused: object[] = [
