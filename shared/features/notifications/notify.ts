@@ -43,7 +43,7 @@ export async function notify(work: UnitOfWork, notices: readonly Notice[]): Prom
     notices.map(({ tenantId, ...given }) => {
       const text = textOf(given.template, "en", given.variables);
       const audience = tenantId === null ? "admins" : "tenants";
-      return newNotification(work, { ...given, ...text, tenantId: tenantId ?? GLOBAL, audience });
+      return newNotification(work, { ...given, ...text, tenantId: tenantId ?? GLOBAL, audience }, "program");
     }),
   );
   const deduped = records.filter(({ dedupeKey }) => dedupeKey !== undefined).map((record) => keyOf(notification, record));
@@ -58,15 +58,24 @@ export async function notify(work: UnitOfWork, notices: readonly Notice[]): Prom
   };
 }
 
-/** A notification with its id, window and defaults. The id of one with a `dedupeKey` follows from the key and the period. */
-export async function newNotification(work: UnitOfWork, given: Readonly<Record<string, unknown>>): Promise<Notification> {
+/**
+ * A notification with its id, window and defaults. The id of one with a `dedupeKey` follows from the key, the period, the tenant, and
+ * who notifies: a tenant's staff must not hold back what the platform or the program tells the tenant.
+ */
+export async function newNotification(
+  work: UnitOfWork,
+  given: Readonly<Record<string, unknown>>,
+  author: "program" | "platform" | "tenant" = work.context.tenantId === null ? "platform" : "tenant",
+): Promise<Notification> {
   const nowMs = work.context.clock.now();
-  const { publishAt = "", expiresAt, dedupeKey, dedupeSeconds } = given as Partial<Notification>;
+  const { tenantId = GLOBAL, publishAt = "", expiresAt, dedupeKey, dedupeSeconds } = given as Partial<Notification>;
   const shownMs = Math.max(nowMs, Date.parse(publishAt) || 0);
   const window = { publishAt: isoTime(shownMs), expiresAt: expiresAt ?? isoTime(shownMs + SHOWN_MS) };
   const problems = windowProblems(window);
   if (problems.length > 0) throw errors.validation(problems);
-  const id = dedupeKey === undefined ? work.newId("notif") : await dedupedId(dedupeKey, dedupeSeconds ?? DEFAULT_DEDUPE_SECONDS, nowMs);
+  const id = dedupeKey === undefined
+    ? work.newId("notif")
+    : await dedupedId(`${author}:${tenantId}:${dedupeKey}`, dedupeSeconds ?? DEFAULT_DEDUPE_SECONDS, nowMs);
   const { priority, category = "general" } = given as Partial<Notification>;
   const topic = priority === "critical" ? priority : category;
   return notification.schema.parse({ ...given, ...window, topic, id, createdAt: isoTime(nowMs) });

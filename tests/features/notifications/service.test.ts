@@ -229,6 +229,19 @@ describe("a dedupe key", () => {
     await tell(tenantId, "Disk full", condition);
     expect(await titles(userIn(tenantId))).toEqual(["Disk full", "Other condition", "Disk full"]);
   });
+
+  test("N07: of a tenant's staff holds back nothing that the platform tells the tenant, and one of the platform nothing in another tenant", async () => {
+    const [{ id: tenantId }, other] = [await context.tenant(), await context.tenant()];
+    const once = { dedupeKey: "leaked-key" };
+    const planted = await inboxOf({ ...userIn(tenantId, "staff", "staff"), scopes: scopes.ofTenant("staff") }).create(
+      notice("Planted", once),
+    );
+    const told = [await tell(tenantId, "Leaked", once), await tell(other.id, "Leaked", once), await tell(undefined, "Leaked", once)];
+    expect(new Set([planted, ...told].map(({ id }) => id)).size).toBe(4);
+    await inboxOf(userIn(tenantId)).markAsRead(told[0]?.id ?? "");
+    expect(await inboxOf(userIn(tenantId)).unreadCount()).toBe(2);
+    await context.NotificationService.delete(told[2]?.id ?? "");
+  });
 });
 
 describe("the program", () => {
