@@ -224,6 +224,7 @@ describe("a dedupe key", () => {
     }
     expect(ids.size).toBe(1);
     expect((await context.auditOf(tenantId)).filter(({ action }) => action === "notification.created")).toHaveLength(1);
+    context.clock.advance(1_000);
     await tell(tenantId, "Other condition", { dedupeKey: "disk-slow", dedupeSeconds: 3_600 });
     context.clock.advance(3_600_000);
     await tell(tenantId, "Disk full", condition);
