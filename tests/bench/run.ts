@@ -29,6 +29,7 @@ import { pointRows } from "./point-rows.ts";
 import { pollingRows } from "./polling-rows.ts";
 import { rateRows } from "./rate-rows.ts";
 import { renewalRows } from "./renewal-rows.ts";
+import { replayRows } from "./replay-rows.ts";
 import { sealedRows } from "./sealed-rows.ts";
 import { settingsRows } from "./settings-rows.ts";
 import { line, markdown, reached } from "./report.ts";
@@ -49,6 +50,7 @@ const PARTS = [
   "polling",
   "notifications",
   "deliveries",
+  "replays",
   "flags",
   "http",
   "limits",
@@ -167,6 +169,7 @@ try {
   await part("polling", (report) => pollingRows(cluster, open, report));
   await part("notifications", (report) => notificationRows(cluster, open, report));
   await part("deliveries", (report) => deliveryRows(cluster, open, report));
+  await part("replays", (report) => replayRows(cluster, open, report));
   await part("flags", (report) => flagRows(cluster, open, report));
   await part("jobs", async (report) => {
     await renewalRows(cluster, open, report);
