@@ -11,7 +11,7 @@ import { Refusal, runProgram } from "./refusal.ts";
 
 const HELP = `npm run verify-export -- FILE [--head HEAD]       verifies exported audit entries, without a database
 
-  FILE        a file of GET /v1/audit/export without filters: NDJSON, or CSV if its name ends in .csv
+  FILE        an export of the audit log without filters, by GET /v1/audit/export or the job: NDJSON, or CSV if its name ends in .csv
   --head      the last entry that a chain must have, as SCOPE:SEQ:HASH, such as from a checkpoint; finds a file that was cut
   -h, --help  print this text
 

@@ -9,6 +9,7 @@ import { postgresDriver } from "../../shared/kv/drivers/postgres.ts";
 import { createStore } from "../../shared/kv/sql-store.ts";
 import { Refusal, runProgram } from "../../functions/local/refusal.ts";
 import { startCluster } from "../support/cluster.ts";
+import { auditRows } from "./audit-rows.ts";
 import { compared, earlierRows } from "./before.ts";
 import type { Compared, EarlierRow } from "./before.ts";
 import { consumeRows } from "./consume-rows.ts";
@@ -45,6 +46,7 @@ const PARTS = [
   "neighbours",
   "growth",
   "jobs",
+  "audit",
   "consume",
   "events",
   "polling",
@@ -171,6 +173,7 @@ try {
   await part("deliveries", (report) => deliveryRows(cluster, open, report));
   await part("replays", (report) => replayRows(cluster, open, report));
   await part("flags", (report) => flagRows(cluster, open, report));
+  await part("audit", (report) => auditRows(cluster, open, report));
   await part("jobs", async (report) => {
     await renewalRows(cluster, open, report);
     await jobRows(cluster, jobEntries, open, report);
