@@ -29,6 +29,7 @@ const FILES: Readonly<Record<string, string>> = {
       "jobs.js",
       "charts.js",
       "dashboard.js",
+      "deletion.js",
       "events.js",
       "notifications.js",
       "tokens.js",

@@ -95,6 +95,20 @@ describe.skipIf(noBrowser !== null)("the page of the local stack", () => {
     expect(complaints).toEqual([]);
   });
 
+  test("C06: counts what the deletion of a tenant would remove and keep, and changes nothing", async () => {
+    const { page, complaints } = await openPage();
+    await page.locator("#deletion-preview").click();
+    await page.locator("#deletion-result", { hasText: /^\d+ records would be deleted and \d+ kept\. Nothing was changed\.$/ }).waitFor();
+    const id = await page.locator("#deletion-tenant").inputValue();
+    const { records } = await read<{ readonly records: readonly { readonly entity: string }[] }>(
+      stack,
+      `/v1/tenants/${id}/deletion-preview`,
+    );
+    const shown = await page.locator("[data-kind]").evaluateAll((items) => items.map((item) => item.getAttribute("data-kind")));
+    expect(shown).toEqual(records.map(({ entity }) => entity));
+    expect(complaints).toEqual([]);
+  });
+
   test("W09, W22: shows the last events, and the last deliveries to webhooks with their outcome", async () => {
     const { page, complaints } = await chromium.visit(empty.info.url);
     const sent = page.locator("[data-delivery]", { hasText: "success" });

@@ -16,6 +16,7 @@
 /** @typedef {{ id: string, event: string, status: string, attemptCount: number, attempts: { statusCode?: number, error?: string, durationMs: number }[], nextRetryAt: string | null, createdAt: string }} Delivery */
 /** @typedef {{ id: string, title: string, message: string, type: string, publishAt: string }} Notification */
 /** @typedef {{ data: Notification[], unread: number }} NotificationPage */
+/** @typedef {{ legalHold: boolean, records: { entity: string, deleted: number, kept: number, ground?: string }[] }} DeletionPreview */
 /** @typedef {{ role: string, person: string, token: string }} Token */
 /** @typedef {{ url: string, expiresAt: string, platform: Token[], tenantId: string | null, tenant: Token[] }} Tokens */
 

@@ -1,7 +1,8 @@
-/** The local page. It reads all data from the API with a token of the role read_only. */
+/** The local page. It reads all data from the API with a token of the role read_only, and deletion previews with one of support. */
 import { get } from "./api.js";
 import { byId, element, showProblem, words } from "./elements.js";
 import { loadDashboard } from "./dashboard.js";
+import { followPreview, offerPreview } from "./deletion.js";
 import { loadEvents } from "./events.js";
 import { loadJobs } from "./jobs.js";
 import { loadNotifications } from "./notifications.js";
@@ -37,6 +38,8 @@ async function signIn() {
     byId("version", HTMLElement).textContent = `local stack · version ${version}`;
     const tokens = await fetchTokens(null);
     token = tokens.platform.find(({ role }) => role === "read_only")?.token ?? "";
+    // The role read_only may not read requests under data protection law.
+    followPreview(tokens.platform.find(({ role }) => role === "support")?.token ?? "");
     demoTenant = tokens.tenantId;
     showTokens(tokens);
   } catch (error) {
@@ -144,6 +147,7 @@ function draw(stats, { tenants, usage, names, hasNext }) {
   overall.replaceChildren(...figures(stats));
   offerStatuses(Object.keys(stats.byStatus));
   offerTenants(tenants, demoTenant);
+  offerPreview(tenants);
   if (demoTenant === null && tenants[0]) showTokensOf(demoTenant = tenants[0].id);
   list.replaceChildren(...tenants.map((tenant, i) => tenantItem(tenant, { usage: usage[i] ?? [], names, currency: stats.currency })));
   list.hidden = tenants.length === 0;
