@@ -4,7 +4,7 @@ import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { sha256Hex } from "../../kernel/sha256.ts";
 import { type AnyEntity, personFieldsOf } from "../../kv/define.ts";
 import { isSegment } from "../../kv/key.ts";
-import { LIMITS } from "../../kv/store.ts";
+import { LIMITS, type QueryPage } from "../../kv/store.ts";
 import type { ErasedPerson } from "../audit/erasure.ts";
 
 /** The records of one kind that name a person in one field. */
@@ -43,6 +43,21 @@ export async function mentionsOf(work: UnitOfWork, person: ErasedPerson): Promis
     tenants: [...new Set(found.flatMap(({ tenants }) => tenants))],
     isComplete: found.every(({ isComplete }) => isComplete),
   };
+}
+
+/** The tenants with records that name the person: all of them, however many records there are. */
+export async function tenantsNaming(work: UnitOfWork, person: ErasedPerson): Promise<string[]> {
+  const found = new Set<string>();
+  for (const { entity, field, values } of await placesOf(work, person)) {
+    let cursor: string | null = null;
+    do {
+      const query = { entity, where: [{ field, in: values }], limit: LIMITS.pageEntries, ...(cursor === null ? {} : { cursor }) };
+      const page: QueryPage = await work.store.query(query);
+      for (const { tenantId } of page.entries) if (tenantId !== null) found.add(tenantId);
+      cursor = page.cursor;
+    } while (cursor !== null);
+  }
+  return [...found];
 }
 
 async function mentionOf({ store }: UnitOfWork, { entity, field, values }: Place) {

@@ -4,6 +4,8 @@ import { instant, segment } from "../../core/values.ts";
 import { defineEntity, type RecordOf } from "../../kv/define.ts";
 import { shortTenantId } from "../tenants/entity.ts";
 
+/** Tenants that a hold on a person extends to. */
+export const MAX_TENANTS = 50;
 const TENANT = { description: "The tenant of which nothing may be deleted." };
 const tenantReference = z.string().transform(shortTenantId).pipe(segment);
 
@@ -15,6 +17,11 @@ export const legalHold = defineEntity({
     id: generated("hold", segment),
     tenantId: createOnly(given(segment.optional().meta(TENANT), tenantReference.optional().meta(TENANT))),
     userId: createOnly(segment.optional().meta({ description: "The user id of the person whose data may not be erased." })),
+    tenants: byServer(
+      z.array(segment).max(MAX_TENANTS).optional().meta({
+        description: "Of a hold on a person: the tenants with records that named the person. Nothing of them may be deleted either.",
+      }),
+    ),
     reason: createOnly(
       z.string().trim().min(1).max(1_000).meta({ description: "Why the data must be kept, such as the number of a case." }),
     ),

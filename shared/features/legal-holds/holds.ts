@@ -3,17 +3,26 @@ import type { Change, UnitOfWork } from "../../core/unit-of-work.ts";
 import { errors, InnkeepError } from "../../kernel/errors.ts";
 import { keyOf } from "../../kv/define.ts";
 import { isSegment } from "../../kv/key.ts";
-import type { Check } from "../../kv/store.ts";
+import type { Check, Store } from "../../kv/store.ts";
 import { tenant } from "../tenants/entity.ts";
 import { heldPerson, type LegalHold } from "./entity.ts";
 
-/** The number of holds as it changes with one more or one less, on the record of the tenant or person that all deletions check. */
-export async function countChange({ store }: UnitOfWork, { tenantId, userId = "" }: LegalHold, by: 1 | -1): Promise<Change[]> {
-  if (tenantId !== undefined) {
-    const before = await new Collection(tenant, store).get(tenantId);
-    if (!before) throw errors.validation([{ path: "/tenantId", message: "must be the id of a tenant", code: "unknown" }]);
-    return [{ entity: tenant, before, after: { ...before, legalHolds: Math.max(0, (before.legalHolds ?? 0) + by) } }];
+/** The numbers of holds as they change with one more or one less, on the records of the tenants and the person that deletions check. */
+export async function countChanges({ store }: UnitOfWork, hold: LegalHold, by: 1 | -1): Promise<Change[]> {
+  const { tenantId, userId, tenants: named = [] } = hold;
+  const tenants = new Collection(tenant, store);
+  const ids = tenantId === undefined ? named : [tenantId];
+  const found = await tenants.getMany(ids.map((id) => tenants.key({ id })));
+  if (tenantId !== undefined && !found[0]) {
+    throw errors.validation([{ path: "/tenantId", message: "must be the id of a tenant", code: "unknown" }]);
   }
+  const changes = found.flatMap((before): Change[] =>
+    before ? [{ entity: tenant, before, after: { ...before, legalHolds: Math.max(0, (before.legalHolds ?? 0) + by) } }] : []
+  );
+  return userId === undefined ? changes : [...changes, ...await personChange(store, userId, by)];
+}
+
+async function personChange(store: Store, userId: string, by: 1 | -1): Promise<Change[]> {
   const before = await new Collection(heldPerson, store).get(userId);
   const holds = (before?.holds ?? 0) + by;
   return before === null && holds < 1 ? [] : [{ entity: heldPerson, before, after: holds < 1 ? null : { userId, holds } }];

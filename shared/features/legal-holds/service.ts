@@ -5,8 +5,9 @@ import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { errors } from "../../kernel/errors.ts";
 import type { JsonObject } from "../../kernel/json.ts";
 import type { ChangeOptions } from "../../kernel/version.ts";
-import { legalHold } from "./entity.ts";
-import { countChange } from "./holds.ts";
+import { legalHold, MAX_TENANTS } from "./entity.ts";
+import { tenantsNaming } from "../erasures/persons.ts";
+import { countChanges } from "./holds.ts";
 
 type StoredHold = Stored<typeof legalHold>;
 
@@ -25,8 +26,9 @@ export class LegalHoldService extends EntityService<typeof legalHold> {
     return await this.records.create(
       "legal-hold.created",
       async () => {
-        const record = this.records.newRecord({ ...input, status: "active", placedBy: this.work.context.actor.id });
-        return { record, changes: await countChange(this.work, record, 1) };
+        const named = { ...input, ...await this.#tenantsOf(input["userId"]) };
+        const record = this.records.newRecord({ ...named, status: "active", placedBy: this.work.context.actor.id });
+        return { record, changes: await countChanges(this.work, record, 1) };
       },
       options,
       input as JsonObject,
@@ -38,7 +40,17 @@ export class LegalHoldService extends EntityService<typeof legalHold> {
     return await this.records.change(id, options, "legal-hold.released", async (before) => {
       if (before.status === "released") return { record: before };
       const released = { status: "released" as const, releasedAt: this.work.now(), releasedBy: this.work.context.actor.id };
-      return { record: { ...before, ...released }, changes: await countChange(this.work, before, -1) };
+      return { record: { ...before, ...released }, changes: await countChanges(this.work, before, -1) };
     });
+  }
+
+  /** The tenants that a hold on this person extends to. Throws `validation_failed` for more than {@link MAX_TENANTS}. */
+  async #tenantsOf(userId: unknown): Promise<{ readonly tenants?: string[] }> {
+    if (typeof userId !== "string") return {};
+    const tenants = await tenantsNaming(this.work, { userId });
+    if (tenants.length <= MAX_TENANTS) return { tenants };
+    const message = `is named by records of ${tenants.length} tenants, and a hold extends to at most ${MAX_TENANTS}; ` +
+      "place holds on these tenants instead";
+    throw errors.validation([{ path: "/userId", message, code: "too_many" }]);
   }
 }

@@ -1,4 +1,4 @@
-import { Collection, type Stored } from "../../core/collection.ts";
+import { Collection, type RecordPage, type Stored } from "../../core/collection.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { isSegment } from "../../kv/key.ts";
 import type { Check, Condition, Entry, ListPage } from "../../kv/store.ts";
@@ -41,10 +41,18 @@ export async function tenantsOnHold(work: UnitOfWork): Promise<string[]> {
   return [...new Set([...held, ...await tenantsOfHolds(work)])];
 }
 
-/** The ids of the tenants that active legal holds name. */
+/** The ids of the tenants that active legal holds name, or extend to. */
 async function tenantsOfHolds({ store }: UnitOfWork): Promise<string[]> {
-  const rows = await store.aggregate({ entity: legalHold, where: [{ field: "status", in: ["active"] }], groupBy: ["tenantId"] });
-  return rows.flatMap(({ group: [id] }) => id ? [id] : []);
+  const holds = new Collection(legalHold, store);
+  const held: string[] = [];
+  let cursor: string | null = null;
+  do {
+    const where = [{ field: "status", in: ["active"] }];
+    const page: RecordPage<typeof legalHold> = await holds.list({ where, limit: MAX_PAGE, ...(cursor === null ? {} : { cursor }) });
+    held.push(...page.records.flatMap(({ tenantId, tenants = [] }) => tenantId ?? tenants));
+    cursor = page.cursor;
+  } while (cursor !== null);
+  return held;
 }
 
 /** The ids of all tenants of a plan. */

@@ -81,3 +81,24 @@ test("C09: a legal hold on a person blocks the erasure of its data until the rel
   expect(await codeOf(erasePerson(work(), { userId: "eve-1" }, "eve-1"))).toMatch(/^no error/);
   expect(await context.dump("heldperson")).toEqual([]);
 });
+
+test("C09: a legal hold on a person extends to the tenants whose records name it, until the release", async () => {
+  const { LegalHoldService, TenantService, JobService, store, clock } = context;
+  const owned = await context.tenant({ ownerUserId: "olga-1" });
+  const other = await context.tenant();
+  const hold = await LegalHoldService.create({ userId: "olga-1", reason: "Case 4" });
+  expect(hold).toMatchObject({ tenants: [owned.id] });
+  expect(await codeOf(TenantService.delete(owned.id))).toBe("legal_hold");
+  expect(await TenantService.get(owned.id)).toMatchObject({ legalHolds: 1 });
+  await store.set(`notice:${owned.id}:1`, { tenantId: owned.id }, { tenantId: owned.id, expiresAt: clock.iso(DAY) });
+  clock.advance(2 * DAY);
+  await JobService.run("cleanup");
+  const rows = await withClient(
+    context.database.superUrl,
+    (client) => client.query(`select from kv.entries where key = 'notice:${owned.id}:1'`),
+  );
+  expect(rows.rowCount).toBe(1);
+  expect(await TenantService.delete(other.id)).toBe(true);
+  await LegalHoldService.release(hold.id);
+  expect(await TenantService.delete(owned.id)).toBe(true);
+});
