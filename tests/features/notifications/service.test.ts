@@ -213,12 +213,11 @@ describe("a window", () => {
 });
 
 describe("a dedupe key", () => {
-  test("N07: makes 200 concurrent notifications of one condition one, and the next period's another", async () => {
+  test("N07: makes 10,000 notifications of one condition one, and the next period's another", async () => {
     const { id: tenantId } = await context.tenant();
     const condition = { dedupeKey: "disk-full", dedupeSeconds: 3_600 };
     const ids = new Set<string>();
-    // 100 racers at a time. The other 9,800 take the same path as the last 100.
-    for (let i = 0; i < 2; i++) {
+    for (let i = 0; i < 100; i++) {
       const made = await Promise.all(Array.from({ length: 100 }, () => tell(tenantId, "Disk full", condition)));
       for (const { id } of made) ids.add(id);
     }
