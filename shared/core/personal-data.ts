@@ -35,6 +35,11 @@ export function personOfUser(userId: string): string {
   return `user:${userId}`;
 }
 
+/** The user id of a person that is a user; null for others. */
+export function userOf(person: string): string | null {
+  return person.startsWith("user:") ? person.slice("user:".length) : null;
+}
+
 /** Requests without a caller have the address in common, and no key with those from other addresses. */
 async function personOfActor({ id, email }: Actor, ipAddress: unknown): Promise<Person> {
   if (id !== ANONYMOUS_ID) return await personOf({ userId: id, email });

@@ -1,8 +1,8 @@
-import { hashOfEmail, personOfRecord, personOfUser } from "../../core/personal-data.ts";
+import { hashOfEmail, personOfRecord, personOfUser, userOf } from "../../core/personal-data.ts";
 import { personalKey } from "../../core/personal-key.ts";
 import type { Decision, Transaction, UnitOfWork } from "../../core/unit-of-work.ts";
 import { keyOf } from "../../kv/define.ts";
-import { noPersonHold } from "../legal-holds/holds.ts";
+import { noPersonHolds } from "../legal-holds/holds.ts";
 
 /** A user with an id, with email addresses, or both. */
 export interface ErasedPerson {
@@ -69,7 +69,11 @@ interface Erased extends Sought, Pick<ErasedPerson, "userId">, Pick<Note, "id"> 
 }
 
 async function decide(work: UnitOfWork, { noted, resourceId, id: known, ...sought }: Erased, isFirst: boolean): Promise<Decision<Round>> {
-  const [checks, found] = await Promise.all([noPersonHold(work, sought.userId), keysOf(work, sought)]);
+  const { userId } = sought;
+  const [ofAsked, found] = await Promise.all([noPersonHolds(work, userId === undefined ? [] : [userId]), keysOf(work, sought)]);
+  // An address finds keys of users whose ids were not asked for.
+  const others = found.flatMap(({ person }) => userOf(person) ?? []).filter((id) => id !== userId);
+  const checks = [...ofAsked, ...await noPersonHolds(work, others)];
   for (const { person } of found) work.platform.personal.forget(person);
   for (const person of sought.people) work.platform.personal.forget(person);
   const counted = { keys: found.length, hashes: found.flatMap(({ emailHash }) => emailHash ?? []) };

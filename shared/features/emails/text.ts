@@ -27,7 +27,9 @@ const FRAME = {
 
 /** The mail of a notification, in the language of its user. One that no template has made is sent as it was written. */
 export function mailOf({ email, notification: one, address, link }: Parts, { domain }: Mailer, date: string): Mail {
-  const { title, message } = textOf(one.template ?? "", address.locale, one.variables ?? {}) ?? one;
+  const { title, message: written } = textOf(one.template ?? "", address.locale, one.variables ?? {}) ?? one;
+  // RFC 5321, section 2.3.8: no CR without LF.
+  const message = written.replaceAll(/\r\n?/g, "\n");
   const { open, why } = localised(FRAME, address.locale);
   const button = one.actionUrl === undefined ? null : { url: link, label: one.actionLabel ?? open };
   return {

@@ -28,10 +28,11 @@ async function personChange(store: Store, userId: string, by: 1 | -1): Promise<C
   return before === null && holds < 1 ? [] : [{ entity: heldPerson, before, after: holds < 1 ? null : { userId, holds } }];
 }
 
-/** A check that the person is under no legal hold when the commit is made. Throws `legal_hold`. */
-export async function noPersonHold({ store }: UnitOfWork, userId: string | undefined): Promise<Check[]> {
-  if (userId === undefined || !isSegment(userId)) return [];
-  const key = keyOf(heldPerson, { userId });
-  if (await store.get(key) === null) return [{ key, version: null }];
-  throw new InnkeepError("legal_hold", `The person ${userId} is under legal hold. Release the hold before you erase the data.`);
+/** Checks that none of the persons is under legal hold when the commit is made. Throws `legal_hold`. */
+export async function noPersonHolds({ store }: UnitOfWork, userIds: readonly string[]): Promise<Check[]> {
+  const ids = [...new Set(userIds)].filter(isSegment);
+  const keys = ids.map((userId) => keyOf(heldPerson, { userId }));
+  const held = keys.length === 0 ? -1 : (await store.mget(keys)).findIndex((entry) => entry !== null);
+  if (held < 0) return keys.map((key) => ({ key, version: null }));
+  throw new InnkeepError("legal_hold", `The person ${ids[held]} is under legal hold. Release the hold before you erase the data.`);
 }

@@ -77,6 +77,9 @@ test("C09: a legal hold on a person blocks the erasure of its data until the rel
   const hold = await context.LegalHoldService.create({ userId: "eve-1", reason: "Case 3" });
   expect(await codeOf(erasePerson(work(), { userId: "eve-1" }, "eve-1"))).toBe("legal_hold");
   expect(await codeOf(erasePerson(work(), { userId: "carl-1" }, "carl-1"))).toMatch(/^no error/);
+  const email = "eve@aurora.example";
+  await context.as({ actor: { type: "admin", id: "eve-1", email } }).TenantService.update((await context.tenant()).id, { name: "By Eve" });
+  expect(await codeOf(erasePerson(work(), { emails: [email] }, "an address"))).toBe("legal_hold");
   await context.LegalHoldService.release(hold.id);
   expect(await codeOf(erasePerson(work(), { userId: "eve-1" }, "eve-1"))).toMatch(/^no error/);
   expect(await context.dump("heldperson")).toEqual([]);
