@@ -57,7 +57,7 @@ export const erasure = defineEntity({
   owner: "platform",
   userIds: ["userId", "requestedBy"],
   retention: { days: 2_190, after: "createdAt" },
-  filterable: ["status", "userId", "createdAt", "checkAt"],
+  filterable: ["status", "userId", "checkAt"],
   sortable: ["createdAt", "checkAt"],
   defaultSort: "-createdAt",
   indexes: [["createdAt"], ["status", "createdAt"], ["checkAt"]],

@@ -108,7 +108,7 @@ describe("a webhook", () => {
     const narrow = context.as({ scopes: new Set(["write:webhooks", "read:events"]) }).WebhookService;
     const url = "https://withheld.example/";
     const { id, withheld } = await narrow.create({ url, events: ["*"] });
-    expect(withheld).toEqual(["compliance-request.*", "api-key.*"]);
+    expect(withheld).toEqual(["email-address.*", "compliance-request.*", "api-key.*"]);
     for (const events of [["api-key.*"], ["tenant.*", "api-key.created"]]) {
       expect(await codeOf(narrow.create({ url, events }))).toBe("insufficient_scope");
       expect(await codeOf(narrow.update(id, { events }))).toBe("insufficient_scope");
