@@ -85,7 +85,10 @@ describe("configuration as code", () => {
 
   test("S10: an item is complete, so what it omits is removed, and settings that are omitted stay", async () => {
     const plan = { ...PLAN, id: "Whole", name: "Whole" };
-    await configuration().apply({ plans: [{ ...plan, trialDays: 7, metadata: { tier: "a", note: "b" } }], settings: { sessionTimeoutMinutes: 45 } });
+    await configuration().apply({
+      plans: [{ ...plan, trialDays: 7, metadata: { tier: "a", note: "b" } }],
+      settings: { sessionTimeoutMinutes: 45 },
+    });
     const { applied } = await configuration().apply({ plans: [{ ...plan, limits: { rooms: 9 }, metadata: { tier: "a" } }], settings: {} });
     expect(applied).toEqual([{ section: "plans", id: "Whole", action: "update", fields: ["limits", "metadata", "trialDays"] }]);
     const stored = await api.services.PlanService.get("Whole");
