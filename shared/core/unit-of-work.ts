@@ -4,7 +4,7 @@ import { isoTime } from "../kernel/clock.ts";
 import type { Context, Idempotency } from "../kernel/context.ts";
 import { errors, isInnkeepError } from "../kernel/errors.ts";
 import { type IdPrefix, loadIds, newId, newNonce } from "../kernel/ids.ts";
-import type { JsonObject, JsonValue } from "../kernel/json.ts";
+import { type JsonObject, plainJson } from "../kernel/json.ts";
 import { sha256Hex } from "../kernel/sha256.ts";
 import type { Turns } from "../kernel/turns.ts";
 import type { AnyEntity, RecordOf } from "../kv/define.ts";
@@ -44,6 +44,11 @@ export class UnitOfWork {
   ) {
     this.#loaded = new Map(loaded);
     this.#idempotency = context.idempotency;
+  }
+
+  /** Whether the entry was read with the caller, so that `read` takes no round trip. */
+  isLoaded(key: string): boolean {
+    return this.#loaded.has(key);
   }
 
   async read(key: string): Promise<Entry | null> {
@@ -292,9 +297,4 @@ export async function unlessDeleted<T>(tenantId: string | null, commit: Promise<
 /** The version of a commit, which all its writes share. */
 function outcome<R>(result: R, { versions, values, deleted }: Committed): Outcome<R> {
   return { result, version: Object.values(versions)[0] ?? null, values, deleted };
-}
-
-/** The value as JSON, without undefined members. */
-function plainJson(value: unknown): JsonValue {
-  return JSON.parse(JSON.stringify(value)) as JsonValue;
 }

@@ -3,6 +3,11 @@ import type { FieldError } from "./errors.ts";
 export type JsonValue = null | boolean | number | string | readonly JsonValue[] | { readonly [key: string]: JsonValue };
 export type JsonObject = { readonly [key: string]: JsonValue };
 
+/** The value as JSON, without undefined members. */
+export function plainJson(value: unknown): JsonValue {
+  return JSON.parse(JSON.stringify(value)) as JsonValue;
+}
+
 /** The maximum depth of nesting. Deeper input is refused before any recursive function processes it. */
 export const MAX_DEPTH = 64;
 const MAX_TOKEN_CHARS = 300;

@@ -2310,22 +2310,20 @@ select kv.add_index('notification', fields) from unnest(array[
 ]) fields;
 
 -- notification-preferences: The categories of notifications that one user of one tenant has muted, by channel.
-select kv.add_family('notificationpreferences');
-select kv.add_entity('notification-preferences', 'notificationpreferences', 2, owner_rule => 'segment');
-select kv.add_index('notification-preferences', fields) from unnest(array[
+select kv.add_family('inbox', 75);
+select kv.add_entity('notification-preferences', 'inbox', 3, owner_rule => 'segment');
+select kv.add_index('notification-preferences', fields, colons => 3) from unnest(array[
   'updatedAt time', 'userId text'
 ]) fields;
 
 -- notification-reads: What one user of one tenant has read: an instant up to which, and single notifications after it.
-select kv.add_family('notificationreads');
-select kv.add_entity('notification-reads', 'notificationreads', 2, owner_rule => 'segment');
-select kv.add_index('notification-reads', fields) from unnest(array[
+select kv.add_entity('notification-reads', 'inbox', 2, owner_rule => 'segment');
+select kv.add_index('notification-reads', fields, colons => 2) from unnest(array[
   'updatedAt time', 'userId text'
 ]) fields;
 
 -- notification-revision: Counts the changes of the notifications of one tenant, or of the platform. A cached unread count belongs to one revision.
-select kv.add_family('notificationrevision', 75);
-select kv.add_entity('notification-revision', 'notificationrevision', 1, owner_rule => 'segment', tenant_readable => true);
+select kv.add_entity('notification-revision', 'inbox', 1, owner_rule => 'segment', tenant_readable => true);
 
 -- email: A notification for one user by e-mail. Its text and address are read when it is sent.
 select kv.add_family('email');
@@ -2394,9 +2392,12 @@ select kv.add_index('personal-key', fields) from unnest(array[
 -- audit-export: An export of audit entries to a file, which a job writes.
 select kv.add_family('auditexport');
 select kv.add_entity('audit-export', 'auditexport', 1, owner_rule => 'given');
-select kv.add_index('audit-export', fields) from unnest(array[
+select kv.add_index('audit-export', fields, colons => 1) from unnest(array[
   'createdAt time', 'owner, createdAt time', 'status text, createdAt time', 'requestedBy text', 'actorEmail text'
 ]) fields;
+
+-- open-audit-exports: The exports of one tenant, or of the platform, that may not have ended. Every new one changes it, so none exceeds the limit.
+select kv.add_entity('open-audit-exports', 'auditexport', 2, owner_rule => 'segment');
 
 -- audit-action: An action of the platform's own product that its services report to the audit log.
 select kv.add_family('auditaction');

@@ -96,10 +96,11 @@ export const notification = defineEntity({
 
 export type Notification = RecordOf<typeof notification>;
 
+/** The keys of `inbox` are one family, so that one look-up finds everything that an unread count depends on. */
 export const notificationReads = defineEntity({
   name: "notification-reads",
   summary: "What one user of one tenant has read: an instant up to which, and single notifications after it.",
-  key: "notificationreads:{tenantId}:{userId}",
+  key: "inbox:{tenantId}:{userId}",
   schema: z.looseObject({
     tenantId: segment,
     userId: segment.meta({ description: "The id of the user, or its SHA-256 if it is no segment." }),
@@ -142,7 +143,7 @@ const PREFERENCES = {
 export const notificationPreferences = defineEntity({
   name: "notification-preferences",
   summary: "The categories of notifications that one user of one tenant has muted, by channel.",
-  key: "notificationpreferences:{tenantId}:{userId}",
+  key: "inbox:{tenantId}:{userId}:preferences",
   schema: z.looseObject({
     tenantId: byServer(segment),
     userId: byServer(segment.meta({ description: "The id of the user, or its SHA-256 if it is no segment." })),
@@ -169,7 +170,7 @@ export type NotificationPreferences = RecordOf<typeof notificationPreferences>;
 export const notificationRevision = defineEntity({
   name: "notification-revision",
   summary: "Counts the changes of the notifications of one tenant, or of the platform. A cached unread count belongs to one revision.",
-  key: "notificationrevision:{tenantId}",
+  key: "inbox:{tenantId}",
   schema: z.looseObject({ tenantId: segment, revision: z.int().min(0), updatedAt: instant }),
   owner: "tenant",
   readableByTenants: true,

@@ -1,5 +1,6 @@
 import { Collection, type Stored } from "../../core/collection.ts";
 import type { Platform } from "../../core/platform.ts";
+import { Records } from "../../core/records.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { isoTime } from "../../kernel/clock.ts";
 import { errors } from "../../kernel/errors.ts";
@@ -13,6 +14,8 @@ import { mutedBy, type Reader, unreadBy, visibleTo } from "./rules.ts";
 
 /** The most that an unread count counts. */
 export const MAX_UNREAD = 1_000;
+/** The age of a cached tenant, whose plan and region are compared with targets. */
+const MAX_TENANT_AGE_MS = 1_000;
 /** Cached unread counts of a process. */
 const MAX_COUNTS = 10_000;
 
@@ -38,20 +41,26 @@ export async function holderOf(tenantId: string, userId: string): Promise<{ read
   return { tenantId, userId: isSegment(userId) ? userId : await sha256Hex(userId) };
 }
 
+/** A request of a tenant's own caller has read the tenant already. Otherwise the tenant may be a second old. */
+async function tenantOf(work: UnitOfWork, id: string): Promise<Stored<typeof tenantEntity> | null> {
+  const key = keyOf(tenantEntity, { id });
+  if (work.isLoaded(key)) return await new Records(tenantEntity, work).get(key);
+  return await work.platform.records.cached(tenantEntity, key, MAX_TENANT_AGE_MS);
+}
+
 /** Throws `not_found` if the tenant does not exist. */
 export async function openInbox(work: UnitOfWork, { tenantId, userId = work.context.actor.id }: InboxOf): Promise<Inbox> {
   const { tenantId: bound, role } = work.context;
   const of = bound ?? tenantId ?? GLOBAL;
   const holder = await holderOf(of, userId);
-  const [readsEntry, preferences, tenantEntry, ownRevision, revision] = await Promise.all([
+  const [readsEntry, preferences, tenant, ownRevision, revision] = await Promise.all([
     work.store.get(keyOf(notificationReads, holder)),
     new Collection(notificationPreferences, work.store).get(keyOf(notificationPreferences, holder)),
-    of === GLOBAL ? null : work.read(keyOf(tenantEntity, { id: of })),
+    of === GLOBAL ? null : tenantOf(work, of),
     of === GLOBAL ? null : work.store.get(keyOf(notificationRevision, { tenantId: of })),
     work.store.get(keyOf(notificationRevision, { tenantId: GLOBAL })),
   ]);
-  if (of !== GLOBAL && !tenantEntry) throw errors.notFound("tenant", of);
-  const tenant = tenantEntry && new Collection(tenantEntity, work.store).read(tenantEntry);
+  if (of !== GLOBAL && !tenant) throw errors.notFound("tenant", of);
   const muted = mutedBy(preferences, "inApp");
   const reader = { tenantId: of, userId, role, plan: tenant?.plan, region: tenant?.region, isPlatform: bound === null, muted };
   const reads = readsEntry && new Collection(notificationReads, work.store).read(readsEntry);

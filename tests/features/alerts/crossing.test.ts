@@ -45,7 +45,7 @@ describe("a crossing", () => {
     expect(await context.TenantService.get(id)).toMatchObject({ usagePercent: 80, updatedAt });
     const entries = await context.dump();
     const versions = entries.filter(({ version }) => version === alert?.version).map(({ key }) => key.split(":")[0]);
-    expect(versions.sort()).toEqual(["alert", "audit", "notification", "notificationrevision", "outbox", "tenant", "usagelevel"]);
+    expect(versions.sort()).toEqual(["alert", "audit", "inbox", "notification", "outbox", "tenant", "usagelevel"]);
     const event = entries.find(({ key, version }) => key.startsWith("outbox:") && version === alert?.version)?.value as JsonObject;
     expect(event).toMatchObject({ type: "usage.alert", subject: alert?.id, tenantId: id });
     const data = { tenantId: id, metric: "bookings", period: "2026-03", threshold: 80, current: 80, limit: 100, percentage: 80 };

@@ -42,7 +42,7 @@ test("C11: the records that name a person are found by every declared field, wit
   expect(places["personal-key.emailHash"]).toBeGreaterThan(0);
   expect(tenants).toEqual([id]);
   const keys = records.flatMap((record) => record.keys);
-  expect(keys).toEqual(expect.arrayContaining([`tenant:${id}`, `legalhold:${hold.id}`, `notificationpreferences:${id}:eva-1`]));
+  expect(keys).toEqual(expect.arrayContaining([`tenant:${id}`, `legalhold:${hold.id}`, `inbox:${id}:eva-1:preferences`]));
   expect(keys.filter((key) => key.includes(neighbour) || key.includes("eva-2"))).toEqual([]);
   expect(await context.dump()).toEqual(before);
   expect(await codeOf(context.as({ tenantId: id, role: "owner" }).ErasureService.preview(EVA))).toBe("forbidden");
