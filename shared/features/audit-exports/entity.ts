@@ -79,3 +79,17 @@ export const auditExport = defineEntity({
 });
 
 export type AuditExport = RecordOf<typeof auditExport>;
+
+export const openAuditExports = defineEntity({
+  name: "open-audit-exports",
+  summary: "The exports of one tenant, or of the platform, that may not have ended. Every new one changes it, so none exceeds the limit.",
+  key: "auditexport:{tenantId}:open",
+  schema: z.looseObject({ tenantId: segment, exports: z.array(segment), updatedAt: instant }),
+  owner: "tenant",
+  platformToo: true,
+  example: {
+    tenantId: "tn_1767225600000_a1b2c3d4e5f6",
+    exports: ["export_1767225600000_a1b2c3d4e5f6"],
+    updatedAt: "2026-01-01T00:00:00.000Z",
+  },
+});

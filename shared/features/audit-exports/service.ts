@@ -1,4 +1,4 @@
-import type { Stored } from "../../core/collection.ts";
+import { Collection, type Stored } from "../../core/collection.ts";
 import type { CreateInput } from "../../core/fields.ts";
 import { type Filters, listPage, type Page, type Pagination, selectionOf, type Sort } from "../../core/paging.ts";
 import { Records } from "../../core/records.ts";
@@ -7,11 +7,11 @@ import type { Decision, UnitOfWork } from "../../core/unit-of-work.ts";
 import { errors, InnkeepError } from "../../kernel/errors.ts";
 import type { JsonObject } from "../../kernel/json.ts";
 import type { ChangeOptions } from "../../kernel/version.ts";
-import { keyOf } from "../../kv/define.ts";
+import { GLOBAL, keyOf } from "../../kv/define.ts";
 import { linkTo } from "../files/links.ts";
 import { shortTenantId, tenant } from "../tenants/entity.ts";
-import { type AuditExport, auditExport } from "./entity.ts";
-import { ended, filtersOf, MAX_OPEN } from "./rules.ts";
+import { type AuditExport, auditExport, openAuditExports } from "./entity.ts";
+import { ended, filtersOf, isOpen, MAX_OPEN } from "./rules.ts";
 
 type StoredExport = Stored<typeof auditExport>;
 
@@ -80,13 +80,14 @@ export class AuditExportService {
   /** The new export. Its audit entry is like that of an export that is sent at once. */
   async #requested(request: Readonly<Record<string, unknown>> & { readonly tenantId?: string }): Promise<Decision<AuditExport>> {
     const tenantId = request.tenantId ?? null;
-    await Promise.all([this.#assertTenant(tenantId), this.#assertRoom(tenantId)]);
+    const [open] = await Promise.all([this.#open(tenantId), this.#assertTenant(tenantId)]);
     const requestedBy = this.work.context.actor.id;
     const record = this.#exports.newRecord({ ...request, status: "queued", progress: 0, requestedBy });
     const { audit, event } = notesOf("audit-export.created", record.id, { entity: auditExport, before: null, after: record });
     const data = { format: record.format, filters: Object.keys(filtersOf(record)), exportId: record.id };
     const exported = { ...audit, action: "audit.exported", resource: "audit-log", resourceId: tenantId ?? "all", data };
-    const changes = [{ entity: auditExport, before: null, after: record }];
+    const after = { tenantId: tenantId ?? GLOBAL, exports: [...open.ids, record.id], updatedAt: this.work.now() };
+    const changes = [{ entity: auditExport, before: null, after: record }, { entity: openAuditExports, before: open.before, after }];
     return { commit: { changes, audit: [exported], events: [event], result: record }, resultOf: tenantId };
   }
 
@@ -96,9 +97,16 @@ export class AuditExportService {
     if (!await this.work.store.get(keyOf(tenant, { id: tenantId }))) throw errors.notFound("tenant", tenantId);
   }
 
-  async #assertRoom(tenantId: string | null): Promise<void> {
-    const where = [{ field: "status", in: ["queued", "running"] }];
-    if (await this.work.store.count({ entity: auditExport, scope: tenantId, where }) < MAX_OPEN) return;
+  /** The exports that have not ended. They are read only if the limit may be reached. Throws `too_many_exports`. */
+  async #open(
+    tenantId: string | null,
+  ): Promise<{ readonly before: Stored<typeof openAuditExports> | null; readonly ids: readonly string[] }> {
+    const before = await new Collection(openAuditExports, this.work.store).get(keyOf(openAuditExports, { tenantId: tenantId ?? GLOBAL }));
+    const { exports: listed } = before ?? { exports: [] };
+    if (listed.length < MAX_OPEN) return { before, ids: listed };
+    const found = await this.#exports.getMany(listed.map((id) => keyOf(auditExport, { id })));
+    const ids = found.flatMap((one) => one && isOpen(one) ? [one.id] : []);
+    if (ids.length < MAX_OPEN) return { before, ids };
     const owner = tenantId === null ? "The platform" : "The tenant";
     throw new InnkeepError(
       "too_many_exports",

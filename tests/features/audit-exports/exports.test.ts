@@ -142,6 +142,16 @@ describe("an export of the audit log by the job", () => {
     expect(await exports().get(String(made[0]?.body.id))).not.toHaveProperty("downloadUrl");
   });
 
+  test(`A13: has at most ${MAX_OPEN} of its tenant, and of the platform, when 12 are requested at the same time`, async () => {
+    const id = await tenantWith(1);
+    for (const token of [await api.user(id, "owner"), api.admin("admin")]) {
+      const made = await Promise.all(Array.from({ length: 12 }, () => api.send("POST", PATH, { token, json: {} })));
+      expect(made.filter(({ status }) => status === 202)).toHaveLength(MAX_OPEN);
+      for (const refused of made.filter(({ status }) => status !== 202)) expectProblem(refused, 409, "too_many_exports");
+    }
+    await runJob();
+  });
+
   test("A13: has a link that ends after 7 days, and its file is then removed", async () => {
     const id = await tenantWith(2);
     const { id: exportId } = await exports().create({ tenantId: id });
