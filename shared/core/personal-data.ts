@@ -28,11 +28,16 @@ export async function personOf(
   const emailHash = typeof email === "string" && email !== "" ? await hashOfEmail(email) : undefined;
   const own = emailHash === undefined ? {} : { emailHash };
   if (typeof userId === "string" && userId !== "") return { person: personOfUser(userId), ...own };
-  return { person: emailHash === undefined ? `record:${record}` : `email:${emailHash}`, ...own };
+  return { person: emailHash === undefined ? `record:${record}` : personOfEmail(emailHash), ...own };
 }
 
 export function personOfUser(userId: string): string {
   return `user:${userId}`;
+}
+
+/** The person of an address without a user id. */
+export function personOfEmail(emailHash: string): string {
+  return `email:${emailHash}`;
 }
 
 /** The user id of a person that is a user; null for others. */

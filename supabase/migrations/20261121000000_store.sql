@@ -2516,16 +2516,16 @@ select kv.add_index('deletion-certificate', fields) from unnest(array[
 select kv.add_family('exportrun');
 select kv.add_entity('export-run', 'exportrun', 2, owner_rule => 'segment');
 
--- held-person: A person under legal hold. A commit that erases data of the person checks that there is none.
+-- held-person: A user or an email address under legal hold. A commit that erases data of the person checks that there is none.
 select kv.add_family('heldperson');
-select kv.add_entity('held-person', 'heldperson', 1, owner_rule => 'platform');
-select kv.add_index('held-person', 'userId text');
+select kv.add_entity('held-person', 'heldperson', 2, owner_rule => 'platform');
+select kv.add_index('held-person', 'name text');
 
 -- legal-hold: A duty to keep the data of a tenant or of a person, until it is released.
 select kv.add_family('legalhold');
 select kv.add_entity('legal-hold', 'legalhold', 1, owner_rule => 'platform');
 select kv.add_index('legal-hold', fields) from unnest(array[
-  'createdAt time', 'status text, createdAt time', 'releasedAt time', 'userId text', 'placedBy text', 'releasedBy text'
+  'createdAt time', 'status text, createdAt time', 'releasedAt time', 'userId text', 'placedBy text', 'releasedBy text', 'email text'
 ]) fields;
 
 -- api-key: A credential of a program: of the platform, or of one tenant. Its secret is not stored.

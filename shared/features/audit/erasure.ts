@@ -1,4 +1,4 @@
-import { hashOfEmail, personOfRecord, personOfUser, userOf } from "../../core/personal-data.ts";
+import { hashOfEmail, personOfEmail, personOfRecord, personOfUser } from "../../core/personal-data.ts";
 import { personalKey } from "../../core/personal-key.ts";
 import type { Decision, Transaction, UnitOfWork } from "../../core/unit-of-work.ts";
 import { keyOf } from "../../kv/define.ts";
@@ -69,11 +69,11 @@ interface Erased extends Sought, Pick<ErasedPerson, "userId">, Pick<Note, "id"> 
 }
 
 async function decide(work: UnitOfWork, { noted, resourceId, id: known, ...sought }: Erased, isFirst: boolean): Promise<Decision<Round>> {
-  const { userId } = sought;
-  const [ofAsked, found] = await Promise.all([noPersonHolds(work, userId === undefined ? [] : [userId]), keysOf(work, sought)]);
-  // An address finds keys of users whose ids were not asked for.
-  const others = found.flatMap(({ person }) => userOf(person) ?? []).filter((id) => id !== userId);
-  const checks = [...ofAsked, ...await noPersonHolds(work, others)];
+  const asked = new Set([...sought.people, ...[...sought.hashes].map(personOfEmail)]);
+  const [ofAsked, found] = await Promise.all([noPersonHolds(work, [...asked]), keysOf(work, sought)]);
+  // An address finds keys of users whose ids were not asked for, and an id those with addresses that were not.
+  const others = found.flatMap(({ person, emailHash }) => [person, ...emailHash === undefined ? [] : [personOfEmail(emailHash)]]);
+  const checks = [...ofAsked, ...await noPersonHolds(work, others.filter((person) => !asked.has(person)))];
   for (const { person } of found) work.platform.personal.forget(person);
   for (const person of sought.people) work.platform.personal.forget(person);
   const counted = { keys: found.length, hashes: found.flatMap(({ emailHash }) => emailHash ?? []) };
@@ -102,7 +102,7 @@ async function soughtOf({ userId, emails = [], records = [] }: ErasedPerson): Pr
 const namesOfKey = personalKey.schema.pick({ id: true, person: true, emailHash: true });
 
 async function keysOf({ store }: UnitOfWork, { people, hashes }: Sought) {
-  const wanted = [["person", [...people, ...[...hashes].map((hash) => `email:${hash}`)]], ["emailHash", [...hashes]]] as const;
+  const wanted = [["person", [...people, ...[...hashes].map(personOfEmail)]], ["emailHash", [...hashes]]] as const;
   const pages = await Promise.all(
     wanted.filter(([, values]) => values.length > 0).map(async ([field, values]) => (
       (await store.query({ entity: personalKey, where: [{ field, in: values }], limit: KEYS_AT_ONCE })).entries

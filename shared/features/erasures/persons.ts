@@ -1,4 +1,4 @@
-import { hashOfEmail, personOfRecord, personOfUser } from "../../core/personal-data.ts";
+import { hashOfEmail, personOfEmail, personOfRecord, personOfUser } from "../../core/personal-data.ts";
 import { personalKey } from "../../core/personal-key.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { sha256Hex } from "../../kernel/sha256.ts";
@@ -76,7 +76,7 @@ async function placesOf(work: UnitOfWork, { userId, emails = [], records = [] }:
   const addresses = [...new Set(emails.flatMap((email) => [email, email.toLowerCase()]))];
   const people = [
     ...(userId === undefined ? [] : [personOfUser(userId)]),
-    ...hashes.map((hash) => `email:${hash}`),
+    ...hashes.map(personOfEmail),
     ...await Promise.all(records.map(personOfRecord)),
   ];
   const declared = (await work.platform.registry()).flatMap((entity) => {

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { byServer, changedInstant, createdInstant, createOnly, generated, given } from "../../core/fields.ts";
-import { instant, segment } from "../../core/values.ts";
+import { email, instant, segment } from "../../core/values.ts";
 import { defineEntity, type RecordOf } from "../../kv/define.ts";
 import { shortTenantId } from "../tenants/entity.ts";
 
@@ -17,6 +17,7 @@ export const legalHold = defineEntity({
     id: generated("hold", segment),
     tenantId: createOnly(given(segment.optional().meta(TENANT), tenantReference.optional().meta(TENANT))),
     userId: createOnly(segment.optional().meta({ description: "The user id of the person whose data may not be erased." })),
+    email: createOnly(email.optional().meta({ description: "The email address of the person whose data may not be erased." })),
     tenants: byServer(
       z.array(segment).max(MAX_TENANTS).optional().meta({
         description: "Of a hold on a person: the tenants with records that named the person. Nothing of them may be deleted either.",
@@ -37,8 +38,8 @@ export const legalHold = defineEntity({
   filterable: ["tenantId", "userId", "status"],
   sortable: ["createdAt", "releasedAt"],
   indexes: [["createdAt"], ["status", "createdAt"]],
-  personal: ["reason"],
-  subjects: { userId: "userId" },
+  personal: ["reason", "email"],
+  subjects: { userId: "userId", email: "email" },
   userIds: ["placedBy", "releasedBy"],
   example: {
     id: "hold_1767225600000_a1b2c3d4e5f6",
@@ -53,15 +54,16 @@ export const legalHold = defineEntity({
 
 export const heldPerson = defineEntity({
   name: "held-person",
-  summary: "A person under legal hold. A commit that erases data of the person checks that there is none.",
-  key: "heldperson:{userId}",
+  summary: "A user or an email address under legal hold. A commit that erases data of the person checks that there is none.",
+  key: "heldperson:{kind}:{name}",
   schema: z.looseObject({
-    userId: segment,
+    kind: z.enum(["user", "email"]),
+    name: segment.meta({ description: "The user id, or the SHA-256 of the address as in the keys of personal data." }),
     holds: z.int().min(1).meta({ description: "The number of active holds." }),
   }),
   owner: "platform",
-  subjects: { userId: "userId" },
-  example: { userId: "5f0c3a52-6c43-4b3a-9d0a-4a1f2f0a7b11", holds: 1 },
+  subjects: { userId: "name" },
+  example: { kind: "user", name: "5f0c3a52-6c43-4b3a-9d0a-4a1f2f0a7b11", holds: 1 },
 });
 
 export type LegalHold = RecordOf<typeof legalHold>;

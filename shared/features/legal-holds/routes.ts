@@ -15,7 +15,8 @@ export const routes: readonly Route[] = [
     service: LegalHoldService,
     only: ["list", "create", "get"],
     descriptions: {
-      create: "Names a tenant or a person (`userId`). Until the release, nothing of the tenant is deleted, neither by retention, nor by " +
+      create:
+        "Names a tenant or a person (`userId`, `email` or both). Until the release, nothing of the tenant is deleted, neither by retention, nor by " +
         "expiry, nor on request; data of the person is not erased.",
     },
     sample: { create: (n) => ({ tenantId: tenant.example.id as string, reason: `Case ${n}` }) },

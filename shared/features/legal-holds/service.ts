@@ -20,13 +20,15 @@ export class LegalHoldService extends EntityService<typeof legalHold> {
   /** Places a hold. Throws `validation_failed` unless it names either a tenant that exists or a person. */
   override async create(data: CreateInput<typeof legalHold>, options: ChangeOptions = {}): Promise<StoredHold> {
     const input = this.records.checkCreate(data);
-    if ((input["tenantId"] === undefined) === (input["userId"] === undefined)) {
-      throw errors.validation([{ path: "/tenantId", message: "or userId must be given, and not both", code: "invalid" }]);
+    const { tenantId, userId, email } = data;
+    if ((tenantId === undefined) === (userId === undefined && email === undefined)) {
+      const message = "must be given, or userId and email of a person instead";
+      throw errors.validation([{ path: "/tenantId", message, code: "invalid" }]);
     }
     return await this.records.create(
       "legal-hold.created",
       async () => {
-        const named = { ...input, ...await this.#tenantsOf(input["userId"]) };
+        const named = { ...input, ...await this.#tenantsOf(data) };
         const record = this.records.newRecord({ ...named, status: "active", placedBy: this.work.context.actor.id });
         return { record, changes: await countChanges(this.work, record, 1) };
       },
@@ -45,12 +47,12 @@ export class LegalHoldService extends EntityService<typeof legalHold> {
   }
 
   /** The tenants that a hold on this person extends to. Throws `validation_failed` for more than {@link MAX_TENANTS}. */
-  async #tenantsOf(userId: unknown): Promise<{ readonly tenants?: string[] }> {
-    if (typeof userId !== "string") return {};
-    const tenants = await tenantsNaming(this.work, { userId });
+  async #tenantsOf({ userId, email }: CreateInput<typeof legalHold>): Promise<{ readonly tenants?: string[] }> {
+    if (userId === undefined && email === undefined) return {};
+    const tenants = await tenantsNaming(this.work, { userId, emails: email === undefined ? [] : [email] });
     if (tenants.length <= MAX_TENANTS) return { tenants };
     const message = `is named by records of ${tenants.length} tenants, and a hold extends to at most ${MAX_TENANTS}; ` +
       "place holds on these tenants instead";
-    throw errors.validation([{ path: "/userId", message, code: "too_many" }]);
+    throw errors.validation([{ path: userId === undefined ? "/email" : "/userId", message, code: "too_many" }]);
   }
 }

@@ -36,7 +36,7 @@ test("C11: the records that name a person are found by every declared field, wit
     "notification-preferences.userId": 1,
     "connector-event.userId": 1,
     "legal-hold.userId": 1,
-    "held-person.userId": 1,
+    "held-person.name": 1,
   });
   expect(places["audit-entry.userId"]).toBeGreaterThan(0);
   expect(places["personal-key.emailHash"]).toBeGreaterThan(0);

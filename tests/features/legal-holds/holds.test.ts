@@ -85,6 +85,22 @@ test("C09: a legal hold on a person blocks the erasure of its data until the rel
   expect(await context.dump("heldperson")).toEqual([]);
 });
 
+test("C09: a legal hold on an address blocks the erasure of what is known by it alone, and of its user, until the release", async () => {
+  const work = () => (context.container as Container).bind(systemContext(context.clock));
+  const { id } = await context.tenant({ owner: "flora@aurora.example" });
+  const hold = await context.LegalHoldService.create({ email: "flora@aurora.example", reason: "Case 5" });
+  expect(hold).toMatchObject({ tenants: [id] });
+  expect(await codeOf(erasePerson(work(), { emails: ["FLORA@aurora.example"] }, "an address"))).toBe("legal_hold");
+  await context.as({ actor: { type: "admin", id: "flora-1", email: "flora@aurora.example" } }).TenantService.update(id, {
+    name: "Flora's",
+  });
+  expect(await codeOf(erasePerson(work(), { userId: "flora-1" }, "flora-1"))).toBe("legal_hold");
+  expect(await codeOf(erasePerson(work(), { emails: ["carl@aurora.example"] }, "an address"))).toMatch(/^no error/);
+  await context.LegalHoldService.release(hold.id);
+  expect(await codeOf(erasePerson(work(), { emails: ["flora@aurora.example"] }, "an address"))).toMatch(/^no error/);
+  expect(await context.dump("heldperson")).toEqual([]);
+});
+
 test("C09: a legal hold on a person extends to the tenants whose records name it, until the release", async () => {
   const { LegalHoldService, TenantService, JobService, store, clock } = context;
   const owned = await context.tenant({ ownerUserId: "olga-1" });
