@@ -49,6 +49,11 @@ export const complianceRequest = defineEntity({
     progress: byServer(z.int().min(0).max(100).meta({ description: "Percent." })),
     requestedBy: byServer(z.string().min(1).max(128).meta({ description: "The id of the person or API key." })),
     requestedByEmail: byServer(email.optional()),
+    byPlatform: byServer(
+      z.boolean().optional().meta({
+        description: "Of a deletion: whether the platform has requested it. Then only the platform can cancel it.",
+      }),
+    ),
     dueAt: byServer(instant.meta({ description: "30 days after the request (GDPR, Article 12(3))." })),
     asOf: byServer(
       z.object({ from: instant, to: instant }).optional().meta({

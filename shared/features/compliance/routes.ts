@@ -144,6 +144,7 @@ export const routes: readonly Route[] = [
     ...of,
     operationId: "cancelComplianceRequest",
     summary: "Withdraw an open request",
+    description: "Of a tenant's own users, only the owner can withdraw a deletion, and nobody one that the platform has requested.",
     scope: "write:compliance",
     openWhenSuspended: true,
     output: view,

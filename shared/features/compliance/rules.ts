@@ -29,13 +29,21 @@ export interface StatusStep {
 
 /** The request after the step. Throws `invalid_transition`, and `validation_failed` for a failure without a reason. */
 export function moved<R extends ComplianceRequest>(request: R, to: RequestStatus, step: StatusStep, now: string): R {
-  const { error: _, completedAt: _completedAt, ...rest } = request;
+  const { error: _, completedAt: _completedAt, ...rest } = request.status === "failed" && to === "pending"
+    ? reopened(request, now)
+    : request;
   if (request.status !== to) assertMove(request, to);
   if (to === "failed" && !step.error) throw refused("/error", "is required for a failed request", "required");
   if (to !== "failed" && step.error !== undefined) throw refused("/error", "is allowed only for a failed request", "not_applicable");
   const progress = to === "completed" ? 100 : to === "pending" ? 0 : step.progress ?? request.progress;
   const ended = isOpen({ status: to }) ? {} : { completedAt: request.status === to ? request.completedAt : now };
   return { ...rest, status: to, progress, ...ended, ...(to === "failed" ? { error: step.error } : {}) } as R;
+}
+
+/** A deletion that failed has its whole grace period again, and an export is made at once. */
+function reopened<R extends ComplianceRequest>(request: R, now: string): R {
+  const runAt = runFrom(request, now);
+  return runAt === undefined ? request : { ...request, runAt };
 }
 
 /** Throws `invalid_transition` for a deletion that is to be completed by hand: its certificate would be untrue. */

@@ -104,6 +104,7 @@ export class ComplianceService extends TenantReadService<typeof complianceReques
       progress: 0,
       requestedBy,
       requestedByEmail,
+      ...(type === "deletion" && this.work.context.tenantId === null ? { byPlatform: true } : {}),
       dueAt: dueFrom(this.work.now()),
       runAt: runFrom({ type, gracePeriodDays: options.gracePeriodDays }, this.work.now()),
     };
@@ -121,9 +122,12 @@ export class ComplianceService extends TenantReadService<typeof complianceReques
     }, { status, ...(progress === undefined ? {} : { progress }), ...(error === undefined ? {} : { error }) });
   }
 
-  /** Withdraws an open request. What an export has written by then is not downloadable, and expires. Throws `invalid_transition`. */
+  /** Withdraws an open request. What an export has written by then is not downloadable, and expires. Throws `invalid_transition`, `forbidden`. */
   async cancel(id: string, options: ChangeOptions = {}): Promise<RequestView | null> {
-    return await this.#change(id, "compliance-request.cancelled", options, (before) => moved(before, "cancelled", {}, this.work.now()));
+    return await this.#change(id, "compliance-request.cancelled", options, (before) => {
+      this.#assertMayCancel(before);
+      return moved(before, "cancelled", {}, this.work.now());
+    });
   }
 
   /** Does now what the job does with the request, as far as one call can. Null if there is no such request. */
@@ -198,6 +202,14 @@ export class ComplianceService extends TenantReadService<typeof complianceReques
     const { tenantId, role } = this.work.context;
     if (type !== "deletion" || tenantId === null || role === "owner") return;
     throw new InnkeepError("forbidden", "Only the tenant's owner, or the platform, can request its deletion.");
+  }
+
+  /** Who may request a deletion may cancel it, but a tenant's owner not that of the platform. Throws `forbidden`. */
+  #assertMayCancel({ type, byPlatform }: StoredRequest): void {
+    const { tenantId, role } = this.work.context;
+    if (type !== "deletion" || tenantId === null || (role === "owner" && !byPlatform)) return;
+    const who = byPlatform ? "the platform, which has requested it," : "the tenant's owner, or the platform,";
+    throw new InnkeepError("forbidden", `Only ${who} can cancel this deletion.`);
   }
 }
 

@@ -173,6 +173,37 @@ describe("a deletion", () => {
     expect(await codeOf(compliance().createRequest(id, "deletion", "user-1", undefined, { format: "csv" }))).toBe("validation_failed");
   });
 
+  test("C01: of the platform is the platform's alone to cancel, and its owner's is the owner's and the platform's", async () => {
+    const { id } = await api.tenant();
+    const platform = await api.key(["write:compliance"]);
+    const [owner, admin, key] = [await api.user(id, "owner"), await api.user(id, "admin"), await api.key(["write:compliance"], id)];
+    const requested = async (token: string) => {
+      const asked = await api.send("POST", `/v1/tenants/${id}/compliance`, { token, json: { type: "deletion" } });
+      expect(asked.status, asked.text).toBe(202);
+      return asked.body.id as string;
+    };
+    const cancel = async (request: string, token: string) =>
+      await api.send("POST", `/v1/tenants/${id}/compliance/${request}/cancel`, { token });
+    const [byPlatform, byOwner, other] = [await requested(platform), await requested(owner), await requested(owner)];
+    for (const token of [owner, admin, key]) expectProblem(await cancel(byPlatform, token), 403, "forbidden");
+    for (const token of [admin, key]) expectProblem(await cancel(byOwner, token), 403, "forbidden");
+    expect([(await cancel(byOwner, owner)).status, (await cancel(other, platform)).status]).toEqual([200, 200]);
+    expect((await cancel(byPlatform, platform)).body).toMatchObject({ status: "cancelled", byPlatform: true });
+  });
+
+  test("C02: that has failed and is reopened has its whole grace period again", async () => {
+    const { id: tenantId } = await api.tenant();
+    const { id } = await ask(tenantId, 3);
+    await compliance().updateStatus(id, "failed", { error: "Not now" });
+    api.clock.advance(30 * DAY);
+    const reopened = await compliance().updateStatus(id, "pending");
+    expect(Date.parse(reopened?.runAt ?? "") - api.clock.now()).toBe(3 * DAY);
+    api.clock.advance(DAY);
+    await api.services.JobService.run("compliance");
+    expect(await compliance().updateStatus(id, "pending")).toMatchObject({ status: "pending", runAt: reopened?.runAt });
+    await compliance().cancel(id);
+  });
+
   test("C09: waits while its tenant is under legal hold, says so, and is done after the release", async () => {
     const { id: tenantId } = await api.tenant();
     const { id } = await ask(tenantId, 0);
