@@ -70,13 +70,13 @@ export class EmailAddressService {
 export class EmailLinkService {
   constructor(private readonly work: UnitOfWork) {}
 
-  /** Marks the mail's notification as read by its user. Returns its action link. Throws `not_found`. */
+  /** Marks the mail's notification as read by its user. Returns its action link. Throws `not_found`, also after its end. */
   async open(emailId: string, signature: string): Promise<string> {
     const { store, platform } = this.work;
     if (!await isLink(platform.secrets, emailId, signature)) throw errors.notFound("link");
     const found = await new Collection(email, store).get(emailId);
     const [one] = found ? await new Collection(notification, store).getMany([notificationKeyOf(found)]) : [];
-    if (!found || one?.actionUrl === undefined) throw errors.notFound("notification");
+    if (!found || one?.actionUrl === undefined || one.expiresAt <= this.work.now()) throw errors.notFound("notification");
     await markRead(this.work, found, one);
     return one.actionUrl;
   }

@@ -213,7 +213,7 @@ describe("a notification by e-mail", () => {
     const { id: tenantId } = await context.tenant();
     const [ada, ben] = [await subscriber(tenantId, "ada"), as(userIn(tenantId, "ben"))];
     const actionUrl = "https://app.example.com/rooms?a=1&b=2";
-    const { id } = await tell(tenantId, { actionUrl, actionLabel: "See rooms" });
+    const { id, expiresAt } = await tell(tenantId, { actionUrl, actionLabel: "See rooms" });
     await run();
     const link = /See rooms: (\S+)/.exec(partOf(server.received[0]?.message ?? "", "text/plain"))?.[1] ?? "";
     expect(link).toMatch(/^https:\/\/api\.example\.com\/v1\/notifications\/email\/email_/);
@@ -231,6 +231,11 @@ describe("a notification by e-mail", () => {
       expect((await open(wrong)).status, wrong).toBe(404);
     }
     expect((await open(`${link}&to=https://evil.example`)).status).toBe(400);
+    context.clock.advance(Date.parse(expiresAt) - context.clock.now() - 1);
+    expect((await open(link)).status).toBe(302);
+    context.clock.advance(1);
+    expect((await open(link)).status).toBe(404);
+    context.clock.advance(-HOUR_MS);
     await as().NotificationService.delete(id, {}, tenantId);
     expect((await open(link)).status).toBe(404);
   });
