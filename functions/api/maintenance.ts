@@ -21,15 +21,16 @@ function isClosed(route: Route): boolean {
 
 /**
  * Refuses changes during a maintenance of the platform, and those of a tenant's users and keys during a maintenance of the tenant. A
- * super_admin may change everything, the platform's callers everything of a tenant. Throws `maintenance`.
+ * super_admin may change everything, the platform's callers everything of a tenant. A dry run is a read. Throws `maintenance`.
  */
 export async function assertOpen(
   caller: Caller,
   route: Route,
   deciding: Promise<StoredSettings> | undefined,
   { clock }: Backend,
+  isDryRun: boolean,
 ): Promise<void> {
-  if (deciding === undefined || !isClosed(route) || (caller.kind === "admin" && caller.role === "super_admin")) return;
+  if (deciding === undefined || !isClosed(route) || isDryRun || (caller.kind === "admin" && caller.role === "super_admin")) return;
   const nowMs = clock.now();
   const whole = presentMaintenance((await deciding).maintenance, nowMs);
   if (whole) throw underMaintenance(whole, "The platform", nowMs);

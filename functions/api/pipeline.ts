@@ -71,7 +71,7 @@ function stepsOf(route: Route, deps: ApiDeps, shared: Shared): (c: Context<AppEn
     if (route.errorProtocol) c.set("restate", (error) => restated(route, error, c.req.param() as Params));
     assertNoKeyInQuery(new URL(c.req.url).searchParams, route);
     const authStartedAt = performance.now();
-    const params = readParams(c, names, entities);
+    const params = readParams(c, names, entities, route);
     const charge = chargeOf(c, route, backend.platform.limiter);
     const lookUp = (payer?: Payer) => {
       if (payer) charge.start(payer);
@@ -85,7 +85,7 @@ function stepsOf(route: Route, deps: ApiDeps, shared: Shared): (c: Context<AppEn
     if (params instanceof InnkeepError) throw params;
     const tenantId = route.scope === "public" ? null : await tenantOf(c, caller, sourcesOf(c, route, params, host), shared, attempt);
     c.set("tenantId", tenantId);
-    await admit(caller, route, settings, backend);
+    await admit(caller, route, settings, backend, isDryRun(c, route));
     c.set("authMs", since(authStartedAt));
     const input = await checkedInput(c, route);
     const context = callerContext(c, caller, backend.clock, readIdempotency(c, route, { params, tenantId, ...input }));
@@ -114,10 +114,21 @@ function stepsOf(route: Route, deps: ApiDeps, shared: Shared): (c: Context<AppEn
 }
 
 /** Refuses a caller who may not call the route, not with this sign-in, or not during the present maintenance. */
-async function admit(caller: Caller, route: Route, settings: ReturnType<typeof settingsFor>, backend: ApiDeps["backend"]): Promise<void> {
+async function admit(
+  caller: Caller,
+  route: Route,
+  settings: ReturnType<typeof settingsFor>,
+  backend: ApiDeps["backend"],
+  isDryRun: boolean,
+): Promise<void> {
   authorize(caller, route);
   await assertSignIn(caller, settings, backend);
-  await assertOpen(caller, route, settings, backend);
+  await assertOpen(caller, route, settings, backend, isDryRun);
+}
+
+/** Whether the request asks for a dry run. A request that says so and the contrary is refused when its parameters are checked. */
+function isDryRun(c: Context, { query }: Route): boolean {
+  return query !== undefined && Object.hasOwn(query.shape, "dryRun") && c.req.query("dryRun") === "true";
 }
 
 /**
@@ -209,13 +220,19 @@ function shortId(entity: AnyEntity | undefined, given: string, params: Params): 
 }
 
 /** The path's parameters as short ids: `plan:Pro` becomes `Pro`. Returns a 404 for an invalid id; it is thrown after authentication. */
-function readParams(c: Context, names: readonly string[], entities: ReadonlyMap<string, AnyEntity>): Params | InnkeepError {
+function readParams(
+  c: Context,
+  names: readonly string[],
+  entities: ReadonlyMap<string, AnyEntity>,
+  { takesKeyOf }: Route,
+): Params | InnkeepError {
   const params: Record<string, string> = {};
   for (const name of names) {
     const given = c.req.param(name) ?? "";
     const id = shortId(entities.get(name), given, params);
     const isReserved = name === "tenantId" && RESERVED_TENANT_IDS.has(id);
-    if (!isSegment(id) || isReserved) return errors.notFound(name.replace(/Id$/, ""), given.slice(0, 200));
+    const isWhole = takesKeyOf !== undefined && name === names.at(-1) && isKey(given) && matchKey(takesKeyOf, given) !== null;
+    if ((!isSegment(id) && !isWhole) || isReserved) return errors.notFound(name.replace(/Id$/, ""), given.slice(0, 200));
     params[name] = id;
   }
   return params;

@@ -110,6 +110,8 @@ interface RouteText {
   readonly errorProtocol?: ErrorProtocol;
   /** The name of the record in a 404. Default: the last parameter of the path. */
   readonly resource?: string;
+  /** The entity whose full key the last parameter may be, although the path does not have the other parameters of the key. */
+  readonly takesKeyOf?: AnyEntity;
   /** Entities whose keys the path contains. Their records are read concurrently with the look-up of the caller. */
   readonly loads?: readonly AnyEntity[];
 }

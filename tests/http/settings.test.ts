@@ -129,6 +129,11 @@ describe("a maintenance of the platform", () => {
     expect((await api.send("GET", "/health")).status).toBe(200);
     const readOnly = { token: await api.user(id, "owner"), json: { planId: "Basic" } };
     expect((await api.send("POST", `/v1/tenants/${id}/subscription/preview`, readOnly)).body?.code).not.toBe("maintenance");
+    for (const [method, path] of [["DELETE", `/v1/tenants/${id}`], ["POST", "/v1/policies/run"]] as const) {
+      const run = async (dry: string) => (await api.send(method, `${path}?${dry}`, { token: api.admin("admin") })).status;
+      expect([await run("dryRun=true"), await run("dryRun=false"), await run("dryRun=true&dryRun=false")]).toEqual([200, 503, 400]);
+    }
+    expect(await api.auditCount()).toBe(before);
     api.clock.advance(90_500);
     const after = await api.send("PATCH", `/v1/tenants/${id}`, { token: await api.key(["write:*"]), json: { name: "Renamed" } });
     expect(after.status, after.text).toBe(200);

@@ -94,6 +94,25 @@ test("T07: a tenant is created, moved to another plan, metered, cancelled and re
   expect((await api.send("POST", `${path}/reactivate`, { token })).body.status).toBe("active");
 });
 
+test("N01: a notification is found by its full key, in a tenant's own path and in the platform's, and by no other tenant", async () => {
+  const [{ id }, { id: other }] = [await api.tenant(), await api.tenant()];
+  const [own, foreign] = [await api.user(id, "owner"), await api.user(other, "owner")];
+  const tell = async (tenantId?: string) =>
+    (await api.services.NotificationService.create({ title: "News", message: "Read." }, tenantId)).id;
+  const keys = [`notification:${id}:${await tell(id)}`, `notification:global:${await tell()}`];
+  for (const key of keys) {
+    const path = `/v1/notifications/${key}`;
+    expect((await api.send("GET", path, { token: own })).status, key).toBe(200);
+    expect((await api.send("POST", `${path}/read`, { token: own })).body).toMatchObject({ read: true });
+    expect((await api.send("GET", path, { token: foreign })).status).toBe(key === keys[0] ? 404 : 200);
+    expect((await api.send("DELETE", path, { token: foreign })).status).toBe(key === keys[0] ? 404 : 403);
+  }
+  for (const wrong of ["notification:global", "notification:global:", "plan:Basic", `${keys[0]}:more`]) {
+    expect((await api.send("GET", `/v1/notifications/${wrong}`, { token: own })).status, wrong).toBe(404);
+  }
+  for (const key of keys) expect((await api.send("DELETE", `/v1/notifications/${key}`, { token: api.admin("admin") })).status).toBe(204);
+});
+
 test("T01: a full key is accepted wherever an id is", async () => {
   const { id } = await api.tenant();
   const token = api.admin("admin");

@@ -142,6 +142,7 @@ export const routes: readonly Route[] = [
   verb(`GET ${path}/:notificationId`, {
     service: NotificationService,
     operationId: "getNotification",
+    takesKeyOf: notification,
     summary: "Get a notification",
     scope: "read:notifications",
     query: ofTenant,
@@ -151,6 +152,7 @@ export const routes: readonly Route[] = [
   verb(`DELETE ${path}/:notificationId`, {
     service: NotificationService,
     operationId: "deleteNotification",
+    takesKeyOf: notification,
     summary: "Withdraw a notification",
     description: "Nobody sees it any more. A tenant can withdraw its own.",
     scope: "write:notifications",
@@ -160,6 +162,7 @@ export const routes: readonly Route[] = [
   verb(`POST ${path}/:notificationId/read`, {
     service: NotificationService,
     operationId: "markNotificationRead",
+    takesKeyOf: notification,
     summary: "Mark a notification as read",
     description: `${own} The first time is kept.`,
     scope: "read:notifications",
