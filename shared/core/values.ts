@@ -12,8 +12,11 @@ export const instant = z.string().refine(isTimestamp, "must be a UTC instant YYY
 export const day = z.iso.date();
 /** Month in UTC, `YYYY-MM`. */
 export const period = z.string().regex(/^\d{4}-(0[1-9]|1[0-2])$/, "must be YYYY-MM").meta({ examples: ["2026-11"] });
-/** An id that is one segment of a key. */
-export const segment = z.string().refine(isSegment, "must be 1-128 characters of A-Z a-z 0-9 . _ ~ @ + -, and not . or ..");
+/** An id that is one segment of a key. It may become the name of a member, which `__proto__` cannot be. */
+export const segment = z.string().refine(
+  (id) => isSegment(id) && id !== "__proto__",
+  "must be 1-128 characters of A-Z a-z 0-9 . _ ~ @ + -, and not ., .. or __proto__",
+);
 export const email = z.email().max(254);
 /** ISO 4217 code of a currency in use. */
 export const currency = z.string().refine(isCurrency, CURRENCY_RULE).meta({ pattern: "^[A-Z]{3}$", examples: ["USD"] });

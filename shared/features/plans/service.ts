@@ -6,11 +6,11 @@ import { listPage, type Page, type Pagination, selectionOf, type Sort } from "..
 import type { Interval } from "../../core/periods.ts";
 import { Records } from "../../core/records.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
+import { segment } from "../../core/values.ts";
 import { errors, InnkeepError, isInnkeepError } from "../../kernel/errors.ts";
 import { type JsonObject, pointerToken } from "../../kernel/json.ts";
 import type { ChangeOptions } from "../../kernel/version.ts";
 import { familyOf, keyOf } from "../../kv/define.ts";
-import { isSegment } from "../../kv/key.ts";
 import type { Check } from "../../kv/store.ts";
 import { subscription as subscriptionEntity } from "../subscriptions/entity.ts";
 import { tenant as tenantEntity } from "../tenants/entity.ts";
@@ -37,7 +37,7 @@ export class PlanService extends EntityService<typeof plan> {
     const input = this.records.checkCreate(data);
     this.#assertCurrency(data.currency);
     const { id = data.name, displayName = data.name } = input;
-    if (!isSegment(String(id))) throw errors.validation([{ path: "/id", message: NAME_IS_NO_ID, code: "required" }]);
+    if (!segment.safeParse(id).success) throw errors.validation([{ path: "/id", message: NAME_IS_NO_ID, code: "required" }]);
     const decide = async () => ({
       ...versioned(this.work, null, checkedTerms(this.records.newRecord({ ...input, id, displayName, planVersion: 1 }))),
       checks: await this.#metricChecks(Object.keys(data.limits), Object.keys(data.overage ?? {})),

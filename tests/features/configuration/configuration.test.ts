@@ -137,6 +137,16 @@ describe("configuration as code", () => {
     expect((await configuration().export()).document["plans"]).toEqual(document["plans"]);
   });
 
+  test("S10: refuses a plan whose id cannot be the name of a member, as the plans' own route does", async () => {
+    const token = api.admin("admin");
+    const { body } = await api.send("POST", `${PATH}/plan`, { token, json: { plans: [{ ...PLAN, id: "__proto__" }] } });
+    expect(body).toMatchObject({ code: "validation_failed", errors: [{ path: "/plans/0/id" }] });
+    for (const odd of [{ ...PLAN, id: "__proto__" }, { ...PLAN, id: undefined, name: "__proto__" }]) {
+      const own = await api.send("POST", "/v1/plans", { token, json: { ...odd, limits: {} } });
+      expect(own.body).toMatchObject({ code: "validation_failed", errors: [{ path: "/id" }] });
+    }
+  });
+
   test("S10: a section needs the scope of its records, and an unreadable one is not exported", async () => {
     const admin = api.admin("admin");
     const asAdmin = await api.send("POST", `${PATH}/apply`, { token: admin, json: { admins: [{ ...ADMIN, userId: "other" }] } });
