@@ -142,7 +142,7 @@ export function wirePage(
   entity: AnyEntity,
   selection: WireQuery,
   order: WireOrder,
-  page: { limit: number; offset?: number | undefined; after?: Position },
+  page: { limit: number; offset?: number | undefined; walk?: boolean | undefined; after?: Position },
 ) {
   const name = page.limit <= PAGE_FUNCTION_ENTRIES && !page.offset && page.after?.[0] !== null
     ? pageFunction(entity, selection, order)
@@ -156,6 +156,7 @@ export function wirePage(
     limit: page.limit + 1,
     ...(page.after ? { after: page.after } : {}),
     ...(page.offset ? { offset: page.offset } : {}),
+    ...(page.walk ? { walk: true } : {}),
   };
 }
 

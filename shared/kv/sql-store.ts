@@ -132,7 +132,7 @@ class SqlStore implements Store {
     const fingerprint = fingerprintOf([steadyPart(selection), order]);
     const after = query.cursor === undefined ? {} : { after: decodeCursor(fingerprint, query.cursor, order.length + 1) };
     if (after.after) assertPosition(order, after.after);
-    const wire = wirePage(query.entity, selection, order, { limit: query.limit, offset: query.offset, ...after });
+    const wire = wirePage(query.entity, selection, order, { limit: query.limit, offset: query.offset, walk: query.walk, ...after });
     const { entity, scope, where } = query;
     const [page, total] = await Promise.all([
       this.#readSide("query", { query: wire }) as Promise<readonly (WireEntry & { readonly position: Position })[] | null>,

@@ -141,6 +141,8 @@ export interface Query {
   /** For numbered pages; at most 100,000. */
   readonly offset?: number;
   readonly withTotal?: boolean;
+  /** For the next rows of a sequence: reads the index of the sort field from its range on, whatever the statistics say. */
+  readonly walk?: boolean;
 }
 
 export interface OrderBy {

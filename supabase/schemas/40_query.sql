@@ -251,6 +251,17 @@ begin
   end loop;
 end $$;
 
+-- A page in the order of an index, read from the range on. Without statistics, or for two ranges of which one implies the other, the
+-- planner expects a few rows: it would read all that follow and sort them.
+create function kv_service.walk(p_query jsonb, p_now timestamptz) returns json
+language plpgsql stable set enable_sort = off as $$
+declare
+  v_page json;
+begin
+  execute kv.page_sql(p_query) into v_page using p_query, p_now;
+  return v_page;
+end $$;
+
 -- A page. Each entry has its position: PostgreSQL's text of the sort fields and the key. `page` is the name of a page function of
 -- this role. The settings tell the planner that pages are short and random reads are cheap.
 create function kv_service.page(p_query jsonb, p_now timestamptz) returns json
@@ -260,6 +271,8 @@ declare
 begin
   if p_query->>'page' is not null and to_regprocedure(format('%I(jsonb, timestamptz)', 'page_' || (p_query->>'page'))) is not null then
     execute format('select %I($1, $2)', 'page_' || (p_query->>'page')) into v_page using p_query, p_now;
+  elsif p_query ? 'walk' then
+    v_page := walk(p_query, p_now);
   else
     execute kv.page_sql(p_query) into v_page using p_query, p_now;
   end if;

@@ -1,13 +1,22 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { createBackend } from "../../shared/container.ts";
 import { auditEntry } from "../../shared/core/audit-entry.ts";
+import { Collection } from "../../shared/core/collection.ts";
+import { cursorOf } from "../../shared/features/events/cursor.ts";
+import { eventHead } from "../../shared/features/events/entity.ts";
+import { HEAD_ID, numberBefore } from "../../shared/features/events/sequence.ts";
+import { EventService } from "../../shared/features/events/service.ts";
 import { subscription } from "../../shared/features/subscriptions/entity.ts";
 import { tenant } from "../../shared/features/tenants/entity.ts";
+import { missingPage } from "../../shared/features/webhooks/missing.ts";
+import { systemContext } from "../../shared/kernel/context.ts";
+import { silentLogger } from "../../shared/kernel/logger.ts";
 import type { SqlDriver } from "../../shared/kv/driver.ts";
 import { SQL_FUNCTIONS } from "../../shared/kv/driver.ts";
 import { createStore } from "../../shared/kv/sql-store.ts";
-import type { Store } from "../../shared/kv/store.ts";
+import { LIMITS, type Store } from "../../shared/kv/store.ts";
 import { freshDatabase, postgresMajor } from "../support/postgres.ts";
 import type { TestDatabase } from "../support/postgres.ts";
 import { testClock } from "../support/store.ts";
@@ -215,3 +224,35 @@ test("K15: a count reads no values: it is an index-only scan", async () => {
   expect(touched(scans)).toBeGreaterThanOrEqual(TENANTS);
   expect(scans.filter((node) => node["Node Type"] === "Seq Scan")).toEqual([]);
 });
+
+test("W22, W11: polling and a replay at depth read no more than their page, without statistics and when one range implies the other", async () => {
+  const clock = testClock();
+  const at = (seq: number) => clock.iso((seq - EVENTS) * 1_000);
+  const backend = createBackend({ store, clock, logger: silentLogger });
+  const work = backend.bind(systemContext(clock));
+  const first = Date.parse(at(1));
+  await client.query(EVENT_ROWS, [EVENTS, first]);
+  const head = { id: HEAD_ID, seq: EVENTS, keptDays: 30, updatedAt: clock.iso() };
+  await store.commit([], [new Collection(eventHead, store).set(head)]);
+  const [after, since] = [1_000, at(1_001)];
+  const target = { id: "webhook_1", events: ["tenant.*"] };
+  const calls: readonly (readonly [number, () => Promise<unknown>])[] = [
+    [PAGE + 10, () => new EventService(work).list({ after: cursorOf({ seq: after, since }), limit: PAGE })],
+    [LIMITS.pageEntries + 1, () => missingPage(work, target, { since, after }, 180)],
+    [2, () => numberBefore(work, since)],
+  ];
+  for (const statistics of ["none", "analyze kv.entries_outbox"]) {
+    if (statistics !== "none") await client.query(statistics);
+    for (const [i, [most, call]] of calls.entries()) {
+      expect(touched(await scansOf(call)), `call ${i}, statistics: ${statistics}`).toBeLessThanOrEqual(most);
+    }
+  }
+});
+
+const EVENTS = 4_000;
+const EVENT_ROWS = `
+  insert into kv.entries (key, value, version, owner, cascades, created_at, updated_at)
+  select 'outbox:' || id, jsonb_build_object('id', id, 'type', 'tenant.updated', 'subject', 'tn_42', 'tenantId', 'tn_42', 'data', '{}'::jsonb, 'seq', i,
+    'recordVersion', i::text, 'createdAt', to_char(to_timestamp(ms / 1000.0) at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')),
+    nextval('kv.versions'), 'tn_42', false, now(), now()
+  from (select i, ms, 'evt_' || ms || '_' || i as id from (select i, $2::bigint + (i - 1) * 1000 as ms from generate_series(1, $1::int) i) at) events`;

@@ -23,6 +23,11 @@ export function withheldGroups(scopes: ReadonlySet<string> | undefined): string[
   return scopes ? RESTRICTED.filter(({ scope }) => !scopes.has(scope)).map(({ group }) => group) : [];
 }
 
+/** Whether a caller may read the events of a type. */
+export function mayRead(scopes: ReadonlySet<string> | undefined, type: string): boolean {
+  return !scopes || scopes.has("read:events") && !withheldFrom(scopes).some((pattern) => matches(pattern, type));
+}
+
 /** Throws `insufficient_scope` if a pattern names types that the caller must not read. `*` selects those that it may read. */
 export function assertMayRead(patterns: readonly string[], scopes: ReadonlySet<string> | undefined): void {
   for (const { group, scope } of RESTRICTED) {

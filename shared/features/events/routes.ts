@@ -40,7 +40,8 @@ export const routes: readonly Route[] = [
     description:
       "The same events as in webhook deliveries. Store `nextCursor` with the effects of a page, and send it as `after` next time: " +
       "no event is missed. A platform admin gets the events of all tenants and of the platform, a tenant's users those of their tenant. " +
-      "Events of the types api-key.* are left out for callers without the scope read:api-keys.",
+      "Events of the types api-key.*, email-address.* and compliance-request.* are left out for callers without the scopes " +
+      "read:api-keys, read:emails and read:compliance.",
     scope: "read:events",
     query: listQuery,
     output: eventPage,

@@ -1,7 +1,8 @@
 import { Collection, type Stored } from "../../core/collection.ts";
 import { outboxEvent } from "../../core/outbox-event.ts";
 import type { Change, UnitOfWork } from "../../core/unit-of-work.ts";
-import { type Entry, LIMITS, type ListPage } from "../../kv/store.ts";
+import { type Entry, LIMITS, type ListPage, type Query } from "../../kv/store.ts";
+import { isoTime } from "../../kernel/clock.ts";
 import { policy } from "../retention/entity.ts";
 import { keepRules } from "../retention/rules.ts";
 import { type EventHead, eventHead } from "./entity.ts";
@@ -13,6 +14,8 @@ export const HEAD_ID = "current";
 const READ_FACTOR = 2;
 /** Pages that are read for one batch. More than one is needed only for events that do not match their declaration. */
 const MAX_PAGES = 20;
+/** Events are numbered in the order of their commits, which differs from that of their instants by less than this. */
+const DISORDER_MS = 600_000;
 
 export interface NextEvents {
   /** With `seq` and `recordVersion` and without `queuedAt`, in the order of their numbers. Not yet stored. */
@@ -57,6 +60,7 @@ async function queued(work: UnitOfWork, limit: number): Promise<{ readonly valid
       orderBy: [{ field: "queuedAt", direction: "asc" }],
       where: [{ field: "queuedAt", from: FIRST_INSTANT }],
       limit: Math.min(READ_FACTOR * limit, LIMITS.pageEntries),
+      walk: true,
       ...(after === null ? {} : { cursor: after }),
     });
     for (const entry of entries) {
@@ -74,9 +78,21 @@ export async function unnumbered(work: UnitOfWork): Promise<{ readonly count: nu
   const where = [{ field: "queuedAt", from: FIRST_INSTANT }];
   const [count, { entries: [first] }] = await Promise.all([
     work.store.count({ entity: outboxEvent, where }),
-    work.store.query({ entity: outboxEvent, where, orderBy: [{ field: "queuedAt", direction: "asc" }], limit: 1 }),
+    work.store.query({ entity: outboxEvent, where, orderBy: [{ field: "queuedAt", direction: "asc" }], limit: 1, walk: true }),
   ]);
   return { count, oldestAt: first ? (first.value as Readonly<Record<string, string>>)["queuedAt"] ?? null : null };
+}
+
+/** The number of an event before all that happened at `since` or later; 0 if there is none. Events without a number are passed over. */
+export async function numberBefore(work: UnitOfWork, since: string, scope: Pick<Query, "scope"> = {}): Promise<number> {
+  const { records: [last] } = await new Collection(outboxEvent, work.store).list({
+    ...scope,
+    where: [{ field: "createdAt", to: isoTime(Date.parse(since) - DISORDER_MS) }, { field: "seq", from: 1 }],
+    orderBy: [{ field: "createdAt", direction: "desc" }],
+    limit: 1,
+    walk: true,
+  });
+  return last?.seq ?? 0;
 }
 
 /** Before every instant: the condition selects the events that have the field. */

@@ -4,7 +4,7 @@ import { outboxEvent } from "../../core/outbox-event.ts";
 import type { Change, UnitOfWork } from "../../core/unit-of-work.ts";
 import { errors } from "../../kernel/errors.ts";
 import { assertMatch, type ChangeOptions } from "../../kernel/version.ts";
-import { matches, withheldFrom } from "../events/patterns.ts";
+import { mayRead } from "../events/patterns.ts";
 import { type EventView, eventView, isNumbered, thinView } from "../events/view.ts";
 import { type Delivery, delivery, type Webhook } from "./entity.ts";
 import { deliveryKey } from "./matching.ts";
@@ -34,8 +34,7 @@ export class Deliveries {
     const found = await this.#read(id);
     if (!found) return null;
     const event = await new Collection(outboxEvent, this.work.store).get(found.eventId);
-    const isWithheld = withheldFrom(this.work.context.scopes).some((pattern) => matches(pattern, found.event));
-    if (!event || !isNumbered(event) || isWithheld) return this.#shown(found);
+    if (!event || !isNumbered(event) || !mayRead(this.work.context.scopes, found.event)) return this.#shown(found);
     return { ...this.#shown(found), payload: this.webhook.payload === "thin" ? thinView(event) : eventView(event) };
   }
 

@@ -6,6 +6,7 @@ import { isNumbered } from "../events/view.ts";
 import { attempt, messageOf } from "./attempt.ts";
 import { delivery, webhook } from "./entity.ts";
 import { isActive, isHeld, isStopped, NO_ATTEMPTS, type Tally, withAttempt } from "./health.ts";
+import { isWithheld } from "./matching.ts";
 import type { Results } from "./results.ts";
 import type { Attempted } from "./schedule.ts";
 import { isUnreadable, type Signing, signingOf } from "./secret.ts";
@@ -160,8 +161,9 @@ export class Endpoint {
 
   async #request(current: StoredWebhook, next: StoredDelivery): Promise<void> {
     const { work, results, ended } = this.shared;
+    if (isWithheld(current, next.event)) return void await results.drop(next, "withheld");
     const event = await new Collection(outboxEvent, work.store).get(next.eventId);
-    if (!event || !isNumbered(event) || !this.#signing) return void await results.drop(next);
+    if (!event || !isNumbered(event) || !this.#signing) return void await results.drop(next, "deleted");
     const attempted = await attempt(work, current, this.#signing, messageOf(current, event));
     ended(this.key, attempted);
     this.#tally = withAttempt(this.#tally, attempted, work.context.clock.now());

@@ -4,8 +4,13 @@ import { matches } from "../events/patterns.ts";
 import { type Delivery, delivery, type Webhook } from "./entity.ts";
 
 /** Whether an event of this type is sent to a webhook with these patterns. */
-export function isSubscribed({ events, withheld = [] }: Pick<Webhook, "events" | "withheld">, type: string): boolean {
-  return events.some((pattern) => matches(pattern, type)) && !withheld.some((pattern) => matches(pattern, type));
+export function isSubscribed(webhook: Pick<Webhook, "events" | "withheld">, type: string): boolean {
+  return webhook.events.some((pattern) => matches(pattern, type)) && !isWithheld(webhook, type);
+}
+
+/** Whether the receiver must not get events of this type, also those that had a delivery before its URL was set. */
+export function isWithheld({ withheld = [] }: Pick<Webhook, "withheld">, type: string): boolean {
+  return withheld.some((pattern) => matches(pattern, type));
 }
 
 /** Whether a webhook gets an event. Events about a webhook are not sent to the webhook itself. */

@@ -2,14 +2,12 @@ import { Collection } from "../../core/collection.ts";
 import { outboxEvent } from "../../core/outbox-event.ts";
 import { addDays } from "../../core/periods.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
-import { isoTime } from "../../kernel/clock.ts";
 import { LIMITS } from "../../kv/store.ts";
+import { numberBefore } from "../events/sequence.ts";
 import { isNumbered, type NumberedEvent } from "../events/view.ts";
 import { delivery, type Gap, type Webhook } from "./entity.ts";
 import { deliveryKey, receives } from "./matching.ts";
 
-/** Events are numbered in the order of their commits, which differs from that of their instants by less than this. */
-const DISORDER_MS = 600_000;
 /** An event happens at most so long before the last attempt to deliver it, which is about 85 hours after the first one. */
 const LONGEST_DAYS = 4;
 /** A gap is counted up to here. */
@@ -43,6 +41,7 @@ export async function missingPage(
     where: [{ field: "seq", from: after + 1 }, { field: "createdAt", from: since }],
     orderBy: [{ field: "seq", direction: "asc" }],
     limit: LIMITS.pageEntries,
+    walk: true,
   });
   const wanted = records.flatMap((event) => isNumbered(event) && receives(webhook, event) ? [event as NumberedEvent] : []);
   const keys = wanted.map(({ id }) => deliveryKey(webhook.id, id) ?? "");
@@ -56,15 +55,9 @@ export async function missingPage(
   return { events, examined: records.length, after: isEnd ? null : records.at(-1)?.seq ?? null };
 }
 
-/** The number of an event before all that happened at `since` or later. */
-export async function numberBefore(work: UnitOfWork, webhook: Pick<Webhook, "tenantId">, since: string): Promise<number> {
-  const { records: [last] } = await new Collection(outboxEvent, work.store).list({
-    ...scopeOf(work, webhook),
-    where: [{ field: "createdAt", to: isoTime(Date.parse(since) - DISORDER_MS) }],
-    orderBy: [{ field: "createdAt", direction: "desc" }],
-    limit: 1,
-  });
-  return last?.seq ?? 0;
+/** Where the first page begins. */
+export async function beginningOf(work: UnitOfWork, webhook: Pick<Webhook, "tenantId">, since: string): Promise<number> {
+  return await numberBefore(work, since, scopeOf(work, webhook));
 }
 
 /** What a webhook lacks since it began to fail or was disabled. Only the first events are looked at. */
@@ -74,11 +67,12 @@ export async function gapOf(work: UnitOfWork, webhook: Webhook, start: string): 
     where: [...ofFailed, { field: "timestamp", from: addDays(start, -LONGEST_DAYS) }],
     orderBy: [{ field: "timestamp", direction: "asc" }],
     limit: 1,
+    walk: true,
   });
   const since = first && first.timestamp < start ? first.timestamp : start;
   const [failed, before] = await Promise.all([
     work.store.count({ entity: delivery, where: [...ofFailed, { field: "timestamp", from: since }], upTo: MAX_COUNTED }),
-    numberBefore(work, webhook, since),
+    beginningOf(work, webhook, since),
   ]);
   let missing = 0;
   let after: number | null = before;

@@ -7,7 +7,7 @@ import type { ChangeOptions } from "../../kernel/version.ts";
 import type { Mutation } from "../../kv/store.ts";
 import { type Delivery, delivery, type REPLAY_KINDS, type Webhook, webhook, type WebhookReplay, webhookReplay } from "./entity.ts";
 import { newDelivery } from "./matching.ts";
-import { missingPage, numberBefore } from "./missing.ts";
+import { beginningOf, missingPage } from "./missing.ts";
 
 type Replay = Stored<typeof webhookReplay>;
 
@@ -167,6 +167,7 @@ async function pageOf(
     ],
     orderBy: [{ field: "timestamp", direction: "asc" }],
     limit: PAGE,
+    walk: true,
     ...(cursor ? { cursor } : {}),
   });
   const found = page.records.filter((before) => before.status === "failed" || isWaiting(before, now));
@@ -176,7 +177,7 @@ async function pageOf(
 }
 
 async function missing(work: UnitOfWork, target: Webhook, { since, cursor }: Replay, now: string): Promise<Found> {
-  const after = cursor === undefined ? await numberBefore(work, target, since) : Number(cursor);
+  const after = cursor === undefined ? await beginningOf(work, target, since) : Number(cursor);
   const page = await missingPage(work, target, { since, after }, PAGE);
   const changes = page.events.map((event) => ({ entity: delivery, before: null, after: newDelivery(target, event, now) }));
   return { changes, examined: page.examined, cursor: page.after === null ? null : String(page.after) };

@@ -20,6 +20,12 @@ interface Result {
   readonly version: string;
 }
 
+/** Why a delivery is not sent. */
+const DROPPED = {
+  deleted: "The event was deleted by retention before it could be sent.",
+  withheld: "The URL of the webhook was set by a caller that must not read events of this type.",
+} as const;
+
 /** Conflicts of one commit: each is a delivery that was deleted, or attempted by another process too. */
 const DECISIONS = 20;
 
@@ -69,10 +75,10 @@ export class Results {
     return await this.#append(before, line, result as JsonObject);
   }
 
-  /** A delivery whose event is no longer kept cannot be sent. */
-  async drop(before: StoredDelivery): Promise<boolean> {
+  /** Ends a delivery that cannot be sent. */
+  async drop(before: StoredDelivery, reason: keyof typeof DROPPED): Promise<boolean> {
     const now = this.work.now();
-    const error = "The event was deleted by retention before it could be sent.";
+    const error = DROPPED[reason];
     const attempt = before.attemptCount + 1;
     return await this.#append(before, { at: now, attempt, error, durationMs: 0 }, {
       status: "failed",

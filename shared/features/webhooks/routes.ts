@@ -30,7 +30,9 @@ const inputs = {
 const oneDelivery = component(
   "DeliveryWithPayload",
   (recordOf(delivery) as unknown as z.ZodObject).extend({
-    payload: event.optional().meta({ description: "The body that is sent. Absent when the event has been deleted." }),
+    payload: event.optional().meta({
+      description: "The body that is sent. Absent for an event that was deleted, or that you must not read.",
+    }),
   }),
   () => ({ ...exampleOf(recordOf(delivery)) as object, payload: exampleOf(event) }),
 );

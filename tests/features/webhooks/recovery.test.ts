@@ -126,3 +126,35 @@ test.each(["is damaged", "has a root key that is missing"])(
     await receiver.close();
   },
 );
+
+test("W01, W11: a caller that redirects a webhook gets no event that it must not read, neither what waits nor what it sends again", async () => {
+  const [before, theirs] = [await startReceiver(), await startReceiver()];
+  before.script(200, 500);
+  const { id: tenantId } = await context.tenant();
+  await context.deliver();
+  context.clock.advance(1);
+  const since = context.clock.iso();
+  const { id } = await context.endpoint(before.url, { tenantId, events: ["api-key.*", "tenant.*"] });
+  await context.ApiKeyService.generate("Sent", ["read:plans"], { tenantId });
+  await context.deliver();
+  await context.ApiKeyService.generate("Waits", ["read:plans"], { tenantId });
+  await context.TenantService.update(tenantId, { name: "Waits" });
+  await context.deliver();
+  const sent = (await context.deliveriesOf(id)).find(({ status }) => status === "success");
+  const current = await context.webhookOf(id);
+  await context.store.set(`webhook:${id}`, { ...current, url: theirs.url, withheld: ["api-key.*"] } as JsonObject, { tenantId });
+  const scopes = new Set(["read:webhooks", "write:webhooks", "read:events"]);
+  const { WebhookService } = context.as({ tenantId, scopes });
+  context.clock.advance(1);
+  await WebhookService.replay(id, sent?.id ?? "");
+  for (const kind of ["failed", "missing"] as const) await WebhookService.replaySince(id, { since, kind });
+  await context.deliver();
+  const types = theirs.received.map(({ text }) => (JSON.parse(text) as { type: string }).type);
+  expect(types).toEqual(["tenant.updated"]);
+  const keys = (await context.deliveriesOf(id)).filter(({ event }) => event === "api-key.created");
+  expect(keys.map(({ status }) => status)).toEqual(["failed", "failed"]);
+  expect(keys.map(({ attempts }) => attempts.at(-1)?.error)).toEqual(
+    keys.map(() => expect.stringContaining("must not read events") as string),
+  );
+  await Promise.all([before.close(), theirs.close()]);
+});

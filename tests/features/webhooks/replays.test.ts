@@ -126,6 +126,28 @@ describe("a delivery", () => {
   });
 });
 
+test("W01, W09: the body of a delivery is hidden from a caller that must not read its event, and the rest of it is shown", async () => {
+  const { id, tenantId } = await endpoint({ events: ["*"] });
+  const of = [...await events(1, SINCE, { tenantId, type: "api-key.created" }), ...await events(1, SINCE, { tenantId })];
+  await delivered(id, tenantId, of, { status: "failed" });
+  const callers = {
+    owner: catalogue.ofTenant("owner"),
+    viewer: catalogue.ofTenant("viewer"),
+    withoutKeys: new Set(["read:webhooks", "write:webhooks", "read:events"]),
+    withoutEvents: new Set(["read:webhooks", "read:api-keys"]),
+  };
+  const seen: Record<string, boolean[]> = {};
+  for (const [name, scopes] of Object.entries(callers)) {
+    const service = hooks({ ...userOf(tenantId), scopes });
+    const shown = await Promise.all(of.map((event) => service.delivery(id, event.id)));
+    expect(shown.map((each) => each?.event)).toEqual(["api-key.created", "tenant.updated"]);
+    seen[name] = shown.map((each) => each !== null && "payload" in each);
+    const bodies = [await service.deliveries(id), await service.replay(id, of[0]?.id ?? "").catch((error: unknown) => error)];
+    expect(JSON.stringify(bodies)).not.toContain('"payload"');
+  }
+  expect(seen).toEqual({ owner: [true, true], viewer: [false, true], withoutKeys: [false, true], withoutEvents: [false, false] });
+});
+
 describe("a replay", () => {
   test("W11: of what failed since an instant makes exactly that due, and repeated, nothing more", async () => {
     const { id, tenantId } = await endpoint();
