@@ -11,7 +11,7 @@ import { type EventHead, eventHead } from "./entity.ts";
 import { eventSchema } from "./event-schemas.ts";
 import { type EventType, exampleEvent, isTenantScoped } from "./event-type.ts";
 import { assertMayRead, matches, withheldFrom } from "./patterns.ts";
-import { FIRST_INSTANT, HEAD_ID, numberBefore } from "./sequence.ts";
+import { FIRST_INSTANT, HEAD_ID } from "./sequence.ts";
 import { type EventPage, type EventTypeView, eventView, isNumbered, type NumberedEvent } from "./view.ts";
 
 export interface EventQuery {
@@ -113,14 +113,15 @@ export class EventService {
   async #ahead(oldest: Place, { seq, keptDays }: Pick<EventHead, "seq" | "keptDays">): Promise<Place> {
     const from = isoTime(this.work.context.clock.now() - keptDays * DAY_MS + AHEAD_MS);
     if (oldest.since === null || oldest.since >= from) return oldest;
-    const before = await numberBefore(this.work, from);
-    return await this.#before([{ field: "seq", from: before + 1 }, { field: "createdAt", from }]) ?? { seq, since: null };
+    return await this.#before([{ field: "seq", from: 1 }, { field: "createdAt", from }]) ?? { seq, since: null };
   }
 
   /** The place before the first of these events; null if there is none. */
   async #before(where: readonly Condition[]): Promise<Place | null> {
     const orderBy = [{ field: "seq", direction: "asc" as const }];
-    const { entries: [first] } = await this.work.store.query({ entity: outboxEvent, where, orderBy, limit: 1, walk: true });
+    // Beside another condition, the first of the sequence may be far from its beginning.
+    const walk = where.length === 1;
+    const { entries: [first] } = await this.work.store.query({ entity: outboxEvent, where, orderBy, limit: 1, walk });
     const event = first?.value as OutboxEvent | undefined;
     return event?.seq === undefined ? null : { seq: event.seq - 1, since: event.createdAt };
   }
