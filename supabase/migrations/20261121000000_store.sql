@@ -565,9 +565,9 @@ $$;
 
 -- Finds keys, family by family, so that the planner can exclude the other partitions. One call may have keys of several tenants:
 -- p_keys[i] is looked up for p_tenants[i], in its own rows and the readable rows of the platform. Each result has its position,
--- because two tenants may ask for one key.
+-- because two tenants may ask for one key. A plan that was made when a family was empty must not read all of its later rows.
 create function kv_service.mget(p_tenants text[], p_keys text[], p_now timestamptz) returns json
-language plpgsql stable as $$
+language plpgsql stable set enable_seqscan = off as $$
 declare
   v_family text;
   v_found json;
@@ -914,6 +914,17 @@ begin
   end loop;
 end $$;
 
+-- A page in the order of an index, read from the range on. Without statistics, or for two ranges of which one implies the other, the
+-- planner expects a few rows: it would read all that follow and sort them.
+create function kv_service.walk(p_query jsonb, p_now timestamptz) returns json
+language plpgsql stable set enable_sort = off as $$
+declare
+  v_page json;
+begin
+  execute kv.page_sql(p_query) into v_page using p_query, p_now;
+  return v_page;
+end $$;
+
 -- A page. Each entry has its position: PostgreSQL's text of the sort fields and the key. `page` is the name of a page function of
 -- this role. The settings tell the planner that pages are short and random reads are cheap.
 create function kv_service.page(p_query jsonb, p_now timestamptz) returns json
@@ -923,6 +934,8 @@ declare
 begin
   if p_query->>'page' is not null and to_regprocedure(format('%I(jsonb, timestamptz)', 'page_' || (p_query->>'page'))) is not null then
     execute format('select %I($1, $2)', 'page_' || (p_query->>'page')) into v_page using p_query, p_now;
+  elsif p_query ? 'walk' then
+    v_page := walk(p_query, p_now);
   else
     execute kv.page_sql(p_query) into v_page using p_query, p_now;
   end if;
@@ -1374,9 +1387,9 @@ begin
 end $$;
 
 -- Locks the existing rows of the keys in key order, family by family, so that the planner can exclude the other partitions.
--- Values are read only for mutations that need them.
+-- Values are read only for mutations that need them. A plan that was made when a family was empty must not read all of its later rows.
 create function kv_service.lock_rows(p_keys text[], p_computed text[]) returns kv.entries[]
-language plpgsql as $$
+language plpgsql set enable_seqscan = off as $$
 declare
   v_family text;
   v_rows kv.entries[] := '{}';
@@ -1525,8 +1538,9 @@ begin
     from jsonb_array_elements(p_checks) with ordinality cs(c, o)
     left join unnest(v_rows) e on e.key = c->>'key' and (e.expires_at is null or e.expires_at > p_now)
     -- A platform row that the tenant may read but not lock.
-    left join lateral (select x.version from kv.entries x where x.key = c->>'key' and x.owner is null and (x.expires_at is null or x.expires_at > p_now))
-      readable on p_tenant is not null and e.key is null
+    -- The offset keeps it a look-up for each such key; as part of the join, the platform's rows of all families could be read.
+    left join lateral (select x.version from kv.entries x where p_tenant is not null and e.key is null and x.key = c->>'key'
+      and x.owner is null and (x.expires_at is null or x.expires_at > p_now) offset 0) readable on true
     where c ? 'version' and coalesce(e.version, readable.version)::numeric is distinct from (c->>'version')::numeric order by o limit 1;
     if found then
       return json_build_object('ok', false, 'conflict', v_conflict, 'reason', 'version');
