@@ -19,6 +19,8 @@ function fieldsOf(entity: AnyEntity): string[] {
 }
 
 const declared = declaredBy(registry);
+/** Of the data model's page, made once for all entities. */
+let sections: readonly string[] | undefined;
 
 function propertiesOf(entity: AnyEntity): Readonly<Record<string, z.core.JSONSchema._JSONSchema>> {
   const schema: z.core.JSONSchema.BaseSchema = z.toJSONSchema(entity.schema, { io: "input" });
@@ -109,7 +111,7 @@ function contractOf(name: string, entity: AnyEntity): void {
   });
 
   test("the data model's page has a section on it, with its key and every field", () => {
-    const section = dataModelDocument(registry).split("\n## ").find((text) => text.startsWith(`${name}\n`)) ?? "";
+    const section = (sections ??= dataModelDocument(registry).split("\n## ")).find((text) => text.startsWith(`${name}\n`)) ?? "";
     expect(section).toContain(`- Key: \`${entity.key}\``);
     for (const field of Object.keys(entity.schema.shape)) expect(section).toContain(`| \`${field}\` |`);
   });

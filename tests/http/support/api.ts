@@ -85,6 +85,14 @@ export function useApi(options: ApiOptions = {}): TestApi {
   });
 }
 
+/** The file depends on the routes alone, so the apps of all test files of a worker have the same one. */
+let known: Promise<Contract> | undefined;
+
+async function contractFrom(app: Api): Promise<Contract> {
+  const answer = await app.fetch(new Request("http://localhost/openapi.json"));
+  return contractOf(await answer.json() as Record<string, unknown>);
+}
+
 async function openApi(
   {
     corsOrigins = ["https://admin.example"],
@@ -122,8 +130,7 @@ async function openApi(
     });
     admins.set(role, await signer.sign(`user-${role}`));
   }
-  const document = await (await app.fetch(new Request("http://localhost/openapi.json"))).json() as Record<string, unknown>;
-  const contract = contractOf(document);
+  const contract = await (known ??= contractFrom(app));
   const sendTo = (to: Api): TestApi["send"] => async (method, path, sent = {}) => {
     const answer = await request(to, method, path, sent);
     contract.check(method, path, answer);

@@ -188,6 +188,7 @@ function inputs(api: TestApi, everyRoute: EveryRoute): void {
     const { id: tenantId } = await api.tenant();
     const token = api.admin("super_admin");
     const json = { "content-type": "application/json" };
+    const long = JSON.stringify({ name: "x".repeat(1024 * 1024) });
     await everyRoute(takesBody, async (route) => {
       const path = pathOf(route, { tenantId });
       // A list whose items are checked on their own is refused only as a whole.
@@ -199,7 +200,6 @@ function inputs(api: TestApi, everyRoute: EveryRoute): void {
       }
       const text = { "content-type": "text/plain" };
       expectProblem(await api.send(route.method, path, { token, raw: "{}", headers: text }), 415, "unsupported_media_type");
-      const long = JSON.stringify({ name: "x".repeat(1024 * 1024) });
       expectProblem(await api.send(route.method, path, { token, raw: long, headers: json }), 413, "payload_too_large");
     });
   });
