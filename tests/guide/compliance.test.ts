@@ -2,7 +2,7 @@ import { afterAll, expect, test } from "vitest";
 import { openTestContext } from "../support/test-context.ts";
 
 const app = await openTestContext();
-const { ComplianceService, DeletionCertificateService, TenantService } = app;
+const { ComplianceService, DeletionCertificateService, FileService, TenantService } = app;
 afterAll(() => app.close());
 
 test("H29: an export goes from pending to completed, with a signed link that expires", async () => {
@@ -14,6 +14,14 @@ test("H29: an export goes from pending to completed, with a signed link that exp
   expect(done?.downloadUrl).toContain("signature=");
   const file = await ComplianceService.download(tenantId, request.id);
   expect(file).not.toBeNull();
+  const link = new URL(done?.downloadUrl ?? "", "https://api.example.com");
+  const [fileId = "", query] = [link.pathname.split("/").at(-1), link.searchParams];
+  const linked = await FileService.download(fileId, {
+    owner: tenantId,
+    expiresAt: query.get("expiresAt") ?? "",
+    signature: query.get("signature") ?? "",
+  });
+  expect(linked.file.type).toBe("application/zip");
   const list = await ComplianceService.list(tenantId);
   const shown = await ComplianceService.get(request.id);
   expect(list.data).toEqual([shown]);
