@@ -242,11 +242,14 @@ function enhancedCode({ lines: [first = ""] }: SmtpReply): string | undefined {
   return /^[245]\.\d{1,3}\.\d{1,3}\b/.exec(first)?.[0];
 }
 
-/** 5.1.x is about the address, 5.2.0 and 5.2.1 about a mailbox that is disabled. 5.7.x and others are about us: the address is good. */
+/**
+ * 5.1.x is about the address, 5.2.0 and 5.2.1 about a mailbox that is disabled. 5.1.7 and 5.1.8 (the sender's address), 5.7.x and others
+ * are about us: the address is good.
+ */
 function isBounce(reply: SmtpReply): boolean {
   const enhanced = enhancedCode(reply);
   if (reply.code < 500) return false;
-  return enhanced === undefined ? NO_MAILBOX.includes(reply.code) : /^5\.(1\.\d+|2\.[01])$/.test(enhanced);
+  return enhanced === undefined ? NO_MAILBOX.includes(reply.code) : /^5\.(1\.(?![78]$)\d+|2\.[01])$/.test(enhanced);
 }
 
 /** RFC 5321 §4.5.2: a dot at the beginning of a line is doubled. */

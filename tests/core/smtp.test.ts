@@ -123,6 +123,7 @@ describe("mail over SMTP", () => {
       "550 5.1.1 ada@hotel.example is unknown": "bounced RCPT TO: 550 5.1.1",
       "550 no such user": "bounced RCPT TO: 550",
       "550 5.2.1 disabled": "bounced RCPT TO: 550 5.2.1",
+      "550 5.1.8 the domain of the sender does not exist": "deferred RCPT TO: 550 5.1.8",
       "552 5.2.2 full": "deferred RCPT TO: 552 5.2.2",
       "554 5.7.1 your network is on a list": "deferred RCPT TO: 554 5.7.1",
       "451 4.7.1 try again later": "deferred RCPT TO: 451 4.7.1",

@@ -3,6 +3,8 @@ import type { Mailer, MailSession } from "../../core/mail.ts";
 import { notesOf } from "../../core/notes.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { randomFraction } from "../../kernel/backoff.ts";
+import { isoTime } from "../../kernel/clock.ts";
+import { isInnkeepError } from "../../kernel/errors.ts";
 import { GLOBAL, keyOf } from "../../kv/define.ts";
 import type { Entry } from "../../kv/store.ts";
 import { notification, notificationPreferences, notificationReads } from "../notifications/entity.ts";
@@ -12,6 +14,9 @@ import { linkOf, notificationKeyOf } from "./links.ts";
 import { mailOf } from "./text.ts";
 
 type StoredEmail = Stored<typeof email>;
+
+/** Longer than a mail and its commits can take. A worker that ends while it has a mail leaves it to the next one after that. */
+const LEASE_MS = 600_000;
 
 /** A mail that is due, with what it needs. */
 export interface DueEmail extends Due {
@@ -45,11 +50,13 @@ export async function loaded(work: UnitOfWork, entries: readonly Entry[]): Promi
 }
 
 /**
- * Sends one mail and writes what came of it. A crash between both sends it again, with the same Message-ID. Returns whether the server
- * takes further mails.
+ * Sends one mail and writes what came of it. A crash between both sends it again after its lease, with the same Message-ID. Returns
+ * whether the server takes further mails.
  */
 export async function send(work: UnitOfWork, due: DueEmail, mailer: Mailer, session: MailSession): Promise<boolean> {
-  const { email: before, notification: its, address } = due;
+  const before = await taken(work, due.email);
+  if (!before) return true;
+  const { notification: its, address } = due;
   const reason = withdrawal(due, work.now());
   if (reason !== null || !its || !address) {
     const { dueAt: _, ...kept } = before;
@@ -62,6 +69,19 @@ export async function send(work: UnitOfWork, due: DueEmail, mailer: Mailer, sess
   if (result.outcome === "bounced") await settleBounce(work, before, after, address.address);
   else await settle(work, before, after);
   return result.outcome !== "unavailable";
+}
+
+/** The mail with a lease, which no other worker then sends. Null if another one has it, or if it was deleted with its tenant. */
+async function taken(work: UnitOfWork, before: StoredEmail): Promise<StoredEmail | null> {
+  const after = { ...before, dueAt: isoTime(work.context.clock.now() + LEASE_MS) };
+  const commit = { changes: [{ entity: email, before, after }], audit: "none", attempts: 1, result: {} } as const;
+  try {
+    const { version } = await work.transact(() => ({ commit, resultOf: ownerOf(before) }));
+    return { ...after, version: version ?? before.version };
+  } catch (error) {
+    if (isInnkeepError(error, "write_conflict") || isInnkeepError(error, "not_found")) return null;
+    throw error;
+  }
 }
 
 async function settle(work: UnitOfWork, before: StoredEmail, after: Email): Promise<void> {

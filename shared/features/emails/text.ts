@@ -31,7 +31,7 @@ export function mailOf({ email, notification: one, address, link }: Parts, { dom
   // RFC 5321, section 2.3.8: no CR without LF.
   const message = written.replaceAll(/\r\n?/g, "\n");
   const { open, why } = localised(FRAME, address.locale);
-  const button = one.actionUrl === undefined ? null : { url: link, label: one.actionLabel ?? open };
+  const button = one.actionUrl === undefined ? null : { url: link, label: (one.actionLabel ?? open).replaceAll(/\s+/g, " ") };
   return {
     messageId: `<${email.id}@${domain}>`,
     to: address.address,

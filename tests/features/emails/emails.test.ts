@@ -2,6 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { createApi } from "../../../functions/api/app.ts";
 import { smtpMailer } from "../../../shared/adapters/smtp.ts";
 import { createBackend, loadServices, type Services } from "../../../shared/container.ts";
+import { LEASE_MS } from "../../../shared/features/jobs/rules.ts";
 import type { Context } from "../../../shared/kernel/context.ts";
 import { silentLogger } from "../../../shared/kernel/logger.ts";
 import { type MailServer, partOf, startMailServer } from "../../support/mail-server.ts";
@@ -130,6 +131,23 @@ describe("a notification by e-mail", () => {
     const { data: [sent] } = await as().EmailService.list({ tenantId });
     expect(sent).toMatchObject({ status: "sent", attempts: attempts + 1 });
     expect(server.received[0]?.message).toContain(`Message-ID: <${sent?.id}@example.com>`);
+  });
+
+  test("N09: is sent once, also if a second worker begins while the first one is slower than its lease", async () => {
+    const { id: tenantId } = await context.tenant();
+    const users = ["ada", "ben", "eve", "ivo", "max"];
+    for (const user of users) await subscriber(tenantId, user);
+    await tell(tenantId);
+    let second: ReturnType<typeof run> | undefined;
+    server.refuse(() => {
+      if (!second) context.clock.advance(LEASE_MS);
+      second ??= run();
+      return null;
+    });
+    await run();
+    await second;
+    expect(recipients()).toEqual(users);
+    expect(await statuses(tenantId)).toEqual(users.map(() => "sent"));
   });
 
   test("N09: fails after the last attempt, and can be sent again by an administrator", async () => {
@@ -268,12 +286,13 @@ describe("a notification by e-mail", () => {
     const { id: tenantId } = await context.tenant();
     await subscriber(tenantId, "ada");
     const actionUrl = "https://app.example.com/?a=1&b=2";
-    await tell(tenantId, { message: "Rooms < 7 & <script>alert(1)</script>", actionUrl, actionLabel: 'See "rooms"' });
+    await tell(tenantId, { message: "Rooms < 7 & <script>alert(1)</script>", actionUrl, actionLabel: 'See\r"rooms"' });
     await run();
     const message = server.received[0]?.message ?? "";
     expect(partOf(message, "text/plain")).toContain("Rooms < 7 & <script>alert(1)</script>");
     const html = partOf(message, "text/html");
     expect(html).toContain("Rooms &lt; 7 &amp; &lt;script&gt;alert(1)&lt;/script&gt;");
     expect(html).toContain("See &quot;rooms&quot;</a>");
+    expect(message).not.toMatch(/\r(?!\n)/);
   });
 });
