@@ -917,7 +917,7 @@ end $$;
 -- A page in the order of an index, read from the range on. Without statistics, or for two ranges of which one implies the other, the
 -- planner expects a few rows: it would read all that follow and sort them.
 create function kv_service.walk(p_query jsonb, p_now timestamptz) returns json
-language plpgsql stable set enable_sort = off as $$
+language plpgsql stable set max_parallel_workers_per_gather = 0 set random_page_cost = 1.1 set enable_sort = off as $$
 declare
   v_page json;
 begin
@@ -2126,13 +2126,24 @@ begin
   return v_count;
 end $$;
 
+-- The same for rows of the bound tenant alone. Row security is checked before the range of a declared field, so all earlier rows of the
+-- tenant would be read. This reads as the service, and the query names the tenant, which is checked here.
+create function kv.walk_of_tenant(p_query jsonb, p_now timestamptz) returns json
+language plpgsql stable security definer set search_path = pg_catalog, kv_service, pg_temp set row_security = on as $$
+begin
+  if (p_query->>'owner' = any (kv.tenants())) is not true then
+    raise exception 'must be the tenant of the call' using errcode = 'KV001', detail = '/tenantId';
+  end if;
+  return walk(p_query, p_now);
+end $$;
+
 create function public.kv_tenant_query(p_tenant text, p_query jsonb, p_now timestamptz) returns json
 language plpgsql security definer set search_path = pg_catalog, kv_tenant, pg_temp set row_security = on set plan_cache_mode = force_generic_plan as $$
 declare
   v_page json;
 begin
   perform kv.bind(array[p_tenant]);
-  v_page := page(p_query, p_now);
+  v_page := case when p_query ? 'walk' and p_query->>'owner' = p_tenant then kv.walk_of_tenant(p_query, p_now) else page(p_query, p_now) end;
   perform kv.unbind();
   return v_page;
 end $$;
@@ -2216,6 +2227,8 @@ grant execute on all functions in schema kv to kv_service, kv_tenant;
 grant execute on all functions in schema kv_service to kv_service;
 grant execute on all functions in schema kv_tenant to kv_tenant;
 grant execute on function kv.refuse_change(), kv.colons(text), kv.number_field(jsonb, text), kv.purge_floor() to kv_retention;
+-- Reads as the service what a bound tenant owns.
+alter function kv.walk_of_tenant(jsonb, timestamptz) owner to kv_service;
 -- The only function that deletes audit entries. Tenants cannot call it.
 alter function kv.purge_chain(text, text, bigint, text, text) owner to kv_retention;
 revoke all on function kv.purge_chain(text, text, bigint, text, text) from public, kv_tenant;

@@ -254,7 +254,7 @@ end $$;
 -- A page in the order of an index, read from the range on. Without statistics, or for two ranges of which one implies the other, the
 -- planner expects a few rows: it would read all that follow and sort them.
 create function kv_service.walk(p_query jsonb, p_now timestamptz) returns json
-language plpgsql stable set enable_sort = off as $$
+language plpgsql stable set max_parallel_workers_per_gather = 0 set random_page_cost = 1.1 set enable_sort = off as $$
 declare
   v_page json;
 begin

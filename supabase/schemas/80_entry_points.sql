@@ -177,13 +177,24 @@ begin
   return v_count;
 end $$;
 
+-- The same for rows of the bound tenant alone. Row security is checked before the range of a declared field, so all earlier rows of the
+-- tenant would be read. This reads as the service, and the query names the tenant, which is checked here.
+create function kv.walk_of_tenant(p_query jsonb, p_now timestamptz) returns json
+language plpgsql stable security definer set search_path = pg_catalog, kv_service, pg_temp set row_security = on as $$
+begin
+  if (p_query->>'owner' = any (kv.tenants())) is not true then
+    raise exception 'must be the tenant of the call' using errcode = 'KV001', detail = '/tenantId';
+  end if;
+  return walk(p_query, p_now);
+end $$;
+
 create function public.kv_tenant_query(p_tenant text, p_query jsonb, p_now timestamptz) returns json
 language plpgsql security definer set search_path = pg_catalog, kv_tenant, pg_temp set row_security = on set plan_cache_mode = force_generic_plan as $$
 declare
   v_page json;
 begin
   perform kv.bind(array[p_tenant]);
-  v_page := page(p_query, p_now);
+  v_page := case when p_query ? 'walk' and p_query->>'owner' = p_tenant then kv.walk_of_tenant(p_query, p_now) else page(p_query, p_now) end;
   perform kv.unbind();
   return v_page;
 end $$;

@@ -18,6 +18,8 @@ grant execute on all functions in schema kv to kv_service, kv_tenant;
 grant execute on all functions in schema kv_service to kv_service;
 grant execute on all functions in schema kv_tenant to kv_tenant;
 grant execute on function kv.refuse_change(), kv.colons(text), kv.number_field(jsonb, text), kv.purge_floor() to kv_retention;
+-- Reads as the service what a bound tenant owns.
+alter function kv.walk_of_tenant(jsonb, timestamptz) owner to kv_service;
 -- The only function that deletes audit entries. Tenants cannot call it.
 alter function kv.purge_chain(text, text, bigint, text, text) owner to kv_retention;
 revoke all on function kv.purge_chain(text, text, bigint, text, text) from public, kv_tenant;

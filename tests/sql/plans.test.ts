@@ -230,14 +230,16 @@ test("W22, W11: polling and a replay at depth read no more than their page, with
   const at = (seq: number) => clock.iso((seq - EVENTS) * 1_000);
   const backend = createBackend({ store, clock, logger: silentLogger });
   const work = backend.bind(systemContext(clock));
+  const user = backend.bind({ actor: { type: "user", id: "u" }, tenantId: "tn_42", requestId: "req_plans", clock });
   const first = Date.parse(at(1));
   await client.query(EVENT_ROWS, [EVENTS, first]);
   const head = { id: HEAD_ID, seq: EVENTS, keptDays: 30, updatedAt: clock.iso() };
   await store.commit([], [new Collection(eventHead, store).set(head)]);
   const [after, since] = [1_000, at(1_001)];
+  const place = cursorOf({ seq: after, since });
   const target = { id: "webhook_1", events: ["tenant.*"] };
   const calls: readonly (readonly [number, () => Promise<unknown>])[] = [
-    [PAGE + 10, () => new EventService(work).list({ after: cursorOf({ seq: after, since }), limit: PAGE })],
+    ...[work, user].map((caller) => [PAGE + 10, () => new EventService(caller).list({ after: place, limit: PAGE })] as const),
     [LIMITS.pageEntries + 1, () => missingPage(work, target, { since, after }, 180)],
     [2, () => numberBefore(work, since)],
   ];

@@ -50,6 +50,13 @@ const REACHES: readonly (readonly [string, SqlFunctionName, SqlArguments])[] = [
     "kv_tenant_query",
     mine({ query: { family: "note", owner: null, where: [], order: [], reverse: false, limit: 9 } }),
   ],
+  ...[{ owner: "tn_b" }, { owner: null }, { owner: ["tn_b"] }, {}].map((owner) =>
+    [
+      `the owner ${JSON.stringify(owner)} in a query that walks`,
+      "kv_tenant_query",
+      mine({ query: { family: "note", ...owner, walk: true, where: [], order: [], reverse: false, limit: 9 } }),
+    ] as const
+  ),
   ["the other's chain", "kv_tenant_chain_head", mine({ scope: "tn_b" })],
   ["another's key by set", "kv_tenant_write_many", { calls: [setOf("tn_b", "note:mine:b"), setOf("tn_a", "note:tn_b:1")] }],
   ["another's owner by set", "kv_tenant_write_many", {
@@ -119,12 +126,15 @@ test.each(INJECTIONS)("K29: text as a query's %s is data or refused, never SQL",
     for (const evil of EVIL) {
       for (const name of ["kv_query", "kv_total", "kv_aggregate"] as const) {
         await resultOf(client, name, { query: query(evil) }).catch((error: unknown) => error);
-        const own = await resultOf(client, `kv_tenant_${name.slice(3)}` as SqlFunctionName, mine({ query: query(evil) })).then(
-          (value) => JSON.stringify(value),
-          (error: pg.DatabaseError) => error.code,
-        );
-        // Invalid input, a failed cast or a missing limit: no injected statement, and no row of another tenant.
-        expect([evil, own]).not.toEqual([evil, expect.stringMatching(/"tn_b"|^42(P01|501|703|883)$/)]);
+        const ofTenant = `kv_tenant_${name.slice(3)}` as SqlFunctionName;
+        for (const own of [query(evil), ...(name === "kv_query" ? [{ ...query(evil), owner: "tn_a", walk: true }] : [])]) {
+          const result = await resultOf(client, ofTenant, mine({ query: own })).then(
+            (value) => JSON.stringify(value),
+            (error: pg.DatabaseError) => error.code,
+          );
+          // Invalid input, a failed cast or a missing limit: no injected statement, and no row of another tenant.
+          expect([evil, result]).not.toEqual([evil, expect.stringMatching(/"tn_b"|^42(P01|501|703|883)$/)]);
+        }
       }
     }
   });
