@@ -1,10 +1,10 @@
 import { dueBacklog, duePage } from "../../core/due.ts";
-import type { Backlog, Job, JobRun } from "../../core/job.ts";
+import type { Backlog, Job, JobItem, JobRun } from "../../core/job.ts";
 import type { Mailer } from "../../core/mail.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { email, mailing } from "./entity.ts";
 import { fanOut } from "./fan-out.ts";
-import { type DueEmail, loaded, send } from "./send.ts";
+import { type DueEmail, loaded, ownerOf, send } from "./send.ts";
 
 /** Notifications, and mails, of one step. */
 const MAX_MAILINGS = 10;
@@ -40,7 +40,7 @@ async function makeMails(run: JobRun): Promise<number> {
 /** A server that takes no mails is tried by each connection once, and again in the next run. */
 async function sendMails(run: JobRun, mailer: Mailer): Promise<{ readonly processed: number; readonly isAvailable: boolean }> {
   const { entries } = await duePage({ work: run.work, cursor: null, limit: MAX_EMAILS }, email, "dueAt");
-  const waiting = (await loaded(run.work, entries)).map((due) => ({ id: `email:${due.email.id}`, tenantId: null, due }));
+  const waiting = (await loaded(run.work, entries)).map((due) => ({ id: `email:${due.email.id}`, tenantId: ownerOf(due.email), due }));
   const lanes = Array.from({ length: Math.min(SESSIONS, waiting.length) }, () => lane(run, mailer, waiting));
   const ended = await Promise.all(lanes);
   return {
@@ -50,7 +50,7 @@ async function sendMails(run: JobRun, mailer: Mailer): Promise<{ readonly proces
 }
 
 /** Takes mails from the list until it is empty or the server takes none. */
-async function lane(run: JobRun, mailer: Mailer, waiting: { readonly id: string; readonly tenantId: null; readonly due: DueEmail }[]) {
+async function lane(run: JobRun, mailer: Mailer, waiting: (JobItem & { readonly due: DueEmail })[]) {
   const session = mailer.open();
   let [processed, isAvailable] = [0, true];
   try {

@@ -111,6 +111,7 @@ async function settleBounce(work: UnitOfWork, before: StoredEmail, after: Email,
   });
 }
 
-function ownerOf({ tenantId }: Email): string | null {
+/** The tenant of the mail; null for one to a platform administrator. */
+export function ownerOf({ tenantId }: Email): string | null {
   return tenantId === GLOBAL ? null : tenantId;
 }

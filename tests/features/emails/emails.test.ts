@@ -59,6 +59,22 @@ const statuses = async (tenantId: string) => (await as().EmailService.list({ ten
 const tell = (tenantId: string | undefined, more: object = {}) =>
   as().NotificationService.create({ title: "Maintenance", message: "From 02:00 to 03:00 UTC.", ...more }, tenantId);
 
+test("N09: a mail in flight while its tenant is deleted leaves no error, and nothing of the tenant", async () => {
+  const { store, clock, ComplianceService, DeletionCertificateService } = context;
+  const { id: tenantId } = await context.tenant();
+  await subscriber(tenantId, "ada");
+  await tell(tenantId);
+  const { id } = await ComplianceService.createRequest(tenantId, "deletion", "ada", undefined, { gracePeriodDays: 0 });
+  const send = async () => (await ComplianceService.process(id), { outcome: "sent" } as const);
+  const mailer = { domain: "example.com", apiUrl: "https://api.example.com", open: () => ({ send, close: () => Promise.resolve() }) };
+  const backend = createBackend({ store, clock, logger: silentLogger, ...KEYS, mailer });
+  const { JobService } = (await loadServices())(backend.bind({ actor: ADMIN, tenantId: null, requestId: "req_test", clock }));
+  expect(await JobService.run("emails")).toMatchObject({ errors: [], remaining: 0 });
+  const certificateId = (await ComplianceService.get(id))?.certificateId ?? "";
+  expect(await DeletionCertificateService.verify(certificateId)).toMatchObject({ valid: true, remaining: 0 });
+  expect(await context.dump("dead")).toEqual([]);
+});
+
 describe("a notification by e-mail", () => {
   test("N09: goes to the users of its tenant that it is addressed to and that have given an address, once", async () => {
     const [{ id: tenantId }, { id: other }] = [await context.tenant(), await context.tenant()];
