@@ -8,6 +8,7 @@ const LONG = [
   "kv/postgres",
   "local/permissions",
   "local/terminal",
+  "local/supabase-cli",
   "sql/declared",
   "browser/local-page",
   "sql/session-isolation",
@@ -18,6 +19,10 @@ const LONG = [
   "browser/reference",
   "features/webhooks/delivery-faults",
   "kv/pgbouncer",
+  "features/retention/chains",
+  "local/commands",
+  "http/round-trips",
+  "features/jobs/turns",
 ];
 
 /** Runs the long files of both projects first, so that no core is idle at the end. */
