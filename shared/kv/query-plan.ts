@@ -222,6 +222,12 @@ export function assertPage(query: Query): void {
   }
 }
 
+/** All groups of a rollup, or those from a date on. */
+export interface WholeRollup {
+  readonly name: string;
+  readonly from?: string | number | undefined;
+}
+
 /** An aggregate encoded for the rollup; null if the rollup does not cover it. */
 export function wireRollup(query: Omit<AggregateQuery, "groupBy"> & { readonly groupBy: readonly string[] }, tenantId: string | null) {
   const { entity, groupBy, where = [] } = query;
@@ -233,7 +239,7 @@ export function wireRollup(query: Omit<AggregateQuery, "groupBy"> & { readonly g
   const isWhole = groupBy.length === dimensions.length && groupBy.every((field, i) => field === dimensions[i]) &&
     groupBy.every((field) => ["text", "time"].includes(fieldTypeOf(entity, field)));
   const [first] = where;
-  if (isWhole && where.length <= 1 && (!first || isFromMonth(first, dimensions[0]))) {
+  if (isWhole && where.length <= 1 && (!first || isFromDate(first, dimensions[0]))) {
     return { name: entity.name, ...(first ? { from: first.from } : {}) };
   }
   if (!where.every((condition) => "in" in condition && dimensions.includes(condition.field))) return null;
@@ -244,7 +250,8 @@ export function wireRollup(query: Omit<AggregateQuery, "groupBy"> & { readonly g
   };
 }
 
-/** Months sort alike as JSON and as text. */
-function isFromMonth(condition: Condition, field: string | undefined): condition is Condition & { readonly from: string } {
-  return condition.field === field && "from" in condition && !("to" in condition) && /^\d{4}-\d{2}$/.test(String(condition.from));
+/** Months, days and instants sort alike as JSON and as text. */
+function isFromDate(condition: Condition, field: string | undefined): condition is Condition & { readonly from: string } {
+  return condition.field === field && "from" in condition && !("to" in condition) &&
+    /^\d{4}-\d{2}(-\d{2}(T[\d:.]+Z)?)?$/.test(String(condition.from));
 }

@@ -3,14 +3,15 @@ import { errors, InnkeepError } from "../kernel/errors.ts";
 import type { JsonValue } from "../kernel/json.ts";
 import { Batches } from "./batches.ts";
 import { wireClaim } from "./claim.ts";
-import { decodeCursor, encodeCursor, fingerprintOf, invalidCursor, type Position, steadyPart } from "./cursor.ts";
+import { decodeCursor, encodeCursor, fingerprintOf, invalidCursor } from "./cursor.ts";
 import { type Deadline, deadlineIn, DEFAULT_TIMEOUT_MS, PING_TIMEOUT_MS } from "./deadline.ts";
 import type { SqlArguments, SqlDriver } from "./driver.ts";
 import { conflictOf, storeError, withRetries, withSecondTry } from "./faults.ts";
 import { assertKey, isKey, prefixRange, rangeOf } from "./key.ts";
 import { assertTenantId, encodeCommit } from "./mutation.ts";
 import { ParsedRecords } from "./parsed-records.ts";
-import { assertLimit, assertPage, assertPosition, declaredType, wireOrder, wirePage, wireRollup, wireSelection } from "./query-plan.ts";
+import { assertLimit, assertPosition } from "./query-plan.ts";
+import { aggregateRead, countRead, pageRead, type WireRead, wireRead } from "./reads.ts";
 import { inOrder, toEntry, type WireEntry } from "./row.ts";
 import {
   type Addition,
@@ -20,6 +21,7 @@ import {
   type Check,
   type Claim,
   type CommitResult,
+  type CountQuery,
   type Entry,
   type Incremented,
   type IncrementOptions,
@@ -29,11 +31,16 @@ import {
   type Mutation,
   type Query,
   type QueryPage,
+  type Read,
+  type ReadResults,
   type Store,
   type StoreState,
   type WriteOptions,
 } from "./store.ts";
 import { assertTake, type Take, type Taken } from "./take.ts";
+
+/** The number of shards of a rollup (kv.shard in 15_values.sql). */
+const ROLLUP_SHARDS = 16;
 
 /** The store on the SQL functions, for any driver. */
 export function createStore(driver: SqlDriver, options: { readonly clock: Clock }): Store {
@@ -118,51 +125,31 @@ class SqlStore implements Store {
     return values;
   }
 
-  async count(what: Parameters<Store["count"]>[0]): Promise<number> {
+  async count(what: string | CountQuery): Promise<number> {
     if (typeof what === "string") return Number(await this.#readSide("count", { ...prefixRange(what) }));
-    const all = { ...what, groupBy: [] };
-    if (what.upTo === undefined && wireRollup(all, this.tenantId)) return (await this.aggregate(all))[0]?.count ?? 0;
-    return Number(await this.#readSide("total", { query: wireSelection(what, this.tenantId) }));
+    return await this.#run(countRead(what, this.tenantId));
   }
 
   async query(query: Query): Promise<QueryPage> {
-    assertPage(query);
-    const selection = wireSelection(query, this.tenantId);
-    const order = wireOrder(query.entity, query.orderBy ?? []);
-    const fingerprint = fingerprintOf([steadyPart(selection), order]);
-    const after = query.cursor === undefined ? {} : { after: decodeCursor(fingerprint, query.cursor, order.length + 1) };
-    if (after.after) assertPosition(order, after.after);
-    const wire = wirePage(query.entity, selection, order, { limit: query.limit, offset: query.offset, walk: query.walk, ...after });
-    const { entity, scope, where } = query;
     const [page, total] = await Promise.all([
-      this.#readSide("query", { query: wire }) as Promise<readonly (WireEntry & { readonly position: Position })[] | null>,
-      !query.withTotal
-        ? undefined
-        : query.search === undefined
-        ? this.count({ entity, ...(scope === undefined ? {} : { scope }), ...(where ? { where } : {}) })
-        : this.#readSide("total", { query: selection }).then(Number),
+      this.#run(pageRead(query, this.tenantId)),
+      query.withTotal ? this.#run(countRead(query, this.tenantId)) : undefined,
     ]);
-    const rows = page ?? [];
-    const last = rows[query.limit - 1];
-    const cursor = rows.length > query.limit && last ? encodeCursor(fingerprint, last.position) : null;
-    const entries = rows.slice(0, query.limit).map(toEntry);
-    return { entries, cursor, ...(total === undefined ? {} : { total }) };
+    return total === undefined ? page : { ...page, total };
   }
 
   async aggregate(query: AggregateQuery): Promise<AggregateRow[]> {
-    for (const field of query.groupBy) declaredType(query.entity, field);
-    const rollup = wireRollup(query, this.tenantId);
-    const [sum] = query.sum === undefined ? [] : wireOrder(query.entity, [{ field: query.sum, direction: "asc" }]);
-    if (sum && sum.type !== "number") throw errors.parameter("sum", "must be a number field");
-    const wire = {
-      ...wireSelection(query, this.tenantId),
-      groupBy: query.groupBy,
-      ...(sum ? { sum: sum.field } : {}),
-      ...(rollup ? { rollup } : {}),
-    };
-    const rows = (await this.#readSide("aggregate", { query: wire }) ?? []) as readonly (readonly [(string | null)[], number, string])[];
-    const groups = rows.map(([group, count, total]) => ({ group, count, sum: query.sum === undefined ? "0" : total }));
-    return groups.length === 0 && query.groupBy.length === 0 ? [{ group: [], count: 0, sum: "0" }] : groups;
+    const read = aggregateRead(query, this.tenantId);
+    return read.rollup ? (await this.readAll([{ aggregate: query }]))[0] : await this.#run(read);
+  }
+
+  async readAll<const R extends readonly Read[]>(reads: R): Promise<ReadResults<R>> {
+    if (this.tenantId !== null) throw new InnkeepError("forbidden", "A tenant-bound store cannot read all in one statement.");
+    const wired = reads.map((read) => wireRead(read));
+    const calls = wired.map(({ name, query, rollup }) => ({ [name]: query, ...(rollup ? { rollup } : {}) }));
+    const deadline = this.#deadline();
+    const found = await this.#read((now) => this.driver.call("kv_read_all", { reads: calls, now }, deadline), deadline) as unknown[];
+    return wired.map(({ decode }, i) => decode(found[i])) as ReadResults<R>;
   }
 
   async commit(checks: readonly Check[], mutations: readonly Mutation[]): Promise<CommitResult> {
@@ -236,12 +223,13 @@ class SqlStore implements Store {
   }
 
   async sweep(limit: number, { except = [] }: { readonly except?: readonly string[] } = {}): Promise<number> {
-    if (this.tenantId !== null) throw new InnkeepError("forbidden", "A tenant-bound store cannot sweep.");
-    try {
-      return Number(await this.driver.call("kv_sweep", { limit, except, now: isoTime(this.clock.now()) }, this.#deadline()));
-    } catch (error) {
-      throw storeError(error, true);
-    }
+    return await this.#maintain("kv_sweep", { limit, except, now: isoTime(this.clock.now()) });
+  }
+
+  async foldRollups(): Promise<number> {
+    let folded = 0;
+    for (let shard = 0; shard < ROLLUP_SHARDS; shard++) folded += await this.#maintain("kv_fold_rollups", { shard });
+    return folded;
   }
 
   async claim(claim: Claim): Promise<Entry[]> {
@@ -270,6 +258,19 @@ class SqlStore implements Store {
 
   async close(): Promise<void> {
     await this.driver.close();
+  }
+
+  async #maintain(name: "kv_sweep" | "kv_fold_rollups", args: SqlArguments): Promise<number> {
+    if (this.tenantId !== null) throw new InnkeepError("forbidden", "A tenant-bound store cannot sweep or fold.");
+    try {
+      return Number(await this.driver.call(name, args, this.#deadline()));
+    } catch (error) {
+      throw storeError(error, true);
+    }
+  }
+
+  async #run<T>({ name, query, decode }: WireRead<T>): Promise<T> {
+    return decode(await this.#readSide(name, { query }));
   }
 
   /** Calls a read function that exists for the service and for tenants. */

@@ -37,7 +37,7 @@ create table kv.chains (
   hash text not null
 ) with (fillfactor = 75);
 
--- Counts and sums of a rollup in 16 shards by hash of the key, which reads add up.
+-- Counts and sums of a rollup in 16 shards by hash of the key, and in the shard -1 what was folded (79_fold.sql). Reads add them up.
 create table kv.rollup_shards (
   rollup text collate "C" not null,
   shard integer not null,
@@ -45,7 +45,7 @@ create table kv.rollup_shards (
   bucket text collate "C" not null,
   count bigint not null,
   total numeric not null,
-  primary key (rollup, shard, bucket)
+  primary key (rollup, bucket, shard)
 ) with (fillfactor = 75);
 
 -- The declarations, written by kv.add_* in migrations (20_declare.sql).

@@ -197,7 +197,7 @@ begin
   insert into kv.rollup_shards as r (rollup, shard, bucket, count, total)
   select p_rollup, v_shard, p_bucket::text, p_count, p_total
   from kv.rollups d where d.rollup = p_rollup and (d.filled_to is null or p_key collate "C" <= d.filled_to)
-  on conflict (rollup, shard, bucket) do update set count = r.count + excluded.count, total = r.total + excluded.total;
+  on conflict (rollup, bucket, shard) do update set count = r.count + excluded.count, total = r.total + excluded.total;
 end $$;
 
 -- Declares counts (and one sum) of an entity by fields, which triggers update in the writing transaction. kv.fill_rollup counts
@@ -269,9 +269,9 @@ begin
   execute format('select e.key from %s e where e.key > $1 order by e.key offset %s limit 1', kv.partition_of(v_rollup.family), p_limit - 1)
     into v_last using v_rollup.filled_to;
   execute format($sql$insert into kv.rollup_shards as r (rollup, shard, bucket, count, total)
-    select %L, kv.shard(e.key), jsonb_build_array(%s)::text, count(*), sum(%s)
-    from %s e where e.key > $1 and ($2 is null or e.key <= $2) and kv.colons(e.key) = %s group by 2, 3
-    on conflict (rollup, shard, bucket) do update set count = r.count + excluded.count, total = r.total + excluded.total$sql$,
+    select %L, -1, jsonb_build_array(%s)::text, count(*), sum(%s)
+    from %s e where e.key > $1 and ($2 is null or e.key <= $2) and kv.colons(e.key) = %s group by 3
+    on conflict (rollup, bucket, shard) do update set count = r.count + excluded.count, total = r.total + excluded.total$sql$,
     p_rollup, (select string_agg(format('e.value->%L', f), ', ') from unnest(v_rollup.group_by) f),
     case when v_rollup.sum is null then '0' else format('coalesce(kv.number_field(e.value, %L), 0)', v_rollup.sum) end,
     kv.partition_of(v_rollup.family), v_rollup.colons) using v_rollup.filled_to, v_last;

@@ -309,27 +309,35 @@ begin
   return v_groups;
 end $$;
 
--- The same from a rollup: {name, keep?: [positions of groupBy in the bucket], where: [{at, in}], from?}. Without `keep`, the groups are the
--- buckets. `from` is a month, and the first field of the bucket is one: a bucket begins with `["2026-01`. Returns null while the rollup
--- is being filled.
+-- The groups of rollups as the rollups have them, in one statement: p_reads is [{rollup?: {name, from?}}]. `from` is a month, a day or an
+-- instant, and the first field of the buckets is one: a bucket begins with `["2026-01`. Null for a read without a rollup, and while the
+-- rollup is being filled. The text is put together here, because a bucket is JSON already.
+create function kv_service.rollups(p_reads jsonb) returns json[]
+language plpgsql stable set enable_seqscan = off set enable_bitmapscan = off as $$
+begin
+  return coalesce((
+    select array_agg((
+      select ('[' || coalesce(string_agg('[' || b.bucket || ',' || b.n || ',"' || b.total || '"]', ','), '') || ']')::json
+      from (
+        select r.bucket, sum(r.count) as n, trim_scale(sum(r.total)) as total
+        from kv.rollup_shards r
+        -- With `from`, up to the buckets whose first field is null; without it, all.
+        where r.rollup = d.rollup and r.bucket >= coalesce('["' || (read->'rollup'->>'from'), '')
+          and r.bucket < case when read->'rollup' ? 'from' then '[#' else ']' end
+        group by r.bucket
+      ) b where b.n <> 0 having d.rollup is not null
+    ) order by o)
+    from jsonb_array_elements(p_reads) with ordinality as rs(read, o)
+    left join kv.rollups d on d.rollup = read->'rollup'->>'name' and d.filled_to is null), '{}');
+end $$;
+
+-- The same from a rollup with more fields: {name, keep: [positions of groupBy in the bucket], where: [{at, in}]}. Returns null while the
+-- rollup is being filled.
 create function kv_service.rollup_groups(p_rollup jsonb) returns json
 language plpgsql stable as $$
-declare
-  v_name text := p_rollup->>'name';
-  v_from text := coalesce('["' || (p_rollup->>'from'), '');
-  -- After every bucket whose first field is not null; without `from`, after every bucket.
-  v_to text := case when p_rollup ? 'from' then '[#' else ']' end;
 begin
-  if not exists (select from kv.rollups r where r.rollup = v_name and r.filled_to is null) then
+  if not exists (select from kv.rollups r where r.rollup = p_rollup->>'name' and r.filled_to is null) then
     return null;
-  end if;
-  if not p_rollup ? 'keep' then
-    return coalesce((
-      select json_agg(json_build_array(b.bucket::json, b.n, b.total))
-      from (
-        select r.bucket, sum(r.count)::bigint as n, trim_scale(sum(r.total))::text as total
-        from kv.rollup_shards r where r.rollup = v_name and r.bucket >= v_from and r.bucket < v_to group by r.bucket
-      ) b where b.n <> 0), '[]');
   end if;
   return coalesce((
     select json_agg(json_build_array(g.groups, g.n, g.total))
@@ -337,7 +345,7 @@ begin
       select kept.bucket as groups, sum(total.n)::bigint as n, trim_scale(sum(total.amount))::text as total
       from (
         select r.bucket::jsonb as bucket, sum(r.count) as n, sum(r.total) as amount
-        from kv.rollup_shards r where r.rollup = v_name group by r.bucket
+        from kv.rollup_shards r where r.rollup = p_rollup->>'name' group by r.bucket
       ) total
       cross join lateral (
         select coalesce(jsonb_agg(total.bucket->>(k::integer) order by o), '[]') as bucket

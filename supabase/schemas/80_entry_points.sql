@@ -77,6 +77,24 @@ begin
   return coalesce(case when p_query ? 'rollup' then rollup_groups(p_query->'rollup') end, aggregate(p_query, p_now));
 end $$;
 
+-- Several reads with one snapshot. Each is {query}, {total} or {aggregate, rollup?}, with the argument of kv_query, kv_total or
+-- kv_aggregate. Returns their results in the same order.
+create function public.kv_read_all(p_reads jsonb, p_now timestamptz) returns json
+language plpgsql stable security definer set search_path = pg_catalog, kv_service, pg_temp set row_security = on set plan_cache_mode = force_generic_plan as $$
+declare
+  v_results json[] := rollups(p_reads);
+  v_read jsonb;
+begin
+  for i in 1 .. cardinality(v_results) loop
+    v_read := p_reads->(i - 1);
+    v_results[i] := case
+      when v_read ? 'query' then page(v_read->'query', p_now)
+      when v_read ? 'total' then to_json(total(v_read->'total', p_now))
+      else coalesce(v_results[i], aggregate(v_read->'aggregate', p_now)) end;
+  end loop;
+  return array_to_json(v_results);
+end $$;
+
 -- The lock timeout of a commit (55P03, rolled back), so that one stuck session does not block all writes.
 create function public.kv_commit(p_checks jsonb, p_mutations jsonb, p_lock_timeout_ms integer, p_now timestamptz) returns json
 language plpgsql security definer set search_path = pg_catalog, kv_service, pg_temp set row_security = on set plan_cache_mode = force_generic_plan set lock_timeout = '5s' as $$
@@ -111,6 +129,13 @@ language plpgsql security definer set search_path = pg_catalog, kv_service, pg_t
 begin
   perform kv.assert_isolation();
   return take(p_takes, p_wait);
+end $$;
+
+create function public.kv_fold_rollups(p_shard integer) returns bigint
+language plpgsql security definer set search_path = pg_catalog, kv_service, pg_temp set row_security = on set plan_cache_mode = force_generic_plan set lock_timeout = '5s' as $$
+begin
+  perform kv.assert_isolation();
+  return fold_rollups(p_shard);
 end $$;
 
 -- Returns the newest migration, pending builds, the reason why writes are refused, or null, and the server's time. Volatile, because PostgREST runs

@@ -64,7 +64,7 @@ const TABLE: readonly (readonly [from: string, imports: readonly string[], packa
 /** Imports that the table does not allow, each with a reason. */
 const EXCEPTIONS: Readonly<Record<string, string>> = {
   "shared/features/tenants/entity.ts imports ./claims.ts": "a claim is an entity too, in a file of its own",
-  "shared/features/tenants/entity.ts imports ./sign-ups.ts": "the counts of sign-ups are an entity too, beside the keys they are read by",
+  "shared/features/tenants/entity.ts imports ./sign-ups.ts": "a sign-up is an entity too, in a file of its own",
   "shared/features/tenants/entity.ts imports ./host-names.ts": "a host name's rule is the schema of a field",
   "shared/features/usage-history/entity.ts imports ./buckets.ts": "the names of the buckets are the schema of a parameter",
 };

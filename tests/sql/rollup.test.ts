@@ -80,3 +80,37 @@ test("K24: a commit that is refused or rolled back does not change the rollup", 
   });
   await opened.close();
 });
+
+test("K24: folding while others write loses and doubles nothing, and leaves one row a group", async () => {
+  const random = seededRandom("K24 folded");
+  const opened = await freshStore({ driver: "postgres" });
+  const writers = [opened.store, opened.another(), opened.another(), opened.another()];
+  const folders = [opened.another(), opened.another()];
+  let writing = true;
+  const folding = Promise.all(folders.map(async (store) => {
+    while (writing) await store.foldRollups();
+  }));
+  await Promise.all(writers.map(async (store) => {
+    for (let i = 0; i < 150; i++) {
+      const id = `tn_${random.below(60)}`;
+      const record = { plan: random.pick(["Pro", "Basic"]), status: random.pick(["trial", "active"]), mrr: random.below(1_000) / 100 };
+      await (random.below(4) === 0 ? store.del(`tenant:${id}`) : store.set(`tenant:${id}`, tenantRecord(id, record)));
+    }
+  }));
+  writing = false;
+  await folding;
+  await withClient(opened.database.superUrl, async (client) => {
+    expect((await client.query(LIVE)).rows).toEqual((await client.query(REBUILT)).rows);
+    await opened.store.commit([], [{ op: "deletePrefix", prefix: "tenant" }, {
+      op: "set",
+      key: "tenant:tn_a",
+      value: tenantRecord("tn_a"),
+    }]);
+    await opened.store.foldRollups();
+    const { rows } = await client.query(
+      "select shard, bucket, count::int, trim_scale(total)::text as total from kv.rollup_shards where rollup = 'tenant'",
+    );
+    expect(rows).toEqual([{ shard: -1, bucket: '["active", "Pro"]', count: 1, total: "299" }]);
+  });
+  await opened.close();
+});

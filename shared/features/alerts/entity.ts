@@ -33,6 +33,7 @@ export const alert = defineEntity({
   filterable: ["metric", "threshold", "triggered", "period", "openUntil"],
   sortable: ["triggeredAt", "threshold", "openUntil"],
   indexes: [["@tenantId", "triggeredAt"], ["openUntil"]],
+  rollup: { groupBy: ["openUntil"] },
   exported: true,
   example: {
     id: "alert_1767225600000_a1b2c3d4e5f6",

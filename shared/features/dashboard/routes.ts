@@ -7,7 +7,6 @@ import { monthOfRevenue } from "../revenue/view.ts";
 import { TENANT_STATUSES } from "../tenants/entity.ts";
 import { COUNTED_UP_TO, DashboardService, DEFAULT_DAYS, MAX_DAYS } from "./service.ts";
 
-const END = `${COUNTED_UP_TO} means this many or more.`;
 const tally = {
   tenants: z.int().meta({ description: "Number of tenants." }),
   mrr: z.number().meta({ description: "Monthly revenue of the active and trial ones, in the major unit of `currency`." }),
@@ -36,7 +35,7 @@ const dashboard = component(
     }),
     nearLimits: z.object({
       fromPercent: z.int().meta({ description: "The percentage from which a tenant counts as near a limit." }),
-      tenants: z.int().meta({ description: `Number of tenants with a metric at or above it. ${END}` }),
+      tenants: z.int().meta({ description: `Number of tenants with a metric at or above it. ${COUNTED_UP_TO} means this many or more.` }),
       highest: z.array(z.object({
         id: z.string(),
         name: z.string(),
@@ -44,8 +43,8 @@ const dashboard = component(
         usagePercent: z.number().meta({ description: "The highest percentage of the current month's metrics." }),
       })).meta({ description: "The 10 with the highest percentage." }),
     }),
-    openAlerts: z.int().meta({ description: `Number of open usage alerts of all tenants. ${END}` }),
-    pastDueSubscriptions: z.int().meta({ description: `Number of subscriptions with an overdue invoice. ${END}` }),
+    openAlerts: z.int().meta({ description: "Number of open usage alerts of all tenants." }),
+    pastDueSubscriptions: z.int().meta({ description: "Number of subscriptions with an overdue invoice." }),
   }),
   () => ({
     asOf: "2026-01-31T12:00:00.000Z",

@@ -41,7 +41,15 @@ export function tenantNumbers(rows: readonly AggregateRow[]): TenantNumbers {
 
 /** The last `count` days in UTC up to the present one, `YYYY-MM-DD`. */
 export function lastDays(count: number, nowMs: number): string[] {
-  return Array.from({ length: count }, (_, i) => isoTime(nowMs - (count - 1 - i) * DAY_MS).slice(0, 10));
+  const days: string[] = [];
+  for (let ms = nowMs; days.length < count;) {
+    // Dates are formatted once a month.
+    const last = isoTime(ms).slice(0, 10);
+    const dayOfMonth = Number(last.slice(8));
+    for (let day = dayOfMonth; day > 0 && days.length < count; day--) days.push(`${last.slice(0, 8)}${String(day).padStart(2, "0")}`);
+    ms -= dayOfMonth * DAY_MS;
+  }
+  return days.reverse();
 }
 
 export interface DayCount {
@@ -49,7 +57,8 @@ export interface DayCount {
   readonly tenants: number;
 }
 
-/** Every day with the sum of its counts, also without any. */
-export function countsByDay(days: readonly string[], records: readonly { readonly days: Readonly<Record<string, number>> }[]): DayCount[] {
-  return days.map((day) => ({ day, tenants: records.reduce((sum, each) => sum + (each.days[day] ?? 0), 0) }));
+/** Every day with its count, also without any. */
+export function countsByDay(days: readonly string[], rows: readonly AggregateRow[]): DayCount[] {
+  const counts = new Map(rows.map(({ group: [day], count }) => [day, count]));
+  return days.map((day) => ({ day, tenants: counts.get(day) ?? 0 }));
 }

@@ -20,6 +20,7 @@ export const EVERY_SECONDS = 3_600;
 const EXPIRED = "*expired";
 const CHECKPOINTS = "*checkpoints";
 const SIGNATURES = "*signatures";
+const ROLLUPS = "*rollups";
 
 type StoredPolicy = Stored<typeof policy>;
 
@@ -32,7 +33,7 @@ export class Cleanup {
     // Not from the policies: one that cannot be read must not stop the other tasks.
     const types = keepRules(await this.work.platform.registry(), []).map(({ entity }) => entity);
     const signatures = this.work.platform.previousAuditKey === null ? [] : [SIGNATURES];
-    return [...(this.dryRun ? [] : [...signatures, CHECKPOINTS, EXPIRED]), ...types].map(taskOf);
+    return [...(this.dryRun ? [] : [...signatures, CHECKPOINTS, EXPIRED, ROLLUPS]), ...types].map(taskOf);
   }
 
   /** One step of the first task that is not complete, which goes to the end of the list. Null if all are complete. */
@@ -80,6 +81,7 @@ export class Cleanup {
       const gone = await work.store.sweep(limit, { except: await tenantsOnHold(work) });
       return { ...task, isDone: gone < limit, scanned: task.scanned + gone, deleted: task.deleted + gone };
     }
+    if (task.type === ROLLUPS) return { ...task, isDone: true, scanned: await work.store.foldRollups() };
     // Read in each step, so that a policy that is changed or disabled during the run applies from then on.
     const rules = await this.#rulesOf(task.type);
     if (this.dryRun) return await this.#count(task, rules);

@@ -5,7 +5,7 @@ import { reportOf, type Task } from "./rules.ts";
 
 const cleanup: Job = {
   name: "cleanup",
-  summary: "Deletes expired entries, and records whose retention has ended.",
+  summary: "Deletes expired entries, and records whose retention has ended. Adds up the shards of the rollups.",
   everySeconds: EVERY_SECONDS,
   step: async ({ work, limit, dryRun, cursor }: JobRun): Promise<JobStep> => {
     const run = new Cleanup(work, limit, dryRun);

@@ -1,3 +1,4 @@
+import type { AggregateRow } from "../../kv/store.ts";
 import type { Tenant, TenantStatus } from "../tenants/entity.ts";
 import { MOVEMENT_KINDS, type MovementKind } from "./entity.ts";
 
@@ -25,11 +26,17 @@ export function difference(after: number, before: number): number {
 /** The movements of one month, in the major unit. `starting` + the five kinds = `ending`. */
 export type MonthOfRevenue = Readonly<Record<MovementKind | "starting" | "ending", number>> & { readonly month: string };
 
+/** There is one for each month and kind. */
 export interface MovementSum {
   readonly month: string;
   readonly kind: MovementKind;
   /** Exact decimal, such as `-99.50`. */
   readonly sum: string;
+}
+
+/** The sums by (month, kind). */
+export function movementSums(rows: readonly AggregateRow[]): MovementSum[] {
+  return rows.map(({ group: [month, kind], sum }) => ({ month: String(month), kind: kind as MovementKind, sum }));
 }
 
 /** Every month from `from` to `to`, both inclusive. Sums of earlier months are in the first month's `starting`. */
@@ -43,10 +50,11 @@ export function monthsUpTo(ending: number, sums: readonly MovementSum[], from: s
 }
 
 function monthsAfter(start: bigint, sums: readonly MovementSum[], from: string, to: string): MonthOfRevenue[] {
+  const known = new Map(sums.map(({ month, kind, sum }) => [`${month} ${kind}`, cents(sum)]));
   let ending = start;
   return monthsBetween(from, to).map((month) => {
     const starting = ending;
-    const amounts = MOVEMENT_KINDS.map((kind) => [kind, sumOf(sums.filter((each) => each.month === month && each.kind === kind))] as const);
+    const amounts = MOVEMENT_KINDS.map((kind) => [kind, known.get(`${month} ${kind}`) ?? 0n] as const);
     ending = amounts.reduce((total, [, amount]) => total + amount, starting);
     const members = [["starting", starting], ...amounts, ["ending", ending]] as const;
     return { month, ...Object.fromEntries(members.map(([name, amount]) => [name, Number(amount) / 100])) } as MonthOfRevenue;

@@ -1,8 +1,8 @@
 import { periodOf } from "../../core/periods.ts";
 import type { UnitOfWork } from "../../core/unit-of-work.ts";
 import { errors } from "../../kernel/errors.ts";
-import { movement, type MovementKind } from "./entity.ts";
-import { indexOf, monthAt, type MonthOfRevenue, monthsOfRevenue } from "./rules.ts";
+import { movement } from "./entity.ts";
+import { indexOf, monthAt, type MonthOfRevenue, monthsOfRevenue, movementSums } from "./rules.ts";
 
 export interface Movements {
   readonly currency: string;
@@ -26,7 +26,6 @@ export class RevenueService {
     if (months < 1) throw errors.parameter("to", "must not be before from");
     if (months > MAX_MONTHS) throw errors.parameter("from", `must be at most ${MAX_MONTHS} months before to`);
     const rows = await this.work.store.aggregate({ entity: movement, groupBy: ["month", "kind"], sum: "amount" });
-    const sums = rows.map(({ group: [month, kind], sum }) => ({ month: String(month), kind: kind as MovementKind, sum: sum ?? "0" }));
-    return { currency: this.work.platform.currency, data: monthsOfRevenue(sums, from, to) };
+    return { currency: this.work.platform.currency, data: monthsOfRevenue(movementSums(rows), from, to) };
   }
 }

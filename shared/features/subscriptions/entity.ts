@@ -99,6 +99,7 @@ export const subscription = defineEntity({
   filterable: ["status", "planId", "planVersion", "cancelAtPeriodEnd", "nextBillingAt"],
   sortable: ["currentPeriodEnd", "nextBillingAt", "planVersion"],
   indexes: [["planId", "planVersion"], ["status", "currentPeriodEnd"], ["nextBillingAt"]],
+  rollup: { groupBy: ["status"] },
   exported: true,
   example: {
     id: "sub_1767225600000_a1b2c3d4e5f6",

@@ -11,7 +11,7 @@ import { domainProblem, subdomainProblem } from "./host-names.ts";
 export const TENANT_STATUSES = ["pending", "trial", "active", "suspended", "cancelled"] as const;
 
 export * from "./claims.ts";
-export { signUps } from "./sign-ups.ts";
+export { signUp } from "./sign-ups.ts";
 
 const text = (max: number) => z.string().trim().min(1).max(max);
 

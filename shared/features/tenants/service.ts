@@ -24,7 +24,7 @@ import { overviewOf, type TenantOverview } from "./overview.ts";
 import { countCascading, removalOf } from "./removal.ts";
 import { assertNoLegalHold, forbiddenMetadata, type StatusMove } from "./rules.ts";
 import { initialFields, setupChanges } from "./setup.ts";
-import { signUp } from "./sign-ups.ts";
+import { signUpNow } from "./sign-ups.ts";
 
 export type StoredTenant = Stored<typeof tenant>;
 export type TenantCreate = CreateInput<typeof tenant>;
@@ -113,7 +113,7 @@ export class TenantService extends EntityService<typeof tenant> {
         return {
           record,
           changes: [...changes, ...moved],
-          mutations: [signUp(record.id, nowMs)],
+          mutations: [signUpNow(nowMs)],
           checks: [planCheck(plan), ...place],
           refuse: refuseClaim(record),
           eventData,

@@ -36,8 +36,8 @@ describe("the rules", () => {
     const nowMs = Date.parse("2028-03-01T00:00:00.000Z");
     expect(lastDays(3, nowMs)).toEqual(["2028-02-28", "2028-02-29", "2028-03-01"]);
     expect(lastDays(1, nowMs - 1)).toEqual(["2028-02-29"]);
-    const records = [{ days: { "2028-02-29": 2, "2028-01-01": 9 } }, { days: { "2028-02-29": 1 } }];
-    expect(countsByDay(lastDays(3, nowMs), records).map(({ tenants }) => tenants)).toEqual([0, 3, 0]);
+    const rows = [{ group: ["2028-02-29"], count: 3, sum: "0" }, { group: ["2028-03-02"], count: 9, sum: "0" }];
+    expect(countsByDay(lastDays(3, nowMs), rows).map(({ tenants }) => tenants)).toEqual([0, 3, 0]);
   });
 });
 

@@ -108,6 +108,46 @@ export const aggregateCases: Theme = (open, serverCase) => {
     }
   });
 
+  test("K24: reads in one statement return what each returns alone, also after the rollups were folded", async () => {
+    const { store } = open();
+    await storeTenants(
+      store,
+      [80, 90, null].map((usagePercent, i) =>
+        tenantRecord(`tn_r${i}`, { mrr: i + 0.5, ...(usagePercent === null ? {} : { usagePercent }) })
+      ),
+    );
+    const whole = { entity: tenant, groupBy: ["status", "plan"], sum: "mrr" } as const;
+    const byPlan = { entity: tenant, groupBy: ["plan"], sum: "mrr" } as const;
+    const byRegion = { entity: tenant, groupBy: ["region"] } as const;
+    const some = { entity: movement, groupBy: ["month", "kind"], sum: "amount", where: [{ field: "month", from: "2025-02" }] } as const;
+    const page = { entity: tenant, orderBy: [{ field: "usagePercent", direction: "desc" }], limit: 2 } as const;
+    const near = { entity: tenant, where: [{ field: "usagePercent", from: 85 }], upTo: 100 } as const;
+    const all = async () => {
+      const [a, b, c, d, e, f] = await store.readAll([
+        { aggregate: whole },
+        { query: page },
+        { aggregate: byPlan },
+        { aggregate: byRegion },
+        { count: near },
+        { aggregate: some },
+      ]);
+      return { groups: [a, c, d, f].map(byGroup), page: e === undefined ? null : b, near: e };
+    };
+    const alone = {
+      groups: (await Promise.all([whole, byPlan, byRegion, some].map((query) => store.aggregate(query)))).map(byGroup),
+      page: await store.query(page),
+      near: await store.count(near),
+    };
+    expect(alone.groups.map((groups) => groups.length > 0)).toEqual([true, true, true, true]);
+    expect(await all()).toEqual(alone);
+    expect(await store.foldRollups()).toBeGreaterThan(0);
+    expect(await store.foldRollups()).toBe(0);
+    expect(await all()).toEqual(alone);
+    expect(await store.readAll([])).toEqual([]);
+    expect(await codeOf(store.forTenant("tn_r1").readAll([{ count: near }]))).toBe("forbidden");
+    expect(await codeOf(store.forTenant("tn_r1").foldRollups())).toBe("forbidden");
+  });
+
   test("K26: an aggregate that no rollup covers is computed from the rows", async () => {
     const { store } = open();
     await store.commit([], [{ op: "deletePrefix", prefix: "tenant" }]);
