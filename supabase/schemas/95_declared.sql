@@ -4,9 +4,10 @@
 select kv.add_family('domain');
 select kv.add_entity('domain-claim', 'domain', 1, owner_rule => 'given');
 
--- sign-ups: The number of tenants created on each day of a month, in several records so that creations do not wait for each other.
-select kv.add_family('signups', 75);
-select kv.add_entity('sign-ups', 'signups', 2, owner_rule => 'platform');
+-- sign-up: Says that a tenant was created on a day. It counts as a sign-up of that day also after the tenant was deleted.
+select kv.add_family('signup');
+select kv.add_entity('sign-up', 'signup', 2, owner_rule => 'platform');
+select kv.add_rollup('sign-up', '{day}');
 
 -- subdomain-claim: The tenant that holds a subdomain label.
 select kv.add_family('subdomain');
@@ -43,6 +44,7 @@ select kv.add_entity('subscription', 'subscription', 1, owner_rule => 'segment')
 select kv.add_index('subscription', fields) from unnest(array[
   'planId text, planVersion number', 'status text, currentPeriodEnd time', 'nextBillingAt time'
 ]) fields;
+select kv.add_rollup('subscription', '{status}');
 
 -- metric: A kind of usage that is metered. A gauge is a level and carries over to the next month; a counter starts at zero each month.
 select kv.add_family('metric');
@@ -79,6 +81,7 @@ select kv.add_entity('alert', 'alert', 2, owner_rule => 'segment');
 select kv.add_index('alert', fields) from unnest(array[
   'owner, triggeredAt time', 'openUntil time', 'resolvedAt time'
 ]) fields;
+select kv.add_rollup('alert', '{openUntil}');
 
 -- notification: A message to the users of a tenant, or of all tenants.
 select kv.add_family('notification');
