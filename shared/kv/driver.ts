@@ -35,7 +35,7 @@ export const SQL_FUNCTIONS = {
   kv_claim: { claim: "jsonb", now: "timestamptz" },
   kv_take: { takes: "jsonb", wait: "boolean" },
   kv_sweep: { limit: "integer", except: "text[]", now: "timestamptz" },
-  kv_fold_rollups: { shard: "integer" },
+  kv_fold_rollups: {},
   kv_ping: {},
   kv_chain_head: { scope: "text" },
   kv_chain_heads: { after: "text", limit: "integer" },

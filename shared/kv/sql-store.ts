@@ -39,9 +39,6 @@ import {
 } from "./store.ts";
 import { assertTake, type Take, type Taken } from "./take.ts";
 
-/** The number of shards of a rollup (kv.shard in 15_values.sql). */
-const ROLLUP_SHARDS = 16;
-
 /** The store on the SQL functions, for any driver. */
 export function createStore(driver: SqlDriver, options: { readonly clock: Clock }): Store {
   return new SqlStore(driver, options.clock, new Batches(driver, options.clock), new ParsedRecords(), null);
@@ -227,9 +224,7 @@ class SqlStore implements Store {
   }
 
   async foldRollups(): Promise<number> {
-    let folded = 0;
-    for (let shard = 0; shard < ROLLUP_SHARDS; shard++) folded += await this.#maintain("kv_fold_rollups", { shard });
-    return folded;
+    return await this.#maintain("kv_fold_rollups", {});
   }
 
   async claim(claim: Claim): Promise<Entry[]> {

@@ -131,11 +131,11 @@ begin
   return take(p_takes, p_wait);
 end $$;
 
-create function public.kv_fold_rollups(p_shard integer) returns bigint
+create function public.kv_fold_rollups() returns bigint
 language plpgsql security definer set search_path = pg_catalog, kv_service, pg_temp set row_security = on set plan_cache_mode = force_generic_plan set lock_timeout = '5s' as $$
 begin
   perform kv.assert_isolation();
-  return fold_rollups(p_shard);
+  return fold_rollups();
 end $$;
 
 -- Returns the newest migration, pending builds, the reason why writes are refused, or null, and the server's time. Volatile, because PostgREST runs

@@ -102,7 +102,7 @@ export const CALLS: Readonly<Record<SqlFunctionName, readonly SqlArguments[]>> =
   kv_commit: [commit("iso")],
   kv_write_many: [{ calls: calls("iso") }],
   kv_sweep: [{ limit: 10, except: [] }, { limit: 10, except: ["tn_a"] }],
-  kv_fold_rollups: [{ shard: 0 }, { shard: -1 }],
+  kv_fold_rollups: [{}],
   kv_claim: [{ claim: { ...claim, perTenant: 1 } }, { claim }],
   kv_take: [{ takes: [{ key: "ratelimit:iso", capacity: 10, window: 60, cost: 30, wanted: 1 }], wait: false }],
   kv_ping: [{}],

@@ -186,9 +186,9 @@ test("K29: each role may execute only its own copy of the functions, and none th
     expect(forMigrations.length).toBeGreaterThan(8);
     for (const { call } of forMigrations) expect([call, await asRole(role, `select ${call}`)]).toEqual([call, "42501"]);
   }
-  // Tenants claim and take nothing.
+  // Tenants claim, fold and take nothing.
   const ofIndexes = /^(page|count)_/;
-  const ofServiceOnly = ["charged", "claim", "due_keys", "is_take", "take"];
+  const ofServiceOnly = ["charged", "claim", "due_keys", "fold_rollups", "is_take", "take"];
   const copies = async (schema: string) => [...new Set((await routines(schema)).map(({ name }) => name))].sort();
   expect((await copies("kv_tenant")).filter((name) => !ofIndexes.test(name))).toEqual(
     (await copies("kv_service")).filter((name) => !ofIndexes.test(name) && !ofServiceOnly.includes(name)),

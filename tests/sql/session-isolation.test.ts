@@ -174,7 +174,7 @@ test.each([
   expect(seen).toEqual([expected, expected]);
 });
 
-const WRITES = ["kv_claim", "kv_commit", "kv_take", "kv_write_many", "kv_tenant_commit", "kv_tenant_write_many"];
+const WRITES = ["kv_claim", "kv_commit", "kv_fold_rollups", "kv_take", "kv_write_many", "kv_tenant_commit", "kv_tenant_write_many"];
 
 test.each(["repeatable read", "serializable"])(
   "K31: in a session with isolation %s, writes are refused with KV008 as store_unavailable, and reads work",

@@ -137,7 +137,7 @@ export const ROUND_TRIPS: readonly (readonly [route: string, trips: number, beca
   ["POST /v1/plan-migrations/:planMigrationId/cancel", 2],
   ["GET /v1/policies", 2],
   ["PUT /v1/policies/:policyId", 3],
-  ["POST /v1/policies/run", 112, "reads each kind of record and the heads of the audit chains, one after the other"],
+  ["POST /v1/policies/run", 113, "reads each kind of record and the heads of the audit chains, one after the other"],
   ["GET /v1/tenants/:tenantId/compliance", 2],
   ["POST /v1/tenants/:tenantId/compliance", 2],
   ["GET /v1/tenants/:tenantId/compliance/:complianceRequestId", 1],
