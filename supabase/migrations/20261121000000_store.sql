@@ -85,7 +85,7 @@ create table kv.chains (
   hash text not null
 ) with (fillfactor = 75);
 
--- Counts and sums of a rollup in 16 shards by hash of the key, which reads add up.
+-- Counts and sums of a rollup in 16 shards by hash of the key, and in the shard -1 what was folded (79_fold.sql). Reads add them up.
 create table kv.rollup_shards (
   rollup text collate "C" not null,
   shard integer not null,
@@ -93,7 +93,7 @@ create table kv.rollup_shards (
   bucket text collate "C" not null,
   count bigint not null,
   total numeric not null,
-  primary key (rollup, shard, bucket)
+  primary key (rollup, bucket, shard)
 ) with (fillfactor = 75);
 
 -- The declarations, written by kv.add_* in migrations (20_declare.sql).
@@ -456,7 +456,7 @@ begin
   insert into kv.rollup_shards as r (rollup, shard, bucket, count, total)
   select p_rollup, v_shard, p_bucket::text, p_count, p_total
   from kv.rollups d where d.rollup = p_rollup and (d.filled_to is null or p_key collate "C" <= d.filled_to)
-  on conflict (rollup, shard, bucket) do update set count = r.count + excluded.count, total = r.total + excluded.total;
+  on conflict (rollup, bucket, shard) do update set count = r.count + excluded.count, total = r.total + excluded.total;
 end $$;
 
 -- Declares counts (and one sum) of an entity by fields, which triggers update in the writing transaction. kv.fill_rollup counts
@@ -528,9 +528,9 @@ begin
   execute format('select e.key from %s e where e.key > $1 order by e.key offset %s limit 1', kv.partition_of(v_rollup.family), p_limit - 1)
     into v_last using v_rollup.filled_to;
   execute format($sql$insert into kv.rollup_shards as r (rollup, shard, bucket, count, total)
-    select %L, kv.shard(e.key), jsonb_build_array(%s)::text, count(*), sum(%s)
-    from %s e where e.key > $1 and ($2 is null or e.key <= $2) and kv.colons(e.key) = %s group by 2, 3
-    on conflict (rollup, shard, bucket) do update set count = r.count + excluded.count, total = r.total + excluded.total$sql$,
+    select %L, -1, jsonb_build_array(%s)::text, count(*), sum(%s)
+    from %s e where e.key > $1 and ($2 is null or e.key <= $2) and kv.colons(e.key) = %s group by 3
+    on conflict (rollup, bucket, shard) do update set count = r.count + excluded.count, total = r.total + excluded.total$sql$,
     p_rollup, (select string_agg(format('e.value->%L', f), ', ') from unnest(v_rollup.group_by) f),
     case when v_rollup.sum is null then '0' else format('coalesce(kv.number_field(e.value, %L), 0)', v_rollup.sum) end,
     kv.partition_of(v_rollup.family), v_rollup.colons) using v_rollup.filled_to, v_last;
@@ -972,27 +972,35 @@ begin
   return v_groups;
 end $$;
 
--- The same from a rollup: {name, keep?: [positions of groupBy in the bucket], where: [{at, in}], from?}. Without `keep`, the groups are the
--- buckets. `from` is a month, and the first field of the bucket is one: a bucket begins with `["2026-01`. Returns null while the rollup
--- is being filled.
+-- The groups of rollups as the rollups have them, in one statement: p_reads is [{rollup?: {name, from?}}]. `from` is a month, a day or an
+-- instant, and the first field of the buckets is one: a bucket begins with `["2026-01`. Null for a read without a rollup, and while the
+-- rollup is being filled. The text is put together here, because a bucket is JSON already.
+create function kv_service.rollups(p_reads jsonb) returns json[]
+language plpgsql stable set enable_seqscan = off set enable_bitmapscan = off as $$
+begin
+  return coalesce((
+    select array_agg((
+      select ('[' || coalesce(string_agg('[' || b.bucket || ',' || b.n || ',"' || b.total || '"]', ','), '') || ']')::json
+      from (
+        select r.bucket, sum(r.count) as n, trim_scale(sum(r.total)) as total
+        from kv.rollup_shards r
+        -- With `from`, up to the buckets whose first field is null; without it, all.
+        where r.rollup = d.rollup and r.bucket >= coalesce('["' || (read->'rollup'->>'from'), '')
+          and r.bucket < case when read->'rollup' ? 'from' then '[#' else ']' end
+        group by r.bucket
+      ) b where b.n <> 0 having d.rollup is not null
+    ) order by o)
+    from jsonb_array_elements(p_reads) with ordinality as rs(read, o)
+    left join kv.rollups d on d.rollup = read->'rollup'->>'name' and d.filled_to is null), '{}');
+end $$;
+
+-- The same from a rollup with more fields: {name, keep: [positions of groupBy in the bucket], where: [{at, in}]}. Returns null while the
+-- rollup is being filled.
 create function kv_service.rollup_groups(p_rollup jsonb) returns json
 language plpgsql stable as $$
-declare
-  v_name text := p_rollup->>'name';
-  v_from text := coalesce('["' || (p_rollup->>'from'), '');
-  -- After every bucket whose first field is not null; without `from`, after every bucket.
-  v_to text := case when p_rollup ? 'from' then '[#' else ']' end;
 begin
-  if not exists (select from kv.rollups r where r.rollup = v_name and r.filled_to is null) then
+  if not exists (select from kv.rollups r where r.rollup = p_rollup->>'name' and r.filled_to is null) then
     return null;
-  end if;
-  if not p_rollup ? 'keep' then
-    return coalesce((
-      select json_agg(json_build_array(b.bucket::json, b.n, b.total))
-      from (
-        select r.bucket, sum(r.count)::bigint as n, trim_scale(sum(r.total))::text as total
-        from kv.rollup_shards r where r.rollup = v_name and r.bucket >= v_from and r.bucket < v_to group by r.bucket
-      ) b where b.n <> 0), '[]');
   end if;
   return coalesce((
     select json_agg(json_build_array(g.groups, g.n, g.total))
@@ -1000,7 +1008,7 @@ begin
       select kept.bucket as groups, sum(total.n)::bigint as n, trim_scale(sum(total.amount))::text as total
       from (
         select r.bucket::jsonb as bucket, sum(r.count) as n, sum(r.total) as amount
-        from kv.rollup_shards r where r.rollup = v_name group by r.bucket
+        from kv.rollup_shards r where r.rollup = p_rollup->>'name' group by r.bucket
       ) total
       cross join lateral (
         select coalesce(jsonb_agg(total.bucket->>(k::integer) order by o), '[]') as bucket
@@ -1947,6 +1955,29 @@ begin
   return coalesce(v_taken::jsonb, '{}') || coalesce(v_created, '{}');
 end $$;
 
+-- Adds the 16 shards of every rollup to the shard -1, which only this function and kv.fill_rollup write, and removes groups that have
+-- become empty. Reads then add up one row a group, and what was written since. Created after the copies (70_copies.sql): a tenant folds
+-- nothing. The locks are those of a commit, in the same order; writers wait for some milliseconds. Returns the number of rows added.
+create function kv_service.fold_rollups() returns bigint
+language plpgsql as $$
+declare
+  v_rollup text;
+  v_all bigint := 0;
+begin
+  for v_rollup in select r.rollup from kv.rollups r order by 1 loop
+    perform pg_advisory_xact_lock(hashtext('kv.rollup:' || v_rollup), shard) from generate_series(0, 15) shard;
+    v_all := v_all + (select count(*) from kv.rollup_shards r where r.rollup = v_rollup and r.shard >= 0);
+    with folded as (
+      delete from kv.rollup_shards r where r.rollup = v_rollup and r.shard >= 0 returning r.bucket, r.count, r.total
+    )
+    insert into kv.rollup_shards as r (rollup, shard, bucket, count, total)
+    select v_rollup, -1, f.bucket, sum(f.count), sum(f.total) from folded f group by f.bucket order by f.bucket
+    on conflict (rollup, bucket, shard) do update set count = r.count + excluded.count, total = r.total + excluded.total;
+    delete from kv.rollup_shards r where r.rollup = v_rollup and r.shard = -1 and r.count = 0 and r.total = 0;
+  end loop;
+  return v_all;
+end $$;
+
 -- The entry points: security definer functions in `public`, so that PostgREST can call them. Each returns one value. `kv_*` are for
 -- the service; `kv_tenant_*` first bind the call to its tenant.
 --
@@ -2026,6 +2057,24 @@ begin
   return coalesce(case when p_query ? 'rollup' then rollup_groups(p_query->'rollup') end, aggregate(p_query, p_now));
 end $$;
 
+-- Several reads with one snapshot. Each is {query}, {total} or {aggregate, rollup?}, with the argument of kv_query, kv_total or
+-- kv_aggregate. Returns their results in the same order.
+create function public.kv_read_all(p_reads jsonb, p_now timestamptz) returns json
+language plpgsql stable security definer set search_path = pg_catalog, kv_service, pg_temp set row_security = on set plan_cache_mode = force_generic_plan as $$
+declare
+  v_results json[] := rollups(p_reads);
+  v_read jsonb;
+begin
+  for i in 1 .. cardinality(v_results) loop
+    v_read := p_reads->(i - 1);
+    v_results[i] := case
+      when v_read ? 'query' then page(v_read->'query', p_now)
+      when v_read ? 'total' then to_json(total(v_read->'total', p_now))
+      else coalesce(v_results[i], aggregate(v_read->'aggregate', p_now)) end;
+  end loop;
+  return array_to_json(v_results);
+end $$;
+
 -- The lock timeout of a commit (55P03, rolled back), so that one stuck session does not block all writes.
 create function public.kv_commit(p_checks jsonb, p_mutations jsonb, p_lock_timeout_ms integer, p_now timestamptz) returns json
 language plpgsql security definer set search_path = pg_catalog, kv_service, pg_temp set row_security = on set plan_cache_mode = force_generic_plan set lock_timeout = '5s' as $$
@@ -2060,6 +2109,13 @@ language plpgsql security definer set search_path = pg_catalog, kv_service, pg_t
 begin
   perform kv.assert_isolation();
   return take(p_takes, p_wait);
+end $$;
+
+create function public.kv_fold_rollups() returns bigint
+language plpgsql security definer set search_path = pg_catalog, kv_service, pg_temp set row_security = on set plan_cache_mode = force_generic_plan set lock_timeout = '5s' as $$
+begin
+  perform kv.assert_isolation();
+  return fold_rollups();
 end $$;
 
 -- Returns the newest migration, pending builds, the reason why writes are refused, or null, and the server's time. Volatile, because PostgREST runs
@@ -2253,9 +2309,10 @@ revoke create on schema kv from kv_retention;
 select kv.add_family('domain');
 select kv.add_entity('domain-claim', 'domain', 1, owner_rule => 'given');
 
--- sign-ups: The number of tenants created on each day of a month, in several records so that creations do not wait for each other.
-select kv.add_family('signups', 75);
-select kv.add_entity('sign-ups', 'signups', 2, owner_rule => 'platform');
+-- sign-up: Says that a tenant was created on a day. It counts as a sign-up of that day also after the tenant was deleted.
+select kv.add_family('signup');
+select kv.add_entity('sign-up', 'signup', 2, owner_rule => 'platform');
+select kv.add_rollup('sign-up', '{day}');
 
 -- subdomain-claim: The tenant that holds a subdomain label.
 select kv.add_family('subdomain');
@@ -2292,6 +2349,7 @@ select kv.add_entity('subscription', 'subscription', 1, owner_rule => 'segment')
 select kv.add_index('subscription', fields) from unnest(array[
   'planId text, planVersion number', 'status text, currentPeriodEnd time', 'nextBillingAt time'
 ]) fields;
+select kv.add_rollup('subscription', '{status}');
 
 -- metric: A kind of usage that is metered. A gauge is a level and carries over to the next month; a counter starts at zero each month.
 select kv.add_family('metric');
@@ -2328,6 +2386,7 @@ select kv.add_entity('alert', 'alert', 2, owner_rule => 'segment');
 select kv.add_index('alert', fields) from unnest(array[
   'owner, triggeredAt time', 'openUntil time', 'resolvedAt time'
 ]) fields;
+select kv.add_rollup('alert', '{openUntil}');
 
 -- notification: A message to the users of a tenant, or of all tenants.
 select kv.add_family('notification');
