@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Collection } from "../../../shared/core/collection.ts";
 import { outboxEvent } from "../../../shared/core/outbox-event.ts";
+import { numberBefore } from "../../../shared/features/events/sequence.ts";
 import { scopes as catalogue } from "../../../shared/features/index.ts";
 import { type Delivery, delivery, type Webhook } from "../../../shared/features/webhooks/entity.ts";
 import { newDelivery } from "../../../shared/features/webhooks/matching.ts";
@@ -245,6 +246,44 @@ describe("a replay", () => {
       fields: [{ path: "/since" }],
     });
     await allSteps();
+  });
+
+  test("W11: is nothing to another tenant, and neither are the deliveries that it would send", async () => {
+    const { id, tenantId } = await endpoint();
+    const [event] = await events(1, SINCE, { tenantId });
+    if (!event) throw new Error("no event");
+    await delivered(id, tenantId, [event], { status: "failed" });
+    const { id: replayId = "" } = await hooks().replaySince(id, { since: SINCE, kind: "failed" }) ?? {};
+    const { tenantId: neighbour } = await endpoint();
+    const stranger = hooks(userOf(neighbour));
+    for (const asked of [id, `webhook:${id}`]) {
+      const calls = [
+        stranger.replaySince(asked, { since: SINCE, kind: "missing" }),
+        stranger.replays(asked),
+        stranger.replayOf(asked, replayId),
+        stranger.replay(asked, event.id),
+        stranger.delivery(asked, event.id),
+      ];
+      expect(await Promise.all(calls)).toEqual([null, null, null, null, null]);
+    }
+    const { id: ownReplay } = await hooks(userOf(tenantId)).replayOf(id, replayId) ?? {};
+    expect([ownReplay, (await hooks().replays(id))?.data.length]).toEqual([replayId, 1]);
+    await allSteps();
+  });
+
+  test("W11: begins after the last number before its instant, also when a later event still has none, or at the first of all", async () => {
+    const { id, tenantId } = await endpoint();
+    const numbered = await events(3, "2026-02-02T00:00:00.000Z", { tenantId });
+    const { seq: _, recordVersion: __, ...waiting } = numbered[2] ?? {};
+    const outbox = new Collection(outboxEvent, context.store);
+    const queuedAt = "2026-02-02T00:05:00.000Z";
+    const late = { ...waiting, id: `evt_${Date.parse(queuedAt)}_waits0000000`, createdAt: queuedAt, queuedAt };
+    await context.store.commit([], [outbox.set(outboxEvent.schema.parse(late))]);
+    expect(await numberBefore(work(), "2026-02-02T01:00:00.000Z", { scope: tenantId })).toBe(numbered[2]?.seq);
+    await context.store.commit([], [{ op: "delete", key: `outbox:${late.id}` }]);
+    const all = await hooks().replaySince(id, { since: "0000-01-01T00:00:00.000Z", kind: "missing" });
+    await allSteps();
+    expect(await hooks().replayOf(id, all?.id ?? "")).toMatchObject({ status: "completed", replayed: 3 });
   });
 
   test("W11: of a webhook that was deleted since it was read is not recorded", async () => {
