@@ -9,7 +9,7 @@ import type { Killed } from "./killed.test.ts";
 const TENANTS = 8;
 const CHANGES = 12;
 
-/** Events that are numbered and sent to a receiver of each tenant, while the processes are killed. */
+/** Events that are numbered and sent to a receiver of each tenant, and replays of what a tenant missed, while the processes are killed. */
 export async function webhooks(context: TestContext & Services): Promise<Killed> {
   const receiver = await startReceiver();
   receiver.script({ status: 200, delayMs: 15 });
@@ -18,9 +18,16 @@ export async function webhooks(context: TestContext & Services): Promise<Killed>
   const endpoints = await Promise.all(
     tenants.map(({ id }) => endpoint(receiver.url, { tenantId: id, events: ["tenant.updated"], maxConcurrency: 2 })),
   );
-  await Promise.all(tenants.map(async ({ id }) => {
+  const change = async ({ id }: { readonly id: string }) => {
     for (let n = 1; n <= CHANGES; n++) await context.TenantService.update(id, { name: `Hotel ${n}` });
-  }));
+  };
+  const late = await context.tenant();
+  await change(late);
+  await deliver();
+  const replaying = await endpoint(receiver.url, { tenantId: late.id, events: ["tenant.updated"] });
+  endpoints.push(replaying);
+  for (let n = 0; n < 3; n++) await context.WebhookService.replaySince(replaying.id, { since: context.clock.iso(-1), kind: "missing" });
+  await Promise.all(tenants.map(change));
   return {
     check: async () => {
       while (((await deliver()).remaining ?? 0) > 0);
@@ -33,7 +40,10 @@ export async function webhooks(context: TestContext & Services): Promise<Killed>
         expect(changes.get(`${subject} ${version}`) ?? id).toBe(id);
         changes.set(`${subject} ${version}`, id);
       }
-      expect(changes.size).toBe(TENANTS * CHANGES);
+      expect(changes.size).toBe((TENANTS + 1) * CHANGES);
+      const replays = (await context.WebhookService.replays(replaying.id))?.data ?? [];
+      expect(replays.map(({ status }) => status)).toEqual(Array(3).fill("completed"));
+      expect(replays.reduce((sum, { replayed }) => sum + replayed, 0)).toBe(CHANGES);
       for (const { id } of endpoints) {
         const deliveries = await deliveriesOf(id);
         expect(deliveries.map(({ status, attempts }) => [status, attempts.length])).toEqual(Array(CHANGES).fill(["success", 1]));
