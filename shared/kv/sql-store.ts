@@ -257,8 +257,9 @@ class SqlStore implements Store {
 
   async #maintain(name: "kv_sweep" | "kv_fold_rollups", args: SqlArguments): Promise<number> {
     if (this.tenantId !== null) throw new InnkeepError("forbidden", "A tenant-bound store cannot sweep or fold.");
+    const deadline = this.#deadline();
     try {
-      return Number(await this.driver.call(name, args, this.#deadline()));
+      return Number(await withRetries(() => this.driver.call(name, args, deadline), "the entries", deadline));
     } catch (error) {
       throw storeError(error, true);
     }

@@ -247,6 +247,8 @@ create function kv.drop_rollup(p_rollup text) returns void
 language plpgsql set search_path = pg_catalog, pg_temp set row_security = off as $$
 begin
   execute format('drop function kv.%I cascade', 'rollup_' || replace(p_rollup, '-', '_'));
+  -- A fold that is running adds rows which the deletion would not see. After the table's lock, as writers take them.
+  perform pg_advisory_xact_lock(hashtext('kv.rollup:' || p_rollup), shard) from generate_series(0, 15) shard;
   update kv.families f set rollup = null where f.rollup = p_rollup;
   delete from kv.rollups r where r.rollup = p_rollup;
   delete from kv.rollup_shards r where r.rollup = p_rollup;

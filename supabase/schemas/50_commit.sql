@@ -5,7 +5,7 @@
 -- One write, resolved against the declaration of its key; later with the resulting row.
 create type kv.write as (
   "position" integer, op text, key text, tenant text, owner text, cascades boolean, expires_at timestamptz,
-  append_only boolean, rollup text, mutation jsonb,
+  append_only boolean, rollup text collate "C", mutation jsonb,
   -- The value gets a member `receipt` with what the commit computed and deleted.
   receipt boolean,
   -- Null: nothing is written. `fault` is the reason, if there is one.

@@ -1,6 +1,7 @@
 -- Adds the 16 shards of every rollup to the shard -1, which only this function and kv.fill_rollup write, and removes groups that have
 -- become empty. Reads then add up one row a group, and what was written since. Created after the copies (70_copies.sql): a tenant folds
--- nothing. The locks are those of a commit, in the same order; writers wait for some milliseconds. Returns the number of rows added.
+-- nothing. The locks are those of a commit, in the same order; writers wait for some milliseconds. A cascade takes them in another order;
+-- after a deadlock with one, the program repeats the fold. Returns the number of rows added.
 create function kv_service.fold_rollups() returns bigint
 language plpgsql as $$
 declare

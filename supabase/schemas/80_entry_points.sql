@@ -90,7 +90,8 @@ begin
     v_results[i] := case
       when v_read ? 'query' then page(v_read->'query', p_now)
       when v_read ? 'total' then to_json(total(v_read->'total', p_now))
-      else coalesce(v_results[i], aggregate(v_read->'aggregate', p_now)) end;
+      else coalesce(v_results[i], case when v_read->'aggregate' ? 'rollup' then rollup_groups(v_read->'aggregate'->'rollup') end,
+        aggregate(v_read->'aggregate', p_now)) end;
   end loop;
   return array_to_json(v_results);
 end $$;

@@ -1,4 +1,6 @@
+import pg from "pg";
 import { expect, test } from "vitest";
+import { tenant } from "../../shared/features/tenants/entity.ts";
 import type { JsonObject } from "../../shared/kernel/json.ts";
 import type { Mutation } from "../../shared/kv/store.ts";
 import { withClient } from "../support/client.ts";
@@ -112,5 +114,44 @@ test("K24: folding while others write loses and doubles nothing, and leaves one 
     );
     expect(rows).toEqual([{ shard: -1, bucket: '["active", "Pro"]', count: 1, total: "299" }]);
   });
+  await opened.close();
+});
+
+test("K24: folding beside a migration that declares the rollup anew, or beside a cascade, doubles nothing and does not fail", async () => {
+  const opened = await freshStore({ driver: "postgres" });
+  const { store } = opened;
+  for (const id of ["tn_a", "tn_b"]) await store.set(`tenant:${id}`, tenantRecord(id));
+  const expected = [{ bucket: ["active", "Pro"], count: 2, total: "598" }];
+  const other = new pg.Client({ connectionString: opened.database.superUrl });
+  await other.connect();
+  await withClient(opened.database.superUrl, async (client) => {
+    const waiting = "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+    const wait = async () => {
+      while ((await client.query(waiting)).rowCount === 0);
+    };
+    await other.query("begin; select kv_fold_rollups()");
+    const declared = withClient(
+      opened.database.superUrl,
+      (migration) => migration.query("select kv.drop_rollup('tenant'); select kv.add_rollup('tenant', '{status, plan}', sum => 'mrr')"),
+    );
+    await wait();
+    await other.query("commit");
+    await declared;
+    expect((await client.query(LIVE)).rows).toEqual(expected);
+
+    // A cascade has the later lock and wants the earlier one. The fold finds the deadlock first.
+    const lock = (rollup: string) => `select pg_advisory_xact_lock(hashtext('kv.rollup:${rollup}'), 0)`;
+    await other.query(`begin; set local deadlock_timeout = '30s'; ${lock("tenant")}`);
+    const folded = store.foldRollups();
+    await wait();
+    await other.query(`${lock("alert")}; commit`);
+    expect(await folded).toBe(0);
+
+    // Wrong on purpose: it shows where the numbers are from.
+    await client.query("update kv.rollup_shards set count = 7 where rollup = 'tenant'");
+    const [count, byPlan] = await store.readAll([{ count: { entity: tenant } }, { aggregate: { entity: tenant, groupBy: ["plan"] } }]);
+    expect([count, byPlan]).toEqual([7, [{ group: ["Pro"], count: 7, sum: "0" }]]);
+  });
+  await other.end();
   await opened.close();
 });
