@@ -1022,6 +1022,13 @@ begin
     ) g), '[]');
 end $$;
 
+-- From the rollup, if the query has one and it is filled.
+create function kv_service.groups(p_query jsonb, p_now timestamptz) returns json
+language plpgsql stable as $$
+begin
+  return coalesce(case when p_query ? 'rollup' then rollup_groups(p_query->'rollup') end, aggregate(p_query, p_now));
+end $$;
+
 -- Writes. Every commit takes its locks in one order: keys, owners, entries, rollup shards, chain heads, each sorted. Commits
 -- therefore do not deadlock with each other. A cascade, and a prefix deletion beside other writes, lock rows in the order they
 -- find them; after a deadlock with one, the program repeats the commit.
@@ -2057,7 +2064,7 @@ end $$;
 create function public.kv_aggregate(p_query jsonb, p_now timestamptz) returns json
 language plpgsql stable security definer set search_path = pg_catalog, kv_service, pg_temp set row_security = on set plan_cache_mode = force_generic_plan as $$
 begin
-  return coalesce(case when p_query ? 'rollup' then rollup_groups(p_query->'rollup') end, aggregate(p_query, p_now));
+  return groups(p_query, p_now);
 end $$;
 
 -- Several reads with one snapshot. Each is {query}, {total} or {aggregate, rollup?}, with the argument of kv_query, kv_total or
@@ -2073,8 +2080,7 @@ begin
     v_results[i] := case
       when v_read ? 'query' then page(v_read->'query', p_now)
       when v_read ? 'total' then to_json(total(v_read->'total', p_now))
-      else coalesce(v_results[i], case when v_read->'aggregate' ? 'rollup' then rollup_groups(v_read->'aggregate'->'rollup') end,
-        aggregate(v_read->'aggregate', p_now)) end;
+      else coalesce(v_results[i], groups(v_read->'aggregate', p_now)) end;
   end loop;
   return array_to_json(v_results);
 end $$;

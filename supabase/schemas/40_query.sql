@@ -356,3 +356,10 @@ begin
       group by kept.bucket
     ) g), '[]');
 end $$;
+
+-- From the rollup, if the query has one and it is filled.
+create function kv_service.groups(p_query jsonb, p_now timestamptz) returns json
+language plpgsql stable as $$
+begin
+  return coalesce(case when p_query ? 'rollup' then rollup_groups(p_query->'rollup') end, aggregate(p_query, p_now));
+end $$;

@@ -41,8 +41,6 @@ const WHY: Readonly<Record<string, string>> = {
   "page of 20 at depth 90,000 of 100,000": "as for the filtered page.",
   "counts by status and plan, and MRR, at 100,000 tenants":
     "it takes 0.07 ms in the database, which is less than a round trip. The habit has no HTTP hop here.",
-  "one flag of a tenant, with its override and the revision of the flags":
-    "one call reads three entries, which takes 109 µs instead of 80 for one (one connection), and the program takes about 40 µs more. With 16 callers, a batch has up to 33 keys instead of 16.",
   "delete a prefix of 10,000":
     "deleting 11,111 rows takes 4.2 ms in a plain table, 8.1 ms in a partition with three indexes, and 14.8 ms in a commit, which reads each key and its expiry for the counts by entity.",
   "HTTP GET /v1/tenants/:id with JWT and scope check, Deno":

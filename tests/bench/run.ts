@@ -108,7 +108,7 @@ async function part(name: Part, run: (report: (row: Row) => void) => Promise<voi
 
 const cluster = await startCluster({
   durable: true,
-  settings: { shared_buffers: "2GB", max_wal_size: "16GB", checkpoint_timeout: "30min" },
+  settings: { autovacuum: "on", shared_buffers: "2GB", max_wal_size: "16GB", checkpoint_timeout: "30min" },
 });
 const opened: { close(): Promise<void> }[] = [];
 try {
