@@ -2,7 +2,7 @@ import type pg from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { tenant } from "../../shared/features/tenants/entity.ts";
 import type { JsonObject, JsonValue } from "../../shared/kernel/json.ts";
-import { subscription } from "../../shared/features/subscriptions/entity.ts";
+import { invoice } from "../../shared/features/invoices/entity.ts";
 import type { Addition, Mutation } from "../../shared/kv/store.ts";
 import { SQL_FUNCTIONS } from "../../shared/kv/driver.ts";
 import type { SqlFunctionName } from "../../shared/kv/driver.ts";
@@ -351,23 +351,23 @@ test("K18: expired rows are in no count, list, page, total, group or report", as
   const { store, clock } = opened;
   const own = store.forTenant("tn_old");
   const write = async (expiresAt: string | null) => {
-    await store.set("subscription:tn_old", { tenantId: "tn_old", status: "active", planId: "Pro" }, { expiresAt });
-    await store.set("subscription:tn_oldest", { status: "active", planId: "Pro" }, { expiresAt });
+    await store.set("invoice:tn_old:1", { tenantId: "tn_old", status: "issued", total: 1 }, { expiresAt });
+    await store.set("invoice:tn_oldest:1", { tenantId: "tn_oldest", status: "issued", total: 1 }, { expiresAt });
     for (const i of [1, 2, 3]) await own.set(`old:${i}`, i, i === 1 ? {} : { expiresAt });
   };
   await write(clock.iso(1_000));
   clock.advance(1_000);
   for (const side of [store, own]) {
-    expect([await side.count("old"), await side.count("subscription"), await side.count({ entity: subscription })]).toEqual([1, 0, 0]);
-    expect(await side.query({ entity: subscription, limit: 5, withTotal: true })).toEqual({ entries: [], cursor: null, total: 0 });
-    const where = [{ field: "status", in: ["active"] }];
-    const orderBy = [{ field: "currentPeriodEnd", direction: "asc" }] as const;
-    expect((await side.query({ entity: subscription, where, orderBy, limit: 5 })).entries).toEqual([]);
-    expect(await side.aggregate({ entity: subscription, groupBy: ["status"] })).toEqual([]);
+    expect([await side.count("old"), await side.count("invoice"), await side.count({ entity: invoice })]).toEqual([1, 0, 0]);
+    expect(await side.query({ entity: invoice, limit: 5, withTotal: true })).toEqual({ entries: [], cursor: null, total: 0 });
+    const where = [{ field: "status", in: ["issued"] }];
+    const orderBy = [{ field: "dueDate", direction: "asc" }] as const;
+    expect((await side.query({ entity: invoice, where, orderBy, limit: 5 })).entries).toEqual([]);
+    expect(await side.aggregate({ entity: invoice, groupBy: ["status"] })).toEqual([]);
     expect((await side.list({ prefix: "old", reverse: true })).entries.map((entry) => entry.value)).toEqual([1]);
-    expect((await side.mget(["old:1", "old:2", "subscription:tn_old"])).map((entry) => entry?.value ?? null)).toEqual([1, null, null]);
+    expect((await side.mget(["old:1", "old:2", "invoice:tn_old:1"])).map((entry) => entry?.value ?? null)).toEqual([1, null, null]);
   }
-  expect(await store.mdel(["old:2", "subscription:tn_oldest"])).toBe(0);
+  expect(await store.mdel(["old:2", "invoice:tn_oldest:1"])).toBe(0);
   await write(clock.iso(1_000));
   clock.advance(1_000);
   expect(await own.commit([], [{ op: "deletePrefix", prefix: "old" }])).toMatchObject({ deleted: { old: 1 } });
