@@ -69,7 +69,7 @@ interface Erased extends Sought, Pick<ErasedPerson, "userId">, Pick<Note, "id"> 
 }
 
 async function decide(work: UnitOfWork, { noted, resourceId, id: known, ...sought }: Erased, isFirst: boolean): Promise<Decision<Round>> {
-  const asked = new Set([...sought.people, ...[...sought.hashes].map(personOfEmail)]);
+  const asked = personsOf(sought);
   const [ofAsked, found] = await Promise.all([noPersonHolds(work, [...asked]), keysOf(work, sought)]);
   // An address finds keys of users whose ids were not asked for, and an id those with addresses that were not.
   const others = found.flatMap(({ person, emailHash }) => [person, ...emailHash === undefined ? [] : [personOfEmail(emailHash)]]);
@@ -92,6 +92,10 @@ async function decide(work: UnitOfWork, { noted, resourceId, id: known, ...sough
   };
 }
 
+function personsOf({ people, hashes }: Sought): Set<string> {
+  return new Set([...people, ...[...hashes].map(personOfEmail)]);
+}
+
 async function soughtOf({ userId, emails = [], records = [] }: ErasedPerson): Promise<Sought> {
   return {
     people: new Set([...(userId === undefined ? [] : [personOfUser(userId)]), ...await Promise.all(records.map(personOfRecord))]),
@@ -102,7 +106,7 @@ async function soughtOf({ userId, emails = [], records = [] }: ErasedPerson): Pr
 const namesOfKey = personalKey.schema.pick({ id: true, person: true, emailHash: true });
 
 async function keysOf({ store }: UnitOfWork, { people, hashes }: Sought) {
-  const wanted = [["person", [...people, ...[...hashes].map(personOfEmail)]], ["emailHash", [...hashes]]] as const;
+  const wanted = [["person", [...personsOf({ people, hashes })]], ["emailHash", [...hashes]]] as const;
   const pages = await Promise.all(
     wanted.filter(([, values]) => values.length > 0).map(async ([field, values]) => (
       (await store.query({ entity: personalKey, where: [{ field, in: values }], limit: KEYS_AT_ONCE })).entries
